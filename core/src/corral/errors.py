@@ -1,0 +1,166 @@
+"""Everything that corral raises. Each message says what failed, the evidence, and the next step."""
+
+from __future__ import annotations
+
+import difflib
+import shlex
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING
+
+from corral.domain import Command, Completed
+
+if TYPE_CHECKING:
+    from corral.jobs import JobFailure
+
+
+class CorralError(Exception):
+    """The root of the tree."""
+
+
+# --- the user's request -----------------------------------------------------------------------------------------
+
+
+class InvalidRequest(CorralError, ValueError):
+    """An argument cannot be used; nothing was submitted."""
+
+    def __init__(self, argument: str, problem: str) -> None:
+        super().__init__(f"{argument}: {problem}")
+        #: The argument's name, as the caller wrote it.
+        self.argument = argument
+        self.problem = problem
+
+
+class UnknownBackend(CorralError, LookupError):
+    """No backend plugin of that name, or none could be chosen."""
+
+    def __init__(self, problem: str, *, name: str | None = None, installed: Sequence[str] = ()) -> None:
+        super().__init__(problem)
+        self.name = name
+        self.installed = tuple(installed)
+
+
+class PluginError(CorralError):
+    """A plugin does not keep the contract."""
+
+    def __init__(self, plugin: str, problem: str, *, distribution: str | None = None) -> None:
+        origin = f" (distribution {distribution})" if distribution else ""
+        super().__init__(f"plugin {plugin!r}{origin}: {problem}")
+        self.plugin = plugin
+        self.distribution = distribution
+        self.problem = problem
+
+
+class ParseError(CorralError, ValueError):
+    """The batch system's answer, or a native request, could not be read."""
+
+    def __init__(self, problem: str, text: str) -> None:
+        super().__init__(f"{problem}: {excerpt(text)}")
+        self.problem = problem
+        #: The whole text that could not be read.
+        self.text = text
+
+
+# --- one command ------------------------------------------------------------------------------------------------
+
+
+class CommandError(CorralError):
+    """A command of the batch system did not do its work. Thrown into the hook that asked for it."""
+
+    def __init__(self, command: Command, problem: str) -> None:
+        super().__init__(f"{shlex.join(command.argv)}: {problem}")
+        self.command = command
+        self.problem = problem
+
+
+class CommandFailed(CommandError):
+    """It ended with a code other than 0."""
+
+    def __init__(self, command: Command, completed: Completed) -> None:
+        said = excerpt(completed.stderr.strip() or completed.stdout.strip() or "it printed nothing")
+        super().__init__(command, f"exit code {completed.returncode}: {said}")
+        self.completed = completed
+
+
+class CommandTimedOut(CommandError):
+    """It was ended for taking too long; what it was asked to do may still happen."""
+
+    def __init__(self, command: Command, timeout: float) -> None:
+        super().__init__(command, f"no answer within {timeout:g} s")
+        self.timeout = timeout
+
+
+class CommandNotFound(CommandError):
+    """There is no such program here."""
+
+    def __init__(self, command: Command) -> None:
+        super().__init__(command, f"there is no {command.argv[0]!r} on PATH or it cannot be run; is this a submit host?")
+
+
+# --- the batch system's verdict ---------------------------------------------------------------------------------
+
+
+class BatchSystemError(CorralError):
+    """The batch system did not do what it was asked."""
+
+    def __init__(self, problem: str, *, cause: CommandError | None = None) -> None:
+        super().__init__(problem)
+        #: The command that failed, with what it printed.
+        self.cause = cause
+
+
+class SubmitRejected(BatchSystemError):
+    """It refused a submission and always will: an unknown queue, a wrong account, an impossible node."""
+
+
+class BatchSystemUnavailable(BatchSystemError):
+    """It did not answer; the same request may work later."""
+
+
+class LimitReached(BatchSystemError):
+    """The user, account or queue has as many jobs as it may; there will be room when some have ended."""
+
+
+# --- jobs and workers -------------------------------------------------------------------------------------------
+
+
+class JobsFailed(CorralError):
+    """The workers that were asked for cannot come, because their jobs ended."""
+
+    def __init__(self, problem: str, failures: Sequence[JobFailure] = ()) -> None:
+        evidence = "".join(f"\n{failure}" for failure in failures[:3])
+        more = f"\n(and {len(failures) - 3} more in cluster.failures)" if len(failures) > 3 else ""
+        super().__init__(problem + evidence + more)
+        #: What is known of each job that failed, oldest first.
+        self.failures = tuple(failures)
+
+
+class WorkersNotReady(CorralError, TimeoutError):
+    """The workers did not all come within the time-out; says where their jobs are."""
+
+    def __init__(self, available: int, expected: int, timeout: float, where: str) -> None:
+        super().__init__(f"{available} of {expected} workers after {timeout:g} s: {where}")
+        self.available_workers = available
+        self.expected_workers = expected
+        self.timeout = timeout
+
+
+class CredentialsError(CorralError):
+    """The credentials of a cluster cannot be written, read or trusted."""
+
+
+# --- words ------------------------------------------------------------------------------------------------------
+
+
+def excerpt(text: str, limit: int = 600) -> str:
+    """The text, or its beginning and end if it is long."""
+    text = text.strip()
+    if len(text) <= limit:
+        return text
+    half = limit // 2
+    return f"{text[:half]} … {text[-half:]}"
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str:
+    """`` Did you mean 'slurm'?``, or nothing."""
+    close = difflib.get_close_matches(word, list(known), n=1)
+    return f" Did you mean {close[0]!r}?" if close else ""

@@ -1,0 +1,163 @@
+"""Drives conversations: runs the commands that hooks yield, without a shell and without blocking the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import fnmatch
+import logging
+import os
+import shlex
+import signal
+from collections.abc import Callable, Mapping
+from contextlib import suppress
+from typing import TypeVar
+
+from attrs import frozen
+
+from corral.domain import Command, Completed, Conversation
+from corral.errors import CommandFailed, CommandNotFound, CommandTimedOut
+
+T = TypeVar("T")
+
+logger = logging.getLogger("corral.runner")
+
+#: What an enclosing job says of itself. A job submitted from inside a job must not take it for its own.
+#: Configuration stays: SLURM_CONF, SBATCH_*, PBS_CONF_FILE, SGE_ROOT, LSF_ENVDIR, FLUX_URI.
+ENCLOSING_JOB = (
+    "CORRAL_*",
+    "SLURM_ARRAY_*",
+    "SLURM_CPUS_*",
+    "SLURM_CPU_BIND*",
+    "SLURM_EXPORT_ENV",
+    "SLURM_GET_USER_ENV",
+    "SLURM_GPUS*",
+    "SLURM_GTIDS",
+    "SLURM_JOB*",
+    "SLURM_LAUNCH_*",
+    "SLURM_LOCALID",
+    "SLURM_MEM_*",
+    "SLURM_NNODES",
+    "SLURM_NODEID",
+    "SLURM_NODELIST",
+    "SLURM_NPROCS",
+    "SLURM_NTASKS*",
+    "SLURM_OVERCOMMIT",
+    "SLURM_PRIO_PROCESS",
+    "SLURM_PROCID",
+    "SLURM_STEP*",
+    "SLURM_SUBMIT_*",
+    "SLURM_TASK*",
+    "SLURM_THREADS_PER_CORE",
+    "SLURM_TRES_*",
+    "SLURMD_*",
+    "PBS_ARRAY_*",
+    "PBS_ENVIRONMENT",
+    "PBS_JOB*",
+    "PBS_NODE*",
+    "PBS_O_*",
+    "PBS_QUEUE",
+    "PBS_TASKNUM",
+    "JOB_ID",
+    "JOB_NAME",
+    "JOB_SCRIPT",
+    "NSLOTS",
+    "NHOSTS",
+    "PE_HOSTFILE",
+    "SGE_JOB_SPOOL_DIR",
+    "SGE_O_*",
+    "SGE_STDERR_PATH",
+    "SGE_STDIN_PATH",
+    "SGE_STDOUT_PATH",
+    "SGE_TASK_*",
+    "LSB_*",
+    "OAR_*",
+    "FLUX_JOB_*",
+    "FLUX_TASK_*",
+    "_CONDOR_JOB_*",
+    "_CONDOR_MACHINE_AD",
+    "_CONDOR_SCRATCH_DIR",
+    "_CONDOR_SLOT",
+)
+
+
+def command_environment(environ: Mapping[str, str], command: Command) -> dict[str, str]:
+    """The environment in which a command runs: the user's, less what an enclosing job says, in the C locale."""
+
+    def is_passed(name: str) -> bool:
+        if any(fnmatch.fnmatchcase(name, pattern) for pattern in ENCLOSING_JOB):
+            return False
+        return command.inherit is None or any(fnmatch.fnmatchcase(name, pattern) for pattern in command.inherit)
+
+    return {name: value for name, value in environ.items() if is_passed(name)} | {"LC_ALL": "C"} | dict(command.env)
+
+
+@frozen(kw_only=True)
+class Runner:
+    """Runs commands on this host."""
+
+    #: Seconds for a command that names no time-out of its own.
+    timeout: float = 60.0
+    #: Called with each command that is about to run: the ledger of the command budget.
+    on_command: Callable[[Command], None] | None = None
+
+    async def converse(self, conversation: Conversation[T]) -> T:
+        """Drive a conversation to its end, and return its answer."""
+        try:
+            command = next(conversation)
+            while True:
+                try:
+                    completed = await self.run(command)
+                except Exception as error:
+                    command = conversation.throw(error)
+                else:
+                    command = conversation.send(completed)
+        except StopIteration as stop:
+            result: T = stop.value
+            return result
+        finally:
+            conversation.close()
+
+    async def run(self, command: Command) -> Completed:
+        """Run one command to its end.
+
+        Raises
+        ------
+        CommandFailed, CommandTimedOut, CommandNotFound
+        """
+        if self.on_command is not None:
+            self.on_command(command)
+        timeout = self.timeout if command.timeout is None else command.timeout
+        try:
+            # A session of its own: Ctrl-C in a terminal must not end a submission half-way, and a command that
+            # hangs is ended together with what it started.
+            process = await asyncio.create_subprocess_exec(
+                *command.argv,
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+                env=command_environment(os.environ, command),
+                cwd=command.cwd,
+                start_new_session=True,
+            )
+        except (FileNotFoundError, PermissionError, NotADirectoryError) as error:
+            raise CommandNotFound(command) from error
+        try:
+            async with asyncio.timeout(timeout):
+                stdout, stderr = await process.communicate(command.stdin.encode())
+        except TimeoutError:
+            raise CommandTimedOut(command, timeout) from None
+        finally:
+            if process.returncode is None:
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+                await process.wait()
+        completed = Completed(
+            argv=command.argv,
+            returncode=process.returncode or 0,
+            stdout=stdout.decode(errors="replace"),
+            stderr=stderr.decode(errors="replace"),
+        )
+        logger.debug("%s -> %d", shlex.join(command.argv), completed.returncode)
+        if completed.returncode != 0:
+            raise CommandFailed(command, completed)
+        return completed
