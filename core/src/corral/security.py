@@ -1,0 +1,159 @@
+"""TLS credentials of one cluster, and the private file through which its jobs get them."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import os
+import stat
+import time
+import uuid
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from attrs import asdict, field, frozen
+
+from corral.errors import CredentialsError
+
+if TYPE_CHECKING:
+    from distributed import Security
+
+#: A day back, for hosts whose clocks disagree; longer than any queue's wait and walltime together.
+_VALID_BEFORE = datetime.timedelta(days=1)
+_VALID_AFTER = datetime.timedelta(days=730)
+
+
+def _texts(values: Any) -> tuple[str, ...]:
+    return tuple(values)
+
+
+@frozen(kw_only=True)
+class Credentials:
+    """Where a cluster's scheduler listens, and what proves that somebody belongs to it.
+
+    `ca`, `certificate` and `key` are PEM texts, all of them or none: without them the cluster talks plain TCP.
+    """
+
+    cluster: str
+    uuid: str = field(factory=lambda: uuid.uuid4().hex)
+    #: Seconds since the epoch.
+    created: float = field(factory=time.time)
+    #: Every address of the scheduler, the likeliest first: ``tls://10.0.0.1:4000``.
+    addresses: tuple[str, ...] = field(default=(), converter=_texts)
+    ca: str | None = field(default=None, repr=False)
+    certificate: str | None = field(default=None, repr=False)
+    key: str | None = field(default=None, repr=False)
+
+    @classmethod
+    def create(cls, *, cluster: str, addresses: tuple[str, ...] = ()) -> Credentials:
+        """New credentials with a certificate of their own."""
+        certificate, key = _self_signed(cluster)
+        return cls(cluster=cluster, addresses=addresses, ca=certificate, certificate=certificate, key=key)
+
+    def security(self) -> Security:
+        """What distributed's scheduler, workers and clients take; TLS both ways, or nothing."""
+        from distributed import Security
+
+        if self.key is None:
+            return Security(require_encryption=False)
+        return Security(
+            require_encryption=True,
+            tls_ca_file=self.ca,
+            **{
+                f"tls_{role}_{part}": text
+                for role in ("scheduler", "worker", "client")
+                for part, text in (("cert", self.certificate), ("key", self.key))
+            },
+        )
+
+    def write(self, path: str | os.PathLike[str]) -> None:
+        """Write the file that jobs read: new, private, and on the disk when this returns.
+
+        Raises
+        ------
+        CredentialsError
+            It cannot be written, or others could read it there.
+        """
+        path = Path(path)
+        try:
+            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+        except OSError as error:
+            raise CredentialsError(
+                f"cannot write credentials to {path}: {error.strerror}. Name a directory that this host and the "
+                "compute nodes share with shared_directory=."
+            ) from error
+        try:
+            with os.fdopen(descriptor, "w") as file:
+                json.dump(asdict(self), file)
+                file.flush()
+                os.fsync(file.fileno())
+            # The jobs look the name up from other hosts: it must be on the server as well.
+            directory = os.open(path.parent, os.O_RDONLY)
+            try:
+                os.fsync(directory)
+            finally:
+                os.close(directory)
+            _refuse_if_readable_by_others(path)
+        except BaseException:
+            with suppress(OSError):
+                path.unlink()
+            raise
+
+    @classmethod
+    def read(cls, path: str | os.PathLike[str]) -> Credentials:
+        """Read what `write` wrote.
+
+        Raises
+        ------
+        FileNotFoundError
+            The cluster has ended, or the file system does not show the file yet.
+        CredentialsError
+            Others can read the file, it belongs to somebody else, or it is not such a file.
+        """
+        path = Path(path)
+        _refuse_if_readable_by_others(path)
+        try:
+            return cls(**json.loads(path.read_text()))
+        except (ValueError, TypeError) as error:
+            raise CredentialsError(f"{path} holds no credentials of a cluster, or not all of them yet") from error
+
+
+def _refuse_if_readable_by_others(path: Path) -> None:
+    status = path.stat()
+    mode = stat.S_IMODE(status.st_mode)
+    if mode & 0o077 or status.st_uid != os.geteuid():
+        raise CredentialsError(
+            f"{path} has mode {mode:04o} and belongs to uid {status.st_uid}: others could use your cluster. Name a "
+            "directory on a file system that keeps POSIX modes with shared_directory=."
+        )
+
+
+def _self_signed(name: str) -> tuple[str, str]:
+    # 0.1 s of imports that only the making of a cluster needs.
+    from cryptography import x509
+    from cryptography.hazmat.primitives import hashes, serialization
+    from cryptography.hazmat.primitives.asymmetric import ec
+    from cryptography.x509.oid import NameOID
+
+    key = ec.generate_private_key(ec.SECP256R1())
+    subject = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, name[:64] or "corral")])
+    now = datetime.datetime.now(datetime.UTC)
+    certificate = (
+        x509.CertificateBuilder()
+        .subject_name(subject)
+        .issuer_name(subject)
+        .public_key(key.public_key())
+        .serial_number(x509.random_serial_number())
+        .not_valid_before(now - _VALID_BEFORE)
+        .not_valid_after(now + _VALID_AFTER)
+        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+        .sign(key, hashes.SHA256())
+    )
+    return (
+        certificate.public_bytes(serialization.Encoding.PEM).decode(),
+        key.private_bytes(
+            serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+        ).decode(),
+    )
