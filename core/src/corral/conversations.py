@@ -24,9 +24,7 @@ def mapped(conversation: Conversation[T], change: Callable[[Command], Command]) 
         while True:
             try:
                 completed = yield change(command)
-            except GeneratorExit:
-                raise
-            except BaseException as error:
+            except Exception as error:
                 command = conversation.throw(error)
             else:
                 command = conversation.send(completed)

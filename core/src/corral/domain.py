@@ -8,13 +8,15 @@ else: memory in bytes, durations in seconds, moments in seconds since the epoch.
 from __future__ import annotations
 
 import enum
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from typing import TypeVar
 
 from attrs import field, frozen
-from attrs.converters import default_if_none
 
 T = TypeVar("T")
+
+
+# Converters: what plugins pass as a list or a set is kept as something that cannot change.
 
 
 def _texts(values: Sequence[str]) -> tuple[str, ...]:
@@ -23,6 +25,14 @@ def _texts(values: Sequence[str]) -> tuple[str, ...]:
 
 def _mapping(values: Mapping[str, str]) -> dict[str, str]:
     return dict(values)
+
+
+def _names(values: Iterable[str]) -> frozenset[str]:
+    return frozenset(values)
+
+
+def _patterns(values: Sequence[str] | None) -> tuple[str, ...] | None:
+    return None if values is None else tuple(values)
 
 
 # --- what is asked for ------------------------------------------------------------------------------------------
@@ -72,7 +82,7 @@ class Job:
     #: Native directives, verbatim, without the prefix (``--qos=high``, not ``#SBATCH --qos=high``).
     extra_directives: tuple[str, ...] = field(default=(), converter=_texts)
     #: Names of directives to leave out; also the words memory, cores, nodes, walltime, gpus.
-    skip: frozenset[str] = field(default=frozenset(), converter=frozenset)
+    skip: frozenset[str] = field(default=(), converter=_names)
     shebang: str = "#!/usr/bin/env bash"
 
 
@@ -86,6 +96,10 @@ class Directive:
     text: str
 
 
+def _directives(values: Sequence[Directive]) -> tuple[Directive, ...]:
+    return tuple(values)
+
+
 @frozen(kw_only=True)
 class Script:
     """A rendered job; ``str(script)`` is the file that a person would submit."""
@@ -93,7 +107,7 @@ class Script:
     #: The job's unique name, for `find_jobs`.
     name: str
     shebang: str = "#!/usr/bin/env bash"
-    directives: tuple[Directive, ...] = field(default=(), converter=tuple)
+    directives: tuple[Directive, ...] = field(default=(), converter=_directives)
     #: Shell text after the directives; exports ``CORRAL_JOB_ID``.
     body: str
     #: Where the job's output goes: a path in which ``{id}`` stands for the job's id; None if discarded.
@@ -263,7 +277,7 @@ class Command:
     cwd: str | None = None
     #: The user's variables that it may see, as shell patterns (``SBATCH_*``); None: all of them. For commands
     #: that pass their own environment on to the job.
-    inherit: tuple[str, ...] | None = field(default=None, converter=lambda value: None if value is None else tuple(value))
+    inherit: tuple[str, ...] | None = field(default=None, converter=_patterns)
 
 
 @frozen(kw_only=True)
@@ -272,8 +286,8 @@ class Completed:
 
     argv: tuple[str, ...] = field(default=(), converter=_texts)
     returncode: int = 0
-    stdout: str = field(default="", converter=default_if_none(""))
-    stderr: str = field(default="", converter=default_if_none(""))
+    stdout: str = ""
+    stderr: str = ""
 
     def lines(self) -> list[str]:
         """The lines of standard output that are not blank, without trailing white space."""

@@ -93,7 +93,9 @@ class CommandNotFound(CommandError):
     """There is no such program here."""
 
     def __init__(self, command: Command) -> None:
-        super().__init__(command, f"there is no {command.argv[0]!r} on PATH or it cannot be run; is this a submit host?")
+        super().__init__(
+            command, f"there is no {command.argv[0]!r} on PATH or it cannot be run; is this a submit host?"
+        )
 
 
 # --- the batch system's verdict ---------------------------------------------------------------------------------

@@ -175,11 +175,13 @@ def classify_failure(completed: Completed) -> Failure | None:
 @hookspec(firstresult=True)
 def describe_queues() -> Conversation[list[Queue]]:
     """List the queues with their limits and what is free. The core default says nothing."""
+    raise NotImplementedError
 
 
 @hookspec(firstresult=True)
 def explain_pending(job_id: JobId) -> Conversation[str]:
     """Say in a person's words why a job waits, and when it may start. Empty, the core default: the polled reason."""
+    raise NotImplementedError
 
 
 @hookspec(firstresult=True)
@@ -189,6 +191,7 @@ def detect() -> Conversation[Detected | None]:
     Must tell it from its relatives: `qsub` is Grid Engine's, PBS's and TORQUE's. CommandNotFound need not be
     caught: it means None.
     """
+    raise NotImplementedError
 
 
 @hookspec

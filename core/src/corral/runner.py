@@ -8,7 +8,7 @@ import logging
 import os
 import shlex
 import signal
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import TypeVar
 
@@ -97,15 +97,21 @@ class Runner:
 
     #: Seconds for a command that names no time-out of its own.
     timeout: float = 60.0
-    #: Called with each command that is about to run: the ledger of the command budget.
-    on_command: Callable[[Command], None] | None = None
 
-    async def converse(self, conversation: Conversation[T]) -> T:
-        """Drive a conversation to its end, and return its answer."""
+    async def converse(self, conversation: Conversation[T], admit: Callable[[], Awaitable[None]] | None = None) -> T:
+        """Drive a conversation to its end, and return its answer.
+
+        Parameters
+        ----------
+        admit
+            Awaited before each command: the command budget.
+        """
         try:
             command = next(conversation)
             while True:
                 try:
+                    if admit is not None:
+                        await admit()
                     completed = await self.run(command)
                 except Exception as error:
                     command = conversation.throw(error)
@@ -124,8 +130,6 @@ class Runner:
         ------
         CommandFailed, CommandTimedOut, CommandNotFound
         """
-        if self.on_command is not None:
-            self.on_command(command)
         timeout = self.timeout if command.timeout is None else command.timeout
         try:
             # A session of its own: Ctrl-C in a terminal must not end a submission half-way, and a command that

@@ -13,8 +13,8 @@ def job_body(job: Job, *, job_id: str) -> str:
     Parameters
     ----------
     job_id
-        A shell expression for the id by which `submit` knows this job: ``${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID}``.
-        It is put between double quotes.
+        A shell expression for the id by which `submit` knows this job, such as
+        ``${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID}``. It is put between double quotes.
     """
     lines = [f'export CORRAL_JOB_ID="{job_id}"']
     lines += [f"export {name}={shlex.quote(value)}" for name, value in job.environment.items()]

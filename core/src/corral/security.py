@@ -51,6 +51,12 @@ class Credentials:
         certificate, key = _self_signed(cluster)
         return cls(cluster=cluster, addresses=addresses, ca=certificate, certificate=certificate, key=key)
 
+    @classmethod
+    def of(cls, security: Security, **identity: Any) -> Credentials:
+        """What jobs need to join a cluster that has certificates of somebody else's making."""
+        tls = security.get_tls_config_for_role("worker")
+        return cls(ca=_pem(tls.get("ca_file")), certificate=_pem(tls.get("cert")), key=_pem(tls.get("key")), **identity)
+
     def security(self) -> Security:
         """What distributed's scheduler, workers and clients take; TLS both ways, or nothing."""
         from distributed import Security
@@ -118,6 +124,13 @@ class Credentials:
             return cls(**json.loads(path.read_text()))
         except (ValueError, TypeError) as error:
             raise CredentialsError(f"{path} holds no credentials of a cluster, or not all of them yet") from error
+
+
+def _pem(value: str | None) -> str | None:
+    """distributed takes either a path or the text itself."""
+    if value is None or "\n" in value:
+        return value
+    return Path(value).read_text()
 
 
 def _refuse_if_readable_by_others(path: Path) -> None:

@@ -1,0 +1,204 @@
+"""The hooks of one backend as awaitable calls, with their failures sorted into those worth repeating and those not."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, TypeVar
+
+import stamina
+from attrs import evolve, field, frozen
+
+from corral.domain import (
+    Conversation,
+    Detected,
+    Failure,
+    FailureKind,
+    Job,
+    JobId,
+    JobStatus,
+    Queue,
+    Script,
+)
+from corral.errors import (
+    BatchSystemError,
+    BatchSystemUnavailable,
+    CommandError,
+    CommandFailed,
+    CommandNotFound,
+    InvalidRequest,
+    LimitReached,
+    ParseError,
+    SubmitRejected,
+)
+from corral.group import WorkerGroup
+from corral.runner import Runner
+from corral.watch import CommandBudget
+
+if TYPE_CHECKING:
+    import pluggy
+
+T = TypeVar("T")
+
+logger = logging.getLogger("corral.batch")
+
+
+@frozen(kw_only=True)
+class Submission:
+    """Jobs that the batch system has taken."""
+
+    ids: Sequence[JobId]
+    #: False if an earlier attempt may still show up under the same name.
+    is_certain: bool = True
+
+
+@frozen(kw_only=True)
+class BatchSystem:
+    """One batch system, as one cluster talks to it."""
+
+    backend: str
+    manager: pluggy.PluginManager
+    runner: Runner = field(factory=Runner)
+    #: Shared with every other process of this user on this host; None: commands are free.
+    budget: CommandBudget | None = None
+    #: Quick repetitions of a command that failed for a passing reason; whoever calls tries again later.
+    attempts: int = 3
+
+    # --- pure ---------------------------------------------------------------------------------------------------
+
+    def prepare(self, job: Job) -> Job:
+        prepared: Job = self.manager.hook.prepare_job(job=job)
+        return prepared
+
+    def render(self, job: Job) -> Script:
+        script: Script = self.manager.hook.render_script(job=job)
+        return script
+
+    def request(
+        self, spec: WorkerGroup, *, group: str, name: str, log_directory: str | None, launcher_options: Sequence[str]
+    ) -> Job:
+        """A prepared request for jobs of this kind.
+
+        Raises
+        ------
+        InvalidRequest
+        """
+        options = [*launcher_options, f"--job-name={name}", f"--group={group}"]
+        job = self.prepare(spec.request(name=name, log_directory=log_directory, launcher_options=options))
+        if job.resources.memory is None:
+            raise InvalidRequest("memory", "say how much a job may use on each node: memory='16GB'")
+        # What was prepared may be more than what was asked for: the workers shall use it.
+        return evolve(job, command=(*job.command, *spec.launcher_arguments(job.resources, job.walltime)))
+
+    # --- conversations ------------------------------------------------------------------------------------------
+
+    async def submit(self, script: Script, count: int, *, may_have_landed: bool = False) -> Submission:
+        """Submit up to `count` jobs; what may have landed is looked for, by its name, before it is repeated.
+
+        Parameters
+        ----------
+        may_have_landed
+            This script was submitted before, and nobody knows whether that worked.
+
+        Raises
+        ------
+        SubmitRejected, LimitReached, BatchSystemUnavailable
+        """
+        async for attempt in self._attempts():
+            with attempt:
+                if may_have_landed and (found := await self.find(script.name)):
+                    logger.info("submission %s had landed although its command failed", script.name)
+                    return Submission(ids=found, is_certain=False)
+                landed_before, may_have_landed = may_have_landed, True
+                try:
+                    ids = await self._converse(
+                        lambda: self.manager.hook.submit(script=script, count=count), unknown=SubmitRejected
+                    )
+                except ParseError as error:
+                    if found := await self.find(script.name):
+                        return Submission(ids=found, is_certain=False)
+                    raise SubmitRejected(str(error)) from error
+                return Submission(ids=ids, is_certain=not landed_before)
+        raise AssertionError("stamina returns or raises")
+
+    async def poll(self, job_ids: Sequence[JobId], *, urgent: bool = False) -> Mapping[JobId, JobStatus]:
+        """One round of questions; not repeated here, because the next round will come.
+
+        Parameters
+        ----------
+        urgent
+            The user waits for it (a cluster is closing): it does not wait for the command budget.
+        """
+        return await self._converse(
+            lambda: self.manager.hook.poll_status(job_ids=job_ids), admit=self._admission(waits=not urgent)
+        )
+
+    async def cancel(self, job_ids: Sequence[JobId]) -> None:
+        async for attempt in self._attempts():
+            with attempt:
+                await self._converse(lambda: self.manager.hook.cancel(job_ids=job_ids))
+
+    async def find(self, name: str) -> list[JobId]:
+        return await self._converse(lambda: self.manager.hook.find_jobs(name=name))
+
+    async def explain(self, job_id: JobId) -> str:
+        return await self._converse(
+            lambda: self.manager.hook.explain_pending(job_id=job_id), admit=self._admission(waits=True)
+        )
+
+    async def queues(self) -> list[Queue]:
+        return await self._converse(lambda: self.manager.hook.describe_queues(), admit=self._admission(waits=True))
+
+    async def detect(self) -> Detected | None:
+        """None if it is not here."""
+        try:
+            return await self.runner.converse(self.manager.hook.detect())
+        except CommandError as error:
+            logger.debug("%s was not detected: %s", self.backend, error)
+            return None
+
+    # --- failures -----------------------------------------------------------------------------------------------
+
+    def _attempts(self) -> AsyncIterator[stamina.Attempt]:
+        return stamina.retry_context(
+            on=BatchSystemUnavailable,
+            attempts=self.attempts,
+            timeout=None,
+            wait_initial=0.5,
+            wait_max=5.0,
+            wait_jitter=1.0,
+        )
+
+    async def _converse(
+        self,
+        conversation: Callable[[], Conversation[T]],
+        *,
+        unknown: type[BatchSystemError] = BatchSystemUnavailable,
+        admit: Callable[[], Awaitable[None]] | None = None,
+    ) -> T:
+        try:
+            return await self.runner.converse(conversation(), admit or self._admission(waits=False))
+        except CommandError as error:
+            raise self._sorted(error, unknown) from error
+
+    def _admission(self, *, waits: bool) -> Callable[[], Awaitable[None]] | None:
+        if self.budget is None:
+            return None
+        return self.budget.wait if waits else self.budget.note
+
+    def _sorted(self, error: CommandError, unknown: type[BatchSystemError]) -> BatchSystemError:
+        """The error that tells the caller what to do; `unknown` is for words that the plugin does not know."""
+        if not isinstance(error, CommandFailed):
+            kind = unknown if isinstance(error, CommandNotFound) else BatchSystemUnavailable
+            return kind(str(error), cause=error)
+        failure: Failure | None = self.manager.hook.classify_failure(completed=error.completed)
+        if failure is None:
+            return unknown(str(error), cause=error)
+        match failure.kind:
+            case FailureKind.TRANSIENT:
+                return BatchSystemUnavailable(failure.message, cause=error)
+            case FailureKind.LIMIT:
+                return LimitReached(failure.message, cause=error)
+            case FailureKind.FATAL:
+                kind = SubmitRejected if unknown is SubmitRejected else BatchSystemError
+                return kind(failure.message, cause=error)

@@ -1,0 +1,199 @@
+"""Everything about a cluster that can be known, and refused, before anything is started."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import time
+import uuid
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import dask.config
+import platformdirs
+from attrs import field, frozen
+
+from corral import plugins
+from corral.batch import BatchSystem
+from corral.errors import InvalidRequest
+from corral.group import WorkerGroup
+from corral.network import host_of_interface
+from corral.runner import Runner
+from corral.watch import AFTER_CHANGE, AT_REST, CommandBudget, Rhythm
+
+if TYPE_CHECKING:
+    from distributed import Security
+
+    from corral.domain import Script
+
+
+@frozen(kw_only=True)
+class Blueprint:
+    """A cluster on paper. Making one validates every argument and runs no command."""
+
+    backend: str
+    batch: BatchSystem
+    groups: Mapping[str, WorkerGroup]
+    name: str
+    uuid: str = field(factory=lambda: uuid.uuid4().hex)
+    created: float = field(factory=time.time)
+    site: str | None = None
+    backend_options: Mapping[str, Any] = field(factory=dict)
+    shared_directory: Path
+    #: The user's own choice; None: a folder of ours, from which logs of jobs that did well are removed.
+    chosen_log_directory: Path | None = None
+    scheduler_host: str | None = None
+    scheduler_port: int = 0
+    scheduler_options: Mapping[str, Any] = field(factory=dict)
+    #: True: certificates of its own; False: none; or the user's.
+    security: bool | Security = True
+
+    @property
+    def folder(self) -> Path:
+        """What only this cluster has."""
+        return self.shared_directory / "clusters" / self.uuid
+
+    @property
+    def credentials_path(self) -> Path:
+        return self.folder / "credentials.json"
+
+    @property
+    def log_directory(self) -> Path:
+        return self.chosen_log_directory or self.shared_directory / "logs" / f"{self.name}-{self.uuid[:8]}"
+
+    @property
+    def launcher_options(self) -> tuple[str, ...]:
+        options = [
+            f"--credentials={self.credentials_path}",
+            f"--cluster-created={self.created:.0f}",
+            f"--backend={self.backend}",
+        ]
+        if self.backend_options:
+            options.append(f"--backend-options={json.dumps(dict(self.backend_options))}")
+        if self.site is not None:
+            options.append(f"--site={self.site}")
+        return tuple(options)
+
+    def rhythm(self) -> Rhythm:
+        if self.backend == "local":
+            return Rhythm(after_change=(0.3, 1.0, 2.0, 5.0, 10.0), at_rest=10.0)
+        return Rhythm(after_change=AFTER_CHANGE, at_rest=AT_REST)
+
+    def script(self, group: str = "default") -> Script:
+        """The script of this group's jobs, as the first of them would be submitted."""
+        job = self.batch.request(
+            self.groups[group],
+            group=group,
+            name=self.job_name(1),
+            log_directory=str(self.log_directory),
+            launcher_options=self.launcher_options,
+        )
+        return self.batch.render(job)
+
+    def job_name(self, number: int) -> str:
+        """Unique, and begins with a letter: some batch systems insist."""
+        prefix = re.sub(r"[^A-Za-z0-9_.-]", "_", self.name)
+        prefix = prefix if prefix[:1].isalpha() else f"c{prefix}"
+        return f"{prefix}-{self.uuid[:8]}-{number}"
+
+
+def draw(
+    backend: str,
+    *,
+    groups: Mapping[str, WorkerGroup],
+    backend_options: Mapping[str, Any] | None = None,
+    site: str | None = None,
+    extra_plugins: Sequence[object] = (),
+    name: str | None = None,
+    shared_directory: str | os.PathLike[str] | None = None,
+    log_directory: str | os.PathLike[str] | None = None,
+    scheduler_interface: str | None = None,
+    scheduler_port: int = 0,
+    scheduler_options: Mapping[str, Any] | None = None,
+    security: bool | Security | None = None,
+) -> Blueprint:
+    """Check what `Cluster` was given; see there.
+
+    Raises
+    ------
+    InvalidRequest, UnknownBackend, PluginError
+    """
+    options = _options("backend_options", backend_options)
+    try:
+        json.dumps(options)
+    except (TypeError, ValueError) as error:
+        raise InvalidRequest("backend_options", f"must be expressible in JSON ({error})") from None
+    manager = plugins.load(backend, options=options, site=site, plugins=extra_plugins)
+    per_minute = dask.config.get("corral.commands-per-minute", 10)
+    batch = BatchSystem(
+        backend=backend,
+        manager=manager,
+        runner=Runner(timeout=dask.config.get("corral.command-timeout", 60.0)),
+        # The embedded queue is ours: nobody's batch server suffers from questions.
+        budget=None if backend == "local" else CommandBudget(per_minute),
+    )
+    identity = uuid.uuid4().hex
+    blueprint = Blueprint(
+        backend=backend,
+        batch=batch,
+        groups=groups,
+        name=_name(name) if name is not None else f"corral-{identity[:6]}",
+        uuid=identity,
+        site=site,
+        backend_options=options,
+        shared_directory=_directory("shared_directory", shared_directory) or platformdirs.user_state_path("corral"),
+        chosen_log_directory=_directory("log_directory", log_directory),
+        scheduler_host=None
+        if scheduler_interface is None
+        else host_of_interface("scheduler_interface", scheduler_interface),
+        scheduler_port=_port("scheduler_port", scheduler_port),
+        scheduler_options=_options("scheduler_options", scheduler_options),
+        security=_security(security),
+    )
+    # What the batch system cannot do is refused here, by the very code that will write the scripts.
+    for group in groups:
+        blueprint.script(group)
+    return blueprint
+
+
+def _name(value: object) -> str:
+    if not isinstance(value, str) or not value.strip():
+        raise InvalidRequest("name", f"{value!r} is no name")
+    if not value.isprintable() or "/" in value or len(value) > 100:
+        raise InvalidRequest("name", f"{value!r} must be one printable line of at most 100 characters without '/'")
+    return value
+
+
+def _directory(argument: str, value: str | os.PathLike[str] | None) -> Path | None:
+    if value is None:
+        return None
+    text = os.fspath(value)
+    if not isinstance(text, str) or not text.strip() or not text.isprintable():
+        raise InvalidRequest(argument, f"{value!r} is no path of printable characters")
+    return Path(os.path.abspath(os.path.expanduser(text)))
+
+
+def _port(argument: str, value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 65536:
+        raise InvalidRequest(argument, f"{value!r} is no port (0: any)")
+    return value
+
+
+def _options(argument: str, value: object) -> dict[str, Any]:
+    if value is None:
+        return {}
+    if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
+        raise InvalidRequest(argument, f"{value!r} is not a mapping of names to values")
+    return dict(value)
+
+
+def _security(value: object) -> bool | Security:
+    from distributed import Security
+
+    if value is None or value is True:
+        return True
+    if value is False or isinstance(value, Security):
+        return value
+    raise InvalidRequest("security", f"{value!r} is not True, False or a distributed.Security")

@@ -1,0 +1,562 @@
+"""The public face: a Dask cluster whose workers are jobs of a batch system."""
+
+from __future__ import annotations
+
+import asyncio
+import atexit
+import inspect
+import logging
+import math
+import os
+import secrets
+import time
+import weakref
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from attrs import evolve
+from distributed import Scheduler, Security
+from distributed.core import Status, rpc
+from distributed.deploy.cluster import Cluster as DaskCluster
+from distributed.objects import SchedulerInfo
+
+from corral import logs, network
+from corral.blueprint import Blueprint, draw
+from corral.domain import JobId
+from corral.engine import Engine
+from corral.errors import CorralError, InvalidRequest
+from corral.group import WorkerGroup, parse_memory, refuse_unknown
+from corral.jobs import JobFailure, JobRecord
+from corral.registry import Entry, JobLine
+from corral.security import Credentials
+from corral.watch import Watch
+
+logger = logging.getLogger("corral")
+
+#: How long closing may take (s), and how long at the exit of Python.
+CLOSE_TIMEOUT = 60.0
+EXIT_TIMEOUT = 20.0
+HEARTBEAT = 60.0
+
+DEFAULT_GROUP = "default"
+
+
+class Cluster(DaskCluster):
+    """A Dask cluster whose workers are jobs of a batch system.
+
+    Parameters
+    ----------
+    backend
+        The batch system: the name of an installed backend plugin (``"slurm"``, ``"local"``; `corral backends` lists
+        them).
+    n_workers
+        Workers to ask for at once; `scale` changes that.
+    name
+        What the cluster is called in `corral ps` and in job names. Default: ``corral-`` and six characters.
+    backend_options
+        Options of the backend plugin: a mapping.
+    site
+        The name of an installed site plugin.
+    plugins
+        Plugin objects of your own, wrapped around the rest.
+    shared_directory
+        A folder that this host and the compute nodes share; the credentials go there, readable by you alone.
+        Default: your state directory (``~/.local/state/corral``).
+    log_directory
+        Where the jobs' logs go, all of them kept. Default: below `shared_directory`, where only logs of failed jobs
+        are kept, for a week.
+    interface
+        Network interface of scheduler and workers, where `scheduler_interface` or `worker_interface` says nothing.
+    scheduler_interface, worker_interface
+        Network interface of the scheduler (default: all), and of the workers (default: the one that reaches it).
+    scheduler_port
+        Default: any.
+    scheduler_options
+        Further keyword arguments of `distributed.Scheduler`.
+    security
+        True: TLS with certificates made for this cluster (default). False: none. Or a `distributed.Security`.
+    asynchronous
+        True if it is used inside a running event loop: ``async with Cluster(..., asynchronous=True) as cluster``.
+    **worker
+        What each job needs: the arguments of `WorkerGroup`, such as cores, memory, processes, walltime, queue.
+
+    Raises
+    ------
+    InvalidRequest
+        An argument cannot be used. Nothing was submitted.
+    UnknownBackend, PluginError
+        The plugins are not there, or are broken.
+    SubmitRejected
+        The batch system refuses the jobs that `n_workers` asks for.
+
+    Examples
+    --------
+    >>> with Cluster(backend="slurm", cores=8, memory="32GB", walltime="02:00:00") as cluster:  # doctest: +SKIP
+    ...     cluster.scale(10)
+    ...     client = Client(cluster)
+    """
+
+    def __init__(
+        self,
+        backend: str,
+        *,
+        n_workers: int = 0,
+        name: str | None = None,
+        backend_options: Mapping[str, Any] | None = None,
+        site: str | None = None,
+        plugins: Sequence[object] = (),
+        shared_directory: str | os.PathLike[str] | None = None,
+        log_directory: str | os.PathLike[str] | None = None,
+        interface: str | None = None,
+        scheduler_interface: str | None = None,
+        worker_interface: str | None = None,
+        scheduler_port: int = 0,
+        scheduler_options: Mapping[str, Any] | None = None,
+        security: bool | Security | None = None,
+        asynchronous: bool = False,
+        loop: Any = None,
+        **worker: Any,
+    ) -> None:
+        # Closed until it is built: a refused argument must not warn about an unclosed cluster.
+        self.status = Status.closed
+        refuse_unknown(worker, WorkerGroup.argument_names())
+        self._n_workers = _count("n_workers", n_workers)
+        spec = WorkerGroup(interface=worker_interface or interface, **worker)
+        self._blueprint = draw(
+            backend,
+            groups={DEFAULT_GROUP: spec},
+            backend_options=backend_options,
+            site=site,
+            extra_plugins=plugins,
+            name=name,
+            shared_directory=shared_directory,
+            log_directory=log_directory,
+            scheduler_interface=scheduler_interface or interface,
+            scheduler_port=scheduler_port,
+            scheduler_options=scheduler_options,
+            security=security,
+        )
+        self._credentials, self.security = _credentials(self._blueprint)
+        self.scheduler: Scheduler | None = None
+        self._engine: Engine | None = None
+        self._entry: Entry | None = None
+        self._registrar: asyncio.Task[None] | None = None
+        self._is_changed: asyncio.Event | None = None
+        self._closed: asyncio.Future[None] | None = None
+        super().__init__(asynchronous=asynchronous, loop=loop, quiet=True, name=self._blueprint.name)
+        if not self.asynchronous:
+            self._loop_runner.start()
+            try:
+                self.sync(self._start)
+            except BaseException:
+                self.close()
+                raise
+
+    # --- life ---------------------------------------------------------------------------------------------------
+
+    def __await__(self) -> Any:
+        async def started() -> Cluster:
+            if self.status is Status.created:
+                try:
+                    await self._start()
+                except BaseException:
+                    await self._close()
+                    raise
+            return self
+
+        return started().__await__()
+
+    async def _start(self) -> None:
+        blueprint = self._blueprint
+        network.raise_descriptor_limit(self._n_workers)
+        protocol = "tls" if self._credentials.key is not None else "tcp"
+        self._prefix = f"/{secrets.token_urlsafe(16)}"
+        options: dict[str, Any] = {
+            "host": blueprint.scheduler_host,
+            "port": blueprint.scheduler_port,
+            "protocol": protocol,
+            "security": self.security,
+            # Loopback is shared by everybody on a login node: hence the prefix that nobody can guess.
+            "dashboard_address": "127.0.0.1:0",
+            "http_prefix": self._prefix,
+        }
+        options.update(blueprint.scheduler_options)
+        self._prefix = options["http_prefix"].rstrip("/")
+        self.scheduler = await Scheduler(**options)
+        everywhere = options["host"] is None and "interface" not in options
+        self._credentials = evolve(
+            self._credentials, addresses=network.addresses_of(self.scheduler.address, everywhere=everywhere)
+        )
+        await asyncio.to_thread(self._make_folders)
+        self.scheduler_comm = rpc(self.scheduler.address, connection_args=self.security.get_connection_args("client"))
+        self._engine = Engine(
+            blueprint=blueprint,
+            scheduler=self.scheduler,
+            watch=Watch.shared((blueprint.backend, repr(blueprint.backend_options), blueprint.site)),
+            rhythm=blueprint.rhythm(),
+            on_change=self._on_change,
+        )
+        self._engine.start()
+        self._is_changed = asyncio.Event()
+        self._registrar = asyncio.create_task(self._keep_registered(), name="corral registry")
+        self.status = Status.running
+        _remember(self)
+        if self._n_workers:
+            self._scale(self._n_workers)
+            await self._engine.submitted()
+
+    def _make_folders(self) -> None:
+        blueprint = self._blueprint
+        self._credentials.write(blueprint.credentials_path)
+        # Before the submission: a job whose log has no folder fails without a word, on more than one batch system.
+        try:
+            blueprint.log_directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise InvalidRequest(
+                "log_directory", f"{blueprint.log_directory} cannot be made: {error.strerror}"
+            ) from error
+        if blueprint.chosen_log_directory is None:
+            logs.remove_old(blueprint.log_directory.parent)
+
+    async def _close(self) -> None:
+        if self.status is Status.closed:
+            return
+        if self._closed is not None:
+            await asyncio.shield(self._closed)
+            return
+        self._closed = asyncio.get_running_loop().create_future()
+        self.status = Status.closing
+        try:
+            if self._engine is not None:
+                await self._engine.close(CLOSE_TIMEOUT)
+            if self._registrar is not None:
+                self._registrar.cancel()
+                with suppress(asyncio.CancelledError):
+                    await self._registrar
+            if self.scheduler is not None:
+                await self.scheduler.close()
+            if self.scheduler_comm is not None:
+                await self.scheduler_comm.close_rpc()
+            await asyncio.to_thread(self._remove_traces)
+        finally:
+            self.status = Status.closed
+            self._closed.set_result(None)
+            _forget(self)
+
+    def _remove_traces(self) -> None:
+        blueprint = self._blueprint
+        blueprint.credentials_path.unlink(missing_ok=True)
+        # Folders that other clusters use, or that hold logs of failed jobs, are not empty and stay.
+        for folder in (blueprint.folder, blueprint.folder.parent, blueprint.shared_directory / "logs"):
+            with suppress(OSError):
+                folder.rmdir()
+        if self._entry is not None and (self._engine is None or all(job.has_ended for job in self._engine.jobs)):
+            self._entry.remove()
+
+    def close(self, timeout: float | None = None) -> Any:
+        """End all jobs, see that they have ended, and remove every trace of the cluster."""
+        closing = super().close(timeout)
+        if not self.asynchronous:
+            self._loop_runner.stop()
+        return closing
+
+    def __exit__(self, exc_type: Any, exc_value: Any, traceback: Any) -> None:
+        super().__exit__(exc_type, exc_value, traceback)
+        if exc_type is None and self._engine is not None:
+            self._engine.raise_undelivered()
+
+    async def __aexit__(self, exc_type: Any, exc_value: Any, traceback: Any) -> None:
+        await self._close()
+        if exc_type is None and self._engine is not None:
+            self._engine.raise_undelivered()
+
+    # --- size ---------------------------------------------------------------------------------------------------
+
+    def scale(
+        self,
+        n: int | None = None,
+        *,
+        jobs: int | None = None,
+        cores: int | None = None,
+        memory: int | str | None = None,
+    ) -> None:
+        """Ask for a size: of workers, or of jobs, cores or memory in all. Whole jobs are asked for, rounded up.
+
+        Returns at once. Also forgives a group that stopped because its jobs kept failing.
+
+        Raises
+        ------
+        InvalidRequest
+        """
+        self._scale(n, jobs=jobs, cores=cores, memory=memory)
+
+    def _scale(
+        self,
+        n: int | None = None,
+        *,
+        jobs: int | None = None,
+        cores: int | None = None,
+        memory: int | str | None = None,
+    ) -> None:
+        given = {
+            key: value
+            for key, value in (("n", n), ("jobs", jobs), ("cores", cores), ("memory", memory))
+            if value is not None
+        }
+        if len(given) != 1:
+            raise InvalidRequest(
+                "scale", f"takes exactly one of n (workers), jobs, cores and memory; got {', '.join(given) or 'none'}"
+            )
+        resources = self._blueprint.groups[DEFAULT_GROUP].resources
+        match given:
+            case {"n": workers}:
+                wanted = math.ceil(_count("n", workers) / resources.workers)
+            case {"jobs": count}:
+                wanted = _count("jobs", count)
+            case {"cores": count}:
+                wanted = math.ceil(_count("cores", count) / (resources.cores * resources.nodes))
+            case _:
+                size = 0 if memory == 0 else parse_memory("memory", memory)
+                if resources.memory is None:
+                    raise InvalidRequest("memory", "the memory of a job is up to the site; scale by jobs= instead")
+                wanted = math.ceil(size / (resources.memory * resources.nodes))
+        if self._engine is None:
+            raise CorralError(f"cluster {self.name} has not been started, or is closed")
+        network.raise_descriptor_limit(wanted * resources.workers)
+        self._on_loop(self._engine.scale, DEFAULT_GROUP, wanted)
+
+    def adapt(self, *args: Any, **kwargs: Any) -> Any:
+        """Not yet: Dask's own policy cancels pending jobs after seconds, which no batch queue forgives."""
+        raise CorralError(
+            "adapt() is not there yet: Dask's default policy thrashes batch queues, and corral's own is to come. "
+            "Use scale() meanwhile."
+        )
+
+    async def _wait_for_workers(self, n_workers: int = 0, timeout: float | str | None = None) -> None:
+        import dask.utils
+
+        assert self._engine is not None
+        seconds = None if timeout is None else dask.utils.parse_timedelta(timeout, "s")
+        await self._engine.wait_for_workers(n_workers, seconds)
+
+    def wait_for_workers(self, n_workers: int, timeout: float | None = None) -> Any:
+        """Wait until so many workers are connected.
+
+        Raises
+        ------
+        SubmitRejected, JobsFailed
+            They cannot come any more; raised as soon as that is known.
+        WorkersNotReady
+            They did not come within `timeout` seconds; a TimeoutError that says where the jobs are.
+        """
+        if not isinstance(n_workers, int) or n_workers < 1:
+            raise ValueError(f"`n_workers` must be a positive integer. Instead got {n_workers}.")
+        return self.sync(self._wait_for_workers, n_workers, timeout=timeout)
+
+    # --- what there is ------------------------------------------------------------------------------------------
+
+    @property
+    def jobs(self) -> tuple[JobRecord, ...]:
+        """Every job of this cluster, oldest first; those that ended long ago are forgotten."""
+        return () if self._engine is None else self._engine.jobs
+
+    @property
+    def failures(self) -> tuple[JobFailure, ...]:
+        """Jobs that ended without being asked to, with the evidence, oldest first."""
+        return () if self._engine is None else self._engine.failures
+
+    def job_script(self) -> str:
+        """The script that each job runs."""
+        return str(self._blueprint.script())
+
+    def logs(self, job: JobRecord | JobId | str) -> str:
+        """What a job has printed so far.
+
+        Raises
+        ------
+        LookupError
+            No such job, or it has no log here.
+        """
+        wanted = job.id.text if isinstance(job, JobRecord) else str(job)
+        record = next((record for record in self.jobs if record.id.text == wanted), None)
+        if record is None:
+            raise LookupError(f"cluster {self.name} has no job {wanted}")
+        if record.log is None:
+            raise LookupError(f"the output of job {wanted} is discarded")
+        try:
+            return Path(record.log).read_text(errors="replace")
+        except FileNotFoundError:
+            raise LookupError(f"job {wanted} has printed nothing yet: there is no {record.log}") from None
+
+    @property
+    def workers(self) -> dict[str, JobRecord]:
+        """The workers that the jobs give or will give, by name."""
+        return {name: record for record in self.jobs if record.is_capacity for name in _names(record)}
+
+    @property
+    def plan(self) -> set[str]:
+        """Names of the workers that are wanted; those not yet submitted have no real names."""
+        named = self.requested
+        if self._engine is None:
+            return named
+        wanted = sum(slot.state.wanted * slot.workers_per_job for slot in self._engine.groups.values())
+        return named | {f"wanted-{number}" for number in range(len(named), wanted)}
+
+    @property
+    def requested(self) -> set[str]:
+        return set(self.workers)
+
+    @property
+    def observed(self) -> set[str]:
+        return {str(worker.name) for worker in list(self.scheduler.workers.values())} if self.scheduler else set()
+
+    @property
+    def scheduler_info(self) -> Any:
+        """What the Dask scheduler says of itself and its workers, now."""
+        if self.scheduler is None or self.scheduler.status is not Status.running:
+            return SchedulerInfo({"type": "Scheduler", "id": "", "workers": {}, "services": {}, "address": ""})
+        return SchedulerInfo(self.scheduler.identity())
+
+    @scheduler_info.setter
+    def scheduler_info(self, value: Any) -> None:
+        """Dask's base class assigns its own copy, which nobody needs beside the scheduler itself."""
+
+    @property
+    def dashboard_link(self) -> str:
+        """Where the dashboard is, with the secret prefix that keeps others on this host out."""
+        port = self.scheduler_info["services"].get("dashboard")
+        return "" if port is None else network.dashboard_link(port, self._prefix)
+
+    def __repr__(self) -> str:
+        if self._engine is None or self.status is not Status.running:
+            return f"Cluster({self._blueprint.backend!r}, name={self.name!r}, {self.status.name})"
+        workers = len(self.scheduler.workers) if self.scheduler else 0
+        return (
+            f"Cluster({self._blueprint.backend!r}, name={self.name!r}, workers={workers}: {self._engine.whereabouts()})"
+        )
+
+    def _scaling_status(self) -> str:
+        where = "" if self._engine is None else self._engine.whereabouts()
+        return f"<table><tr><td style='text-align: left;'>Workers: {len(self.observed)}; {_escaped(where)}</td></tr></table>"
+
+    # --- the registry -------------------------------------------------------------------------------------------
+
+    def _on_change(self) -> None:
+        if self._is_changed is not None:
+            self._is_changed.set()
+
+    async def _keep_registered(self) -> None:
+        """Tell other processes what there is: soon after a change, and once a minute."""
+        blueprint = self._blueprint
+        assert self._engine is not None
+        assert self._is_changed is not None
+        self._entry = Entry(
+            name=self.name,
+            uuid=blueprint.uuid,
+            backend=blueprint.backend,
+            backend_options=dict(blueprint.backend_options),
+            site=blueprint.site,
+            credentials=str(blueprint.credentials_path),
+        )
+        while True:
+            self._is_changed.clear()
+            lines = tuple(JobLine.of(record) for record in self._engine.jobs)
+            self._entry = evolve(self._entry, heartbeat=time.time(), jobs=lines)
+            try:
+                await asyncio.to_thread(self._entry.write)
+            except OSError as error:
+                logger.debug("cluster %s is not registered: %s", self.name, error)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(HEARTBEAT):
+                    await self._is_changed.wait()
+            await asyncio.sleep(1.0)
+
+    def _on_loop(self, function: Callable[..., None], *arguments: Any) -> None:
+        """Call on the event loop; at once if we are on it."""
+        assert self.loop is not None
+        try:
+            is_here = asyncio.get_running_loop() is getattr(self.loop, "asyncio_loop", None)
+        except RuntimeError:
+            is_here = False
+        if is_here:
+            function(*arguments)
+        else:
+            self.sync(_called, function, *arguments)
+
+
+# For help() and completion: the arguments of WorkerGroup belong to the signature.
+_own = inspect.signature(Cluster.__init__)
+_workers = inspect.signature(WorkerGroup.__init__)
+Cluster.__init__.__signature__ = _own.replace(  # type: ignore[attr-defined]
+    parameters=[
+        *(parameter for parameter in _own.parameters.values() if parameter.kind is not inspect.Parameter.VAR_KEYWORD),
+        *(parameter for name, parameter in _workers.parameters.items() if name not in _own.parameters),
+    ]
+)
+
+
+async def _called(function: Callable[..., None], *arguments: Any) -> None:
+    function(*arguments)
+
+
+def _credentials(blueprint: Blueprint) -> tuple[Credentials, Security]:
+    identity: dict[str, Any] = {"cluster": blueprint.name, "uuid": blueprint.uuid, "created": blueprint.created}
+    if blueprint.security is True:
+        credentials = evolve(Credentials.create(cluster=blueprint.name), uuid=blueprint.uuid, created=blueprint.created)
+    elif blueprint.security is False:
+        credentials = Credentials(**identity)
+    else:
+        return Credentials.of(blueprint.security, **identity), blueprint.security
+    return credentials, credentials.security()
+
+
+def _names(record: JobRecord) -> set[str]:
+    """The names of a job's workers; those that have not connected yet are named as they will be."""
+    missing = record.expected_workers - len(record.workers)
+    awaited = (f"{record.id}-{index}" for index in range(record.expected_workers))
+    names = set(record.workers)
+    for name in awaited:
+        if missing <= 0:
+            break
+        if name not in names:
+            names.add(name)
+            missing -= 1
+    return names
+
+
+def _count(argument: str, value: object) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
+        raise InvalidRequest(argument, f"{value!r} is not a whole number of at least 0")
+    return value
+
+
+def _escaped(text: str) -> str:
+    import html
+
+    return html.escape(text)
+
+
+# --- the end of Python ------------------------------------------------------------------------------------------
+
+_open: weakref.WeakSet[Cluster] = weakref.WeakSet()
+
+
+def _remember(cluster: Cluster) -> None:
+    """Close it at exit if nobody did. Registered with the first cluster, not by an import."""
+    if not _open:
+        atexit.unregister(_close_all)
+        atexit.register(_close_all)
+    _open.add(cluster)
+
+
+def _forget(cluster: Cluster) -> None:
+    _open.discard(cluster)
+
+
+def _close_all() -> None:
+    for cluster in list(_open):
+        if not cluster.asynchronous:
+            with suppress(Exception):
+                cluster.close(timeout=EXIT_TIMEOUT)

@@ -1,0 +1,368 @@
+"""What one kind of worker needs: the user's words, checked, and turned into a request for a job."""
+
+from __future__ import annotations
+
+import datetime
+import json
+import math
+import os
+import re
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import dask.utils
+from attrs import field, fields, frozen
+
+from corral.domain import Job, Resources
+from corral.errors import InvalidRequest, did_you_mean
+
+#: Exported in every job unless the user's env= says otherwise. PYTHONHASHSEED must be the same on all workers before
+#: Python starts, or whatever partitions by hash() is silently wrong; 6640 is Dask's own choice.
+JOB_ENVIRONMENT = {
+    "PYTHONHASHSEED": "6640",
+    "OMP_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MALLOC_TRIM_THRESHOLD_": "65536",
+}
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+
+@frozen(kw_only=True)
+class WorkerGroup:
+    """One kind of job, and of worker. cores, memory, processes and gpus are per node; a job is `nodes` times that.
+
+    Parameters
+    ----------
+    cores
+        CPU cores per node.
+    memory
+        Memory per node: ``"32GB"`` (10^9 bytes), ``"32GiB"`` (2^30), or bytes.
+    processes
+        Dask workers per node; each has ``cores // processes`` threads. Default: 1 below 4 cores, else about the
+        square root of `cores`.
+    nodes
+        Nodes per job.
+    gpus
+        GPUs per node, divided among its processes.
+    walltime
+        How long a job may run: ``"HH:MM:SS"``, ``"D-HH:MM:SS"``, ``"2h"``, seconds, or a timedelta.
+    queue, account
+        Queue (partition) and account (project) as the batch system names them.
+    extra_directives
+        Native directives, verbatim, without the prefix: ``["--qos=high"]``.
+    skip_directives
+        Names of directives to leave out (``["mem"]``), or the words memory, cores, nodes, walltime, gpus.
+    env
+        Environment variables of the job. Nothing else of your environment reaches it.
+    modules
+        Environment modules to load.
+    conda_env
+        Name or path of a conda environment to activate.
+    prologue, epilogue
+        Shell lines before and after the workers.
+    python
+        The Python that runs the workers. Default: this one, or the one of `conda_env`.
+    shebang
+        First line of the job script.
+    interface
+        Network interface of the workers (``"ib0"``). Default: the one that reaches the scheduler.
+    worker_ports
+        Ports that workers may listen on: ``"10000:10100"``. Default: any.
+    local_directory
+        Where workers spill, on the node. Default: the node's temporary directory.
+    launcher
+        ``"fork"`` starts workers from one import per node; ``"spawn"`` is for libraries that cannot be forked.
+    death_timeout
+        How long a worker tries to reach the scheduler before its job gives up (s).
+    worker_options
+        Further keyword arguments of `distributed.Worker`; must be expressible in JSON.
+
+    Raises
+    ------
+    InvalidRequest
+        Names the argument that cannot be used.
+    """
+
+    cores: int = field(default=1)
+    memory: int | str | None = field(default=None)
+    processes: int | None = field(default=None)
+    nodes: int = field(default=1)
+    gpus: int = field(default=0)
+    walltime: int | str | float | datetime.timedelta = field(default="01:00:00")
+    queue: str | None = field(default=None)
+    account: str | None = field(default=None)
+    extra_directives: Sequence[str] = field(default=())
+    skip_directives: Sequence[str] = field(default=())
+    env: Mapping[str, str] = field(factory=dict)
+    modules: Sequence[str] = field(default=())
+    conda_env: str | None = field(default=None)
+    prologue: Sequence[str] = field(default=())
+    epilogue: Sequence[str] = field(default=())
+    python: str | None = field(default=None)
+    shebang: str = field(default="#!/usr/bin/env bash")
+    interface: str | None = field(default=None)
+    worker_ports: str | None = field(default=None)
+    local_directory: str | None = field(default=None)
+    launcher: str = field(default="fork")
+    death_timeout: float = field(default=60.0)
+    worker_options: Mapping[str, Any] = field(factory=dict)
+
+    # What the arguments came to.
+    resources: Resources = field(init=False, repr=False)
+    walltime_seconds: int = field(init=False, repr=False)
+
+    def __attrs_post_init__(self) -> None:
+        cores = _count("cores", self.cores, at_least=1)
+        processes = self.processes
+        processes = _usual_processes(cores) if processes is None else _count("processes", processes, at_least=1)
+        if processes > cores:
+            raise InvalidRequest(
+                "processes", f"{processes} processes do not fit on {cores} core{'s' * (cores > 1)}; ask for more cores"
+            )
+        resources = Resources(
+            nodes=_count("nodes", self.nodes, at_least=1),
+            processes=processes,
+            cores=cores,
+            memory=None if self.memory is None else parse_memory("memory", self.memory),
+            gpus=_count("gpus", self.gpus, at_least=0),
+        )
+        object.__setattr__(self, "resources", resources)
+        object.__setattr__(self, "walltime_seconds", parse_walltime("walltime", self.walltime))
+        for name in ("queue", "account", "conda_env", "python", "shebang", "interface", "local_directory"):
+            _line(name, getattr(self, name))
+        for name in ("extra_directives", "skip_directives", "modules"):
+            for item in _lines(name, getattr(self, name)):
+                _line(name, item)
+        for name in ("prologue", "epilogue"):
+            for item in _lines(name, getattr(self, name)):
+                if "\0" in item:
+                    raise InvalidRequest(name, "holds a NUL character")
+        if not self.shebang.startswith("#!"):
+            raise InvalidRequest("shebang", f"{self.shebang!r} does not begin with #!")
+        if self.worker_ports is not None:
+            _ports("worker_ports", self.worker_ports)
+        if self.launcher not in ("fork", "spawn"):
+            raise InvalidRequest("launcher", f"{self.launcher!r} is not 'fork' or 'spawn'")
+        if not isinstance(self.death_timeout, int | float) or not self.death_timeout > 0:
+            raise InvalidRequest("death_timeout", f"{self.death_timeout!r} is not a number of seconds above 0")
+        _environment(self.env)
+        try:
+            json.dumps(dict(self.worker_options))
+        except (TypeError, ValueError) as error:
+            raise InvalidRequest(
+                "worker_options", f"must be expressible in JSON ({error}); name classes by their path"
+            ) from None
+
+    @classmethod
+    def argument_names(cls) -> tuple[str, ...]:
+        return tuple(attribute.name for attribute in fields(cls) if attribute.init)
+
+    def request(self, *, name: str, log_directory: str | None, launcher_options: Sequence[str]) -> Job:
+        """The job that the core hands to `prepare_job`.
+
+        Parameters
+        ----------
+        launcher_options
+            Arguments of the launcher that belong to the cluster, not to this group.
+        """
+        environment_lines, python = self._python()
+        command = (python, "-m", "corral.launch", *launcher_options)
+        return Job(
+            name=name,
+            command=command,
+            resources=self.resources,
+            walltime=self.walltime_seconds,
+            queue=self.queue,
+            account=self.account,
+            log_directory=log_directory,
+            environment=JOB_ENVIRONMENT | dict(self.env),
+            prologue=(*self._module_lines(), *environment_lines, *self.prologue),
+            epilogue=tuple(self.epilogue),
+            extra_directives=tuple(self.extra_directives),
+            skip=frozenset(self.skip_directives),
+            shebang=self.shebang,
+        )
+
+    def launcher_arguments(self, resources: Resources, walltime: int | None) -> list[str]:
+        """The launcher's arguments for jobs of this size: what was prepared may be more than what was asked for."""
+        processes = min(resources.processes, resources.cores)
+        arguments = [f"--workers={processes}", f"--threads={resources.cores // processes}"]
+        # Limits round down: workers must never believe in more than the job has.
+        arguments.append(f"--memory-limit={(resources.memory or 0) // processes}")
+        if resources.gpus:
+            arguments.append(f"--gpus={resources.gpus}")
+        if walltime is not None:
+            arguments.append(f"--walltime={walltime}")
+        for option, value in (
+            ("interface", self.interface),
+            ("worker-ports", self.worker_ports),
+            ("local-directory", self.local_directory),
+        ):
+            if value is not None:
+                arguments.append(f"--{option}={value}")
+        if self.launcher != "fork":
+            arguments.append(f"--launcher={self.launcher}")
+        arguments.append(f"--death-timeout={self.death_timeout:g}")
+        if self.worker_options:
+            arguments.append(f"--worker-options={json.dumps(dict(self.worker_options))}")
+        return arguments
+
+    def _module_lines(self) -> list[str]:
+        if not self.modules:
+            return []
+        # `module` is a shell function that login shells define; a job script is none.
+        return ["type module >/dev/null 2>&1 || . /etc/profile", f"module load {shlex.join(self.modules)}"]
+
+    def _python(self) -> tuple[list[str], str]:
+        """The lines that activate a conda environment, and the Python to run."""
+        if self.conda_env is not None:
+            return _conda_lines(self.conda_env), self.python or "python"
+        if self.python is None and os.path.isdir(os.path.join(sys.prefix, "conda-meta")):
+            return _conda_lines(sys.prefix), sys.executable
+        return [], self.python or sys.executable
+
+
+def _conda_lines(environment: str) -> list[str]:
+    conda = os.environ.get("CONDA_EXE", "conda")
+    return [f'eval "$({shlex.quote(conda)} shell.bash hook)"', f"conda activate {shlex.quote(environment)}"]
+
+
+# --- what people write ------------------------------------------------------------------------------------------
+
+
+def parse_memory(argument: str, value: object) -> int:
+    """Bytes; ``"32GB"`` is 32 * 10^9, ``"32GiB"`` is 32 * 2^30.
+
+    Raises
+    ------
+    InvalidRequest
+    """
+    problem = InvalidRequest(argument, f"{value!r} is no amount of memory; write for example '32GB' or '30GiB'")
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        raise problem
+    try:
+        # Requests round up: never ask for less than the user did.
+        parsed = math.ceil(_exact_bytes(value))
+    except (ValueError, OverflowError):
+        raise problem from None
+    if parsed < 2**20:
+        raise InvalidRequest(
+            argument, f"{value!r} is {parsed} bytes, less than a worker can start with; did you forget 'GB'?"
+        )
+    return parsed
+
+
+def _exact_bytes(value: float | str) -> float:
+    if isinstance(value, str):
+        if not value.strip()[:1].isdigit() and not value.strip().startswith("."):
+            raise ValueError(value)  # parse_bytes reads "GB" as one gigabyte
+        return dask.utils.parse_bytes(value)
+    if not math.isfinite(value):
+        raise ValueError(value)
+    return value
+
+
+_CLOCK = re.compile(r"(?:(?P<days>\d+)-)?(?P<hours>\d+):(?P<minutes>\d{1,2}):(?P<seconds>\d{1,2})")
+
+
+def parse_walltime(argument: str, value: object) -> int:
+    """Seconds, rounded up, from ``"HH:MM:SS"``, ``"D-HH:MM:SS"``, ``"2h"``, a number of seconds or a timedelta.
+
+    Raises
+    ------
+    InvalidRequest
+        ``"00:30"`` too: it is 30 seconds to some batch systems and 30 minutes to others.
+    """
+    examples = "write for example '02:00:00' or '2h'"
+    seconds: float
+    if isinstance(value, datetime.timedelta):
+        seconds = value.total_seconds()
+    elif isinstance(value, str):
+        text = value.strip()
+        if match := _CLOCK.fullmatch(text):
+            part = {name: int(number or 0) for name, number in match.groupdict().items()}
+            if part["minutes"] > 59 or part["seconds"] > 59:
+                raise InvalidRequest(argument, f"{value!r} has more than 59 minutes or seconds; {examples}")
+            seconds = ((part["days"] * 24 + part["hours"]) * 60 + part["minutes"]) * 60 + part["seconds"]
+        elif short := re.fullmatch(r"(\d+):(\d{1,2})", text):
+            first, second = int(short[1]), int(short[2])
+            raise InvalidRequest(
+                argument,
+                f"{value!r} is {first} min {second} s to Slurm and {first} h {second} min to LSF; "
+                f"write '00:{first:02}:{second:02}' or '{first:02}:{second:02}:00'",
+            )
+        elif re.fullmatch(r"[\d.]+", text):
+            raise InvalidRequest(
+                argument,
+                f"{value!r} has no unit: it is minutes to some batch systems and seconds to others; {examples}",
+            )
+        else:
+            try:
+                seconds = dask.utils.parse_timedelta(text)
+            except (ValueError, KeyError, TypeError, IndexError):
+                raise InvalidRequest(argument, f"{value!r} is no duration; {examples}") from None
+    elif isinstance(value, int | float) and not isinstance(value, bool):
+        seconds = value
+    else:
+        raise InvalidRequest(argument, f"{value!r} is no duration; {examples}")
+    if not math.isfinite(seconds) or seconds <= 0:
+        raise InvalidRequest(argument, f"{value!r} is not above 0; {examples}")
+    return math.ceil(seconds)
+
+
+def _usual_processes(cores: int) -> int:
+    """The divisor of `cores` nearest to its square root, so that no core is left over."""
+    if cores < 4:
+        return 1
+    return min((n for n in range(1, cores + 1) if cores % n == 0), key=lambda n: (abs(n - math.sqrt(cores)), n))
+
+
+def _count(argument: str, value: object, *, at_least: int) -> int:
+    if isinstance(value, bool) or not isinstance(value, int) or value < at_least:
+        raise InvalidRequest(argument, f"{value!r} is not a whole number of at least {at_least}")
+    return value
+
+
+def _line(argument: str, value: object) -> None:
+    """Text that ends up in one line: no control characters, no blanks alone."""
+    if value is None:
+        return
+    if not isinstance(value, str):
+        raise InvalidRequest(argument, f"{value!r} is not text")
+    if not value.strip():
+        raise InvalidRequest(argument, "is empty; leave it out instead")
+    if match := _CONTROL.search(value):
+        raise InvalidRequest(argument, f"{value!r} holds the control character {match[0]!r}")
+
+
+def _lines(argument: str, value: object) -> Sequence[str]:
+    if isinstance(value, str) or not isinstance(value, Sequence) or not all(isinstance(item, str) for item in value):
+        raise InvalidRequest(argument, f"{value!r} is not a list of texts")
+    return value
+
+
+def _environment(env: object) -> None:
+    if not isinstance(env, Mapping):
+        raise InvalidRequest("env", f"{env!r} is not a mapping of names to texts")
+    for name, value in env.items():
+        if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+            raise InvalidRequest("env", f"{name!r} is no name of an environment variable")
+        if not isinstance(value, str) or "\0" in value:
+            raise InvalidRequest("env", f"the value of {name} must be text without NUL characters, not {value!r}")
+
+
+def _ports(argument: str, value: object) -> None:
+    match = re.fullmatch(r"(\d+)(?::(\d+))?", value) if isinstance(value, str) else None
+    if match is None or not 0 < int(match[1]) <= int(match[2] or match[1]) < 65536:
+        raise InvalidRequest(argument, f"{value!r} is no port or range of ports like '10000:10100'")
+
+
+def refuse_unknown(arguments: Mapping[str, object], known: Sequence[str]) -> None:
+    """Refuse the first argument that nobody knows, with the nearest name."""
+    for name in arguments:
+        if name not in known:
+            raise InvalidRequest(name, f"is no argument of Cluster.{did_you_mean(name, known)}")

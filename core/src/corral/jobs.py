@@ -1,0 +1,222 @@
+"""What the core knows of one job, and how that knowledge grows: pure functions of values.
+
+Moments are seconds on the event loop's clock, which no change of the wall clock moves, except where a
+:class:`~corral.domain.JobStatus` quotes the batch system.
+"""
+
+from __future__ import annotations
+
+import enum
+
+from attrs import evolve, frozen
+
+from corral.domain import JobId, JobState, JobStatus
+
+#: How long a batch system may fail to list a job before the job is given up. Controllers forget jobs for a moment
+#: right after a submission and while they restart.
+ABSENCE_GRACE = 60.0
+#: A job that ends sooner than this after its workers came has not worked.
+HEALTHY_AFTER = 60.0
+
+
+class Parting(enum.Enum):
+    """Why corral wants a job to end."""
+
+    #: More jobs than wanted.
+    SURPLUS = "no longer wanted"
+    #: Its group's breaker has tripped.
+    BREAKER = "jobs of its group keep failing"
+    #: It runs, but no worker of it ever connected.
+    DEAF = "its workers never connected"
+    #: The cluster is closing.
+    CLOSING = "the cluster is closing"
+
+
+class Ending(enum.Enum):
+    """What an end means for the group."""
+
+    #: corral asked for it.
+    WANTED = "wanted"
+    #: The machine took it: node failure, preemption, walltime.
+    LOST = "lost"
+    #: It died by itself before or soon after its workers came, or by memory.
+    DIED = "died"
+    #: Somebody else cancelled it.
+    OPERATOR = "cancelled from outside"
+
+
+@frozen(kw_only=True)
+class JobRecord:
+    """One job of a cluster, as `cluster.jobs` shows it."""
+
+    id: JobId
+    group: str = "default"
+    #: The unique name under which it was submitted, together with the other jobs of its array.
+    name: str = ""
+    #: What the batch system said last.
+    status: JobStatus = JobStatus(state=JobState.PENDING)
+    #: Names of its connected workers.
+    workers: frozenset[str] = frozenset()
+    #: How many workers it should have.
+    expected_workers: int = 1
+    #: Where its output is, on the file system that it shares with us; None if it is discarded.
+    log: str | None = None
+
+    submitted_at: float = 0.0
+    #: Listed by the batch system at least once.
+    was_listed: bool = False
+    started_at: float | None = None
+    absent_since: float | None = None
+    connected_at: float | None = None
+    ended_at: float | None = None
+
+    #: Why we want it to end; None while it is wanted.
+    parting: Parting | None = None
+    #: It was asked to end by itself, when its tasks are done.
+    retire_asked_at: float | None = None
+    #: The batch system was asked to cancel it.
+    cancel_asked_at: float | None = None
+    #: Why its launcher said that it is leaving ("walltime", "signal", "retire"); empty while it stays.
+    leaving: str = ""
+
+    @property
+    def state(self) -> JobState:
+        """PENDING, RUNNING and so on; a job whose worker is connected is RUNNING, whatever was polled last."""
+        if self.workers and self.ended_at is None:
+            return JobState.RUNNING
+        return self.status.state
+
+    @property
+    def reason(self) -> str:
+        return self.status.reason
+
+    @property
+    def exit_code(self) -> int | None:
+        return self.status.exit_code
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        return self.status.hosts
+
+    @property
+    def has_ended(self) -> bool:
+        return self.ended_at is not None
+
+    @property
+    def is_connected(self) -> bool:
+        """True if all of its workers are here."""
+        return self.ended_at is None and len(self.workers) >= self.expected_workers
+
+    @property
+    def is_capacity(self) -> bool:
+        """True if it gives workers, or will: it lives, and nobody wants it to end."""
+        return self.ended_at is None and self.parting is None and not self.leaving
+
+
+def observe(record: JobRecord, status: JobStatus | None, now: float) -> JobRecord:
+    """What is known after a poll that asked for this job; `status` is None if the batch system did not list it."""
+    if record.has_ended:
+        return record
+    if status is None:
+        return _unlisted(record, now)
+    started = record.started_at
+    if started is None and not status.state.is_waiting:
+        started = now
+    return evolve(
+        record,
+        status=status,
+        was_listed=True,
+        absent_since=None,
+        started_at=started,
+        ended_at=now if status.state.is_final else None,
+        workers=frozenset() if status.state.is_final else record.workers,
+    )
+
+
+def _unlisted(record: JobRecord, now: float) -> JobRecord:
+    if record.workers:
+        return record  # It is alive: its worker talks to us.
+    since = now if record.absent_since is None else record.absent_since
+    was_cancelled = record.cancel_asked_at is not None and record.was_listed
+    if was_cancelled or now - since >= ABSENCE_GRACE:
+        state = JobState.CANCELLED if record.cancel_asked_at is not None else JobState.UNKNOWN
+        reason = "" if was_cancelled else "the batch system no longer lists it"
+        status = evolve(record.status, state=state, native="", reason=reason)
+        return evolve(record, status=status, absent_since=since, ended_at=now)
+    return evolve(record, absent_since=since)
+
+
+def connect(record: JobRecord, worker: str, now: float) -> JobRecord:
+    """A worker of this job has registered with the Dask scheduler."""
+    started = now if record.started_at is None else record.started_at
+    connected = now if record.connected_at is None else record.connected_at
+    return evolve(record, workers=record.workers | {worker}, connected_at=connected, started_at=started)
+
+
+def disconnect(record: JobRecord, worker: str) -> JobRecord:
+    """A worker of this job is gone from the Dask scheduler."""
+    return evolve(record, workers=record.workers - {worker})
+
+
+def ending(record: JobRecord) -> Ending:
+    """What the end of this job means. It must have ended."""
+    assert record.ended_at is not None
+    if record.parting is Parting.DEAF:
+        return Ending.DIED
+    if record.parting is not None:
+        return Ending.WANTED
+    state = record.status.state
+    if state in (JobState.NODE_FAILED, JobState.PREEMPTED):
+        return Ending.LOST
+    if state is JobState.OUT_OF_MEMORY:
+        return Ending.DIED
+    # A waiting job that is not listed any more was taken out of the queue: not every batch system keeps a trace.
+    vanished_waiting = state is JobState.UNKNOWN and record.was_listed and record.started_at is None
+    if state is JobState.CANCELLED or vanished_waiting:
+        return Ending.OPERATOR
+    if record.connected_at is None:
+        return Ending.DIED
+    if record.leaving or state is JobState.TIMEOUT or record.ended_at - record.connected_at >= HEALTHY_AFTER:
+        return Ending.LOST
+    return Ending.DIED
+
+
+@frozen(kw_only=True)
+class JobFailure:
+    """A job that ended without being asked to, with the evidence."""
+
+    job: JobRecord
+    ending: Ending
+    #: The last lines of its log; empty if there is none.
+    log_tail: tuple[str, ...] = ()
+    #: What usually helps; empty if nothing is known.
+    hint: str = ""
+
+    def __str__(self) -> str:
+        text = f"job {self.job.id}: {describe_end(self.job)}"
+        if self.log_tail:
+            text += "\n  last lines of its log" + (f" ({self.job.log})" if self.job.log else "") + ":"
+            text += "".join(f"\n    {line}" for line in self.log_tail)
+        elif self.job.log:
+            text += f"\n  its log is empty or missing: {self.job.log}"
+        if self.hint:
+            text += f"\n  {self.hint}"
+        return text
+
+
+def describe_end(record: JobRecord) -> str:
+    """``FAILED (NonZeroExitCode), exit code 127, on n2, before a worker connected``."""
+    status = record.status
+    state = status.state.name
+    if status.reason not in ("", "None", state):
+        state += f" ({status.reason})"
+    parts = [state]
+    if status.exit_code is not None:
+        parts.append(f"exit code {status.exit_code}")
+    if status.signal is not None:
+        parts.append(f"signal {status.signal}")
+    if status.hosts:
+        parts.append(f"on {' '.join(status.hosts)}")
+    if record.connected_at is None:
+        parts.append("before a worker connected")
+    return ", ".join(parts)

@@ -1,0 +1,113 @@
+"""The logs of jobs: their last lines, what they usually mean, and which of them are kept."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+from collections.abc import Iterable, Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from corral.domain import JobState
+from corral.jobs import Ending, JobFailure, JobRecord, ending
+
+TAIL_LINES = 12
+#: Logs of failed jobs in corral's own folder are kept for a week (s).
+KEPT = 7 * 24 * 3600.0
+
+#: What a log or an exit code usually means; the first match counts.
+_HINTS: Sequence[tuple[re.Pattern[str], str]] = tuple(
+    (re.compile(pattern), hint)
+    for pattern, hint in (
+        (
+            r"No module named '?corral",
+            "The Python of the job does not have corral: install it there, or name another with python= or conda_env=.",
+        ),
+        (
+            r"(ModuleNotFoundError|ImportError|No module named)",
+            "A module is missing in the Python of the job; is it the environment that you use here (python=, conda_env=)?",
+        ),
+        (
+            r"(python\S*: (No such file or directory|not found|cannot execute)|: python\S*: command not found)",
+            "The node has no such Python: name one that is there with python=, or load it with modules= or conda_env=.",
+        ),
+        (
+            r"(module: command not found|Unable to locate a modulefile|unknown module)",
+            "A module of modules= is not to be had on the node.",
+        ),
+        (r"No space left on device", "A disk is full: see local_directory= and log_directory=."),
+        (
+            r"(cannot reach the scheduler|none of the addresses)",
+            "The node cannot reach the scheduler: name the network that both share with interface= or scheduler_interface=.",
+        ),
+        (r"Read-only file system", "A folder that the job writes to is read-only on the node: see local_directory=."),
+    )
+)
+
+
+def examine(ended: Iterable[JobRecord]) -> list[JobFailure]:
+    """What is known of jobs that were not asked to end. Reads their logs: not on an event loop."""
+    return [
+        JobFailure(job=record, ending=ending(record), log_tail=(lines := tail(record.log)), hint=hint(record, lines))
+        for record in ended
+    ]
+
+
+def tail(path: str | None, count: int = TAIL_LINES) -> tuple[str, ...]:
+    """The last lines of a log that are not blank; nothing if it cannot be read."""
+    if path is None:
+        return ()
+    try:
+        with open(path, "rb") as log:
+            log.seek(0, os.SEEK_END)
+            log.seek(max(0, log.tell() - 16_384))
+            text = log.read().decode(errors="replace")
+    except OSError:
+        return ()
+    return tuple(line.rstrip() for line in text.splitlines() if line.strip())[-count:]
+
+
+def hint(record: JobRecord, lines: Sequence[str]) -> str:
+    """What usually helps; empty if nothing is known."""
+    state = record.status.state
+    if state is JobState.OUT_OF_MEMORY:
+        return "It used more memory than it asked for: ask for more with memory=, or run fewer processes in it."
+    if state is JobState.TIMEOUT and record.connected_at is None:
+        return "Its walltime ended before a worker connected: ask for more with walltime=."
+    text = "\n".join(lines)
+    for pattern, words in _HINTS:
+        if pattern.search(text):
+            return words
+    if record.exit_code == 127:
+        return "Exit code 127: a command of the job script was not found on the node; see python=, modules=, prologue=."
+    if record.exit_code == 126:
+        return "Exit code 126: a command of the job script may not be executed on the node; see python=."
+    return ""
+
+
+def tidy(records: Iterable[JobRecord]) -> None:
+    """Remove the logs of jobs that did what they should, and the folders that this empties."""
+    folders = set()
+    for record in records:
+        if record.log is None:
+            continue
+        folders.add(Path(record.log).parent)
+        if record.has_ended and ending(record) in (Ending.WANTED, Ending.LOST):
+            with suppress(OSError):
+                os.unlink(record.log)
+    for folder in folders:
+        with suppress(OSError):
+            folder.rmdir()
+
+
+def remove_old(directory: Path, now: float | None = None) -> None:
+    """Remove logs that failed jobs left in corral's own folder more than a week ago."""
+    limit = (time.time() if now is None else now) - KEPT
+    for log in directory.glob("*/*"):
+        with suppress(OSError):
+            if log.stat().st_mtime < limit:
+                log.unlink()
+    for folder in directory.glob("*/"):
+        with suppress(OSError):
+            folder.rmdir()

@@ -1,0 +1,124 @@
+"""What a cluster leaves for other processes to see: one small file each, for `corral ps` and `corral clean`.
+
+The file holds no secret. It is written by the cluster's own process, and removed when the cluster closes; a file
+whose process is gone tells what a killed cluster may have left behind.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import socket
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import platformdirs
+from attrs import asdict, field, frozen
+
+from corral.jobs import JobRecord
+
+
+def registry_directory() -> Path:
+    return platformdirs.user_state_path("corral") / "registry"
+
+
+def boot_id() -> str:
+    """Tells one boot of this host from the next: a pid means nothing across them."""
+    with suppress(OSError):
+        return Path("/proc/sys/kernel/random/boot_id").read_text().strip()
+    return ""
+
+
+@frozen(kw_only=True)
+class JobLine:
+    """One job, as text."""
+
+    id: str
+    where: str = ""
+    group: str
+    state: str
+    reason: str = ""
+    exit_code: int | None = None
+    hosts: Sequence[str] = ()
+    workers: int = 0
+    expected_workers: int = 0
+    log: str | None = None
+
+    @classmethod
+    def of(cls, record: JobRecord) -> JobLine:
+        return cls(
+            id=record.id.text,
+            where=record.id.where,
+            group=record.group,
+            state=record.state.value,
+            reason=record.reason,
+            exit_code=record.exit_code,
+            hosts=record.hosts,
+            workers=len(record.workers),
+            expected_workers=record.expected_workers,
+            log=record.log,
+        )
+
+
+@frozen(kw_only=True)
+class Entry:
+    """One cluster of this user, on any host that shares the state directory."""
+
+    name: str
+    uuid: str
+    backend: str
+    backend_options: dict[str, Any] = field(factory=dict)
+    site: str | None = None
+    host: str = field(factory=socket.gethostname)
+    boot: str = field(factory=boot_id)
+    pid: int = field(factory=os.getpid)
+    started: float = field(factory=time.time)
+    #: Seconds since the epoch; renewed every minute while the process lives.
+    heartbeat: float = field(factory=time.time)
+    credentials: str = ""
+    jobs: Sequence[JobLine] = ()
+
+    @property
+    def path(self) -> Path:
+        return registry_directory() / f"{self.uuid}.json"
+
+    def write(self) -> None:
+        """Replace the file at once, so that no reader sees half of it."""
+        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        draft = self.path.with_suffix(f".{self.pid}.new")
+        draft.write_text(json.dumps(asdict(self)))
+        draft.replace(self.path)
+
+    def remove(self) -> None:
+        self.path.unlink(missing_ok=True)
+
+    def process_is_gone(self) -> bool:
+        """True if it is certain, or as good as certain, that nobody looks after this cluster any more.
+
+        A pid is trusted on its own host and boot only; for other hosts a heartbeat older than ten minutes counts.
+        """
+        if self.host == socket.gethostname():
+            if self.boot != boot_id():
+                return True
+            try:
+                os.kill(self.pid, 0)
+            except ProcessLookupError:
+                return True
+            except PermissionError:
+                return True  # Somebody else's process has the number now.
+            return False
+        return time.time() - self.heartbeat > 600.0
+
+
+def entries() -> Iterator[Entry]:
+    """All clusters of this user that left a file, oldest first; files that cannot be read are passed over."""
+    found = []
+    for path in registry_directory().glob("*.json"):
+        with suppress(OSError, ValueError, TypeError):
+            fields = json.loads(path.read_text())
+            lines = tuple(JobLine(**line) for line in fields.pop("jobs"))
+            found.append(Entry(**fields, jobs=lines))
+    yield from sorted(found, key=lambda entry: entry.started)
