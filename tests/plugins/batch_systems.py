@@ -1,0 +1,138 @@
+"""Tests marked ``@pytest.mark.real("slurm")`` run on the real Slurm, if there is one.
+
+``--batch-systems=found`` (default) runs them where that batch system answers, and skips them elsewhere.
+``--batch-systems=install`` brings up what does not answer, by ``tests/batch-systems/<name>-up.sh`` (root, Debian), and
+down again at the end. ``--batch-systems=none`` skips them all. ``--backend=slurm`` runs nothing but its real tests.
+
+Where CI is set, a test that a script could have made possible may not be skipped: it fails.
+"""
+
+from __future__ import annotations
+
+import os
+import shlex
+import shutil
+import subprocess
+from collections.abc import Generator, Iterable
+from pathlib import Path
+
+import pytest
+
+SCRIPTS = Path(__file__).parent.parent / "batch-systems"
+
+#: A quick command for each batch system that succeeds when it answers, and that no other batch system has.
+PROBES = {
+    "flux": ["flux", "getattr", "size"],
+    "htcondor": ["condor_status", "-schedd"],
+    "lsf": ["lsid"],
+    "oar": ["oarnodes", "-s"],
+    "pbs": ["pbsnodes", "-a"],
+    "sge": ["qhost"],
+    "slurm": ["sinfo", "--noheader"],
+}
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    group = parser.getgroup("batch systems")
+    group.addoption(
+        "--batch-systems",
+        choices=["found", "install", "none"],
+        default="found",
+        help="real batch systems: use those that answer (default), bring up those that do not, or skip their tests",
+    )
+    group.addoption("--backend", metavar="NAME", help="run only the tests that need this real batch system")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.pluginmanager.register(BatchSystems(config), "corral-batch-systems")
+
+
+class BatchSystems:
+    """What is known of the real batch systems during one run of the tests."""
+
+    def __init__(self, config: pytest.Config) -> None:
+        self.mode: str = config.getoption("--batch-systems")
+        self.only: str | None = config.getoption("--backend")
+        #: Why each batch system that a test needs cannot be used; empty if it can.
+        self.obstacles: dict[str, str] = {}
+        self.started: list[str] = []
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
+        if self.only is not None:
+            others = [item for item in items if self.only not in _needs(item)]
+            items[:] = [item for item in items if self.only in _needs(item)]
+            config.hook.pytest_deselected(items=others)
+
+    def pytest_collection_finish(self, session: pytest.Session) -> None:
+        # Before the first test, whose time-out installing a batch system would exceed.
+        if not session.config.option.collectonly:
+            needed = {name for item in session.items for name in _needs(item)}
+            self.obstacles = {name: self._obstacle(name) for name in sorted(needed)}
+
+    def pytest_runtest_setup(self, item: pytest.Item) -> None:
+        for name in _needs(item):
+            if self.obstacles[name]:
+                pytest.skip(self.obstacles[name])
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_makereport(
+        self, item: pytest.Item
+    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+        report = yield
+        skipped_here = report.skipped and not hasattr(report, "wasxfail")
+        if skipped_here and os.environ.get("CI") and any(_script(name, "up") for name in _needs(item)):
+            reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longreprtext
+            report.outcome = "failed"
+            report.longrepr = f"{reason.removeprefix('Skipped: ')}\nIn CI this test must run: see --batch-systems=install."
+        return report
+
+    def pytest_sessionfinish(self) -> None:
+        for name in reversed(self.started):
+            if script := _script(name, "down"):
+                subprocess.run([script], check=True, stdout=subprocess.DEVNULL)
+
+    def _obstacle(self, name: str) -> str:
+        if self.mode == "none":
+            return f"{name}: --batch-systems=none"
+        obstacle = _unanswered(name)
+        script = _script(name, "up")
+        if self.mode == "found" or not obstacle or script is None:
+            return obstacle
+        self.started.append(name)
+        up = subprocess.run([script], check=False, capture_output=True, text=True)
+        if up.returncode != 0:
+            return f"{script.name} failed with exit code {up.returncode}:\n{up.stderr.strip()}"
+        os.environ.update(_exports(up.stdout))
+        return _unanswered(name)
+
+
+def _needs(item: pytest.Item) -> list[str]:
+    return [name for marker in item.iter_markers("real") for name in marker.args]
+
+
+def _script(name: str, direction: str) -> Path | None:
+    script = SCRIPTS / f"{name}-{direction}.sh"
+    return script if script.exists() else None
+
+
+def _unanswered(name: str) -> str:
+    """Why this batch system cannot be used; empty if it answers."""
+    probe = PROBES[name]
+    if shutil.which(probe[0]) is None:
+        return f"{name}: there is no {probe[0]} on PATH"
+    try:
+        done = subprocess.run(probe, check=False, capture_output=True, text=True, timeout=20)
+    except subprocess.TimeoutExpired:
+        return f"{name}: no answer from {shlex.join(probe)} within 20 s"
+    if done.returncode != 0:
+        return f"{name}: {shlex.join(probe)} failed: {(done.stderr or done.stdout).strip()}"
+    return ""
+
+
+def _exports(text: str) -> Iterable[tuple[str, str]]:
+    """The variables in ``export NAME=value`` lines, as a shell would read them."""
+    for line in text.splitlines():
+        words = shlex.split(line)
+        if words[:1] == ["export"]:
+            yield from (word.split("=", 1) for word in words[1:])  # type: ignore[misc]
