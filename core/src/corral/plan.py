@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from attrs import evolve, frozen
 
+from corral.domain import JobId
 from corral.jobs import HEALTHY_AFTER, Ending, JobRecord, Parting, ending
 
 #: So many deaths in a row, and the group stops.
@@ -134,7 +135,7 @@ def plan(
         What stands against ending a connected job; the least loaded go first.
     """
     living = [record for record in records if record.ended_at is None]
-    capacity = [record for record in living if record.parting is None and not record.leaving]
+    deaf: set[JobId] = set()
     again: list[float] = []
     cancel: list[tuple[JobRecord, Parting]] = []
 
@@ -155,10 +156,12 @@ def plan(
         elif record.started_at is not None and record.connected_at is None:
             due = record.started_at + DEAF_AFTER
             if due <= now:
+                deaf.add(record.id)
                 cancel.append((record, Parting.DEAF))
             else:
                 again.append(due)
 
+    capacity = [record for record in living if record.is_capacity and record.id not in deaf]
     if state.broken:
         cancel += [(record, Parting.BREAKER) for record in capacity if record.state.is_waiting]
         return Plan(cancel=tuple(cancel), again_at=min(again, default=None))

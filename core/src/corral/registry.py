@@ -46,6 +46,7 @@ class JobLine:
     workers: int = 0
     expected_workers: int = 0
     log: str | None = None
+    has_ended: bool = False
 
     @classmethod
     def of(cls, record: JobRecord) -> JobLine:
@@ -60,6 +61,7 @@ class JobLine:
             workers=len(record.workers),
             expected_workers=record.expected_workers,
             log=record.log,
+            has_ended=record.has_ended,
         )
 
 

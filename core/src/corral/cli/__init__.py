@@ -1,0 +1,46 @@
+"""The command line: ``corral …``, also reachable as ``dask corral …``."""
+
+from __future__ import annotations
+
+import os
+import sys
+
+import click
+
+from corral._version import __version__
+from corral.cli import commands
+from corral.errors import CorralError, InvalidRequest, UnknownBackend
+
+#: Exit codes: 1 for a failure, 2 for words that cannot be used.
+FAILURE, USAGE = 1, 2
+
+
+class _Group(click.Group):
+    """One readable message instead of a traceback."""
+
+    def invoke(self, ctx: click.Context) -> object:
+        try:
+            return super().invoke(ctx)
+        except (InvalidRequest, UnknownBackend) as error:
+            self._say(ctx, error, USAGE)
+        except (CorralError, OSError, LookupError) as error:
+            self._say(ctx, error, FAILURE)
+
+    def _say(self, ctx: click.Context, error: Exception, code: int) -> None:
+        if os.environ.get("CORRAL_TRACEBACK"):
+            raise error
+        click.echo(f"corral: {error}", err=True)
+        ctx.exit(code)
+
+
+@click.group(cls=_Group, name="corral", context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="corral")
+def main() -> None:
+    """Dask clusters on HPC batch systems."""
+
+
+for command in (commands.backends, commands.logs, commands.ps, commands.script):
+    main.add_command(command)
+
+if __name__ == "__main__":
+    sys.exit(main())

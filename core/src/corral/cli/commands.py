@@ -1,0 +1,136 @@
+"""One function for each command."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+import click
+from attrs import asdict
+
+from corral.cli.options import plugin_options, worker_arguments, worker_options
+from corral.cli.tables import show
+
+# --- script -----------------------------------------------------------------------------------------------------
+
+
+@click.command()
+@click.option("--backend", required=True, help="The batch system: a name that `corral backends` lists.")
+@click.option("--backend-option", "backend_option", multiple=True, metavar="NAME=VALUE", help="An option of the backend.")
+@click.option("--site", help="A site plugin.")
+@click.option("--name", help="What the cluster would be called.")
+@click.option("--shared-directory", type=click.Path(), help="A folder that this host and the nodes share.")
+@click.option("--log-directory", type=click.Path(), help="Where the jobs' logs would go.")
+@worker_options
+def script(backend: str, backend_option: tuple[str, ...], **options: Any) -> None:
+    """Print the job script that a cluster would submit. Nothing is submitted."""
+    from corral.blueprint import draw
+    from corral.group import WorkerGroup
+
+    blueprint = draw(
+        backend,
+        groups={"default": WorkerGroup(**worker_arguments(options))},
+        backend_options=plugin_options(backend_option),
+        site=options["site"],
+        name=options["name"],
+        shared_directory=options["shared_directory"],
+        log_directory=options["log_directory"],
+    )
+    click.echo(str(blueprint.script()), nl=False)
+
+
+# --- what is running --------------------------------------------------------------------------------------------
+
+
+@click.command()
+@click.option("--json", "as_json", is_flag=True, help="For programs: one JSON object per cluster.")
+def ps(as_json: bool) -> None:
+    """List your clusters and their jobs, on all hosts that share your state directory."""
+    from corral.registry import entries
+
+    found = list(entries())
+    if as_json:
+        for entry in found:
+            click.echo(json.dumps({**asdict(entry), "is_gone": entry.process_is_gone()}))
+        return
+    if not found:
+        click.echo("No cluster is registered.")
+        return
+    for entry in found:
+        age = _age(time.time() - entry.started)
+        fate = "its process is gone; see corral clean" if entry.process_is_gone() else f"since {age}"
+        click.echo(f"{entry.name}  {entry.backend}  on {entry.host}, pid {entry.pid}, {fate}")
+        living = [job for job in entry.jobs if not job.has_ended]
+        if living:
+            show(
+                ("job", "group", "state", "workers", "hosts", "reason"),
+                [
+                    (job.id, job.group, job.state, f"{job.workers}/{job.expected_workers}", " ".join(job.hosts), job.reason)
+                    for job in living
+                ],
+            )
+        ended = len(entry.jobs) - len(living)
+        if ended:
+            click.echo(f"  and {ended} that ended")
+
+
+@click.command()
+@click.argument("job", required=False)
+@click.option("--cluster", help="Name of the cluster, if several have such a job.")
+@click.option("--lines", type=click.IntRange(min=1), help="Only so many of the last lines.")
+def logs(job: str | None, cluster: str | None, lines: int | None) -> None:
+    """Print the log of a job; without a job, list the logs that there are."""
+    from corral.registry import entries
+
+    found = [(entry, line) for entry in entries() if cluster in (None, entry.name) for line in entry.jobs]
+    if job is None:
+        if not found:
+            click.echo("No job is registered.")
+        for entry, line in found:
+            click.echo(f"{line.id}  {line.state}  {entry.name}  {line.log or 'output discarded'}")
+        return
+    matching = [(entry, line) for entry, line in found if line.id == job]
+    if not matching:
+        known = ", ".join(line.id for _, line in found[:10]) or "none"
+        raise LookupError(f"no registered cluster has a job {job!r}. Jobs: {known}")
+    if len(matching) > 1:
+        names = ", ".join(entry.name for entry, _ in matching)
+        raise LookupError(f"several clusters have a job {job!r}: {names}. Choose one with --cluster")
+    path = matching[0][1].log
+    if path is None:
+        raise LookupError(f"the output of job {job} is discarded")
+    text = Path(path).read_text(errors="replace")
+    if lines is not None:
+        text = "".join(text.splitlines(keepends=True)[-lines:])
+    click.echo(text, nl=False)
+
+
+def _age(seconds: float) -> str:
+    for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{seconds / size:.0f} {unit}"
+    return f"{seconds:.0f} s"
+
+
+# --- plugins ----------------------------------------------------------------------------------------------------
+
+
+@click.command()
+def backends() -> None:
+    """List the installed backends, and which batch systems answer here."""
+    from corral import plugins
+    from corral.runner import Runner
+
+    here = asyncio.run(plugins.detect_all(Runner(timeout=10.0)))
+    rows = []
+    for backend in plugins.usable("backend"):
+        detected = here.get(backend.name)
+        if backend.name == "local":
+            found = "this machine"
+        else:
+            found = detected.version if detected else "not found here"
+        rows.append((backend.name, f"{backend.distribution} {backend.version}", found))
+    show(("backend", "plugin", "batch system"), rows)

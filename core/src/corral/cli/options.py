@@ -1,0 +1,85 @@
+"""Options of the command line, made from the arguments of `WorkerGroup` and their documentation."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
+
+import click
+
+from corral.errors import InvalidRequest
+from corral.group import WorkerGroup
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+#: Arguments that hold several texts: the option is repeated.
+_REPEATED = {"extra_directives", "skip_directives", "modules", "prologue", "epilogue"}
+_NUMBERS = {"cores": int, "processes": int, "nodes": int, "gpus": int, "death_timeout": float}
+
+
+def documented(text: str) -> dict[str, str]:
+    """The parameters of a NumPy docstring, each with its description in one line."""
+    section = re.search(r"Parameters\n\s*-+\n(.*?)(?:\n\s*\n\s*\w+\n\s*-+\n|\Z)", text, re.DOTALL)
+    found: dict[str, str] = {}
+    names: list[str] = []
+    for line in section[1].splitlines() if section else ():
+        if match := re.fullmatch(r" {4}(\w+(?:, \w+)*)", line):
+            names = match[1].split(", ")
+            found.update(dict.fromkeys(names, ""))
+        elif line.strip():
+            for name in names:
+                found[name] = f"{found[name]} {line.strip()}".strip()
+    return {name: words.replace("``", "").replace("`", "") for name, words in found.items()}
+
+
+def worker_options(command: F) -> F:
+    """Give a command one option for each argument of `WorkerGroup`."""
+    words = documented(WorkerGroup.__doc__ or "")
+    for name in reversed(WorkerGroup.argument_names()):
+        option = f"--{name.replace('_', '-')}"
+        if name == "env":
+            click.option(option, multiple=True, metavar="NAME=VALUE", help=words[name])(command)
+        elif name == "worker_options":
+            click.option(option, metavar="JSON", help=words[name])(command)
+        elif name in _REPEATED:
+            click.option(option, multiple=True, metavar="TEXT", help=f"{words[name]} May be repeated.")(command)
+        else:
+            click.option(option, type=_NUMBERS.get(name, str), help=words[name])(command)
+    return command
+
+
+def worker_arguments(options: Mapping[str, Any]) -> dict[str, Any]:
+    """What was given on the command line, as arguments of `WorkerGroup`."""
+    arguments = {name: options[name] for name in WorkerGroup.argument_names() if options.get(name) not in (None, ())}
+    if "env" in arguments:
+        arguments["env"] = assignments("env", arguments["env"])
+    if "worker_options" in arguments:
+        try:
+            arguments["worker_options"] = json.loads(arguments["worker_options"])
+        except ValueError as error:
+            raise InvalidRequest("worker_options", f"is not JSON: {error}") from None
+    return arguments
+
+
+def assignments(argument: str, texts: Sequence[str]) -> dict[str, str]:
+    """``NAME=VALUE`` texts as a mapping."""
+    found = {}
+    for text in texts:
+        name, is_assignment, value = text.partition("=")
+        if not is_assignment:
+            raise InvalidRequest(argument, f"{text!r} is not of the form NAME=VALUE")
+        found[name] = value
+    return found
+
+
+def plugin_options(texts: Sequence[str]) -> dict[str, Any]:
+    """Options of a backend; a value that is JSON (a number, true, a list) is taken as such, else as text."""
+    found: dict[str, Any] = {}
+    for name, value in assignments("backend_options", texts).items():
+        try:
+            found[name] = json.loads(value)
+        except ValueError:
+            found[name] = value
+    return found

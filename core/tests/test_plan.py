@@ -1,0 +1,322 @@
+"""Decisions about a group of jobs, asked as values."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from attrs import evolve
+from hypothesis import given
+from hypothesis import strategies as st
+
+from corral.domain import JobId, JobState, JobStatus
+from corral.jobs import Ending, JobRecord, Parting, connect, disconnect, ending, observe
+from corral.plan import GroupState, judge, plan, proved, rescaled, submitted
+
+NOW = 10_000.0
+
+
+def job(number: int, state: JobState = JobState.PENDING, *, workers: int = 0, **fields: object) -> JobRecord:
+    names = frozenset(f"{number}-{index}" for index in range(workers))
+    started = None if state.is_waiting else NOW - 30
+    record = JobRecord(
+        id=JobId(str(number)),
+        status=JobStatus(state=state),
+        workers=names,
+        was_listed=True,
+        started_at=started,
+        connected_at=NOW - 20 if workers else None,
+        submitted_at=NOW - 100 + number,
+    )
+    return evolve(record, **fields)
+
+
+def ended(number: int, state: JobState, **fields: object) -> JobRecord:
+    return job(number, state, ended_at=NOW, **fields)
+
+
+# --- growing and shrinking --------------------------------------------------------------------------------------
+
+
+def test_what_is_missing_is_one_submission() -> None:
+    """A thousand jobs are asked for at once, less those that are there or under way."""
+    todo = plan(GroupState(wanted=1000), [job(1), job(2, JobState.RUNNING)], NOW, submitting=8)
+    assert todo.submit == 990
+    assert not todo.cancel
+    assert not todo.retire
+
+
+def test_waiting_jobs_are_given_up_before_running_ones() -> None:
+    """Scaling down cancels what waits, youngest first, and asks the least loaded connected job to end by itself."""
+    records = [
+        job(1, JobState.RUNNING, workers=1),
+        job(2, JobState.RUNNING, workers=1),
+        job(3),
+        job(4),
+        job(5, JobState.RUNNING),
+    ]
+    todo = plan(GroupState(wanted=1), records, NOW, load=lambda record: float(record.id.text))
+    assert [record.id.text for record, _ in todo.cancel] == ["4", "3", "5"]
+    assert [record.id.text for record in todo.retire] == ["1"]
+
+
+def test_jobs_that_are_leaving_are_no_capacity() -> None:
+    """A job that drains before its walltime ends is replaced now, not when it is gone."""
+    assert plan(GroupState(wanted=1), [job(1, JobState.RUNNING, workers=1, leaving="walltime")], NOW).submit == 1
+
+
+def test_jobs_under_way_are_not_submitted_twice() -> None:
+    """While a submission runs, the plan counts its jobs as coming."""
+    assert plan(GroupState(wanted=3), [], NOW, submitting=3).submit == 0
+
+
+def test_a_cancellation_is_repeated_until_it_works() -> None:
+    """PBS forgets a qdel that comes right after the qsub: ask again after some seconds, not at once."""
+    record = job(1, JobState.RUNNING, parting=Parting.SURPLUS, cancel_asked_at=NOW)
+    early = plan(GroupState(), [record], NOW + 1)
+    assert not early.cancel
+    assert early.again_at == NOW + 5
+    assert plan(GroupState(), [record], NOW + 5).cancel == ((record, Parting.SURPLUS),)
+
+
+def test_a_retired_job_is_not_cancelled_while_its_workers_work() -> None:
+    """Retirement waits for tasks, however long they take; only a job without workers is helped along."""
+    working = job(1, JobState.RUNNING, workers=1, parting=Parting.SURPLUS, retire_asked_at=NOW)
+    assert not plan(GroupState(), [working], NOW + 100_000).cancel
+    stuck = disconnect(working, "1-0")
+    assert not plan(GroupState(), [stuck], NOW + 59).cancel
+    assert plan(GroupState(), [stuck], NOW + 60).cancel
+
+
+def test_a_deaf_job_is_cancelled() -> None:
+    """A job that runs for five minutes without a worker holds an allocation for nothing."""
+    record = job(1, JobState.RUNNING)
+    assert not plan(GroupState(wanted=1), [record], NOW + 200).cancel
+    assert plan(GroupState(wanted=1), [record], NOW + 300).cancel == ((record, Parting.DEAF),)
+
+
+# --- what ends mean ---------------------------------------------------------------------------------------------
+
+
+def test_three_early_deaths_trip_the_breaker() -> None:
+    """The third job that dies before its workers came stops the group; what waits is cancelled."""
+    state = GroupState(wanted=4)
+    for number in (1, 2):
+        state = judge(state, [ended(number, JobState.FAILED)], NOW)
+    assert not state.broken
+    state = judge(state, [ended(3, JobState.FAILED)], NOW)
+    assert state.broken
+    waiting, running = job(4), job(5, JobState.RUNNING, workers=1)
+    todo = plan(state, [waiting, running], NOW)
+    assert todo.cancel == ((waiting, Parting.BREAKER),)
+    assert todo.submit == 0
+    assert plan(rescaled(state, 4), [running], NOW).submit == 3
+
+
+def test_a_job_that_works_for_a_while_ends_a_row_of_deaths() -> None:
+    """Two deaths, a job that proves itself, a third death: not three in a row."""
+    state = judge(GroupState(wanted=4), [ended(1, JobState.FAILED), ended(2, JobState.FAILED)], NOW)
+    healthy = connect(job(3, JobState.RUNNING), "3-0", NOW + 1)
+    assert proved(state, [healthy], NOW + 60).strikes == 2
+    assert proved(state, [healthy], NOW + 61).strikes == 0
+
+
+def test_a_job_that_was_healthy_before_the_deaths_proves_nothing() -> None:
+    """Old jobs run on although every new one dies at once: the new ones are what is tried again and again."""
+    state = judge(GroupState(wanted=4), [ended(1, JobState.FAILED)], NOW)
+    old = connect(job(3, JobState.RUNNING), "3-0", NOW - 1000)
+    assert proved(state, [old], NOW + 5000).strikes == 1
+
+
+def test_jobs_lost_to_the_machine_are_no_strikes() -> None:
+    """Node failures, preemption and walltime are replaced, however many there are."""
+    lost = [
+        ended(1, JobState.NODE_FAILED),
+        ended(2, JobState.PREEMPTED),
+        ended(3, JobState.TIMEOUT, connected_at=NOW - 500),
+        ended(4, JobState.FAILED, connected_at=NOW - 500),
+    ]
+    state = judge(GroupState(wanted=4), lost, NOW)
+    assert not state.broken
+    assert plan(state, lost, NOW).replacements == 4
+
+
+def test_memory_is_a_strike_however_long_the_job_worked() -> None:
+    """The same memory will not be enough for the next job either."""
+    assert ending(ended(1, JobState.OUT_OF_MEMORY, connected_at=NOW - 5000)) is Ending.DIED
+
+
+def test_replacements_are_limited_by_the_hour() -> None:
+    """At most as many as are wanted, but three: an allocation must not burn over night."""
+    state = GroupState(wanted=2)
+    for number in range(3):
+        state = judge(state, [ended(number, JobState.NODE_FAILED)], NOW)
+        todo = plan(state, [job(50)], NOW)
+        assert todo.submit == 1
+        state = submitted(state, todo.submit, todo.replacements, NOW)
+    state = judge(state, [ended(9, JobState.NODE_FAILED)], NOW)
+    todo = plan(state, [job(50)], NOW)
+    assert (todo.submit, todo.withheld, todo.again_at) == (0, 1, NOW + 3600)
+    assert plan(state, [job(50)], NOW + 3600).submit == 1
+
+
+def test_growth_is_not_replacement() -> None:
+    """Asking for more is never counted against the limit on replacements."""
+    state = GroupState(wanted=100, replaced=(NOW,) * 200)
+    assert plan(state, [], NOW).submit == 100
+
+
+def test_one_job_cancelled_from_outside_is_replaced() -> None:
+    """An operator may have had a reason that concerns that job alone."""
+    state = judge(GroupState(wanted=2), [ended(1, JobState.CANCELLED)], NOW)
+    assert state.wanted == 2
+    assert plan(state, [job(2)], NOW).submit == 1
+
+
+def test_several_jobs_cancelled_from_outside_are_a_wish() -> None:
+    """scancel of everything means: stop. The target follows."""
+    state = judge(GroupState(wanted=3), [ended(number, JobState.CANCELLED) for number in range(3)], NOW)
+    assert state.wanted == 0
+
+
+def test_a_wish_may_arrive_in_pieces() -> None:
+    """The first poll may see one job cancelled and the others still ending: all of them were meant."""
+    state = judge(GroupState(wanted=4), [ended(1, JobState.CANCELLED)], NOW)
+    state = submitted(state, 1, 1, NOW)
+    state = judge(state, [ended(2, JobState.CANCELLED), ended(3, JobState.CANCELLED)], NOW + 3)
+    assert state.wanted == 1
+    state = judge(state, [ended(4, JobState.CANCELLED)], NOW + 6)
+    assert state.wanted == 0
+
+
+def test_two_accidents_far_apart_are_two_accidents() -> None:
+    """Ten minutes later, a second job cancelled from outside is replaced like the first."""
+    state = judge(GroupState(wanted=2), [ended(1, JobState.CANCELLED)], NOW)
+    state = judge(state, [ended(2, JobState.CANCELLED)], NOW + 601)
+    assert state.wanted == 2
+
+
+def test_what_corral_ended_itself_has_no_consequences() -> None:
+    """Scaling down is no failure, whatever state the batch system calls it."""
+    state = GroupState(wanted=1)
+    parted = [ended(1, JobState.CANCELLED, parting=Parting.SURPLUS), ended(2, JobState.FAILED, parting=Parting.SURPLUS)]
+    assert judge(state, parted, NOW) == state
+
+
+# --- absence ----------------------------------------------------------------------------------------------------
+
+
+def test_an_unlisted_job_is_given_time() -> None:
+    """A controller's hiccup, or the moment after a submission, is not the end of a job; and it never COMPLETED."""
+    record = observe(job(1), None, NOW)
+    assert not record.has_ended
+    record = observe(record, None, NOW + 59)
+    assert not record.has_ended
+    record = observe(record, None, NOW + 60)
+    assert record.has_ended
+    assert record.state is JobState.UNKNOWN
+    back = observe(observe(job(1), None, NOW), JobStatus(state=JobState.PENDING), NOW + 50)
+    assert not observe(back, None, NOW + 70).has_ended
+
+
+def test_a_cancelled_job_that_is_not_listed_is_cancelled() -> None:
+    """Slurm drops a cancelled waiting element at once."""
+    record = observe(job(1, parting=Parting.SURPLUS, cancel_asked_at=NOW), None, NOW + 1)
+    assert record.has_ended
+    assert record.state is JobState.CANCELLED
+
+
+def test_a_job_cancelled_before_it_was_ever_listed_is_waited_for() -> None:
+    """It may not have reached the queue yet when the cancellation did."""
+    fresh = job(1, was_listed=False, parting=Parting.SURPLUS, cancel_asked_at=NOW)
+    assert not observe(fresh, None, NOW + 1).has_ended
+
+
+def test_a_job_whose_worker_talks_to_us_is_alive() -> None:
+    """Whatever the batch system says or forgets."""
+    record = observe(observe(job(1, JobState.PENDING, workers=1), None, NOW), None, NOW + 1000)
+    assert not record.has_ended
+    assert record.state is JobState.RUNNING
+
+
+def test_an_unknown_word_is_a_living_job() -> None:
+    """A state that nobody knows is shown as it is, and the job is left alone."""
+    record = observe(job(1), JobStatus(state=JobState.UNKNOWN, native="REVOKED"), NOW)
+    assert not record.has_ended
+    assert record.status.native == "REVOKED"
+
+
+# --- whatever happens -------------------------------------------------------------------------------------------
+
+STATES = st.sampled_from(sorted(JobState, key=lambda state: state.value))
+
+
+@st.composite
+def records(draw: st.DrawFn) -> Sequence[JobRecord]:
+    found = []
+    for number in range(draw(st.integers(0, 12))):
+        state = draw(STATES)
+        workers = draw(st.integers(0, 2)) if not state.is_final else 0
+        found.append(
+            job(
+                number,
+                state,
+                workers=workers,
+                ended_at=NOW if state.is_final else None,
+                parting=draw(st.none() | st.sampled_from(list(Parting))),
+                leaving=draw(st.sampled_from(["", "walltime"])),
+                retire_asked_at=draw(st.none() | st.just(NOW - 1000)),
+                cancel_asked_at=draw(st.none() | st.just(NOW - 1000)),
+                started_at=None if state.is_waiting else NOW - draw(st.sampled_from([30, 1000])),
+            )
+        )
+    return found
+
+
+STATE = st.builds(
+    GroupState,
+    wanted=st.integers(0, 15),
+    broken=st.booleans(),
+    rejected=st.booleans(),
+    losses=st.integers(0, 20),
+    replaced=st.lists(st.floats(NOW - 7200, NOW), max_size=10).map(tuple),
+    not_before=st.sampled_from([0.0, NOW + 10]),
+)
+
+
+@given(STATE, records(), st.integers(0, 5))
+def test_a_plan_never_asks_for_more_than_is_wanted(
+    state: GroupState, known: Sequence[JobRecord], submitting: int
+) -> None:
+    """After it is carried out there are at most as many jobs as wanted, or none was added."""
+    todo = plan(state, known, NOW, submitting=submitting)
+    capacity = sum(record.is_capacity for record in known)
+    assert todo.submit >= 0
+    assert todo.submit == 0 or capacity + submitting + todo.submit <= state.wanted
+    assert todo.submit == 0 or not (todo.cancel and todo.cancel[0][1] is Parting.SURPLUS and not known)
+    if state.is_stopped:
+        assert todo.submit == 0
+
+
+@given(STATE, records(), st.integers(0, 5))
+def test_a_plan_ends_only_jobs_that_live_and_each_once(
+    state: GroupState, known: Sequence[JobRecord], submitting: int
+) -> None:
+    """What has ended is left alone, nothing is both cancelled and retired, and connected jobs are never cut off."""
+    todo = plan(state, known, NOW, submitting=submitting)
+    touched = [record.id for record, _ in todo.cancel] + [record.id for record in todo.retire]
+    assert len(touched) == len(set(touched))
+    assert not any(record.has_ended for record, _ in todo.cancel)
+    assert all(record.workers for record in todo.retire)
+    fresh = [record for record, why in todo.cancel if record.parting is None]
+    assert not any(record.workers for record in fresh)
+
+
+@given(STATE, records())
+def test_a_plan_keeps_at_least_what_is_wanted(state: GroupState, known: Sequence[JobRecord]) -> None:
+    """Surplus jobs end, never more: unless the breaker has tripped, or a job is deaf."""
+    todo = plan(state, known, NOW)
+    if state.broken:
+        return
+    surplus = sum(1 for record, why in todo.cancel if record.parting is None and why is Parting.SURPLUS)
+    capacity = sum(record.is_capacity for record in known)
+    assert capacity - surplus - len(todo.retire) >= min(capacity, state.wanted)
