@@ -1,0 +1,138 @@
+"""What this machine has, and where on it a queue may live."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+from typing import NamedTuple
+
+#: File systems on which locks and shared memory cannot be trusted, or reach other hosts.
+_NETWORK = re.compile(
+    r"nfs\d?|cifs|smb\w*|afs|lustre|gpfs|beegfs\w*|panfs|pvfs2|orangefs|ceph|gluster\w*|9p|virtiofs|coda|wekafs|fuse\..*"
+)
+
+
+class Capacity(NamedTuple):
+    """What all running jobs of a queue may use together."""
+
+    cores: int
+    #: Bytes.
+    memory: int
+    #: GPUs as CUDA_VISIBLE_DEVICES spells them.
+    devices: tuple[str, ...] = ()
+
+
+def measure(proc: Path = Path("/proc")) -> Capacity:
+    """What this process may use: the machine, less what affinity and the control groups above it take away."""
+    pairs = list(_limits(proc))
+    cores = min([_affinity(), *(cores for cores, _ in pairs if cores is not None)])
+    memory = min([_physical_memory(), *(memory for _, memory in pairs if memory is not None)])
+    return Capacity(max(1, int(cores)), memory, _devices())
+
+
+def default_directory() -> Path:
+    """Where the user's own queue on this host lives.
+
+    In the state directory, unless that is on a network file system: there SQLite's locks and `flock` may be
+    missing or mean nothing. ``/var/tmp`` then; not XDG_RUNTIME_DIR, which is removed when the user logs out
+    and the jobs are still running, and not TMPDIR, which differs from shell to shell.
+    """
+    state = os.environ.get("XDG_STATE_HOME", "")
+    home = Path(state) if os.path.isabs(state) else Path.home() / ".local" / "state"
+    directory = home / "corral" / "local" / os.uname().nodename
+    if is_on_network(directory):
+        # Flat, below a sticky folder: nobody else can put something in its place once it is ours.
+        return Path("/var/tmp") / f"corral-{os.getuid()}-{os.uname().nodename}"  # noqa: S108
+    return directory
+
+
+def is_on_network(path: Path, mountinfo: Path = Path("/proc/self/mountinfo")) -> bool:
+    """True if the path is, or would be made, on a file system that other hosts share."""
+    path = path.resolve()
+    best: tuple[int, str] = (-1, "")
+    for mount in _mounts(mountinfo):
+        if path.is_relative_to(mount.point):
+            # Of two mounts on one point the later one is seen.
+            best = max(best, (len(mount.point), mount.kind), key=lambda pair: pair[0])
+    return bool(_NETWORK.fullmatch(best[1]))
+
+
+# --- control groups ---------------------------------------------------------------------------------------------
+
+
+class _Mount(NamedTuple):
+    root: str
+    point: str
+    kind: str
+    options: tuple[str, ...]
+
+
+def _mounts(mountinfo: Path) -> Iterator[_Mount]:
+    """The mounted file systems: proc(5)."""
+    try:
+        lines = mountinfo.read_text(errors="replace").splitlines()
+    except OSError:
+        return
+    for line in lines:
+        left, _, right = line.partition(" - ")
+        root, point = (field.replace("\\040", " ") for field in left.split()[3:5])
+        kind, _source, options = [*right.split(), "", ""][:3]
+        yield _Mount(root, point, kind, tuple(options.split(",")))
+
+
+def _limits(proc: Path) -> Iterator[tuple[float | None, int | None]]:
+    """The (cores, memory) that each control group of this process allows, and each group above it."""
+    try:
+        groups = (proc / "self" / "cgroup").read_text().splitlines()
+    except OSError:
+        return
+    mounts = list(_mounts(proc / "self" / "mountinfo"))
+    for line in groups:
+        _, controllers, group = line.split(":", 2)
+        for mount in mounts:
+            unified = not controllers and mount.kind == "cgroup2"
+            if unified or (mount.kind == "cgroup" and set(controllers.split(",")) & set(mount.options)):
+                # Inside a container the mount's root is the container's own group.
+                inner = os.path.relpath(group, mount.root)
+                folder = Path(mount.point) if inner.startswith("..") else Path(mount.point, inner)
+                while folder.is_relative_to(mount.point):
+                    yield _limits_of(folder)
+                    folder = folder.parent
+
+
+def _limits_of(folder: Path) -> tuple[float | None, int | None]:
+    quota, period = [*_words(folder / "cpu.max"), "max", "100000"][:2]
+    if (old := _words(folder / "cpu.cfs_quota_us")) and old != ["-1"]:
+        quota, period = old[0], (_words(folder / "cpu.cfs_period_us") or ["100000"])[0]
+    memory = [*_words(folder / "memory.max"), *_words(folder / "memory.limit_in_bytes"), "max"][0]
+    return (
+        int(quota) / int(period) if quota != "max" else None,
+        int(memory) if memory != "max" else None,
+    )
+
+
+def _words(path: Path) -> list[str]:
+    with suppress(OSError):
+        return path.read_text().split()
+    return []
+
+
+def _affinity() -> int:
+    if hasattr(os, "sched_getaffinity"):
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _physical_memory() -> int:
+    return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+
+
+def _devices() -> tuple[str, ...]:
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None:
+        return tuple(filter(None, visible.split(",")))
+    found = (re.fullmatch(r"nvidia(\d+)", name) for name in os.listdir("/dev"))
+    return tuple(str(number) for number in sorted(int(match[1]) for match in found if match))

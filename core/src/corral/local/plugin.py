@@ -1,0 +1,279 @@
+"""The backend plugin of the embedded batch system."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from attrs import field, frozen
+from attrs.converters import optional
+from dask.utils import parse_bytes
+
+from corral._version import __version__
+from corral.conversations import answered
+from corral.domain import (
+    Allocation,
+    Command,
+    Completed,
+    Conversation,
+    Detected,
+    Directive,
+    Failure,
+    FailureKind,
+    Job,
+    JobId,
+    JobState,
+    JobStatus,
+    Queue,
+    Resources,
+    Script,
+)
+from corral.errors import InvalidRequest, ParseError
+from corral.hookspecs import hookimpl
+from corral.local.request import (
+    PREFIX,
+    Refused,
+    header_directives,
+    read_request,
+    write_memory,
+    write_walltime,
+)
+from corral.scripting import job_body
+
+#: How a log's path ends; the folder is before it.
+_LOG = "/{id}.log"
+
+#: The core's words for directives that may be skipped, and this batch system's.
+_WORDS = {"walltime": "time"}
+
+_REFUSED = "corral.local: refused: "
+_TRY_AGAIN = "corral.local: try again: "
+
+
+@frozen(kw_only=True)
+class Local:
+    """A real queue on this machine.
+
+    The capacity belongs to the queue, not to this object: what is named here is the queue's from the next submission
+    on, and stays until another submission names something else. What nobody has named is what the machine has.
+    """
+
+    #: Where the queue lives; default: one per user and host. A folder of one's own is a queue of one's own.
+    directory: str | None = field(default=None, converter=optional(os.fspath))
+    cores: int | None = None
+    #: Bytes, or what people write: ``"32GB"``.
+    memory: int | None = field(default=None, converter=optional(parse_bytes))
+    gpus: int | None = None
+    #: Seconds between SIGTERM and SIGKILL when a job is cancelled or its walltime is over.
+    grace: float = 5.0
+
+    # --- directives ---------------------------------------------------------------------------------------------
+
+    @hookimpl
+    def prepare_job(self, job: Job) -> Job:
+        if job.resources.nodes > 1:
+            raise InvalidRequest("nodes", "the embedded queue has one machine; ask for 1, or name another backend")
+        return job
+
+    @hookimpl
+    def render_script(self, job: Job) -> Script:
+        need = job.resources
+        log = None if job.log_directory is None else job.log_directory + _LOG
+        values = {
+            "name": job.name or None,
+            "queue": job.queue,
+            "account": job.account,
+            "cores": str(need.cores),
+            "memory": None if need.memory is None else write_memory(need.memory),
+            "gpus": str(need.gpus) if need.gpus else None,
+            "time": None if job.walltime is None else write_walltime(job.walltime),
+            "output": log,
+        }
+        skip = job.skip | {_WORDS.get(word, word) for word in job.skip}
+        directives = [
+            _directive(name, f"--{name}={value}")
+            for name, value in values.items()
+            if value is not None and name not in skip
+        ]
+        extra = [_directive(text.lstrip("-").partition("=")[0], text) for text in job.extra_directives]
+        return Script(
+            name=job.name,
+            shebang=job.shebang,
+            directives=[*directives, *(directive for directive in extra if directive.name not in job.skip)],
+            body=job_body(job, job_id="${CORRAL_LOCAL_JOB_ID}"),
+            log=None if "output" in skip else log,
+        )
+
+    @hookimpl
+    def parse_resources(self, text: str) -> Job:
+        directives = header_directives(text)
+        if not directives and not text.startswith("#!"):
+            directives = text.split()
+        try:
+            request = read_request(directives)
+        except Refused as error:
+            raise ParseError(str(error), text) from None
+        extra = list(request.unknown)
+        log_directory = None
+        if request.output is not None:
+            log_directory = request.output.removesuffix(_LOG)
+            if log_directory == request.output:
+                log_directory = None
+                extra.append(f"--output={request.output}")
+        if request.hold:
+            extra.append("--hold")
+        return Job(
+            name=request.name,
+            resources=Resources(cores=request.cores, memory=request.memory, gpus=request.gpus),
+            walltime=request.walltime,
+            queue=request.queue,
+            account=request.account,
+            log_directory=log_directory,
+            extra_directives=extra,
+        )
+
+    # --- commands -----------------------------------------------------------------------------------------------
+
+    @hookimpl
+    def submit(self, script: Script, count: int) -> Conversation[list[JobId]]:
+        capacity = {"--cores": self.cores, "--memory": self.memory, "--gpus": self.gpus}
+        named = [f"{option}={value}" for option, value in capacity.items() if value is not None]
+        options = [f"--count={count}", f"--grace={self.grace}", *named]
+        done = yield self._command("submit", *options, stdin=str(script))
+        for row in _rows(done.stdout, "array"):
+            return [JobId(f"{row['array']}_{element}") for element in range(row["count"])]
+        raise ParseError("the submission was accepted without an id", done.stdout)
+
+    @hookimpl
+    def poll_status(self, job_ids: Sequence[JobId]) -> Conversation[dict[JobId, JobStatus]]:
+        done = yield self._command("status", stdin=_lines(job_ids))
+        known = _statuses(done)
+        return {job_id: known[job_id] for job_id in job_ids if job_id in known}
+
+    @hookimpl
+    def cancel(self, job_ids: Sequence[JobId]) -> Conversation[None]:
+        yield self._command("cancel", stdin=_lines(job_ids))
+
+    @hookimpl
+    def find_jobs(self, name: str) -> Conversation[list[JobId]]:
+        done = yield self._command("find", "--", name)
+        return list(_statuses(done))
+
+    @hookimpl
+    def describe_queues(self) -> Conversation[list[Queue]]:
+        done = yield self._command("queues")
+        return [
+            Queue(
+                name=row["queue"],
+                is_default=True,
+                cores=row["cores"],
+                memory=row["memory"],
+                gpus=row["gpus"],
+                nodes=1,
+                free_nodes=int(row["free_cores"] == row["cores"]),
+            )
+            for row in _table(done, "queue")
+        ]
+
+    @hookimpl
+    def explain_pending(self, job_id: JobId) -> Conversation[str]:
+        done = yield self._command("explain", str(job_id))
+        return " ".join(row["explain"] for row in _table(done, "explain"))
+
+    @hookimpl
+    def detect(self) -> Conversation[Detected | None]:
+        return answered(Detected(version=__version__, evidence="embedded") if hasattr(os, "fork") else None)
+
+    @hookimpl
+    def classify_failure(self, completed: Completed) -> Failure | None:
+        for line in reversed(completed.stderr.splitlines()):
+            if line.startswith(_REFUSED):
+                return Failure(kind=FailureKind.FATAL, message=line.removeprefix(_REFUSED))
+            if line.startswith(_TRY_AGAIN):
+                return Failure(kind=FailureKind.TRANSIENT, message=line.removeprefix(_TRY_AGAIN))
+        return None
+
+    def _command(self, name: str, *arguments: str, stdin: str = "") -> Command:
+        where = [] if self.directory is None else [f"--directory={self.directory}"]
+        # -P: a file of the current directory must not stand in for a module of the standard library.
+        return Command([sys.executable, "-P", "-m", "corral.local", name, *where, *arguments], stdin=stdin)
+
+    # --- inside a job -------------------------------------------------------------------------------------------
+
+    @hookimpl
+    def read_allocation(self, environ: Mapping[str, str]) -> Conversation[Allocation | None]:
+        return answered(_allocation(environ))
+
+    @hookimpl
+    def launch_command(self, allocation: Allocation, command: Sequence[str]) -> list[list[str]]:
+        return [list(command)]
+
+
+def _directive(name: str, text: str) -> Directive:
+    if "\n" in text or "\r" in text or "\0" in text:
+        raise InvalidRequest(name, f"a directive is one line, and this has several: {text!r}")
+    return Directive(name=name, text=PREFIX + text)
+
+
+def _lines(job_ids: Iterable[JobId]) -> str:
+    return "".join(f"{job_id}\n" for job_id in job_ids)
+
+
+def _rows(text: str, key: str) -> list[dict[str, Any]]:
+    """The rows of an answer whose first entry is `key`; whatever else was printed is passed over."""
+    rows = []
+    for line in text.splitlines():
+        if line.startswith(f'{{"{key}": '):
+            try:
+                rows.append(json.loads(line))
+            except ValueError:
+                raise ParseError("a row is not complete", text) from None
+    return rows
+
+
+def _table(done: Completed, key: str) -> list[dict[str, Any]]:
+    """All rows of an answer. Its last line, their number, tells an empty table from garbage."""
+    rows = _rows(done.stdout, key)
+    if done.stdout.strip() and [{"rows": len(rows)}] != _rows(done.stdout, "rows"):
+        raise ParseError("not a whole table of the embedded queue", done.stdout)
+    return rows
+
+
+def _statuses(done: Completed) -> dict[JobId, JobStatus]:
+    return {JobId(row["job"]): _status(row) for row in _table(done, "job")}
+
+
+def _status(row: Mapping[str, Any]) -> JobStatus:
+    return JobStatus(
+        state=JobState.__members__.get(row["state"], JobState.UNKNOWN),
+        native=row["state"],
+        reason=row["reason"],
+        exit_code=row["exit_code"],
+        signal=row["signal"],
+        hosts=() if row["host"] is None else (row["host"],),
+        submitted=row["submitted"],
+        started=row["started"],
+        expected_start=row["expected_start"],
+        ends=row["ends"],
+    )
+
+
+def _allocation(environ: Mapping[str, str]) -> Allocation | None:
+    job_id = environ.get("CORRAL_LOCAL_JOB_ID")
+    # A job of another batch system that was submitted from inside one of ours may have inherited our variables.
+    if not job_id or environ.get("CORRAL_JOB_ID", job_id) != job_id:
+        return None
+    memory = environ.get("CORRAL_LOCAL_MEMORY")
+    ends = environ.get("CORRAL_LOCAL_END_TIME")
+    return Allocation(
+        job_id=JobId(job_id),
+        hosts=(environ["CORRAL_LOCAL_HOST"],),
+        cores=int(environ["CORRAL_LOCAL_CORES"]),
+        memory=int(memory) if memory else None,
+        gpus=tuple(filter(None, environ.get("CUDA_VISIBLE_DEVICES", "").split(","))),
+        ends=float(ends) if ends else None,
+        attempt=int(environ["CORRAL_LOCAL_ATTEMPT"]),
+    )
