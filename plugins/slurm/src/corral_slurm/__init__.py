@@ -1,0 +1,472 @@
+"""Slurm, in the order in which a job meets it: its directives, the commands about it, its life inside.
+
+Every job is an element of an array, so that one ``sbatch`` starts a thousand and each is named by what it sees
+itself: ``${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID}``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
+
+from attrs import evolve, field, frozen
+from attrs.validators import ge, in_
+
+from corral.domain import (
+    Allocation,
+    Command,
+    Completed,
+    Conversation,
+    Detected,
+    Directive,
+    Failure,
+    Job,
+    JobId,
+    JobState,
+    JobStatus,
+    Queue,
+    Resources,
+    Script,
+)
+from corral.errors import CommandError, CommandFailed, InvalidRequest, ParseError
+from corral.hookspecs import hookimpl
+from corral.scripting import job_body
+from corral_slurm import answers, directives
+
+__all__ = ["Slurm"]
+
+#: `Job.skip` knows these directives by a word too.
+_WORDS = {
+    "nodes": "nodes",
+    "cpus-per-task": "cores",
+    "mem": "memory",
+    "gres": "gpus",
+    "gpus-per-node": "gpus",
+    "time": "walltime",
+}
+
+#: The argument that an error about a directive names.
+_ARGUMENTS = {"job-name": "name", "partition": "queue", "account": "account", "output": "log_directory"}
+
+#: sbatch passes its own environment on to the job (see `_export`), so it sees what a login sets, and what it needs
+#: to reach its controller. KRB5CCNAME is a path that credential plugins of sbatch read.
+_LOGIN = ("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "TZ")
+_CONTROLLER = ("SLURM_CONF", "SLURM_CONF_SERVER", "SLURM_CLUSTERS", "SLURM_JWT", "KRB5CCNAME")
+
+#: Wishes that people and sites keep in the environment, by the option that each stands for. sbatch lets them
+#: overrule the script, so one is passed on only if the script does not say the same.
+_WISHES = {
+    name: f"SBATCH_{name.upper().replace('-', '_')}"
+    for name in [
+        "account", "clusters", "constraint", "core-spec", "cpus-per-gpu", "distribution", "exclusive", "gpu-freq",
+        "gpus", "gpus-per-node", "gres", "gres-flags", "hint", "mem-per-cpu", "mem-per-gpu", "network", "open-mode",
+        "partition", "power", "profile", "qos", "reservation", "thread-spec", "threads-per-core", "wckey",
+    ]
+} | {"mem": "SBATCH_MEM_PER_NODE", "time": "SBATCH_TIMELIMIT", "switches": "SBATCH_REQ_SWITCH"}  # fmt: skip
+
+#: All variables but SQUEUE_*, SCANCEL_*, SINFO_*, SACCT_*: those are filters of the user's, who would not see all
+#: partitions, and corral would take what is not listed for lost.
+_NO_FILTERS = ("[!S]*", "S[!QCIA]*")
+
+_SHELL_ID = "${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID}"
+_LOG_FILE = "/%A_%a.log"
+
+#: Jobs named singly in one command: above it, squeue is asked for all of the user's, and sacct in several commands.
+_LISTED = 1000
+
+
+@frozen(kw_only=True)
+class Slurm:
+    """The backend ``slurm``; its attributes are the backend's options."""
+
+    #: The site's MaxArraySize (``scontrol show config``); a larger one of ours is corrected when Slurm refuses it.
+    max_array_size: int = field(default=1001, validator=ge(1))
+    #: ``gres`` works everywhere; ``gpus-per-node`` needs select/cons_tres, and leaves ``--gres`` for other things.
+    gpu_option: str = field(default="gres", validator=in_(("gres", "gpus-per-node")))
+    #: ``a100`` in ``--gres=gpu:a100:4``.
+    gpu_type: str | None = None
+    #: Whether Slurm itself starts a job again that lost its node or was preempted. corral replaces it anyway.
+    requeue: bool = False
+    #: Warn the job before its end. Only with it, and where PreemptParameters has send_user_signal, a batch script
+    #: hears of a preemption before its grace time is over.
+    signal: str | None = "B:TERM@60"
+
+    # --- directives ---------------------------------------------------------------------------------------------
+
+    @hookimpl
+    def prepare_job(self, job: Job) -> Job:
+        resources = job.resources
+        if resources.memory is not None:
+            if resources.memory < 1:
+                raise InvalidRequest("memory", "0 is all of a node to Slurm; if you want that: extra directive --mem=0")
+            resources = evolve(resources, memory=-(-resources.memory // directives.MEBI) * directives.MEBI)
+        if job.walltime is not None and job.walltime < 1:
+            raise InvalidRequest("walltime", "0 is no limit to Slurm; if you want that: extra directive --time=0")
+        return evolve(job, resources=resources)
+
+    @hookimpl
+    def render_script(self, job: Job) -> Script:
+        extras = [(directives.checked(extra), extra) for extra in job.extra_directives]
+        replaced = {name for found, _ in extras for option in found for name in directives.same_meaning(option.name)}
+        if job.resources.gpus and self._loses_gpus(option for found, _ in extras for option in found):
+            raise InvalidRequest("extra_directives", "--gres replaces the GPUs' own; add gpu:N to it")
+        lines = [
+            Directive(name=name, text=_line(directives.written(name, value, _ARGUMENTS.get(name, name))))
+            for name, value in self._options(job)
+            if not job.skip & {name, _WORDS.get(name)} and name not in replaced
+        ]
+        has_log = job.log_directory is not None and any(line.name == "output" for line in lines)
+        lines += [Directive(name=found[0].name, text=_line(extra)) for found, extra in extras]
+        return Script(
+            name=job.name,
+            shebang=job.shebang,
+            directives=tuple(lines),
+            # The runner's locale and a token for the controller came along with sbatch: neither is the job's.
+            body="unset LC_ALL SLURM_JWT\n" + job_body(job, job_id=_SHELL_ID),
+            log=f"{job.log_directory}/{{id}}.log" if has_log else None,
+        )
+
+    def _options(self, job: Job) -> Iterator[tuple[str, str | None]]:
+        """What a job asks for, as sbatch's options."""
+        resources = job.resources
+        if job.name:
+            yield "job-name", job.name
+        if job.queue is not None:
+            yield "partition", job.queue
+        if job.account is not None:
+            yield "account", job.account
+        yield "nodes", str(resources.nodes)
+        if resources.nodes > 1:
+            yield "no-kill", None  # a node that dies takes its own workers only
+        yield "ntasks-per-node", "1"
+        yield "cpus-per-task", str(resources.cores)
+        if resources.memory is not None:
+            yield "mem", f"{-(-resources.memory // directives.MEBI)}M"
+        if resources.gpus:
+            kind = f"{self.gpu_type}:" if self.gpu_type else ""
+            yield self.gpu_option, f"{'gpu:' if self.gpu_option == 'gres' else ''}{kind}{resources.gpus}"
+        if job.walltime is not None:
+            yield "time", directives.days_and_time(job.walltime)
+        # Slurm sends it up to a minute early: nothing for short jobs.
+        if self.signal is not None and (job.walltime is None or job.walltime >= 600):
+            yield "signal", self.signal
+        yield "output", _log_pattern(job.log_directory)
+        # NONE makes each job wait for a login shell, a second or two; see _LOGIN for what ALL is.
+        yield "export", "ALL"
+        yield ("requeue" if self.requeue else "no-requeue"), None
+
+    @staticmethod
+    def _loses_gpus(options: Iterator[directives.Option]) -> bool:
+        names = {option.name: option.value or "" for option in options}
+        return "gres" in names and not directives.gpus(names["gres"]) and not any(n.startswith("gpus") for n in names)
+
+    @hookimpl
+    def parse_resources(self, text: str) -> Job:
+        shebang, lines = directives.header(text)
+        said: dict[str, str | None] = {}
+        extras = []
+        for line in lines:
+            options = directives.options(line)
+            known = [option for option in options if option.name in _READ]
+            said |= {option.name: option.value for option in known}
+            extras += [option.source for option in options if option not in known] if known else [line] * bool(options)
+        try:
+            job = _job(said)
+        except ValueError as error:
+            raise ParseError(str(error), text) from error
+        # What our own directives would not say of this job stays the user's.
+        ours = set(self._options(job))
+        left = [
+            directives.written(name, value)
+            for name, value in said.items()
+            if (name, value) not in ours and not _is_said(name, job)
+        ]
+        return evolve(job, extra_directives=(*extras, *left), shebang=shebang or job.shebang)
+
+    # --- commands -----------------------------------------------------------------------------------------------
+
+    @hookimpl
+    def submit(self, script: Script, count: int) -> Conversation[list[JobId]]:
+        size = min(count, self.max_array_size)
+        refused = None
+        try:
+            done = yield _sbatch(script, size)
+        except CommandFailed as error:
+            if "Invalid job array specification" not in error.completed.stderr:
+                raise
+            refused = error
+        if refused is not None:
+            config = yield Command(["scontrol", "show", "config"])
+            limit = answers.array_limit(config.stdout)
+            if limit is None or not 1 <= limit < size:
+                raise refused
+            size = limit
+            done = yield _sbatch(script, size)
+        # Federations answer "77;gpu"; only the number is the id.
+        array, _, where = done.last_line().partition(";")
+        if not array.isdecimal():
+            raise ParseError("sbatch accepted the job and its answer has no id", done.stdout + done.stderr)
+        return [JobId(f"{array}_{index}", where=where) for index in range(size)]
+
+    @hookimpl
+    def poll_status(self, job_ids: Sequence[JobId]) -> Conversation[dict[JobId, JobStatus]]:
+        found: dict[JobId, JobStatus] = {}
+        for where, ids in _by_cluster(job_ids):
+            wanted = {job_id.text: job_id for job_id in ids}
+            found |= yield from _ask_squeue(where, wanted)
+            # A pending element that was cancelled leaves squeue at once; what ended long ago leaves it too.
+            forgotten = {text: job_id for text, job_id in wanted.items() if job_id not in found}
+            if forgotten:
+                found |= yield from _ask_sacct(where, forgotten)
+        return found
+
+    @hookimpl
+    def cancel(self, job_ids: Sequence[JobId]) -> Conversation[None]:
+        for where, ids in _by_cluster(job_ids):
+            try:
+                yield _query("scancel", *_at(where), *answers.folded(ids))
+            except CommandFailed as error:
+                complaints = Completed(stdout=error.completed.stderr).lines()
+                if not complaints or not all(re.search(_ALREADY_GONE, line) for line in complaints):
+                    raise
+
+    @hookimpl
+    def find_jobs(self, name: str) -> Conversation[list[JobId]]:
+        columns = _columns("JobArrayID State Name")
+        done = yield _query("squeue", "--me", "-h", "-t", "all", "-n", name, "-O", columns)
+        rows = answers.names(done.stdout)
+        return [JobId(text) for text, state, found in rows if found == name and not state.is_final]
+
+    @hookimpl
+    def explain_pending(self, job_id: JobId) -> Conversation[str]:
+        try:
+            done = yield _ask_one(job_id, "State StartTime Reason")
+        except CommandFailed as error:
+            if _UNKNOWN_ID not in error.completed.stderr:
+                raise
+            return ""
+        state, start, reason = [*done.last_line().split("|", 2), "", "", ""][:3]
+        if answers.job_state(state) is not JobState.PENDING:
+            return ""
+        reason = reason.rstrip("|")
+        when = "" if start in ("", "N/A") else f"; Slurm expects to start it at {start.replace('T', ' ')}"
+        return f"{answers.pending_words(reason)} ({reason}){when}"
+
+    @hookimpl
+    def describe_queues(self) -> Conversation[list[Queue]]:
+        done = yield _query("sinfo", "-h", "-e", "-o", answers.SINFO_FORMAT)
+        return answers.queues(done.stdout)
+
+    @hookimpl
+    def detect(self) -> Conversation[Detected | None]:
+        done = yield Command(["sbatch", "--version"])
+        # "slurm 23.11.4", "slurm-wlm 22.05.8"; other systems have an sbatch of their own.
+        match = re.search(r"\bslurm\S* (\d\S*)", done.stdout)
+        return Detected(version=match[1], evidence="sbatch --version") if match else None
+
+    @hookimpl
+    def classify_failure(self, completed: Completed) -> Failure | None:
+        return answers.failure(completed)
+
+    # --- inside a job -------------------------------------------------------------------------------------------
+
+    @hookimpl
+    def read_allocation(self, environ: Mapping[str, str]) -> Conversation[Allocation | None]:
+        if "SLURM_JOB_ID" not in environ:
+            return None
+        array, index = environ.get("SLURM_ARRAY_JOB_ID"), environ.get("SLURM_ARRAY_TASK_ID")
+        nodelist = environ["SLURM_JOB_NODELIST"]
+        hosts = [nodelist]
+        if "," in nodelist or "[" in nodelist:
+            done = yield Command(["scontrol", "show", "hostnames", nodelist])
+            hosts = done.lines()
+        here = environ.get("SLURMD_NODENAME")
+        cores = _number(environ, "SLURM_CPUS_ON_NODE")
+        megabytes = _number(environ, "SLURM_MEM_PER_NODE")
+        if not megabytes:  # 0: all of the node's, and Slurm does not say how much that is
+            megabytes = (_number(environ, "SLURM_MEM_PER_CPU") or 0) * (cores or 0)
+        gpus = environ.get("CUDA_VISIBLE_DEVICES") or environ.get("SLURM_JOB_GPUS") or ""
+        return Allocation(
+            job_id=JobId(f"{array}_{index}" if array and index else environ["SLURM_JOB_ID"]),
+            hosts=sorted(hosts, key=lambda host: host != here),
+            cores=cores,
+            memory=megabytes * directives.MEBI or None,
+            gpus=[gpu for gpu in gpus.split(",") if gpu and gpu != "NoDevFiles"],
+            ends=_number(environ, "SLURM_JOB_END_TIME"),
+            attempt=_number(environ, "SLURM_RESTART_COUNT") or 0,
+        )
+
+    @hookimpl
+    def launch_command(self, allocation: Allocation, command: Sequence[str]) -> list[list[str]]:
+        nodes = len(allocation.hosts)
+        cores = [] if allocation.cores is None else [f"--cpus-per-task={allocation.cores}"]
+        return [
+            [
+                "srun",
+                f"--nodes={nodes}",
+                f"--ntasks={nodes}",
+                "--ntasks-per-node=1",
+                *cores,  # srun no longer takes it from the job, since 22.05
+                "--export=ALL",
+                # What ends on one node, ends there: not by an exit code, a dead node, or a site's WaitTime.
+                "--kill-on-bad-exit=0",
+                "--no-kill",
+                "--wait=0",
+                "--overlap",  # the user's own srun finds room
+                "--cpu-bind=none",
+                "--mpi=none",
+                *command,
+            ]
+        ]
+
+
+# --- directives read back ---------------------------------------------------------------------------------------
+
+#: The options that a Job has words for; `array` is `submit`'s own.
+_READ = frozenset({
+    "job-name", "partition", "account", "nodes", "no-kill", "ntasks", "ntasks-per-node", "cpus-per-task", "mem",
+    "mem-per-cpu", "gres", "gpus", "gpus-per-node", "time", "signal", "output", "export", "requeue", "no-requeue",
+    "array",
+})  # fmt: skip
+
+
+def _job(said: Mapping[str, str | None]) -> Job:
+    """The request that options make together. ValueError: it is not one."""
+    values = {name: value for name, value in said.items() if value is not None}
+    fewest, _, most = values.get("nodes", "1").partition("-")
+    if most not in ("", fewest):
+        raise ValueError(f"--nodes={values['nodes']} leaves the size of the job open; give one number")
+    nodes = int(fewest)
+    tasks = int(values.get("ntasks-per-node") or -(-int(values.get("ntasks", nodes)) // nodes))
+    cores = tasks * int(values.get("cpus-per-task", 1))
+    memory = None
+    if "mem" in values:
+        memory = directives.memory(values["mem"])
+    elif "mem-per-cpu" in values:
+        memory = directives.memory(values["mem-per-cpu"]) * cores
+    gpus = directives.gpus(values.get("gres", ""))
+    if "gpus-per-node" in values:
+        gpus = directives.gpus("gpu:" + values["gpus-per-node"])
+    elif "gpus" in values:
+        gpus = -(-directives.gpus("gpu:" + values["gpus"]) // nodes)
+    return Job(
+        name=values.get("job-name", ""),
+        queue=values.get("partition"),
+        account=values.get("account"),
+        resources=Resources(nodes=nodes, cores=cores, memory=memory or None, gpus=gpus),
+        walltime=directives.seconds(values["time"]) or None if "time" in values else None,
+        log_directory=_log_directory(values.get("output", "")),
+    )
+
+
+def _is_said(name: str, job: Job) -> bool:
+    """Whether the job says by itself all that an option of this name said."""
+    return name in ("nodes", "ntasks", "ntasks-per-node", "cpus-per-task", "array") or (
+        (name == "mem" and job.resources.memory is not None) or (name == "time" and job.walltime is not None)
+    )
+
+
+def _line(options: str) -> str:
+    return f"{directives.PREFIX} {options}"
+
+
+def _log_pattern(directory: str | None) -> str:
+    if directory is None:
+        return "/dev/null"
+    if "\\" in directory:
+        raise InvalidRequest("log_directory", f"Slurm cannot write into {directory!r}: it drops backslashes from paths")
+    return directory.replace("%", "%%") + _LOG_FILE
+
+
+def _log_directory(pattern: str) -> str | None:
+    directory = pattern.removesuffix(_LOG_FILE).replace("%%", "%")
+    return directory if directory and _log_pattern_is(directory, pattern) else None
+
+
+def _log_pattern_is(directory: str, pattern: str) -> bool:
+    return "\\" not in directory and _log_pattern(directory) == pattern
+
+
+# --- the commands themselves ------------------------------------------------------------------------------------
+
+#: Lists of an array's elements in full, not cut to 64 characters.
+_UNCUT = {"SLURM_BITSTR_LEN": "0"}
+_UNKNOWN_ID = "Invalid job id"
+_ALREADY_GONE = rf"{_UNKNOWN_ID}|already completing or completed|already finished"
+
+
+def _sbatch(script: Script, size: int) -> Command:
+    stated = {
+        name
+        for directive in script.directives
+        for option in directives.options(directive.text.removeprefix(directives.PREFIX))
+        for name in directives.same_meaning(option.name)
+    }
+    wishes = (variable for name, variable in _WISHES.items() if name not in stated)
+    return Command(
+        ["sbatch", "--parsable", f"--array=0-{size - 1}"],
+        stdin=str(script),
+        inherit=(*_LOGIN, *_CONTROLLER, *wishes),
+    )
+
+
+def _query(*argv: str) -> Command:
+    return Command(argv, env=_UNCUT | {"SLURM_TIME_FORMAT": "%s"}, inherit=_NO_FILTERS)
+
+
+def _columns(names: str) -> str:
+    """Columns for ``squeue -O``, which cuts each to its width unless that is only a separator."""
+    return ",".join(f"{name}:|" for name in names.split())
+
+
+def _by_cluster(job_ids: Sequence[JobId]) -> Iterator[tuple[str, list[JobId]]]:
+    for where, ids in groupby(sorted(job_ids, key=lambda job_id: job_id.where), key=lambda job_id: job_id.where):
+        yield where, list(ids)
+
+
+def _at(where: str) -> list[str]:
+    return ["-M", where] if where else []
+
+
+def _arrays(job_ids: Mapping[str, JobId]) -> list[str]:
+    return list(dict.fromkeys(text.partition("_")[0] for text in job_ids))
+
+
+def _ask_squeue(where: str, wanted: Mapping[str, JobId]) -> Conversation[dict[JobId, JobStatus]]:
+    arrays = _arrays(wanted)
+    which = ["-j", ",".join(arrays)] if len(arrays) <= _LISTED else ["--me"]
+    question = ["squeue", *_at(where), "-h", "-t", "all", "-O", _columns(answers.SQUEUE_COLUMNS), *which]
+    try:
+        done = yield _query(*question)
+        if "...]" in done.stdout:  # a site that carries commands elsewhere lost the variable that asks for all
+            done = yield _query(*question, "-r")
+    except CommandFailed as error:
+        if _UNKNOWN_ID not in error.completed.stderr:
+            raise
+        done = error.completed
+    return answers.statuses(done.stdout, wanted)
+
+
+def _ask_sacct(where: str, wanted: Mapping[str, JobId]) -> Conversation[dict[JobId, JobStatus]]:
+    arrays = _arrays(wanted)
+    columns = answers.SACCT_COLUMNS.replace(" ", ",")
+    found: dict[JobId, JobStatus] = {}
+    for first in range(0, len(arrays), _LISTED):
+        which = ",".join(arrays[first : first + _LISTED])
+        try:
+            done = yield _query("sacct", *_at(where), "-X", "-P", "-n", "-o", columns, "-j", which)
+        except CommandError:
+            return found  # accounting is optional, and may be away: then nothing more is known
+        found |= answers.statuses(done.stdout, wanted)
+    return found
+
+
+def _ask_one(job_id: JobId, columns: str) -> Command:
+    argv = ["squeue", *_at(job_id.where), "-h", "-j", job_id.text, "-O", _columns(columns)]
+    return Command(argv, env={"SLURM_TIME_FORMAT": "standard"}, inherit=_NO_FILTERS)
+
+
+def _number(environ: Mapping[str, str], name: str) -> int | None:
+    text = environ.get(name, "")
+    return int(text) if text.isdecimal() else None

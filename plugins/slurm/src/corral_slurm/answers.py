@@ -1,0 +1,351 @@
+"""What Slurm's commands answer, as values. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import datetime
+from functools import lru_cache
+
+from corral.domain import Completed, Failure, FailureKind, JobId, JobState, JobStatus, Queue
+from corral.errors import ParseError
+from corral_slurm.directives import MEBI, gpus, seconds
+
+# --- rows of squeue and sacct -----------------------------------------------------------------------------------
+
+#: Columns of `statuses`, as squeue -O and as sacct -o name them. Their common order lets one parser read both.
+SQUEUE_COLUMNS = "JobArrayID State exit_code NodeList SubmitTime StartTime EndTime Reason"
+SACCT_COLUMNS = "JobID State ExitCode NodeList Submit Start End Reason"
+
+
+def statuses(answer: str, wanted: Mapping[str, JobId]) -> dict[JobId, JobStatus]:
+    """The rows of the jobs that were asked for; arrays are listed whole.
+
+    Raises
+    ------
+    ParseError
+        Lines, but no row among them.
+    """
+    found: dict[JobId, JobStatus] = {}
+    lines = answer.splitlines()
+    is_table = not any(lines)
+    for line in lines:
+        row = line.split("|", 7)
+        if len(row) < 8:
+            continue  # "CLUSTER: gpu", or what a wrapper prints
+        is_table = True
+        ids = [job_id for text in unfolded(row[0]) if (job_id := wanted.get(text)) is not None]
+        if ids:
+            found |= dict.fromkeys(ids, _status(*row[1:]))
+    if not is_table:
+        raise ParseError("this is not a table of jobs", answer)
+    return found
+
+
+def names(answer: str) -> Iterator[tuple[str, JobState, str]]:
+    """Id, state and name of each job in a table of these three columns."""
+    for line in answer.splitlines():
+        row = line.split("|", 2)
+        if len(row) == 3:
+            for text in unfolded(row[0]):
+                yield text, job_state(row[1]), row[2].removesuffix("|")
+
+
+def _status(word: str, exit_text: str, nodes: str, submit: str, start: str, end: str, reason: str) -> JobStatus:
+    # sacct says "CANCELLED by 1000".
+    word, _, by = word.partition(" ")
+    reason = by or reason.rstrip("|")
+    state = job_state(word)
+    if state is JobState.PENDING and _is_held(reason):
+        state = JobState.HELD
+    hosts = host_names(nodes)
+    waits = state.is_waiting
+    code, signal = _exit(exit_text) if state.is_final else (None, None)
+    if code == 0 and state is not JobState.COMPLETED:
+        code = None  # never ran, or was ended before it could say anything
+    return JobStatus(
+        state=state,
+        native=word,
+        reason="" if reason == "None" else reason,
+        exit_code=code,
+        signal=signal,
+        hosts=hosts,
+        submitted=moment(submit),
+        # A job cancelled before it started has the moment of its end here, and no node.
+        started=None if waits or not hosts else moment(start),
+        expected_start=moment(start) if waits else None,
+        ends=None if waits else moment(end),
+    )
+
+
+_STATES = {
+    "PENDING": JobState.PENDING, "PD": JobState.PENDING,
+    "REQUEUED": JobState.PENDING, "RQ": JobState.PENDING,
+    "REQUEUE_FED": JobState.PENDING, "RF": JobState.PENDING,
+    "EXPEDITING": JobState.PENDING, "EX": JobState.PENDING,
+    "CONFIGURING": JobState.PENDING, "CF": JobState.PENDING,  # its nodes boot
+    "REQUEUE_HOLD": JobState.HELD, "RH": JobState.HELD,
+    "SPECIAL_EXIT": JobState.HELD, "SE": JobState.HELD,
+    "RESV_DEL_HOLD": JobState.HELD, "RD": JobState.HELD,
+    "RUNNING": JobState.RUNNING, "R": JobState.RUNNING,
+    "COMPLETING": JobState.RUNNING, "CG": JobState.RUNNING,
+    "SIGNALING": JobState.RUNNING, "SI": JobState.RUNNING,
+    "STAGE_OUT": JobState.RUNNING, "SO": JobState.RUNNING,
+    "RESIZING": JobState.RUNNING, "RS": JobState.RUNNING,
+    "SUSPENDED": JobState.SUSPENDED, "S": JobState.SUSPENDED,
+    "STOPPED": JobState.SUSPENDED, "ST": JobState.SUSPENDED,
+    "COMPLETED": JobState.COMPLETED, "CD": JobState.COMPLETED,
+    "FAILED": JobState.FAILED, "F": JobState.FAILED,
+    "LAUNCH_FAILED": JobState.FAILED,
+    "TIMEOUT": JobState.TIMEOUT, "TO": JobState.TIMEOUT,
+    "DEADLINE": JobState.TIMEOUT, "DL": JobState.TIMEOUT,
+    "OUT_OF_MEMORY": JobState.OUT_OF_MEMORY, "OOM": JobState.OUT_OF_MEMORY,
+    "PREEMPTED": JobState.PREEMPTED, "PR": JobState.PREEMPTED,
+    "NODE_FAIL": JobState.NODE_FAILED, "NF": JobState.NODE_FAILED,
+    "BOOT_FAIL": JobState.NODE_FAILED, "BF": JobState.NODE_FAILED,
+    "CANCELLED": JobState.CANCELLED, "CA": JobState.CANCELLED,
+}  # fmt: skip
+
+
+@lru_cache
+def job_state(word: str) -> JobState:
+    """The state that a word means: long, short, or cut by a narrow column (``OUT_OF_ME+``)."""
+    stem = word.rstrip("+")
+    if stem in _STATES:
+        return _STATES[stem]
+    longer = {state for name, state in _STATES.items() if len(stem) > 3 and name.startswith(stem)}
+    return longer.pop() if len(longer) == 1 else JobState.UNKNOWN
+
+
+def _is_held(reason: str) -> bool:
+    """``JobHeldUser``, ``JobHoldMaxRequeue``, ``launch failed requeued held``."""
+    return "held" in reason.lower() or "hold" in reason.lower()
+
+
+@lru_cache
+def _exit(text: str) -> tuple[int | None, int | None]:
+    """Exit code and signal of ``3:0``; squeue before 23.02 prints the wait status instead: ``768``."""
+    if ":" in text:
+        code, signal = (int(part) for part in text.split(":")[:2])
+    elif text.isdecimal():
+        code, signal = int(text) >> 8 & 0xFF, int(text) & 0x7F
+    else:
+        return None, None
+    return (None, signal) if signal else (code, None)
+
+
+@lru_cache(maxsize=4096)
+def moment(text: str) -> float | None:
+    """Seconds since the epoch; None for ``N/A`` and the like.
+
+    SLURM_TIME_FORMAT=%s asks for just that, but a site that carries commands elsewhere may lose the variable.
+    """
+    if text.isdecimal():
+        return float(text) or None
+    try:
+        return datetime.fromisoformat(text).timestamp()
+    except ValueError:
+        return None
+
+
+@lru_cache(maxsize=4096)
+def host_names(nodelist: str) -> tuple[str, ...]:
+    """``n[1-3,05],g1`` written out."""
+    if nodelist in ("", "None", "None assigned", "(null)", "N/A", "n/a"):
+        return ()
+    return tuple(name for part in re.split(r",(?![^\[]*\])", nodelist) for name in _expanded(part))
+
+
+def _expanded(name: str) -> Iterator[str]:
+    match = re.fullmatch(r"([^\[]*)\[([^\]]*)\](.*)", name)
+    if match is None:
+        yield name
+        return
+    for item in match[2].split(","):
+        low, _, high = item.partition("-")
+        for number in range(int(low), int(high or low) + 1):
+            for rest in _expanded(match[3]):
+                yield f"{match[1]}{number:0{len(low)}}{rest}"
+
+
+# --- sinfo ------------------------------------------------------------------------------------------------------
+
+#: %F: allocated/idle/other/total.
+SINFO_FORMAT = "%P|%a|%l|%F|%c|%m|%G"
+
+
+def queues(answer: str) -> list[Queue]:
+    """Partitions of `SINFO_FORMAT`; sinfo prints a line for each kind of node in each of them.
+
+    Raises
+    ------
+    ParseError
+    """
+    found: dict[str, Queue] = {}
+    for line in answer.splitlines():
+        row = line.split("|")
+        if len(row) != 7:
+            continue
+        name, up, limit, counts, cores, memory, gres = row
+        _, idle, _, total = (int(count) for count in counts.split("/"))
+        known = found.get(name, Queue(name=name, cores=0, memory=0, gpus=0, nodes=0, free_nodes=0))
+        found[name] = Queue(
+            name=name.removesuffix("*"),
+            is_default=name.endswith("*"),
+            accepts_jobs=up == "up",
+            max_walltime=None if limit == "n/a" else seconds(limit),
+            cores=max(known.cores or 0, int(cores.rstrip("+"))),
+            memory=max(known.memory or 0, int(memory.rstrip("+")) * MEBI),
+            gpus=max(known.gpus or 0, gpus(gres)),
+            nodes=(known.nodes or 0) + total,
+            free_nodes=(known.free_nodes or 0) + idle,
+        )
+    if not found and answer.strip():
+        raise ParseError("this is not a table of partitions", answer)
+    return list(found.values())
+
+
+# --- words of failure and of patience ---------------------------------------------------------------------------
+
+#: What a failed command's words mean; the first that is found decides. From src/common/slurm_errno.c.
+_KINDS = (
+    (
+        FailureKind.LIMIT,
+        r"job submit limit|MaxJobCount|MaxSubmitJob|GrpSubmitJobs|MaxJobs|Submit\w*Limit|Job violates accounting/QOS",
+    ),
+    (
+        FailureKind.TRANSIENT,
+        r"Unable to contact slurm controller|Socket timed out|Connection (refused|timed out|reset)|"
+        r"Communication connection failure|standby mode|Rate limit exceeded|temporarily (unable|unavailable)|"
+        r"Resource temporarily|Slurm(ctld|dbd)? .*(not responding|shutting down)|scheduling attempts deferred|"
+        r"try again|Transport endpoint|Zero Bytes were transmitted|Protocol authentication error|Munge|"
+        r"Problem talking to|Unexpected message received|Insane message length|Unspecified error",
+    ),
+    (
+        FailureKind.FATAL,
+        r"nvalid (partition|account|qos|wckey|feature|generic|reservation|node|time|job array|--|[\w-]+ specification)|"
+        r"not available|can ?not be satisfied|not permitted|unrecognized option|invalid option|mutually exclusive|"
+        r"Requested \S+ limit is invalid|specification invalid|permission denied|does not look like a batch script|"
+        r"Batch script is empty|requires an argument|Invalid directive|ambiguous|cannot be used",
+    ),
+)
+
+_PREFIX = re.compile(
+    r"^(\w+: )?(error|fatal|warning): |^\w+ error: |^(sbatch|scancel|squeue|sinfo|sacct|srun|scontrol): |"
+    r"Batch job submission failed: ",
+)
+
+
+def failure(completed: Completed) -> Failure | None:
+    """What a failed command means; None for words that are not known."""
+    lines = (completed.stderr.strip() or completed.stdout.strip()).splitlines()
+    message = "; ".join(dict.fromkeys(sentence for line in lines if (sentence := _bare(line))))
+    for kind, words in _KINDS:
+        if re.search(words, message, re.IGNORECASE):
+            return Failure(kind=kind, message=message)
+    return None
+
+
+def _bare(line: str) -> str:
+    while (shorter := _PREFIX.sub("", line.strip(), count=1)) != line:
+        line = shorter
+    return line.rstrip(".")
+
+
+#: squeue(1), JOB REASON CODES, for those who do not know them by heart: the beginning of a reason, and its meaning.
+_PATIENCE = (
+    ("JobHeldAdmin", "an administrator holds it"),
+    ("JobHeld", "it is held: 'scontrol release' lets it go"),
+    ("JobHoldMaxRequeue", "it was requeued too often and is held"),
+    ("JobArrayTaskLimit", "its array runs as many jobs at once as it may"),
+    ("PartitionTimeLimit", "it will never start: its walltime is longer than the partition allows; ask for less"),
+    ("PartitionNodeLimit", "it will never start: it asks for more or fewer nodes than the partition allows"),
+    ("PartitionDown", "the partition takes jobs but starts none at present"),
+    ("PartitionInactive", "the partition is closed at present"),
+    ("PartitionConfig", "the partition does not allow such jobs at present"),
+    ("BadConstraints", "it will never start: no node can satisfy what it asks for"),
+    ("DependencyNeverSatisfied", "it will never start: a job that it depends on did not end as required"),
+    ("Dependency", "it waits for another job to end"),
+    ("InvalidAccount", "it will never start: the account is not valid"),
+    ("InvalidQOS", "it will never start: the QOS is not valid"),
+    ("AccountNotAllowed", "it will never start: the account may not use this partition"),
+    ("QOSNotAllowed", "it will never start: the QOS may not use this partition"),
+    ("QOSTimeLimit", "it will never start: its walltime is longer than the QOS allows"),
+    ("ReservationDeleted", "it will never start: its reservation was deleted"),
+    ("Reservation", "it waits for its reservation to begin"),
+    ("ReqNodeNotAvail", "a node that it needs is down, drained or reserved (maintenance, perhaps)"),
+    ("NodeDown", "a node that it needs is down"),
+    ("BeginTime", "it may not start before a set time"),
+    ("Licenses", "it waits for a licence"),
+    ("Priority", "jobs of higher priority are before it"),
+    ("Resources", "it is next, and waits for nodes to become free"),
+    ("MaxMemPerLimit", "it will never start: it asks for more memory than allowed"),
+    ("Prolog", "its nodes are being prepared"),
+    ("Cleaning", "it was requeued, and its last run is being cleaned up"),
+    ("BurstBuffer", "its burst buffer is being prepared"),
+    ("MaxPoweredUpNodes", "as many nodes as allowed are powered up"),
+    ("None", "Slurm has not looked at it yet"),
+)
+
+
+def pending_words(reason: str) -> str:
+    """A reason in a person's words."""
+    for beginning, meaning in _PATIENCE:
+        if reason.startswith(beginning):
+            return meaning
+    limit = re.match(r"(QOS|Assoc|Association)?(Grp|Max|Min)?(\w*)", reason)
+    if limit and (limit[1] or limit[2]):
+        whose = {"QOS": "the QOS", None: "the account"}.get(limit[1], "the account")
+        if "PerJob" in reason or limit[2] == "Min":
+            return f"it will not start: one job may not ask for this much or this little ({whose})"
+        return f"a limit of {whose} on what may run at once or be used in all is reached"
+    return "Slurm does not say more"
+
+
+def array_limit(answer: str) -> int | None:
+    """MaxArraySize of ``scontrol show config``."""
+    match = re.search(r"^MaxArraySize\s*=\s*(\d+)", answer, re.MULTILINE)
+    return int(match[1]) if match else None
+
+
+# --- ids --------------------------------------------------------------------------------------------------------
+
+
+def unfolded(text: str) -> list[str]:
+    """The ids that ``77_[0-2,9%4]`` stands for: squeue folds the elements of an array that wait.
+
+    ``squeue -r`` would unfold, but it loses the last of ``77_[1-199:2]`` (22.05).
+    """
+    array, bracket, spec = text.partition("_[")
+    if not bracket:
+        return [text]
+    found = []
+    for item in spec.rstrip("]").partition("%")[0].split(","):
+        span, _, step = item.partition(":")
+        low, _, high = span.partition("-")
+        if low.isdecimal():  # not the "..." of a list that was cut
+            found += [f"{array}_{index}" for index in range(int(low), int(high or low) + 1, int(step or 1))]
+    return found
+
+
+def folded(job_ids: Iterable[JobId]) -> list[str]:
+    """``77_[0-999]`` for a thousand elements, in the order in which their arrays first came."""
+    arrays: dict[str, set[int]] = {}
+    alone = []
+    for job_id in job_ids:
+        array, _, index = job_id.text.partition("_")
+        if index.isdecimal():
+            arrays.setdefault(array, set()).add(int(index))
+        else:
+            alone.append(job_id.text)
+    return [f"{array}_[{_ranges(sorted(indices))}]" for array, indices in arrays.items()] + alone
+
+
+def _ranges(numbers: list[int]) -> str:
+    spans: list[list[int]] = []
+    for number in numbers:
+        if spans and number == spans[-1][1] + 1:
+            spans[-1][1] = number
+        else:
+            spans.append([number, number])
+    return ",".join(f"{low}-{high}" if high > low else f"{low}" for low, high in spans)

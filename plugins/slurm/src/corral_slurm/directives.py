@@ -1,0 +1,220 @@
+"""The language of ``#SBATCH`` lines: words, units, and which options mean the same.
+
+sbatch splits a line by rules of its own (``get_argument`` in src/sbatch/opt.c), not by the shell's: a backslash keeps
+the next character, inside quotes too; both kinds of quotes group; an unquoted ``#`` begins a comment, even within a
+word; nothing is expanded.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+from attrs import frozen
+
+from corral.errors import InvalidRequest, ParseError
+
+PREFIX = "#SBATCH"
+
+#: Short options, by their long names.
+_LONG = {
+    "A": "account", "a": "array", "B": "extra-node-info", "b": "begin", "C": "constraint", "c": "cpus-per-task",
+    "D": "chdir", "d": "dependency", "e": "error", "F": "nodefile", "G": "gpus", "H": "hold", "i": "input",
+    "J": "job-name", "k": "no-kill", "L": "licenses", "M": "clusters", "m": "distribution", "N": "nodes",
+    "n": "ntasks", "O": "overcommit", "o": "output", "p": "partition", "Q": "quiet", "q": "qos", "S": "core-spec",
+    "s": "oversubscribe", "t": "time", "v": "verbose", "W": "wait", "w": "nodelist", "x": "exclude",
+}  # fmt: skip
+
+#: Options that never take the next word for their value (some take one after ``=``).
+_ALONE = frozenset({
+    "contiguous", "exclusive", "get-user-env", "hold", "ignore-pbs", "nice", "no-kill", "no-requeue", "overcommit",
+    "oversubscribe", "parsable", "propagate", "quiet", "reboot", "requeue", "spread-job", "spread-segments", "stepmgr",
+    "test-only", "use-min-nodes", "verbose", "wait",
+})  # fmt: skip
+
+#: Options that exclude or replace each other: one of the user's own stands in for ours.
+_SAME_MEANING = (
+    frozenset({"mem", "mem-per-cpu", "mem-per-gpu"}),
+    frozenset({"gres", "gpus", "gpus-per-node", "gpus-per-socket", "gpus-per-task"}),
+    frozenset({"ntasks", "ntasks-per-node"}),
+    frozenset({"cpus-per-task", "cpus-per-gpu"}),
+    frozenset({"requeue", "no-requeue"}),
+)
+
+
+def same_meaning(name: str) -> frozenset[str]:
+    """All options of which only one can be given, this one included."""
+    return next((group for group in _SAME_MEANING if name in group), frozenset({name}))
+
+
+# --- words ------------------------------------------------------------------------------------------------------
+
+_WORD = re.compile(r"""\s*((?:\\.|'(?:\\.|[^'\\])*'|"(?:\\.|[^"\\])*"|[^\s\\'"#])+)""", re.ASCII | re.DOTALL)
+_PIECE = re.compile(r"""\\(.)|'((?:\\.|[^'\\])*)'|"((?:\\.|[^"\\])*)\"""", re.DOTALL)
+_PLAIN = re.compile(r"[\w@%+:,./=~\[\]{}*^-]+", re.ASCII)
+
+
+@frozen
+class Option:
+    """One option of a line."""
+
+    #: Its long name, without dashes.
+    name: str
+    #: None if it has none.
+    value: str | None
+    #: As it was written.
+    source: str
+
+
+def options(line: str) -> list[Option]:
+    """Split a line (without its prefix) as sbatch does.
+
+    Raises
+    ------
+    ParseError
+        A quote is not closed, or a word is not an option.
+    """
+    words = list(_words(line))
+    found = []
+    while words:
+        source, word = words.pop(0)
+        if word.startswith("--"):
+            name, equals, value = word[2:].partition("=")
+            attached = value if equals else None
+        elif word.startswith("-") and len(word) > 1:
+            name, attached = _LONG.get(word[1], word[1]), word[2:] or None
+        else:
+            raise ParseError(f"{word!r} is not an sbatch option", line)
+        if attached is None and name not in _ALONE and words:
+            next_source, attached = words.pop(0)
+            source = f"{source} {next_source}"
+        found.append(Option(name, attached, source))
+    return found
+
+
+def _words(line: str) -> Iterator[tuple[str, str]]:
+    """Each word as written, and as sbatch understands it."""
+    position = 0
+    while match := _WORD.match(line, position):
+        yield match[1], _PIECE.sub(_unquoted, match[1])
+        position = match.end()
+    rest = line[position:].strip()
+    if rest and not rest.startswith("#"):
+        raise ParseError("a quote or backslash has no end", line)
+
+
+def _unquoted(piece: re.Match[str]) -> str:
+    if piece[1] is not None:
+        return piece[1]
+    return re.sub(r"\\(.)", r"\1", piece[2] if piece[2] is not None else piece[3], flags=re.DOTALL)
+
+
+def written(name: str, value: str | None, argument: str = "extra_directives") -> str:
+    """``--name=value``, so that sbatch reads back the very same value.
+
+    Raises
+    ------
+    InvalidRequest
+        No line can say it; names `argument`.
+    """
+    if value is None:
+        return f"--{name}"
+    if not value or "\n" in value or "\0" in value:
+        raise InvalidRequest(argument, f"{value!r} cannot be written into an {PREFIX} line")
+    if not _PLAIN.fullmatch(value):
+        value = '"' + re.sub(r'([\\"])', r"\\\1", value) + '"'
+    return f"--{name}={value}"
+
+
+def checked(extra: str) -> list[Option]:
+    """The options of one of the user's own directives.
+
+    Raises
+    ------
+    InvalidRequest
+        sbatch would refuse or misread the line.
+    """
+    try:
+        found = options(extra)
+    except ParseError as error:
+        raise InvalidRequest("extra_directives", f"{error}; write options alone, like '--qos=high'") from error
+    if not found or "\n" in extra:
+        raise InvalidRequest("extra_directives", f"{extra!r} is not one line of options, like '--qos=high'")
+    return found
+
+
+def header(text: str) -> tuple[str | None, list[str]]:
+    """The shebang and the option lines of a job script; text that is no script is option lines alone.
+
+    Raises
+    ------
+    ParseError
+        A heterogeneous job.
+    """
+    lines = text.split("\n")
+    shebang = lines[0] if lines[0].startswith("#!") else None
+    if shebang is None and not any(line.startswith(PREFIX) for line in lines):
+        return None, [line.strip() for line in lines]
+    found = []
+    for line in lines:
+        if line.startswith(PREFIX):
+            found.append(line.removeprefix(PREFIX).removeprefix(" "))
+        elif line.strip() and not line.lstrip().startswith("#"):
+            break  # sbatch stops at the first command
+    if any(re.match(r"\s*(het|pack)job\b", line, re.IGNORECASE) for line in found):
+        raise ParseError("a heterogeneous job cannot be one kind of worker; give each component a group", text)
+    return shebang, found
+
+
+# --- units ------------------------------------------------------------------------------------------------------
+
+MEBI = 2**20
+_UNITS = {"K": 2**10, "M": MEBI, "G": 2**30, "T": 2**40}
+
+
+def memory(text: str) -> int:
+    """Bytes of ``4G``; a bare number is in MiB.
+
+    Raises
+    ------
+    ValueError
+    """
+    match = re.fullmatch(r"(\d+)([KMGT]?)B?", text, re.IGNORECASE | re.ASCII)
+    if match is None:
+        raise ValueError(f"{text!r} is no amount of memory")
+    return int(match[1]) * _UNITS[match[2].upper() or "M"]
+
+
+def seconds(text: str) -> int | None:
+    """Seconds of ``30`` (minutes), ``30:00``, ``1:30:00``, ``1-12``, ``1-12:30:00``; None: no limit.
+
+    Raises
+    ------
+    ValueError
+    """
+    if text.lower() in ("infinite", "unlimited", "-1"):
+        return None
+    if not re.fullmatch(r"\d+(:\d+){0,2}|\d+-\d+(:\d+){0,2}", text, re.ASCII):
+        raise ValueError(f"{text!r} is no time")
+    days, dash, rest = text.rpartition("-")
+    parts = [int(part) for part in rest.split(":")]
+    if not dash and len(parts) < 3:
+        parts.insert(0, 0)  # minutes, or minutes and seconds
+    hours, minutes, rest_seconds = [*parts, 0, 0][:3]
+    return ((int(days or 0) * 24 + hours) * 60 + minutes) * 60 + rest_seconds
+
+
+def days_and_time(duration: int) -> str:
+    """``1-02:03:04``: the form that no reader takes for minutes."""
+    days, rest = divmod(duration, 86400)
+    return f"{days}-{rest // 3600:02}:{rest // 60 % 60:02}:{rest % 60:02}"
+
+
+def gpus(gres: str) -> int:
+    """How many GPUs ``gpu:a100:2(S:0-1),tmp:5`` names; 0 if none."""
+    count = 0
+    for item in re.split(r",(?![^(]*\))", gres):
+        kind, *rest = re.split("[:=]", item.partition("(")[0].removeprefix("gres/").removeprefix("gres:"))
+        if kind == "gpu":
+            count += int(rest[-1]) if rest and rest[-1].isdecimal() else 1
+    return count
