@@ -94,6 +94,11 @@ def test_a_deaf_job_is_cancelled() -> None:
     assert plan(GroupState(wanted=1), [record], NOW + 300).cancel == ((record, Parting.DEAF),)
 
 
+def test_a_deaf_job_is_cancelled_once() -> None:
+    """Also when it is more than is wanted."""
+    assert len(plan(GroupState(wanted=0), [job(1, JobState.RUNNING)], NOW + 300).cancel) == 1
+
+
 # --- what ends mean ---------------------------------------------------------------------------------------------
 
 

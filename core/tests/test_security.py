@@ -1,0 +1,83 @@
+"""Credentials of a cluster, and who may read them."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import stat
+from pathlib import Path
+
+import pytest
+from distributed import Client, Scheduler, Security, Worker
+from distributed.comm import connect
+
+from corral.errors import CredentialsError
+from corral.security import Credentials
+
+
+def test_the_file_is_private_and_says_everything(tmp_path: Path) -> None:
+    """0600 in a folder of 0700, whatever the umask; what is read is what was written."""
+    credentials = Credentials.create(cluster="a", addresses=("tls://127.0.0.1:1",))
+    path = tmp_path / "new" / "credentials.json"
+    before = os.umask(0)
+    try:
+        credentials.write(path)
+    finally:
+        os.umask(before)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    assert stat.S_IMODE(path.parent.stat().st_mode) == 0o700
+    assert Credentials.read(path) == credentials
+
+
+def test_a_file_that_others_can_read_is_refused(tmp_path: Path) -> None:
+    """Also where a copy or a file system has lost the mode."""
+    path = tmp_path / "credentials.json"
+    Credentials.create(cluster="a").write(path)
+    path.chmod(0o640)
+    with pytest.raises(CredentialsError, match="others could use your cluster"):
+        Credentials.read(path)
+
+
+def test_an_existing_file_is_never_written_over(tmp_path: Path) -> None:
+    """Nor is a link followed that somebody else put there."""
+    target = tmp_path / "target"
+    (tmp_path / "link").symlink_to(target)
+    target.touch()
+    for path in (target, tmp_path / "link"):
+        with pytest.raises(CredentialsError, match="shared_directory="):
+            Credentials.create(cluster="a").write(path)
+    assert target.read_text() == ""
+
+
+def test_half_a_file_is_no_credentials(tmp_path: Path) -> None:
+    """A network file system may show a file before its text."""
+    path = tmp_path / "credentials.json"
+    path.touch(mode=0o600)
+    with pytest.raises(CredentialsError, match="not all of them yet"):
+        Credentials.read(path)
+
+
+def test_secrets_are_not_in_the_repr() -> None:
+    """Reprs end up in logs."""
+    assert "PRIVATE" not in repr(Credentials.create(cluster="a"))
+
+
+def test_only_those_who_belong_get_in() -> None:
+    """TLS both ways: the cluster's own client computes; another cluster's, and one without, are refused."""
+
+    async def check() -> None:
+        ours = Credentials.create(cluster="ours").security()
+        theirs = Credentials.create(cluster="theirs").security()
+        async with (
+            Scheduler(host="127.0.0.1", port=0, protocol="tls", security=ours, dashboard_address=":0") as scheduler,
+            Worker(scheduler.address, security=ours, dashboard=False),
+            Client(scheduler.address, security=ours, asynchronous=True) as client,
+        ):
+            assert await client.submit(sum, [1, 2]) == 3
+            for stranger in (theirs, Security()):
+                for role in ("client", "worker"):
+                    with pytest.raises((OSError, TypeError, RuntimeError)):
+                        await connect(scheduler.address, timeout=2, **stranger.get_connection_args(role))
+            assert len(scheduler.workers) == 1
+
+    asyncio.run(check())
