@@ -4,22 +4,32 @@ set -euo pipefail
 
 top=${CORRAL_SLURM_TOP:-/var/lib/corral-slurm}
 [[ -e $top/slurm.conf ]] || exit 0
+export SLURM_CONF=$top/slurm.conf
 
-stop() { # NAME: ask its daemon to end, then insist
+is_running() { # NAME: as in slurm-up.sh; the pid may be another program's by now, or a zombie's
     local pid
-    pid=$(cat "$top/$1.pid" 2>/dev/null) || return 0
-    # The pid may be another program's by now: ours has our folder in its command line.
-    [[ -e /proc/$pid && $(tr '\0' ' ' <"/proc/$pid/cmdline") == *"$top"* ]] || return 0
-    kill "$pid" 2>/dev/null || return 0
-    for _ in {1..50}; do
-        [[ -e /proc/$pid ]] || return 0
-        sleep 0.1
+    pid=$(cat "$top/$1.pid" 2>/dev/null) && [[ -e /proc/$pid && $(tr '\0' ' ' <"/proc/$pid/cmdline") == *"$top"* ]]
+}
+
+signal() { # SIGNAL NAME...: to those daemons that run
+    local name
+    for name in "${@:2}"; do
+        is_running "$name" && kill "-$1" "$(cat "$top/$name.pid")" || true
     done
-    kill -KILL "$pid" 2>/dev/null || true
+}
+
+await_end() { # NAME...: for ten seconds at most
+    local name
+    for _ in {1..100}; do
+        for name in "$@"; do
+            is_running "$name" && sleep 0.1 && continue 2
+        done
+        return
+    done
+    signal KILL "$@"
 }
 
 # Jobs first, or their processes would outlive the daemons.
-export SLURM_CONF=$top/slurm.conf
 if jobs=$(timeout 10 squeue -h -o %A 2>/dev/null) && [[ $jobs ]]; then
     timeout 10 scancel $jobs || true
     for _ in {1..100}; do
@@ -27,7 +37,8 @@ if jobs=$(timeout 10 squeue -h -o %A 2>/dev/null) && [[ $jobs ]]; then
         sleep 0.1
     done
 fi
-for name in n1 n2 n3 g1 slurmctld munged; do
-    stop "$name"
+for daemons in "n1 n2 n3 g1" slurmctld munged; do
+    signal TERM $daemons
+    await_end $daemons
 done
 rm -rf "$top"
