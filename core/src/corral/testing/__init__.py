@@ -1,0 +1,44 @@
+"""The conformance kit: what a plugin author's tests import. Install it with ``corral[testing]``.
+
+:class:`BackendConformance` holds the laws that every backend keeps, as pytest tests; its docstring shows how to use
+them. :func:`drive` runs a conversation on recorded answers, :func:`transcript` reads one of them from a file.
+"""
+
+from __future__ import annotations
+
+import pytest
+
+pytest.register_assert_rewrite("corral.testing.conformance", "corral.testing.recordings")
+
+from corral.testing.conformance import BackendConformance  # noqa: E402 - assertions are rewritten on import
+from corral.testing.driving import Mismatch, drive, environment, transcript  # noqa: E402
+from corral.testing.recordings import (  # noqa: E402
+    CancelsGone,
+    DescribesQueues,
+    Detects,
+    ExplainsPending,
+    Finds,
+    Inside,
+    Polls,
+    Recording,
+    Submits,
+    UnknownWord,
+)
+
+__all__ = [
+    "BackendConformance",
+    "CancelsGone",
+    "DescribesQueues",
+    "Detects",
+    "ExplainsPending",
+    "Finds",
+    "Inside",
+    "Mismatch",
+    "Polls",
+    "Recording",
+    "Submits",
+    "UnknownWord",
+    "drive",
+    "environment",
+    "transcript",
+]

@@ -1,0 +1,266 @@
+"""Declarations of what a batch system was asked, what it answered, and what that means.
+
+Answers are the names of files in the plugin's folder of transcripts, in the order of the hook's commands; text that
+is in no file is given as ``Completed(stdout="…")``.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+from attrs import field, frozen
+
+from corral.domain import Allocation, Completed, Detected, JobId, JobState, JobStatus, Queue, Script
+from corral.testing.driving import Answer, environment, transcript
+from corral.testing.silence import SilentHooks
+
+
+def _ids(values: Iterable[str | JobId]) -> tuple[JobId, ...]:
+    return tuple(JobId(value) if isinstance(value, str) else value for value in values)
+
+
+def _words(values: Iterable[str]) -> tuple[str, ...]:
+    return tuple(values)
+
+
+def _answers(values: Iterable[str | Completed]) -> tuple[str | Completed, ...]:
+    answers = tuple(values)
+    for answer in answers:
+        if isinstance(answer, str) and "\n" in answer:
+            raise ValueError(f"an answer is the name of a file. Give text as Completed(stdout=…), not as {answer!r}")
+    return answers
+
+
+@frozen(kw_only=True)
+class Recording(ABC):
+    """One hook's conversation, recorded."""
+
+    hook: ClassVar[str]
+    #: A hook with a default in the core need not be recorded.
+    is_optional: ClassVar[bool] = False
+
+    answers: tuple[str | Completed, ...] = field(default=(), converter=_answers, kw_only=False)
+
+    def answers_from(self, folder: Path) -> list[Completed]:
+        return [transcript(folder / answer) if isinstance(answer, str) else answer for answer in self.answers]
+
+    @abstractmethod
+    def ask(self, hooks: SilentHooks, script: Script, folder: Path) -> Any:
+        """Begin the conversation."""
+
+    @abstractmethod
+    def is_right(self, result: Any) -> None:
+        """Fail unless this is what the recorded answers mean."""
+
+    @abstractmethod
+    def is_possible(self, result: Any) -> None:
+        """Fail unless this is what some answers could mean."""
+
+    def is_honest(self, result: Any) -> None:
+        """Fail unless this may be said after a command that failed in a way that nobody foresaw."""
+        self.is_right(result)
+
+    def __str__(self) -> str:
+        files = [answer if isinstance(answer, str) else "text" for answer in self.answers]
+        return " ".join([self.hook, *files])
+
+
+@frozen(kw_only=True)
+class Submits(Recording):
+    """`submit` for `count` jobs (as many as there are ids, unless said) got these ids."""
+
+    hook = "submit"
+    ids: tuple[JobId, ...] = field(converter=_ids)
+    count: int = 0
+
+    def ask(self, hooks: SilentHooks, script: Script, folder: Path) -> Any:
+        return hooks.submit(script=script, count=self.count or len(self.ids))
+
+    def is_right(self, result: Any) -> None:
+        self.is_possible(result)
+        assert list(self.ids) == result
+
+    def is_possible(self, result: Any) -> None:
+        assert all(type(job_id) is JobId and job_id.text for job_id in result)
+        assert 1 <= len(result) <= (self.count or len(self.ids)), "submit returns 1 to `count` ids"
+        assert len(set(result)) == len(result), "two jobs have one id"
+
+
+@frozen(kw_only=True)
+class Polls(Recording):
+    """`poll_status` of the jobs in `states` and `absent` found the former, in those states, and not the latter."""
+
+    hook = "poll_status"
+    states: Mapping[str, JobState]
+    absent: tuple[JobId, ...] = field(default=(), converter=_ids)
+
+    @property
+    def asked(self) -> list[JobId]:
+        return [*_ids(self.states), *self.absent]
+
+    def ask(self, hooks: SilentHooks, script: Script, folder: Path) -> Any:
+        return hooks.poll_status(job_ids=self.asked)
+
+    def is_right(self, result: Any) -> None:
+        self.is_possible(result)
+        assert dict(self.states) == {job_id.text: status.state for job_id, status in result.items()}
+
+    def is_possible(self, result: Any) -> None:
+        assert all(type(status) is JobStatus for status in result.values())
+        assert set(result) <= set(self.asked), "poll_status speaks of jobs that it was not asked about"
+
+
+@frozen(kw_only=True)
+class CancelsGone(Recording):
+    """`cancel` of jobs that had ended or never were: no error."""
+
+    hook = "cancel"
+    ids: tuple[JobId, ...] = field(converter=_ids)
+
+    def ask(self, hooks: SilentHooks, script: Script, folder: Path) -> Any:
+        return hooks.cancel(job_ids=list(self.ids))
+
+    def is_right(self, result: Any) -> None:
+        assert result is None
+
+    def is_possible(self, result: Any) -> None:
+        assert result is None
+
+    def is_honest(self, result: Any) -> None:
+        raise AssertionError("cancel returned although its command failed")
+
+
+@frozen(kw_only=True)
+class Finds(Recording):
+    """`find_jobs` found these jobs by their name."""
+
+    hook = "find_jobs"
+    name: str
+    ids: tuple[JobId, ...] = field(converter=_ids)
+
+    def ask(self, hooks: SilentHooks, script: Script, folder: Path) -> Any:
+        return hooks.find_jobs(name=self.name)
+
+    def is_right(self, result: Any) -> None:
+        assert sorted(self.ids) == sorted(result)
+
+    def is_possible(self, result: Any) -> None:
+        assert all(type(job_id) is JobId and job_id.text for job_id in result)
+
+
+@frozen(kw_only=True)
+class Inside(Recording):
+    """A job whose environment was `environ` (or a transcript of `env`) has this id and was granted that."""
+
+    hook = "read_allocation"
+    environ: Mapping[str, str] | str
+    job_id: str
+    hosts: tuple[str, ...] = field(converter=_words)
+    #: Per node; None: the batch system does not say.
+    cores: int | None = None
+    memory: int | None = None
+    gpus: tuple[str, ...] = field(default=(), converter=_words)
+    attempt: int = 0
+
+    def environ_from(self, folder: Path) -> dict[str, str]:
+        return environment(folder / self.environ) if isinstance(self.environ, str) else dict(self.environ)
+
+    def ask(self, hooks: SilentHooks, script: Script, folder: Path) -> Any:
+        return hooks.read_allocation(environ=self.environ_from(folder))
+
+    def is_right(self, result: Any) -> None:
+        assert (self.job_id, self.hosts) == (result.job_id.text, result.hosts)
+        assert (self.cores, self.memory) == (result.cores, result.memory)
+        assert (self.gpus, self.attempt) == (result.gpus, result.attempt)
+
+    def is_possible(self, result: Any) -> None:
+        assert result is None or (type(result) is Allocation and result.hosts)
+
+    def is_honest(self, result: Any) -> None:
+        assert (self.job_id, self.hosts) == (result.job_id.text, result.hosts)
+        assert result.cores in (None, self.cores)
+        assert result.memory in (None, self.memory)
+
+
+@frozen(kw_only=True)
+class Detects(Recording):
+    """`detect` saw this version; None: it is another batch system, or none."""
+
+    hook = "detect"
+    version: str | None
+
+    def ask(self, hooks: SilentHooks, script: Script, folder: Path) -> Any:
+        return hooks.detect()
+
+    def is_right(self, result: Any) -> None:
+        assert self.version == (result and result.version)
+
+    def is_possible(self, result: Any) -> None:
+        assert result is None or type(result) is Detected
+
+    def is_honest(self, result: Any) -> None:
+        assert result is None or result.version == self.version
+
+
+@frozen(kw_only=True)
+class DescribesQueues(Recording):
+    """`describe_queues` listed these queues."""
+
+    hook = "describe_queues"
+    is_optional = True
+    names: tuple[str, ...] = field(converter=_words)
+
+    def ask(self, hooks: SilentHooks, script: Script, folder: Path) -> Any:
+        return hooks.describe_queues()
+
+    def is_right(self, result: Any) -> None:
+        assert sorted(self.names) == sorted(queue.name for queue in result)
+
+    def is_possible(self, result: Any) -> None:
+        assert all(type(queue) is Queue for queue in result)
+
+    def is_honest(self, result: Any) -> None:
+        assert not result or sorted(self.names) == sorted(queue.name for queue in result)
+
+
+@frozen(kw_only=True)
+class ExplainsPending(Recording):
+    """`explain_pending` gave an explanation that has these words."""
+
+    hook = "explain_pending"
+    is_optional = True
+    job_id: str
+    words: Sequence[str]
+
+    def ask(self, hooks: SilentHooks, script: Script, folder: Path) -> Any:
+        return hooks.explain_pending(job_id=JobId(self.job_id))
+
+    def is_right(self, result: Any) -> None:
+        assert all(word in result for word in self.words), f"{result!r} lacks one of {self.words}"
+
+    def is_possible(self, result: Any) -> None:
+        assert type(result) is str
+
+    def is_honest(self, result: Any) -> None:
+        self.is_possible(result)
+
+
+@frozen(kw_only=True)
+class UnknownWord:
+    """How to put a state word that nobody knows into recorded answers of `poll_status`.
+
+    `known` is replaced by `unknown` in them; that must change the state of the job `job_id`. Take as much of the row
+    as is needed to meet no other.
+    """
+
+    answers: tuple[str | Completed, ...] = field(converter=_answers, kw_only=False)
+    job_id: str
+    known: str
+    unknown: str
+
+    def answers_from(self, folder: Path) -> list[Answer]:
+        texts = [transcript(folder / each).stdout if isinstance(each, str) else each.stdout for each in self.answers]
+        return [text.replace(self.known, self.unknown) for text in texts]

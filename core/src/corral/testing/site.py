@@ -1,0 +1,64 @@
+"""A site that changes nothing but where commands run: on a login node, over ssh."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Generator, Mapping, Sequence
+from typing import Any
+
+from attrs import evolve
+
+from corral.conversations import mapped
+from corral.domain import Command, Job, JobId, Script
+from corral.hookspecs import hookimpl
+
+Wrapper = Generator[None, Any, Any]
+
+
+def over_ssh(command: Command) -> Command:
+    """The command on the login node; ssh hands its words to a shell there, as one line."""
+    return evolve(command, argv=("ssh", "login1", "--", shlex.join(command.argv)))
+
+
+class LoginNode:
+    """The site's plugin: it wraps every hook that a backend answers."""
+
+    @hookimpl(wrapper=True)
+    def prepare_job(self, job: Job) -> Wrapper:
+        return (yield)
+
+    @hookimpl(wrapper=True)
+    def render_script(self, job: Job) -> Wrapper:
+        return (yield)
+
+    @hookimpl(wrapper=True)
+    def submit(self, script: Script, count: int) -> Wrapper:
+        return mapped((yield), over_ssh)
+
+    @hookimpl(wrapper=True)
+    def poll_status(self, job_ids: Sequence[JobId]) -> Wrapper:
+        return mapped((yield), over_ssh)
+
+    @hookimpl(wrapper=True)
+    def cancel(self, job_ids: Sequence[JobId]) -> Wrapper:
+        return mapped((yield), over_ssh)
+
+    @hookimpl(wrapper=True)
+    def find_jobs(self, name: str) -> Wrapper:
+        return mapped((yield), over_ssh)
+
+    @hookimpl(wrapper=True)
+    def read_allocation(self, environ: Mapping[str, str]) -> Wrapper:
+        return mapped((yield), over_ssh)
+
+    @hookimpl(wrapper=True)
+    def describe_queues(self) -> Wrapper:
+        return mapped((yield), over_ssh)
+
+    @hookimpl(wrapper=True)
+    def explain_pending(self, job_id: JobId) -> Wrapper:
+        return mapped((yield), over_ssh)
+
+    @hookimpl(wrapper=True)
+    def detect(self) -> Wrapper:
+        return mapped((yield), over_ssh)

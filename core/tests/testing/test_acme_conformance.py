@@ -1,0 +1,50 @@
+"""The laws hold for a small backend that keeps them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from corral import JobState
+from corral.domain import Job, JobId, Resources
+from corral.testing import (
+    BackendConformance,
+    CancelsGone,
+    Detects,
+    Finds,
+    Inside,
+    Polls,
+    Submits,
+    UnknownWord,
+)
+
+
+class TestAcme(BackendConformance):
+    backend = "acme"
+    transcripts = Path(__file__).parent / "acme" / "transcripts"
+    recordings = (
+        Submits(["submit.txt"], ids=["4.0", "4.1", "4.2"]),
+        Polls(
+            ["poll.txt"],
+            states={"1.0": JobState.COMPLETED, "2.0": JobState.FAILED, "4.1": JobState.RUNNING},
+            absent=["4.7"],
+        ),
+        Polls(["poll-unknown.txt"], states={}, absent=["99.0"]),
+        CancelsGone(["cancel-gone.txt"], ids=["1.0"]),
+        Finds(["find.txt"], name="dask-1", ids=["4.1", "4.2"]),
+        Inside(environ="environment.txt", job_id="4.1", hosts=["node01"]),
+        Detects(["version.txt"], version="3.1"),
+    )
+    unknown_word = UnknownWord(["poll.txt"], job_id="4.1", known="4.1|RUN|", unknown="4.1|MOLTING|")
+    job = Job(
+        name="dask-1",
+        command=("true",),
+        resources=Resources(nodes=2, cores=4, memory=8 * 2**30),
+        walltime=3600,
+        queue="barn",
+        account="herd",
+        log_directory="/scratch/logs",
+    )
+    extra_directives = ("mail=never",)
+
+    def job_ids(self, count: int) -> list[JobId]:
+        return [JobId(f"{4 + number // 1000}.{number % 1000}") for number in range(count)]
