@@ -61,7 +61,7 @@ class Blueprint:
 
     @property
     def log_directory(self) -> Path:
-        return self.chosen_log_directory or self.shared_directory / "logs" / f"{self.name}-{self.uuid[:8]}"
+        return self.chosen_log_directory or self.shared_directory / "logs" / self.uuid
 
     @property
     def launcher_options(self) -> tuple[str, ...]:
@@ -96,7 +96,9 @@ class Blueprint:
         """Unique, and begins with a letter: some batch systems insist."""
         prefix = re.sub(r"[^A-Za-z0-9_.-]", "_", self.name)
         prefix = prefix if prefix[:1].isalpha() else f"c{prefix}"
-        return f"{prefix}-{self.uuid[:8]}-{number}"
+        if not prefix.endswith(self.uuid[:8]):
+            prefix += f"-{self.uuid[:8]}"
+        return f"{prefix}-{number}"
 
 
 def draw(
@@ -139,7 +141,7 @@ def draw(
         backend=backend,
         batch=batch,
         groups=groups,
-        name=_name(name) if name is not None else f"corral-{identity[:6]}",
+        name=_name(name) if name is not None else f"corral-{identity[:8]}",
         uuid=identity,
         site=site,
         backend_options=options,
