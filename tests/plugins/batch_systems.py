@@ -76,15 +76,14 @@ class BatchSystems:
                 pytest.skip(self.obstacles[name])
 
     @pytest.hookimpl(wrapper=True)
-    def pytest_runtest_makereport(
-        self, item: pytest.Item
-    ) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    def pytest_runtest_makereport(self, item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         report = yield
         skipped_here = report.skipped and not hasattr(report, "wasxfail")
         if skipped_here and os.environ.get("CI") and any(_script(name, "up") for name in _needs(item)):
             reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longreprtext
             report.outcome = "failed"
-            report.longrepr = f"{reason.removeprefix('Skipped: ')}\nIn CI this test must run: see --batch-systems=install."
+            reason = reason.removeprefix("Skipped: ")
+            report.longrepr = f"{reason}\nIn CI this test must run: see --batch-systems=install."
         return report
 
     def pytest_sessionfinish(self) -> None:

@@ -1,0 +1,121 @@
+"""Every task a person runs: `nox --list`; arguments after `--` go to the program that the session is about."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import nox
+
+nox.needs_version = ">=2025.5"
+nox.options.default_venv_backend = "virtualenv"
+nox.options.reuse_venv = "yes"
+nox.options.sessions = ["lint", "types", "tests"]
+
+ROOT = Path(__file__).parent
+PROJECT = nox.project.load_toml(ROOT / "pyproject.toml")
+PLUGINS = sorted(path.parent.name for path in ROOT.glob("plugins/*/pyproject.toml"))
+#: The folder of each distribution, the core first.
+MEMBERS = ["core", *(f"plugins/{name}" for name in PLUGINS)]
+MEMBERS += sorted(str(path.parent.relative_to(ROOT)) for path in ROOT.glob("contrib/*/pyproject.toml"))
+
+
+def install(session: nox.Session, *groups: str, members: list[str] | None = None) -> None:
+    """Install dependency groups, and some distributions or all of them, so that edits take effect at once."""
+    requirements = nox.project.dependency_groups(PROJECT, *groups)
+    editable = [word for member in (MEMBERS if members is None else members) for word in ("-e", f"./{member}")]
+    session.install(*requirements, *editable)
+
+
+@nox.session
+def demo(session: nox.Session) -> None:
+    """What corral does, in a minute."""
+    session.install("./core", "./plugins/slurm")
+    session.run("corral", "demo", *session.posargs)
+
+
+@nox.session
+def tests(session: nox.Session) -> None:
+    """All tests; with a real batch system where one answers."""
+    install(session, "test")
+    session.run("pytest", *session.posargs)
+
+
+@nox.session
+@nox.parametrize("name", PLUGINS, ids=PLUGINS)
+def plugin(session: nox.Session, name: str) -> None:
+    """One plugin's own tests, with nothing but it and the core installed."""
+    install(session, "test", members=["core", f"plugins/{name}"])
+    session.run("pytest", f"plugins/{name}", *session.posargs)
+
+
+@nox.session
+def real(session: nox.Session) -> None:
+    """Tests on real batch systems alone; `-- --backend slurm` chooses one, `--batch-systems=install` brings it up."""
+    install(session, "test")
+    session.run("pytest", "-m", "real and not bench and not soak", *session.posargs, success_codes=[0, 5])
+
+
+@nox.session
+def bench(session: nox.Session) -> None:
+    """Measurements."""
+    install(session, "test")
+    session.run("pytest", "-m", "bench", "-s", "--timeout=1800", *session.posargs, success_codes=[0, 5])
+
+
+@nox.session
+def soak(session: nox.Session) -> None:
+    """Tests that take minutes to hours."""
+    install(session, "test")
+    session.run("pytest", "-m", "soak", "-s", "--timeout=86400", *session.posargs, success_codes=[0, 5])
+
+
+@nox.session
+def lint(session: nox.Session) -> None:
+    """Style; `-- --fix` mends what can be mended."""
+    session.install(*(line for line in nox.project.dependency_groups(PROJECT, "lint") if line.startswith("ruff")))
+    session.run("ruff", "check", *session.posargs)
+    session.run("ruff", "format", *([] if "--fix" in session.posargs else ["--check"]))
+
+
+@nox.session
+def types(session: nox.Session) -> None:
+    """Types, strictly."""
+    install(session, "lint")
+    session.run("mypy", *session.posargs)
+
+
+@nox.session
+def docs(session: nox.Session) -> None:
+    """The documentation, in docs/_build; a warning is an error."""
+    install(session, "docs", members=["core"])
+    session.run("sphinx-build", "-W", "--keep-going", "-b", "html", "docs", "docs/_build", *session.posargs)
+
+
+@nox.session
+def build(session: nox.Session) -> None:
+    """Source distributions and wheels of everything, in dist/; and a check that the wheels alone suffice."""
+    session.install("build", "twine")
+    shutil.rmtree(ROOT / "dist", ignore_errors=True)
+    for member in MEMBERS:
+        session.run("python", "-m", "build", "--outdir", "dist", f"./{member}", silent=True)
+    wheels = sorted(str(path) for path in ROOT.glob("dist/*.whl"))
+    session.run("twine", "check", "--strict", *(str(path) for path in ROOT.glob("dist/*")))
+    session.install("--force-reinstall", "--no-deps", *wheels)
+    session.install(*wheels)
+    session.chdir(session.create_tmp())
+    session.run("corral", "--version")
+    session.run(
+        "python",
+        "-c",
+        "import corral.plugins, importlib.metadata as m; "
+        "[e.load() for g in ('corral.backends.v1', 'corral.sites.v1') for e in m.entry_points(group=g)]",
+    )
+
+
+@nox.session
+def changelog(session: nox.Session) -> None:
+    """The next release's notes as they would be; `-- --yes` writes them to CHANGES.md and removes the fragments."""
+    session.install("towncrier>=24.8", "./core")
+    version = session.run("python", "-c", "import corral; print(corral.__version__)", silent=True)
+    session.run("towncrier", "build", f"--version={str(version).strip()}", *(session.posargs or ["--draft"]))
