@@ -1,0 +1,124 @@
+"""The order of a launcher's life, in which every step has a reason to come where it does.
+
+1. Find the credentials, the scheduler and this job's allocation, with the standard library alone: a job that came too
+   late has ended before distributed is imported.
+2. Import distributed while the process has one thread.
+3. Fork the zygote, which will fork the workers.
+4. Run the event loop.
+
+`corral.launch.ending.Exit` lists the exit codes.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import importlib
+import os
+import shutil
+import signal
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from typing import NoReturn
+
+from corral.launch.contact import Contact, find_scheduler, wait_for_credentials
+from corral.launch.ending import Ended, Exit, say
+from corral.launch.options import Options
+from corral.launch.place import Place, find_place
+from corral.launch.spread import spread
+from corral.launch.zygote import Zygote, threads
+from corral.security import Credentials
+
+#: The seed that Dask itself uses: https://github.com/dask/dask/issues/6640
+_HASH_SEED = "6640"
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Be a launcher; returns its exit code."""
+    options = Options.parse(arguments)
+    signal.signal(signal.SIGTERM, _end_early)
+    seconds: dict[str, float] = {}
+    began = time.monotonic()
+    try:
+        credentials, contact, place = asyncio.run(_find(options))
+        if not place.is_alone:
+            return _said(asyncio.run(spread(place, arguments)))
+    except Ended as ended:
+        return _said(ended)
+    seconds["credentials"] = time.monotonic() - began
+
+    began = time.monotonic()
+    _import_distributed(options.launcher)
+    # Not before: these import distributed.
+    from corral.launch.crew import Setting
+    from corral.launch.run import run
+    from corral.launch.worker_process import run_worker
+
+    seconds["import"] = time.monotonic() - began
+
+    try:
+        scratch = tempfile.mkdtemp(prefix="corral-", dir=options.local_directory)
+    except OSError as error:
+        return _said(Ended(Exit.FAILED, f"no directory for workers: {error}"))
+    began = time.monotonic()
+    zygote = None
+    if options.launcher == "fork":
+        if (count := threads()) == 1:
+            # Forked processes leave through here, by SystemExit: nothing around this line may catch it.
+            zygote = Zygote.fork(run_worker, scratch)
+        else:
+            say(f"{count} threads run after the import of distributed: workers are spawned, not forked")
+    seconds["zygote"] = time.monotonic() - began
+    setting = Setting(
+        options=options, place=place, credentials=credentials, contact=contact, scratch=scratch, seconds=seconds
+    )
+    try:
+        return _said(asyncio.run(run(setting, zygote)))
+    finally:
+        shutil.rmtree(scratch, ignore_errors=True)
+
+
+async def _find(options: Options) -> tuple[Credentials, Contact, Place]:
+    credentials = await wait_for_credentials(options.credentials, options.cluster_created)
+    place, contact = await asyncio.gather(
+        find_place(options, os.environ), find_scheduler(credentials, options.death_timeout)
+    )
+    return credentials, contact, place
+
+
+def _import_distributed(launcher: str) -> None:
+    import dask
+
+    if not dask.config.get("logging", None) and not dask.config.get("distributed.logging", None):
+        # By the environment, because spawned workers must know it too. A user who wants to hear more has said so.
+        os.environ["DASK_LOGGING__DISTRIBUTED"] = "warning"
+        dask.config.refresh()
+    importlib.import_module("distributed")
+    if launcher == "spawn":
+        dask.config.set({"distributed.worker.multiprocessing-method": "spawn"})
+
+
+def _end_early(number: int, frame: object) -> NoReturn:
+    say(f"{signal.Signals(number).name} before there was a worker")
+    raise SystemExit(Exit.DONE)
+
+
+def _said(ended: Ended) -> int:
+    say(str(ended))
+    return ended.code
+
+
+def _fix_hash_seed() -> None:
+    """Start again if strings would be hashed differently in each job: what partitions by hash would be wrong.
+
+    The seed is read when an interpreter starts. Scripts export it; this is for launchers started otherwise.
+    """
+    if os.environ.get("PYTHONHASHSEED", "random") == "random":
+        os.environ["PYTHONHASHSEED"] = _HASH_SEED
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+
+
+if __name__ == "__main__":
+    _fix_hash_seed()
+    sys.exit(main(sys.argv[1:]))

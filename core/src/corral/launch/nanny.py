@@ -1,0 +1,188 @@
+"""distributed's nanny, whose worker may be forked by the zygote, and which can let its worker leave in peace."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable
+from contextlib import suppress
+from typing import Any, TypeVar
+
+import distributed
+from attrs import frozen
+from distributed.core import RPCClosed, Status, rpc
+
+from corral.launch.worker_process import ForkedWorkerProcess
+from corral.launch.zygote import Zygote
+
+T = TypeVar("T")
+
+#: Why a worker says that it closes when its connection to the scheduler broke.
+LOST = "worker-handle-scheduler-connection-broken"
+#: Why it does when the scheduler was closed.
+CLUSTER_ENDED = "scheduler-close"
+#: Why a nanny does when its worker has been drained.
+DRAINED = "corral-drained"
+#: Prefixes of the reasons for which a nanny closes that nobody asked to.
+_FAILURES = ("nanny-instantiate", "nanny-unregister", "nanny-start", "failure-to-start")
+
+#: Seconds between attempts to move results that no other worker could take.
+_MOVE_AGAIN = 1.0
+#: Seconds for a small question to the scheduler.
+_QUESTION = 5.0
+
+
+@frozen(kw_only=True)
+class Remains:
+    """What a worker left behind."""
+
+    #: Tasks that were cut off, and are to be run again.
+    unfinished: int = 0
+    #: Results that no other worker has, and are to be computed again.
+    lost: int = 0
+
+
+class Nanny(distributed.Nanny):
+    """One worker of the launcher.
+
+    Parameters
+    ----------
+    zygote
+        Forks the worker's process; None leaves it to distributed.
+    operations
+        More remote calls that it answers, by name.
+    """
+
+    def __init__(self, *, zygote: Zygote | None, operations: dict[str, Callable[..., Any]], **arguments: Any) -> None:
+        super().__init__(**arguments)
+        self.handlers.update(operations)
+        self._zygote = zygote
+        #: Why it closes, or closed.
+        self.reason: str | None = None
+
+    @property
+    def has_failed(self) -> bool:
+        """True if it has given up: its worker could not be started (again)."""
+        return self.reason is None or self.reason.startswith(_FAILURES)
+
+    async def instantiate(self) -> Status:
+        """Start the worker's process."""
+        if self.process is None and self._zygote is not None:
+            self.process = ForkedWorkerProcess(
+                self._zygote,
+                worker_kwargs={
+                    "scheduler_ip": self.scheduler_addr,
+                    "nthreads": self.nthreads,
+                    "local_directory": self._original_local_dir,
+                    "services": self.services,
+                    "nanny": self.address,
+                    "name": self.name,
+                    "memory_limit": self.memory_manager.memory_limit,
+                    "resources": self.resources,
+                    "validate": self.validate,
+                    "silence_logs": self.silence_logs,
+                    "death_timeout": self.death_timeout,
+                    "preload": self.preload,
+                    "preload_argv": self.preload_argv,
+                    "security": self.security,
+                    "contact_address": self.contact_address,
+                    **self.worker_kwargs,
+                },
+                silence_logs=self.silence_logs,
+                on_exit=self._on_worker_exit_sync,
+                worker=self.Worker,
+                env=self.env,
+                pre_spawn_env=self.pre_spawn_env,
+                config=self.config,
+            )
+        return await super().instantiate()
+
+    def close_gracefully(self, reason: str = "nanny-close-gracefully") -> None:
+        """Hear from the worker that it is closing, and do not start another."""
+        self.reason = self.reason or reason
+        super().close_gracefully(reason=reason)
+        if reason == LOST and self.process is not None and self.process.process is not None:
+            # What it holds is worth nothing any more, and its tasks may run for hours.
+            self.process.process.kill()
+
+    async def close(self, timeout: float = 5, reason: str = "nanny-close") -> str:  # type: ignore[override]
+        """End the worker's process, and this nanny."""
+        self.reason = self.reason or reason
+        return await super().close(timeout=timeout, reason=reason)
+
+    # --- leaving ------------------------------------------------------------------------------------------------
+
+    async def drain(self, *, keep_until: float) -> Remains:
+        """Let the worker finish what it has begun, give its results to others, and end it.
+
+        Parameters
+        ----------
+        keep_until
+            When results that no other worker can take are given up, on the monotonic clock.
+        """
+        # From here on, a worker that dies is not replaced.
+        self.close_gracefully(reason=DRAINED)
+        address = self.worker_address
+        if address is not None:
+            async with rpc(self.scheduler_addr, connection_args=self.connection_args) as scheduler:
+                if not await self._hand_over(scheduler, address, keep_until):
+                    return await self.abandon()
+        await self.close()
+        return Remains()
+
+    async def abandon(self) -> Remains:
+        """End the worker with what it has and does, in such a way that no task is suspected of having killed it."""
+        remains = None
+        if (address := self.worker_address) is not None:
+            async with rpc(self.scheduler_addr, connection_args=self.connection_args) as scheduler:
+                remains = await within(_QUESTION, _remains(scheduler, address))
+                await self.forget(scheduler)
+        await self.close(timeout=1)
+        return remains or Remains()
+
+    async def forget(self, scheduler: Any) -> None:
+        """Tell the scheduler that the worker goes as expected: none of its tasks is to blame."""
+        if (address := self.worker_address) is not None:
+            stimulus = f"corral-forget-{time.time()}"
+            await within(_QUESTION, scheduler.unregister(address=address, stimulus_id=stimulus, expected=True))
+
+    async def _hand_over(self, scheduler: Any, address: str, keep_until: float) -> bool:
+        while True:
+            if not await self._finish(address):
+                return False
+            stimulus = f"corral-drain-{time.time()}"
+            # It answers with those that it has retired, and gives up if nobody can take the results.
+            if await scheduler.retire_workers(
+                workers=[address], close_workers=False, remove=True, stimulus_id=stimulus
+            ) or not await scheduler.ncores(workers=[address]):
+                return True
+            # A new worker may come.
+            if time.monotonic() + _MOVE_AGAIN > keep_until:
+                return False
+            await asyncio.sleep(_MOVE_AGAIN)
+
+    async def _finish(self, address: str) -> bool:
+        """False: the worker has died."""
+        async with rpc(address, connection_args=self.connection_args) as worker:
+            try:
+                await worker.corral_finish()
+            except OSError:
+                return False
+            return True
+
+
+async def _remains(scheduler: Any, address: str) -> Remains:
+    processing = await scheduler.processing(workers=[address])
+    held = await scheduler.has_what(workers=[address])
+    keys = list(held[address])
+    # Without keys it would answer for all that there are.
+    holders = await scheduler.who_has(keys=keys) if keys else {}
+    return Remains(unfinished=len(processing[address]), lost=sum(len(workers) == 1 for workers in holders.values()))
+
+
+async def within(timeout: float, call: Awaitable[T]) -> T | None:
+    """The answer to a remote call; None if there is none in time, or the other side is gone."""
+    with suppress(OSError, TimeoutError, RPCClosed, KeyError):
+        async with asyncio.timeout(timeout):
+            return await call
+    return None

@@ -1,0 +1,225 @@
+"""The launcher's event loop: it has a crew of workers until there is a reason for all of them to leave."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+import re
+import signal
+import socket
+import time
+import zlib
+from collections.abc import Coroutine
+from typing import Any
+
+from corral.launch.crew import Crew, Setting
+from corral.launch.ending import Ended, Exit, say
+from corral.launch.nanny import within
+from corral.launch.zygote import WARNINGS, Zygote
+
+#: The topic under which launchers report to the cluster.
+TOPIC = "corral"
+
+#: A signal that comes again within so many seconds is the same one: batch systems signal the script, which passes it
+#: on, and all of the job's processes as well.
+_SAME_SIGNAL = 2.0
+#: Seconds before the end of the job at which the last worker must be gone, unless the lead is shorter.
+_MARGIN = 5.0
+#: Seconds for a message to the scheduler or to another node.
+_MESSAGE = 5.0
+
+
+async def run(setting: Setting, zygote: Zygote | None) -> Ended:
+    """Have workers until there is a reason to leave, and let them leave."""
+    if zygote is not None:
+        zygote.listen()
+    launcher = _Launcher(setting, zygote)
+    try:
+        return await launcher.run()
+    finally:
+        await launcher.close()
+        if zygote is not None:
+            await zygote.close()
+
+
+def leaving_time(job: str, ends: float, lead: float) -> float:
+    """When to leave before the end of a job.
+
+    Between one lead and one and a half: the jobs of an array, which end together, do not leave together.
+    """
+    stagger = zlib.crc32(job.encode()) / 2**32 / 2
+    return ends - lead * (1 + stagger)
+
+
+def default_lead(seconds: float) -> float:
+    """Seconds before the end at which a job leaves that lasts so many seconds."""
+    return min(120.0, max(10.0, seconds / 10), seconds / 2)
+
+
+class _Launcher:
+    def __init__(self, setting: Setting, zygote: Zygote | None) -> None:
+        self._setting = setting
+        self._allocation = setting.place.allocation
+        self._job = self._allocation.job_id.text
+        self._began = time.time()
+        self._has_zygote = zygote is not None
+        self._crew = Crew(setting, zygote, {"corral_retire": self.retire, "corral_stop": self.stop})
+        self._is_leaving = False
+        #: When draining is cut short.
+        self._limit = asyncio.timeout(None)
+        self._signals: dict[int, float] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._end: asyncio.Future[Ended] = asyncio.get_running_loop().create_future()
+
+    async def run(self) -> Ended:
+        loop = asyncio.get_running_loop()
+        for number in WARNINGS:
+            loop.add_signal_handler(number, self._signalled, number)
+        if (ends := self._allocation.ends) is not None:
+            lead = self._setting.options.lead
+            if lead is None:
+                lead = default_lead(self._setting.options.walltime or ends - self._began)
+            moment = leaving_time(self._job, ends, lead)
+            loop.call_later(max(0.0, moment - time.time()), self._walltime, ends)
+        self._start(self._work())
+        self._start(self._report_start())
+        return await self._end
+
+    async def close(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        if not self._has_zygote:
+            await self._crew.close()
+
+    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._stopped)
+
+    def _stopped(self, task: asyncio.Task[None]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled() and (error := task.exception()) is not None and not self._end.done():
+            self._end.set_exception(error)
+
+    def _finish(self, code: int, message: str) -> None:
+        if not self._end.done():
+            self._end.set_result(Ended(code, message))
+
+    async def _work(self) -> None:
+        try:
+            last_words = await self._crew.work()
+        except Ended as ended:
+            if not self._is_leaving:
+                if ended.code == Exit.FAILED:
+                    await self._report("failed", reason=str(ended))
+                self._finish(ended.code, str(ended))
+        else:
+            if not self._is_leaving:
+                self._finish(Exit.DONE, last_words)
+
+    # --- reports ------------------------------------------------------------------------------------------------
+
+    async def _report_start(self) -> None:
+        await self._crew.has_started.wait()
+        workers = len(self._crew.nannies)
+        if not workers:
+            return
+        seconds = {**self._setting.seconds, "workers": time.time() - self._began}
+        say(f"job {self._job} on {socket.gethostname()}: {workers} worker{'s' * (workers > 1)} connected")
+        await self._report("ready", ends=self._allocation.ends, seconds=seconds)
+
+    async def _report(self, event: str, **more: Any) -> None:
+        message = {
+            "event": event,
+            "job": self._job,
+            "name": self._setting.options.job_name,
+            "group": self._setting.options.group,
+            "attempt": self._allocation.attempt,
+            "node": self._setting.place.node_index,
+            "hosts": [socket.gethostname()],
+            **more,
+        }
+        async with self._crew.scheduler() as scheduler:
+            await within(_MESSAGE, scheduler.log_event(topic=TOPIC, msg=message))
+
+    # --- reasons to leave ---------------------------------------------------------------------------------------
+
+    def retire(self, reason: str, patience: float | None = None, pass_on: bool = True) -> str:
+        """Remote call: drain all workers of the job, then end.
+
+        Parameters
+        ----------
+        patience
+            Seconds for which results that no other worker can take are kept; None: until the job ends.
+        pass_on
+            Tell the job's other nodes.
+        """
+        if pass_on:
+            self._start(self._tell_other_nodes("corral_retire", reason=reason, patience=patience))
+        keep_until = math.inf if patience is None else time.monotonic() + patience
+        self._leave("retire", reason, self._last_moment(), keep_until)
+        return "OK"
+
+    def stop(self, pass_on: bool = True) -> str:
+        """Remote call: end now, without draining."""
+        if pass_on:
+            self._start(self._tell_other_nodes("corral_stop"))
+        self._is_leaving = True
+        self._start(self._stop())
+        return "OK"
+
+    async def _stop(self) -> None:
+        await self._crew.forget()
+        self._finish(Exit.DONE, "stopped")
+
+    def _walltime(self, ends: float) -> None:
+        self._leave("walltime", f"it ends in {ends - time.time():.0f} s", self._last_moment())
+
+    def _signalled(self, number: int) -> None:
+        name = signal.Signals(number).name
+        now = time.monotonic()
+        if now - self._signals.setdefault(number, now) > _SAME_SIGNAL:
+            self._finish(128 + number, f"{name} again: ending at once")
+            return
+        # Whoever signals will soon kill.
+        deadline = now + self._setting.options.grace
+        if self._is_leaving:
+            self._limit.reschedule(min(deadline, self._limit.when() or deadline))
+        else:
+            self._leave("signal", name, deadline)
+
+    def _last_moment(self) -> float | None:
+        """When draining must be over, on the monotonic clock."""
+        if (ends := self._allocation.ends) is None:
+            return None
+        return time.monotonic() + ends - min(_MARGIN, (ends - self._began) / 4) - time.time()
+
+    def _leave(self, reason: str, why: str, deadline: float | None, keep_until: float = math.inf) -> None:
+        if self._is_leaving:
+            return
+        self._is_leaving = True
+        say(f"job {self._job} leaves ({reason}: {why})")
+        self._limit = asyncio.timeout_at(deadline)
+        self._start(self._drain(reason, keep_until))
+
+    async def _drain(self, reason: str, keep_until: float) -> None:
+        # A replacement can be asked for while this goes on.
+        self._start(self._report("leaving", reason=reason, unfinished=0, lost=0))
+        remains = await self._crew.drain(self._limit, keep_until)
+        await self._report("left", reason=reason, unfinished=remains.unfinished, lost=remains.lost)
+        again = f"; to be run again: {remains.unfinished} unfinished tasks, {remains.lost} results that nobody took"
+        self._finish(Exit.DONE, "drained" + again * (remains.unfinished + remains.lost > 0))
+
+    async def _tell_other_nodes(self, operation: str, **arguments: Any) -> None:
+        """Pass an operation on to the job's launchers on other nodes: the cluster calls just one of them."""
+        if len(self._allocation.hosts) == 1:
+            return
+        async with self._crew.scheduler() as scheduler:
+            identity = await within(_MESSAGE, scheduler.identity(n_workers=-1)) or {"workers": {}}
+        ours = {nanny.address for nanny in self._crew.nannies.values()}
+        name = re.compile(rf"{re.escape(self._job)}(\.r\d+)?-\d+")
+        others = {each["nanny"] for each in identity["workers"].values() if name.fullmatch(str(each["name"]))}
+        for address in others - ours:
+            async with self._crew.connection(address) as nanny:
+                await within(_MESSAGE, getattr(nanny, operation)(pass_on=False, **arguments))
