@@ -157,7 +157,7 @@ def test_replacements_are_limited_by_the_hour() -> None:
         state = judge(state, [ended(number, JobState.NODE_FAILED)], NOW)
         todo = plan(state, [job(50)], NOW)
         assert todo.submit == 1
-        state = submitted(state, todo.submit, todo.replacements, NOW)
+        state = submitted(state, todo.replacements, NOW)
     state = judge(state, [ended(9, JobState.NODE_FAILED)], NOW)
     todo = plan(state, [job(50)], NOW)
     assert (todo.submit, todo.withheld, todo.again_at) == (0, 1, NOW + 3600)
@@ -178,7 +178,7 @@ def test_one_job_cancelled_from_outside_is_replaced() -> None:
 
 
 def test_several_jobs_cancelled_from_outside_are_a_wish() -> None:
-    """scancel of everything means: stop. The target follows."""
+    """To scancel everything means: stop. The target follows."""
     state = judge(GroupState(wanted=3), [ended(number, JobState.CANCELLED) for number in range(3)], NOW)
     assert state.wanted == 0
 
@@ -186,7 +186,7 @@ def test_several_jobs_cancelled_from_outside_are_a_wish() -> None:
 def test_a_wish_may_arrive_in_pieces() -> None:
     """The first poll may see one job cancelled and the others still ending: all of them were meant."""
     state = judge(GroupState(wanted=4), [ended(1, JobState.CANCELLED)], NOW)
-    state = submitted(state, 1, 1, NOW)
+    state = submitted(state, 1, NOW)
     state = judge(state, [ended(2, JobState.CANCELLED), ended(3, JobState.CANCELLED)], NOW + 3)
     assert state.wanted == 1
     state = judge(state, [ended(4, JobState.CANCELLED)], NOW + 6)

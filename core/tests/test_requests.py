@@ -45,8 +45,10 @@ def test_walltime_is_seconds_rounded_up(text: object, seconds: int) -> None:
 
 
 def test_an_ambiguous_walltime_is_refused_with_both_readings() -> None:
-    """ "00:30" is half a minute to one batch system and half an hour to another."""
-    with pytest.raises(InvalidRequest, match=r"0 min 30 s to Slurm and 0 h 30 min to LSF; write '00:00:30' or '00:30:00'"):
+    """Half a minute to one batch system is half an hour to another."""
+    with pytest.raises(
+        InvalidRequest, match=r"0 min 30 s to Slurm and 0 h 30 min to LSF; write '00:00:30' or '00:30:00'"
+    ):
         parse_walltime("walltime", "00:30")
 
 
@@ -126,7 +128,7 @@ def test_what_a_site_prepares_is_what_workers_use() -> None:
     assert {"--workers=2", "--threads=64", "--memory-limit=125000000000"} <= set(arguments)
 
 
-PRINTER = "for word in \"$@\"; do printf '%s\\0' \"$word\"; done; printf '%s\\0' \"$HOSTILE\""
+PRINTER = 'for word in "$@"; do printf \'%s\\0\' "$word"; done; printf \'%s\\0\' "$HOSTILE"'
 
 TEXT = st.text(st.characters(blacklist_categories=("Cs",), blacklist_characters="\0"), max_size=30)
 
@@ -147,7 +149,7 @@ def test_the_epilogue_runs_and_the_exit_code_is_the_command_s(tmp_path: Path) ->
 
 
 def test_sigterm_reaches_the_workers_although_there_is_an_epilogue() -> None:
-    """bash hears a signal only between commands: the script must pass it on."""
+    """The shell hears a signal only between commands: the script must pass it on."""
     command = ("bash", "-c", "trap 'echo heard; exit 3' TERM; echo ready; while :; do sleep 0.05; done")
     body = job_body(Job(name="a", command=command, epilogue=("echo after",)), job_id="1")
     with subprocess.Popen(["bash", "-c", body], stdout=subprocess.PIPE, text=True) as script:

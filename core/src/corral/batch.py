@@ -147,7 +147,7 @@ class BatchSystem:
         )
 
     async def queues(self) -> list[Queue]:
-        return await self._converse(lambda: self.manager.hook.describe_queues(), admit=self._admission(waits=True))
+        return await self._converse(self.manager.hook.describe_queues, admit=self._admission(waits=True))
 
     async def detect(self) -> Detected | None:
         """None if it is not here."""

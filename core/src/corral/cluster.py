@@ -439,7 +439,8 @@ class Cluster(DaskCluster):
 
     def _scaling_status(self) -> str:
         where = "" if self._engine is None else self._engine.whereabouts()
-        return f"<table><tr><td style='text-align: left;'>Workers: {len(self.observed)}; {_escaped(where)}</td></tr></table>"
+        text = _escaped(f"Workers: {len(self.observed)}; {where}")
+        return f"<table><tr><td style='text-align: left;'>{text}</td></tr></table>"
 
     # --- the registry -------------------------------------------------------------------------------------------
 

@@ -200,6 +200,8 @@ class JobStatus:
 
 
 class FailureKind(enum.Enum):
+    """What to do about a command that failed."""
+
     #: The batch system is away or busy: the same command may work later.
     TRANSIENT = "transient"
     #: A limit on jobs: there will be room when some have ended.

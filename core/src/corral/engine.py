@@ -316,7 +316,7 @@ class Engine:
         else:
             now = _now()
             slot.doubtful = slot.trouble = None
-            slot.state = submitted(slot.state, len(submission.ids), min(todo.replacements, len(submission.ids)), now)
+            slot.state = submitted(slot.state, min(todo.replacements, len(submission.ids)), now)
             self._acted_at = time.monotonic()
             self._adopt(slot, script, submission.ids)
             logger.info("submitted %d job(s) of group %s as %s", len(submission.ids), slot.name, script.name)
@@ -379,7 +379,7 @@ class Engine:
         slot.trouble = error
         self._undelivered.append(error)
         logger.error(
-            "cluster %s: the batch system refused the jobs of group %s: %s. Nothing more is submitted until you scale again.",
+            "cluster %s: the batch system refused the jobs of group %s: %s. Scale again to try again.",
             self.blueprint.name, slot.name, error,
         )  # fmt: skip
 
@@ -468,7 +468,7 @@ class Engine:
             logger.info("cluster %s: %s", self.blueprint.name, failure)
         if slot.state.broken and not before.broken:
             slot.trouble = JobsFailed(
-                f"{slot.state.strikes} jobs in a row of group {slot.name!r} failed; nothing more is submitted until you "
+                f"{slot.state.strikes} jobs in a row of group {slot.name!r} failed; nothing is submitted until you "
                 f"scale again.{_blame(slot.failures)}",
                 [failure for failure in slot.failures if failure.ending is Ending.DIED],
             )

@@ -22,11 +22,11 @@ _HINTS: Sequence[tuple[re.Pattern[str], str]] = tuple(
     for pattern, hint in (
         (
             r"No module named '?corral",
-            "The Python of the job does not have corral: install it there, or name another with python= or conda_env=.",
+            "The job's Python does not have corral: install it there, or name another with python= or conda_env=.",
         ),
         (
             r"(ModuleNotFoundError|ImportError|No module named)",
-            "A module is missing in the Python of the job; is it the environment that you use here (python=, conda_env=)?",
+            "The job's Python lacks a module; is it the environment that you use here (python=, conda_env=)?",
         ),
         (
             r"(python\S*: (No such file or directory|not found|cannot execute)|: python\S*: command not found)",
@@ -39,7 +39,7 @@ _HINTS: Sequence[tuple[re.Pattern[str], str]] = tuple(
         (r"No space left on device", "A disk is full: see local_directory= and log_directory=."),
         (
             r"(cannot reach the scheduler|none of the addresses)",
-            "The node cannot reach the scheduler: name the network that both share with interface= or scheduler_interface=.",
+            "The node cannot reach the scheduler: name a network that both share with interface=.",
         ),
         (r"Read-only file system", "A folder that the job writes to is read-only on the node: see local_directory=."),
     )
@@ -79,6 +79,8 @@ def hint(record: JobRecord, lines: Sequence[str]) -> str:
     for pattern, words in _HINTS:
         if pattern.search(text):
             return words
+    if record.reason == "JobLaunchFailure":
+        return "The node could not start it; often its log directory is missing or read-only there: see log_directory=."
     if record.exit_code == 127:
         return "Exit code 127: a command of the job script was not found on the node; see python=, modules=, prologue=."
     if record.exit_code == 126:
@@ -102,12 +104,12 @@ def tidy(records: Iterable[JobRecord]) -> None:
 
 
 def remove_old(directory: Path, now: float | None = None) -> None:
-    """Remove logs that failed jobs left in corral's own folder more than a week ago."""
+    """Remove what failed jobs left in corral's own folder more than a week ago; empty folders may be in use still."""
     limit = (time.time() if now is None else now) - KEPT
-    for log in directory.glob("*/*"):
-        with suppress(OSError):
-            if log.stat().st_mtime < limit:
-                log.unlink()
     for folder in directory.glob("*/"):
         with suppress(OSError):
-            folder.rmdir()
+            for log in folder.iterdir():
+                if log.stat().st_mtime < limit:
+                    log.unlink()
+            if folder.stat().st_mtime < limit:
+                folder.rmdir()

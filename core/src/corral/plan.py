@@ -119,7 +119,7 @@ def plan(
     *,
     submitting: int = 0,
     replacements_per_hour: int | None = None,
-    load: Callable[[JobRecord], float] = lambda record: 0.0,
+    load: Callable[[JobRecord], float] = lambda _: 0.0,
 ) -> Plan:
     """What to do for a group.
 
@@ -196,8 +196,8 @@ def plan(
     )
 
 
-def submitted(state: GroupState, count: int, replacements: int, now: float) -> GroupState:
-    """The group after `count` jobs were handed to the batch system."""
+def submitted(state: GroupState, replacements: int, now: float) -> GroupState:
+    """The group after a submission, in which so many jobs replace lost ones."""
     recent = tuple(moment for moment in state.replaced if now - moment < REPLACEMENT_WINDOW)
     return evolve(
         state,

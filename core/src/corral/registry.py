@@ -22,6 +22,7 @@ from corral.jobs import JobRecord
 
 
 def registry_directory() -> Path:
+    """Where the files are: one folder for all hosts that share the home folder."""
     return platformdirs.user_state_path("corral") / "registry"
 
 

@@ -127,7 +127,7 @@ class Credentials:
 
 
 def _pem(value: str | None) -> str | None:
-    """distributed takes either a path or the text itself."""
+    """The text itself: distributed takes either that or a path."""
     if value is None or "\n" in value:
         return value
     return Path(value).read_text()

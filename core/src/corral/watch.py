@@ -17,6 +17,7 @@ import time
 import weakref
 from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import ClassVar
 
 import platformdirs
 
@@ -73,8 +74,8 @@ class Rhythm:
 class Watch:
     """One command a round for the jobs of all clusters of this process that talk to the same batch system."""
 
-    _shared: weakref.WeakValueDictionary[Hashable, Watch] = weakref.WeakValueDictionary()
-    _guard = threading.Lock()
+    _shared: ClassVar[weakref.WeakValueDictionary[Hashable, Watch]] = weakref.WeakValueDictionary()
+    _guard: ClassVar[threading.Lock] = threading.Lock()
 
     @classmethod
     def shared(cls, key: Hashable) -> Watch:

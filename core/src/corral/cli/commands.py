@@ -19,7 +19,9 @@ from corral.cli.tables import show
 
 @click.command()
 @click.option("--backend", required=True, help="The batch system: a name that `corral backends` lists.")
-@click.option("--backend-option", "backend_option", multiple=True, metavar="NAME=VALUE", help="An option of the backend.")
+@click.option(
+    "--backend-option", "backend_option", multiple=True, metavar="NAME=VALUE", help="An option of the backend."
+)
 @click.option("--site", help="A site plugin.")
 @click.option("--name", help="What the cluster would be called.")
 @click.option("--shared-directory", type=click.Path(), help="A folder that this host and the nodes share.")
@@ -68,7 +70,14 @@ def ps(as_json: bool) -> None:
             show(
                 ("job", "group", "state", "workers", "hosts", "reason"),
                 [
-                    (job.id, job.group, job.state, f"{job.workers}/{job.expected_workers}", " ".join(job.hosts), job.reason)
+                    (
+                        job.id,
+                        job.group,
+                        job.state,
+                        f"{job.workers}/{job.expected_workers}",
+                        " ".join(job.hosts),
+                        job.reason,
+                    )
                     for job in living
                 ],
             )

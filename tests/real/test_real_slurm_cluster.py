@@ -1,0 +1,319 @@
+"""A person's day with a cluster on a real Slurm."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from distributed import Client
+
+from corral import Cluster, JobState
+from corral.errors import InvalidRequest, JobsFailed, SubmitRejected
+
+pytestmark = [pytest.mark.real("slurm"), pytest.mark.timeout(180)]
+
+Eventually = Callable[..., None]
+
+
+def cluster(**arguments: Any) -> Cluster:
+    usual = {
+        "backend": "slurm",
+        "cores": 1,
+        "memory": "400MB",
+        "walltime": "00:10:00",
+        "queue": "batch",
+        "interface": "lo",
+    }
+    return Cluster(**{**usual, **arguments})
+
+
+@pytest.mark.usefixtures("leaves_nothing")
+def test_four_jobs_compute_and_leave_nothing(slurm: Any) -> None:
+    """The first thing that a person does."""
+    with cluster() as c, Client(c) as client:
+        c.scale(4)
+        client.wait_for_workers(4, timeout=90)
+        assert c.scheduler_address.startswith("tls://")
+        assert sorted(client.gather(client.map(lambda number: number**2, range(20)))) == [n**2 for n in range(20)]
+        assert list(slurm.queue().values()) == ["RUNNING"] * 4
+        assert len({job.id.text.partition("_")[0] for job in c.jobs}) == 1, "one submission for all"
+        assert [job.state for job in c.jobs] == [JobState.RUNNING] * 4
+        assert c.plan == c.requested == c.observed
+        hashes = client.run(lambda: hash("x"))
+        assert len(set(hashes.values())) == 1
+        job = c.jobs[0]
+        assert c.logs(job) is not None
+        ids = [job.id.text for job in c.jobs]
+    assert slurm.queue() == {}
+    ended = slurm.run("squeue", "-h", "-r", "-t", "all", "-o", "%T", "-j", ids[0].partition("_")[0]).split()
+    assert ended == ["COMPLETED"] * 4, "an orderly end is no cancellation"
+
+
+@pytest.mark.usefixtures("leaves_nothing")
+def test_scaling_down_ends_jobs_as_completed(slurm: Any, eventually: Eventually) -> None:
+    """The launcher retires: tasks' results move, the job ends with 0, the rest goes on."""
+    with cluster() as c, Client(c) as client:
+        c.scale(3)
+        client.wait_for_workers(3, timeout=90)
+        futures = client.map(bytes, range(30))
+        client.gather(futures)
+        c.scale(1)
+        eventually(lambda: sum(job.state is JobState.COMPLETED for job in c.jobs) == 2, lambda: repr(c))
+        assert client.gather(futures) == [bytes(number) for number in range(30)]
+        assert len(slurm.queue()) == 1
+        assert not c.failures
+
+
+def test_a_python_that_does_not_exist_is_told_in_seconds() -> None:
+    """The message has the cause, from the job's own log."""
+    started = time.monotonic()
+    with cluster(python="/no/such/python") as c:
+        c.scale(2)
+        with pytest.raises(JobsFailed, match="/no/such/python") as told:
+            c.wait_for_workers(2, timeout=90)
+    assert time.monotonic() - started < 45
+    assert "exit code 127" in str(told.value)
+    assert "python=" in str(told.value)
+
+
+def test_a_module_that_is_missing_on_the_node_is_told(tmp_path: Path) -> None:
+    """A Python without corral: the log says so, and so does the error."""
+    # Outside of any environment that has corral installed.
+    bare = tmp_path / "python"
+    bare.write_text(f'#!/bin/sh\nexec "{sys.executable}" -I -S "$@"\n')
+    bare.chmod(0o755)
+    with cluster(python=str(bare)) as c:
+        c.scale(1)
+        with pytest.raises(JobsFailed, match=r"No module named '?corral"):
+            c.wait_for_workers(1, timeout=90)
+
+
+@pytest.mark.usefixtures("leaves_nothing")
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"queue": "nosuch"}, "nosuch"),
+        ({"account": "nosuch"}, ""),
+        ({"extra_directives": ["--nodelist=nosuch"]}, "[Nn]ode"),
+        ({"memory": "900GB"}, "[Mm]emory"),
+    ],
+    ids=["queue", "account", "node", "memory"],
+)
+def test_a_refusal_reaches_whoever_waits(slurm: Any, arguments: dict[str, Any], words: str) -> None:
+    """With Slurm's own words, in seconds, and without phantom workers."""
+    if "account" in arguments and "AccountingStorageType=accounting_storage/none" in slurm.run(
+        "scontrol", "show", "config"
+    ).replace(" ", ""):
+        pytest.xfail("without accounting Slurm takes any account")
+    started = time.monotonic()
+    with cluster(**arguments) as c:
+        c.scale(3)
+        with pytest.raises(SubmitRejected, match=words):
+            c.wait_for_workers(3, timeout=60)
+        assert not c.jobs
+        assert not c.requested
+    with pytest.raises(SubmitRejected, match=words):
+        cluster(n_workers=2, **arguments)
+    with pytest.raises(SubmitRejected, match=words), cluster(**arguments) as c:
+        c.scale(1)
+        time.sleep(1)
+    assert time.monotonic() - started < 30
+
+
+@pytest.mark.usefixtures("leaves_nothing")
+def test_a_job_of_two_workers_that_is_cancelled_is_replaced(slurm: Any, eventually: Eventually) -> None:
+    """Counts are right at every moment; a job is one job whatever its workers."""
+    with cluster(cores=2, processes=2) as c, Client(c) as client:
+        c.scale(4)
+        client.wait_for_workers(4, timeout=90)
+        assert len(c.jobs) == 2
+        victim = c.jobs[0]
+        slurm.run("scancel", victim.id.text)
+        eventually(
+            lambda: any(job.id == victim.id and job.state is JobState.CANCELLED for job in c.jobs), lambda: repr(c)
+        )
+        client.wait_for_workers(4, timeout=60)
+        assert len(slurm.queue()) == 2
+        assert len(c.observed) == len(c.requested) == 4
+        assert victim.id not in {job.id for job in c.jobs if job.is_capacity}
+
+
+@pytest.mark.usefixtures("leaves_nothing")
+def test_all_jobs_cancelled_from_outside_is_a_wish(slurm: Any, eventually: Eventually) -> None:
+    """Nothing comes back, and whoever waits is told why."""
+    with cluster() as c, Client(c) as client:
+        c.scale(3)
+        client.wait_for_workers(3, timeout=90)
+        slurm.run("scancel", *(job.id.text for job in c.jobs))
+        eventually(lambda: len(c.jobs) == 3 and all(job.has_ended for job in c.jobs), lambda: repr(c))
+        with pytest.raises(JobsFailed, match="cancelled from outside"):
+            c.wait_for_workers(3, timeout=30)
+        assert slurm.queue() == {}
+        c.scale(1)
+        client.wait_for_workers(1, timeout=60)
+
+
+@pytest.mark.usefixtures("leaves_nothing")
+def test_killed_processes_come_back(slurm: Any, eventually: Eventually) -> None:
+    """A killed worker is started again by its nanny; a killed launcher ends its job, and another job comes."""
+    with cluster() as c, Client(c) as client:
+        c.scale(1)
+        client.wait_for_workers(1, timeout=90)
+        first = next(iter(client.run(os.getpid).values()))
+        os.kill(first, signal.SIGKILL)
+        eventually(lambda: any(pid != first for pid in client.run(os.getpid, on_error="ignore").values()))
+        assert len(c.jobs) == 1
+        zygote_and_launcher = client.run(lambda: [os.getppid(), __import__("psutil").Process(os.getppid()).ppid()])
+        [[zygote, launcher]] = zygote_and_launcher.values()
+        os.kill(launcher, signal.SIGKILL)
+        eventually(lambda: len(c.jobs) == 2 and c.jobs[0].has_ended, lambda: repr(c))
+        assert c.failures
+        assert not Path(f"/proc/{zygote}").exists()
+        client.wait_for_workers(1, timeout=60)
+        assert client.submit(lambda: 41 + 1).result(timeout=30) == 42
+
+
+@pytest.mark.usefixtures("leaves_nothing")
+def test_a_thousand_held_jobs(slurm: Any, eventually: Eventually, record_property: Any) -> None:
+    """One submission, known to Slurm within a second; gone within two seconds of scale(0)."""
+    with cluster(extra_directives=["--hold"]) as c:
+        started = time.monotonic()
+        c.scale(1000)
+        eventually(lambda: len(slurm.queue()) == 1000, timeout=5)
+        known = time.monotonic() - started
+        eventually(lambda: len(c.jobs) == 1000, timeout=5)
+        assert len({job.name for job in c.jobs}) <= 2
+        started = time.monotonic()
+        c.scale(0)
+        eventually(lambda: not slurm.queue(), timeout=10)
+        gone = time.monotonic() - started
+        record_property("seconds", {"known": known, "gone": gone})
+        assert slurm.queue() == {}
+
+
+@pytest.mark.usefixtures("leaves_nothing")
+def test_two_clusters_at_once() -> None:
+    """Each has its own workers, certificates and jobs."""
+    with cluster() as one, cluster() as two, Client(one) as first, Client(two) as second:
+        one.scale(1)
+        two.scale(1)
+        first.wait_for_workers(1, timeout=90)
+        second.wait_for_workers(1, timeout=90)
+        assert first.submit(os.getpid).result() != second.submit(os.getpid).result()
+        assert {job.id for job in one.jobs}.isdisjoint(job.id for job in two.jobs)
+
+
+@pytest.mark.usefixtures("leaves_nothing")
+def test_inside_a_running_loop() -> None:
+    """As a Jupyter server or a web service uses it; a second client comes by address and security."""
+
+    async def use() -> None:
+        async with cluster(asynchronous=True) as c, Client(c, asynchronous=True) as client:
+            c.scale(1)
+            await client.wait_for_workers(1, timeout=90)
+            async with Client(c.scheduler_address, security=c.security, asynchronous=True) as second:
+                assert await second.submit(lambda: 42) == 42
+
+    asyncio.run(use())
+
+
+@pytest.mark.usefixtures("leaves_nothing")
+def test_restart_works() -> None:
+    """client.restart and restart_workers need real nannies."""
+    with cluster(cores=2, processes=2) as c, Client(c) as client:
+        c.scale(2)
+        client.wait_for_workers(2, timeout=90)
+        before = set(client.run(os.getpid).values())
+        client.restart(timeout=60)
+        client.wait_for_workers(2, timeout=30)
+        after = client.run(os.getpid)
+        assert before.isdisjoint(after.values())
+        client.restart_workers(list(after), timeout=60)
+        assert set(after.values()).isdisjoint(client.run(os.getpid).values())
+        assert len(set(client.run(lambda: hash("x")).values())) == 1
+        assert len(c.jobs) == 1
+
+
+def test_nothing_secret_is_seen(slurm: Any, state_directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not in the script, the job listing, the command line, the environment of a worker, or the log."""
+    monkeypatch.setenv("MY_TOKEN", "s3cr3t-of-the-user")
+    with cluster() as c, Client(c) as client:
+        c.scale(1)
+        client.wait_for_workers(1, timeout=90)
+        [credentials] = state_directory.rglob("credentials.json")
+        key = __import__("json").loads(credentials.read_text())["key"].splitlines()[1]
+        [environment] = client.run(lambda: dict(os.environ)).values()
+        [lines] = client.run(
+            lambda: __import__("subprocess").run(["ps", "axeww"], capture_output=True, text=True).stdout
+        ).values()
+        job = c.jobs[0]
+        script = slurm.run("scontrol", "write", "batch_script", job.id.text, "-")
+        for place in (
+            c.job_script(),
+            script,
+            slurm.run("scontrol", "show", "job", job.id.text),
+            str(environment),
+            c.logs(job),
+        ):
+            assert key not in place
+            assert "s3cr3t-of-the-user" not in place
+        assert key not in lines
+        assert environment.get("LC_ALL") != "C"
+
+
+CLIENT = """
+import sys, time
+from corral import Cluster
+c = Cluster(backend="slurm", cores=1, memory="400MB", walltime="00:10:00", queue="batch", interface="lo",
+            extra_directives=["--begin=now+{delay}"] if {delay} else [])
+c.scale(1)
+if not {delay}:
+    c.wait_for_workers(1, timeout=90)
+else:
+    while not c.jobs: time.sleep(0.1)
+print(c.jobs[0].id, flush=True)
+time.sleep(600)
+"""
+
+
+@pytest.mark.parametrize("delay", [0, 8], ids=["running", "pending"])
+def test_a_killed_client_leaves_jobs_that_end_themselves(
+    slurm: Any, eventually: Eventually, record_property: Any, delay: int
+) -> None:
+    """A running job within 90 s, a pending one within seconds of its start."""
+    with subprocess.Popen(
+        [sys.executable, "-c", CLIENT.format(delay=delay)], stdout=subprocess.PIPE, text=True
+    ) as client:
+        assert client.stdout is not None
+        job = client.stdout.readline().strip()
+        client.kill()
+    assert job in slurm.queue()
+    if delay:
+        eventually(lambda: slurm.queue().get(job) != "PENDING", timeout=60)
+    started = time.monotonic()
+    eventually(lambda: job not in slurm.queue(), timeout=90 if not delay else 30)
+    record_property("seconds", time.monotonic() - started)
+
+
+def test_bad_input_is_refused_before_anything_is_submitted(slurm: Any) -> None:
+    """With the name of the argument."""
+    for arguments in (
+        {"memory": "lots"},
+        {"cores": 0},
+        {"walltime": "00:30"},
+        {"processes": 2},
+        {"queue": "a\nb"},
+        {"cpus": 3},
+    ):
+        with pytest.raises(InvalidRequest) as refusal:
+            cluster(**arguments)
+        assert refusal.value.argument == next(iter(arguments))
+    assert slurm.queue() == {}
