@@ -1,0 +1,141 @@
+"""Laws of the workspace that no single distribution can keep."""
+
+from __future__ import annotations
+
+import importlib.metadata
+import re
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+VERSION_FILE = ROOT / "core/src/corral/_version.py"
+MEMBERS = sorted(
+    path.parent for pattern in ("core", "plugins/*", "contrib/*") for path in ROOT.glob(f"{pattern}/pyproject.toml")
+)
+
+#: Folders in which only one machine keeps this project. (The pattern does not match itself.)
+MACHINE_PATH = re.compile(r"(?<![\w.~}/*-])/(?:work|root|opt/dev|opt/wheels|opt/pypi|tmp/prompts)(?![\w.-])")
+
+each_member = pytest.mark.parametrize("member", MEMBERS, ids=[str(member.relative_to(ROOT)) for member in MEMBERS])
+
+
+def project_of(folder: Path) -> dict[str, Any]:
+    return tomllib.loads((folder / "pyproject.toml").read_text())
+
+
+def tracked_files() -> list[Path]:
+    if not (ROOT / ".git").exists():
+        pytest.skip("not a git work tree")
+    names = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, check=True, capture_output=True, text=True).stdout
+    return [path for name in names.split("\0") if name and (path := ROOT / name).is_file()]
+
+
+@each_member
+def test_the_version_is_set_in_one_place(member: Path) -> None:
+    """Every distribution takes its version from the core's source."""
+    project = project_of(member)
+    assert "version" in project["project"]["dynamic"]
+    assert VERSION_FILE == (member / project["tool"]["hatch"]["version"]["path"]).resolve()
+
+
+@each_member
+def test_the_installed_version_is_that_of_the_source(member: Path) -> None:
+    """What pip made of the version file is what the file says, for each distribution that is installed."""
+    name = project_of(member)["project"]["name"]
+    try:
+        installed = importlib.metadata.version(name)
+    except importlib.metadata.PackageNotFoundError:
+        pytest.skip(f"{name} is not installed")
+    assert f'__version__ = "{installed}"\n' == VERSION_FILE.read_text()
+
+
+@each_member
+def test_a_distribution_is_named_after_its_folder(member: Path) -> None:
+    """plugins/slurm is corral-slurm, imported as corral_slurm, typed, and tested in a folder of its own."""
+    name = "corral" if member.name == "core" else f"corral-{member.name}"
+    package = member / "src" / name.replace("-", "_")
+    assert name == project_of(member)["project"]["name"]
+    assert (package / "py.typed").is_file()
+    assert (member / "tests").is_dir()
+
+
+@each_member
+def test_mypy_knows_every_distribution(member: Path) -> None:
+    """A package that mypy finds under two names is checked under neither."""
+    assert f"{member.relative_to(ROOT)}/src" in project_of(ROOT)["tool"]["mypy"]["mypy_path"]
+
+
+def test_every_dependency_of_the_core_has_its_reason() -> None:
+    """docs/dependencies.md has one row for each, and no more."""
+    required = {re.split(r"[<>=!~;\[ ]", line)[0] for line in project_of(ROOT / "core")["project"]["dependencies"]}
+    section = (ROOT / "docs/dependencies.md").read_text().split("## ")[1]
+    assert required == set(re.findall(r"^\| \[([\w.-]+)\]", section, flags=re.MULTILINE))
+
+
+def test_no_tracked_file_holds_a_path_of_one_machine() -> None:
+    """What works here only because of where it stands works nowhere else."""
+    found = [
+        f"{path.relative_to(ROOT)}:{number}: {line.strip()}"
+        for path in tracked_files()
+        for number, line in enumerate(path.read_text(errors="replace").splitlines(), start=1)
+        if MACHINE_PATH.search(line)
+    ]
+    assert found == []
+
+
+@pytest.mark.parametrize("line", ["cd /" + "work/main", "HOME=/" + "root", '"/' + 'opt/dev/venv"'])
+def test_a_path_of_one_machine_is_recognised(line: str) -> None:
+    """The test above would find something."""
+    assert MACHINE_PATH.search(line)
+
+
+@pytest.mark.parametrize("line", ["src/work/queue.py", "~/work/data", "/workspace", "https://example.org/work"])
+def test_other_paths_are_left_alone(line: str) -> None:
+    """The test above accuses nobody falsely."""
+    assert not MACHINE_PATH.search(line)
+
+
+def test_test_files_have_names_of_their_own() -> None:
+    """Under --import-mode=importlib two files of one name can still shadow each other's modules in tracebacks."""
+    names = [path.name for path in tracked_files() if re.fullmatch(r"test_.*\.py", path.name)]
+    assert sorted(set(names)) == sorted(names)
+
+
+def test_the_readme_has_two_commands() -> None:
+    """.ci/run takes the tests' command from the README: it must find exactly these."""
+    commands = re.findall(r"^```sh\n(.*?)^```$", (ROOT / "README.md").read_text(), flags=re.MULTILINE | re.DOTALL)
+    assert len(commands) == 2
+    assert all(command.count("\n") == 1 for command in commands)
+    assert commands[1] == "./test\n"
+    assert "corral demo" in commands[0]
+
+
+@pytest.mark.parametrize(
+    "script",
+    ["test", ".ci/run", *sorted(str(path.relative_to(ROOT)) for path in ROOT.glob("tests/batch-systems/*.sh"))],
+)
+def test_scripts_can_be_run(script: str) -> None:
+    """Executable, and without a syntax error."""
+    path = ROOT / script
+    assert path.stat().st_mode & 0o111
+    assert path.read_text().startswith("#!/usr/bin/env bash\n")
+    assert subprocess.run(["bash", "-n", path], check=False).returncode == 0
+
+
+def test_nox_lists_a_session_for_every_plugin() -> None:
+    """A plugin added to plugins/ has its session without a change to noxfile.py."""
+    pytest.importorskip("nox")
+    listed = subprocess.run(
+        [sys.executable, "-m", "nox", "--list", "--noxfile", ROOT / "noxfile.py"],
+        check=True,
+        capture_output=True,
+        text=True,
+    ).stdout
+    for member in MEMBERS:
+        if member.parent.name == "plugins":
+            assert f"plugin({member.name})" in listed
