@@ -34,7 +34,8 @@ def dispatch(directory: Path) -> None:
         if wakeup.poke(directory):
             return
         time.sleep(0.005)
-    processes.set_name("corral.local")
+    os.truncate(lock, 0)
+    os.pwrite(lock, f"{os.getpid()}\n".encode(), 0)  # for people
     Dispatcher(directory, lock).run()
 
 

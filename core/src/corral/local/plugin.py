@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from typing import Any, TypeVar
 
 from attrs import field, frozen
 from attrs.converters import optional
@@ -42,6 +42,8 @@ from corral.local.request import (
     write_walltime,
 )
 from corral.scripting import job_body
+
+T = TypeVar("T")
 
 #: How a log's path ends; the folder is before it.
 _LOG = "/{id}.log"
@@ -98,11 +100,12 @@ class Local:
             for name, value in values.items()
             if value is not None and name not in skip
         ]
+        # The user's own are left out by nobody.
         extra = [_directive(text.lstrip("-").partition("=")[0], text) for text in job.extra_directives]
         return Script(
             name=job.name,
             shebang=job.shebang,
-            directives=[*directives, *(directive for directive in extra if directive.name not in job.skip)],
+            directives=[*directives, *extra],
             body=job_body(job, job_id="${CORRAL_LOCAL_JOB_ID}"),
             log=None if "output" in skip else log,
         )
@@ -143,14 +146,15 @@ class Local:
         named = [f"{option}={value}" for option, value in capacity.items() if value is not None]
         options = [f"--count={count}", f"--grace={self.grace}", *named]
         done = yield self._command("submit", *options, stdin=str(script))
-        for row in _rows(done.stdout, "array"):
-            return [JobId(f"{row['array']}_{element}") for element in range(row["count"])]
-        raise ParseError("the submission was accepted without an id", done.stdout)
+        arrays = _table(done, "array", lambda row: (int(row["array"]), row["count"]))
+        if len(arrays) != 1 or arrays[0][1] != count:
+            raise ParseError(f"no array of {count} jobs was submitted", done.stdout)
+        return [JobId(f"{arrays[0][0]}_{element}") for element in range(count)]
 
     @hookimpl
     def poll_status(self, job_ids: Sequence[JobId]) -> Conversation[dict[JobId, JobStatus]]:
         done = yield self._command("status", stdin=_lines(job_ids))
-        known = _statuses(done)
+        known = dict(_table(done, "job", _status))
         return {job_id: known[job_id] for job_id in job_ids if job_id in known}
 
     @hookimpl
@@ -160,32 +164,22 @@ class Local:
     @hookimpl
     def find_jobs(self, name: str) -> Conversation[list[JobId]]:
         done = yield self._command("find", "--", name)
-        return list(_statuses(done))
+        return [job_id for job_id, _ in _table(done, "job", _status)]
 
     @hookimpl
     def describe_queues(self) -> Conversation[list[Queue]]:
         done = yield self._command("queues")
-        return [
-            Queue(
-                name=row["queue"],
-                is_default=True,
-                cores=row["cores"],
-                memory=row["memory"],
-                gpus=row["gpus"],
-                nodes=1,
-                free_nodes=int(row["free_cores"] == row["cores"]),
-            )
-            for row in _table(done, "queue")
-        ]
+        return _table(done, "queue", _queue)
 
     @hookimpl
     def explain_pending(self, job_id: JobId) -> Conversation[str]:
         done = yield self._command("explain", str(job_id))
-        return " ".join(row["explain"] for row in _table(done, "explain"))
+        return " ".join(_table(done, "explain", lambda row: str(row["explain"])))
 
     @hookimpl
     def detect(self) -> Conversation[Detected | None]:
-        return answered(Detected(version=__version__, evidence="embedded") if hasattr(os, "fork") else None)
+        here = Detected(version=__version__, evidence="part of corral") if hasattr(os, "fork") else None
+        return (yield from answered(here))
 
     @hookimpl
     def classify_failure(self, completed: Completed) -> Failure | None:
@@ -205,7 +199,7 @@ class Local:
 
     @hookimpl
     def read_allocation(self, environ: Mapping[str, str]) -> Conversation[Allocation | None]:
-        return answered(_allocation(environ))
+        return (yield from answered(_allocation(environ)))
 
     @hookimpl
     def launch_command(self, allocation: Allocation, command: Sequence[str]) -> list[list[str]]:
@@ -213,8 +207,8 @@ class Local:
 
 
 def _directive(name: str, text: str) -> Directive:
-    if "\n" in text or "\r" in text or "\0" in text:
-        raise InvalidRequest(name, f"a directive is one line, and this has several: {text!r}")
+    if text.splitlines() != [text] or "\0" in text:
+        raise InvalidRequest(name, f"it is written as one line of text, and {text!r} is not one")
     return Directive(name=name, text=PREFIX + text)
 
 
@@ -222,32 +216,27 @@ def _lines(job_ids: Iterable[JobId]) -> str:
     return "".join(f"{job_id}\n" for job_id in job_ids)
 
 
-def _rows(text: str, key: str) -> list[dict[str, Any]]:
-    """The rows of an answer whose first entry is `key`; whatever else was printed is passed over."""
-    rows = []
-    for line in text.splitlines():
-        if line.startswith(f'{{"{key}": '):
-            try:
-                rows.append(json.loads(line))
-            except ValueError:
-                raise ParseError("a row is not complete", text) from None
-    return rows
+def _table(done: Completed, key: str, read: Callable[[Mapping[str, Any]], T]) -> list[T]:
+    """Read the rows whose first entry is `key`; whatever else was printed is passed over.
 
-
-def _table(done: Completed, key: str) -> list[dict[str, Any]]:
-    """All rows of an answer. Its last line, their number, tells an empty table from garbage."""
-    rows = _rows(done.stdout, key)
-    if done.stdout.strip() and [{"rows": len(rows)}] != _rows(done.stdout, "rows"):
+    The last row, their number, tells an empty table from garbage, and a whole one from a part.
+    """
+    try:
+        rows = [read(row) for row in _rows(done, key)]
+        counts = [row["rows"] for row in _rows(done, "rows")]
+    except (ValueError, KeyError, TypeError):
+        raise ParseError("a row of the embedded queue cannot be read", done.stdout) from None
+    if done.stdout.strip() and counts != [len(rows)]:
         raise ParseError("not a whole table of the embedded queue", done.stdout)
     return rows
 
 
-def _statuses(done: Completed) -> dict[JobId, JobStatus]:
-    return {JobId(row["job"]): _status(row) for row in _table(done, "job")}
+def _rows(done: Completed, key: str) -> Iterator[Mapping[str, Any]]:
+    return (json.loads(line) for line in done.lines() if line.startswith(f'{{"{key}": '))
 
 
-def _status(row: Mapping[str, Any]) -> JobStatus:
-    return JobStatus(
+def _status(row: Mapping[str, Any]) -> tuple[JobId, JobStatus]:
+    status = JobStatus(
         state=JobState.__members__.get(row["state"], JobState.UNKNOWN),
         native=row["state"],
         reason=row["reason"],
@@ -258,6 +247,19 @@ def _status(row: Mapping[str, Any]) -> JobStatus:
         started=row["started"],
         expected_start=row["expected_start"],
         ends=row["ends"],
+    )
+    return JobId(row["job"]), status
+
+
+def _queue(row: Mapping[str, Any]) -> Queue:
+    return Queue(
+        name=row["queue"],
+        is_default=True,
+        cores=row["cores"],
+        memory=row["memory"],
+        gpus=row["gpus"],
+        nodes=1,
+        free_nodes=int(row["free_cores"] == row["cores"]),
     )
 
 
