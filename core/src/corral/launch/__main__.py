@@ -27,7 +27,7 @@ from corral.launch.ending import Ended, Exit, say
 from corral.launch.options import Options
 from corral.launch.place import Place, find_place
 from corral.launch.spread import spread
-from corral.launch.zygote import Zygote, threads
+from corral.launch.zygote import Zygote, why_not_fork
 from corral.security import Credentials
 
 #: The seed that Dask itself uses: https://github.com/dask/dask/issues/6640
@@ -64,11 +64,11 @@ def main(arguments: Sequence[str]) -> int:
     began = time.monotonic()
     zygote = None
     if options.launcher == "fork":
-        if (count := threads()) == 1:
+        if problem := why_not_fork():
+            say(f"{problem}: workers are spawned, not forked")
+        else:
             # Forked processes leave through here, by SystemExit: nothing around this line may catch it.
             zygote = Zygote.fork(run_worker, scratch)
-        else:
-            say(f"{count} threads run after the import of distributed: workers are spawned, not forked")
     seconds["zygote"] = time.monotonic() - began
     setting = Setting(
         options=options, place=place, credentials=credentials, contact=contact, scratch=scratch, seconds=seconds
@@ -99,7 +99,7 @@ def _import_distributed(launcher: str) -> None:
         dask.config.set({"distributed.worker.multiprocessing-method": "spawn"})
 
 
-def _end_early(number: int, frame: object) -> NoReturn:
+def _end_early(number: int, _frame: object) -> NoReturn:
     say(f"{signal.Signals(number).name} before there was a worker")
     raise SystemExit(Exit.DONE)
 
@@ -116,7 +116,7 @@ def _fix_hash_seed() -> None:
     """
     if os.environ.get("PYTHONHASHSEED", "random") == "random":
         os.environ["PYTHONHASHSEED"] = _HASH_SEED
-        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+        os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])  # noqa: S606 - ourselves
 
 
 if __name__ == "__main__":

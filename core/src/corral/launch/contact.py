@@ -37,9 +37,7 @@ async def wait_for_credentials(path: str, created: float | None) -> Credentials:
     deadline = time.monotonic() + patience
     while True:
         try:
-            # Listing the directory makes an NFS client ask its server again.
-            os.listdir(os.path.dirname(os.path.abspath(path)))
-            return Credentials.read(path)
+            return _read(path)
         except FileNotFoundError:
             ended = Ended(Exit.DONE, f"the cluster has ended: there are no credentials at {path}")
         except (CredentialsError, OSError) as error:
@@ -47,6 +45,12 @@ async def wait_for_credentials(path: str, created: float | None) -> Credentials:
         if time.monotonic() >= deadline:
             raise ended
         await asyncio.sleep(0.5)
+
+
+def _read(path: str) -> Credentials:
+    # Listing the directory makes an NFS client ask its server again.
+    os.listdir(os.path.dirname(os.path.abspath(path)))
+    return Credentials.read(path)
 
 
 @frozen(kw_only=True)

@@ -117,9 +117,13 @@ class Crew:
                 say(f"worker {nanny.name} has given up: {nanny.reason}")
             if nanny.reason != LOST or self._is_leaving:
                 return
-            if not os.path.exists(self._options.credentials):
+            if self._has_ended():
                 raise Ended(Exit.DONE, "the cluster has ended")
             self._contact = await find_scheduler(self._setting.credentials, _LOST_PATIENCE)
+
+    def _has_ended(self) -> bool:
+        """True if the cluster was closed, which removes its credentials."""
+        return not os.path.exists(self._options.credentials)
 
     async def _connect(self, index: int) -> Nanny | None:
         name = self._setting.place.worker_name(index, self._options.workers)

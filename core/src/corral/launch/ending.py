@@ -29,4 +29,5 @@ class Ended(Exception):
 
 def say(message: str) -> None:
     """Write a line to the job's log."""
-    print(f"corral: {message}", file=sys.stderr, flush=True)
+    sys.stderr.write(f"corral: {message}\n")
+    sys.stderr.flush()

@@ -62,11 +62,8 @@ async def find_place(options: Options, environ: Mapping[str, str]) -> Place:
         allocation = Allocation(job_id=JobId(fields.pop("job_id")), **fields)
         index = _node_index(allocation.hosts, environ) if options.node_index is None else options.node_index
         return Place(allocation=allocation, node_index=index)
-    manager, allocation = await _ask(options, environ)
-    if allocation is None:
-        if not (job_id := environ.get("CORRAL_JOB_ID")):
-            raise Ended(Exit.USAGE, "CORRAL_JOB_ID is not set: this is to be started by a job's script")
-        allocation = Allocation(job_id=JobId(job_id), hosts=(socket.gethostname(),))
+    manager, granted = await _ask(options, environ)
+    allocation = granted or _assumed(environ)
     if allocation.ends is None and options.walltime is not None:
         allocation = evolve(allocation, ends=process_started() + options.walltime)
     spreads = manager if options.node_index is None else None
@@ -112,6 +109,12 @@ def process_started() -> float:
     except OSError:
         return time.time()
     return time.time() - (time.clock_gettime(time.CLOCK_BOOTTIME) - ticks / os.sysconf("SC_CLK_TCK"))
+
+
+def _assumed(environ: Mapping[str, str]) -> Allocation:
+    if not (job_id := environ.get("CORRAL_JOB_ID")):
+        raise Ended(Exit.USAGE, "CORRAL_JOB_ID is not set: this is to be started by a job's script")
+    return Allocation(job_id=JobId(job_id), hosts=(socket.gethostname(),))
 
 
 async def _ask(options: Options, environ: Mapping[str, str]) -> tuple[pluggy.PluginManager | None, Allocation | None]:

@@ -78,7 +78,8 @@ class ForkedWorkerProcess(WorkerProcess):
         # The nanny has the environment that it would give to a new interpreter, as distributed's has.
         os.environ.update(self.pre_spawn_env)
         # `kill` writes its message to the second of them.
-        self.process = self.child_stop_q = process = ForkedProcess(self._zygote, self._on_exit)
+        process = ForkedProcess(self._zygote, self._on_exit)
+        self.process = self.child_stop_q = process  # type: ignore[assignment]
         try:
             await process.start(self._order())
             answer = await process.answer()
@@ -135,7 +136,8 @@ class ForkedProcess:
 
     async def answer(self) -> tuple[str, str] | BaseException | None:
         """The worker's address and directory, or why it has none; None if it died."""
-        return await _receive(self._reader)
+        received: tuple[str, str] | BaseException | None = await _receive(self._reader)
+        return received
 
     def put(self, message: object) -> None:
         if self._writer is not None and not self._writer.is_closing():

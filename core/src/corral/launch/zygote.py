@@ -32,9 +32,13 @@ _PR_SET_PDEATHSIG = 1
 _MESSAGE = 4096
 
 
-def threads() -> int:
-    """The threads of this process. Forking is safe with one: the others are not copied, but the locks that they hold."""
-    return len(os.listdir("/proc/self/task"))
+def why_not_fork() -> str | None:
+    """Why this process cannot have a zygote; None if it can."""
+    if sys.platform != "linux":
+        return "there is no zygote on this system"
+    # Forking does not copy threads, but it does copy the locks that they hold.
+    threads = len(os.listdir("/proc/self/task"))
+    return f"{threads} threads are running" if threads > 1 else None
 
 
 def ignore_warnings() -> None:
@@ -91,11 +95,11 @@ class Zygote:
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         sys.stdout.flush()
         sys.stderr.flush()
-        if pid := os.fork():
-            theirs.close()
-            return cls(ours, pid)
-        ours.close()
-        _serve(theirs, work, scratch)
+        if (pid := os.fork()) == 0:
+            ours.close()
+            _Server(theirs, work, scratch).serve()
+        theirs.close()
+        return cls(ours, pid)
 
     def listen(self) -> None:
         """Begin to hear the zygote, on the running event loop."""
@@ -163,83 +167,94 @@ class Zygote:
             self._running.popitem()[1](-signal.SIGKILL)
 
 
-# --- the other end ----------------------------------------------------------------------------------------------
+# --- the zygote itself ------------------------------------------------------------------------------------------
 
 
-def _serve(connection: socket.socket, work: Callable[[socket.socket], None], scratch: str) -> NoReturn:
-    _pass_warnings()
-    woken, waker = socket.socketpair()
-    woken.setblocking(False)
-    waker.setblocking(False)
-    signal.signal(signal.SIGCHLD, _let_pass)
-    signal.set_wakeup_fd(waker.fileno(), warn_on_full_buffer=False)
-    zygote = os.getpid()
-    children: set[int] = set()
-    selector = selectors.DefaultSelector()
-    selector.register(connection, selectors.EVENT_READ)
-    selector.register(woken, selectors.EVENT_READ)
-    while True:
-        ready = {key.fileobj for key, _ in selector.select()}
-        if woken in ready:
-            woken.recv(_MESSAGE)
-            _report_ended(connection, children)
-        if connection not in ready:
-            continue
+class _Server:
+    """The other end: one thread that forks, and reaps, until the launcher is gone."""
+
+    def __init__(self, connection: socket.socket, work: Callable[[socket.socket], None], scratch: str) -> None:
+        self._connection = connection
+        self._work = work
+        self._scratch = scratch
+        self._pid = os.getpid()
+        self._children: set[int] = set()
+        # Every signal puts a byte into the second, so that a select sees children die.
+        self._woken, self._waker = socket.socketpair()
+        self._selector = selectors.DefaultSelector()
+
+    def serve(self) -> NoReturn:
+        _pass_warnings()
+        signal.signal(signal.SIGCHLD, _let_pass)
+        self._woken.setblocking(False)
+        self._waker.setblocking(False)
+        signal.set_wakeup_fd(self._waker.fileno(), warn_on_full_buffer=False)
+        self._selector.register(self._connection, selectors.EVENT_READ)
+        self._selector.register(self._woken, selectors.EVENT_READ)
+        has_launcher = True
+        while has_launcher:
+            ready = {key.fileobj for key, _ in self._selector.select()}
+            if self._woken in ready:
+                self._woken.recv(_MESSAGE)
+                self._reap()
+            if self._connection in ready:
+                has_launcher = self._obey()
+        for pid in self._children:
+            os.kill(pid, signal.SIGKILL)
+        for pid in self._children:
+            os.waitpid(pid, 0)
+        shutil.rmtree(self._scratch, ignore_errors=True)
+        os._exit(0)
+
+    def _obey(self) -> bool:
+        """Do what the launcher asks; False if it is gone."""
         try:
-            message, descriptors, _, _ = socket.recv_fds(connection, _MESSAGE, 1)
+            message, descriptors, _, _ = socket.recv_fds(self._connection, _MESSAGE, 1)
         except OSError:
-            break
+            return False
         if not message:
-            break
+            return False
         request = json.loads(message)
-        if "signal" in request:
-            if request["pid"] in children:
-                os.kill(request["pid"], request["signal"])
-            continue
-        channel = socket.socket(fileno=descriptors[0])
+        if "fork" in request:
+            with socket.socket(fileno=descriptors[0]) as channel:
+                self._fork(request["fork"], channel)
+        elif request["pid"] in self._children:
+            os.kill(request["pid"], request["signal"])
+        return True
+
+    def _fork(self, request: int, channel: socket.socket) -> None:
         try:
             pid = os.fork()
         except OSError as error:
-            _send(connection, {"fork": request["fork"], "problem": f"cannot fork: {error.strerror}"})
-        else:
-            if pid == 0:
-                signal.set_wakeup_fd(-1)
-                for end in (selector, woken, waker, connection):
-                    end.close()
-                _become_worker(zygote, channel, work)
-            children.add(pid)
-            _send(connection, {"fork": request["fork"], "pid": pid})
-        channel.close()
-    for pid in children:
-        os.kill(pid, signal.SIGKILL)
-    for pid in children:
-        os.waitpid(pid, 0)
-    shutil.rmtree(scratch, ignore_errors=True)
-    os._exit(0)
-
-
-def _become_worker(zygote: int, channel: socket.socket, work: Callable[[socket.socket], None]) -> NoReturn:
-    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != zygote:
-        # It died before the kernel was told.
-        os._exit(1)
-    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-    ignore_warnings()
-    gc.unfreeze()
-    work(channel)
-    raise SystemExit(0)
-
-
-def _report_ended(connection: socket.socket, children: set[int]) -> None:
-    while children:
-        pid, status = os.waitpid(-1, os.WNOHANG)
-        if pid == 0:
+            self._send({"fork": request, "problem": f"cannot fork: {error.strerror}"})
             return
-        children.discard(pid)
-        _send(connection, {"ended": pid, "code": os.waitstatus_to_exitcode(status)})
+        if pid == 0:
+            self._become_worker()
+            self._work(channel)
+            raise SystemExit(0)
+        self._children.add(pid)
+        self._send({"fork": request, "pid": pid})
 
+    def _become_worker(self) -> None:
+        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+        if os.getppid() != self._pid:
+            # The zygote died before the kernel was told.
+            os._exit(1)
+        signal.set_wakeup_fd(-1)
+        signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+        for end in (self._selector, self._woken, self._waker, self._connection):
+            end.close()
+        gc.unfreeze()
 
-def _send(connection: socket.socket, message: dict[str, Any]) -> None:
-    # If the launcher is gone, the loop finds out by itself.
-    with suppress(OSError):
-        connection.send(json.dumps(message).encode())
+    def _reap(self) -> None:
+        while self._children:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+            if pid == 0:
+                return
+            self._children.discard(pid)
+            self._send({"ended": pid, "code": os.waitstatus_to_exitcode(status)})
+
+    def _send(self, message: dict[str, Any]) -> None:
+        # If the launcher is gone, the loop finds out by itself.
+        with suppress(OSError):
+            self._connection.send(json.dumps(message).encode())
