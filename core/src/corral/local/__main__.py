@@ -28,9 +28,9 @@ REFUSED = os.EX_DATAERR
 TRY_AGAIN = os.EX_TEMPFAIL
 
 
-def main() -> int:
+def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code."""
-    arguments = _parser().parse_args()
+    arguments = _parser().parse_args(argv)
     directory = Path(os.path.abspath(arguments.directory)) if arguments.directory else default_directory()
     try:
         if arguments.command == "dispatch":
