@@ -138,9 +138,7 @@ class Crew:
                 if "name taken" in str(cause) and time.monotonic() < deadline:
                     await asyncio.sleep(_NAME_TAKEN_AGAIN)
                     continue
-                problem = "".join(traceback.format_exception_only(cause)).strip()
-                say(f"worker {name} could not start: {problem}")
-                self.problems[index] = problem
+                self.problems[index] = "".join(traceback.format_exception_only(cause)).strip()
                 return None
             self.nannies[index] = nanny
             return nanny

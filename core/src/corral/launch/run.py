@@ -125,6 +125,8 @@ class _Launcher:
         workers = len(self._crew.nannies)
         if not workers:
             return
+        for problem in sorted(set(self._crew.problems.values())):
+            say(f"{len(self._crew.problems)} could not start: {problem}")
         seconds = {**self._setting.seconds, "workers": time.time() - self._began}
         say(f"job {self._job} on {socket.gethostname()}: {workers} worker{'s' * (workers > 1)} connected")
         await self._report("ready", ends=self._allocation.ends, seconds=seconds)

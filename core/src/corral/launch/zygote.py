@@ -42,12 +42,17 @@ def why_not_fork() -> str | None:
 
 
 def ignore_warnings() -> None:
-    """Let the signals of a batch system pass by, in this process but not in the programs that it starts.
+    """Let the signals of a batch system pass by, in this process but not in those that it starts.
 
-    A handler, not SIG_IGN: programs inherit what is ignored, and a task's subprocess must hear its SIGTERM.
+    By a handler, not by SIG_IGN, which programs inherit: a task's subprocess must hear its SIGTERM. So must a fork,
+    even if it comes before the fork has put its own handlers in place.
     """
     _pass_warnings()
-    os.register_at_fork(after_in_child=_heed_warnings)
+    os.register_at_fork(
+        before=lambda: signal.pthread_sigmask(signal.SIG_BLOCK, WARNINGS),
+        after_in_parent=lambda: signal.pthread_sigmask(signal.SIG_UNBLOCK, WARNINGS),
+        after_in_child=_heed_warnings,
+    )
 
 
 def _pass_warnings() -> None:
@@ -63,6 +68,7 @@ def _heed_warnings() -> None:
     for number in WARNINGS:
         if signal.getsignal(number) is _let_pass:
             signal.signal(number, signal.default_int_handler if number == signal.SIGINT else signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_UNBLOCK, WARNINGS)
 
 
 class Zygote:
