@@ -92,22 +92,29 @@ def completed_or_error(command: Command, answer: Answer) -> Completed | Exceptio
 
 
 def transcript(path: Path) -> Completed:
-    """Read a recorded answer: ``$ command`` on its first line, ``[rc=N]`` on its last, what it printed between.
+    """Read a recorded answer. ::
 
-    A transcript does not tell standard output from standard error. What a command that succeeded printed is taken
-    for output; what one that failed printed, for both.
+        $ squeue -h -j 1,2
+        1|RUNNING
+        [stderr]
+        squeue: error: Invalid job id specified
+        [rc=1]
+
+    Where nothing tells standard output from standard error, all that a command printed is taken for output if it
+    succeeded, and for errors if it failed.
     """
     text = path.read_text()
-    recorded = re.fullmatch(r"\$ (?P<command>[^\n]*)\n(?P<printed>.*?)\[rc=(?P<code>\d+)\]\s*", text, re.DOTALL)
+    recorded = _TRANSCRIPT.fullmatch(text)
     if recorded is None:
         raise Mismatch(f"{path} is no transcript: it must begin with '$ command' and end with '[rc=N]'")
     code = int(recorded["code"])
-    return Completed(
-        argv=_words(recorded["command"]),
-        returncode=code,
-        stdout=recorded["printed"],
-        stderr=recorded["printed"] if code else "",
-    )
+    printed, marker, errors = recorded["printed"].partition("[stderr]\n")
+    if code and not marker:
+        printed, errors = "", printed
+    return Completed(argv=_words(recorded["command"]), returncode=code, stdout=printed, stderr=errors)
+
+
+_TRANSCRIPT = re.compile(r"\$ (?P<command>[^\n]*)\n(?P<printed>.*?)\[rc=(?P<code>\d+)\]\s*", re.DOTALL)
 
 
 def environment(path: Path) -> dict[str, str]:
