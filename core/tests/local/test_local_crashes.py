@@ -105,7 +105,7 @@ def test_no_process_of_a_job_survives_its_supervisor(local: Any, is_adopted: boo
     os.kill(local.supervisor(job), signal.SIGKILL)
     local.wait_for(job)
     row = local.rows()[job]
-    assert (row["state"], row["reason"]) == ("FAILED", "its supervisor was killed")
+    assert (row["state"], row["reason"]) == ("FAILED", "its supervisor died")
     assert [pid for pid in pids if local.is_alive(pid)] == []
     # What left the session and forgot its environment belongs to nobody; the test ends it.
     os.kill(int(local.wait_for_file("bare")), signal.SIGKILL)

@@ -138,7 +138,7 @@ class Dispatcher:
         if not found.is_of_this_boot:
             return Outcome("NODE_FAILED", "the machine was restarted")
         self.end_processes(key, found)
-        return Outcome("FAILED", "its supervisor was killed")
+        return Outcome("FAILED", "its supervisor died")
 
     def end_processes(self, key: Key, found: record.Record) -> None:
         """End the processes of a job whose supervisor is dead; the kernel has killed the script itself already."""

@@ -215,14 +215,11 @@ class Queue:
         """The jobs that ids mean: ``12_3`` one element, ``12`` the whole array. Unknown ones are left out."""
         keys = []
         for text in ids:
-            array, _, element = text.partition("_")
-            if not (array.isdecimal() and (element.isdecimal() or not element)):
-                continue
-            rows = self.connection.execute(
-                "SELECT array, element FROM jobs WHERE array = ? AND (? OR element = ?)",
-                (int(array), not element, int(element or 0)),
-            )
-            keys += [Key(*row) for row in rows]
+            numbers = text.split("_")
+            if len(numbers) <= 2 and all(number.isdecimal() for number in numbers):
+                where = " AND ".join(["array = ?", "element = ?"][: len(numbers)])
+                rows = self.connection.execute(f"SELECT array, element FROM jobs WHERE {where}", numbers)  # noqa: S608
+                keys += [Key(*row) for row in rows]
         return keys
 
     def keys(self) -> list[Key]:
@@ -449,6 +446,7 @@ class Queue:
         self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         _refuse_if_not_ours(self.directory)
         draft = self.directory / f"{_FILE}.{os.getpid()}"
+        draft.touch(mode=0o600)
         connection = _connect(draft)
         connection.execute("PRAGMA journal_mode = WAL")
         connection.executescript(_SCHEMA)

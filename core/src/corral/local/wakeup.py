@@ -80,5 +80,7 @@ def start_dispatcher(directory: Path) -> None:
         signal.pthread_sigmask(signal.SIG_SETMASK, ())
         python = [sys.executable, "-P", "-m", "corral.local"]
         os.execv(python[0], [*python, *map(os.fsdecode, dispatcher_arguments(directory))])  # noqa: S606
+    except OSError as error:
+        os.write(2, f"corral.local: no dispatcher could be started: {error}\n".encode())
     finally:
         os._exit(1)
