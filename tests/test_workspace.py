@@ -64,6 +64,13 @@ def test_a_distribution_is_named_after_its_folder(member: Path) -> None:
 
 
 @each_member
+def test_every_distribution_carries_the_licence(member: Path) -> None:
+    """A wheel must hold the licence's text, and can only take it from its own folder: `cp LICENSE plugins/slurm/`."""
+    assert (ROOT / "LICENSE").read_text() == (member / "LICENSE").read_text()
+    assert project_of(member)["project"]["license"] == "BSD-3-Clause"
+
+
+@each_member
 def test_mypy_knows_every_distribution(member: Path) -> None:
     """A package that mypy finds under two names is checked under neither."""
     assert f"{member.relative_to(ROOT)}/src" in project_of(ROOT)["tool"]["mypy"]["mypy_path"]
