@@ -59,7 +59,7 @@ def _read(name: str, *, is_single: bool) -> HookSpec:
     )
 
 
-_markers = ((name, pluggy.PluginManager("corral").parse_hookspec_opts(hookspecs, name)) for name in dir(hookspecs))
+_markers = ((name, pluggy.PluginManager("corral").parse_hookspec_opts(hookspecs, name)) for name in vars(hookspecs))
 
 #: Every hook, by name.
 HOOKS = {name: _read(name, is_single=bool(marks["firstresult"])) for name, marks in _markers if marks is not None}

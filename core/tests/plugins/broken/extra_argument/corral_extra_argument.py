@@ -1,0 +1,12 @@
+"""A hook with an argument that nobody fills."""
+
+from __future__ import annotations
+
+from corral import hookimpl
+from corral_acme import Acme
+
+
+class Broken(Acme):
+    @hookimpl
+    def cancel(self, job_ids, jobids):
+        yield from super().cancel(job_ids)

@@ -1,0 +1,14 @@
+"""A hook that does not return its answer."""
+
+from __future__ import annotations
+
+from attrs import evolve
+
+from corral import hookimpl
+from corral_acme import Acme
+
+
+class Broken(Acme):
+    @hookimpl
+    def prepare_job(self, job):
+        evolve(job, queue="barn")

@@ -1,0 +1,12 @@
+"""A hook without one of its arguments."""
+
+from __future__ import annotations
+
+from corral import hookimpl
+from corral_acme import Acme
+
+
+class Broken(Acme):
+    @hookimpl
+    def submit(self, script):
+        return (yield from super().submit(script, 1))

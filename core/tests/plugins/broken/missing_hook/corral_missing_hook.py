@@ -1,0 +1,16 @@
+"""A backend without most of its hooks."""
+
+from __future__ import annotations
+
+from corral import hookimpl
+
+
+class Broken:
+    @hookimpl
+    def render_script(self, job):
+        return None
+
+    @hookimpl
+    def detect(self):
+        return None
+        yield

@@ -1,0 +1,1 @@
+"""Its entry point names this module."""

@@ -1,0 +1,1 @@
+raise RuntimeError("imported, although its contract is not spoken")

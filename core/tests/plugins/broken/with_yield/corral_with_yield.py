@@ -1,0 +1,12 @@
+"""A pure hook that is a generator."""
+
+from __future__ import annotations
+
+from corral import hookimpl
+from corral_acme import Acme
+
+
+class Broken(Acme):
+    @hookimpl
+    def launch_command(self, allocation, command):
+        yield list(command)
