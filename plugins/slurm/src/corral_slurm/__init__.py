@@ -39,6 +39,7 @@ __all__ = ["Slurm"]
 #: `Job.skip` knows these directives by a word too.
 _WORDS = {
     "nodes": "nodes",
+    "no-kill": "nodes",
     "cpus-per-task": "cores",
     "mem": "memory",
     "gres": "gpus",
@@ -233,8 +234,7 @@ class Slurm:
 
     @hookimpl
     def find_jobs(self, name: str) -> Conversation[list[JobId]]:
-        columns = _columns("JobArrayID State Name")
-        done = yield _query("squeue", "--me", "-h", "-t", "all", "-n", name, "-O", columns)
+        done = yield from _squeue("JobArrayID State Name", "--me", "-n", name)
         rows = answers.names(done.stdout)
         return [JobId(text) for text, state, found in rows if found == name and not state.is_final]
 
@@ -281,6 +281,8 @@ class Slurm:
         if "," in nodelist or "[" in nodelist:
             done = yield Command(["scontrol", "show", "hostnames", nodelist])
             hosts = done.lines()
+            if not hosts or any(" " in host for host in hosts):
+                raise ParseError("these are not names of hosts", done.stdout)
         here = environ.get("SLURMD_NODENAME")
         cores = _number(environ, "SLURM_CPUS_ON_NODE")
         megabytes = _number(environ, "SLURM_MEM_PER_NODE")
@@ -314,7 +316,6 @@ class Slurm:
                 "--no-kill",
                 "--wait=0",
                 "--overlap",  # the user's own srun finds room
-                "--cpu-bind=none",
                 "--mpi=none",
                 *command,
             ]
@@ -433,14 +434,19 @@ def _arrays(job_ids: Mapping[str, JobId]) -> list[str]:
     return list(dict.fromkeys(text.partition("_")[0] for text in job_ids))
 
 
+def _squeue(columns: str, *which: str) -> Conversation[Completed]:
+    question = ["squeue", "-h", "-t", "all", "-O", _columns(columns), *which]
+    done = yield _query(*question)
+    if answers.is_cut(done.stdout):  # a site that carries commands elsewhere lost SLURM_BITSTR_LEN
+        done = yield _query(*question, "-r")
+    return done
+
+
 def _ask_squeue(where: str, wanted: Mapping[str, JobId]) -> Conversation[dict[JobId, JobStatus]]:
     arrays = _arrays(wanted)
     which = ["-j", ",".join(arrays)] if len(arrays) <= _LISTED else ["--me"]
-    question = ["squeue", *_at(where), "-h", "-t", "all", "-O", _columns(answers.SQUEUE_COLUMNS), *which]
     try:
-        done = yield _query(*question)
-        if "...]" in done.stdout:  # a site that carries commands elsewhere lost the variable that asks for all
-            done = yield _query(*question, "-r")
+        done = yield from _squeue(answers.SQUEUE_COLUMNS, *_at(where), *which)
     except CommandFailed as error:
         if _UNKNOWN_ID not in error.completed.stderr:
             raise
@@ -458,7 +464,9 @@ def _ask_sacct(where: str, wanted: Mapping[str, JobId]) -> Conversation[dict[Job
             done = yield _query("sacct", *_at(where), "-X", "-P", "-n", "-o", columns, "-j", which)
         except CommandError:
             return found  # accounting is optional, and may be away: then nothing more is known
-        found |= answers.statuses(done.stdout, wanted)
+        rows = answers.statuses(done.stdout, wanted)
+        # A job that squeue does not list has ended: PENDING here is what was once written down.
+        found |= {job_id: status for job_id, status in rows.items() if status.state.is_final}
     return found
 
 

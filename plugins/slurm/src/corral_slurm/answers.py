@@ -7,6 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from datetime import datetime
 from functools import lru_cache
 
+from attrs import evolve
+
 from corral.domain import Completed, Failure, FailureKind, JobId, JobState, JobStatus, Queue
 from corral.errors import ParseError
 from corral_slurm.directives import MEBI, gpus, seconds
@@ -24,31 +26,46 @@ def statuses(answer: str, wanted: Mapping[str, JobId]) -> dict[JobId, JobStatus]
     Raises
     ------
     ParseError
-        Lines, but no row among them.
     """
     found: dict[JobId, JobStatus] = {}
-    lines = answer.splitlines()
-    is_table = not any(lines)
-    for line in lines:
-        row = line.split("|", 7)
-        if len(row) < 8:
-            continue  # "CLUSTER: gpu", or what a wrapper prints
-        is_table = True
-        ids = [job_id for text in unfolded(row[0]) if (job_id := wanted.get(text)) is not None]
+    for texts, row in _table(answer, 8):
+        ids = [job_id for text in texts if (job_id := wanted.get(text)) is not None]
         if ids:
-            found |= dict.fromkeys(ids, _status(*row[1:]))
-    if not is_table:
-        raise ParseError("this is not a table of jobs", answer)
+            found |= dict.fromkeys(ids, _status(*row))
     return found
 
 
 def names(answer: str) -> Iterator[tuple[str, JobState, str]]:
-    """Id, state and name of each job in a table of these three columns."""
-    for line in answer.splitlines():
-        row = line.split("|", 2)
-        if len(row) == 3:
-            for text in unfolded(row[0]):
-                yield text, job_state(row[1]), row[2].removesuffix("|")
+    """Id, state and name of each job in a table of these columns.
+
+    Raises
+    ------
+    ParseError
+    """
+    for texts, (word, name) in _table(answer, 3):
+        for text in texts:
+            yield text, job_state(word), name.removesuffix("|")
+
+
+_ID = re.compile(r"\d+(_(\d+|\[.*))?$")
+
+
+def _table(answer: str, columns: int) -> Iterator[tuple[list[str], list[str]]]:
+    """The ids of each row, and its other columns; the last may have bars in it."""
+    lines = answer.splitlines()
+    is_table = not any(line.strip() for line in lines)
+    for line in lines:
+        row = line.split("|", columns - 1)
+        # "CLUSTER: gpu" is no row, nor what a wrapper prints.
+        if len(row) == columns and _ID.match(row[0]):
+            is_table = True
+            try:
+                ids = unfolded(row[0])
+            except ValueError as error:
+                raise ParseError(f"{row[0]!r} is no list of jobs", answer) from error
+            yield ids, row[1:]
+    if not is_table:
+        raise ParseError("this is not a table of jobs", answer)
 
 
 def _status(word: str, exit_text: str, nodes: str, submit: str, start: str, end: str, reason: str) -> JobStatus:
@@ -125,11 +142,12 @@ def _is_held(reason: str) -> bool:
 @lru_cache
 def _exit(text: str) -> tuple[int | None, int | None]:
     """Exit code and signal of ``3:0``; squeue before 23.02 prints the wait status instead: ``768``."""
-    if ":" in text:
-        code, signal = (int(part) for part in text.split(":")[:2])
-    elif text.isdecimal():
-        code, signal = int(text) >> 8 & 0xFF, int(text) & 0x7F
-    else:
+    match = re.fullmatch(r"(\d+)(?::(\d+))?", text)
+    if match is None:
+        return None, None
+    status = int(match[1])
+    code, signal = (status >> 8 & 0xFF, status & 0x7F) if match[2] is None else (status, int(match[2]))
+    if signal == 53:  # Slurm's own number for a script that never began: no log directory, say
         return None, None
     return (None, signal) if signal else (code, None)
 
@@ -157,7 +175,7 @@ def host_names(nodelist: str) -> tuple[str, ...]:
 
 
 def _expanded(name: str) -> Iterator[str]:
-    match = re.fullmatch(r"([^\[]*)\[([^\]]*)\](.*)", name)
+    match = re.fullmatch(r"([^\[]*)\[(\d{1,9}(?:[-,]\d{1,9})*)\](.*)", name)
     if match is None:
         yield name
         return
@@ -184,49 +202,51 @@ def queues(answer: str) -> list[Queue]:
     found: dict[str, Queue] = {}
     for line in answer.splitlines():
         row = line.split("|")
-        if len(row) != 7:
-            continue
-        name, up, limit, counts, cores, memory, gres = row
-        _, idle, _, total = (int(count) for count in counts.split("/"))
-        known = found.get(name, Queue(name=name, cores=0, memory=0, gpus=0, nodes=0, free_nodes=0))
-        found[name] = Queue(
-            name=name.removesuffix("*"),
-            is_default=name.endswith("*"),
-            accepts_jobs=up == "up",
-            max_walltime=None if limit == "n/a" else seconds(limit),
-            cores=max(known.cores or 0, int(cores.rstrip("+"))),
-            memory=max(known.memory or 0, int(memory.rstrip("+")) * MEBI),
-            gpus=max(known.gpus or 0, gpus(gres)),
-            nodes=(known.nodes or 0) + total,
-            free_nodes=(known.free_nodes or 0) + idle,
-        )
+        if len(row) == 7:
+            try:
+                known = found.get(row[0], Queue(name=row[0].removesuffix("*")))
+                found[row[0]] = _queue(known, *row)
+            except ValueError as error:
+                raise ParseError(f"{line!r} is no partition", answer) from error
     if not found and answer.strip():
         raise ParseError("this is not a table of partitions", answer)
     return list(found.values())
+
+
+def _queue(known: Queue, name: str, up: str, limit: str, counts: str, cores: str, memory: str, gres: str) -> Queue:
+    """A partition, with one more kind of node in it."""
+    _, idle, _, total = (int(count) for count in counts.split("/"))
+    return evolve(
+        known,
+        is_default=name.endswith("*"),
+        accepts_jobs=up == "up",
+        max_walltime=None if limit == "n/a" else seconds(limit),
+        cores=max(known.cores or 0, int(cores.rstrip("+"))),
+        memory=max(known.memory or 0, int(memory.rstrip("+")) * MEBI),
+        gpus=max(known.gpus or 0, gpus(gres)),
+        nodes=(known.nodes or 0) + total,
+        free_nodes=(known.free_nodes or 0) + idle,
+    )
 
 
 # --- words of failure and of patience ---------------------------------------------------------------------------
 
 #: What a failed command's words mean; the first that is found decides. From src/common/slurm_errno.c.
 _KINDS = (
-    (
-        FailureKind.LIMIT,
-        r"job submit limit|MaxJobCount|MaxSubmitJob|GrpSubmitJobs|MaxJobs|Submit\w*Limit|Job violates accounting/QOS",
-    ),
+    # A limit on one job's size comes with the same sentence as a limit on the number of jobs.
+    (FailureKind.FATAL, r"(QOS|Assoc|Max)\w*(PerJob|PerNode|Wall|TimeLimit)|QOSMin"),
+    (FailureKind.LIMIT, r"job submit limit|MaxJobCount|SubmitJob"),
     (
         FailureKind.TRANSIENT,
         r"Unable to contact slurm controller|Socket timed out|Connection (refused|timed out|reset)|"
-        r"Communication connection failure|standby mode|Rate limit exceeded|temporarily (unable|unavailable)|"
-        r"Resource temporarily|Slurm(ctld|dbd)? .*(not responding|shutting down)|scheduling attempts deferred|"
-        r"try again|Transport endpoint|Zero Bytes were transmitted|Protocol authentication error|Munge|"
-        r"Problem talking to|Unexpected message received|Insane message length|Unspecified error",
+        r"Communication connection failure|standby mode|Rate limit exceeded|try again|Transport endpoint|"
+        r"temporarily un(able|available)|scheduling attempts deferred|Zero Bytes were transmitted|"
+        r"Protocol authentication error|[Mm]unge|Problem talking to|Unexpected message received",
     ),
     (
         FailureKind.FATAL,
-        r"nvalid (partition|account|qos|wckey|feature|generic|reservation|node|time|job array|--|[\w-]+ specification)|"
-        r"not available|can ?not be satisfied|not permitted|unrecognized option|invalid option|mutually exclusive|"
-        r"Requested \S+ limit is invalid|specification invalid|permission denied|does not look like a batch script|"
-        r"Batch script is empty|requires an argument|Invalid directive|ambiguous|cannot be used",
+        r"[Ii]nvalid|not available|can not be satisfied|not permitted|denied|unrecognized option|mutually exclusive|"
+        r"does not look like a batch script|Batch script is empty|requires an argument|is ambiguous",
     ),
 )
 
@@ -241,7 +261,7 @@ def failure(completed: Completed) -> Failure | None:
     lines = (completed.stderr.strip() or completed.stdout.strip()).splitlines()
     message = "; ".join(dict.fromkeys(sentence for line in lines if (sentence := _bare(line))))
     for kind, words in _KINDS:
-        if re.search(words, message, re.IGNORECASE):
+        if re.search(words, message):
             return Failure(kind=kind, message=message)
     return None
 
@@ -311,20 +331,35 @@ def array_limit(answer: str) -> int | None:
 # --- ids --------------------------------------------------------------------------------------------------------
 
 
+#: slurm.conf(5), MaxArraySize.
+_LARGEST_INDEX = 4_000_001
+
+
+def is_cut(answer: str) -> bool:
+    """Whether an array's list of elements ends before its bracket does: squeue shows so many characters of it."""
+    return re.search(r"_\[[^\]|]*(\||\.\.\.)", answer) is not None
+
+
 def unfolded(text: str) -> list[str]:
     """The ids that ``77_[0-2,9%4]`` stands for: squeue folds the elements of an array that wait.
 
     ``squeue -r`` would unfold, but it loses the last of ``77_[1-199:2]`` (22.05).
+
+    Raises
+    ------
+    ValueError
     """
-    array, bracket, spec = text.partition("_[")
+    array, bracket, elements = text.partition("_[")
     if not bracket:
         return [text]
     found = []
-    for item in spec.rstrip("]").partition("%")[0].split(","):
+    for item in elements.removesuffix("]").partition("%")[0].split(","):
         span, _, step = item.partition(":")
         low, _, high = span.partition("-")
-        if low.isdecimal():  # not the "..." of a list that was cut
-            found += [f"{array}_{index}" for index in range(int(low), int(high or low) + 1, int(step or 1))]
+        last = int(high or low)
+        if last > _LARGEST_INDEX:
+            raise ValueError(f"{last} is beyond what MaxArraySize can be")
+        found += [f"{array}_{index}" for index in range(int(low), last + 1, int(step or 1))]
     return found
 
 

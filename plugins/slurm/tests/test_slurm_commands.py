@@ -1,0 +1,568 @@
+"""Slurm's commands: what is asked, and what the answers of Slurm 22.05 mean."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+from attrs import evolve
+
+from corral.domain import Allocation, Command, Completed, Failure, FailureKind, Job, JobId, JobState, JobStatus, Queue
+from corral.errors import CommandFailed, CommandTimedOut, ParseError
+from corral.runner import command_environment
+from corral.testing import drive, environment, transcript
+from corral.testing.driving import converse
+from corral_slurm import Slurm, answers
+
+HERE = Path(__file__).parent / "transcripts"
+SLURM = Slurm()
+SCRIPT = SLURM.render_script(Job(name="dask-1"))
+
+
+def ids(*texts: str) -> list[JobId]:
+    return [JobId(text) for text in texts]
+
+
+def refused(stderr: str, stdout: str = "") -> Completed:
+    return Completed(returncode=1, stderr=stderr, stdout=stdout)
+
+
+# --- submit -----------------------------------------------------------------------------------------------------
+
+
+def test_a_federation_says_where() -> None:
+    """1;beta: only the number is the id, and the cluster is asked for it later."""
+    submitted = drive(SLURM.submit(SCRIPT, 4), [HERE / "sbatch-where.txt"])
+    assert submitted == ids("1_0", "1_1", "1_2", "1_3")
+    assert {job_id.where for job_id in submitted} == {"beta"}
+
+
+def test_one_array_is_as_large_as_allowed() -> None:
+    """The index stays below MaxArraySize; the core asks again for the rest."""
+    command = next(Slurm(max_array_size=50).submit(SCRIPT, 1000))
+    assert command.argv == ("sbatch", "--parsable", "--array=0-49")
+    assert command.stdin == str(SCRIPT)
+
+
+def test_a_smaller_limit_of_the_site_is_learnt_in_the_conversation() -> None:
+    """Slurm refuses 0-1000 where MaxArraySize is 101, and says so when asked."""
+    asked: list[tuple[str, ...]] = []
+    replies = iter(["sbatch-big-array.txt", "scontrol-config.txt", "sbatch.txt"])
+
+    def answer(command: Command) -> Path:
+        asked.append(command.argv)
+        return HERE / next(replies)
+
+    assert len(converse(SLURM.submit(SCRIPT, 5000), answer)) == 101
+    assert asked[1:] == [("scontrol", "show", "config"), ("sbatch", "--parsable", "--array=0-100")]
+
+
+@pytest.mark.parametrize("config", ["MaxArraySize            = 0\n", "MaxArraySize            = 20001\n", ""])
+def test_a_limit_that_is_no_cure_ends_the_submission(config: str) -> None:
+    """Arrays may be switched off, or refused for another reason: nothing is tried twice."""
+    with pytest.raises(CommandFailed, match="Invalid job array specification"):
+        drive(SLURM.submit(SCRIPT, 10), [HERE / "sbatch-bad-array.txt", config])
+
+
+def test_what_sbatch_sees_is_what_the_job_gets() -> None:
+    """With --export=ALL: a login's variables, the way to the controller, and standing wishes. Nothing else."""
+    environ = {
+        "PATH": "/bin",
+        "HOME": "/home/me",
+        "SLURM_CONF": "/etc/slurm.conf",
+        "SBATCH_ACCOUNT": "physics",
+        "SECRET_TOKEN": "s",
+        "LD_LIBRARY_PATH": "/opt/lib",
+        "CONDA_PREFIX": "/opt/conda",
+        "LC_ALL": "de_DE.UTF-8",
+        "SLURM_JOB_ID": "12",
+        "SLURM_MEM_PER_NODE": "300",
+        "SBATCH_EXPORT": "NONE",
+        "SBATCH_ARRAY_INX": "1-9",
+        "SBATCH_WAIT": "1",
+    }
+    seen = command_environment(environ, next(SLURM.submit(SCRIPT, 1)))
+    assert set(seen) == {"PATH", "HOME", "SLURM_CONF", "SBATCH_ACCOUNT", "LC_ALL"}
+    assert "unset LC_ALL" in SCRIPT.body.splitlines()[0]
+
+
+def test_an_argument_wins_over_the_environment() -> None:
+    """sbatch lets SBATCH_* overrule the script; what the request says must hold."""
+    wishes = {f"SBATCH_{name}": "x" for name in ("PARTITION", "TIMELIMIT", "MEM_PER_CPU", "GPUS", "QOS", "RESERVATION")}
+    job = Job(name="x", queue="gpu", walltime=60, extra_directives=["--qos=high --gres=gpu:1 --mem=1G"])
+    command = next(SLURM.submit(SLURM.render_script(job), 1))
+    assert set(command_environment(wishes, command)) == {"SBATCH_RESERVATION", "LC_ALL"}
+    assert wishes.keys() <= set(command_environment(wishes, next(SLURM.submit(SCRIPT, 1))))
+
+
+# --- poll -------------------------------------------------------------------------------------------------------
+
+
+def test_one_squeue_tells_all() -> None:
+    """States, exit codes, signals, hosts and times of running, ended and waiting jobs."""
+    wanted = ids("97_0", "97_1", "97_2", "97_3", "98_0", "99_3", "100_0", "101_0")
+    submitted, started = 1795477270.0, 1795477271.0
+    completed = JobStatus(
+        state=JobState.COMPLETED,
+        native="COMPLETED",
+        exit_code=0,
+        hosts=["n1"],
+        submitted=submitted,
+        started=started,
+        ends=started,
+    )
+    not_launched = evolve(completed, state=JobState.FAILED, native="FAILED", reason="JobLaunchFailure", exit_code=None)
+    waits = JobStatus(state=JobState.PENDING, native="PENDING", reason="PartitionTimeLimit", submitted=submitted)
+    assert drive(SLURM.poll_status(wanted), [HERE / "squeue.txt"]) == {
+        JobId("97_0"): completed,
+        JobId("97_1"): evolve(not_launched, reason="NonZeroExitCode", exit_code=3),
+        JobId("97_2"): evolve(not_launched, signal=9),
+        JobId("97_3"): evolve(
+            completed, state=JobState.CANCELLED, native="CANCELLED", exit_code=None, signal=15, ends=started + 3
+        ),
+        JobId("98_0"): evolve(
+            completed, state=JobState.RUNNING, native="RUNNING", exit_code=None, hosts=["n1", "n3"], ends=started + 300
+        ),
+        JobId("99_3"): evolve(waits, state=JobState.HELD, reason="JobHeldUser"),
+        JobId("100_0"): not_launched,
+        JobId("101_0"): waits,
+    }
+
+
+def test_squeue_is_asked_by_array_and_in_full() -> None:
+    """No filter of the user's hides a job, no narrow column cuts one, and ten jobs of an array are one id."""
+    command = next(SLURM.poll_status(ids(*(f"77_{index}" for index in range(10)), "80")))
+    assert command.argv[-2:] == ("-j", "77,80")
+    assert {"-t", "all"} <= set(command.argv)
+    seen = command_environment({"SQUEUE_PARTITION": "gpu", "SLURM_CONF": "x", "SSH_AUTH_SOCK": "y"}, command)
+    assert seen == {
+        "SLURM_CONF": "x",
+        "SSH_AUTH_SOCK": "y",
+        "LC_ALL": "C",
+        "SLURM_TIME_FORMAT": "%s",
+        "SLURM_BITSTR_LEN": "0",
+    }
+
+
+def test_thousands_of_single_jobs_are_asked_for_by_user() -> None:
+    """An argument of the kernel's holds 131,072 characters."""
+    command = next(SLURM.poll_status(ids(*(f"{number}_0" for number in range(10_000_000, 10_005_000)))))
+    assert command.argv[-1] == "--me"
+
+
+def test_elements_that_wait_are_listed_together() -> None:
+    """102_[1-199:2] is a hundred jobs; squeue -r forgets the last of them."""
+    wanted = ids(*(f"102_{index}" for index in range(200)))
+    found = drive(SLURM.poll_status(wanted), [HERE / "squeue-folded-step.txt", HERE / "sacct-disabled.txt"])
+    assert sorted(found) == sorted(wanted[1::2])
+
+
+def test_a_list_that_was_cut_is_asked_for_again() -> None:
+    """A site that carries commands by ssh may lose the variable that asks for all of it."""
+    wanted = ids(*(f"115_{index}" for index in range(60)))
+    whole = drive(SLURM.poll_status(wanted), [HERE / "squeue-uncut.txt", HERE / "sacct-disabled.txt"])
+    again = [HERE / "squeue-cut.txt", HERE / "squeue-unfolded.txt", HERE / "sacct-disabled.txt"]
+    assert drive(SLURM.poll_status(wanted), again) == whole
+    assert len(whole) == 41
+
+
+def test_times_as_people_read_them_are_understood() -> None:
+    """Such a site loses SLURM_TIME_FORMAT too."""
+    [status] = drive(SLURM.poll_status(ids("98_0")), [HERE / "squeue-standard-times.txt"]).values()
+    expected = time.mktime(time.strptime("2026-11-23 23:41:11", "%Y-%m-%d %H:%M:%S"))
+    assert (status.started, status.ends) == (expected, expected + 300)
+
+
+def test_newer_slurms_print_exit_codes_otherwise() -> None:
+    """Since 23.02 "3:0" and "0:9", before 768 and 9."""
+    row = "97_1|FAILED|{}|n1|1795477270|1795477271|1795477271|NonZeroExitCode|\n"
+    told = [drive(SLURM.poll_status(ids("97_1")), [row.format(text)]) for text in ("768", "3:0", "9", "0:9", "0:53")]
+    statuses = [found[JobId("97_1")] for found in told]
+    assert [(status.exit_code, status.signal) for status in statuses] == [
+        (3, None),
+        (3, None),
+        (None, 9),
+        (None, 9),
+        (None, None),
+    ]
+
+
+def test_a_shells_128_plus_n_stays_an_exit_code() -> None:
+    """Slurm saw an exit, not a signal."""
+    found = drive(SLURM.poll_status(ids("1_4")), [HERE / "squeue-accounted.txt"])
+    assert (found[JobId("1_4")].exit_code, found[JobId("1_4")].signal) == (137, None)
+
+
+def test_a_dead_node_is_named() -> None:
+    """A job that Slurm requeued after it waits again, under its old id, with a moment when it may start."""
+    found = drive(SLURM.poll_status(ids("16_0", "17_0", "18_0")), [HERE / "squeue-node-fail.txt"])
+    dead, requeued, shrunk = found.values()
+    assert (dead.state, dead.reason, dead.hosts) == (JobState.NODE_FAILED, "NodeDown", ("a2",))
+    assert (requeued.state, requeued.expected_start, requeued.started) == (JobState.PENDING, 1795477727.0, None)
+    assert (shrunk.state, shrunk.hosts) == (JobState.RUNNING, ("a1",))
+
+
+def test_what_squeue_forgot_is_looked_up_in_accounting() -> None:
+    """Only ends are believed: accounting says PENDING of elements that were cancelled long ago."""
+    wanted = ids("1_0", "1_1", "1_2", "1_3", "1_7", "2_0")
+    found = drive(SLURM.poll_status(wanted), ["", HERE / "sacct.txt"])
+    assert {job_id.text: (status.state, status.exit_code, status.signal) for job_id, status in found.items()} == {
+        "1_0": (JobState.COMPLETED, 0, None),
+        "1_1": (JobState.FAILED, 3, None),
+        "1_2": (JobState.FAILED, None, 9),
+        "1_3": (JobState.CANCELLED, None, None),
+    }
+    assert found[JobId("1_3")].reason == "by 0"
+    assert found[JobId("1_0")].hosts == ("a1",)
+
+
+def test_accounting_that_is_away_is_no_error() -> None:
+    """It is optional; what squeue said stands."""
+    wanted = ids("97_0", "97_9")
+    assert list(drive(SLURM.poll_status(wanted), [HERE / "squeue.txt", CommandTimedOut])) == ids("97_0")
+
+
+def test_a_controller_that_is_away_is_an_error() -> None:
+    """Not: all jobs are gone."""
+    with pytest.raises(CommandFailed, match="Unable to contact slurm controller"):
+        drive(SLURM.poll_status(ids("1_0")), [HERE / "squeue-controller-down.txt"])
+
+
+def test_each_cluster_is_asked_for_its_own() -> None:
+    """A job of a federation is asked for where it is, the others here."""
+    wanted = [JobId("1_0", where="beta"), JobId("98_0"), JobId("1_3", where="beta")]
+    asked: list[tuple[str, ...]] = []
+
+    def answer(command: Command) -> Path:
+        asked.append(command.argv)
+        return HERE / ("squeue-elsewhere.txt" if "-M" in command.argv else "squeue.txt")
+
+    found = converse(SLURM.poll_status(wanted), answer)
+    assert {job_id.text: job_id.where for job_id in found} == {"98_0": "", "1_0": "beta", "1_3": "beta"}
+    assert [argv[argv.index("-M") + 1 if "-M" in argv else 0] for argv in asked] == ["squeue", "beta"]
+
+
+@pytest.mark.parametrize(
+    ("words", "state"),
+    [
+        ("PENDING PD REQUEUED RQ CONFIGURING CF REQUEUE_FED RF PENDI", JobState.PENDING),
+        ("REQUEUE_HOLD RH SPECIAL_EXIT SE RESV_DEL_HOLD RD SPECIAL_+", JobState.HELD),
+        ("RUNNING R COMPLETING CG SIGNALING SI STAGE_OUT SO RESIZING RS RUNN COMPLETI", JobState.RUNNING),
+        ("SUSPENDED S STOPPED ST SUSPEND+", JobState.SUSPENDED),
+        ("COMPLETED CD COMPLETE", JobState.COMPLETED),
+        ("FAILED F LAUNCH_FAILED FAIL", JobState.FAILED),
+        ("TIMEOUT TO DEADLINE DL TIMEO+", JobState.TIMEOUT),
+        ("OUT_OF_MEMORY OOM OUT_OF_ME+ OUT_OF_MEM", JobState.OUT_OF_MEMORY),
+        ("PREEMPTED PR PREEMPTE", JobState.PREEMPTED),
+        ("NODE_FAIL NF BOOT_FAIL BF NODE_FAI", JobState.NODE_FAILED),
+        ("CANCELLED CA CANCELLED+ CANCELLE", JobState.CANCELLED),
+        ("REVOKED RV MOLTING ? COMPLET REQUEUE X", JobState.UNKNOWN),
+    ],
+)
+def test_state_words_come_long_short_and_cut(words: str, state: JobState) -> None:
+    """All of squeue's, and those that a narrow column leaves; what could be two is UNKNOWN."""
+    assert {word: answers.job_state(word) for word in words.split()} == dict.fromkeys(words.split(), state)
+
+
+@pytest.mark.parametrize("reason", ["JobHeldUser", "JobHeldAdmin", "JobHoldMaxRequeue", "launch failed requeued held"])
+def test_a_hold_is_told_from_a_wait(reason: str) -> None:
+    """Nothing but a person lets a held job go."""
+    row = f"1_0|PENDING|0||1795477270|N/A|N/A|{reason}|\n"
+    assert drive(SLURM.poll_status(ids("1_0")), [row])[JobId("1_0")].state is JobState.HELD
+
+
+@pytest.mark.parametrize(
+    ("nodelist", "names"),
+    [
+        ("", ()),
+        ("None assigned", ()),
+        ("n1", ("n1",)),
+        ("n[1,3]", ("n1", "n3")),
+        ("n[08-11],g1,m[2]x", ("n08", "n09", "n10", "n11", "g1", "m2x")),
+        ("r[1-2]n[09-10]", ("r1n09", "r1n10", "r2n09", "r2n10")),
+    ],
+)
+def test_node_lists_are_written_out(nodelist: str, names: tuple[str, ...]) -> None:
+    """Slurm folds them, zeros and several brackets included."""
+    assert answers.host_names(nodelist) == names
+
+
+@pytest.mark.bench
+def test_ten_thousand_rows_are_read_quickly() -> None:
+    """The event loop waits for it: 150 ms at most, 45 ms when this was written."""
+    rows = "".join(
+        f"77_{i}|RUNNING|0|n{i % 300}|1795476{i % 1000:03}|1795476{i % 999:03}|1795496{i % 1000:03}|None|\n"
+        for i in range(10_000)
+    )
+    wanted = {f"77_{i}": JobId(f"77_{i}") for i in range(10_000)}
+    began = time.perf_counter()
+    assert len(answers.statuses(rows, wanted)) == 10_000
+    assert time.perf_counter() - began < 0.15
+
+
+# --- cancel -----------------------------------------------------------------------------------------------------
+
+
+def test_a_thousand_jobs_are_one_word() -> None:
+    """scancel is asked once, for ranges; each cluster for its own."""
+    wanted = ids(*(f"77_{index}" for index in (*range(1000), 1002)), "80_3", "81")
+    assert next(SLURM.cancel(wanted)).argv == ("scancel", "77_[0-999,1002]", "80_[3]", "81")
+    assert next(SLURM.cancel([JobId("5_0", where="beta")])).argv == ("scancel", "-M", "beta", "5_[0]")
+
+
+def test_no_filter_of_the_users_spares_a_job() -> None:
+    """SCANCEL_STATE=PENDING would leave the running ones."""
+    command = next(SLURM.cancel(ids("1_0")))
+    assert "SCANCEL_STATE" not in command_environment({"SCANCEL_STATE": "PENDING"}, command)
+
+
+@pytest.mark.parametrize(
+    "complaint",
+    [
+        "scancel: error: Kill job error on job id 88888: Invalid job id specified\n",
+        "scancel: error: Kill job error on job id 77_1: Job/step already completing or completed\n",
+    ],
+)
+def test_a_job_that_is_gone_is_cancelled(complaint: str) -> None:
+    """Newer Slurms say so with an exit code."""
+    drive(SLURM.cancel(ids("1_0", "1_1")), [refused(complaint * 2)])
+
+
+@pytest.mark.parametrize(
+    "complaint",
+    [
+        "",
+        "scancel: error: Kill job error on job id 1_0: Access/permission denied\n",
+        "scancel: error: Kill job error on job id 1_0: Invalid job id specified\n"
+        "scancel: error: Kill job error on job id 1_1: Socket timed out on send/recv operation\n",
+    ],
+)
+def test_a_job_that_may_live_is_not(complaint: str) -> None:
+    """One job that is gone does not excuse another."""
+    with pytest.raises(CommandFailed):
+        drive(SLURM.cancel(ids("1_0", "1_1")), [refused(complaint)])
+
+
+# --- find, describe, explain, detect ----------------------------------------------------------------------------
+
+
+def test_only_living_jobs_of_that_very_name_are_found() -> None:
+    """Whatever characters it has; folded elements are found one by one."""
+    assert drive(SLURM.find_jobs("held"), [HERE / "squeue-names.txt"]) == ids(
+        *(f"99_{i}" for i in (0, 1, 2, 3, 5, 6, 7, 8, 9))
+    )
+    rows = "1_0|RUNNING|a|b|\n2_0|RUNNING|a|\n3_0|COMPLETED|a|b|\n4_[0-1]|PENDING|a|b|\n"
+    assert drive(SLURM.find_jobs("a|b"), [rows]) == ids("1_0", "4_0", "4_1")
+
+
+def test_partitions_are_described() -> None:
+    """Kinds of nodes are added up; the largest says what a job may ask for."""
+    gigabytes = 100_000 * 2**20
+    queues = drive(SLURM.describe_queues(), [HERE / "sinfo.txt"])
+    assert queues[0] == Queue(name="batch", is_default=True, cores=64, memory=gigabytes, gpus=0, nodes=3, free_nodes=0)
+    assert (queues[1].name, queues[1].max_walltime, queues[1].is_default) == ("short", 600, False)
+    assert (queues[3].gpus, queues[3].free_nodes) == (4, 1)
+    mixed = "fat|down|1-00:00:00|1/2/0/3|64|100000+|gpu:a100:4(S:0-1),tmp:9\nfat|down|1-00:00:00|0/1/1/2|128|9|(null)\n"
+    assert drive(SLURM.describe_queues(), [mixed]) == [
+        Queue(
+            name="fat",
+            accepts_jobs=False,
+            max_walltime=86400,
+            cores=128,
+            memory=gigabytes,
+            gpus=4,
+            nodes=5,
+            free_nodes=3,
+        )
+    ]
+
+
+@pytest.mark.parametrize(
+    ("file", "explanation"),
+    [
+        ("pending-held", "it is held: 'scontrol release' lets it go (JobHeldUser)"),
+        (
+            "pending-time-limit",
+            "it will never start: its walltime is longer than the partition allows; ask for less (PartitionTimeLimit)",
+        ),
+        (
+            "pending-node-limit",
+            "it will never start: it asks for more or fewer nodes than the partition allows (PartitionNodeLimit)",
+        ),
+        (
+            "pending-resources",
+            "it is next, and waits for nodes to become free (Resources); "
+            "Slurm expects to start it at 2026-11-23 23:46:11",
+        ),
+        (
+            "pending-assoc",
+            "a limit of the account on what may run at once or be used in all is reached (AssocMaxJobsLimit)",
+        ),
+    ],
+)
+def test_a_wait_is_explained(file: str, explanation: str) -> None:
+    """In words of a person who never read squeue(1), with Slurm's own behind them."""
+    assert drive(SLURM.explain_pending(JobId("1_0")), [HERE / f"{file}.txt"]) == explanation
+
+
+@pytest.mark.parametrize(
+    ("reason", "words"),
+    [
+        ("QOSMaxCpuPerUserLimit", "limit of the QOS"),
+        ("QOSGrpNodeLimit", "limit of the QOS"),
+        ("AssocGrpCPUMinutesLimit", "limit of the account"),
+        ("MaxGRESPerAccount", "limit of the account"),
+        ("QOSMaxWallDurationPerJobLimit", "will not start"),
+        ("QOSMinCpuNotSatisfied", "will not start"),
+        ("ReqNodeNotAvail, UnavailableNodes:n1", "down, drained or reserved"),
+        ("Reservation", "reservation to begin"),
+        ("NewWord", "does not say more"),
+    ],
+)
+def test_reasons_have_a_meaning(reason: str, words: str) -> None:
+    """The common ones, and whole families of limits."""
+    assert words in drive(SLURM.explain_pending(JobId("1_0")), [f"PENDING|N/A|{reason}|\n"])
+
+
+@pytest.mark.parametrize("answer", ["RUNNING|2026-11-23T23:41:11|None|\n", "", HERE / "squeue-unknown.txt"])
+def test_a_job_that_does_not_wait_is_not_explained(answer: str | Path) -> None:
+    """It runs, or is gone."""
+    assert drive(SLURM.explain_pending(JobId("1_0")), [answer]) == ""
+
+
+def test_only_slurms_own_sbatch_is_slurm() -> None:
+    """Other systems have one for those who are used to it."""
+    assert drive(SLURM.detect(), ["flux wrapper 0.8\n"]) is None
+    found = drive(SLURM.detect(), ["slurm 23.11.10\n"])
+    assert found is not None
+    assert found.version == "23.11.10"
+
+
+# --- failures ---------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("file", "kind", "message"),
+    [
+        (
+            "sbatch-memory",
+            FailureKind.FATAL,
+            "Memory specification can not be satisfied; Requested node configuration is not available",
+        ),
+        (
+            "sbatch-limit-assoc",
+            FailureKind.LIMIT,
+            "AssocMaxSubmitJobLimit; Job violates accounting/QOS policy "
+            "(job submit limit, user's size and/or time limits)",
+        ),
+        (
+            "sbatch-wall-deny",
+            FailureKind.FATAL,
+            "QOSMaxWallDurationPerJobLimit; Job violates accounting/QOS policy "
+            "(job submit limit, user's size and/or time limits)",
+        ),
+        (
+            "sbatch-controller-down",
+            FailureKind.TRANSIENT,
+            "Unable to contact slurm controller (connect failure)",
+        ),
+        (
+            "sbatch-option",
+            FailureKind.FATAL,
+            "unrecognized option '--nosuch'; Try \"sbatch --help\" for more information",
+        ),
+    ],
+)
+def test_a_failure_is_one_sentence(file: str, kind: FailureKind, message: str) -> None:
+    """Slurm's own words, less what repeats the command."""
+    assert SLURM.classify_failure(transcript(HERE / f"{file}.txt")) == Failure(kind=kind, message=message)
+
+
+@pytest.mark.parametrize(
+    ("said", "kind"),
+    [
+        ("sbatch: error: Batch job submission failed: Socket timed out on send/recv operation", FailureKind.TRANSIENT),
+        ("sbatch: error: Slurm temporarily unable to accept job, sleeping and retrying", FailureKind.TRANSIENT),
+        ("squeue: error: Rate limit exceeded, please retry momentarily", FailureKind.TRANSIENT),
+        ("sbatch: error: Batch job submission failed: MaxJobCount limit reached", FailureKind.LIMIT),
+        ("sbatch: error: QOSGrpSubmitJobsLimit", FailureKind.LIMIT),
+        ("sbatch: error: AssocGrpSubmitJobsLimit", FailureKind.LIMIT),
+        ("sbatch: error: MaxSubmitJobsPerAccount", FailureKind.LIMIT),
+        (
+            "sbatch: error: AssocMaxCpuPerJobLimit\n" + "Job violates accounting/QOS policy (job submit limit",
+            FailureKind.FATAL,
+        ),
+        ("the dog ate it", None),
+    ],
+)
+def test_failures_are_told_apart(said: str, kind: FailureKind | None) -> None:
+    """Try again, wait for room, or tell the user."""
+    failure = SLURM.classify_failure(refused(said))
+    assert (failure and failure.kind) == kind
+
+
+# --- inside a job -----------------------------------------------------------------------------------------------
+
+
+def test_the_node_that_asks_comes_first() -> None:
+    """A launcher may run on any of them."""
+    environ = environment(HERE / "environment.txt") | {"SLURMD_NODENAME": "n2"}
+    allocation = drive(SLURM.read_allocation(environ), [HERE / "hostnames.txt"])
+    assert allocation is not None
+    assert allocation.hosts == ("n2", "n1")
+
+
+def test_newer_slurms_say_when_the_job_ends() -> None:
+    """SLURM_JOB_END_TIME is not there in 22.05; the core then adds the walltime to the start."""
+    environ = environment(HERE / "environment-gpus.txt")
+    before = drive(SLURM.read_allocation(environ))
+    after = drive(SLURM.read_allocation(environ | {"SLURM_JOB_END_TIME": "1795480000"}))
+    assert before is not None
+    assert before.ends is None
+    assert after == evolve(before, ends=1795480000)
+
+
+@pytest.mark.parametrize(
+    ("changes", "memory", "gpus"),
+    [
+        ({"SLURM_MEM_PER_NODE": "0"}, None, ("0", "1")),
+        ({"SLURM_MEM_PER_NODE": "", "SLURM_MEM_PER_CPU": "30", "SLURM_CPUS_ON_NODE": "4"}, 120 * 2**20, ("0", "1")),
+        ({"CUDA_VISIBLE_DEVICES": "NoDevFiles"}, 10 * 2**20, ()),
+        ({"CUDA_VISIBLE_DEVICES": "", "SLURM_JOB_GPUS": "2,3"}, 10 * 2**20, ("2", "3")),
+        ({"CUDA_VISIBLE_DEVICES": "MIG-a,MIG-b"}, 10 * 2**20, ("MIG-a", "MIG-b")),
+    ],
+)
+def test_what_slurm_granted(changes: dict[str, str], memory: int | None, gpus: tuple[str, ...]) -> None:
+    """Memory per node or per core, 0 for an unknown whole; GPUs as CUDA sees them."""
+    allocation = drive(SLURM.read_allocation(environment(HERE / "environment-gpus.txt") | changes))
+    assert allocation is not None
+    assert (allocation.memory, allocation.gpus) == (memory, gpus)
+
+
+def test_no_job_has_no_allocation() -> None:
+    """A login node has SLURM_CONF, and no job."""
+    assert drive(SLURM.read_allocation({"SLURM_CONF": "/etc/slurm.conf"})) is None
+
+
+def test_a_job_that_is_no_array_is_read_too() -> None:
+    """Batch mode runs in whatever the user submitted."""
+    allocation = drive(SLURM.read_allocation({"SLURM_JOB_ID": "7", "SLURM_JOB_NODELIST": "n1"}))
+    assert allocation == Allocation(job_id=JobId("7"), hosts=["n1"])
+
+
+def test_hosts_that_are_none_are_refused() -> None:
+    """The launcher would start nothing, silently."""
+    environ = environment(HERE / "environment.txt")
+    for answer in ("", "Welcome to node17!\n"):
+        with pytest.raises(ParseError):
+            drive(SLURM.read_allocation(environ), [answer])
+
+
+def test_srun_starts_one_process_a_node() -> None:
+    """With all cores of the job, and no way for one node to end the others."""
+    [argv] = SLURM.launch_command(Allocation(job_id=JobId("1_0"), hosts=["n1", "n2"], cores=4), ["echo", "a b"])
+    assert argv[0] == "srun"
+    assert argv[-2:] == ["echo", "a b"]
+    assert {"--nodes=2", "--ntasks=2", "--ntasks-per-node=1", "--cpus-per-task=4"} <= set(argv)
+    assert {"--kill-on-bad-exit=0", "--no-kill", "--wait=0", "--export=ALL"} <= set(argv)

@@ -1,0 +1,277 @@
+"""What ``#SBATCH`` lines a request becomes, and what request they are read as."""
+
+from __future__ import annotations
+
+import pytest
+from attrs import evolve
+from hypothesis import given
+from hypothesis import strategies as st
+
+from corral.domain import Job, Resources
+from corral.errors import InvalidRequest, ParseError
+from corral_slurm import Slurm, directives
+
+JOB = Job(
+    name="dask-1",
+    command=("python", "-m", "corral.launch"),
+    resources=Resources(nodes=2, processes=4, cores=8, memory=32 * 10**9, gpus=2),
+    walltime=90_061,
+    queue="gpu,long",
+    account="physics",
+    log_directory="/scratch/a b/100%",
+    environment={"LC_ALL": "de_DE.UTF-8"},
+    extra_directives=("--qos=high",),
+)
+
+
+def lines(job: Job, slurm: Slurm | None = None) -> list[str]:
+    """The header of a job's script, without its prefix."""
+    return [each.text.removeprefix("#SBATCH ") for each in (slurm or Slurm()).render_script(job).directives]
+
+
+def test_a_script_is_what_a_person_would_submit() -> None:
+    """All that a request can say, in one script."""
+    script = Slurm().render_script(JOB)
+    assert str(script) == (
+        "#!/usr/bin/env bash\n"
+        "#SBATCH --job-name=dask-1\n"
+        "#SBATCH --partition=gpu,long\n"
+        "#SBATCH --account=physics\n"
+        "#SBATCH --nodes=2\n"
+        "#SBATCH --no-kill\n"
+        "#SBATCH --ntasks-per-node=1\n"
+        "#SBATCH --cpus-per-task=8\n"
+        "#SBATCH --mem=30518M\n"
+        "#SBATCH --gres=gpu:2\n"
+        "#SBATCH --time=1-01:01:01\n"
+        "#SBATCH --signal=B:TERM@60\n"
+        '#SBATCH --output="/scratch/a b/100%%/%A_%a.log"\n'
+        "#SBATCH --export=ALL\n"
+        "#SBATCH --no-requeue\n"
+        "#SBATCH --qos=high\n"
+        "\n"
+        "unset LC_ALL SLURM_JWT\n"
+        'export CORRAL_JOB_ID="${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID}"\n'
+        "export LC_ALL=de_DE.UTF-8\n"
+        "exec python -m corral.launch\n"
+    )
+    assert (script.name, script.log) == ("dask-1", "/scratch/a b/100%/{id}.log")
+
+
+def test_what_is_not_asked_for_is_not_said() -> None:
+    """The site's defaults hold for memory, walltime, queue and account."""
+    assert lines(Job(name="dask-1")) == [
+        "--job-name=dask-1",
+        "--nodes=1",
+        "--ntasks-per-node=1",
+        "--cpus-per-task=1",
+        "--signal=B:TERM@60",
+        "--output=/dev/null",
+        "--export=ALL",
+        "--no-requeue",
+    ]
+
+
+def test_output_that_is_discarded_is_no_log() -> None:
+    """Neither is a log whose directive was skipped or replaced."""
+    assert Slurm().render_script(Job(name="x")).log is None
+    assert Slurm().render_script(Job(name="x", log_directory="/logs", skip=["output"])).log is None
+    assert Slurm().render_script(Job(name="x", log_directory="/logs", extra_directives=["-o /dev/null"])).log is None
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"gpu_type": "a100"}, "--gres=gpu:a100:2"),
+        ({"gpu_option": "gpus-per-node"}, "--gpus-per-node=2"),
+        ({"gpu_option": "gpus-per-node", "gpu_type": "a100"}, "--gpus-per-node=a100:2"),
+        ({"requeue": True}, "--requeue"),
+        ({"signal": "B:USR1@300"}, "--signal=B:USR1@300"),
+    ],
+)
+def test_a_site_says_how_to_ask(options: dict[str, object], expected: str) -> None:
+    """Sites differ in how GPUs, requeueing and warnings are asked for; what was written is read back."""
+    slurm = Slurm(**options)  # type: ignore[arg-type]
+    assert expected in lines(JOB, slurm)
+    assert slurm.parse_resources(str(slurm.render_script(JOB))).resources.gpus == 2
+    assert slurm.parse_resources(str(slurm.render_script(JOB))).extra_directives == ("--qos=high",)
+
+
+def test_a_short_job_is_not_warned() -> None:
+    """Slurm may send the warning a minute early: a job of two minutes would hear it at once."""
+    assert "--signal=B:TERM@60" not in lines(evolve(JOB, walltime=120))
+    assert not [line for line in lines(JOB, Slurm(signal=None)) if line.startswith("--signal")]
+
+
+@pytest.mark.parametrize(
+    ("extra", "replaced"),
+    [
+        ("--mem-per-cpu=2G", "--mem=30518M"),
+        ("--mem=0", "--mem=30518M"),
+        ("-G 4", "--gres=gpu:2"),
+        ("--gres=gpu:a100:2,tmp:5", "--gres=gpu:2"),
+        ("-n4", "--ntasks-per-node=1"),
+        ("-c 16", "--cpus-per-task=8"),
+        ("--time=UNLIMITED", "--time=1-01:01:01"),
+        ("--requeue", "--no-requeue"),
+        ("--export=NONE", "--export=ALL"),
+        ("-J other --partition other", "--job-name=dask-1"),
+    ],
+)
+def test_a_users_directive_replaces_ours(extra: str, replaced: str) -> None:
+    """Slurm refuses --mem beside --mem-per-cpu: the user's own wins."""
+    job = evolve(JOB, extra_directives=[extra])
+    assert replaced in lines(evolve(JOB, extra_directives=[]))
+    assert replaced not in lines(job)
+    assert lines(job)[-1] == extra
+
+
+def test_skipping_is_by_whole_names() -> None:
+    """Leaving `time` out leaves `ntasks-per-node` alone, and a user's own directive too."""
+    everything = lines(JOB)
+    assert lines(evolve(JOB, skip=["n", "t", "time-min", "gpus-per-nod"])) == everything
+    assert set(everything) - set(lines(evolve(JOB, skip=["time"]))) == {"--time=1-01:01:01"}
+    assert set(everything) - set(lines(evolve(JOB, skip=["cores", "gpus"]))) == {"--cpus-per-task=8", "--gres=gpu:2"}
+    assert "--mem=0" in lines(evolve(JOB, skip=["mem"], extra_directives=["--mem=0"]))
+
+
+def test_memory_is_rounded_up() -> None:
+    """One byte more than a MiB is two MiB, before the workers' limits are taken from it."""
+    job = Job(name="x", resources=Resources(memory=2**20 + 1))
+    assert Slurm().prepare_job(job).resources.memory == 2**21
+    assert "--mem=2M" in lines(job)
+
+
+@pytest.mark.parametrize(
+    ("job", "argument"),
+    [
+        (Job(name="x", resources=Resources(memory=0)), "memory"),
+        (Job(name="x", walltime=0), "walltime"),
+        (Job(name="a\nb"), "name"),
+        (Job(name="x", queue=""), "queue"),
+        (Job(name="x", account="a\n#SBATCH --mem=0"), "account"),
+        (Job(name="x", log_directory="/back\\slash"), "log_directory"),
+        (Job(name="x", extra_directives=["#SBATCH --qos=high"]), "extra_directives"),
+        (Job(name="x", extra_directives=["--comment='no end"]), "extra_directives"),
+        (Job(name="x", extra_directives=["--qos=a\n--mem=0"]), "extra_directives"),
+        (Job(name="x", extra_directives=[""]), "extra_directives"),
+        (Job(name="x", resources=Resources(gpus=1), extra_directives=["--gres=tmp:5"]), "extra_directives"),
+    ],
+)
+def test_what_slurm_would_misread_is_refused(job: Job, argument: str) -> None:
+    """0 is no limit to Slurm, a line break another directive; the error names the argument."""
+    slurm = Slurm()
+    with pytest.raises(InvalidRequest) as caught:
+        slurm.render_script(slurm.prepare_job(job))
+    assert caught.value.argument == argument
+
+
+TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0\n"), min_size=1) | st.text(
+    "ab \t#\"'\\$%`!;|&", min_size=1
+)
+PATHS = TEXTS.map(lambda text: "/" + text.replace("\\", ""))
+
+
+@given(name=TEXTS, queue=TEXTS, account=TEXTS, log_directory=PATHS, comment=TEXTS)
+def test_hostile_values_are_read_back_unchanged(
+    name: str, queue: str, account: str, log_directory: str, comment: str
+) -> None:
+    """Quotes, `#`, `%`, backslashes and tabs are data."""
+    job = Job(
+        name=name,
+        queue=queue,
+        account=account,
+        log_directory=log_directory,
+        extra_directives=[directives.written("comment", comment)],
+    )
+    assert Slurm().parse_resources(str(Slurm().render_script(job))) == job
+
+
+@given(
+    nodes=st.integers(1, 2000),
+    cores=st.integers(1, 512),
+    memory=st.none() | st.integers(1, 2**24).map(lambda mebi: mebi * 2**20),
+    gpus=st.integers(0, 8),
+    walltime=st.none() | st.integers(1, 400 * 86400),
+)
+def test_amounts_are_read_back_unchanged(
+    nodes: int, cores: int, memory: int | None, gpus: int, walltime: int | None
+) -> None:
+    """Units and times survive in both directions."""
+    job = Job(resources=Resources(nodes=nodes, cores=cores, memory=memory, gpus=gpus), walltime=walltime)
+    assert Slurm().parse_resources(str(Slurm().render_script(job))) == job
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("-p short", Job(queue="short")),
+        ("-pshort -A physics", Job(queue="short", account="physics")),
+        ("--partition short\n--account='my group'", Job(queue="short", account="my group")),
+        ("-c 4 --ntasks-per-node=2 -N 3", Job(resources=Resources(nodes=3, cores=8))),
+        ("-N2 -n 8 -c2", Job(resources=Resources(nodes=2, cores=8))),
+        ("-n 5 -N 2-2", Job(resources=Resources(nodes=2, cores=3))),
+        ("--mem=4000", Job(resources=Resources(memory=4000 * 2**20))),
+        ("--mem=4G", Job(resources=Resources(memory=2**32))),
+        ("--mem=512KB", Job(resources=Resources(memory=2**19))),
+        ("--mem=1T", Job(resources=Resources(memory=2**40))),
+        ("--gres=gpu", Job(resources=Resources(gpus=1), extra_directives=["--gres=gpu"])),
+        ("--gres=gpu:4", Job(resources=Resources(gpus=4))),
+        ("--gres=gpu:a100:4", Job(resources=Resources(gpus=4), extra_directives=["--gres=gpu:a100:4"])),
+        ("--gpus-per-node=v100:2", Job(resources=Resources(gpus=2), extra_directives=["--gpus-per-node=v100:2"])),
+        ("-G 4 -N 2", Job(resources=Resources(nodes=2, gpus=2), extra_directives=["--gpus=4"])),
+        ("--gres=tmp:5", Job(extra_directives=["--gres=tmp:5"])),
+        ("-t 30", Job(walltime=1800)),
+        ("-t 30:20", Job(walltime=1820)),
+        ("-t 1:30:20", Job(walltime=5420)),
+        ("-t 2-6", Job(walltime=194_400)),
+        ("-t 2-6:30", Job(walltime=196_200)),
+        ("-t 2-6:30:15", Job(walltime=196_215)),
+        ("-t UNLIMITED", Job(extra_directives=["--time=UNLIMITED"])),
+        ("--mem=0", Job(extra_directives=["--mem=0"])),
+        (
+            "--mem-per-cpu=2G -c 4",
+            Job(resources=Resources(cores=4, memory=2**33), extra_directives=["--mem-per-cpu=2G"]),
+        ),
+        ("--exclusive --constraint=haswell", Job(extra_directives=["--exclusive --constraint=haswell"])),
+        ("-C haswell -t 30 -H", Job(walltime=1800, extra_directives=["-C haswell", "-H"])),
+        ("--array=0-9 -o slurm-%j.out", Job(extra_directives=["--output=slurm-%j.out"])),
+        ("-t 30 # half an hour", Job(walltime=1800)),
+        ("--time=10 --time=20", Job(walltime=1200)),
+    ],
+)
+def test_native_requests_are_understood(text: str, expected: Job) -> None:
+    """Every form in which people ask Slurm for something; what a Job has no word for stays a directive."""
+    assert Slurm().parse_resources(text) == expected
+    assert Slurm().parse_resources(f"#!/usr/bin/env bash\n#SBATCH {text.replace(chr(10), ' ')}\ntrue\n") == expected
+
+
+def test_a_script_ends_at_its_first_command() -> None:
+    """sbatch reads no directive after it, and none behind a second `#`."""
+    text = "#!/bin/sh\n# a job\n##SBATCH -c 2\n#SBATCH -c 4\n\nmodule load x\n#SBATCH -c 8\n"
+    assert Slurm().parse_resources(text) == Job(shebang="#!/bin/sh", resources=Resources(cores=4))
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("#!/bin/sh\n#SBATCH -c 4\n#SBATCH hetjob\n#SBATCH -c 1\n", "heterogeneous"),
+        ("--nodes=2-4", "one number"),
+        ("--time=soon", "no time"),
+        ("--mem=much", "no amount"),
+        ("--comment='no end", "no end"),
+        ("salloc -N 2", "not an sbatch option"),
+    ],
+)
+def test_what_is_no_job_is_a_parse_error(text: str, problem: str) -> None:
+    """Rather than a request for something else."""
+    with pytest.raises(ParseError, match=problem):
+        Slurm().parse_resources(text)
+
+
+def test_options_are_checked_at_once() -> None:
+    """A misspelt option of the backend is an error before any job."""
+    with pytest.raises(ValueError, match="gpu_option"):
+        Slurm(gpu_option="gpus")
+    with pytest.raises(ValueError, match="max_array_size"):
+        Slurm(max_array_size=0)
