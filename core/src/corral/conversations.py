@@ -17,7 +17,10 @@ def mapped(conversation: Conversation[T], change: Callable[[Command], Command]) 
 
         @hookimpl(wrapper=True)
         def submit(self, script, count):
-            return mapped((yield), lambda command: evolve(command, argv=["ssh", "login1", *command.argv]))
+            return mapped((yield), over_ssh)
+
+        def over_ssh(command):  # ssh hands its words to a shell on the other side, as one line
+            return evolve(command, argv=["ssh", "login1", "--", shlex.join(command.argv)])
     """
     try:
         command = next(conversation)
