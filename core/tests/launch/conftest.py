@@ -37,6 +37,10 @@ class Log(SchedulerPlugin):
     def remove_worker(self, scheduler: Scheduler, worker: str, **_: object) -> None:
         self._tell()
 
+    def transition(self, key: object, start: str, finish: str, **_: object) -> None:
+        if finish == "processing":
+            self._tell()
+
     def log_event(self, topic: str, msg: Any) -> None:
         if topic == "corral":
             self.reports.append(dict(msg))
@@ -166,7 +170,7 @@ async def running_cluster(directory: Path) -> AsyncIterator[TestCluster]:
     credentials = Credentials.create(cluster="test")
     log = Log()
     async with Scheduler(
-        host="127.0.0.1", protocol="tls", port=0, security=credentials.security(), dashboard=False, plugins=[log]
+        host="127.0.0.1", protocol="tls", port=0, security=credentials.security(), dashboard_address="127.0.0.1:0", plugins=[log]
     ) as scheduler:
         credentials = evolve(credentials, addresses=(scheduler.address,))
         path = directory / "shared" / "credentials.json"

@@ -237,3 +237,36 @@ async def test_a_taken_name_is_waited_for(cluster) -> None:
 
     await cluster.log.wait_for(lambda: cluster.scheduler.aliases.get("77_0-0", first_address) != first_address)
     assert "Traceback" not in second.log.read_text()
+
+
+BRITTLE = """
+import os, pathlib
+from distributed import Worker
+
+class Brittle(Worker):
+    def __init__(self, *args, **kwargs):
+        match os.environ["FLAW"], pathlib.Path(os.environ["FLAG"]).exists():
+            case "raises", True:
+                raise ValueError("no longer")
+            case "dies", True:
+                os._exit(3)
+        super().__init__(*args, **kwargs)
+"""
+
+
+@pytest.mark.parametrize(("flaw", "reason"), [("raises", "ValueError: no longer"), ("dies", "died 3 times")])
+async def test_a_worker_that_cannot_start_again(cluster, tmp_path, flaw, reason) -> None:
+    """distributed would try for ever, as fast as it can: the launcher gives up and says why."""
+    (tmp_path / "brittle.py").write_text(BRITTLE)
+    flag = tmp_path / "flag"
+    launched = await cluster.connect(
+        '--worker-options={"worker_class": "brittle.Brittle"}', PYTHONPATH=str(tmp_path), FLAG=str(flag), FLAW=flaw
+    )
+    flag.touch()
+
+    os.kill(cluster.pid("77_0-0"), signal.SIGKILL)
+    code, log = await launched.end()
+
+    assert code == 1
+    assert reason in log
+    assert await launched.nothing_is_left()

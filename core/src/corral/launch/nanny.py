@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+import traceback
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any, TypeVar
@@ -12,7 +13,7 @@ import distributed
 from attrs import frozen
 from distributed.core import RPCClosed, Status, rpc
 
-from corral.launch.worker_process import ForkedWorkerProcess
+from corral.launch.worker_process import ForkedWorkerProcess, root_cause
 from corral.launch.zygote import Zygote
 
 T = TypeVar("T")
@@ -26,6 +27,8 @@ DRAINED = "corral-drained"
 #: Prefixes of the reasons for which a nanny closes that nobody asked to.
 _FAILURES = ("nanny-instantiate", "nanny-unregister", "nanny-start", "failure-to-start")
 
+#: So many starts that come to nothing, and a worker is given up.
+_FALSE_STARTS = 3
 #: Seconds between attempts to move results that no other worker could take.
 _MOVE_AGAIN = 1.0
 #: Seconds for a small question to the scheduler.
@@ -57,6 +60,8 @@ class Nanny(distributed.Nanny):
         super().__init__(**arguments)
         self.handlers.update(operations)
         self._zygote = zygote
+        #: How often in a row the process died while it started.
+        self._false_starts = 0
         #: Why it closes, or closed.
         self.reason: str | None = None
 
@@ -66,7 +71,7 @@ class Nanny(distributed.Nanny):
         return self.reason is None or self.reason.startswith(_FAILURES)
 
     async def instantiate(self) -> Status:
-        """Start the worker's process."""
+        """Start the worker's process; gives up if it cannot be started again."""
         if self.process is None and self._zygote is not None:
             self.process = ForkedWorkerProcess(
                 self._zygote,
@@ -95,7 +100,23 @@ class Nanny(distributed.Nanny):
                 pre_spawn_env=self.pre_spawn_env,
                 config=self.config,
             )
-        return await super().instantiate()
+        is_restart = self.status == Status.running
+        problem = None
+        try:
+            status = await super().instantiate()
+        except Exception as error:
+            problem = "".join(traceback.format_exception_only(root_cause(error))).strip()
+            raise
+        else:
+            # The end of its process will have started another one meanwhile.
+            self._false_starts = 0 if status == Status.running else self._false_starts + 1
+            if self._false_starts == _FALSE_STARTS:
+                problem = f"its process died {_FALSE_STARTS} times before it was connected"
+            return status
+        finally:
+            # distributed's nanny would try for ever, without a pause.
+            if is_restart and problem is not None:
+                await self.close(reason=f"nanny-instantiate-failed: {problem}")
 
     def close_gracefully(self, reason: str = "nanny-close-gracefully") -> None:
         """Hear from the worker that it is closing, and do not start another."""

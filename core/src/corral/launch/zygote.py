@@ -123,7 +123,10 @@ class Zygote:
         forked: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         self._forking[self._requests] = forked, on_exit
         request = json.dumps({"fork": self._requests}).encode()
-        socket.send_fds(self._connection, [request], [channel.fileno()])
+        try:
+            socket.send_fds(self._connection, [request], [channel.fileno()])
+        except OSError:
+            self._mourn()
         return await forked
 
     def signal(self, pid: int, number: int) -> None:
@@ -163,13 +166,13 @@ class Zygote:
             forked.set_exception(OSError(news["problem"]))
 
     def _mourn(self) -> None:
+        """The zygote has died, and so have its children."""
         asyncio.get_running_loop().remove_reader(self._connection)
         for forked, _ in self._forking.values():
             if not forked.done():
                 forked.set_exception(OSError("the process that forks workers has died"))
         self._forking.clear()
         while self._running:
-            # They died with their parent.
             self._running.popitem()[1](-signal.SIGKILL)
 
 
