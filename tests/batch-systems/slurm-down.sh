@@ -24,7 +24,7 @@ await_end() { # NAME...: for ten seconds at most
         for name in "$@"; do
             is_running "$name" && sleep 0.1 && continue 2
         done
-        return
+        return 0
     done
     signal KILL "$@"
 }

@@ -10,6 +10,7 @@
 # claims 64 CPUs and 100 GB, whatever this machine has. All daemons listen on loopback ports of their own and keep
 # their files, configuration, munge key and socket in one folder: another Slurm on the same machine never notices.
 set -euo pipefail
+PATH=$PATH:/usr/sbin:/sbin
 
 top=${CORRAL_SLURM_TOP:-/var/lib/corral-slurm}
 port=${CORRAL_SLURM_PORT:-17300}    # the controller's; the nodes take the next four
