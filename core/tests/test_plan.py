@@ -234,6 +234,16 @@ def test_a_job_cancelled_before_it_was_ever_listed_is_waited_for() -> None:
     """It may not have reached the queue yet when the cancellation did."""
     fresh = job(1, was_listed=False, parting=Parting.SURPLUS, cancel_asked_at=NOW)
     assert not observe(fresh, None, NOW + 1).has_ended
+    assert observe(fresh, None, NOW + 2).has_ended
+
+
+def test_a_job_that_was_given_up_lives_if_its_worker_comes() -> None:
+    """Then it is known again, and cancelled again if nobody wants it."""
+    given_up = observe(job(1, was_listed=False, parting=Parting.SURPLUS, cancel_asked_at=NOW), None, NOW + 2)
+    back = connect(given_up, "1-0", NOW + 3)
+    assert not back.has_ended
+    assert back.state is JobState.RUNNING
+    assert plan(GroupState(), [disconnect(back, "1-0")], NOW + 10).cancel
 
 
 def test_a_job_whose_worker_talks_to_us_is_alive() -> None:

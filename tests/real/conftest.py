@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
+import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import dask.config
@@ -24,27 +25,31 @@ def state_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator
 @pytest.fixture
 def leaves_nothing(state_directory: Path) -> Iterator[None]:
     """After the test there is no process, temporary file, credential or log of a job that did well."""
-    before = _traces()
+    before = _temporary_files()
     yield
-    _eventually(lambda: not _traces() - before, lambda: f"left behind: {sorted(_traces() - before)}")
-    left = [path for path in state_directory.rglob("*") if path.is_file() and not path.name.startswith("commands-")]
-    assert left == []
+
+    def left_behind() -> set[str]:
+        return _processes(state_directory) | (_temporary_files() - before)
+
+    _eventually(lambda: not left_behind(), lambda: f"left behind: {sorted(left_behind())}")
+    # Logs of failed jobs are evidence, and the ledger of commands belongs to all clusters.
+    left = [path for path in state_directory.rglob("*") if path.is_file() and path.parent.parent.name != "logs"]
+    assert [path.name for path in left if not path.name.startswith("commands-")] == []
 
 
-def _traces() -> set[str]:
-    processes = {
-        f"process {process.pid} {' '.join(line)}" for process in psutil.process_iter() if (line := _ours(process))
-    }
-    temporary = Path(os.environ.get("TMPDIR", "/tmp"))
-    return processes | {str(path) for pattern in ("corral-*", "dask-*", "pymp-*") for path in temporary.glob(pattern)}
+def _processes(state_directory: Path) -> set[str]:
+    """Processes of jobs whose credentials were in this directory."""
+    found = set()
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if any(str(state_directory) in word for word in process.cmdline()):
+                found.add(f"process {process.pid}: {' '.join(process.cmdline())}")
+    return found
 
 
-def _ours(process: psutil.Process) -> list[str]:
-    try:
-        line = process.cmdline()
-    except psutil.Error:
-        return []
-    return line if "corral.launch" in line else []
+def _temporary_files() -> set[str]:
+    folder = Path(tempfile.gettempdir())
+    return {str(path) for pattern in ("corral-*", "dask-*", "pymp-*") for path in folder.glob(pattern)}
 
 
 def _eventually(condition: Callable[[], bool], complaint: Callable[[], str], timeout: float = 15.0) -> None:
@@ -71,10 +76,10 @@ def eventually() -> Callable[..., None]:
 class Slurm:
     """Slurm as an operator sees it."""
 
-    def queue(self) -> dict[str, str]:
-        """State of every job that has not ended, by id."""
-        rows = self.run("squeue", "-h", "-r", "-o", "%i %T").split("\n")
-        return dict(row.split(" ", 1) for row in rows if row)
+    def queue(self, cluster: str = "") -> dict[str, str]:
+        """State of every job that has not ended, by id; of one cluster, if its name is given."""
+        rows = [row.split(maxsplit=2) for row in self.run("squeue", "-h", "-r", "-o", "%i %T %j").splitlines()]
+        return {job: state for job, state, name in rows if name.startswith(cluster)}
 
     def run(self, *command: str) -> str:
         return subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import atexit
+import contextlib
 import inspect
 import logging
 import math
@@ -21,6 +22,7 @@ from distributed import Scheduler, Security
 from distributed.core import Status, rpc
 from distributed.deploy.cluster import Cluster as DaskCluster
 from distributed.objects import SchedulerInfo
+from distributed.utils import silence_logging_cmgr
 
 from corral import logs, network
 from corral.blueprint import Blueprint, draw
@@ -77,6 +79,8 @@ class Cluster(DaskCluster):
         Further keyword arguments of `distributed.Scheduler`.
     security
         True: TLS with certificates made for this cluster (default). False: none. Or a `distributed.Security`.
+    silence_logs
+        Below this level, Dask's own log messages are not shown while the cluster lives; None: all are.
     asynchronous
         True if it is used inside a running event loop: ``async with Cluster(..., asynchronous=True) as cluster``.
     **worker
@@ -115,6 +119,7 @@ class Cluster(DaskCluster):
         scheduler_port: int = 0,
         scheduler_options: Mapping[str, Any] | None = None,
         security: bool | Security | None = None,
+        silence_logs: int | str | None = logging.WARNING,
         asynchronous: bool = False,
         loop: Any = None,
         **worker: Any,
@@ -145,6 +150,8 @@ class Cluster(DaskCluster):
         self._registrar: asyncio.Task[None] | None = None
         self._is_changed: asyncio.Event | None = None
         self._closed: asyncio.Future[None] | None = None
+        self._quiet = contextlib.ExitStack()
+        self._silence_logs = silence_logs
         super().__init__(asynchronous=asynchronous, loop=loop, quiet=True, name=self._blueprint.name)
         if not self.asynchronous:
             self._loop_runner.start()
@@ -170,6 +177,8 @@ class Cluster(DaskCluster):
 
     async def _start(self) -> None:
         blueprint = self._blueprint
+        if self._silence_logs is not None:
+            self._quiet.enter_context(silence_logging_cmgr(self._silence_logs))
         network.raise_descriptor_limit(self._n_workers)
         protocol = "tls" if self._credentials.key is not None else "tcp"
         self._prefix = f"/{secrets.token_urlsafe(16)}"
@@ -243,6 +252,7 @@ class Cluster(DaskCluster):
         finally:
             self.status = Status.closed
             self._closed.set_result(None)
+            self._quiet.close()
             _forget(self)
 
     def _remove_traces(self) -> None:

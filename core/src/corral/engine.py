@@ -49,6 +49,8 @@ logger = logging.getLogger("corral")
 TOPIC = "corral"
 #: A worker process that its nanny restarts is back by then (s).
 VANISHED_GRACE = 2.0
+#: A job that was signalled shows its new state by then (s).
+LEAVING_GRACE = 1.0
 #: When a submission that may have landed twice is looked for again (s).
 RECHECKS = (10.0, 60.0)
 #: How many jobs that have ended are remembered.
@@ -174,7 +176,7 @@ class Engine:
             while self._connected() < count:
                 news = self._news
                 self._raise_if_hopeless(count)
-                await news.wait()
+                await self._heard(news)
         if deadline.expired:
             raise WorkersNotReady(self._connected(), count, timeout or 0.0, self.whereabouts())
         self._undelivered.clear()
@@ -616,9 +618,16 @@ class Engine:
             return
         if message.get("event") == "leaving":
             self._update(evolve(record, leaving=str(message.get("reason") or "leaving")))
+            self.rhythm.urgent(_now() + LEAVING_GRACE)
             self._changed()
 
     # --- small questions ----------------------------------------------------------------------------------------
+
+    async def _heard(self, news: asyncio.Event) -> None:
+        """Return when something changed. Nobody tells that a registered worker has become ready: look again soon."""
+        is_starting = any(worker.status.name == "init" for worker in self.scheduler.workers.values())
+        with suppress(TimeoutError):
+            await asyncio.wait_for(news.wait(), 0.05 if is_starting else None)
 
     def _connected(self) -> int:
         return sum(1 for worker in self.scheduler.workers.values() if worker.status.name == "running")

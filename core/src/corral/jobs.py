@@ -15,6 +15,8 @@ from corral.domain import JobId, JobState, JobStatus
 #: How long a batch system may fail to list a job before the job is given up. Controllers forget jobs for a moment
 #: right after a submission and while they restart.
 ABSENCE_GRACE = 60.0
+#: How long a job that was cancelled before it was ever listed may still turn up (s).
+UNSEEN_GRACE = 2.0
 #: A job that ends sooner than this after its workers came has not worked.
 HEALTHY_AFTER = 60.0
 
@@ -109,8 +111,12 @@ class JobRecord:
 
     @property
     def is_capacity(self) -> bool:
-        """True if it gives workers, or will: it lives, and nobody wants it to end."""
-        return self.ended_at is None and self.parting is None and not self.leaving
+        """True if it gives workers, or will: it lives, nobody wants it to end, and its time is not up.
+
+        A job that leaves because of a signal still counts until the batch system says why: it may have been
+        preempted, or cancelled by somebody who does not want another.
+        """
+        return self.ended_at is None and self.parting is None and self.leaving in ("", "signal")
 
 
 def observe(record: JobRecord, status: JobStatus | None, now: float) -> JobRecord:
@@ -137,7 +143,9 @@ def _unlisted(record: JobRecord, now: float) -> JobRecord:
     if record.workers:
         return record  # It is alive: its worker talks to us.
     since = now if record.absent_since is None else record.absent_since
-    was_cancelled = record.cancel_asked_at is not None and record.was_listed
+    was_cancelled = record.cancel_asked_at is not None and (
+        record.was_listed or now - record.cancel_asked_at >= UNSEEN_GRACE
+    )
     if was_cancelled or now - since >= ABSENCE_GRACE:
         state = JobState.CANCELLED if record.cancel_asked_at is not None else JobState.UNKNOWN
         reason = "" if was_cancelled else "the batch system no longer lists it"
@@ -147,10 +155,10 @@ def _unlisted(record: JobRecord, now: float) -> JobRecord:
 
 
 def connect(record: JobRecord, worker: str, now: float) -> JobRecord:
-    """A worker of this job has registered with the Dask scheduler."""
+    """A worker of this job has registered with the Dask scheduler: it lives, even if it was given up."""
     started = now if record.started_at is None else record.started_at
     connected = now if record.connected_at is None else record.connected_at
-    return evolve(record, workers=record.workers | {worker}, connected_at=connected, started_at=started)
+    return evolve(record, workers=record.workers | {worker}, connected_at=connected, started_at=started, ended_at=None)
 
 
 def disconnect(record: JobRecord, worker: str) -> JobRecord:

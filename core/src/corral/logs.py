@@ -79,7 +79,7 @@ def hint(record: JobRecord, lines: Sequence[str]) -> str:
     for pattern, words in _HINTS:
         if pattern.search(text):
             return words
-    if record.reason == "JobLaunchFailure":
+    if record.reason == "JobLaunchFailure" and record.connected_at is None:
         return "The node could not start it; often its log directory is missing or read-only there: see log_directory=."
     if record.exit_code == 127:
         return "Exit code 127: a command of the job script was not found on the node; see python=, modules=, prologue=."
