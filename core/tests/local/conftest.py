@@ -9,12 +9,14 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
 from corral.local import processes, record, wakeup
 from corral.local.queue import Queue
+
+T = TypeVar("T")
 
 #: Seconds after which nothing more is expected to happen, on a busy machine.
 LONG = 30.0
@@ -108,16 +110,26 @@ class LocalQueue:
 
     def dispatcher(self) -> int:
         """The dispatcher's process id, as soon as there is one."""
-        eventually(lambda: bool(self.dispatchers()), lambda: "no dispatcher")
-        return self.dispatchers()[0]
+        return eventually(self.dispatchers, lambda: "no dispatcher")[0]
 
     def supervisor(self, job: str) -> int:
         """The process id of a running job's supervisor, as soon as it is on record."""
         path = record.folder(self.directory) / job
-        eventually(lambda: record.read(path) is not None, lambda: f"no supervisor of {job}")
-        found = record.read(path)
-        assert found is not None
-        return found.supervisor
+        return eventually(lambda: record.read(path), lambda: f"no supervisor of {job}").supervisor
+
+    def kill(self, pid: int) -> None:
+        """Kill a process, and wait until it is dead."""
+        os.kill(pid, signal.SIGKILL)
+        eventually(lambda: not self.is_alive(pid), lambda: f"{pid} survived kill -9")
+
+    def gate(self, name: str) -> str:
+        """The shell line that waits until `open` opens the gate of that name."""
+        os.mkfifo(self.work / name)
+        return f"cat {name}"
+
+    def open(self, name: str) -> None:
+        """Let the job pass that waits at this gate, or comes to it."""
+        (self.work / name).write_text("")
 
     @staticmethod
     def is_alive(pid: int) -> bool:
@@ -143,13 +155,14 @@ def script(*lines: str, directives: tuple[str, ...] = ()) -> str:
     return "\n".join(["#!/bin/bash", *(f"#CORRAL {directive}" for directive in directives), *lines, ""])
 
 
-def eventually(condition: Callable[[], bool], explain: Callable[[], str], within: float = LONG) -> None:
-    """Until a condition comes true. What it looks at is other processes' doing, and nobody tells of it."""
-    deadline = time.monotonic() + within
-    while not condition():
+def eventually(question: Callable[[], T | None], explain: Callable[[], str]) -> T:
+    """Ask until the answer is true, and return it. It is other processes' doing, and nobody tells of it."""
+    deadline = time.monotonic() + LONG
+    while not (answer := question()):
         if time.monotonic() > deadline:
-            raise AssertionError(f"not within {within:g} s: {explain()}")
+            raise AssertionError(f"not within {LONG:g} s: {explain()}")
         time.sleep(0.005)
+    return answer
 
 
 @pytest.fixture

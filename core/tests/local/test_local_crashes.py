@@ -60,32 +60,28 @@ def test_a_job_whose_supervisor_is_killed_runs_at_most_once(local: Any, place: s
 
 def test_a_dispatcher_is_replaced_without_anybody_asking(local: Any) -> None:
     """A job that ends finds that its dispatcher is dead, and starts another: the jobs behind it run."""
-    [first] = local.submit("echo up > up; cat end", directives=("--cores=4",))
-    os.mkfifo(local.work / "end")
+    [first] = local.submit("echo up > up", local.gate("end"), directives=("--cores=4",))
     local.wait_for_file("up")
     [second] = local.submit("true")
-    os.kill(local.dispatcher(), signal.SIGKILL)
-    (local.work / "end").write_text("")
+    local.kill(local.dispatcher())
+    local.open("end")
     local.wait_for()
     assert local.states(first, second) == ["COMPLETED", "COMPLETED"]
 
 
 def test_a_new_dispatcher_takes_over_running_jobs(local: Any) -> None:
     """They run on, their ends are noticed, and they can be cancelled."""
-    os.mkfifo(local.work / "end")
-    [ends] = local.submit("echo up > a; cat end; exit 5")
+    [ends] = local.submit("echo up > a", local.gate("end"), "exit 5")
     [cancelled] = local.submit("echo up > b; sleep 66")
     supervisors = [local.supervisor(job) for job in (ends, cancelled)]
     local.wait_for_file("a")
     local.wait_for_file("b")
-    old = local.dispatcher()
-    os.kill(old, signal.SIGKILL)
+    local.kill(local.dispatcher())
     local.run("cancel", cancelled)
-    assert local.dispatcher() != old
     local.wait_for(cancelled)
     assert local.states(ends, cancelled) == ["RUNNING", "CANCELLED"]
     assert supervisors[0] == local.supervisor(ends)
-    (local.work / "end").write_text("")
+    local.open("end")
     local.wait_for(ends)
     assert tuple(local.rows()[ends][key] for key in ("state", "exit_code")) == ("FAILED", 5)
 
@@ -99,10 +95,10 @@ def test_no_process_of_a_job_survives_its_supervisor(local: Any, is_adopted: boo
     )
     pids = [int(local.wait_for_file(name)) for name in ("child", "away", "script")]
     if is_adopted:
-        os.kill(local.dispatcher(), signal.SIGKILL)
+        local.kill(local.dispatcher())
         local.run("status")
         local.dispatcher()
-    os.kill(local.supervisor(job), signal.SIGKILL)
+    local.kill(local.supervisor(job))
     local.wait_for(job)
     row = local.rows()[job]
     assert (row["state"], row["reason"]) == ("FAILED", "its supervisor died")
@@ -128,7 +124,7 @@ def test_jobs_of_an_earlier_boot_are_lost_to_the_machine(local: Any) -> None:
     [waited] = local.submit(RAN)
     local.wait_for_file("up")
     for pid in (local.dispatcher(), local.supervisor(lost)):
-        os.kill(pid, signal.SIGKILL)
+        local.kill(pid)
     path = next(path for path in record.folder(local.directory).iterdir() if path.name == lost)
     path.write_text(path.read_text().replace('"boot": "', '"boot": "another '))
     local.run("status")
@@ -153,7 +149,7 @@ def test_killing_dispatchers_at_random_loses_and_doubles_nothing(local: Any) -> 
     jobs = local.submit(RAN, count=100)
     for _ in range(8):
         for pid in local.dispatchers():
-            os.kill(pid, signal.SIGKILL)
+            local.kill(pid)
         local.run("status")
     _until_ended(local)
     assert {"COMPLETED"} == set(local.states())
@@ -161,22 +157,19 @@ def test_killing_dispatchers_at_random_loses_and_doubles_nothing(local: Any) -> 
 
 
 def test_a_dispatcher_started_inside_a_job_outlives_it(local: Any) -> None:
-    """A command inside a job replaces the dead dispatcher: that one is nobody's leftover."""
+    """A command inside a job replaces the dead dispatcher: that one, and what it starts, is nobody's leftover."""
     status = f"{sys.executable} -P -m corral.local status --directory={local.directory} </dev/null >answer"
-    [first] = local.submit(f"echo up > up; cat go; {status}; cat end", directives=("--cores=3",))
-    for name in ("go", "end"):
-        os.mkfifo(local.work / name)
+    [first] = local.submit("echo up > up", local.gate("go"), status, local.gate("end"), directives=("--cores=3",))
     local.wait_for_file("up")
-    os.kill(local.dispatcher(), signal.SIGKILL)
-    (local.work / "go").write_text("")
+    local.kill(local.dispatcher())
+    local.open("go")
     inner = local.dispatcher()
-    [second] = local.submit("echo up > second; cat stop", directives=("--cores=1",))
-    os.mkfifo(local.work / "stop")
+    [second] = local.submit("echo up > second", local.gate("stop"))
     local.wait_for_file("second")
-    (local.work / "end").write_text("")
+    local.open("end")
     local.wait_for(first)
     assert local.states(first, second) == ["COMPLETED", "RUNNING"]
-    assert local.is_alive(inner)
-    (local.work / "stop").write_text("")
+    assert inner == local.dispatcher()
+    local.open("stop")
     local.wait_for(second)
     assert local.states(second) == ["COMPLETED"]

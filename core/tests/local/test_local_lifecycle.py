@@ -108,8 +108,7 @@ def test_the_interpreter_gets_one_argument_from_the_first_line(local: Any) -> No
 
 def test_jobs_start_in_order_as_far_as_there_is_room(local: Any) -> None:
     """First in, first out: a small job does not overtake a big one that waits for room."""
-    [small] = local.submit("cat stop", directives=("--cores=3",))
-    os.mkfifo(local.work / "stop")
+    [small] = local.submit(local.gate("stop"), directives=("--cores=3",))
     local.wait_for(small, until=lambda row: row["state"] == "RUNNING")
     [big] = local.submit("true", directives=("--cores=4",))
     [tiny] = local.submit("true", directives=("--cores=1",))
@@ -244,13 +243,17 @@ def test_cancelling_pending_jobs_is_immediate(local: Any) -> None:
 
 
 def test_cancelling_a_running_job_ends_all_its_processes(local: Any) -> None:
-    """The process group hears SIGTERM; what left the group is found as well."""
-    [job] = local.submit("(setsid sleep 61 & echo $! > away); sleep 62 & echo $! > child; wait")
+    """All hear SIGTERM once, also what left the process group: nobody has to be killed."""
+    [job] = local.submit(
+        "trap 'echo term >> heard; exit' TERM; (setsid sleep 61 & echo $! > away); sleep 62 & echo $! > child; wait",
+        options=("--cores=1", "--grace=60"),
+    )
     pids = [int(local.wait_for_file(name)) for name in ("away", "child")]
     local.run("cancel", job)
     local.wait_for(job)
     row = local.rows()[job]
-    assert (row["state"], row["signal"]) == ("CANCELLED", signal.SIGTERM)
+    assert (row["state"], row["exit_code"]) == ("CANCELLED", 0)
+    assert (local.work / "heard").read_text() == "term\n"
     assert [pid for pid in pids if local.is_alive(pid)] == []
 
 
@@ -274,11 +277,10 @@ def test_cancelling_what_is_gone_is_no_error(local: Any) -> None:
 def test_what_a_script_leaves_behind_is_ended_with_it(local: Any) -> None:
     """In its process group or not, adopted by another parent or not."""
     [job] = local.submit(
-        "sleep 63 & echo $! > child; (setsid bash -c 'sleep 64 & echo $! > away; wait' &); cat away.fifo"
+        "sleep 63 & echo $! > child; (setsid bash -c 'sleep 64 & echo $! > away; wait' &)", local.gate("end")
     )
-    os.mkfifo(local.work / "away.fifo")
     pids = [int(local.wait_for_file(name)) for name in ("child", "away")]
-    (local.work / "away.fifo").write_text("")
+    local.open("end")
     local.wait_for(job)
     assert [pid for pid in pids if local.is_alive(pid)] == []
 
@@ -296,8 +298,7 @@ def test_a_held_job_waits_for_its_release(local: Any) -> None:
 
 def test_hold_stops_a_pending_job(local: Any) -> None:
     """But no running one."""
-    [running] = local.submit("echo up > up; cat end", directives=("--cores=4",))
-    os.mkfifo(local.work / "end")
+    [running] = local.submit("echo up > up", local.gate("end"), directives=("--cores=4",))
     [pending] = local.submit("true")
     local.wait_for_file("up")
     local.run("hold", running, pending)
@@ -366,12 +367,11 @@ def test_a_job_survives_the_session_that_submitted_it(local: Any, tmp_path: Path
         f"{sys.executable} -P -m corral.local submit --directory={local.directory} --cores=1 < {tmp_path}/job.sh; "
         "kill -HUP 0; sleep 60"
     )
-    (tmp_path / "job.sh").write_text("#!/bin/bash\necho up > up; cat end; echo done > done\n")
-    os.mkfifo(local.work / "end")
+    (tmp_path / "job.sh").write_text(f"#!/bin/bash\necho up > up\n{local.gate('end')}\necho done > done\n")
     submitter = subprocess.Popen(["bash", "-c", command], cwd=local.work, start_new_session=True)
     assert submitter.wait(30) == -signal.SIGHUP
     local.wait_for_file("up")
-    (local.work / "end").write_text("")
+    local.open("end")
     assert local.wait_for_file("done") == "done\n"
     local.wait_for()
     assert local.states() == ["COMPLETED"]

@@ -49,6 +49,7 @@ class Process(NamedTuple):
 
     pid: int
     parent: int
+    group: int
     session: int
     #: Clock ticks after boot: with the pid, the identity of a process.
     since: int
@@ -64,21 +65,21 @@ def process(pid: int) -> Process | None:
         return None
     if not fields or fields[0] in b"ZX":
         return None
-    return Process(pid, int(fields[1]), int(fields[3]), int(fields[19]))
+    return Process(pid, int(fields[1]), int(fields[2]), int(fields[3]), int(fields[19]))
 
 
-def descendants(ancestor: int, spare: Callable[[int], bool]) -> list[int]:
+def descendants(ancestor: int, spare: Callable[[int], bool]) -> list[Process]:
     """The living children of a process, their children, and so on; not below a process that is spared."""
-    children: dict[int, list[int]] = {}
+    children: dict[int, list[Process]] = {}
     for found in _processes():
-        children.setdefault(found.parent, []).append(found.pid)
-    family: list[int] = []
+        children.setdefault(found.parent, []).append(found)
+    family: list[Process] = []
     line = [ancestor]
     while line:
-        for pid in children.get(line.pop(), []):
-            if not spare(pid):
-                family.append(pid)
-                line.append(pid)
+        for child in children.get(line.pop(), []):
+            if not spare(child.pid):
+                family.append(child)
+                line.append(child.pid)
     return family
 
 

@@ -63,8 +63,7 @@ class _Attempt:
             return Outcome("FAILED", problem)
         verdict = self.wait(None if self.task.walltime is None else started + self.task.walltime)
         if verdict is not None:
-            with suppress(ProcessLookupError, PermissionError):
-                os.killpg(self.leader, signal.SIGTERM)
+            self.ask_all_to_end()
             self.wait_for_nobody(time.monotonic() + self.task.grace)
         self.kill_the_rest()
         return self.outcome(verdict)
@@ -111,6 +110,14 @@ class _Attempt:
             if number == signal.SIGTERM:  # a machine that is shut down ends processes so
                 return Outcome("NODE_FAILED", "its supervisor was asked to end (SIGTERM)")
 
+    def ask_all_to_end(self) -> None:
+        """Send SIGTERM to each process of the job once: twice means something else to many programs."""
+        with suppress(ProcessLookupError, PermissionError):
+            os.killpg(self.leader, signal.SIGTERM)
+        for process in self.family():
+            if process.group != self.leader:
+                processes.kill(process.pid, signal.SIGTERM)
+
     def wait_for_nobody(self, until: float) -> None:
         """Wait until no process of the job is left, or the time is over."""
         while self.family() and (left := until - time.monotonic()) > 0:
@@ -120,8 +127,8 @@ class _Attempt:
         """End what the script left behind, wherever it went. A process that cannot be killed is not waited for long."""
         until = time.monotonic() + self.task.grace
         while (family := self.family()) and time.monotonic() < until:
-            for pid in family:
-                processes.kill(pid, signal.SIGKILL)
+            for process in family:
+                processes.kill(process.pid, signal.SIGKILL)
             signal.sigtimedwait({signal.SIGCHLD}, 0.1)
 
     def outcome(self, verdict: Outcome | None) -> Outcome:
@@ -143,7 +150,7 @@ class _Attempt:
                     self.status = status
         return False
 
-    def family(self) -> list[int]:
+    def family(self) -> list[processes.Process]:
         """The job's living processes. This process adopts orphans, so all of them descend from it."""
         return processes.descendants(os.getpid(), self.is_spared) if self.reap() else []
 
