@@ -1,0 +1,253 @@
+"""The plugin's conversations with a real Slurm."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+import uuid
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from attrs import evolve, field, frozen
+
+from corral.domain import Allocation, Conversation, Job, JobId, JobState, JobStatus, Resources
+from corral.errors import CommandFailed
+from corral.runner import Runner
+from corral.testing import environment
+from corral_slurm import Slurm
+
+pytestmark = [pytest.mark.real("slurm"), pytest.mark.timeout(90)]
+
+SLURM = Slurm()
+MEBI = 2**20
+
+
+@frozen
+class RealSlurm:
+    """Submits, and cancels at the end what it submitted."""
+
+    logs: Path
+    submitted: list[JobId] = field(factory=list)
+
+    async def talk(self, conversation: Conversation[Any]) -> Any:
+        return await Runner().converse(conversation)
+
+    def job(self, *command: str, **changes: Any) -> Job:
+        job = Job(
+            name=f"real-{uuid.uuid4().hex}",
+            command=command,
+            resources=Resources(memory=10 * MEBI),
+            walltime=300,
+            log_directory=str(self.logs),
+        )
+        return evolve(job, **changes)
+
+    async def submit(self, job: Job, count: int = 1, slurm: Slurm = SLURM) -> list[JobId]:
+        ids: list[JobId] = await self.talk(slurm.submit(slurm.render_script(slurm.prepare_job(job)), count))
+        self.submitted.extend(ids)
+        return ids
+
+    async def until(self, ids: list[JobId], is_enough: Callable[[JobStatus], bool]) -> list[JobStatus]:
+        """Wait until Slurm says this of all of them."""
+        while True:
+            found: dict[JobId, JobStatus] = await self.talk(SLURM.poll_status(ids))
+            if len(found) == len(ids) and all(is_enough(status) for status in found.values()):
+                return [found[job_id] for job_id in ids]
+            await asyncio.sleep(0.2)
+
+    async def run(self, job: Job) -> str:
+        """Submit one job, wait for its end, and return what it printed."""
+        ids = await self.submit(job)
+        await self.until(ids, lambda status: status.state.is_final)
+        return (Path(str(job.log_directory)) / f"{ids[0]}.log").read_text()
+
+
+@pytest.fixture
+async def slurm(tmp_path: Path) -> AsyncIterator[RealSlurm]:
+    real = RealSlurm(tmp_path)
+    yield real
+    if real.submitted:
+        await real.talk(SLURM.cancel(real.submitted))
+
+
+def variables(printed: str) -> dict[str, str]:
+    return dict(line.split("=", 1) for line in printed.splitlines() if "=" in line)
+
+
+async def test_slurm_is_detected_and_described(slurm: RealSlurm) -> None:
+    """There is a version, and a default partition with nodes."""
+    assert (await slurm.talk(SLURM.detect())).version[0].isdigit()
+    [default] = [queue for queue in await slurm.talk(SLURM.describe_queues()) if queue.is_default]
+    assert default.nodes > 0
+    assert default.cores > 0
+    assert default.memory > MEBI
+
+
+async def test_ends_are_told_apart(slurm: RealSlurm) -> None:
+    """One array, four ways to end; the job knows itself by the id that submit returned."""
+    script = 'echo "$CORRAL_JOB_ID"; case $CORRAL_JOB_ID in *_1) exit 3;; *_2) kill -9 $$;; *_3) exit 143;; esac'
+    ids = await slurm.submit(slurm.job("bash", "-c", script), 4)
+    ended = await slurm.until(ids, lambda status: status.state.is_final)
+    assert [(status.state, status.exit_code, status.signal) for status in ended] == [
+        (JobState.COMPLETED, 0, None),
+        (JobState.FAILED, 3, None),
+        (JobState.FAILED, None, 9),
+        (JobState.FAILED, 143, None),
+    ]
+    for job_id, status in zip(ids, ended, strict=True):
+        assert (slurm.logs / f"{job_id}.log").read_text() == f"{job_id}\n"
+        assert status.hosts
+        assert status.submitted <= status.started <= status.ends  # type: ignore[operator]
+
+
+async def test_nothing_of_the_submitters_environment_reaches_the_job(
+    slurm: RealSlurm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """But what a login sets. LC_ALL=C is for commands, and SBATCH_* loses against what was asked for."""
+    monkeypatch.setenv("SECRET_TOKEN", "xyzzy")
+    monkeypatch.setenv("LC_ALL", "C.UTF-8")
+    monkeypatch.setenv("SBATCH_TIMELIMIT", "1")
+    monkeypatch.setenv("SBATCH_JOB_NAME", "other")
+    monkeypatch.setenv("SBATCH_OUTPUT", "/dev/null")
+    hostile = "a'b\"c $HOME `id` \\ \t|"
+    job = slurm.job("env", environment={"HOSTILE": hostile})
+    seen = variables(await slurm.run(job))
+    assert seen["HOSTILE"] == hostile
+    assert seen["SLURM_JOB_NAME"] == job.name
+    assert seen["HOME"] == os.environ["HOME"]
+    assert not {"SECRET_TOKEN", "LC_ALL", "PYTEST_CURRENT_TEST"} & seen.keys()
+
+
+async def test_an_enclosing_job_does_not_confuse_a_submission(
+    slurm: RealSlurm, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its variables belong to it: with them a job would seem to have been requeued before it began."""
+    recorded = environment(Path(__file__).parent / "transcripts" / "environment-requeued.txt")
+    for name in recorded.keys() - {"SLURM_CONF", "SLURM_WORKING_CLUSTER"}:
+        monkeypatch.setenv(name, recorded[name])
+    resources = Resources(cores=2, memory=20 * MEBI)
+    seen = variables(await slurm.run(slurm.job("env", resources=resources)))
+    allocation = await slurm.talk(SLURM.read_allocation(seen))
+    assert (allocation.job_id, allocation.attempt) == (slurm.submitted[0], 0)
+    assert (allocation.cores, allocation.memory) == (2, 20 * MEBI)
+
+
+@pytest.mark.parametrize("folder", ["two words", "100%d %%A", '"it\'s"', "#no comment", "$HOME;*[a]\t~", "{}é"])
+async def test_a_log_lands_in_a_folder_of_any_name(slurm: RealSlurm, folder: str) -> None:
+    """sbatch reads quotes, `#` and `%` by rules of its own."""
+    directory = slurm.logs / folder
+    directory.mkdir()
+    assert await slurm.run(slurm.job("echo", "here", log_directory=str(directory), name=f"real {folder}")) == "here\n"
+    assert len(list(directory.iterdir())) == 1
+
+
+async def test_a_missing_log_folder_fails_the_job(slurm: RealSlurm) -> None:
+    """Slurm does not say so at submission: the job ends at once, unstarted."""
+    [status] = await slurm.until(
+        await slurm.submit(slurm.job("true", log_directory=str(slurm.logs / "missing"))),
+        lambda status: status.state.is_final,
+    )
+    assert (status.state, status.reason, status.exit_code, status.signal) == (
+        JobState.FAILED,
+        "JobLaunchFailure",
+        None,
+        None,
+    )
+
+
+async def test_elements_that_wait_are_polled_cancelled_and_found(slurm: RealSlurm) -> None:
+    """Every second one of 200 is cancelled; the others stay, to the last."""
+    job = slurm.job("true", extra_directives=["--hold"])
+    ids = await slurm.submit(job, 200)
+    held = await slurm.until(ids, lambda status: status.state is JobState.HELD)
+    assert {status.reason for status in held} == {"JobHeldUser"}
+    assert "held" in await slurm.talk(SLURM.explain_pending(ids[7]))
+    await slurm.talk(SLURM.cancel(ids[::2]))
+    assert sorted(await slurm.talk(SLURM.find_jobs(job.name))) == sorted(ids[1::2])
+    found = await slurm.talk(SLURM.poll_status(ids))
+    assert {job_id for job_id, status in found.items() if not status.state.is_final} == set(ids[1::2])
+    await slurm.talk(SLURM.cancel(ids))
+    await slurm.talk(SLURM.cancel(ids))
+    assert await slurm.talk(SLURM.find_jobs(job.name)) == []
+
+
+async def test_jobs_that_nobody_knows_are_not_listed(slurm: RealSlurm) -> None:
+    """Slurm fails for one unknown id; that is no error."""
+    assert await slurm.talk(SLURM.poll_status([JobId("66999999_0")])) == {}
+    await slurm.talk(SLURM.cancel([JobId("66999999_0")]))
+    [known] = await slurm.submit(slurm.job("true"))
+    assert list(await slurm.talk(SLURM.poll_status([JobId("66999999_0"), known]))) == [known]
+
+
+async def test_an_array_that_is_too_large_is_made_smaller(slurm: RealSlurm) -> None:
+    """By what the site's configuration says, with nothing set by the user."""
+    config = await slurm.talk(_answer("scontrol", "show", "config"))
+    limit = next(int(line.split()[-1]) for line in config.splitlines() if line.startswith("MaxArraySize"))
+    job = slurm.job("true", extra_directives=["--hold"])
+    ids = await slurm.submit(job, limit + 5, Slurm(max_array_size=limit + 5))
+    assert len(ids) == limit
+    await slurm.until(ids, lambda status: status.state is JobState.HELD)
+
+
+async def test_a_cancelled_job_hears_sigterm(slurm: RealSlurm) -> None:
+    """The command took the script's place: Slurm's signal is its own."""
+    script = "trap 'echo heard; exit 0' TERM; echo ready; while :; do read -t 0.1 <> <(:); done"
+    ids = await slurm.submit(slurm.job("bash", "-c", script))
+    log = slurm.logs / f"{ids[0]}.log"
+    await slurm.until(ids, lambda _: log.exists() and "ready" in log.read_text())
+    await slurm.talk(SLURM.cancel(ids))
+    [status] = await slurm.until(ids, lambda status: status.state.is_final)
+    assert status.state is JobState.CANCELLED
+    assert status.signal in (None, signal.SIGTERM)
+    assert "heard" in log.read_text()
+
+
+async def test_srun_starts_one_process_on_every_node(slurm: RealSlurm) -> None:
+    """One that fails does not end the others."""
+    command = ["bash", "-c", "[ $SLURM_PROCID = 0 ] && exit 1; sleep 1; echo $SLURM_JOB_NODELIST $SLURM_CPUS_PER_TASK"]
+    [argv] = SLURM.launch_command(Allocation(job_id=JobId("1_0"), hosts=["a", "b"], cores=2), command)
+    job = slurm.job(*argv, resources=Resources(nodes=2, cores=2, memory=10 * MEBI))
+    printed = await slurm.run(job)
+    assert [line for line in printed.splitlines() if line.endswith(" 2")], printed
+
+
+async def test_a_job_reads_what_it_was_granted(slurm: RealSlurm) -> None:
+    """From its environment, with scontrol's help for the names of two nodes."""
+    resources = Resources(nodes=2, cores=2, memory=30 * MEBI)
+    environ = variables(await slurm.run(slurm.job("env", resources=resources)))
+    allocation = await slurm.talk(SLURM.read_allocation(environ))
+    assert (allocation.job_id, allocation.cores, allocation.memory) == (slurm.submitted[0], 2, 30 * MEBI)
+    assert len(allocation.hosts) == 2
+    assert allocation.hosts[0] == environ["SLURMD_NODENAME"]
+
+
+async def test_gpus_are_granted(slurm: RealSlurm) -> None:
+    """By either option, in the partition that has them."""
+    queues = [queue for queue in await slurm.talk(SLURM.describe_queues()) if queue.gpus]
+    if not queues:
+        pytest.skip("this Slurm has no GPUs")
+    for option in ("gres", "gpus-per-node"):
+        job = slurm.job("env", queue=queues[0].name, resources=Resources(gpus=1, memory=10 * MEBI))
+        ids = await slurm.submit(job, 1, Slurm(gpu_option=option))
+        await slurm.until(ids, lambda status: status.state.is_final)
+        environ = variables((slurm.logs / f"{ids[0]}.log").read_text())
+        assert len((await slurm.talk(SLURM.read_allocation(environ))).gpus) == 1
+
+
+async def test_an_impossible_job_is_refused_at_once(slurm: RealSlurm) -> None:
+    """In Slurm's own words, classified."""
+    with pytest.raises(CommandFailed) as caught:
+        await slurm.submit(slurm.job("true", queue="no-such-partition"))
+    failure = SLURM.classify_failure(caught.value.completed)
+    assert failure is not None
+    assert "invalid partition specified: no-such-partition" in failure.message
+
+
+def _answer(*argv: str) -> Any:
+    from corral.domain import Command
+
+    done = yield Command(argv)
+    return done.stdout
