@@ -59,10 +59,15 @@ def _read(name: str, *, is_single: bool) -> HookSpec:
     )
 
 
-_markers = ((name, pluggy.PluginManager("corral").parse_hookspec_opts(hookspecs, name)) for name in vars(hookspecs))
+#: Reads the marks that @hookspec and @hookimpl leave; has no plugins.
+_MARKS = pluggy.PluginManager("corral")
 
 #: Every hook, by name.
-HOOKS = {name: _read(name, is_single=bool(marks["firstresult"])) for name, marks in _markers if marks is not None}
+HOOKS = {
+    name: _read(name, is_single=bool(marks["firstresult"]))
+    for name in vars(hookspecs)
+    if (marks := _MARKS.parse_hookspec_opts(hookspecs, name)) is not None
+}
 
 
 # --- plugin objects ---------------------------------------------------------------------------------------------
@@ -88,7 +93,7 @@ class Party:
     def implementations(self) -> Iterator[Implementation]:
         """The methods that are marked as hooks."""
         for name in dir(self.plugin):
-            if marks := pluggy.PluginManager("corral").parse_hookimpl_opts(self.plugin, name):
+            if marks := _MARKS.parse_hookimpl_opts(self.plugin, name):
                 yield Implementation(
                     party=self,
                     hook=marks.get("specname") or name,
