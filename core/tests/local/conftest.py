@@ -112,6 +112,15 @@ class LocalQueue:
         """The dispatcher's process id, as soon as there is one."""
         return eventually(self.dispatchers, lambda: "no dispatcher")[0]
 
+    def having_lock_open(self, count: int) -> list[int]:
+        """The living processes that hold the dispatcher's lock or want it, as soon as there are so many."""
+
+        def question() -> list[int] | None:
+            found = [pid for pid in self.processes() if str(self.directory / "lock") in _open_files(pid)]
+            return found if len(found) == count else None
+
+        return eventually(question, lambda: f"not {count} processes: {self.processes()}")
+
     def supervisor(self, job: str) -> int:
         """The process id of a running job's supervisor, as soon as it is on record."""
         path = record.folder(self.directory) / job
@@ -120,7 +129,10 @@ class LocalQueue:
     def kill(self, pid: int) -> None:
         """Kill a process, and wait until it is dead."""
         os.kill(pid, signal.SIGKILL)
-        eventually(lambda: not self.is_alive(pid), lambda: f"{pid} survived kill -9")
+        self.wait_until_dead(pid)
+
+    def wait_until_dead(self, *pids: int) -> None:
+        eventually(lambda: not any(map(self.is_alive, pids)), lambda: str([*filter(self.is_alive, pids)]))
 
     def gate(self, name: str) -> str:
         """The shell line that waits until `open` opens the gate of that name."""
@@ -163,6 +175,13 @@ def eventually(question: Callable[[], T | None], explain: Callable[[], str]) -> 
             raise AssertionError(f"not within {LONG:g} s: {explain()}")
         time.sleep(0.005)
     return answer
+
+
+def _open_files(pid: int) -> list[str]:
+    try:
+        return [os.readlink(f"/proc/{pid}/fd/{name}") for name in os.listdir(f"/proc/{pid}/fd")]
+    except OSError:  # it has ended
+        return []
 
 
 @pytest.fixture

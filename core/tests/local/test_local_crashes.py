@@ -33,7 +33,7 @@ def _until_ended(local: Any) -> None:
 @pytest.mark.parametrize("place", ["submitted", "marked", "forked", "before settling", "settled"])
 def test_every_job_runs_once_though_the_queue_is_killed(local: Any, place: str) -> None:
     """The submission is killed after it wrote the jobs down, or the dispatcher anywhere between two steps."""
-    jobs = local.submit(RAN, count=5, env={VARIABLE: place}, check=False)
+    jobs = local.submit(RAN, count=5, env={VARIABLE: f"KILL {place}"}, check=False)
     _until_ended(local)
     assert dict.fromkeys(jobs, "COMPLETED") == {job: row["state"] for job, row in local.rows().items()}
     assert sorted(jobs) == _ran(local)
@@ -50,12 +50,28 @@ def test_every_job_runs_once_though_the_queue_is_killed(local: Any, place: str) 
 )
 def test_a_job_whose_supervisor_is_killed_runs_at_most_once(local: Any, place: str, runs: int, state: str) -> None:
     """It is FAILED, with a reason, unless the supervisor had written down how it ended."""
-    [job] = local.submit(RAN, env={VARIABLE: place})
+    [job] = local.submit(RAN, env={VARIABLE: f"KILL {place}"})
     _until_ended(local)
     row = local.rows()[job]
     assert state == row["state"]
     assert ("supervisor" in row["reason"]) is (state == "FAILED")
     assert [job] * runs == _ran(local)
+
+
+def test_a_supervisor_that_lingers_is_waited_for(local: Any) -> None:
+    """The dispatcher is killed and its newest supervisor is not on record yet: the job is not started again."""
+    [job] = local.submit(RAN, env={VARIABLE: "KILL forked,STOP before record"})
+    local.wait_for(job, until=lambda row: row["state"] == "RUNNING")
+    [stopped] = local.having_lock_open(count=1)
+    local.run("status")
+    local.having_lock_open(count=2)
+    # Nothing tells that the new dispatcher does nothing; a moment is enough for it to do the wrong thing.
+    time.sleep(0.3)
+    assert _ran(local) == []
+    os.kill(stopped, signal.SIGCONT)
+    local.wait_for(job)
+    assert local.states() == ["COMPLETED"]
+    assert _ran(local) == [job]
 
 
 def test_a_dispatcher_is_replaced_without_anybody_asking(local: Any) -> None:
@@ -88,12 +104,12 @@ def test_a_new_dispatcher_takes_over_running_jobs(local: Any) -> None:
 
 @pytest.mark.parametrize("is_adopted", [False, True], ids=["child", "adopted"])
 def test_no_process_of_a_job_survives_its_supervisor(local: Any, is_adopted: bool) -> None:
-    """The kernel kills the script; the dispatcher finds the rest, in the job's session or not."""
+    """The dispatcher finds those that left the job's session, and those that lost the job's variables."""
     [job] = local.submit(
-        "sleep 67 & echo $! > child; (setsid sleep 68 & echo $! > away); (setsid env -i sleep 69 & echo $! > bare);"
+        "sleep 67 & echo $! > child; (setsid sleep 68 & echo $! > away); env -i sleep 69 & echo $! > bare;"
         "echo $$ > script; wait"
     )
-    pids = [int(local.wait_for_file(name)) for name in ("child", "away", "script")]
+    pids = [int(local.wait_for_file(name)) for name in ("child", "away", "bare", "script")]
     if is_adopted:
         local.kill(local.dispatcher())
         local.run("status")
@@ -102,9 +118,16 @@ def test_no_process_of_a_job_survives_its_supervisor(local: Any, is_adopted: boo
     local.wait_for(job)
     row = local.rows()[job]
     assert (row["state"], row["reason"]) == ("FAILED", "its supervisor died")
-    assert [pid for pid in pids if local.is_alive(pid)] == []
-    # What left the session and forgot its environment belongs to nobody; the test ends it.
-    os.kill(int(local.wait_for_file("bare")), signal.SIGKILL)
+    local.wait_until_dead(*pids)
+
+
+def test_the_kernel_ends_a_script_whose_supervisor_is_killed(local: Any) -> None:
+    """Even if there is no dispatcher to notice."""
+    [job] = local.submit("echo $$ > script; exec sleep 72")
+    script = int(local.wait_for_file("script"))
+    local.kill(local.dispatcher())
+    local.kill(local.supervisor(job))
+    local.wait_until_dead(script)
 
 
 def test_a_supervisor_that_is_asked_to_end_says_so(local: Any) -> None:

@@ -1,15 +1,17 @@
-"""Lets the tests kill a process exactly where they want: each place at which it would hurt has a name."""
+"""Lets the tests kill or stop a process exactly where it would hurt: each such place has a name."""
 
 from __future__ import annotations
 
 import os
 import signal
 
-#: Names the place at which a process kills itself, as ``kill -9`` would. Jobs never see it.
+#: ``KILL forked,STOP before record``: the signals that processes send themselves, and where. Jobs never see it.
 VARIABLE = "CORRAL_LOCAL_CRASH"
 
 
-def crash_point(name: str) -> None:
-    """Die here if the tests want it."""
-    if os.environ.get(VARIABLE) == name:
-        os.kill(os.getpid(), signal.SIGKILL)
+def crash_point(place: str) -> None:
+    """Crash here if the tests want it."""
+    for crash in os.environ.get(VARIABLE, "").split(","):
+        name, _, where = crash.partition(" ")
+        if where == place:
+            os.kill(os.getpid(), signal.Signals[f"SIG{name}"])
