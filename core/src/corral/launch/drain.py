@@ -41,6 +41,8 @@ class Finishing(WorkerPlugin):
         has not begun, and this returns when those that have begun are finished *and* the scheduler knows it.
         """
         worker = self._worker
+        # It asked for this, and may no longer listen when the worker closes.
+        worker.nanny = None
         returned: set[TaskState] = set()
         while True:
             # The scheduler sends nothing more, and what is here does not begin. Said again and again: a retirement

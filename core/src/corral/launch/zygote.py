@@ -253,7 +253,6 @@ class _Server:
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         for end in (self._selector, self._woken, self._waker, self._connection):
             end.close()
-        gc.unfreeze()
 
     def _reap(self) -> None:
         while self._children:
