@@ -142,7 +142,7 @@ def assemble(backend: Party, around: Sequence[Party] = ()) -> pluggy.PluginManag
     manager.add_hookspecs(hookspecs)
     # A default behind the backend's own answer would hide that the backend forgot to return one.
     defaults = {hook: getattr(_Defaults(), hook) for hook in _DEFAULTED - answered}
-    manager.register(types.SimpleNamespace(**defaults), "corral defaults")
+    manager.register(types.SimpleNamespace(**defaults), DEFAULTS)
     manager.register(backend.plugin, backend.name)
     for party in around:
         _check_around(party)
@@ -178,6 +178,9 @@ class _Defaults:
 
 
 _DEFAULTED = frozenset(HOOKS).intersection(vars(_Defaults))
+
+#: The names of the core's own plugins in a manager.
+DEFAULTS = "corral defaults"
 _RESULT_CHECKS = "corral result checks"
 
 

@@ -17,7 +17,7 @@ from hypothesis import HealthCheck, Phase, assume, example, given, settings
 from hypothesis import strategies as st
 
 from corral import plugins
-from corral.contract import HOOKS
+from corral.contract import DEFAULTS, HOOKS
 from corral.domain import (
     Command,
     Completed,
@@ -107,6 +107,7 @@ class BackendConformance:
     options: ClassVar[Mapping[str, Any]] = {}
     #: A site through which to try the laws.
     site: ClassVar[str | None] = None
+    site_options: ClassVar[Mapping[str, Any]] = {}
     #: The folder of the recorded answers.
     transcripts: ClassVar[Path] = Path()
     #: At least one for every hook that talks; one `Inside` must be of a job that one of the `Submits` returned.
@@ -131,7 +132,9 @@ class BackendConformance:
 
     def manager(self, *around: object) -> pluggy.PluginManager:
         """Load the backend; `around` are the plugins that wrap it."""
-        return plugins.load(self.backend, options=self.options, site=self.site, plugins=around)
+        return plugins.load(
+            self.backend, options=self.options, site=self.site, site_options=self.site_options, plugins=around
+        )
 
     def job_ids(self, count: int) -> list[JobId]:
         """As many ids, as jobs that were submitted in the largest arrays would have."""
@@ -159,9 +162,9 @@ class BackendConformance:
             environment=st.dictionaries(words.map(str.upper), st.text("ab ="), max_size=2),
             prologue=st.lists(st.sampled_from(["module load python", "ulimit -n 4096"]), max_size=2),
             epilogue=st.lists(st.just("echo ended"), max_size=1),
-            extra_directives=st.lists(st.sampled_from(self.extra_directives or [""]), unique=True).map(
-                lambda directives: [directive for directive in directives if directive]
-            ),
+            extra_directives=st.lists(st.sampled_from(self.extra_directives), unique=True)
+            if self.extra_directives
+            else st.just([]),
         )
 
     # --- fixtures and parameters -------------------------------------------------------------------------------
@@ -203,7 +206,8 @@ class BackendConformance:
             name
             for name, spec in HOOKS.items()
             for implementation in getattr(manager.hook, name).get_hookimpls()
-            if spec.is_conversation and not implementation.wrapper and implementation.plugin_name != "corral defaults"
+            if spec.is_conversation and not (implementation.wrapper or implementation.hookwrapper)
+            if implementation.plugin_name != DEFAULTS
         }
         assert set() == own - {recording.hook for recording in self.recordings}, "add recordings for these hooks"
 

@@ -39,8 +39,6 @@ class Recording(ABC):
     """One hook's conversation, recorded."""
 
     hook: ClassVar[str]
-    #: A hook with a default in the core need not be recorded.
-    is_optional: ClassVar[bool] = False
 
     answers: tuple[str | Completed, ...] = field(default=(), converter=_answers, kw_only=False)
 
@@ -210,7 +208,6 @@ class DescribesQueues(Recording):
     """`describe_queues` listed these queues."""
 
     hook = "describe_queues"
-    is_optional = True
     names: tuple[str, ...] = field(converter=_words)
 
     def ask(self, hooks: SilentHooks, script: Script, folder: Path) -> Any:
@@ -231,7 +228,6 @@ class ExplainsPending(Recording):
     """`explain_pending` gave an explanation that has these words."""
 
     hook = "explain_pending"
-    is_optional = True
     job_id: str
     words: Sequence[str]
 
