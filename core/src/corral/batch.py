@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
-import stamina
+import tenacity
 from attrs import evolve, field, frozen
 
 from corral.domain import (
@@ -119,7 +119,7 @@ class BatchSystem:
                         return Submission(ids=found, is_certain=False)
                     raise SubmitRejected(str(error)) from error
                 return Submission(ids=ids, is_certain=not landed_before)
-        raise AssertionError("stamina returns or raises")
+        raise AssertionError("the last attempt returns or raises")
 
     async def poll(self, job_ids: Sequence[JobId], *, urgent: bool = False) -> Mapping[JobId, JobStatus]:
         """One round of questions; not repeated here, because the next round will come.
@@ -159,14 +159,13 @@ class BatchSystem:
 
     # --- failures -----------------------------------------------------------------------------------------------
 
-    def _attempts(self) -> AsyncIterator[stamina.Attempt]:
-        return stamina.retry_context(
-            on=BatchSystemUnavailable,
-            attempts=self.attempts,
-            timeout=None,
-            wait_initial=0.5,
-            wait_max=5.0,
-            wait_jitter=1.0,
+    def _attempts(self) -> tenacity.AsyncRetrying:
+        return tenacity.AsyncRetrying(
+            retry=tenacity.retry_if_exception_type(BatchSystemUnavailable),
+            stop=tenacity.stop_after_attempt(self.attempts),
+            wait=tenacity.wait_exponential_jitter(multiplier=0.5, max=5.0, jitter=1.0),
+            before_sleep=tenacity.before_sleep_log(logger, logging.INFO),
+            reraise=True,
         )
 
     async def _converse(

@@ -237,6 +237,9 @@ class Cluster(DaskCluster):
             return
         self._closed = asyncio.get_running_loop().create_future()
         self.status = Status.closing
+        if self._silence_logs is not None:
+            # Losing results is what closing means; nobody needs a list of them.
+            self._quiet.enter_context(silence_logging_cmgr(logging.ERROR))
         try:
             if self._engine is not None:
                 await self._engine.close(CLOSE_TIMEOUT)

@@ -1,0 +1,103 @@
+"""A real Slurm whose daemons die while a cluster is at work."""
+
+from __future__ import annotations
+
+import os
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import psutil
+import pytest
+from distributed import Client
+
+from corral import Cluster, JobState
+
+pytestmark = [pytest.mark.real("slurm"), pytest.mark.timeout(240)]
+
+Eventually = Callable[..., None]
+
+
+def cluster(**arguments: Any) -> Cluster:
+    usual = {
+        "backend": "slurm",
+        "cores": 1,
+        "memory": "400MB",
+        "walltime": "00:10:00",
+        "queue": "batch",
+        "interface": "lo",
+    }
+    return Cluster(**{**usual, **arguments})
+
+
+@contextmanager
+def stopped(pid_file: Path, *, children: bool = False) -> Iterator[None]:
+    """A daemon that is dead for a while, and started again with its own command line."""
+    daemon = psutil.Process(int(pid_file.read_text()))
+    line, environment = daemon.cmdline(), daemon.environ()
+    victims = [daemon, *(daemon.children(recursive=True) if children else [])]
+    for victim in victims:
+        victim.send_signal(signal.SIGKILL)
+    psutil.wait_procs(victims, timeout=10)
+    try:
+        yield
+    finally:
+        with open(os.devnull, "rb+") as nothing:
+            subprocess.run(line, check=True, env=environment, stdin=nothing, stdout=nothing, stderr=nothing, timeout=30)
+
+
+@pytest.mark.usefixtures("leaves_nothing")
+def test_a_controller_that_is_away_while_scaling(slurm: Any, eventually: Eventually) -> None:
+    """For 20 s there is no slurmctld: running workers do not notice, nothing is lost, nothing comes twice."""
+    with cluster() as c, Client(c) as client:
+        c.scale(1)
+        client.wait_for_workers(1, timeout=90)
+        with stopped(slurm.pid_file("SlurmctldPidFile")):
+            c.scale(4)
+            started = time.monotonic()
+            results = client.map(lambda number: number + 1, range(100))
+            assert sum(client.gather(results)) == 5050
+            eventually(lambda: "submitted" in repr(c), lambda: repr(c))
+            assert [job.state for job in c.jobs] == [JobState.RUNNING]
+            time.sleep(max(0.0, 20.0 - (time.monotonic() - started)))
+        client.wait_for_workers(4, timeout=120)
+        most = 0
+        for _ in range(20):
+            most = max(most, len(slurm.queue(c.name)))
+            time.sleep(0.5)
+        assert most == 4
+        assert len(c.jobs) == 4
+        assert not c.failures
+    assert slurm.queue(c.name) == {}
+
+
+def test_a_node_that_dies_is_replaced(slurm: Any, eventually: Eventually) -> None:
+    """slurmd and all that it ran are gone: the job is lost to the machine, and another comes elsewhere."""
+    with cluster(extra_directives=["--nodelist=n3"]) as c, Client(c) as client:
+        c.scale(1)
+        client.wait_for_workers(1, timeout=90)
+        assert c.jobs[0].id.text
+        eventually(lambda: c.jobs[0].hosts == ("n3",), lambda: repr(c))
+        with stopped(slurm.pid_file("SlurmdPidFile", "n3"), children=True):
+            _kill_job(client)
+            eventually(lambda: not c.observed, lambda: repr(c))
+        eventually(lambda: c.jobs[0].has_ended, lambda: repr(c), timeout=120)
+        assert c.jobs[0].state in (JobState.NODE_FAILED, JobState.FAILED, JobState.CANCELLED)
+        client.wait_for_workers(1, timeout=120)
+        assert client.submit(lambda: 42).result(timeout=30) == 42
+
+
+def _kill_job(client: Client) -> None:
+    """What a power failure does to the job on the node: its step, and everything below it."""
+    [pid] = client.run(os.getpid).values()
+    step = psutil.Process(pid)
+    while not step.name().startswith("slurmstepd"):
+        parent = step.parent()
+        assert parent is not None
+        step = parent
+    for process in [step, *step.children(recursive=True)]:
+        process.send_signal(signal.SIGKILL)
