@@ -85,7 +85,7 @@ def test_output_that_is_discarded_is_no_log() -> None:
         ({"gpu_type": "a100"}, "--gres=gpu:a100:2"),
         ({"gpu_option": "gpus-per-node"}, "--gpus-per-node=2"),
         ({"gpu_option": "gpus-per-node", "gpu_type": "a100"}, "--gpus-per-node=a100:2"),
-        ({"requeue": True}, "--requeue"),
+        ({"requeue": True}, "--open-mode=append"),
         ({"signal": "B:USR1@300"}, "--signal=B:USR1@300"),
         ({"signal": None}, "--no-requeue"),
     ],
@@ -121,6 +121,12 @@ def test_a_users_directive_replaces_ours(extra: str, replaced: str) -> None:
     assert lines(job)[-1] == extra
 
 
+def test_other_generic_resources_stand_beside_gpus() -> None:
+    """Slurm takes the last --gres only, but --gpus-per-node beside it."""
+    job = evolve(JOB, extra_directives=["--gres=tmp:5"])
+    assert "--gpus-per-node=2" in lines(job, Slurm(gpu_option="gpus-per-node"))
+
+
 def test_skipping_is_by_whole_names() -> None:
     """Leaving `time` out leaves `ntasks-per-node` alone, and a user's own directive too."""
     everything = lines(JOB)
@@ -143,6 +149,7 @@ def test_memory_is_rounded_up() -> None:
         (Job(name="x", resources=Resources(memory=0)), "memory"),
         (Job(name="x", walltime=0), "walltime"),
         (Job(name="a\nb"), "name"),
+        (Job(name="a,b"), "name"),
         (Job(name="x", queue=""), "queue"),
         (Job(name="x", account="a\n#SBATCH --mem=0"), "account"),
         (Job(name="x", log_directory="/back\\slash"), "log_directory"),
@@ -252,6 +259,7 @@ def test_a_script_ends_at_its_first_command() -> None:
     [
         ("#!/bin/sh\n#SBATCH -c 4\n#SBATCH hetjob\n#SBATCH -c 1\n", "heterogeneous"),
         ("--nodes=2-4", "one number"),
+        ("--nodes=0", "one number"),
         ("--time=soon", "no time"),
         ("--mem=much", "no amount"),
         ("--comment='no end", "no end"),

@@ -26,7 +26,6 @@ from corral.domain import (
     JobState,
     JobStatus,
     Queue,
-    Resources,
     Script,
 )
 from corral.errors import CommandError, CommandFailed, InvalidRequest, ParseError
@@ -50,8 +49,8 @@ _WORDS = {
 #: The argument that an error about a directive names.
 _ARGUMENTS = {"job-name": "name", "partition": "queue", "account": "account", "output": "log_directory"}
 
-#: sbatch passes its own environment on to the job (see `_export`), so it sees what a login sets, and what it needs
-#: to reach its controller. KRB5CCNAME is a path that credential plugins of sbatch read.
+#: sbatch passes its own environment on to the job (--export=ALL), so it sees what a login sets, and what it needs to
+#: reach its controller. KRB5CCNAME is a path that credential plugins of sbatch read.
 _LOGIN = ("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "TZ")
 _CONTROLLER = ("SLURM_CONF", "SLURM_CONF_SERVER", "SLURM_CLUSTERS", "SLURM_JWT", "KRB5CCNAME")
 
@@ -71,7 +70,6 @@ _WISHES = {
 _NO_FILTERS = ("[!S]*", "S[!QCIA]*")
 
 _SHELL_ID = "${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID}"
-_LOG_FILE = "/%A_%a.log"
 
 #: Jobs named singly in one command: above it, squeue is asked for all of the user's, and sacct in several commands.
 _LISTED = 1000
@@ -104,14 +102,19 @@ class Slurm:
             resources = evolve(resources, memory=-(-resources.memory // directives.MEBI) * directives.MEBI)
         if job.walltime is not None and job.walltime < 1:
             raise InvalidRequest("walltime", "0 is no limit to Slurm; if you want that: extra directive --time=0")
+        if "," in job.name:
+            raise InvalidRequest("name", f"{job.name!r} has a comma, where squeue sees the end of a name")
         return evolve(job, resources=resources)
 
     @hookimpl
     def render_script(self, job: Job) -> Script:
         extras = [(directives.checked(extra), extra) for extra in job.extra_directives]
-        replaced = {name for found, _ in extras for option in found for name in directives.same_meaning(option.name)}
-        if job.resources.gpus and self._loses_gpus(option for found, _ in extras for option in found):
-            raise InvalidRequest("extra_directives", "--gres replaces the GPUs' own; add gpu:N to it")
+        replaced = {name for found, _ in extras for option in found for name in directives.replaced_by(option)}
+        if job.resources.gpus and self.gpu_option in replaced and "gpus" not in replaced:
+            raise InvalidRequest(
+                "extra_directives",
+                "--gres replaces the one for GPUs; add gpu:N to it, or set gpu_option='gpus-per-node'",
+            )
         lines = [
             Directive(name=name, text=_line(directives.written(name, value, _ARGUMENTS.get(name, name))))
             for name, value in self._options(job)
@@ -151,28 +154,19 @@ class Slurm:
             yield "time", directives.days_and_time(job.walltime)
         if self.signal is not None:
             yield "signal", self.signal
-        yield "output", _log_pattern(job.log_directory)
+        yield "output", directives.log_pattern(job.log_directory)
         # NONE makes each job wait for a login shell, a second or two; see _LOGIN for what ALL is.
         yield "export", "ALL"
         yield ("requeue" if self.requeue else "no-requeue"), None
-
-    @staticmethod
-    def _loses_gpus(options: Iterator[directives.Option]) -> bool:
-        names = {option.name: option.value or "" for option in options}
-        return "gres" in names and not directives.gpus(names["gres"]) and not any(n.startswith("gpus") for n in names)
+        if self.requeue:
+            yield "open-mode", "append"  # the log of the first attempt says why there is a second
 
     @hookimpl
     def parse_resources(self, text: str) -> Job:
         shebang, lines = directives.header(text)
-        said: dict[str, str | None] = {}
-        extras = []
-        for line in lines:
-            options = directives.options(line)
-            known = [option for option in options if option.name in _READ]
-            said |= {option.name: option.value for option in known}
-            extras += [option.source for option in options if option not in known] if known else [line] * bool(options)
+        said, extras = directives.split(lines)
         try:
-            job = _job(said)
+            job = directives.job(said)
         except ValueError as error:
             raise ParseError(str(error), text) from error
         # What our own directives would not say of this job stays the user's.
@@ -180,7 +174,7 @@ class Slurm:
         left = [
             directives.written(name, value)
             for name, value in said.items()
-            if (name, value) not in ours and not _is_said(name, job)
+            if (name, value) not in ours and not directives.is_said(name, job)
         ]
         return evolve(job, extra_directives=(*extras, *left), shebang=shebang or job.shebang)
 
@@ -321,79 +315,18 @@ class Slurm:
         ]
 
 
-# --- directives read back ---------------------------------------------------------------------------------------
-
-#: The options that a Job has words for; `array` is `submit`'s own.
-_READ = frozenset({
-    "job-name", "partition", "account", "nodes", "no-kill", "ntasks", "ntasks-per-node", "cpus-per-task", "mem",
-    "mem-per-cpu", "gres", "gpus", "gpus-per-node", "time", "signal", "output", "export", "requeue", "no-requeue",
-    "array",
-})  # fmt: skip
-
-
-def _job(said: Mapping[str, str | None]) -> Job:
-    """The request that options make together. ValueError: it is not one."""
-    values = {name: value for name, value in said.items() if value is not None}
-    fewest, _, most = values.get("nodes", "1").partition("-")
-    if most not in ("", fewest):
-        raise ValueError(f"--nodes={values['nodes']} leaves the size of the job open; give one number")
-    nodes = int(fewest)
-    tasks = int(values.get("ntasks-per-node") or -(-int(values.get("ntasks", nodes)) // nodes))
-    cores = tasks * int(values.get("cpus-per-task", 1))
-    memory = None
-    if "mem" in values:
-        memory = directives.memory(values["mem"])
-    elif "mem-per-cpu" in values:
-        memory = directives.memory(values["mem-per-cpu"]) * cores
-    gpus = directives.gpus(values.get("gres", ""))
-    if "gpus-per-node" in values:
-        gpus = directives.gpus("gpu:" + values["gpus-per-node"])
-    elif "gpus" in values:
-        gpus = -(-directives.gpus("gpu:" + values["gpus"]) // nodes)
-    return Job(
-        name=values.get("job-name", ""),
-        queue=values.get("partition"),
-        account=values.get("account"),
-        resources=Resources(nodes=nodes, cores=cores, memory=memory or None, gpus=gpus),
-        walltime=directives.seconds(values["time"]) or None if "time" in values else None,
-        log_directory=_log_directory(values.get("output", "")),
-    )
-
-
-def _is_said(name: str, job: Job) -> bool:
-    """Whether the job says by itself all that an option of this name said."""
-    return name in ("nodes", "ntasks", "ntasks-per-node", "cpus-per-task", "array") or (
-        (name == "mem" and job.resources.memory is not None) or (name == "time" and job.walltime is not None)
-    )
-
-
-def _line(options: str) -> str:
-    return f"{directives.PREFIX} {options}"
-
-
-def _log_pattern(directory: str | None) -> str:
-    if directory is None:
-        return "/dev/null"
-    if "\\" in directory:
-        raise InvalidRequest("log_directory", f"Slurm cannot write into {directory!r}: it drops backslashes from paths")
-    return directory.replace("%", "%%") + _LOG_FILE
-
-
-def _log_directory(pattern: str) -> str | None:
-    directory = pattern.removesuffix(_LOG_FILE).replace("%%", "%")
-    return directory if directory and _log_pattern_is(directory, pattern) else None
-
-
-def _log_pattern_is(directory: str, pattern: str) -> bool:
-    return "\\" not in directory and _log_pattern(directory) == pattern
-
-
 # --- the commands themselves ------------------------------------------------------------------------------------
 
 #: Lists of an array's elements in full, not cut to 64 characters.
 _UNCUT = {"SLURM_BITSTR_LEN": "0"}
+#: Seconds: what squeue said must not wait for a database.
+_ACCOUNTING_PATIENCE = 15.0
 _UNKNOWN_ID = "Invalid job id"
 _ALREADY_GONE = rf"{_UNKNOWN_ID}|already completing or completed|already finished"
+
+
+def _line(options: str) -> str:
+    return f"{directives.PREFIX} {options}"
 
 
 def _sbatch(script: Script, size: int) -> Command:
@@ -401,7 +334,7 @@ def _sbatch(script: Script, size: int) -> Command:
         name
         for directive in script.directives
         for option in directives.options(directive.text.removeprefix(directives.PREFIX))
-        for name in directives.same_meaning(option.name)
+        for name in directives.replaced_by(option)
     }
     wishes = (variable for name, variable in _WISHES.items() if name not in stated)
     return Command(
@@ -434,7 +367,7 @@ def _arrays(job_ids: Mapping[str, JobId]) -> list[str]:
 
 
 def _squeue(columns: str, *which: str) -> Conversation[Completed]:
-    question = ["squeue", "-h", "-t", "all", "-O", _columns(columns), *which]
+    question = ["squeue", "-a", "-h", "-t", "all", "-O", _columns(columns), *which]
     done = yield _query(*question)
     if answers.is_cut(done.stdout):  # a site that carries commands elsewhere lost SLURM_BITSTR_LEN
         done = yield _query(*question, "-r")
@@ -459,18 +392,20 @@ def _ask_sacct(where: str, wanted: Mapping[str, JobId]) -> Conversation[dict[Job
     found: dict[JobId, JobStatus] = {}
     for first in range(0, len(arrays), _LISTED):
         which = ",".join(arrays[first : first + _LISTED])
+        question = _query("sacct", *_at(where), "-X", "-P", "-n", "-o", columns, "-j", which)
         try:
-            done = yield _query("sacct", *_at(where), "-X", "-P", "-n", "-o", columns, "-j", which)
-        except CommandError:
-            return found  # accounting is optional, and may be away: then nothing more is known
-        rows = answers.statuses(done.stdout, wanted)
+            # Accounting is optional, and may be away or slow: then nothing more is known.
+            done = yield evolve(question, timeout=_ACCOUNTING_PATIENCE)
+            rows = answers.statuses(done.stdout, wanted)
+        except (CommandError, ParseError):
+            return found
         # A job that squeue does not list has ended: PENDING here is what was once written down.
         found |= {job_id: status for job_id, status in rows.items() if status.state.is_final}
     return found
 
 
 def _ask_one(job_id: JobId, columns: str) -> Command:
-    argv = ["squeue", *_at(job_id.where), "-h", "-j", job_id.text, "-O", _columns(columns)]
+    argv = ["squeue", *_at(job_id.where), "-a", "-h", "-j", job_id.text, "-O", _columns(columns)]
     return Command(argv, env={"SLURM_TIME_FORMAT": "standard"}, inherit=_NO_FILTERS)
 
 

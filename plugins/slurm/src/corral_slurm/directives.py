@@ -1,4 +1,4 @@
-"""The language of ``#SBATCH`` lines: words, units, and which options mean the same.
+"""The language of ``#SBATCH`` lines: words, units, which options mean the same, and what they make of a job.
 
 sbatch splits a line by rules of its own (``get_argument`` in src/sbatch/opt.c), not by the shell's: a backslash keeps
 the next character, inside quotes too; both kinds of quotes group; an unquoted ``#`` begins a comment, even within a
@@ -8,10 +8,11 @@ word; nothing is expanded.
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 
 from attrs import frozen
 
+from corral.domain import Job, Resources
 from corral.errors import InvalidRequest, ParseError
 
 PREFIX = "#SBATCH"
@@ -41,10 +42,14 @@ _SAME_MEANING = (
     frozenset({"requeue", "no-requeue"}),
 )
 
+#: The options that a Job has words for; `array` is `submit`'s own.
+_READ = frozenset({
+    "job-name", "partition", "account", "nodes", "no-kill", "ntasks", "ntasks-per-node", "cpus-per-task", "mem",
+    "mem-per-cpu", "gres", "gpus", "gpus-per-node", "time", "signal", "output", "open-mode", "export", "requeue",
+    "no-requeue", "array",
+})  # fmt: skip
 
-def same_meaning(name: str) -> frozenset[str]:
-    """All options of which only one can be given, this one included."""
-    return next((group for group in _SAME_MEANING if name in group), frozenset({name}))
+_LOG_FILE = "/%A_%a.log"
 
 
 # --- words ------------------------------------------------------------------------------------------------------
@@ -90,6 +95,13 @@ def options(line: str) -> list[Option]:
             source = f"{source} {next_source}"
         found.append(Option(name, attached, source))
     return found
+
+
+def replaced_by(option: Option) -> frozenset[str]:
+    """The options that cannot stand beside this one, itself included."""
+    if option.name == "gres" and not gpus(option.value or ""):
+        return frozenset({"gres"})
+    return next((group for group in _SAME_MEANING if option.name in group), frozenset({option.name}))
 
 
 def _words(line: str) -> Iterator[tuple[str, str]]:
@@ -218,3 +230,93 @@ def gpus(gres: str) -> int:
         if kind == "gpu":
             count += int(rest[-1]) if rest and rest[-1].isdecimal() else 1
     return count
+
+
+# --- logs -------------------------------------------------------------------------------------------------------
+
+
+def log_pattern(directory: str | None) -> str:
+    """The name of an array's logs, for ``--output``.
+
+    Raises
+    ------
+    InvalidRequest
+    """
+    if directory is None:
+        return "/dev/null"
+    if "\\" in directory:
+        raise InvalidRequest("log_directory", f"Slurm cannot write into {directory!r}: it drops backslashes from paths")
+    return directory.replace("%", "%%") + _LOG_FILE
+
+
+def _log_directory(pattern: str) -> str | None:
+    directory = pattern.removesuffix(_LOG_FILE).replace("%%", "%")
+    is_ours = directory and "\\" not in directory and log_pattern(directory) == pattern
+    return directory if is_ours else None
+
+
+# --- requests read back -----------------------------------------------------------------------------------------
+
+
+def split(lines: Iterable[str]) -> tuple[dict[str, str | None], list[str]]:
+    """What the lines say that a Job has words for, and the rest of them as it was written.
+
+    Raises
+    ------
+    ParseError
+    """
+    said: dict[str, str | None] = {}
+    rest: list[str] = []
+    for line in lines:
+        found = options(line)
+        known = {option.name: option.value for option in found if option.name in _READ}
+        said |= known
+        if known:
+            rest += [option.source for option in found if option.name not in known]
+        elif found:
+            rest.append(line)
+    return said, rest
+
+
+def job(said: Mapping[str, str | None]) -> Job:
+    """The request that options make together.
+
+    Raises
+    ------
+    ValueError
+        They make none.
+    """
+    values = {name: value for name, value in said.items() if value is not None}
+    fewest, _, most = values.get("nodes", "1").partition("-")
+    nodes = int(fewest)
+    if most not in ("", fewest) or nodes < 1:
+        raise ValueError(f"--nodes={values['nodes']} is not one number of nodes")
+    tasks = int(values.get("ntasks-per-node") or -(-int(values.get("ntasks", nodes)) // nodes))
+    cores = max(1, tasks * int(values.get("cpus-per-task", 1)))
+    bytes_per_node = None
+    if "mem" in values:
+        bytes_per_node = memory(values["mem"])
+    elif "mem-per-cpu" in values:
+        bytes_per_node = memory(values["mem-per-cpu"]) * cores
+    gpus_per_node = gpus(values.get("gres", ""))
+    if "gpus-per-node" in values:
+        gpus_per_node = gpus("gpu:" + values["gpus-per-node"])
+    elif "gpus" in values:
+        gpus_per_node = -(-gpus("gpu:" + values["gpus"]) // nodes)
+    return Job(
+        name=values.get("job-name", ""),
+        queue=values.get("partition"),
+        account=values.get("account"),
+        resources=Resources(nodes=nodes, cores=cores, memory=bytes_per_node or None, gpus=gpus_per_node),
+        walltime=(seconds(values["time"]) or None) if "time" in values else None,
+        log_directory=_log_directory(values.get("output", "")),
+    )
+
+
+def is_said(name: str, job: Job) -> bool:
+    """Whether the job says by itself all that an option of this name said."""
+    if name == "mem":
+        return job.resources.memory is not None
+    if name == "time":
+        return job.walltime is not None
+    return name in ("nodes", "ntasks", "ntasks-per-node", "cpus-per-task", "array")
