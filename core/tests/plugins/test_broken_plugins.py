@@ -111,6 +111,22 @@ def test_an_option_of_a_site_that_does_not_exist(install: Install) -> None:
         plugins.load(site="barn", site_options={"project": "x"})
 
 
+def test_an_option_that_must_be_given(install: Install) -> None:
+    """A factory may have arguments without a default; the error names the first that is missing."""
+    install("needs_options")
+    with pytest.raises(
+        InvalidRequest, match=r"^backend_options: backend 'picky' cannot do without the option 'server'"
+    ):
+        plugins.load("picky")
+
+
+def test_what_a_plugin_says_of_its_options_is_passed_on(install: Install) -> None:
+    """It knows best; its own error is not wrapped into another."""
+    install("needs_options")
+    with pytest.raises(InvalidRequest, match=r"^backend_options: there is no server 'pbs9'; pbs1 and pbs2 are$"):
+        plugins.load("picky", options={"server": "pbs9"})
+
+
 class Listens:
     """Hears of changes: any plugin may."""
 

@@ -15,7 +15,7 @@ import pytest
 
 from corral.domain import Command, Completed, Conversation
 from corral.errors import CommandFailed, CommandNotFound, CommandTimedOut
-from corral.testing import Mismatch, drive, environment, transcript
+from corral.testing import Detects, Mismatch, drive, environment, transcript
 from corral.testing.silence import HookDidIO, silence
 
 
@@ -121,6 +121,12 @@ def test_what_is_no_transcript_is_named(tmp_path: Path) -> None:
     (tmp_path / "cut.txt").write_text("$ squeue\n1|RUN")
     with pytest.raises(Mismatch, match=r"cut\.txt is no transcript: it must begin with '\$ command' and end with"):
         transcript(tmp_path / "cut.txt")
+
+
+def test_a_recording_is_made_of_files() -> None:
+    """Text in place of a file's name is a mistake that would show up late."""
+    with pytest.raises(ValueError, match=r"Give text as Completed\(stdout=…\), not as 'acme 3.1\\n'"):
+        Detects(["acme 3.1\n"], version="3.1")
 
 
 def test_the_environment_of_a_job(tmp_path: Path) -> None:

@@ -18,6 +18,7 @@ from corral.domain import (
     Command,
     Completed,
     Conversation,
+    Detected,
     Failure,
     FailureKind,
     Job,
@@ -126,6 +127,15 @@ class CancelsInSilence(Acme):
     def cancel(self, job_ids: Sequence[JobId]) -> Conversation[None]:
         with suppress(CommandError):
             yield from super().cancel(job_ids)
+
+
+@found_by("test_trouble_is_never_swallowed")
+class TriesForEver(Acme):
+    @hookimpl
+    def detect(self) -> Conversation[Detected | None]:
+        while True:
+            with suppress(CommandError):
+                return (yield from super().detect())
 
 
 @found_by("test_a_conversation_can_be_left")
