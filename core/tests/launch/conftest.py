@@ -88,7 +88,7 @@ class Launched:
         """True if no process and no directory of it remains."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout):
-                while any(is_alive(process) for process in self.family) or list(self.directory.iterdir()):
+                while any(is_alive(process) for process in self.family) or list(self.directory.iterdir()):  # noqa: ASYNC110 - nobody tells
                     await asyncio.sleep(0.02)
                 return True
         return False
@@ -170,7 +170,12 @@ async def running_cluster(directory: Path) -> AsyncIterator[TestCluster]:
     credentials = Credentials.create(cluster="test")
     log = Log()
     async with Scheduler(
-        host="127.0.0.1", protocol="tls", port=0, security=credentials.security(), dashboard_address="127.0.0.1:0", plugins=[log]
+        host="127.0.0.1",
+        protocol="tls",
+        port=0,
+        security=credentials.security(),
+        dashboard_address="127.0.0.1:0",
+        plugins=[log],
     ) as scheduler:
         credentials = evolve(credentials, addresses=(scheduler.address,))
         path = directory / "shared" / "credentials.json"

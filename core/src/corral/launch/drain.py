@@ -34,11 +34,16 @@ class Finishing(WorkerPlugin):
     def transition(self, key: object, start: str, finish: str, **_: object) -> None:
         self._changed.set()
 
-    async def finish(self) -> None:
+    async def finish(self) -> int:
         """Bring the worker to rest, however long that takes.
 
         distributed's own retirement leaves running tasks to run twice. Here the scheduler takes back every task that
         has not begun, and this returns when those that have begun are finished *and* the scheduler knows it.
+
+        Returns
+        -------
+        int
+            How many results it holds.
         """
         worker = self._worker
         # It asked for this, and may no longer listen when the worker closes.
@@ -54,7 +59,7 @@ class Finishing(WorkerPlugin):
             self._give_back(returned)
             is_busy = self._is_busy()
             if not is_busy and not await self._is_expected_to_work():
-                return
+                return len(worker.data)
             with suppress(TimeoutError):
                 async with asyncio.timeout(None if is_busy else _ASK_AGAIN):
                     await self._changed.wait()

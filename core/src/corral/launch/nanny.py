@@ -168,28 +168,29 @@ class Nanny(distributed.Nanny):
             await within(_QUESTION, scheduler.unregister(address=address, stimulus_id=stimulus, expected=True))
 
     async def _hand_over(self, scheduler: Any, address: str, keep_until: float) -> bool:
-        while True:
-            if not await self._finish(address):
-                return False
-            stimulus = f"corral-drain-{time.time()}"
-            # It answers with those that it has retired, and gives up if nobody can take the results.
-            if await scheduler.retire_workers(
-                workers=[address], close_workers=False, remove=True, stimulus_id=stimulus
-            ) or not await scheduler.ncores(workers=[address]):
-                return True
+        """Have the worker finish, and others take its results; False if that cannot be."""
+        while (results := await self._finish(address)) is not None:
+            # Where nobody can take them, asking would do nothing but put warnings into the user's log.
+            if not results or set(await scheduler.ncores_running()) - {address}:
+                stimulus = f"corral-drain-{time.time()}"
+                # It answers with those that it has retired.
+                if await scheduler.retire_workers(
+                    workers=[address], close_workers=False, remove=True, stimulus_id=stimulus
+                ) or not await scheduler.ncores(workers=[address]):
+                    return True
             # A new worker may come.
             if time.monotonic() + _MOVE_AGAIN > keep_until:
                 return False
             await asyncio.sleep(_MOVE_AGAIN)
+        return False
 
-    async def _finish(self, address: str) -> bool:
-        """False: the worker has died."""
-        async with rpc(address, connection_args=self.connection_args) as worker:
-            try:
-                await worker.corral_finish()
-            except OSError:
-                return False
-            return True
+    async def _finish(self, address: str) -> int | None:
+        """How many results the worker holds when it has finished; None if it has died."""
+        with suppress(OSError):
+            async with rpc(address, connection_args=self.connection_args) as worker:
+                results: int = await worker.corral_finish()
+                return results
+        return None
 
 
 async def _remains(scheduler: Any, address: str) -> Remains:
