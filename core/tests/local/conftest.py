@@ -143,6 +143,10 @@ class LocalQueue:
         """Let the job pass that waits at this gate, or comes to it."""
         (self.work / name).write_text("")
 
+    def wait_until_stopped(self, pid: int) -> None:
+        stat = Path(f"/proc/{pid}/stat")
+        eventually(lambda: stat.read_text().rpartition(")")[2].split()[0] == "T", stat.read_text)
+
     @staticmethod
     def is_alive(pid: int) -> bool:
         return processes.process(pid) is not None

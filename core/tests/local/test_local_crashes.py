@@ -74,6 +74,17 @@ def test_a_supervisor_that_lingers_is_waited_for(local: Any) -> None:
     assert _ran(local) == [job]
 
 
+def test_a_dispatcher_that_is_about_to_leave_sees_new_work(local: Any) -> None:
+    """The submission finds it listening, so nobody else would start the job."""
+    local.submit("true", env={VARIABLE: "STOP leaving"})
+    leaving = local.dispatcher()
+    local.wait_until_stopped(leaving)
+    [job] = local.submit(RAN)
+    os.kill(leaving, signal.SIGCONT)
+    local.wait_for(job)
+    assert _ran(local) == [job]
+
+
 def test_a_dispatcher_is_replaced_without_anybody_asking(local: Any) -> None:
     """A job that ends finds that its dispatcher is dead, and starts another: the jobs behind it run."""
     [first] = local.submit("echo up > up", local.gate("end"), directives=("--cores=4",))

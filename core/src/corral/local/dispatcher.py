@@ -173,6 +173,7 @@ class Dispatcher:
         Both inside one transaction: a job submitted before it is seen here, and a later submission finds nobody
         who listens.
         """
+        crash_point("leaving")
         with self.queue.transaction():
             if self.queue.has_work():
                 return False
