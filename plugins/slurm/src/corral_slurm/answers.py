@@ -313,9 +313,9 @@ def pending_words(reason: str) -> str:
     for beginning, meaning in _PATIENCE:
         if reason.startswith(beginning):
             return meaning
-    limit = re.match(r"(QOS|Assoc|Association)?(Grp|Max|Min)?(\w*)", reason)
+    limit = re.match(r"(QOS|Assoc)?(?:iation)?(Grp|Max|Min)?(\w*)", reason)
     if limit and (limit[1] or limit[2]):
-        whose = {"QOS": "the QOS", None: "the account"}.get(limit[1], "the account")
+        whose = "the QOS" if limit[1] == "QOS" else "the account"
         if "PerJob" in reason or limit[2] == "Min":
             return f"it will not start: one job may not ask for this much or this little ({whose})"
         return f"a limit of {whose} on what may run at once or be used in all is reached"
