@@ -18,7 +18,11 @@ nodes=(n1 n2 n3 g1)
 conf=$top/slurm.conf
 
 say() { echo "slurm-up: $*" >&2; }
-fail() { say "$*"; exit 1; }
+fail() { # WHAT: say it, with the daemons' last words
+    tail -n 5 "$top"/*.log >&2 2>/dev/null || true
+    say "$*"
+    exit 1
+}
 
 is_running() { # NAME: is the daemon whose pid is in $top/NAME.pid alive?
     local pid
@@ -32,8 +36,7 @@ await() { # WHAT COMMAND...: repeat the command until it succeeds, for half a mi
         "$@" &>/dev/null && return
         sleep 0.2
     done
-    tail -n 5 "$top"/*.log >&2 || true
-    fail "no $what within 30 s; its last words are above"
+    fail "no $what within 30 s"
 }
 
 install_packages() {
@@ -49,8 +52,10 @@ install_packages() {
         chmod +x "$policy"
         trap "rm -f $policy" EXIT
     fi
-    apt-get -qq -o DPkg::Lock::Timeout=300 update >&2
-    apt-get -qq -y -o DPkg::Lock::Timeout=300 install --no-install-recommends "${wanted[@]}" >&2
+    {
+        apt-get -q -o DPkg::Lock::Timeout=300 update
+        apt-get -q -y -o DPkg::Lock::Timeout=300 install --no-install-recommends "${wanted[@]}"
+    } >"$top/apt.log" 2>&1 || fail "cannot install ${wanted[*]}"
 }
 
 write_configuration() {
@@ -102,13 +107,16 @@ PartitionName=short Nodes=n[1-3] MaxTime=10 PriorityTier=10
 PartitionName=preempt Nodes=n[1-3] PriorityTier=1 GraceTime=10
 PartitionName=gpu Nodes=g1 PriorityTier=10
 EOF
+    # Nothing here uses control groups, but slurmd would look for the kind that this machine has: a container may have
+    # none, or none that can be written. With version 1 it looks no further until something uses them.
+    echo 'CgroupPlugin=cgroup/v1' >"$top/cgroup.conf"
     echo 'NodeName=g1 Name=gpu File=/dev/tty[0-3]' >"$top/gres.conf"
 }
 
 start() { # NAME COMMAND...: unless it runs. Every stream is closed: whoever reads our output must not wait for a daemon
     local name=$1
     shift
-    is_running "$name" || "$@" </dev/null >>"$top/$name.log" 2>&1 9>&- || fail "$1 did not start; see $top/$name.log"
+    is_running "$name" || "$@" </dev/null >>"$top/$name.log" 2>&1 9>&- || fail "$1 did not start"
 }
 
 if timeout 10 sinfo --noheader &>/dev/null; then
@@ -116,12 +124,11 @@ if timeout 10 sinfo --noheader &>/dev/null; then
     exit
 fi
 ((EUID == 0)) || fail "must be root"
-install_packages
-
 export SLURM_CONF=$conf
 install -d -m 755 "$top" "$top/state" "$top/spool"
 exec 9>"$top/lock"
 flock 9
+install_packages
 [[ -s $top/munge.key ]] || (umask 077 && head -c 128 /dev/urandom >"$top/munge.key")
 write_configuration
 
