@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
 import os
 import signal
 import sys
@@ -37,7 +36,7 @@ class Log(SchedulerPlugin):
     def remove_worker(self, scheduler: Scheduler, worker: str, **_: object) -> None:
         self._tell()
 
-    def transition(self, key: object, start: str, finish: str, **_: object) -> None:
+    def transition(self, key: object, start: str, finish: str, *_: object, **__: object) -> None:
         if finish == "processing":
             self._tell()
 
@@ -88,10 +87,13 @@ class Launched:
         """True if no process and no directory of it remains."""
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(timeout):
-                while any(is_alive(process) for process in self.family) or list(self.directory.iterdir()):  # noqa: ASYNC110 - nobody tells
+                while self._is_anything_left():  # noqa: ASYNC110 - nobody tells
                     await asyncio.sleep(0.02)
                 return True
         return False
+
+    def _is_anything_left(self) -> bool:
+        return any(is_alive(process) for process in self.family) or any(self.directory.iterdir())
 
 
 def is_alive(process: psutil.Process) -> bool:
@@ -102,10 +104,8 @@ def is_alive(process: psutil.Process) -> bool:
 
 
 @define(kw_only=True)
-class TestCluster:
+class Cluster:
     """A scheduler with its credentials, and the launchers of its jobs."""
-
-    __test__ = False
 
     scheduler: Scheduler
     credentials: Credentials
@@ -153,6 +153,12 @@ class TestCluster:
         await self.log.wait_for(lambda: bool(reports()), timeout)
         return reports()[-1]
 
+    def break_connections(self) -> None:
+        """Cut off all workers without a word."""
+        for stream in list(self.scheduler.stream_comms.values()):
+            assert stream.comm is not None
+            stream.comm.abort()
+
     @property
     def names(self) -> set[str]:
         return {str(worker.name) for worker in self.scheduler.workers.values()}
@@ -166,7 +172,7 @@ class TestCluster:
 
 
 @contextlib.asynccontextmanager
-async def running_cluster(directory: Path) -> AsyncIterator[TestCluster]:
+async def running_cluster(directory: Path) -> AsyncIterator[Cluster]:
     credentials = Credentials.create(cluster="test")
     log = Log()
     async with Scheduler(
@@ -180,7 +186,7 @@ async def running_cluster(directory: Path) -> AsyncIterator[TestCluster]:
         credentials = evolve(credentials, addresses=(scheduler.address,))
         path = directory / "shared" / "credentials.json"
         credentials.write(path)
-        cluster = TestCluster(scheduler=scheduler, credentials=credentials, path=path, log=log, directory=directory)
+        cluster = Cluster(scheduler=scheduler, credentials=credentials, path=path, log=log, directory=directory)
         try:
             yield cluster
         finally:
@@ -191,16 +197,6 @@ async def running_cluster(directory: Path) -> AsyncIterator[TestCluster]:
 
 
 @pytest.fixture
-async def cluster(tmp_path: Path) -> AsyncIterator[TestCluster]:
+async def cluster(tmp_path: Path) -> AsyncIterator[Cluster]:
     async with running_cluster(tmp_path) as running:
         yield running
-
-
-def lines(path: Path) -> list[str]:
-    return path.read_text().splitlines() if path.exists() else []
-
-
-def written(path: Path) -> dict[str, Any]:
-    """The JSON object that a file holds."""
-    found: dict[str, Any] = json.loads(path.read_text())
-    return found

@@ -7,10 +7,14 @@ import itertools
 import signal
 import time
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import pytest
 
 from corral.launch.run import default_lead, leaving_time
+
+if TYPE_CHECKING:
+    from core.tests.launch.conftest import Cluster
 
 
 def recorder(path: Path):
@@ -36,7 +40,7 @@ async def begun(path: Path, count: int = 1) -> None:
 
 
 @pytest.mark.parametrize("launcher", ["fork", "spawn"])
-async def test_no_task_runs_twice(cluster, tmp_path, launcher) -> None:
+async def test_no_task_runs_twice(cluster: Cluster, tmp_path: Path, launcher: str) -> None:
     """After SIGTERM, what runs is finished and what has not begun goes elsewhere: 24 runs for 24 tasks."""
     leaver = await cluster.connect("--workers=2", f"--launcher={launcher}", job="1")
     await cluster.connect("--workers=1", "--threads=2", job="2")
@@ -59,7 +63,7 @@ async def test_no_task_runs_twice(cluster, tmp_path, launcher) -> None:
     assert await leaver.nothing_is_left()
 
 
-async def test_a_signal_to_every_process_is_a_signal_to_the_launcher(cluster, tmp_path) -> None:
+async def test_a_signal_to_every_process_is_a_signal_to_the_launcher(cluster: Cluster, tmp_path: Path) -> None:
     """Batch systems signal all processes of a job, twice if the script passes it on: draining goes on undisturbed."""
     leaver = await cluster.connect("--workers=2", job="1")
     await cluster.connect("--workers=1", job="2")
@@ -79,7 +83,7 @@ async def test_a_signal_to_every_process_is_a_signal_to_the_launcher(cluster, tm
     assert ran(runs) == list(range(8))
 
 
-async def test_asked_to_retire(cluster, tmp_path) -> None:
+async def test_asked_to_retire(cluster: Cluster, tmp_path: Path) -> None:
     """corral_retire, called on any one of its nannies, drains the whole job; results move to the others."""
     leaver = await cluster.connect("--workers=2", job="1")
     runs = tmp_path / "runs"
@@ -98,7 +102,7 @@ async def test_asked_to_retire(cluster, tmp_path) -> None:
     assert (await cluster.report("left", job="1"))["lost"] == 0
 
 
-async def test_results_wait_for_another_worker(cluster, tmp_path) -> None:
+async def test_results_wait_for_another_worker(cluster: Cluster, tmp_path: Path) -> None:
     """The last job to leave keeps its results until a worker comes that can take them."""
     leaver = await cluster.connect(job="1")
     runs = tmp_path / "runs"
@@ -116,7 +120,7 @@ async def test_results_wait_for_another_worker(cluster, tmp_path) -> None:
     assert ran(runs) == [1]
 
 
-async def test_results_that_nobody_takes(cluster, tmp_path) -> None:
+async def test_results_that_nobody_takes(cluster: Cluster, tmp_path: Path) -> None:
     """After its patience the last job goes; what it held is computed again, and told."""
     leaver = await cluster.connect(job="1")
     runs = tmp_path / "runs"
@@ -135,7 +139,7 @@ async def test_results_that_nobody_takes(cluster, tmp_path) -> None:
     assert ran(runs) == [1, 1]
 
 
-async def test_grace_ends(cluster, tmp_path) -> None:
+async def test_grace_ends(cluster: Cluster, tmp_path: Path) -> None:
     """A task that takes longer than the grace runs again elsewhere; it is counted, and never blamed."""
     leaver = await cluster.connect("--grace=1", job="1")
     runs = tmp_path / "runs"
@@ -157,7 +161,7 @@ async def test_grace_ends(cluster, tmp_path) -> None:
     assert ran(runs) == [1, 1]
 
 
-async def test_a_task_that_holds_the_interpreter(cluster) -> None:
+async def test_a_task_that_holds_the_interpreter(cluster: Cluster) -> None:
     """A worker that answers nobody cannot keep the job from ending in time."""
 
     def hold() -> None:
@@ -179,7 +183,7 @@ async def test_a_task_that_holds_the_interpreter(cluster) -> None:
     assert await leaver.nothing_is_left()
 
 
-async def test_second_signal(cluster) -> None:
+async def test_second_signal(cluster: Cluster) -> None:
     """Signalled again, later, the launcher ends at once, with the signal's code."""
     leaver = await cluster.connect(job="1")
     async with cluster.client() as client:
@@ -197,7 +201,7 @@ async def test_second_signal(cluster) -> None:
     assert await leaver.nothing_is_left()
 
 
-async def test_walltime(cluster, tmp_path) -> None:
+async def test_walltime(cluster: Cluster, tmp_path: Path) -> None:
     """Before its time is over, the job leaves by itself, and a task that runs is finished."""
     leaver = await cluster.connect("--walltime=8", "--lead=4", job="1")
     await cluster.connect(job="2")
@@ -213,7 +217,7 @@ async def test_walltime(cluster, tmp_path) -> None:
     assert ran(runs) == [1]
 
 
-async def test_all_jobs_leave_at_once(cluster, tmp_path) -> None:
+async def test_all_jobs_leave_at_once(cluster: Cluster, tmp_path: Path) -> None:
     """Jobs that are asked to leave together lose nothing as long as one stays."""
     leavers = [await cluster.connect("--workers=1", job=str(number)) for number in range(3)]
     await cluster.connect("--workers=1", job="9")
@@ -243,6 +247,6 @@ def test_siblings_do_not_leave_together() -> None:
 
 
 @pytest.mark.parametrize(("walltime", "lead"), [(8, 4), (60, 10), (600, 60), (86_400, 120)])
-def test_default_lead(walltime, lead) -> None:
+def test_default_lead(walltime: float, lead: float) -> None:
     """A tenth of the time, within limits: a short job must have time to work."""
     assert default_lead(walltime) == lead

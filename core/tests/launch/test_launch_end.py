@@ -5,12 +5,17 @@ from __future__ import annotations
 import signal
 import socket
 import time
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import psutil
 import pytest
 from attrs import evolve
 
 from corral.security import Credentials
+
+if TYPE_CHECKING:
+    from core.tests.launch.conftest import Cluster
 
 
 def unused_port() -> int:
@@ -19,7 +24,7 @@ def unused_port() -> int:
 
 
 @pytest.mark.parametrize("launcher", ["fork", "spawn"])
-async def test_cluster_ends(cluster, launcher) -> None:
+async def test_cluster_ends(cluster: Cluster, launcher: str) -> None:
     """When the scheduler is closed, the job ends as it was meant to."""
     launched = await cluster.connect("--workers=2", f"--launcher={launcher}")
 
@@ -31,7 +36,7 @@ async def test_cluster_ends(cluster, launcher) -> None:
     assert await launched.nothing_is_left()
 
 
-async def test_cluster_ended_before(cluster, tmp_path) -> None:
+async def test_cluster_ended_before(cluster: Cluster, tmp_path: Path) -> None:
     """A job that starts after its cluster was closed says so, at once, and is no failure."""
     cluster.path.unlink()
     began = time.monotonic()
@@ -44,7 +49,7 @@ async def test_cluster_ended_before(cluster, tmp_path) -> None:
     assert time.monotonic() - began < 2
 
 
-async def test_credentials_that_come_late(cluster) -> None:
+async def test_credentials_that_come_late(cluster: Cluster) -> None:
     """A file server may show a new file to other hosts only after a while."""
     cluster.path.rename(cluster.path.with_suffix(".hidden"))
     launched = await cluster.start(f"--cluster-created={time.time()}")
@@ -56,7 +61,7 @@ async def test_credentials_that_come_late(cluster) -> None:
     await cluster.report("ready")
 
 
-async def test_credentials_that_others_could_read(cluster) -> None:
+async def test_credentials_that_others_could_read(cluster: Cluster) -> None:
     """Such credentials are not used, and the log says why."""
     cluster.path.chmod(0o644)
     launched = await cluster.start()
@@ -67,7 +72,7 @@ async def test_credentials_that_others_could_read(cluster) -> None:
     assert "others could use your cluster" in log
 
 
-async def test_scheduler_is_dead(cluster) -> None:
+async def test_scheduler_is_dead(cluster: Cluster) -> None:
     """A killed cluster leaves its credentials: the job names what it tried, and ends before long."""
     addresses = (f"tls://127.0.0.1:{unused_port()}", f"tls://127.0.0.2:{unused_port()}")
     cluster.path.unlink()
@@ -82,7 +87,7 @@ async def test_scheduler_is_dead(cluster) -> None:
     assert 8 < time.monotonic() - began < 14
 
 
-async def test_first_address_that_belongs_to_the_cluster(cluster) -> None:
+async def test_first_address_that_belongs_to_the_cluster(cluster: Cluster) -> None:
     """Addresses that refuse, are silent, or belong to somebody else are passed over."""
     stranger = Credentials.create(cluster="other")
     from distributed import Scheduler
@@ -105,12 +110,11 @@ async def test_first_address_that_belongs_to_the_cluster(cluster) -> None:
             assert not other.workers
 
 
-async def test_scheduler_vanishes(cluster, tmp_path) -> None:
+async def test_scheduler_vanishes(cluster: Cluster, tmp_path: Path) -> None:
     """When the client was killed, its jobs end within seconds of noticing it."""
     launched = await cluster.connect("--workers=2")
     # What the kernel does when the scheduler's process dies: connections break, nobody listens, nobody says goodbye.
-    for comm in list(cluster.scheduler.stream_comms.values()):
-        comm.comm.abort()
+    cluster.break_connections()
     for listener in cluster.scheduler.listeners:
         listener.stop()
 
@@ -121,13 +125,12 @@ async def test_scheduler_vanishes(cluster, tmp_path) -> None:
     assert await launched.nothing_is_left()
 
 
-async def test_connection_breaks(cluster) -> None:
+async def test_connection_breaks(cluster: Cluster) -> None:
     """Workers that lost their connection to a living scheduler come back."""
     await cluster.connect("--workers=2")
     before = set(cluster.scheduler.workers)
 
-    for comm in list(cluster.scheduler.stream_comms.values()):
-        comm.comm.abort()
+    cluster.break_connections()
 
     await cluster.log.wait_for(
         lambda: cluster.names == {"77_0-0", "77_0-1"} and not before & set(cluster.scheduler.workers)
@@ -135,7 +138,7 @@ async def test_connection_breaks(cluster) -> None:
 
 
 @pytest.mark.parametrize("launcher", ["fork", "spawn"])
-async def test_killed_launcher_leaves_nothing(cluster, launcher) -> None:
+async def test_killed_launcher_leaves_nothing(cluster: Cluster, launcher: str) -> None:
     """kill -9 of the launcher ends all its processes."""
     launched = await cluster.connect("--workers=2", f"--launcher={launcher}")
     workers = {psutil.Process(cluster.pid(name)) for name in cluster.names}
@@ -151,7 +154,7 @@ async def test_killed_launcher_leaves_nothing(cluster, launcher) -> None:
         await cluster.log.wait_for(lambda: not cluster.names)
 
 
-async def test_killed_zygote_ends_the_job(cluster) -> None:
+async def test_killed_zygote_ends_the_job(cluster: Cluster) -> None:
     """Without the process that forks workers there can be no more of them: the job fails, and says so."""
     launched = await cluster.connect("--workers=2")
     [zygote] = psutil.Process(launched.process.pid).children()
@@ -164,7 +167,7 @@ async def test_killed_zygote_ends_the_job(cluster) -> None:
     assert await launched.nothing_is_left()
 
 
-async def test_asked_to_stop(cluster) -> None:
+async def test_asked_to_stop(cluster: Cluster) -> None:
     """corral_stop ends the job now; the tasks that were running are to blame for nothing."""
     launched = await cluster.connect("--workers=2")
     async with cluster.client() as client:
@@ -195,7 +198,9 @@ async def test_asked_to_stop(cluster) -> None:
         (("--credentials=x", "--launcher=exec"), "--launcher"),
     ],
 )
-async def test_wrong_command_lines(arguments, complaint, capfd) -> None:
+async def test_wrong_command_lines(
+    arguments: tuple[str, ...], complaint: str, capfd: pytest.CaptureFixture[str]
+) -> None:
     """A wrong argument is named, with code 2."""
     from corral.launch.__main__ import main
 
@@ -206,7 +211,7 @@ async def test_wrong_command_lines(arguments, complaint, capfd) -> None:
     assert complaint in capfd.readouterr().err
 
 
-async def test_no_job_id(cluster) -> None:
+async def test_no_job_id(cluster: Cluster) -> None:
     """A launcher that no job's script has started says so."""
     launched = await cluster.start(job="")
 

@@ -5,15 +5,19 @@ from __future__ import annotations
 import asyncio
 import os
 import signal
-from typing import Any
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import pytest
 from distributed import KilledWorker, Nanny
 from distributed.diagnostics.plugin import NannyPlugin
 
+if TYPE_CHECKING:
+    from core.tests.launch.conftest import Cluster
+
 
 @pytest.mark.parametrize("launcher", ["fork", "spawn"])
-async def test_workers_compute(cluster, launcher) -> None:
+async def test_workers_compute(cluster: Cluster, launcher: str) -> None:
     """Workers connect over TLS, are named after their job, and compute."""
     await cluster.connect("--workers=2", "--threads=3", f"--launcher={launcher}")
 
@@ -24,7 +28,7 @@ async def test_workers_compute(cluster, launcher) -> None:
         assert await client.submit(sum, [1, 2, 3]) == 6
 
 
-async def test_ready_is_reported(cluster) -> None:
+async def test_ready_is_reported(cluster: Cluster) -> None:
     """The launcher says who it is, where, until when, and how long each step took."""
     await cluster.connect("--workers=1", "--job-name=corral-7", "--group=gpu", "--walltime=3600")
 
@@ -36,7 +40,7 @@ async def test_ready_is_reported(cluster) -> None:
     assert set(ready["seconds"]) == {"credentials", "import", "zygote", "workers"}
 
 
-async def test_strings_hash_alike_everywhere(cluster) -> None:
+async def test_strings_hash_alike_everywhere(cluster: Cluster) -> None:
     """dask.bag partitions by hash(): it must be the same in all jobs, and after a worker's restart."""
     await cluster.connect("--workers=2", job="1")
     await cluster.connect("--workers=2", job="2")
@@ -50,7 +54,7 @@ async def test_strings_hash_alike_everywhere(cluster) -> None:
     assert len({*before.values(), *after.values()}) == 1
 
 
-async def test_strings_hash_alike_without_a_seed(cluster) -> None:
+async def test_strings_hash_alike_without_a_seed(cluster: Cluster) -> None:
     """A launcher that was started without PYTHONHASHSEED starts again with one."""
     await cluster.connect(job="1", PYTHONHASHSEED="random")
     await cluster.connect(job="2", PYTHONHASHSEED="random")
@@ -62,7 +66,7 @@ async def test_strings_hash_alike_without_a_seed(cluster) -> None:
     assert len(set(hashes.values())) == 1
 
 
-async def test_restart(cluster) -> None:
+async def test_restart(cluster: Cluster) -> None:
     """client.restart() gives new processes under the old names, without what the old ones knew."""
     await cluster.connect("--workers=2")
     async with cluster.client() as client:
@@ -77,7 +81,7 @@ async def test_restart(cluster) -> None:
         assert not before & {cluster.pid(name) for name in cluster.names}
 
 
-async def test_restart_of_one_worker(cluster) -> None:
+async def test_restart_of_one_worker(cluster: Cluster) -> None:
     """client.restart_workers restarts that one only."""
     await cluster.connect("--workers=2")
     before = {name: cluster.pid(name) for name in cluster.names}
@@ -88,7 +92,7 @@ async def test_restart_of_one_worker(cluster) -> None:
     assert cluster.pid("77_0-1") != before["77_0-1"]
 
 
-async def test_nanny_plugin(cluster) -> None:
+async def test_nanny_plugin(cluster: Cluster) -> None:
     """A nanny plugin that asks for a restart changes what the workers' processes start with."""
 
     class Variable(NannyPlugin):
@@ -110,7 +114,7 @@ async def test_nanny_plugin(cluster) -> None:
 
 
 @pytest.mark.parametrize("launcher", ["fork", "spawn"])
-async def test_killed_worker_comes_back(cluster, launcher) -> None:
+async def test_killed_worker_comes_back(cluster: Cluster, launcher: str) -> None:
     """kill -9 of a worker's process costs that process, not the job."""
     await cluster.connect("--workers=2", f"--launcher={launcher}")
     victim = cluster.pid("77_0-0")
@@ -122,7 +126,7 @@ async def test_killed_worker_comes_back(cluster, launcher) -> None:
         assert await client.submit(lambda: 1, workers="77_0-0") == 1
 
 
-async def test_memory_hog(cluster) -> None:
+async def test_memory_hog(cluster: Cluster) -> None:
     """A task that wants more memory than its worker may have ends as KilledWorker, and the worker comes back."""
     await cluster.connect("--memory-limit=300000000")
 
@@ -138,7 +142,7 @@ async def test_memory_hog(cluster) -> None:
         assert await client.submit(lambda: 1, pure=False) == 1
 
 
-async def test_worker_options(cluster) -> None:
+async def test_worker_options(cluster: Cluster) -> None:
     """Options reach the worker: resources, another class, and the variables of its environment."""
     options = '{"resources": {"disk": 2}, "env": {"COLOUR": "red"}, "worker_class": "distributed.worker.Worker"}'
     await cluster.connect(f"--worker-options={options}")
@@ -149,7 +153,7 @@ async def test_worker_options(cluster) -> None:
         assert await client.submit(os.getenv, "COLOUR") == "red"
 
 
-async def test_gpus_are_divided(cluster) -> None:
+async def test_gpus_are_divided(cluster: Cluster) -> None:
     """Each worker of a node sees its own GPUs, and offers as many to tasks that ask for them."""
     await cluster.connect("--workers=2", "--gpus=4", CUDA_VISIBLE_DEVICES="0,1,GPU-a,GPU-b")
 
@@ -160,7 +164,7 @@ async def test_gpus_are_divided(cluster) -> None:
     assert all(worker.resources == {"GPU": 2} for worker in cluster.scheduler.workers.values())
 
 
-async def test_tasks_may_start_programs_that_hear_signals(cluster) -> None:
+async def test_tasks_may_start_programs_that_hear_signals(cluster: Cluster) -> None:
     """Workers let a batch system's SIGTERM pass, what their tasks start does not."""
     await cluster.connect()
 
@@ -189,24 +193,25 @@ async def test_tasks_may_start_programs_that_hear_signals(cluster) -> None:
         assert await client.submit(end_a_fork) == -signal.SIGTERM
 
 
-async def test_worker_ports(cluster) -> None:
+async def test_worker_ports(cluster: Cluster) -> None:
     """Workers and nannies listen where the firewall is open, and nowhere else."""
     first = 20000 + os.getpid() % 20000
     await cluster.connect("--workers=2", f"--worker-ports={first}:{first + 9}")
 
     for worker in cluster.scheduler.workers.values():
         for address in (worker.address, worker.nanny):
+            assert address is not None
             assert first <= int(address.rpartition(":")[2]) <= first + 9
 
 
-async def test_interface(cluster) -> None:
+async def test_interface(cluster: Cluster) -> None:
     """Workers use the network that they are told to use."""
     await cluster.connect("--interface=lo")
 
     assert all(address.startswith("tls://127.0.0.1:") for address in cluster.scheduler.workers)
 
 
-async def test_a_worker_that_cannot_start_is_explained(cluster) -> None:
+async def test_a_worker_that_cannot_start_is_explained(cluster: Cluster) -> None:
     """The job's log says what is wrong, in one line without a traceback, and the cluster hears it."""
     launched = await cluster.start("--workers=2", "--interface=ib7")
 
@@ -221,7 +226,7 @@ async def test_a_worker_that_cannot_start_is_explained(cluster) -> None:
     assert await launched.nothing_is_left()
 
 
-async def test_a_taken_name_is_waited_for(cluster) -> None:
+async def test_a_taken_name_is_waited_for(cluster: Cluster) -> None:
     """The scheduler may still know a worker of that name, on a host that is no more: knock until it forgets."""
     first = await cluster.connect("--workers=1")
     first_address = cluster.scheduler.aliases["77_0-0"]
@@ -243,6 +248,7 @@ BRITTLE = """
 import os, pathlib
 from distributed import Worker
 
+
 class Brittle(Worker):
     def __init__(self, *args, **kwargs):
         match os.environ["FLAW"], pathlib.Path(os.environ["FLAG"]).exists():
@@ -255,7 +261,7 @@ class Brittle(Worker):
 
 
 @pytest.mark.parametrize(("flaw", "reason"), [("raises", "ValueError: no longer"), ("dies", "died 3 times")])
-async def test_a_worker_that_cannot_start_again(cluster, tmp_path, flaw, reason) -> None:
+async def test_a_worker_that_cannot_start_again(cluster: Cluster, tmp_path: Path, flaw: str, reason: str) -> None:
     """distributed would try for ever, as fast as it can: the launcher gives up and says why."""
     (tmp_path / "brittle.py").write_text(BRITTLE)
     flag = tmp_path / "flag"

@@ -8,8 +8,9 @@ import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -17,6 +18,11 @@ from corral.domain import Allocation, JobId
 from corral.launch.ending import Ended
 from corral.launch.options import Options
 from corral.launch.place import HANDED_DOWN, Place, find_place, handed_down, share_of_gpus
+
+if TYPE_CHECKING:
+    from core.tests.launch.conftest import Cluster
+
+    Grant = Callable[..., tuple[list[str], dict[str, str]]]
 
 HOST = socket.gethostname()
 
@@ -39,7 +45,7 @@ def options(*arguments: str) -> Options:
     return Options.parse(["--credentials=x", *arguments])
 
 
-async def test_the_batch_system_knows_best(granted) -> None:
+async def test_the_batch_system_knows_best(granted: Grant) -> None:
     """Attempt and end time come from the batch system, the id from the job's script."""
     arguments, environ = granted(ends=5000.0, attempt=2)
 
@@ -78,7 +84,7 @@ def test_the_prologue_counts() -> None:
     assert 1 <= float(done.stdout) < 4
 
 
-async def test_a_batch_system_that_does_not_answer(granted, capfd) -> None:
+async def test_a_batch_system_that_does_not_answer(granted: Grant, capfd: pytest.CaptureFixture[str]) -> None:
     """Workers are worth more than a precise end time: the job's log says what is not known."""
     arguments, environ = granted()
 
@@ -110,7 +116,7 @@ def test_workers_are_numbered_over_the_whole_job() -> None:
         (("x", "y", "z"), {"SLURM_NODEID": "2"}, 2),
     ],
 )
-async def test_which_node_this_is(hosts, environ, index) -> None:
+async def test_which_node_this_is(hosts: tuple[str, ...], environ: dict[str, str], index: int) -> None:
     """By the host's name, with or without its domain; by rank where names do not tell."""
     allocation = Allocation(job_id=JobId("8"), hosts=hosts, ends=7.0, attempt=1)
 
@@ -138,12 +144,12 @@ async def test_an_unknown_node() -> None:
         ("01", 4, ["0", "0", "1", "1"]),
     ],
 )
-def test_shares_of_gpus(gpus, workers, shares) -> None:
+def test_shares_of_gpus(gpus: str, workers: int, shares: list[str]) -> None:
     """Every GPU is somebody's, and every worker has one."""
     assert ["".join(share_of_gpus(tuple(gpus), worker, workers)) for worker in range(workers)] == shares
 
 
-async def test_several_nodes(cluster, granted) -> None:
+async def test_several_nodes(cluster: Cluster, granted: Grant) -> None:
     """The first launcher starts one on each node; retiring one of them retires the job, with one exit code."""
     arguments, environ = granted(hosts=[HOST, HOST], job_id="8")
 
@@ -161,7 +167,7 @@ async def test_several_nodes(cluster, granted) -> None:
     assert await launched.nothing_is_left()
 
 
-async def test_several_nodes_are_signalled(cluster, granted) -> None:
+async def test_several_nodes_are_signalled(cluster: Cluster, granted: Grant) -> None:
     """A signal to the job's script reaches the launchers of all nodes."""
     arguments, environ = granted(hosts=[HOST, HOST], job_id="8")
     launched = await cluster.start(*arguments, job="8", **environ)
