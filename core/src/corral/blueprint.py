@@ -11,22 +11,26 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import dask.config
 import platformdirs
 from attrs import field, frozen
 
-from corral import plugins
+from corral import plugins, settings
 from corral.batch import BatchSystem
+from corral.choice import choose
 from corral.errors import InvalidRequest
-from corral.group import WorkerGroup
+from corral.group import WorkerGroup, refuse_unknown
 from corral.network import host_of_interface
 from corral.runner import Runner
-from corral.watch import AFTER_CHANGE, AT_REST, CommandBudget, Rhythm
+from corral.settings import Settings
+from corral.watch import CommandBudget, Rhythm
 
 if TYPE_CHECKING:
     from distributed import Security
 
     from corral.domain import Script
+
+
+DEFAULT_GROUP = "default"
 
 
 @frozen(kw_only=True)
@@ -35,6 +39,7 @@ class Blueprint:
 
     backend: str
     batch: BatchSystem
+    settings: Settings
     groups: Mapping[str, WorkerGroup]
     name: str
     uuid: str = field(factory=lambda: uuid.uuid4().hex)
@@ -79,9 +84,9 @@ class Blueprint:
     def rhythm(self) -> Rhythm:
         if self.backend == "local":
             return Rhythm(after_change=(0.3, 1.0, 2.0, 5.0, 10.0), at_rest=10.0)
-        return Rhythm(after_change=AFTER_CHANGE, at_rest=AT_REST)
+        return Rhythm(at_rest=self.settings.polling_interval)
 
-    def script(self, group: str = "default") -> Script:
+    def script(self, group: str = DEFAULT_GROUP) -> Script:
         """The script of this group's jobs, as the first of them would be submitted."""
         job = self.batch.request(
             self.groups[group],
@@ -101,62 +106,85 @@ class Blueprint:
         return f"{prefix}-{number}"
 
 
-def draw(
-    backend: str,
-    *,
-    groups: Mapping[str, WorkerGroup],
-    backend_options: Mapping[str, Any] | None = None,
-    site: str | None = None,
-    extra_plugins: Sequence[object] = (),
-    name: str | None = None,
-    shared_directory: str | os.PathLike[str] | None = None,
-    log_directory: str | os.PathLike[str] | None = None,
-    scheduler_interface: str | None = None,
-    scheduler_port: int = 0,
-    scheduler_options: Mapping[str, Any] | None = None,
-    security: bool | Security | None = None,
-) -> Blueprint:
-    """Check what `Cluster` was given; see there.
+#: Arguments of `Cluster` that end up in a blueprint, beside those of `WorkerGroup`.
+CLUSTER_ARGUMENTS = (
+    "backend", "site", "plugins", "backend_options", "name", "shared_directory", "log_directory", "interface",
+    "scheduler_interface", "worker_interface", "scheduler_port", "scheduler_options", "security",
+)  # fmt: skip
+
+
+def draw(given: Mapping[str, Any]) -> Blueprint:
+    """Check what `Cluster` was given, after adding what the configuration says.
+
+    Parameters
+    ----------
+    given
+        Arguments of `Cluster` and `WorkerGroup` by name; None stands for an argument that was not given.
 
     Raises
     ------
     InvalidRequest, UnknownBackend, PluginError
     """
-    options = _options("backend_options", backend_options)
+    group_names = [name for name in WorkerGroup.argument_names() if name != "interface"]
+    known = [*CLUSTER_ARGUMENTS, *group_names]
+    given = {name: value for name, value in given.items() if value is not None}
+    refuse_unknown(given, known)
+    general = settings.arguments("", known)
+    site = given.get("site", general.get("site"))
+    backend = given.get("backend", general.get("backend"))
+    if backend is None:
+        backend = (site and plugins.backend_of_site(site)) or choose(site)
+    arguments = {**settings.arguments(backend, known), **given, "site": site}
+    try:
+        return _drawn(backend, arguments, group_names)
+    except InvalidRequest as error:
+        raise (error if error.argument in given else settings.located(error, backend)) from None
+
+
+def _drawn(backend: str, arguments: Mapping[str, Any], group_names: Sequence[str]) -> Blueprint:
+    interface = arguments.get("interface")
+    scheduler_interface = arguments.get("scheduler_interface", interface)
+    group = WorkerGroup(
+        interface=arguments.get("worker_interface", interface),
+        **{name: arguments[name] for name in group_names if name in arguments},
+    )
+    options = _options("backend_options", arguments.get("backend_options"))
     try:
         json.dumps(options)
     except (TypeError, ValueError) as error:
         raise InvalidRequest("backend_options", f"must be expressible in JSON ({error})") from None
-    manager = plugins.load(backend, options=options, site=site, plugins=extra_plugins)
-    per_minute = dask.config.get("corral.commands-per-minute", 10)
+    site: str | None = arguments["site"]
+    manager = plugins.load(backend, options=options, site=site, plugins=arguments.get("plugins", ()))
+    chosen = settings.settings()
     batch = BatchSystem(
         backend=backend,
         manager=manager,
-        runner=Runner(timeout=dask.config.get("corral.command-timeout", 60.0)),
+        runner=Runner(timeout=chosen.command_timeout),
         # The embedded queue is ours: nobody's batch server suffers from questions.
-        budget=None if backend == "local" else CommandBudget(per_minute),
+        budget=None if backend == "local" else CommandBudget(chosen.commands_per_minute),
     )
     identity = uuid.uuid4().hex
     blueprint = Blueprint(
         backend=backend,
         batch=batch,
-        groups=groups,
-        name=_name(name) if name is not None else f"corral-{identity[:8]}",
+        settings=chosen,
+        groups={DEFAULT_GROUP: group},
+        name=_name(arguments["name"]) if "name" in arguments else f"corral-{identity[:8]}",
         uuid=identity,
         site=site,
         backend_options=options,
-        shared_directory=_directory("shared_directory", shared_directory) or platformdirs.user_state_path("corral"),
-        chosen_log_directory=_directory("log_directory", log_directory),
+        shared_directory=_directory("shared_directory", arguments.get("shared_directory"))
+        or platformdirs.user_state_path("corral"),
+        chosen_log_directory=_directory("log_directory", arguments.get("log_directory")),
         scheduler_host=None
         if scheduler_interface is None
         else host_of_interface("scheduler_interface", scheduler_interface),
-        scheduler_port=_port("scheduler_port", scheduler_port),
-        scheduler_options=_options("scheduler_options", scheduler_options),
-        security=_security(security),
+        scheduler_port=_port("scheduler_port", arguments.get("scheduler_port", 0)),
+        scheduler_options=_options("scheduler_options", arguments.get("scheduler_options")),
+        security=_security(arguments.get("security")),
     )
     # What the batch system cannot do is refused here, by the very code that will write the scripts.
-    for group in groups:
-        blueprint.script(group)
+    blueprint.script()
     return blueprint
 
 

@@ -25,11 +25,11 @@ from distributed.objects import SchedulerInfo
 from distributed.utils import silence_logging_cmgr
 
 from corral import logs, network
-from corral.blueprint import Blueprint, draw
+from corral.blueprint import DEFAULT_GROUP, Blueprint, draw
 from corral.domain import JobId
 from corral.engine import Engine
 from corral.errors import CorralError, InvalidRequest
-from corral.group import WorkerGroup, parse_memory, refuse_unknown
+from corral.group import WorkerGroup, parse_memory
 from corral.jobs import JobFailure, JobRecord
 from corral.registry import Entry, JobLine
 from corral.security import Credentials
@@ -42,8 +42,6 @@ CLOSE_TIMEOUT = 60.0
 EXIT_TIMEOUT = 20.0
 HEARTBEAT = 60.0
 
-DEFAULT_GROUP = "default"
-
 
 class Cluster(DaskCluster):
     """A Dask cluster whose workers are jobs of a batch system.
@@ -52,7 +50,8 @@ class Cluster(DaskCluster):
     ----------
     backend
         The batch system: the name of an installed backend plugin (``"slurm"``, ``"local"``; `corral backends` lists
-        them).
+        them). Default: the configured one, else the site's, else the one that answers on this host, else, where there
+        is no trace of a batch system, the embedded queue ``"local"``.
     n_workers
         Workers to ask for at once; `scale` changes that.
     name
@@ -104,19 +103,19 @@ class Cluster(DaskCluster):
 
     def __init__(
         self,
-        backend: str,
+        backend: str | None = None,
         *,
         n_workers: int = 0,
         name: str | None = None,
         backend_options: Mapping[str, Any] | None = None,
         site: str | None = None,
-        plugins: Sequence[object] = (),
+        plugins: Sequence[object] | None = None,
         shared_directory: str | os.PathLike[str] | None = None,
         log_directory: str | os.PathLike[str] | None = None,
         interface: str | None = None,
         scheduler_interface: str | None = None,
         worker_interface: str | None = None,
-        scheduler_port: int = 0,
+        scheduler_port: int | None = None,
         scheduler_options: Mapping[str, Any] | None = None,
         security: bool | Security | None = None,
         silence_logs: int | str | None = logging.WARNING,
@@ -126,22 +125,24 @@ class Cluster(DaskCluster):
     ) -> None:
         # Closed until it is built: a refused argument must not warn about an unclosed cluster.
         self.status = Status.closed
-        refuse_unknown(worker, WorkerGroup.argument_names())
         self._n_workers = _count("n_workers", n_workers)
-        spec = WorkerGroup(interface=worker_interface or interface, **worker)
         self._blueprint = draw(
-            backend,
-            groups={DEFAULT_GROUP: spec},
-            backend_options=backend_options,
-            site=site,
-            extra_plugins=plugins,
-            name=name,
-            shared_directory=shared_directory,
-            log_directory=log_directory,
-            scheduler_interface=scheduler_interface or interface,
-            scheduler_port=scheduler_port,
-            scheduler_options=scheduler_options,
-            security=security,
+            {
+                "backend": backend,
+                "site": site,
+                "plugins": plugins,
+                "backend_options": backend_options,
+                "name": name,
+                "shared_directory": shared_directory,
+                "log_directory": log_directory,
+                "interface": interface,
+                "scheduler_interface": scheduler_interface,
+                "worker_interface": worker_interface,
+                "scheduler_port": scheduler_port,
+                "scheduler_options": scheduler_options,
+                "security": security,
+                **worker,
+            }
         )
         self._credentials, self.security = _credentials(self._blueprint)
         self.scheduler: Scheduler | None = None
@@ -205,6 +206,7 @@ class Cluster(DaskCluster):
             scheduler=self.scheduler,
             watch=Watch.shared((blueprint.backend, repr(blueprint.backend_options), blueprint.site)),
             rhythm=blueprint.rhythm(),
+            replacements_per_hour=blueprint.settings.replacements_per_hour,
             on_change=self._on_change,
         )
         self._engine.start()

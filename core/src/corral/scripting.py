@@ -29,9 +29,11 @@ def job_body(job: Job, *, job_id: str) -> str:
 
 #: bash hears a signal only between commands, and batch systems often signal the script alone: pass SIGTERM on.
 _FOREGROUND = """\
+corral_child= corral_stops=
+trap 'corral_stops=yes; [ -z "$corral_child" ] || kill -TERM "$corral_child" 2>/dev/null' TERM
 {command} &
 corral_child=$!
-trap 'kill -TERM "$corral_child" 2>/dev/null' TERM
+[ -z "$corral_stops" ] || kill -TERM "$corral_child" 2>/dev/null
 wait "$corral_child"; corral_status=$?
 while kill -0 "$corral_child" 2>/dev/null; do wait "$corral_child"; corral_status=$?; done
 trap - TERM"""

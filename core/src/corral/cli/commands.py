@@ -18,7 +18,7 @@ from corral.cli.tables import show
 
 
 @click.command()
-@click.option("--backend", required=True, help="The batch system: a name that `corral backends` lists.")
+@click.option("--backend", help="The batch system: a name that `corral backends` lists. Default: the one found here.")
 @click.option(
     "--backend-option", "backend_option", multiple=True, metavar="NAME=VALUE", help="An option of the backend."
 )
@@ -27,19 +27,12 @@ from corral.cli.tables import show
 @click.option("--shared-directory", type=click.Path(), help="A folder that this host and the nodes share.")
 @click.option("--log-directory", type=click.Path(), help="Where the jobs' logs would go.")
 @worker_options
-def script(backend: str, backend_option: tuple[str, ...], **options: Any) -> None:
+def script(backend_option: tuple[str, ...], **options: Any) -> None:
     """Print the job script that a cluster would submit. Nothing is submitted."""
     from corral.blueprint import draw
-    from corral.group import WorkerGroup
 
     blueprint = draw(
-        backend,
-        groups={"default": WorkerGroup(**worker_arguments(options))},
-        backend_options=plugin_options(backend_option),
-        site=options["site"],
-        name=options["name"],
-        shared_directory=options["shared_directory"],
-        log_directory=options["log_directory"],
+        {**options, "backend_options": plugin_options(backend_option) or None, **worker_arguments(options)}
     )
     click.echo(str(blueprint.script()), nl=False)
 

@@ -1,0 +1,142 @@
+"""What Dask's configuration says under ``corral:``.
+
+Every argument of `Cluster` and of `WorkerGroup` may stand there, with dashes or underscores, for all backends or for
+one; and a few settings of the whole process::
+
+    corral:
+      shared-directory: /scratch/me/corral
+      commands-per-minute: 5
+      backends:
+        slurm:
+          queue: batch
+          memory: 16GB
+
+An argument in the program wins over ``corral.backends.NAME``, which wins over ``corral``.
+"""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import dask.config
+from attrs import field, fields, frozen
+
+from corral.errors import InvalidRequest, did_you_mean
+
+
+def _positive(instance: Settings, attribute: Any, value: object) -> None:
+    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
+        raise InvalidRequest(attribute.name, f"{value!r} is not a number above 0")
+
+
+@frozen(kw_only=True)
+class Settings:
+    """Settings that are no arguments of a cluster.
+
+    Parameters
+    ----------
+    commands_per_minute
+        How many commands corral may run in a minute for one user on one host, over all clusters and processes.
+        Questions wait for room; submissions and cancellations only count.
+    command_timeout
+        How long a command of the batch system may take (s).
+    polling_interval
+        How often jobs are polled when nothing changes (s).
+    replacements_per_hour
+        How many jobs of a group may be replaced in an hour. Default: as many as are wanted, but at least 3.
+    """
+
+    commands_per_minute: int = field(default=10, validator=_positive)
+    command_timeout: float = field(default=60.0, validator=_positive)
+    polling_interval: float = field(default=60.0, validator=_positive)
+    replacements_per_hour: int | None = field(default=None)
+
+
+#: Keys that hold further keys.
+_SECTIONS = ("backends",)
+
+
+def settings() -> Settings:
+    """The settings of this process.
+
+    Raises
+    ------
+    InvalidRequest
+        Names the key, and the file or variable that it stands in.
+    """
+    names = [attribute.name for attribute in fields(Settings)]
+    found = {name: value for name, value in _section("corral").items() if name in names}
+    try:
+        return Settings(**found)
+    except InvalidRequest as error:
+        raise located(error, "") from None
+
+
+def arguments(backend: str, known: Sequence[str]) -> dict[str, Any]:
+    """Arguments of `Cluster` that the configuration gives for this backend; keys that nobody knows are told.
+
+    Parameters
+    ----------
+    known
+        Names of all arguments.
+    """
+    general = _section("corral")
+    special = _section(f"corral.backends.{backend}") if backend else {}
+    own = {attribute.name for attribute in fields(Settings)}
+    for section, found, allowed in (
+        ("corral", general, {*known, *own, *_SECTIONS}),
+        (f"corral.backends.{backend}", special, set(known)),
+    ):
+        for name in found:
+            if name not in allowed:
+                warnings.warn(
+                    f"the configuration has an unknown key {section}.{name}{_origin(section, name)}."
+                    f"{did_you_mean(name, allowed)}",
+                    stacklevel=4,
+                )
+    merged = {**general, **special}
+    return {name: value for name, value in merged.items() if name in known and value is not None}
+
+
+def located(error: InvalidRequest, backend: str) -> InvalidRequest:
+    """The same refusal, saying where the configuration has the value."""
+    for section in (*([f"corral.backends.{backend}"] if backend else []), "corral"):
+        if error.argument in _section(section):
+            where = _origin(section, error.argument)
+            return InvalidRequest(
+                error.argument, f"{error.problem} ({section}.{error.argument.replace('_', '-')}{where})"
+            )
+    return error
+
+
+def _section(path: str) -> dict[str, Any]:
+    found = dask.config.get(path, default=None) or {}
+    if not isinstance(found, Mapping):
+        raise InvalidRequest(path, f"{found!r} in the configuration is not a section with keys")
+    return {str(name).replace("-", "_"): value for name, value in found.items()}
+
+
+def _origin(section: str, name: str) -> str:
+    """`` in ~/.config/dask/corral.yaml``, or the variable; empty if it was set in the program."""
+    variable = "__".join(
+        ["DASK_" + section.split(".", maxsplit=1)[0].upper(), *map(str.upper, section.split(".")[1:]), name.upper()]
+    )
+    if variable in os.environ:
+        return f" in the variable {variable}"
+    for path, content in reversed(list(_files())):
+        here: Any = content
+        for part in section.split("."):
+            here = here.get(part) if isinstance(here, Mapping) else None
+        if isinstance(here, Mapping) and name in {str(key).replace("-", "_") for key in here}:
+            return f" in {path}"
+    return ""
+
+
+def _files() -> Iterator[tuple[Path, Mapping[str, Any]]]:
+    for path, content in dask.config.collect_yaml(dask.config.paths, return_paths=True):
+        if isinstance(content, Mapping):
+            yield Path(path), content
