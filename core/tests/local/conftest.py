@@ -14,6 +14,7 @@ from typing import Any, TypeVar
 import pytest
 
 from corral.local import processes, record, wakeup
+from corral.local.outlook import describe
 from corral.local.queue import Queue
 
 T = TypeVar("T")
@@ -75,7 +76,7 @@ class LocalQueue:
         """What the queue knows, read from the database: nobody is woken by it."""
         queue = self.queue()
         try:
-            return {row["job"]: row for row in queue.describe(queue.expand(ids) if ids else queue.keys())}
+            return {row["job"]: row for row in describe(queue, queue.expand(ids) if ids else queue.keys())}
         finally:
             queue.close()
 

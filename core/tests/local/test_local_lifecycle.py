@@ -177,6 +177,11 @@ def test_what_can_never_run_is_refused(local: Any, directives: tuple[str, ...], 
     assert local.rows() == {}
 
 
+def test_a_submission_of_no_jobs_is_refused(local: Any) -> None:
+    """There is always at least one."""
+    assert local.run("submit", "--count=0", stdin="#!/bin/sh\n", check=False).returncode == os.EX_DATAERR
+
+
 @pytest.mark.parametrize("text", ["echo no interpreter\n", "#!\n", ""])
 def test_a_script_without_an_interpreter_is_refused(local: Any, text: str) -> None:
     """A job script begins with ``#!``."""
@@ -347,6 +352,15 @@ def test_ended_jobs_are_forgotten_after_an_hour(local: Any) -> None:
     [new] = local.submit("true", directives=("--hold",))
     assert [new] == list(local.rows())
     assert new != old
+
+
+def test_commands_and_supervisors_start_with_the_standard_library_alone() -> None:
+    """And with little of it: a slow file system would make every import slow."""
+    program = "import sys, corral.local.__main__, corral.local.dispatcher; print(*sys.modules)"
+    done = subprocess.run([sys.executable, "-P", "-c", program], capture_output=True, text=True, check=True)
+    loaded = {name.partition(".")[0] for name in done.stdout.split()}
+    assert {"sqlite3", "corral"} <= loaded
+    assert not loaded & {"attr", "attrs", "pluggy", "dask", "distributed", "platformdirs", "asyncio", "subprocess"}
 
 
 # --- processes --------------------------------------------------------------------------------------------------

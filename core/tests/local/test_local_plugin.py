@@ -13,9 +13,10 @@ from attrs import evolve
 from corral import __version__, plugins
 from corral.domain import Completed, FailureKind, Job, JobId, JobState, JobStatus, Resources
 from corral.errors import CommandFailed, InvalidRequest, ParseError
-from corral.local import queue
+from corral.local import database
 from corral.local.__main__ import main
 from corral.local.plugin import Local
+from corral.local.queue import Queue
 from corral.runner import Runner
 
 JOB = Job(
@@ -229,8 +230,8 @@ def test_a_locked_database_is_a_matter_of_time(
     hooks: Any, tmp_path: Any, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     """Somebody else writes for longer than a command waits: try again."""
-    monkeypatch.setattr(queue, "PATIENCE", 0.01)
-    with queue.Queue(tmp_path).transaction():
+    monkeypatch.setattr(database, "PATIENCE", 0.01)
+    with Queue(tmp_path).transaction():
         code = main(["cancel", f"--directory={tmp_path}", "1_0"])
     failure = hooks.classify_failure(completed=Completed(returncode=code, stderr=capsys.readouterr().err))
     assert (failure.kind, failure.message) == (FailureKind.TRANSIENT, "database is locked")

@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from corral.local.outlook import describe
 from corral.local.queue import Queue
 from corral.local.request import Refused, Request
 
@@ -64,7 +65,7 @@ def test_expected_starts_assume_whole_walltimes(queue: Queue) -> None:
     third = _submit(queue, Request(cores=4, walltime=10))
     fourth = _submit(queue, Request())
     assert [str(task.key) for task in queue.start_jobs()] == [f"{first}_0"]
-    rows = {row["job"]: row for row in queue.describe(queue.keys())}
+    rows = {row["job"]: row for row in describe(queue, queue.keys())}
     began = rows[f"{first}_0"]["started"]
     assert rows[f"{first}_0"]["ends"] == began + 100
     expected = [rows[f"{array}_0"]["expected_start"] for array in (second, third, fourth)]
@@ -76,7 +77,7 @@ def test_no_start_is_expected_behind_a_job_without_walltime(queue: Queue) -> Non
     _submit(queue, Request(cores=4))
     waiting = _submit(queue, Request())
     queue.start_jobs()
-    [row] = queue.describe(queue.expand([str(waiting)]))
+    [row] = describe(queue, queue.expand([str(waiting)]))
     assert (row["reason"], row["expected_start"]) == ("Resources", None)
 
 

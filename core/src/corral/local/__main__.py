@@ -11,11 +11,10 @@ import json
 import os
 import sqlite3
 import sys
-import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-from corral.local import wakeup
+from corral.local import outlook, wakeup
 from corral.local.crashes import crash_point
 from corral.local.machine import default_directory
 from corral.local.queue import Queue
@@ -31,7 +30,7 @@ TRY_AGAIN = os.EX_TEMPFAIL
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command; returns its exit code."""
     arguments = _parser().parse_args(argv)
-    directory = Path(os.path.abspath(arguments.directory)) if arguments.directory else default_directory()
+    directory = Path(os.path.realpath(arguments.directory)) if arguments.directory else default_directory()
     try:
         if arguments.command == "dispatch":
             from corral.local.dispatcher import dispatch
@@ -73,14 +72,14 @@ def submit(queue: Queue, arguments: argparse.Namespace) -> None:
 def status(queue: Queue, arguments: argparse.Namespace) -> None:
     """Say of jobs what is known: of all of them if no id is given."""
     ids = _ids(arguments)
-    _answer(queue.describe(queue.expand(ids) if ids else queue.keys()))
+    _answer(outlook.describe(queue, queue.expand(ids) if ids else queue.keys()))
     if queue.has_work():  # its dispatcher may have been killed
         wakeup.wake(queue.directory)
 
 
 def find(queue: Queue, arguments: argparse.Namespace) -> None:
     """Say of the jobs with a name, unless they have ended, what is known."""
-    _answer(queue.describe(queue.find(arguments.name)))
+    _answer(outlook.describe(queue, queue.find(arguments.name)))
 
 
 def change(queue: Queue, arguments: argparse.Namespace) -> None:
@@ -107,28 +106,8 @@ def queues(queue: Queue, _arguments: argparse.Namespace) -> None:
 
 def explain(queue: Queue, arguments: argparse.Namespace) -> None:
     """Say in a sentence why a job waits."""
-    rows = []
-    for key in queue.expand([arguments.id]):
-        for row in queue.describe([key]):
-            if row["state"] == "HELD":
-                sentence = "it is held: release it"
-            elif row["state"] != "PENDING":
-                sentence = f"it does not wait: it is {row['state']}"
-            elif row["reason"] not in ("Resources", "Priority"):
-                sentence = row["reason"]
-            else:
-                sentence = _place(queue.before(key), row["expected_start"])
-            rows.append({"explain": sentence})
-    _answer(rows)
-
-
-def _place(before: int, expected: float | None) -> str:
-    line = {0: "it is the next", 1: "1 job is before it"}.get(before, f"{before} jobs are before it")
-    if expected is None:
-        return f"{line}; when it starts cannot be told: a job that must end before has no walltime"
-    if expected <= time.time():
-        return f"{line}; there is room for it: it starts now"
-    return f"{line}; it starts at {time.strftime('%Y-%m-%d %H:%M:%S', time.localtime(expected))} or earlier"
+    keys = queue.expand([arguments.id])
+    _answer([{"explain": outlook.explain(queue, key, row)} for key in keys for row in outlook.describe(queue, [key])])
 
 
 def _ids(arguments: argparse.Namespace) -> list[str]:

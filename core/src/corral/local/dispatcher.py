@@ -13,6 +13,7 @@ from pathlib import Path
 
 from corral.local import processes, record, supervisor, wakeup
 from corral.local.crashes import crash_point
+from corral.local.database import database_file
 from corral.local.queue import Key, Outcome, Queue, Task
 
 #: Seconds for which a dispatcher without work waits for more.
@@ -50,7 +51,8 @@ class Dispatcher:
         signal.set_wakeup_fd(self.pipe, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         self.queue = Queue(directory)
-        self.identity = self.queue.file.stat()
+        self.file = database_file(directory)
+        self.identity = self.file.stat()
         self.jobs: dict[Key, Task] = {}
         #: Supervisors that are children of this process and not yet buried.
         self.children: dict[Key, int] = {}
@@ -149,19 +151,18 @@ class Dispatcher:
 
     def pass_on_wishes(self) -> bool:
         """Tell supervisors whose jobs somebody wants to end; False if one could not be told yet."""
-        for key in set(self.queue.wishes()) - self.asked:
-            found = record.read(record.record_path(self.directory, key))
-            if found is None:
-                return False
-            if found.is_alive:
-                processes.kill(found.supervisor, supervisor.CANCEL)
-            self.asked.add(key)
-        return True
+        untold = set(self.queue.wishes()) - self.asked
+        for key in untold:
+            if found := record.read(record.record_path(self.directory, key)):
+                if found.is_alive:
+                    processes.kill(found.supervisor, supervisor.CANCEL)
+                self.asked.add(key)
+        return untold <= self.asked
 
     def is_wanted(self) -> bool:
         """False when the queue has been removed: then its jobs are ended as well."""
         with suppress(FileNotFoundError):
-            if os.path.samestat(self.identity, self.queue.file.stat()):
+            if os.path.samestat(self.identity, self.file.stat()):
                 return True
         for pid in self.children.values():
             processes.kill(pid, supervisor.CANCEL)

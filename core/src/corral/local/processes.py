@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import functools
 import os
 import signal
 import sys
@@ -37,6 +38,7 @@ def _prctl(option: int, value: int | bytes) -> None:
         ctypes.CDLL(None).prctl(option, value, 0, 0, 0)
 
 
+@functools.cache
 def boot() -> str:
     """Changes when the machine is started again; another container's processes are another boot's, too."""
     with suppress(OSError), open("/proc/sys/kernel/random/boot_id") as file:

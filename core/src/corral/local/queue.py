@@ -2,63 +2,19 @@
 
 from __future__ import annotations
 
-import heapq
 import json
-import os
-import sqlite3
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
+from corral.local.database import has_work, open_database
 from corral.local.machine import Capacity, measure
 from corral.local.request import QUEUE, Refused, Request
 
 #: Seconds for which an ended job is still listed.
 KEPT = 3600.0
-
-#: Seconds for which a transaction waits for those of other processes.
-PATIENCE = 30.0
-
-# A change of the schema is a change of the name: an older dispatcher may still serve the older file.
-_FILE = "queue-v1.sqlite"
-
-# AUTOINCREMENT: an id is never given twice, not even after the newest array was purged.
-_SCHEMA = """
-CREATE TABLE arrays (
-    id INTEGER PRIMARY KEY AUTOINCREMENT,
-    name TEXT NOT NULL,
-    script TEXT NOT NULL,
-    cores INTEGER NOT NULL,
-    memory INTEGER NOT NULL,
-    gpus INTEGER NOT NULL,
-    walltime INTEGER,
-    output TEXT,
-    grace REAL NOT NULL,
-    folder TEXT NOT NULL,
-    environment TEXT NOT NULL,
-    submitted REAL NOT NULL
-);
-CREATE TABLE jobs (
-    array INTEGER NOT NULL REFERENCES arrays,
-    element INTEGER NOT NULL,
-    state TEXT NOT NULL,
-    reason TEXT NOT NULL DEFAULT '',
-    wish TEXT,
-    attempt INTEGER NOT NULL DEFAULT 0,
-    exit_code INTEGER,
-    signal INTEGER,
-    devices TEXT NOT NULL DEFAULT '',
-    started REAL,
-    ended REAL,
-    PRIMARY KEY (array, element)
-) WITHOUT ROWID;
-CREATE INDEX pending ON jobs (array, element) WHERE state = 'PENDING';
-CREATE INDEX running ON jobs (array, element) WHERE state = 'RUNNING';
-CREATE INDEX ended ON jobs (ended) WHERE ended IS NOT NULL;
-CREATE TABLE capacity (cores INTEGER, memory INTEGER, gpus INTEGER, host TEXT NOT NULL);
-"""
 
 
 class Key(NamedTuple):
@@ -101,22 +57,11 @@ class Outcome(NamedTuple):
 
 
 class Queue:
-    """The queue of one directory; made when it is not there yet.
-
-    Raises
-    ------
-    Refused
-        The directory belongs to somebody else, or to a host that still has jobs in it.
-    """
+    """The queue of one directory; made when it is not there yet."""
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        self.file = directory / _FILE
-        if not self.file.exists():
-            self._create()
-        _refuse_if_not_ours(directory)
-        self.connection = _connect(self.file)
-        self._refuse_if_of_another_host()
+        self.connection = open_database(directory)
 
     def close(self) -> None:
         self.connection.close()
@@ -124,7 +69,18 @@ class Queue:
     @contextmanager
     def transaction(self) -> Iterator[None]:
         """All or nothing, with the only right to write from its beginning on."""
-        self.connection.execute("BEGIN IMMEDIATE")
+        with self._between("BEGIN IMMEDIATE"):
+            yield
+
+    @contextmanager
+    def snapshot(self) -> Iterator[None]:
+        """Read several things of one moment."""
+        with self._between("BEGIN"):
+            yield
+
+    @contextmanager
+    def _between(self, begin: str) -> Iterator[None]:
+        self.connection.execute(begin)
         try:
             yield
         except BaseException:
@@ -155,6 +111,8 @@ class Queue:
         Refused
             The request is none that this queue can ever serve.
         """
+        if count < 1:
+            raise Refused("a submission is for at least one job")
         now = time.time()
         with self.transaction():
             self.connection.execute(
@@ -233,14 +191,6 @@ class Queue:
         )
         return [Key(*row) for row in rows]
 
-    def describe(self, keys: Iterable[Key]) -> list[dict[str, Any]]:
-        """One row a job, as ``status`` prints it."""
-        self.connection.execute("BEGIN")
-        waiting = self._forecast()
-        rows = [row for key in keys if (row := self._describe(key, waiting))]
-        self.connection.execute("COMMIT")
-        return rows
-
     def before(self, key: Key) -> int:
         """How many jobs are in line before this one."""
         (count,) = self.connection.execute(
@@ -270,11 +220,7 @@ class Queue:
 
     def has_work(self) -> bool:
         """True if there is something for a dispatcher to do."""
-        (found,) = self.connection.execute(
-            "SELECT EXISTS (SELECT 1 FROM jobs WHERE state = 'PENDING') "
-            "OR EXISTS (SELECT 1 FROM jobs WHERE state = 'RUNNING')"
-        ).fetchone()
-        return bool(found)
+        return has_work(self.connection)
 
     def start_jobs(self) -> list[Task]:
         """Mark as RUNNING the jobs whose turn it is, and return them: whoever asked must start them now."""
@@ -289,9 +235,9 @@ class Queue:
                 "SELECT array, element, cores, memory, gpus FROM jobs JOIN arrays ON arrays.id = array "
                 "WHERE state = 'PENDING' ORDER BY array, element"
             ):
-                if not _fits(need, (capacity.cores, capacity.memory, len(capacity.devices))):
+                if not fits(need, (capacity.cores, capacity.memory, len(capacity.devices))):
                     continue  # the capacity was lowered after it was accepted: it must not block the others
-                if not _fits(need, (cores, memory, len(free))):
+                if not fits(need, (cores, memory, len(free))):
                     break
                 cores, memory = cores - need[0], memory - need[1]
                 given, free = free[: need[2]], free[need[2] :]
@@ -382,102 +328,6 @@ class Queue:
             json.loads(environment),
         )
 
-    def _describe(self, key: Key, waiting: Mapping[Key, tuple[str, float | None]]) -> dict[str, Any] | None:
-        row = self.connection.execute(
-            "SELECT state, reason, exit_code, signal, submitted, started, ended, walltime "
-            "FROM jobs JOIN arrays ON arrays.id = array WHERE array = ? AND element = ?",
-            key,
-        ).fetchone()
-        if row is None:
-            return None
-        state, reason, exit_code, signal, submitted, started, ended, walltime = row
-        reason, expected = waiting.get(key, (reason, None))
-        if ended is None and started is not None and walltime is not None:
-            ended = started + walltime
-        return {
-            "job": str(key),
-            "state": state,
-            "reason": reason,
-            "exit_code": exit_code,
-            "signal": signal,
-            "submitted": submitted,
-            "started": started,
-            "host": os.uname().nodename if started is not None else None,
-            "expected_start": expected,
-            "ends": ended,
-        }
-
-    def _forecast(self) -> dict[Key, tuple[str, float | None]]:
-        """Why each pending job waits and when it starts at the latest, if every job takes its whole walltime."""
-        now, capacity, used = time.time(), self.capacity(), self.used()
-        whole = (capacity.cores, capacity.memory, len(capacity.devices))
-        free = [whole[0] - used.cores, whole[1] - used.memory, whole[2] - len(used.devices)]
-        ends = [
-            (started + walltime if walltime is not None else float("inf"), *need)
-            for started, walltime, *need in self.connection.execute(
-                "SELECT started, walltime, cores, memory, gpus FROM jobs JOIN arrays ON arrays.id = array "
-                "WHERE state = 'RUNNING'"
-            )
-        ]
-        heapq.heapify(ends)
-        found: dict[Key, tuple[str, float | None]] = {}
-        at, reason = now, "Resources"
-        for array, element, walltime, *need in self.connection.execute(
-            "SELECT array, element, walltime, cores, memory, gpus FROM jobs JOIN arrays ON arrays.id = array "
-            "WHERE state = 'PENDING' ORDER BY array, element"
-        ):
-            if not _fits(need, whole):
-                found[Key(array, element)] = ("Capacity: the queue has become too small for it", None)
-                continue
-            while not _fits(need, free):
-                end, *back = heapq.heappop(ends)
-                at = max(at, end)
-                free = [have + more for have, more in zip(free, back, strict=True)]
-            free = [have - less for have, less in zip(free, need, strict=True)]
-            heapq.heappush(ends, (at + walltime if walltime is not None else float("inf"), *need))
-            found[Key(array, element)] = (reason, at if at != float("inf") else None)
-            reason = "Priority"
-        return found
-
-    # --- making and checking ------------------------------------------------------------------------------------
-
-    def _create(self) -> None:
-        """Make the database under another name: nobody must see it half made."""
-        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _refuse_if_not_ours(self.directory)
-        draft = self.directory / f"{_FILE}.{os.getpid()}"
-        draft.touch(mode=0o600)
-        connection = _connect(draft)
-        connection.execute("PRAGMA journal_mode = WAL")
-        connection.executescript(_SCHEMA)
-        connection.execute("INSERT INTO capacity VALUES (NULL, NULL, NULL, ?)", (os.uname().nodename,))
-        connection.close()
-        with suppress(FileExistsError):  # another process was as quick
-            os.link(draft, self.file)
-        draft.unlink()
-
-    def _refuse_if_of_another_host(self) -> None:
-        here = os.uname().nodename
-        (host,) = self.connection.execute("SELECT host FROM capacity").fetchone()
-        if host == here:
-            return
-        if self.has_work():
-            raise Refused(f"the queue in {self.directory} belongs to host {host}, which still has jobs in it")
-        self.connection.execute("UPDATE capacity SET host = ?", (here,))
-
-
-def _connect(file: Path) -> sqlite3.Connection:
-    connection = sqlite3.connect(file, timeout=PATIENCE, isolation_level=None)
-    # With write-ahead logging this survives a loss of power too, less the newest transactions.
-    connection.execute("PRAGMA synchronous = NORMAL")
-    return connection
-
-
-def _refuse_if_not_ours(directory: Path) -> None:
-    status = directory.stat()
-    if status.st_uid != os.getuid() or status.st_mode & 0o002:
-        raise Refused(f"{directory} belongs to another user, or everybody may write to it: use a directory of your own")
-
 
 def _refuse_if_impossible(request: Request, capacity: Capacity) -> None:
     if request.unknown:
@@ -495,5 +345,6 @@ def _refuse_if_impossible(request: Request, capacity: Capacity) -> None:
             raise Refused(f"the job asks for {asked} {what} and the queue has {has}")
 
 
-def _fits(need: Sequence[int], room: Sequence[int]) -> bool:
+def fits(need: Sequence[int], room: Sequence[int]) -> bool:
+    """True if there is room for (cores, memory, GPUs)."""
     return all(asked <= has for asked, has in zip(need, room, strict=True))

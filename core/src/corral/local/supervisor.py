@@ -16,6 +16,9 @@ from corral.local.queue import Outcome, Task
 #: Sent by the dispatcher when the job was cancelled (or is to be requeued).
 CANCEL = signal.SIGUSR1
 
+#: Seconds after which a process is given up that not even SIGKILL ends: it waits for a dead disk, say.
+_UNKILLABLE = 5.0
+
 _HEARD = {signal.SIGCHLD, signal.SIGTERM, CANCEL}
 
 
@@ -112,10 +115,12 @@ class _Attempt:
 
     def ask_all_to_end(self) -> None:
         """Send SIGTERM to each process of the job once: twice means something else to many programs."""
-        with suppress(ProcessLookupError, PermissionError):
+        try:
             os.killpg(self.leader, signal.SIGTERM)
+        except OSError:  # so new that it has no group yet
+            processes.kill(self.leader, signal.SIGTERM)
         for process in self.family():
-            if process.group != self.leader:
+            if self.leader not in (process.group, process.pid):
                 processes.kill(process.pid, signal.SIGTERM)
 
     def wait_for_nobody(self, until: float) -> None:
@@ -125,7 +130,7 @@ class _Attempt:
 
     def kill_the_rest(self) -> None:
         """End what the script left behind, wherever it went. A process that cannot be killed is not waited for long."""
-        until = time.monotonic() + self.task.grace
+        until = time.monotonic() + _UNKILLABLE
         while (family := self.family()) and time.monotonic() < until:
             for process in family:
                 processes.kill(process.pid, signal.SIGKILL)
