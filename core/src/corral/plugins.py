@@ -27,7 +27,7 @@ import pluggy
 from attrs import field, frozen
 
 from corral._version import __version__
-from corral.contract import DEFAULTS, Party, assemble
+from corral.contract import Party, assemble
 from corral.domain import Conversation, Detected
 from corral.errors import CommandNotFound, CorralError, InvalidRequest, PluginError, UnknownBackend, did_you_mean
 from corral.hookspecs import CONTRACT
@@ -223,17 +223,6 @@ def load(
     defaults = getattr(house, "backend_options", {}) if houses_own in aliases else {}
     made = chosen.make({**defaults, **(options or {})})
     return assemble(Party(name=chosen.name, plugin=made, distribution=chosen.distribution), around)
-
-
-def backend_of(manager: pluggy.PluginManager) -> str:
-    """The name of the backend that a manager was built for."""
-    return next(name for name, _ in manager.list_name_plugin() if name != DEFAULTS)
-
-
-def backend_of_site(site: str, site_options: Mapping[str, Any] | None = None) -> str | None:
-    """The name of the backend that a site's users need not give; None if it has several."""
-    backend: str | None = getattr(_the_one(site, "site", installed()).make(site_options or {}), "backend", None)
-    return backend
 
 
 async def detect_all(runner: Runner, *, site: str | None = None) -> dict[str, Detected]:

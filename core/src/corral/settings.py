@@ -28,7 +28,7 @@ from attrs import field, fields, frozen
 from corral.errors import InvalidRequest, did_you_mean
 
 
-def _positive(instance: Settings, attribute: Any, value: object) -> None:
+def _positive(_: Settings, attribute: Any, value: object) -> None:
     if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
         raise InvalidRequest(attribute.name, f"{value!r} is not a number above 0")
 
@@ -122,9 +122,7 @@ def _section(path: str) -> dict[str, Any]:
 
 def _origin(section: str, name: str) -> str:
     """`` in ~/.config/dask/corral.yaml``, or the variable; empty if it was set in the program."""
-    variable = "__".join(
-        ["DASK_" + section.split(".", maxsplit=1)[0].upper(), *map(str.upper, section.split(".")[1:]), name.upper()]
-    )
+    variable = "DASK_" + "__".join([*section.upper().split("."), name.upper()])
     if variable in os.environ:
         return f" in the variable {variable}"
     for path, content in reversed(list(_files())):

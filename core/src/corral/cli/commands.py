@@ -31,9 +31,9 @@ def script(backend_option: tuple[str, ...], **options: Any) -> None:
     """Print the job script that a cluster would submit. Nothing is submitted."""
     from corral.blueprint import draw
 
-    blueprint = draw(
-        {**options, "backend_options": plugin_options(backend_option) or None, **worker_arguments(options)}
-    )
+    cluster = {name: options[name] for name in ("backend", "site", "name", "shared_directory", "log_directory")}
+    cluster["backend_options"] = plugin_options(backend_option) or None
+    blueprint = draw({**cluster, **worker_arguments(options)})
     click.echo(str(blueprint.script()), nl=False)
 
 
