@@ -27,7 +27,7 @@ from corral.launch.ending import Ended, Exit, say
 from corral.launch.options import Options
 from corral.launch.place import Place, find_place
 from corral.launch.spread import spread
-from corral.launch.zygote import Zygote, why_not_fork
+from corral.launch.zygote import WARNINGS, Zygote, why_not_fork
 from corral.security import Credentials
 
 #: The seed that Dask itself uses: https://github.com/dask/dask/issues/6640
@@ -37,7 +37,8 @@ _HASH_SEED = "6640"
 def main(arguments: Sequence[str]) -> int:
     """Be a launcher; returns its exit code."""
     options = Options.parse(arguments)
-    signal.signal(signal.SIGTERM, _end_early)
+    for number in WARNINGS:
+        signal.signal(number, _end_early)
     seconds: dict[str, float] = {}
     began = time.monotonic()
     try:

@@ -7,7 +7,6 @@ import functools
 import importlib
 import os
 import time
-import traceback
 from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -17,9 +16,9 @@ from distributed.core import rpc
 from corral.launch.contact import Contact, find_scheduler
 from corral.launch.drain import Finishing
 from corral.launch.ending import Ended, Exit, say
-from corral.launch.nanny import CLUSTER_ENDED, LOST, Nanny, Remains
+from corral.launch.nanny import CLUSTER_ENDED, LOST, Nanny, Remains, is_name_taken
 from corral.launch.place import gpus_of_node, share_of_gpus
-from corral.launch.worker_process import root_cause
+from corral.launch.worker_process import described
 
 if TYPE_CHECKING:
     from distributed import Worker
@@ -119,11 +118,13 @@ class Crew:
                 return
             if self._has_ended():
                 raise Ended(Exit.DONE, "the cluster has ended")
+            del self.nannies[index]
             self._contact = await find_scheduler(self._setting.credentials, _LOST_PATIENCE)
 
     def _has_ended(self) -> bool:
-        """True if the cluster was closed, which removes its credentials."""
-        return not os.path.exists(self._options.credentials)
+        """True if the cluster was closed: it said so to another worker, or has removed its credentials."""
+        reasons = {nanny.reason for nanny in self.nannies.values()}
+        return CLUSTER_ENDED in reasons or not os.path.exists(self._options.credentials)
 
     async def _connect(self, index: int) -> Nanny | None:
         name = self._setting.place.worker_name(index, self._options.workers)
@@ -133,12 +134,15 @@ class Crew:
                 nanny = self._nanny(index, name)
                 await nanny
             except Exception as error:
-                cause = root_cause(error)
                 # The scheduler may still believe in a worker of a host that has vanished.
-                if "name taken" in str(cause) and time.monotonic() < deadline:
+                if is_name_taken(error) and time.monotonic() < deadline:
                     await asyncio.sleep(_NAME_TAKEN_AGAIN)
                     continue
-                self.problems[index] = "".join(traceback.format_exception_only(cause)).strip()
+                self.problems[index] = described(error)
+                return None
+            if self._is_leaving:
+                # The others were asked to leave before this one was there.
+                await nanny.abandon()
                 return None
             self.nannies[index] = nanny
             return nanny
@@ -179,34 +183,31 @@ class Crew:
 
     # --- letting them go ----------------------------------------------------------------------------------------
 
-    async def drain(self, limit: asyncio.Timeout, keep_until: float) -> Remains:
-        """Let all workers leave in peace, each as soon as it can; those that cannot until `limit`, without it.
+    async def drain(self, *, give_up: asyncio.Event, out_of_time: asyncio.Event) -> Remains:
+        """Let all workers leave, each as soon as it can.
 
         Parameters
         ----------
-        limit
-            Not yet entered; may be rescheduled while this goes on.
-        keep_until
-            See `Nanny.drain`.
+        give_up
+            Set when results that no other worker can take shall no longer be kept.
+        out_of_time
+            Set when the workers that are still here must go as they are.
         """
         self._is_leaving = True
-        drains = {asyncio.create_task(nanny.drain(keep_until=keep_until)): nanny for nanny in self.nannies.values()}
-        remains: list[Remains] = []
-        try:
-            async with limit:
-                if drains:
-                    await asyncio.wait(drains)
-        except TimeoutError:
-            for drain in drains:
-                drain.cancel()
-            await asyncio.wait(drains)
-        abandoned = []
-        for drain, nanny in drains.items():
-            if drain.cancelled() or drain.exception() is not None:
-                abandoned.append(nanny.abandon())
-            else:
-                remains.append(drain.result())
-        remains += await asyncio.gather(*abandoned)
+
+        async def drained(nanny: Nanny) -> Remains:
+            draining = asyncio.create_task(nanny.drain(give_up))
+            alarm = asyncio.create_task(out_of_time.wait())
+            await asyncio.wait([draining, alarm], return_when=asyncio.FIRST_COMPLETED)
+            alarm.cancel()
+            draining.cancel()
+            try:
+                return await draining
+            except (asyncio.CancelledError, Exception):
+                # Out of time, or out of touch with the scheduler.
+                return await nanny.abandon()
+
+        remains = await asyncio.gather(*(drained(nanny) for nanny in self.nannies.values()))
         return Remains(unfinished=sum(each.unfinished for each in remains), lost=sum(each.lost for each in remains))
 
     async def forget(self) -> None:

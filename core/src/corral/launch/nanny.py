@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import time
-import traceback
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from typing import Any, TypeVar
@@ -13,7 +12,7 @@ import distributed
 from attrs import frozen
 from distributed.core import RPCClosed, Status, rpc
 
-from corral.launch.worker_process import ForkedWorkerProcess, root_cause
+from corral.launch.worker_process import ForkedWorkerProcess, described, root_cause
 from corral.launch.zygote import Zygote
 
 T = TypeVar("T")
@@ -60,6 +59,8 @@ class Nanny(distributed.Nanny):
         super().__init__(**arguments)
         self.handlers.update(operations)
         self._zygote = zygote
+        #: From then on, a worker that dies is not replaced.
+        self._is_draining = False
         #: How often in a row the process died while it started.
         self._false_starts = 0
         #: Why it closes, or closed.
@@ -105,7 +106,9 @@ class Nanny(distributed.Nanny):
         try:
             status = await super().instantiate()
         except Exception as error:
-            problem = "".join(traceback.format_exception_only(root_cause(error))).strip()
+            # A scheduler that is busy may not have noticed yet that the worker before it is gone.
+            if not is_name_taken(error):
+                problem = described(error)
             raise
         else:
             # The end of its process will have started another one meanwhile.
@@ -117,6 +120,12 @@ class Nanny(distributed.Nanny):
             # distributed's nanny would try for ever, without a pause.
             if is_restart and problem is not None:
                 await self.close(reason=f"nanny-instantiate-failed: {problem}")
+
+    async def _on_worker_exit(self, exitcode: int) -> None:
+        if self._is_draining:
+            await self.close(reason=DRAINED)
+        else:
+            await super()._on_worker_exit(exitcode)
 
     def close_gracefully(self, reason: str = "nanny-close-gracefully") -> None:
         """Hear from the worker that it is closing, and do not start another."""
@@ -133,32 +142,31 @@ class Nanny(distributed.Nanny):
 
     # --- leaving ------------------------------------------------------------------------------------------------
 
-    async def drain(self, *, keep_until: float) -> Remains:
+    async def drain(self, give_up: asyncio.Event) -> Remains:
         """Let the worker finish what it has begun, give its results to others, and end it.
 
         Parameters
         ----------
-        keep_until
-            When results that no other worker can take are given up, on the monotonic clock.
+        give_up
+            Set when results that no other worker can take shall no longer be kept.
         """
-        # From here on, a worker that dies is not replaced.
-        self.close_gracefully(reason=DRAINED)
-        address = self.worker_address
-        if address is not None:
+        self._is_draining = True
+        if (address := self.worker_address) is not None:
             async with rpc(self.scheduler_addr, connection_args=self.connection_args) as scheduler:
-                if not await self._hand_over(scheduler, address, keep_until):
+                if not await self._hand_over(scheduler, address, give_up):
                     return await self.abandon()
-        await self.close()
+        await self.close(reason=DRAINED)
         return Remains()
 
     async def abandon(self) -> Remains:
         """End the worker with what it has and does, in such a way that no task is suspected of having killed it."""
+        self._is_draining = True
         remains = None
         if (address := self.worker_address) is not None:
             async with rpc(self.scheduler_addr, connection_args=self.connection_args) as scheduler:
                 remains = await within(_QUESTION, _remains(scheduler, address))
                 await self.forget(scheduler)
-        await self.close(timeout=1)
+        await self.close(timeout=1, reason=DRAINED)
         return remains or Remains()
 
     async def forget(self, scheduler: Any) -> None:
@@ -167,7 +175,7 @@ class Nanny(distributed.Nanny):
             stimulus = f"corral-forget-{time.time()}"
             await within(_QUESTION, scheduler.unregister(address=address, stimulus_id=stimulus, expected=True))
 
-    async def _hand_over(self, scheduler: Any, address: str, keep_until: float) -> bool:
+    async def _hand_over(self, scheduler: Any, address: str, give_up: asyncio.Event) -> bool:
         """Have the worker finish, and others take its results; False if that cannot be."""
         while (results := await self._finish(address)) is not None:
             # Where nobody can take them, asking would do nothing but put warnings into the user's log.
@@ -179,9 +187,10 @@ class Nanny(distributed.Nanny):
                 ) or not await scheduler.ncores(workers=[address]):
                     return True
             # A new worker may come.
-            if time.monotonic() + _MOVE_AGAIN > keep_until:
+            with suppress(TimeoutError):
+                async with asyncio.timeout(_MOVE_AGAIN):
+                    await give_up.wait()
                 return False
-            await asyncio.sleep(_MOVE_AGAIN)
         return False
 
     async def _finish(self, address: str) -> int | None:
@@ -191,6 +200,11 @@ class Nanny(distributed.Nanny):
                 results: int = await worker.corral_finish()
                 return results
         return None
+
+
+def is_name_taken(error: BaseException) -> bool:
+    """True if the scheduler knows a worker of that name."""
+    return "name taken" in str(root_cause(error))
 
 
 async def _remains(scheduler: Any, address: str) -> Remains:

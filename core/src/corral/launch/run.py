@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import math
 import re
 import signal
 import socket
@@ -25,6 +24,8 @@ TOPIC = "corral"
 _SAME_SIGNAL = 2.0
 #: Seconds before the end of the job at which the last worker must be gone, unless the lead is shorter.
 _MARGIN = 5.0
+#: Seconds in which the scheduler is told of an end at once.
+_ABORT = 1.0
 #: Seconds for a message to the scheduler or to another node.
 _MESSAGE = 5.0
 
@@ -59,16 +60,21 @@ def default_lead(seconds: float) -> float:
 class _Launcher:
     def __init__(self, setting: Setting, zygote: Zygote | None) -> None:
         self._setting = setting
+        self._options = setting.options
         self._allocation = setting.place.allocation
         self._job = self._allocation.job_id.text
         self._began = time.time()
         self._has_zygote = zygote is not None
         self._crew = Crew(setting, zygote, {"corral_retire": self.retire, "corral_stop": self.stop})
         self._is_leaving = False
-        #: When draining is cut short.
-        self._limit = asyncio.timeout(None)
+        #: Results that nobody takes are no longer kept.
+        self._give_up = asyncio.Event()
+        #: Workers that are still draining must go.
+        self._out_of_time = asyncio.Event()
         self._signals: dict[int, float] = {}
         self._tasks: set[asyncio.Task[None]] = set()
+        #: Those of them that should be delivered before the end.
+        self._messages: set[asyncio.Task[None]] = set()
         self._end: asyncio.Future[Ended] = asyncio.get_running_loop().create_future()
 
     async def run(self) -> Ended:
@@ -76,9 +82,9 @@ class _Launcher:
         for number in WARNINGS:
             loop.add_signal_handler(number, self._signalled, number)
         if (ends := self._allocation.ends) is not None:
-            lead = self._setting.options.lead
+            lead = self._options.lead
             if lead is None:
-                lead = default_lead(self._setting.options.walltime or ends - self._began)
+                lead = default_lead(self._options.walltime or ends - self._began)
             moment = leaving_time(self._job, ends, lead)
             loop.call_later(max(0.0, moment - time.time()), self._walltime, ends)
         self._start(self._work())
@@ -92,10 +98,11 @@ class _Launcher:
         if not self._has_zygote:
             await self._crew.close()
 
-    def _start(self, work: Coroutine[Any, Any, None]) -> None:
+    def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._stopped)
+        return task
 
     def _stopped(self, task: asyncio.Task[None]) -> None:
         self._tasks.discard(task)
@@ -118,32 +125,15 @@ class _Launcher:
             if not self._is_leaving:
                 self._finish(Exit.DONE, last_words)
 
-    # --- reports ------------------------------------------------------------------------------------------------
-
     async def _report_start(self) -> None:
         await self._crew.has_started.wait()
-        workers = len(self._crew.nannies)
-        if not workers:
-            return
-        for problem in sorted(set(self._crew.problems.values())):
-            say(f"{len(self._crew.problems)} could not start: {problem}")
-        seconds = {**self._setting.seconds, "workers": time.time() - self._began}
-        say(f"job {self._job} on {socket.gethostname()}: {workers} worker{'s' * (workers > 1)} connected")
-        await self._report("ready", ends=self._allocation.ends, seconds=seconds)
-
-    async def _report(self, event: str, **more: Any) -> None:
-        message = {
-            "event": event,
-            "job": self._job,
-            "name": self._setting.options.job_name,
-            "group": self._setting.options.group,
-            "attempt": self._allocation.attempt,
-            "node": self._setting.place.node_index,
-            "hosts": [socket.gethostname()],
-            **more,
-        }
-        async with self._crew.scheduler() as scheduler:
-            await within(_MESSAGE, scheduler.log_event(topic=TOPIC, msg=message))
+        workers, problems = len(self._crew.nannies), self._crew.problems
+        if workers:
+            for problem in sorted(set(problems.values())):
+                say(f"job {self._job}: {len(problems)} of {self._options.workers} workers could not start: {problem}")
+            say(f"job {self._job} on {socket.gethostname()}: {workers} worker{'s' * (workers > 1)} connected")
+            seconds = {**self._setting.seconds, "workers": time.time() - self._began}
+            await self._report("ready", ends=self._allocation.ends, seconds=seconds)
 
     # --- reasons to leave ---------------------------------------------------------------------------------------
 
@@ -158,70 +148,100 @@ class _Launcher:
             Tell the job's other nodes.
         """
         if pass_on:
-            self._start(self._tell_other_nodes("corral_retire", reason=reason, patience=patience))
-        keep_until = math.inf if patience is None else time.monotonic() + patience
-        self._leave("retire", reason, self._last_moment(), keep_until)
+            self._tell_other_nodes("corral_retire", reason=reason, patience=patience)
+        if patience is not None:
+            asyncio.get_running_loop().call_later(patience, self._give_up.set)
+        self._leave("retire", reason, self._seconds_left())
         return "OK"
 
     def stop(self, pass_on: bool = True) -> str:
         """Remote call: end now, without draining."""
         if pass_on:
-            self._start(self._tell_other_nodes("corral_stop"))
+            self._tell_other_nodes("corral_stop")
         self._is_leaving = True
         self._start(self._stop())
         return "OK"
 
-    async def _stop(self) -> None:
-        await self._crew.forget()
-        self._finish(Exit.DONE, "stopped")
-
     def _walltime(self, ends: float) -> None:
-        self._leave("walltime", f"it ends in {ends - time.time():.0f} s", self._last_moment())
+        self._leave("walltime", f"it ends in {ends - time.time():.0f} s", self._seconds_left())
 
     def _signalled(self, number: int) -> None:
         name = signal.Signals(number).name
         now = time.monotonic()
         if now - self._signals.setdefault(number, now) > _SAME_SIGNAL:
-            self._finish(128 + number, f"{name} again: ending at once")
-            return
-        # Whoever signals will soon kill.
-        deadline = now + self._setting.options.grace
-        if self._is_leaving:
-            self._limit.reschedule(min(deadline, self._limit.when() or deadline))
+            self._is_leaving = True
+            self._start(self._abort(128 + number, f"{name} again: ended at once"))
         else:
-            self._leave("signal", name, deadline)
+            # Whoever signals will soon kill.
+            self._leave("signal", name, self._options.grace)
 
-    def _last_moment(self) -> float | None:
-        """When draining must be over, on the monotonic clock."""
+    def _seconds_left(self) -> float | None:
+        """Seconds until the last worker must be gone."""
         if (ends := self._allocation.ends) is None:
             return None
-        return time.monotonic() + ends - min(_MARGIN, (ends - self._began) / 4) - time.time()
+        return max(0.0, ends - time.time() - min(_MARGIN, (ends - self._began) / 4))
 
-    def _leave(self, reason: str, why: str, deadline: float | None, keep_until: float = math.inf) -> None:
-        if self._is_leaving:
-            return
-        self._is_leaving = True
-        say(f"job {self._job} leaves ({reason}: {why})")
-        self._limit = asyncio.timeout_at(deadline)
-        self._start(self._drain(reason, keep_until))
+    def _leave(self, reason: str, why: str, seconds: float | None) -> None:
+        # Several reasons may come together: the shortest time counts.
+        if seconds is not None:
+            asyncio.get_running_loop().call_later(seconds, self._out_of_time.set)
+        if not self._is_leaving:
+            self._is_leaving = True
+            say(f"job {self._job} leaves ({reason}: {why})")
+            self._start(self._drain(reason))
 
-    async def _drain(self, reason: str, keep_until: float) -> None:
+    async def _drain(self, reason: str) -> None:
         # A replacement can be asked for while this goes on.
-        self._start(self._report("leaving", reason=reason, unfinished=0, lost=0))
-        remains = await self._crew.drain(self._limit, keep_until)
-        await self._report("left", reason=reason, unfinished=remains.unfinished, lost=remains.lost)
+        self._deliver(self._report("leaving", reason=reason, unfinished=0, lost=0))
+        remains = await self._crew.drain(give_up=self._give_up, out_of_time=self._out_of_time)
+        self._deliver(self._report("left", reason=reason, unfinished=remains.unfinished, lost=remains.lost))
+        await asyncio.wait(self._messages)
         again = f"; to be run again: {remains.unfinished} unfinished tasks, {remains.lost} results that nobody took"
         self._finish(Exit.DONE, "drained" + again * (remains.unfinished + remains.lost > 0))
 
-    async def _tell_other_nodes(self, operation: str, **arguments: Any) -> None:
-        """Pass an operation on to the job's launchers on other nodes: the cluster calls just one of them."""
-        if len(self._allocation.hosts) == 1:
-            return
+    async def _stop(self) -> None:
+        await self._crew.forget()
+        if self._messages:
+            await asyncio.wait(self._messages)
+        self._finish(Exit.DONE, "stopped")
+
+    async def _abort(self, code: int, message: str) -> None:
+        await within(_ABORT, self._crew.forget())
+        self._finish(code, message)
+
+    # --- messages -----------------------------------------------------------------------------------------------
+
+    def _deliver(self, message: Coroutine[Any, Any, None]) -> None:
+        self._messages.add(self._start(message))
+
+    async def _report(self, event: str, **more: Any) -> None:
+        message = {
+            "event": event,
+            "job": self._job,
+            "name": self._options.job_name,
+            "group": self._options.group,
+            "attempt": self._allocation.attempt,
+            "node": self._setting.place.node_index,
+            "hosts": [socket.gethostname()],
+            **more,
+        }
+        async with self._crew.scheduler() as scheduler:
+            await within(_MESSAGE, scheduler.log_event(topic=TOPIC, msg=message))
+
+    def _tell_other_nodes(self, operation: str, **arguments: Any) -> None:
+        """Pass a call on to the job's launchers on other nodes: the cluster calls just one of them."""
+        if len(self._allocation.hosts) > 1:
+            self._deliver(self._pass_on(operation, arguments))
+
+    async def _pass_on(self, operation: str, arguments: dict[str, Any]) -> None:
         async with self._crew.scheduler() as scheduler:
             identity = await within(_MESSAGE, scheduler.identity(n_workers=-1)) or {"workers": {}}
         ours = {nanny.address for nanny in self._crew.nannies.values()}
         name = re.compile(rf"{re.escape(self._job)}(\.r\d+)?-\d+")
         others = {each["nanny"] for each in identity["workers"].values() if name.fullmatch(str(each["name"]))}
-        for address in others - ours:
+
+        async def tell(address: str) -> None:
             async with self._crew.connection(address) as nanny:
                 await within(_MESSAGE, getattr(nanny, operation)(pass_on=False, **arguments))
+
+        await asyncio.gather(*(tell(address) for address in others - ours))

@@ -41,6 +41,11 @@ def root_cause(error: BaseException) -> BaseException:
     return error
 
 
+def described(error: BaseException) -> str:
+    """What really happened, in a line: ``ValueError: no such interface``."""
+    return "".join(traceback.format_exception_only(root_cause(error))).strip()
+
+
 @frozen(kw_only=True)
 class Order:
     """What a nanny wants its worker to be."""
@@ -227,7 +232,7 @@ def _portable(error: BaseException) -> BaseException:
     try:
         pickle.loads(pickle.dumps(error))
     except Exception:
-        return RuntimeError("".join(traceback.format_exception_only(error)).strip())
+        return RuntimeError(described(error))
     return error
 
 
