@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import os
 import signal
 import socket
 import time
@@ -152,6 +154,32 @@ async def test_killed_launcher_leaves_nothing(cluster: Cluster, launcher: str) -
         assert await launched.nothing_is_left()
     else:
         await cluster.log.wait_for(lambda: not cluster.names)
+
+
+async def test_what_a_killed_job_left_is_removed_by_the_next(cluster: Cluster, tmp_path: Path) -> None:
+    """When all processes of a job are killed at once, the next launcher on that host tidies up; a living one stays."""
+    shared = tmp_path / "scratch"
+    shared.mkdir()
+    option = f"--local-directory={shared}"
+    killed = await cluster.connect(option, job="1")
+    [leftover] = shared.iterdir()
+    living = await cluster.connect(option, job="2")
+    [neighbour] = set(shared.iterdir()) - {leftover}
+    for process in [*killed.descendants(), psutil.Process(killed.process.pid)]:
+        process.suspend()
+    for process in [*killed.descendants(), psutil.Process(killed.process.pid)]:
+        process.kill()
+    await killed.end()
+    for path in (leftover, neighbour):
+        os.utime(path, (0, 0))
+
+    await cluster.connect(option, job="3")
+
+    async with asyncio.timeout(10):
+        while leftover.exists():  # noqa: ASYNC110 - nobody tells
+            await asyncio.sleep(0.02)
+    assert neighbour.exists()
+    assert living.process.returncode is None
 
 
 async def test_killed_zygote_ends_the_job(cluster: Cluster) -> None:

@@ -17,7 +17,6 @@ import os
 import shutil
 import signal
 import sys
-import tempfile
 import time
 from collections.abc import Sequence
 from typing import NoReturn
@@ -26,6 +25,7 @@ from corral.launch.contact import Contact, find_scheduler, wait_for_credentials
 from corral.launch.ending import Ended, Exit, say
 from corral.launch.options import Options
 from corral.launch.place import Place, find_place
+from corral.launch.scratch import make_scratch
 from corral.launch.spread import spread
 from corral.launch.zygote import WARNINGS, Zygote, why_not_fork
 from corral.security import Credentials
@@ -59,7 +59,7 @@ def main(arguments: Sequence[str]) -> int:
     seconds["import"] = time.monotonic() - began
 
     try:
-        scratch = tempfile.mkdtemp(prefix="corral-", dir=options.local_directory)
+        scratch = make_scratch(options.local_directory)
     except OSError as error:
         return _said(Ended(Exit.FAILED, f"no directory for workers: {error}"))
     began = time.monotonic()

@@ -14,6 +14,7 @@ from typing import Any
 from corral.launch.crew import Crew, Setting
 from corral.launch.ending import Ended, Exit, say
 from corral.launch.nanny import within
+from corral.launch.scratch import remove_leftovers
 from corral.launch.zygote import WARNINGS, Zygote
 
 #: The topic under which launchers report to the cluster.
@@ -134,6 +135,7 @@ class _Launcher:
             say(f"job {self._job} on {socket.gethostname()}: {workers} worker{'s' * (workers > 1)} connected")
             seconds = {**self._setting.seconds, "workers": time.time() - self._began}
             await self._report("ready", ends=self._allocation.ends, seconds=seconds)
+        await asyncio.to_thread(remove_leftovers, self._options.local_directory)
 
     # --- reasons to leave ---------------------------------------------------------------------------------------
 
