@@ -1,0 +1,137 @@
+"""How a group stands: what it wants, what troubles it, and the words in which that is told."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+
+from attrs import define, evolve, field
+
+from corral.domain import Script
+from corral.errors import (
+    BatchSystemError,
+    BatchSystemUnavailable,
+    CorralError,
+    JobsFailed,
+    LimitReached,
+    SubmitRejected,
+)
+from corral.group import WorkerGroup
+from corral.jobs import Ending, JobFailure, JobRecord
+from corral.plan import GroupState, Plan, judge, proved
+
+logger = logging.getLogger("corral")
+
+#: With a limit, room comes when a job ends, and that is noticed; the rest is patience (s).
+LIMIT_PATIENCE = 60.0
+
+
+@define(kw_only=True)
+class Group:
+    """A group at work."""
+
+    name: str
+    #: The cluster's name, for messages.
+    cluster: str
+    spec: WorkerGroup
+    state: GroupState = GroupState()
+    #: Jobs of the submission that is under way.
+    submitting: int = 0
+    #: A submission that failed and may have landed all the same.
+    doubtful: Script | None = None
+    #: Why the group is stopped or waits.
+    trouble: CorralError | None = None
+    #: Jobs have ended and their logs are being read: what follows from it will be told in a moment.
+    is_examining: bool = False
+    #: Failures since somebody scaled last.
+    failures: list[JobFailure] = field(factory=list)
+
+    @property
+    def workers_per_job(self) -> int:
+        return self.spec.resources.workers
+
+    def is_short(self, jobs: Iterable[JobRecord]) -> bool:
+        """True if jobs are missing that will be submitted without anybody's doing."""
+        if self.state.is_stopped or isinstance(self.trouble, BatchSystemError):
+            return False
+        return sum(1 for job in jobs if job.group == self.name and job.is_capacity) < self.state.wanted
+
+    # --- submissions --------------------------------------------------------------------------------------------
+
+    def postpone(self, error: BatchSystemError, script: Script | None, now: float) -> None:
+        """The batch system did not take the jobs this time."""
+        setbacks = self.state.setbacks + 1
+        delay = LIMIT_PATIENCE if isinstance(error, LimitReached) else min(60.0, 2.0 ** (setbacks + 1))
+        self.state = evolve(self.state, setbacks=setbacks, not_before=now + delay)
+        self.doubtful = script if isinstance(error, BatchSystemUnavailable) else None
+        self.trouble = error
+        if setbacks == 1:
+            logger.warning("cluster %s: submission postponed: %s", self.cluster, error)
+
+    def reject(self, error: Exception) -> CorralError:
+        """The batch system never will take the jobs, or a plugin failed; the error to raise."""
+        if not isinstance(error, CorralError):
+            logger.error("cluster %s: submission failed", self.cluster, exc_info=error)
+            error = SubmitRejected(f"submission failed: {error!r}")
+        self.state = evolve(self.state, rejected=True)
+        self.doubtful = None
+        self.trouble = error
+        logger.error("cluster %s: jobs of group %r were refused: %s. Scale again to try again.", *self._names(), error)
+        return error
+
+    def tell_withheld(self, todo: Plan) -> None:
+        """More jobs were lost than may be replaced within the hour."""
+        if todo.withheld and self.trouble is None:
+            self.trouble = JobsFailed(
+                f"{len(self.state.replaced)} jobs of group {self.name!r} were replaced within the hour; "
+                f"{todo.withheld} more must wait (replacements-per-hour in the configuration)",
+                self.failures,
+            )
+            self._warn(self.trouble)
+
+    # --- ends of jobs -------------------------------------------------------------------------------------------
+
+    def bury(self, ended: Sequence[JobRecord], jobs: Iterable[JobRecord], now: float) -> None:
+        """Draw the conclusions from jobs that have ended."""
+        self.state = judge(proved(self.state, jobs, now), ended, now)
+        if isinstance(self.trouble, LimitReached):
+            self.state = evolve(self.state, not_before=0.0)
+
+    def tell(self, before: GroupState, failures: Sequence[JobFailure]) -> None:
+        """Tell the user what happened and what follows, each thing once."""
+        self.failures += failures
+        died = [failure for failure in failures if failure.ending is Ending.DIED]
+        if self.state.broken and not before.broken:
+            self.trouble = JobsFailed(
+                f"{self.state.strikes} jobs in a row of group {self.name!r} failed; nothing is submitted until you "
+                f"scale again.{_blame(self.failures)}",
+                [failure for failure in self.failures if failure.ending is Ending.DIED],
+            )
+            logger.error("cluster %s: %s", self.cluster, self.trouble)
+        elif died:
+            logger.warning(
+                "cluster %s: %d job(s) of group %r failed, for example\n%s", *self._names(len(died)), died[0]
+            )
+        for failure in [failure for failure in failures if failure.ending is not Ending.DIED][:5]:
+            logger.info("cluster %s: %s", self.cluster, failure)
+        if self.state.wanted < before.wanted:
+            self.trouble = JobsFailed(
+                f"jobs of group {self.name!r} were cancelled from outside, which is taken as a wish: "
+                f"{self.state.wanted} jobs are wanted now instead of {before.wanted}. Scale again to have more.",
+                [failure for failure in self.failures if failure.ending is Ending.OPERATOR],
+            )
+            self._warn(self.trouble)
+
+    def _names(self, count: int | None = None) -> tuple[object, ...]:
+        return (self.cluster, self.name) if count is None else (self.cluster, count, self.name)
+
+    def _warn(self, trouble: CorralError) -> None:
+        logger.warning("cluster %s: %s", self.cluster, str(trouble).splitlines()[0])
+
+
+def _blame(failures: Iterable[JobFailure]) -> str:
+    """A host on which every one of several jobs died deserves to be named."""
+    hosts = [failure.job.hosts[:1] for failure in failures if failure.ending is Ending.DIED]
+    if len(hosts) >= 2 and len(set(hosts)) == 1 and hosts[0]:
+        return f" All of them ran on {hosts[0][0]}: that host may be at fault."
+    return ""

@@ -1,0 +1,296 @@
+"""A cluster on the embedded queue: real commands, jobs, launchers and workers, and nothing pretended."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from distributed import Client
+
+from corral import Cluster, JobState, hookimpl
+from corral.domain import Job, JobId, JobStatus
+from corral.errors import CorralError, InvalidRequest, JobsFailed, SubmitRejected, UnknownBackend, WorkersNotReady
+
+
+@pytest.fixture(autouse=True)
+def state_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A state directory of the test's own."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    return tmp_path / "state" / "corral"
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[Callable[..., Cluster]]:
+    """Makes clusters on a queue of the test's own, with eight cores."""
+
+    def make(**arguments: Any) -> Cluster:
+        options = {"directory": str(tmp_path / "queue"), "cores": 8, "memory": "8GB"}
+        return Cluster(
+            **{"backend": "local", "memory": "200MB", "interface": "lo", "backend_options": options, **arguments}
+        )
+
+    return make
+
+
+def eventually(
+    condition: Callable[[], object], complaint: Callable[[], str] = lambda: "", timeout: float = 20.0
+) -> None:
+    """Poll what tells no event."""
+    deadline = time.monotonic() + timeout
+    while not condition():
+        assert time.monotonic() < deadline, complaint()
+        time.sleep(0.02)
+
+
+def operator(tmp_path: Path, *words: str) -> None:
+    """What a person does at the shell, behind the cluster's back."""
+    subprocess.run(
+        [sys.executable, "-m", "corral.local", words[0], "--directory", str(tmp_path / "queue"), *words[1:]], check=True
+    )
+
+
+def test_scale_compute_shrink_close(cluster: Callable[..., Cluster], state_directory: Path) -> None:
+    """The whole life of a cluster; what it leaves is an empty folder."""
+    with cluster() as c, Client(c) as client:
+        c.scale(3)
+        client.wait_for_workers(3, timeout=60)
+        futures = client.map(lambda number: number * 2, range(50))
+        assert client.gather(futures) == [number * 2 for number in range(50)]
+        assert {job.name for job in c.jobs} == {c.jobs[0].name}, "one submission"
+        c.scale(jobs=1)
+        eventually(lambda: len(c.observed) == 1, lambda: repr(c))
+        assert client.gather(futures) == [number * 2 for number in range(50)]
+        eventually(lambda: [job.state for job in c.jobs].count(JobState.COMPLETED) == 2, lambda: repr(c))
+        assert not c.failures
+    assert {job.state for job in c.jobs} == {JobState.COMPLETED}
+    # The ended jobs' own queue keeps its records; the cluster keeps nothing.
+    assert [path for path in state_directory.rglob("*") if path.is_file()] == []
+
+
+@pytest.mark.parametrize(
+    ("request_", "jobs"),
+    [({"n": 5}, 3), ({"jobs": 2}, 2), ({"cores": 5}, 3), ({"memory": "900MB"}, 3), ({"n": 0}, 0)],
+    ids=["workers", "jobs", "cores", "memory", "nothing"],
+)
+def test_every_unit_of_scale_means_whole_jobs(
+    cluster: Callable[..., Cluster], request_: dict[str, Any], jobs: int, tmp_path: Path
+) -> None:
+    """Two cores, two workers and 400 MB a job; what is asked for is rounded up."""
+    with cluster(cores=2, processes=2, memory="400MB", extra_directives=["--hold"]) as c:
+        c.scale(**request_)
+        eventually(lambda: len(c.jobs) == jobs, lambda: repr(c))
+        assert len(c.plan) == len(c.requested) == 2 * jobs
+        assert not c.observed
+
+
+@pytest.mark.parametrize(
+    "arguments", [{}, {"n": 1, "jobs": 1}, {"n": -1}, {"n": 1.5}, {"memory": "lots"}, {"cores": "4"}]
+)
+def test_a_size_that_cannot_be_is_refused(cluster: Callable[..., Cluster], arguments: dict[str, Any]) -> None:
+    """Nothing changes."""
+    with cluster() as c:
+        with pytest.raises(InvalidRequest):
+            c.scale(**arguments)
+        assert not c.plan
+
+
+def test_a_python_that_does_not_exist_stops_the_group(cluster: Callable[..., Cluster]) -> None:
+    """Three deaths trip the breaker; scaling again forgives."""
+    with cluster(python="/no/such/python") as c:
+        c.scale(1)
+        with pytest.raises(JobsFailed, match=r"3 jobs in a row.*(\n.*)*/no/such/python") as told:
+            c.wait_for_workers(1, timeout=60)
+        assert [failure.job.exit_code for failure in told.value.failures] == [127, 127, 127]
+        assert len(c.failures) == len(c.jobs) == 3
+        c.scale(1)
+        eventually(lambda: len(c.jobs) > 3, lambda: repr(c))
+
+
+def test_a_refusal_reaches_the_one_who_waits_and_the_context(cluster: Callable[..., Cluster]) -> None:
+    """In the batch system's own words, and once."""
+    with cluster(queue="nosuch") as c:
+        c.scale(2)
+        with pytest.raises(SubmitRejected, match="nosuch"):
+            c.wait_for_workers(2, timeout=30)
+        assert not c.jobs
+    with pytest.raises(SubmitRejected, match="nosuch"), cluster(queue="nosuch") as c:
+        c.scale(2)
+        eventually(lambda: "nosuch" in repr(c))
+    with pytest.raises(SubmitRejected, match="nosuch"):
+        cluster(queue="nosuch", n_workers=1)
+
+
+def test_one_cancelled_job_is_replaced_and_all_are_a_wish(cluster: Callable[..., Cluster], tmp_path: Path) -> None:
+    """An operator's hand, seen from the cluster."""
+    with cluster() as c, Client(c) as client:
+        c.scale(2)
+        client.wait_for_workers(2, timeout=60)
+        victim = c.jobs[0].id
+        operator(tmp_path, "cancel", victim.text)
+        eventually(lambda: len(c.jobs) == 3 and len(c.observed) == 2, lambda: repr(c))
+        assert next(job for job in c.jobs if job.id == victim).state is JobState.CANCELLED
+        operator(tmp_path, "cancel", *(job.id.text for job in c.jobs if not job.has_ended))
+        eventually(lambda: all(job.has_ended for job in c.jobs), lambda: repr(c))
+        with pytest.raises(JobsFailed, match="taken as a wish"):
+            c.wait_for_workers(2, timeout=10)
+
+
+def test_the_states_are_no_fiction(cluster: Callable[..., Cluster], tmp_path: Path) -> None:
+    """Held, pending and running jobs are shown as such, with reasons; a time-out says where they are."""
+    with cluster(extra_directives=["--hold"]) as c:
+        c.scale(2)
+        eventually(lambda: [job.state for job in c.jobs] == [JobState.HELD] * 2, lambda: repr(c))
+        with pytest.raises(WorkersNotReady, match=r"0 of 2 workers after 0\.2 s: 2 jobs held"):
+            c.wait_for_workers(2, timeout=0.2)
+        operator(tmp_path, "release", c.jobs[0].id.text)
+        c.wait_for_workers(1, timeout=60)
+        assert sorted(job.state.name for job in c.jobs) == ["HELD", "RUNNING"]
+        assert "1 job connected, 1 job held" in repr(c)
+
+
+def test_workers_that_nobody_asked_for_are_not_waited_for(cluster: Callable[..., Cluster]) -> None:
+    """Waiting for ever is no answer."""
+    with cluster() as c:
+        with pytest.raises(InvalidRequest, match=r"scaled to 0; call scale\(2\) first"):
+            c.wait_for_workers(2, timeout=10)
+
+
+def test_a_dead_worker_of_a_living_job_comes_back(cluster: Callable[..., Cluster]) -> None:
+    """That is the nanny's business: the job stays, and no other is submitted."""
+    with cluster(cores=2, processes=2, memory="400MB") as c, Client(c) as client:
+        c.scale(2)
+        client.wait_for_workers(2, timeout=60)
+        pids = client.run(os.getpid)
+        victim = next(iter(pids.values()))
+        os.kill(victim, signal.SIGKILL)
+        eventually(lambda: len(c.observed) < 2)
+        client.wait_for_workers(2, timeout=30)
+        assert victim not in client.run(os.getpid).values()
+        assert len(c.jobs) == 1
+
+
+def test_two_clusters_and_the_asynchronous_form(cluster: Callable[..., Cluster]) -> None:
+    """Side by side in one event loop; a second client comes by address and security."""
+
+    async def use() -> None:
+        async with cluster(asynchronous=True) as one, cluster(asynchronous=True, security=False) as two:
+            one.scale(1)
+            two.scale(1)
+            assert one.scheduler_address.startswith("tls://")
+            assert two.scheduler_address.startswith("tcp://")
+            async with Client(one, asynchronous=True) as first, Client(two, asynchronous=True) as second:
+                await first.wait_for_workers(1, timeout=60)
+                await second.wait_for_workers(1, timeout=60)
+                assert await second.submit(lambda: 42) == 42
+                async with Client(one.scheduler_address, security=one.security, asynchronous=True) as third:
+                    assert await third.submit(lambda: 43) == 43
+
+    asyncio.run(use())
+
+
+def test_logs_of_living_and_of_dead_jobs(cluster: Callable[..., Cluster], tmp_path: Path) -> None:
+    """A chosen folder keeps them all; the default keeps those of failed jobs."""
+    with cluster(prologue=["echo hello from the prologue"], log_directory=tmp_path / "logs") as c, Client(c) as client:
+        c.scale(1)
+        client.wait_for_workers(1, timeout=60)
+        assert "hello from the prologue" in c.logs(c.jobs[0])
+        with pytest.raises(LookupError, match="no job 99_9"):
+            c.logs("99_9")
+    assert len(list((tmp_path / "logs").iterdir())) == 1
+
+
+def test_a_listener_hears_every_state(cluster: Callable[..., Cluster], caplog: pytest.LogCaptureFixture) -> None:
+    """A plugin object of the user's own; one that fails is named and does no harm."""
+    heard: list[tuple[str, JobState]] = []
+
+    class Listener:
+        @hookimpl
+        def job_state_changed(self, job: JobId, before: JobStatus | None, after: JobStatus) -> None:
+            heard.append((job.text, after.state))
+            if after.state is JobState.RUNNING:
+                raise RuntimeError("the listener's own fault")
+
+    with caplog.at_level(logging.ERROR, "corral"), cluster(plugins=[Listener()]) as c:
+        c.scale(1)
+        c.wait_for_workers(1, timeout=60)
+        job = c.jobs[0].id.text
+    assert [state for name, state in heard if name == job] == [JobState.PENDING, JobState.RUNNING, JobState.COMPLETED]
+    assert "a plugin failed in job_state_changed" in caplog.text
+
+
+def test_a_wrapper_of_the_user_s_own_changes_the_request(cluster: Callable[..., Cluster]) -> None:
+    """What a site does, done by hand."""
+
+    class More:
+        @hookimpl(wrapper=True)
+        def prepare_job(self, job: Job) -> Any:
+            from attrs import evolve
+
+            prepared = yield
+            return evolve(prepared, environment={**prepared.environment, "FROM_THE_SITE": "yes"})
+
+    with cluster(plugins=[More()]) as c:
+        assert "export FROM_THE_SITE=yes" in c.job_script()
+
+
+def test_what_is_wrong_is_refused_before_anything_starts(
+    cluster: Callable[..., Cluster], state_directory: Path
+) -> None:
+    """No folder, no process, no unclosed cluster."""
+    for arguments in (
+        {"memory": "lots"},
+        {"memory": None},
+        {"interface": "ib99"},
+        {"nodes": 2},
+        {"name": "a/b"},
+        {"cpus": 2},
+    ):
+        with pytest.raises(InvalidRequest) as refusal:
+            cluster(**arguments)
+        assert refusal.value.argument == next(iter(arguments)).replace("interface", "scheduler_interface")
+    with pytest.raises(UnknownBackend, match="Did you mean 'slurm'"):
+        cluster(backend="slrum", backend_options={})
+    assert not state_directory.exists()
+
+
+def test_adapt_says_what_it_is_waiting_for(cluster: Callable[..., Cluster]) -> None:
+    """Dask's own policy would be taken for corral's."""
+    with cluster() as c, pytest.raises(CorralError, match="not there yet"):
+        c.adapt(minimum=1, maximum=2)
+
+
+def test_importing_corral_changes_nothing() -> None:
+    """No signal handler, no file, no thread, no distributed before a cluster is asked for."""
+    code = (
+        "import signal, sys, threading; before = {s: signal.getsignal(s) for s in signal.valid_signals()};"
+        "import corral; assert 'distributed' not in sys.modules; corral.Cluster;"
+        "assert before == {s: signal.getsignal(s) for s in signal.valid_signals()}"
+    )
+    subprocess.run([sys.executable, "-c", code], check=True)
+
+
+def test_python_that_exits_without_closing_leaves_no_job(tmp_path: Path) -> None:
+    """Scripts end without `with`."""
+    code = f"""
+from corral import Cluster
+c = Cluster(backend="local", memory="200MB", interface="lo", n_workers=1,
+            backend_options={{"directory": {str(tmp_path / "queue")!r}, "cores": 2, "memory": "2GB"}})
+c.wait_for_workers(1, timeout=60)
+print(c.jobs[0].id.text)
+"""
+    ran = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True, timeout=100)
+    assert ran.stderr == ""
+    status = subprocess.run(
+        [sys.executable, "-m", "corral.local", "status", "--directory", str(tmp_path / "queue"), ran.stdout.strip()],
+        check=True, capture_output=True, text=True,
+    )  # fmt: skip
+    assert "COMPLETED" in status.stdout
