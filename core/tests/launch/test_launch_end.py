@@ -35,6 +35,7 @@ async def test_cluster_ends(cluster: Cluster, launcher: str) -> None:
 
     assert code == 0
     assert "the cluster has ended" in log
+    assert "Traceback" not in log
     assert await launched.nothing_is_left()
 
 
@@ -124,6 +125,7 @@ async def test_scheduler_vanishes(cluster: Cluster, tmp_path: Path) -> None:
 
     assert code == 69
     assert f"{cluster.scheduler.address}: connection refused" in log
+    assert "Traceback" not in log
     assert await launched.nothing_is_left()
 
 

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import random
 import signal
+import uuid
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -64,6 +66,14 @@ async def test_strings_hash_alike_without_a_seed(cluster: Cluster) -> None:
 
     assert len(hashes) == 2
     assert len(set(hashes.values())) == 1
+
+
+async def test_chance_is_not_shared(cluster: Cluster) -> None:
+    """Workers are copies of one process; their random numbers are not."""
+    await cluster.connect("--workers=3")
+    async with cluster.client() as client:
+        for draw in (lambda: random.random(), lambda: uuid.uuid4().hex):  # noqa: PLW0108 - pickled, it would draw here
+            assert len(set((await client.run(draw)).values())) == 3
 
 
 async def test_restart(cluster: Cluster) -> None:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 from distributed.core import Status
 from distributed.diagnostics.plugin import WorkerPlugin
 
+from corral.launch.quiet import be_brief
 from corral.launch.zygote import ignore_warnings
 
 if TYPE_CHECKING:
@@ -27,6 +28,7 @@ class Finishing(WorkerPlugin):
 
     def setup(self, worker: Worker) -> None:
         ignore_warnings()
+        be_brief()
         self._worker = worker
         self._changed = asyncio.Event()
         worker.handlers["corral_finish"] = self.finish

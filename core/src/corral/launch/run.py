@@ -14,6 +14,7 @@ from typing import Any
 from corral.launch.crew import Crew, Setting
 from corral.launch.ending import Ended, Exit, say
 from corral.launch.nanny import within
+from corral.launch.quiet import be_brief
 from corral.launch.scratch import remove_leftovers
 from corral.launch.zygote import WARNINGS, Zygote
 
@@ -33,6 +34,7 @@ _MESSAGE = 5.0
 
 async def run(setting: Setting, zygote: Zygote | None) -> Ended:
     """Have workers until there is a reason to leave, and let them leave."""
+    be_brief()
     if zygote is not None:
         zygote.listen()
     launcher = _Launcher(setting, zygote)
