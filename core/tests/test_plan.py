@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 from attrs import evolve
 from hypothesis import given
@@ -15,7 +16,7 @@ from corral.plan import GroupState, judge, plan, proved, rescaled, submitted
 NOW = 10_000.0
 
 
-def job(number: int, state: JobState = JobState.PENDING, *, workers: int = 0, **fields: object) -> JobRecord:
+def job(number: int, state: JobState = JobState.PENDING, *, workers: int = 0, **fields: Any) -> JobRecord:
     names = frozenset(f"{number}-{index}" for index in range(workers))
     started = None if state.is_waiting else NOW - 30
     record = JobRecord(
@@ -30,7 +31,7 @@ def job(number: int, state: JobState = JobState.PENDING, *, workers: int = 0, **
     return evolve(record, **fields)
 
 
-def ended(number: int, state: JobState, **fields: object) -> JobRecord:
+def ended(number: int, state: JobState, **fields: Any) -> JobRecord:
     return job(number, state, ended_at=NOW, **fields)
 
 

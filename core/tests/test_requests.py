@@ -130,7 +130,7 @@ def test_what_a_site_prepares_is_what_workers_use() -> None:
 
 PRINTER = 'for word in "$@"; do printf \'%s\\0\' "$word"; done; printf \'%s\\0\' "$HOSTILE"'
 
-TEXT = st.text(st.characters(blacklist_categories=("Cs",), blacklist_characters="\0"), max_size=30)
+TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=30)
 
 
 @given(words=st.lists(TEXT, max_size=4), value=TEXT)

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from distributed import Client, Scheduler, Security, Worker
-from distributed.comm import connect
+from distributed.comm.core import connect
 
 from corral.errors import CredentialsError
 from corral.security import Credentials

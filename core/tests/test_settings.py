@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import attrs
 import dask.config
 import pytest
 
@@ -63,7 +64,7 @@ def test_a_wrong_value_is_named_with_its_variable(monkeypatch: pytest.MonkeyPatc
 def test_every_option_is_documented_once(described: type) -> None:
     """The docstring serves the command line's help and the documentation as well."""
     words = documented(described.__doc__ or "")
-    names = [attribute.name for attribute in described.__attrs_attrs__ if attribute.init]
+    names = [attribute.name for attribute in attrs.fields(described) if attribute.init]
     assert sorted(words) == sorted(names)
     assert all(words.values())
 

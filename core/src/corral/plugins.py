@@ -225,6 +225,12 @@ def load(
     return assemble(Party(name=chosen.name, plugin=made, distribution=chosen.distribution), around)
 
 
+def backend_of_site(site: str, site_options: Mapping[str, Any] | None = None) -> str | None:
+    """The name of the backend that a site's users need not give; None if it has several."""
+    backend: str | None = getattr(_the_one(site, "site", installed()).make(site_options or {}), "backend", None)
+    return backend
+
+
 async def detect_all(runner: Runner, *, site: str | None = None) -> dict[str, Detected]:
     """Ask every installed backend at once whether its batch system is here; the embedded one is not asked.
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from typing import NoReturn
 
 import click
 
@@ -26,7 +27,7 @@ class _Group(click.Group):
         except (CorralError, OSError, LookupError) as error:
             self._say(ctx, error, FAILURE)
 
-    def _say(self, ctx: click.Context, error: Exception, code: int) -> None:
+    def _say(self, ctx: click.Context, error: Exception, code: int) -> NoReturn:
         if os.environ.get("CORRAL_TRACEBACK"):
             raise error
         click.echo(f"corral: {error}", err=True)
