@@ -6,24 +6,23 @@ import logging
 
 _LOGGERS = ("distributed.core", "distributed.nanny", "distributed.worker")
 
+#: What it says of workers that end as they should: the scheduler's word that one retires may reach it when it is
+#: closing already, and a spawned one that closes stumbles over its own closed queue.
+_NOTHING = ("Invalid Worker.status transition", "Worker process died unexpectedly")
+
 
 class _Brief(logging.Filter):
     def filter(self, record: logging.LogRecord) -> bool:
-        # The scheduler's word that a worker retires may reach it when it has begun to close.
-        if str(record.msg).startswith("Invalid Worker.status transition"):
+        if str(record.msg).startswith(_NOTHING):
             return False
         error = record.exc_info[1] if record.exc_info else None
-        # Where the connection broke is of no interest, only that it did.
-        if isinstance(error, OSError | EOFError):
-            record.msg, record.args, record.exc_info = (
-                f"{record.getMessage()} ({str(error) or type(error).__name__})",
-                (),
-                None,
-            )
+        if isinstance(error, OSError):
+            # Where in the code a connection broke is of no interest, only that it did.
+            record.msg, record.args, record.exc_info = f"{record.getMessage()} ({error})", (), None
         return True
 
 
 def be_brief() -> None:
-    """Shorten what distributed logs in this process about lost connections."""
+    """Shorten what distributed logs in this process."""
     for name in _LOGGERS:
         logging.getLogger(name).addFilter(_Brief())
