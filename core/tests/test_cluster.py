@@ -159,9 +159,8 @@ def test_the_states_are_no_fiction(cluster: Callable[..., Cluster], tmp_path: Pa
 
 def test_workers_that_nobody_asked_for_are_not_waited_for(cluster: Callable[..., Cluster]) -> None:
     """Waiting for ever is no answer."""
-    with cluster() as c:
-        with pytest.raises(InvalidRequest, match=r"scaled to 0; call scale\(2\) first"):
-            c.wait_for_workers(2, timeout=10)
+    with cluster() as c, pytest.raises(InvalidRequest, match=r"scaled to 0; call scale\(2\) first"):
+        c.wait_for_workers(2, timeout=10)
 
 
 def test_a_dead_worker_of_a_living_job_comes_back(cluster: Callable[..., Cluster]) -> None:
@@ -294,3 +293,20 @@ print(c.jobs[0].id.text)
         check=True, capture_output=True, text=True,
     )  # fmt: skip
     assert "COMPLETED" in status.stdout
+
+
+def test_a_job_script_becomes_a_cluster(
+    cluster: Callable[..., Cluster], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its directives are read, its commands are told, and arguments win."""
+    script = tmp_path / "job.sh"
+    script.write_text(
+        "#!/bin/bash\n#CORRAL --cores=2\n#CORRAL --memory=400MB\n#CORRAL --hold\n# a remark\nmpirun ./simulate\n"
+    )
+    options = {"directory": str(tmp_path / "queue"), "cores": 8, "memory": "8GB"}
+    with Cluster.from_script(script, backend="local", backend_options=options, interface="lo", processes=2) as c:
+        assert "#CORRAL --hold" in c.job_script()
+        c.scale(jobs=1)
+        assert len(c.plan) == 2
+    assert "mpirun ./simulate" in caplog.text
+    assert "a remark" not in caplog.text

@@ -27,7 +27,7 @@ from corral.watch import CommandBudget, Rhythm
 if TYPE_CHECKING:
     from distributed import Security
 
-    from corral.domain import Script
+    from corral.domain import Job, Script
 
 
 DEFAULT_GROUP = "default"
@@ -139,6 +139,28 @@ def draw(given: Mapping[str, Any]) -> Blueprint:
         return _drawn(backend, arguments, group_names)
     except InvalidRequest as error:
         raise (error if error.argument in given else settings.located(error, backend)) from None
+
+
+def read_script(path: str | os.PathLike[str], given: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """Arguments of `WorkerGroup` from an existing job script, and its lines that are of no use here.
+
+    Parameters
+    ----------
+    given
+        Arguments of `Cluster` that say whose directives these are: backend, backend_options, site.
+
+    Raises
+    ------
+    ParseError
+        The script asks for what one group of workers cannot be.
+    """
+    text = Path(path).read_text()
+    site = given.get("site")
+    backend = given.get("backend") or (site and plugins.backend_of_site(site)) or choose(site)
+    manager = plugins.load(backend, options=_options("backend_options", given.get("backend_options")), site=site)
+    job: Job = manager.hook.parse_resources(text=text)
+    commands = [line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
+    return {"backend": backend, **WorkerGroup.arguments_of(job)}, commands
 
 
 def _drawn(backend: str, arguments: Mapping[str, Any], group_names: Sequence[str]) -> Blueprint:

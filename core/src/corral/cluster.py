@@ -25,7 +25,7 @@ from distributed.objects import SchedulerInfo
 from distributed.utils import silence_logging_cmgr
 
 from corral import logs, network
-from corral.blueprint import DEFAULT_GROUP, Blueprint, draw
+from corral.blueprint import DEFAULT_GROUP, Blueprint, draw, read_script
 from corral.domain import JobId
 from corral.engine import Engine
 from corral.errors import CorralError, InvalidRequest
@@ -161,6 +161,24 @@ class Cluster(DaskCluster):
             except BaseException:
                 self.close()
                 raise
+
+    @classmethod
+    def from_script(cls, path: str | os.PathLike[str], **arguments: Any) -> Cluster:
+        """A cluster whose jobs ask for what an existing job script asks for.
+
+        Its directives are read; its commands are not run, and those are told. Arguments of `Cluster` win over it.
+
+        Raises
+        ------
+        ParseError
+            The script asks for what one group of workers cannot be.
+        """
+        found, unused = read_script(path, arguments)
+        if unused:
+            logger.warning(
+                "%s: these commands are not run by workers:\n%s", path, "\n".join(f"  {line}" for line in unused)
+            )
+        return cls(**{**found, **arguments})
 
     # --- life ---------------------------------------------------------------------------------------------------
 

@@ -161,6 +161,22 @@ class WorkerGroup:
     def argument_names(cls) -> tuple[str, ...]:
         return tuple(attribute.name for attribute in fields(cls) if attribute.init)
 
+    @staticmethod
+    def arguments_of(job: Job) -> dict[str, Any]:
+        """The arguments that ask for what this job asks for: the inverse of `request`, for parsed job scripts."""
+        resources = job.resources
+        found = {
+            "cores": resources.cores,
+            "memory": resources.memory,
+            "nodes": resources.nodes,
+            "gpus": resources.gpus,
+            "walltime": job.walltime,
+            "queue": job.queue,
+            "account": job.account,
+            "extra_directives": list(job.extra_directives),
+        }
+        return {name: value for name, value in found.items() if value}
+
     def request(self, *, name: str, log_directory: str | None, launcher_options: Sequence[str]) -> Job:
         """The job that the core hands to `prepare_job`.
 

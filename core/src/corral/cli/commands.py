@@ -6,34 +6,29 @@ import asyncio
 import json
 import time
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 from attrs import asdict
 
-from corral.cli.options import plugin_options, worker_arguments, worker_options
+from corral.cli.options import cluster_arguments, cluster_options, worker_arguments, worker_options
 from corral.cli.tables import show
+from corral.errors import CorralError
+
+if TYPE_CHECKING:
+    from corral.plugins import Installed
 
 # --- script -----------------------------------------------------------------------------------------------------
 
 
 @click.command()
-@click.option("--backend", help="The batch system: a name that `corral backends` lists. Default: the one found here.")
-@click.option(
-    "--backend-option", "backend_option", multiple=True, metavar="NAME=VALUE", help="An option of the backend."
-)
-@click.option("--site", help="A site plugin.")
-@click.option("--name", help="What the cluster would be called.")
-@click.option("--shared-directory", type=click.Path(), help="A folder that this host and the nodes share.")
-@click.option("--log-directory", type=click.Path(), help="Where the jobs' logs would go.")
+@cluster_options()
 @worker_options
-def script(backend_option: tuple[str, ...], **options: Any) -> None:
+def script(**options: Any) -> None:
     """Print the job script that a cluster would submit. Nothing is submitted."""
     from corral.blueprint import draw
 
-    cluster = {name: options[name] for name in ("backend", "site", "name", "shared_directory", "log_directory")}
-    cluster["backend_options"] = plugin_options(backend_option) or None
-    blueprint = draw({**cluster, **worker_arguments(options)})
+    blueprint = draw({**cluster_arguments(options), **worker_arguments(options)})
     click.echo(str(blueprint.script()), nl=False)
 
 
@@ -122,7 +117,7 @@ def _age(seconds: float) -> str:
 
 @click.command()
 def backends() -> None:
-    """List the installed backends, and which batch systems answer here."""
+    """List the backends: those installed, whether their batch systems answer here, and those to install."""
     from corral import plugins
     from corral.runner import Runner
 
@@ -130,9 +125,25 @@ def backends() -> None:
     rows = []
     for backend in plugins.usable("backend"):
         detected = here.get(backend.name)
-        if backend.name == "local":
-            found = "this machine"
-        else:
-            found = detected.version if detected else "not found here"
-        rows.append((backend.name, f"{backend.distribution} {backend.version}", found))
-    show(("backend", "plugin", "batch system"), rows)
+        found = "this machine" if backend.name == "local" else "not found here"
+        rows.append(
+            (
+                backend.name,
+                f"{backend.distribution} {backend.version}",
+                detected.version if detected else found,
+                _tried(backend),
+            )
+        )
+    installed = {row[0] for row in rows}
+    for name, distribution in plugins.WELL_KNOWN.items():
+        if distribution == f"corral-{name}" and name not in installed:
+            rows.append((name, f"pip install {distribution}", "", ""))
+    show(("backend", "plugin", "batch system", "run for real against"), sorted(rows))
+
+
+def _tried(backend: Installed) -> str:
+    """What the plugin's author ran it against."""
+    try:
+        return str(getattr(backend.make({}), "tried", "not said"))
+    except CorralError as error:
+        return f"cannot be used: {error}"

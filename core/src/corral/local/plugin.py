@@ -63,6 +63,8 @@ class Local:
     on, and stays until another submission names something else. What nobody has named is what the machine has.
     """
 
+    tried: ClassVar[str] = "itself, on Linux"
+
     #: Where the queue lives; default: one per user and host. A folder of one's own is a queue of one's own.
     directory: str | None = field(default=None, converter=optional(os.fspath))
     cores: int | None = None

@@ -9,6 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import groupby
+from typing import ClassVar
 
 from attrs import evolve, field, frozen
 from attrs.validators import ge, in_
@@ -78,6 +79,8 @@ _LISTED = 1000
 @frozen(kw_only=True)
 class Slurm:
     """The backend ``slurm``; its attributes are the backend's options."""
+
+    tried: ClassVar[str] = "Slurm 22.05.8"
 
     #: The site's MaxArraySize (``scontrol show config``); a larger one of ours is corrected when Slurm refuses it.
     max_array_size: int = field(default=1001, validator=ge(1))
