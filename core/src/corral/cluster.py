@@ -355,8 +355,8 @@ class Cluster(DaskCluster):
                 if resources.memory is None:
                     raise InvalidRequest("memory", "the memory of a job is up to the site; scale by jobs= instead")
                 wanted = math.ceil(size / (resources.memory * resources.nodes))
-        if self._engine is None:
-            raise CorralError(f"cluster {self.name} has not been started, or is closed")
+        if self._engine is None or self.status is not Status.running:
+            raise CorralError(f"cluster {self.name!r} is {self.status.name}: it cannot be scaled")
         network.raise_descriptor_limit(wanted * resources.workers)
         self._on_loop(self._engine.scale, DEFAULT_GROUP, wanted)
 

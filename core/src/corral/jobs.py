@@ -47,7 +47,7 @@ class Ending(enum.Enum):
     OPERATOR = "cancelled from outside"
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, repr=False)
 class JobRecord:
     """One job of a cluster, as `cluster.jobs` shows it."""
 
@@ -80,6 +80,14 @@ class JobRecord:
     cancel_asked_at: float | None = None
     #: Why its launcher said that it is leaving ("walltime", "signal", "retire"); empty while it stays.
     leaving: str = ""
+
+    def __repr__(self) -> str:
+        """Return ``<job 77_3: running on n1, 1 of 2 workers>``."""
+        where = f" on {' '.join(self.hosts)}" if self.hosts else ""
+        why = f" ({self.reason})" if self.reason not in ("", "None") else ""
+        return (
+            f"<job {self.id}: {self.state.value}{why}{where}, {len(self.workers)} of {self.expected_workers} workers>"
+        )
 
     @property
     def state(self) -> JobState:
