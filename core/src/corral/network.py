@@ -6,6 +6,7 @@ import logging
 import os
 import resource
 import socket
+from contextlib import suppress
 from urllib.parse import urlsplit
 
 import psutil
@@ -15,6 +16,8 @@ from corral.errors import InvalidRequest, did_you_mean
 
 logger = logging.getLogger("corral")
 
+#: fs.nr_open, by default.
+_CEILING = 1_048_576
 #: The Dask scheduler needs two to three file descriptors a worker.
 DESCRIPTORS_PER_WORKER = 3
 
@@ -81,8 +84,11 @@ def dashboard_link(port: int, prefix: str) -> str:
 def raise_descriptor_limit(workers: int = 0) -> None:
     """Allow as many open files as the system lets us, and warn if `workers` will not fit."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    if soft != hard:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    # What is not limited still has a ceiling in the kernel, which refuses more.
+    wanted = max(soft, _CEILING) if hard == resource.RLIM_INFINITY else hard
+    if soft != wanted:
+        with suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
     if hard != resource.RLIM_INFINITY and workers * DESCRIPTORS_PER_WORKER + 100 > hard:
         logger.warning(
             "%d workers need some %d open files and this host allows %d (ulimit -Hn): the scheduler will stall. "
