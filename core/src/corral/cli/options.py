@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import ast
+import importlib.util
 import json
 import re
 from collections.abc import Callable, Mapping, Sequence
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -14,6 +17,8 @@ from corral.group import WorkerGroup
 
 F = TypeVar("F", bound=Callable[..., Any])
 
+#: Arguments of `Cluster` that are options of commands.
+_CLUSTER = ("backend", "backend_options", "site", "name", "shared_directory", "log_directory")
 #: Arguments that hold several texts: the option is repeated.
 _REPEATED = {"extra_directives", "skip_directives", "modules", "prologue", "epilogue"}
 _NUMBERS = {"cores": int, "processes": int, "nodes": int, "gpus": int, "death_timeout": float}
@@ -32,6 +37,45 @@ def documented(text: str) -> dict[str, str]:
             for name in names:
                 found[name] = f"{found[name]} {line.strip()}".strip()
     return {name: words.replace("``", "").replace("`", "") for name, words in found.items()}
+
+
+def cluster_options(*, backend: str | None = None) -> Callable[[F], F]:
+    """Give a command options for what describes a cluster as a whole; `backend` is the default of the first."""
+
+    def decorate(command: F) -> F:
+        words = documented(_docstring("corral.cluster", "Cluster"))
+        for name in reversed(_CLUSTER):
+            option = f"--{name.replace('_', '-')}"
+            if name == "backend":
+                click.option(option, default=backend, show_default=True, help=words[name])(command)
+            elif name == "backend_options":
+                click.option(
+                    "--backend-option", name, multiple=True, metavar="NAME=VALUE",
+                    help="An option of the backend plugin. May be repeated.",
+                )(command)  # fmt: skip
+            else:
+                click.option(option, help=words[name])(command)
+        return command
+
+    return decorate
+
+
+def cluster_arguments(options: Mapping[str, Any]) -> dict[str, Any]:
+    """What was given on the command line, as arguments of `Cluster`."""
+    arguments = {name: options[name] for name in _CLUSTER if options[name] not in (None, ())}
+    if "backend_options" in arguments:
+        arguments["backend_options"] = plugin_options(arguments["backend_options"])
+    return arguments
+
+
+def _docstring(module: str, name: str) -> str:
+    """The docstring of a class, read from its source: importing `Cluster` takes a second, which --help must not."""
+    spec = importlib.util.find_spec(module)
+    assert spec is not None
+    assert spec.origin is not None
+    tree = ast.parse(Path(spec.origin).read_text())
+    found = next(node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == name)
+    return ast.get_docstring(found, clean=False) or ""
 
 
 def worker_options(command: F) -> F:
