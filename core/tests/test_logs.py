@@ -1,0 +1,97 @@
+"""What logs tell about jobs that died, and which logs are kept."""
+
+from __future__ import annotations
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from corral.domain import JobId, JobState, JobStatus
+from corral.jobs import Ending, JobRecord, Parting
+from corral.logs import examine, hint, remove_old, tail, tidy
+
+
+def job(
+    state: JobState, *, code: int | None = None, log: Path | None = None, parting: Parting | None = None
+) -> JobRecord:
+    status = JobStatus(state=state, exit_code=code, hosts=("n2",))
+    return JobRecord(
+        id=JobId("41_0"), status=status, log=None if log is None else str(log), ended_at=1.0, parting=parting
+    )
+
+
+def test_a_failure_is_told_with_state_code_host_log_and_cure(tmp_path: Path) -> None:
+    """Everything that a person needs, in one message."""
+    log = tmp_path / "41_0.log"
+    log.write_text("Loading modules\n\n/var/job/script: line 9: /no/such/python: No such file or directory\n")
+    [failure] = examine([job(JobState.FAILED, code=127, log=log)])
+    assert failure.ending is Ending.DIED
+    assert str(failure) == (
+        "job 41_0: FAILED, exit code 127, on n2, before a worker connected\n"
+        f"  last lines of its log ({log}):\n"
+        "    Loading modules\n"
+        "    /var/job/script: line 9: /no/such/python: No such file or directory\n"
+        "  The node has no such Python: name one that is there with python=, or load it with modules= or conda_env=."
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "words"),
+    [
+        ("/usr/bin/python3: No module named corral", "corral"),
+        ("ModuleNotFoundError: No module named 'numpy'", "lacks a module"),
+        ("line 3: module: command not found", "modules="),
+        ("OSError: [Errno 28] No space left on device", "disk is full"),
+        ("corral: cannot reach the scheduler: none of the addresses answered", "interface="),
+        ("everything went well", ""),
+    ],
+)
+def test_the_usual_causes_have_a_hint(text: str, words: str) -> None:
+    """From the words that the programs themselves print."""
+    said = hint(job(JobState.FAILED, code=1), [text])
+    assert words in said
+    assert bool(words) == bool(said)
+
+
+def test_states_have_hints_of_their_own() -> None:
+    """Memory, and a walltime that ended too early."""
+    assert "memory=" in hint(job(JobState.OUT_OF_MEMORY), [])
+    assert "walltime=" in hint(job(JobState.TIMEOUT), [])
+
+
+def test_the_tail_of_a_huge_log_is_read_quickly(tmp_path: Path) -> None:
+    """Only its end; and a log that is not there is no error."""
+    log = tmp_path / "log"
+    with log.open("wb") as file:
+        file.truncate(10**9)
+        file.seek(0, os.SEEK_END)
+        file.write(b"\nlast but one\nthe last \xff\n")
+    assert tail(str(log), 2) == ("last but one", "the last \ufffd")
+    assert tail(str(tmp_path / "missing")) == ()
+
+
+def test_logs_of_failed_jobs_are_kept_and_the_others_go(tmp_path: Path) -> None:
+    """An empty folder goes with them."""
+    well, failed = tmp_path / "a" / "well.log", tmp_path / "b" / "failed.log"
+    for log in (well, failed):
+        log.parent.mkdir()
+        log.touch()
+    tidy([job(JobState.COMPLETED, log=well, parting=Parting.CLOSING), job(JobState.FAILED, code=1, log=failed)])
+    assert [path.name for path in tmp_path.rglob("*")] == ["b", "failed.log"]
+
+
+def test_old_logs_go_after_a_week_and_new_folders_stay(tmp_path: Path) -> None:
+    """An empty folder may belong to a cluster that is just being started."""
+    old, new = tmp_path / "old" / "1.log", tmp_path / "new"
+    old.parent.mkdir()
+    old.touch()
+    new.mkdir()
+    remove_old(tmp_path, now=time.time() + 6 * 86400)
+    assert old.exists()
+    os.utime(old, (0, 0))
+    os.utime(new)
+    remove_old(tmp_path)
+    assert not old.exists()
+    assert new.exists()
