@@ -27,6 +27,9 @@ HANDED_DOWN = "CORRAL_ALLOCATION"
 #: Where parallel launchers put a process's rank; with one process per node it is the node's index.
 _RANKS = ("SLURM_NODEID", "FLUX_TASK_RANK", "PMIX_RANK", "PMI_RANK", "OMPI_COMM_WORLD_RANK", "JSM_NAMESPACE_RANK")
 
+#: Seconds for a command of the batch system.
+_PATIENCE = 20.0
+
 
 @frozen(kw_only=True)
 class Place:
@@ -124,10 +127,13 @@ async def _ask(options: Options, environ: Mapping[str, str]) -> tuple[pluggy.Plu
 
     try:
         manager = plugins.load(options.backend, options=options.backend_options, site=options.site)
-        allocation: Allocation | None = await Runner().converse(manager.hook.read_allocation(environ=environ))
-    except CorralError as error:
-        # A worker is worth more than a precise end time.
-        say(f"it is not known what this job was granted: {error}")
+        allocation: Allocation | None = await Runner(timeout=_PATIENCE).converse(
+            manager.hook.read_allocation(environ=environ)
+        )
+    except Exception as error:
+        # A worker is worth more than a precise end time, whatever a plugin does wrong.
+        said = str(error) if isinstance(error, CorralError) else repr(error)
+        say(f"it is not known what this job was granted: {said}")
         return None, None
     if allocation is not None and (job_id := environ.get("CORRAL_JOB_ID")):
         # The id by which the cluster knows this job.
