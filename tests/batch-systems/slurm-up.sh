@@ -63,7 +63,7 @@ write_configuration() {
     node+=" NodeAddr=127.0.0.1"
     cat >"$conf" <<EOF
 ClusterName=corral
-SlurmctldHost=$(hostname -s)(127.0.0.1)
+SlurmctldHost=localhost(127.0.0.1)
 SlurmctldPort=$port
 SlurmUser=root
 AuthInfo=socket=$top/munge.socket
@@ -73,6 +73,9 @@ SlurmctldPidFile=$top/slurmctld.pid
 SlurmdPidFile=$top/%n.pid
 SlurmctldLogFile=$top/slurmctld.log
 SlurmdLogFile=$top/%n.log
+
+# By default the daemons, which run as root, would listen on every interface.
+CommunicationParameters=NoCtldInAddrAny,NoInAddrAny
 
 # One machine plays all nodes and claims more than it has, without cgroups.
 SlurmdParameters=config_overrides
