@@ -497,7 +497,8 @@ class Cluster(DaskCluster):
         while True:
             self._is_changed.clear()
             lines = tuple(JobLine.of(record) for record in self._engine.jobs)
-            self._entry = evolve(self._entry, heartbeat=time.time(), jobs=lines)
+            names = sorted({record.name for record in self._engine.jobs})
+            self._entry = evolve(self._entry, heartbeat=time.time(), jobs=lines, names=names)
             try:
                 await asyncio.to_thread(self._entry.write)
             except OSError as error:

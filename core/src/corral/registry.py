@@ -16,9 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import platformdirs
+import psutil
 from attrs import asdict, field, frozen
 
 from corral.jobs import JobRecord
+
+#: A cluster on another host that has not written for so long is taken for dead (s).
+SILENT_AFTER = 600.0
 
 
 def registry_directory() -> Path:
@@ -78,10 +82,14 @@ class Entry:
     host: str = field(factory=socket.gethostname)
     boot: str = field(factory=boot_id)
     pid: int = field(factory=os.getpid)
+    #: When the process began, by its own host's clock: numbers of processes are used again.
+    process_started: float = field(factory=lambda: psutil.Process().create_time())
     started: float = field(factory=time.time)
     #: Seconds since the epoch; renewed every minute while the process lives.
     heartbeat: float = field(factory=time.time)
     credentials: str = ""
+    #: The unique names under which jobs were submitted: what finds them, whatever their ids mean by now.
+    names: Sequence[str] = ()
     jobs: Sequence[JobLine] = ()
 
     @property
@@ -103,17 +111,14 @@ class Entry:
 
         A pid is trusted on its own host and boot only; for other hosts a heartbeat older than ten minutes counts.
         """
-        if self.host == socket.gethostname():
-            if self.boot != boot_id():
-                return True
-            try:
-                os.kill(self.pid, 0)
-            except ProcessLookupError:
-                return True
-            except PermissionError:
-                return True  # Somebody else's process has the number now.
-            return False
-        return time.time() - self.heartbeat > 600.0
+        if self.host != socket.gethostname():
+            return time.time() - self.heartbeat > SILENT_AFTER
+        if self.boot != boot_id():
+            return True
+        try:
+            return abs(psutil.Process(self.pid).create_time() - self.process_started) > 2.0
+        except psutil.NoSuchProcess:
+            return True
 
 
 def entries() -> Iterator[Entry]:

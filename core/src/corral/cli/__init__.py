@@ -41,7 +41,7 @@ def main() -> None:
     """Dask clusters on HPC batch systems."""
 
 
-for command in (commands.backends, commands.logs, commands.ps, commands.script, demo):
+for command in (commands.backends, commands.clean, commands.logs, commands.ps, commands.script, demo):
     main.add_command(command)
 
 if __name__ == "__main__":

@@ -105,6 +105,31 @@ def logs(job: str | None, cluster: str | None, lines: int | None) -> None:
     click.echo(text, nl=False)
 
 
+@click.command()
+@click.option("--yes", is_flag=True, help="Do it; without this, only say what would be done.")
+def clean(yes: bool) -> None:
+    """Remove what killed clusters left: their jobs, credentials and registry files. Living clusters are not touched."""
+    from corral import leftovers
+    from corral.registry import entries
+
+    dead = [entry for entry in entries() if entry.process_is_gone()]
+    if not dead:
+        click.echo("Nothing to clean: no registered cluster has lost its process.")
+        return
+    for entry in dead:
+        job_ids = asyncio.run(leftovers.find(entry))
+        what = f"{entry.name} ({entry.backend}, pid {entry.pid} on {entry.host})"
+        jobs = f"{len(job_ids)} job(s) {' '.join(map(str, job_ids[:10]))}".rstrip()
+        if not yes:
+            click.echo(f"would remove {what}: cancel {jobs}, remove {entry.credentials or 'no credentials'}")
+        elif asyncio.run(leftovers.remove(entry, job_ids)):
+            click.echo(f"removed {what}: cancelled {jobs}")
+        else:
+            click.echo(f"left {what} alone: its process is back")
+    if not yes:
+        click.echo("Nothing was done. Say --yes to do it.")
+
+
 def _age(seconds: float) -> str:
     for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
         if seconds >= size:

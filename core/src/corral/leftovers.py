@@ -1,0 +1,58 @@
+"""What a cluster leaves when its process is killed, and how it is removed."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+
+from corral import logs, plugins
+from corral.batch import BatchSystem
+from corral.domain import JobId
+from corral.registry import Entry
+
+
+async def find(entry: Entry) -> list[JobId]:
+    """The cluster's jobs that have not ended, by the names that only it has used: ids may be other people's by now.
+
+    Raises
+    ------
+    BatchSystemError
+        The batch system does not answer.
+    """
+    batch = _batch(entry)
+    return [job_id for name in entry.names for job_id in await batch.find(name)]
+
+
+async def remove(entry: Entry, job_ids: Sequence[JobId]) -> bool:
+    """Cancel the jobs, and remove credentials, old logs and the registry file.
+
+    Returns
+    -------
+    bool
+        False if the cluster turned out to live: nothing was done.
+    """
+    if not entry.process_is_gone():
+        return False
+    if job_ids:
+        await _batch(entry).cancel(job_ids)
+    await asyncio.to_thread(_remove_files, entry)
+    return True
+
+
+def _batch(entry: Entry) -> BatchSystem:
+    manager = plugins.load(entry.backend, options=entry.backend_options, site=entry.site)
+    return BatchSystem(backend=entry.backend, manager=manager)
+
+
+def _remove_files(entry: Entry) -> None:
+    credentials = Path(entry.credentials)
+    # The registry is a file that anything of the user's may have written: only what has the cluster's own name goes.
+    if credentials.name == "credentials.json" and credentials.parent.name == entry.uuid:
+        credentials.unlink(missing_ok=True)
+        for folder in (credentials.parent, credentials.parent.parent):
+            with suppress(OSError):
+                folder.rmdir()
+        logs.remove_old(credentials.parent.parent.parent / "logs")
+    entry.remove()
