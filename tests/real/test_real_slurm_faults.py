@@ -50,7 +50,6 @@ def stopped(pid_file: Path, *, children: bool = False) -> Iterator[None]:
             subprocess.run(line, check=True, env=environment, stdin=nothing, stdout=nothing, stderr=nothing, timeout=30)
 
 
-@pytest.mark.usefixtures("leaves_nothing")
 def test_a_controller_that_is_away_while_scaling(slurm: Any, eventually: Eventually) -> None:
     """For 20 s there is no slurmctld: running workers do not notice, nothing is lost, nothing comes twice."""
     with cluster() as c, Client(c) as client:

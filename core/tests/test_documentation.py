@@ -1,0 +1,36 @@
+"""The documentation is as complete as the contract."""
+
+from __future__ import annotations
+
+import inspect
+import re
+from pathlib import Path
+
+import pytest
+
+from corral import hookspecs
+from corral.contract import HOOKS
+
+DOCS = Path(__file__).parents[2] / "docs"
+
+
+def test_every_hook_is_in_the_reference_once() -> None:
+    """The reference is built from the docstrings, one directive for each hook."""
+    listed = re.findall(r"autofunction:: corral\.hookspecs\.(\w+)", (DOCS / "hooks.md").read_text())
+    assert sorted(listed) == sorted(HOOKS)
+
+
+@pytest.mark.parametrize("name", HOOKS)
+def test_every_hook_says_what_it_does_in_full_types(name: str) -> None:
+    """A docstring, and no parameter or result without a type."""
+    function = getattr(hookspecs, name)
+    assert inspect.getdoc(function)
+    signature = inspect.signature(function)
+    assert signature.return_annotation is not inspect.Signature.empty
+    assert all(each.annotation is not inspect.Parameter.empty for each in signature.parameters.values())
+
+
+def test_every_page_is_reached_from_the_index() -> None:
+    """What nobody finds is not documented."""
+    index = (DOCS / "index.md").read_text().split()
+    assert {path.stem for path in DOCS.glob("*.md")} - {"index"} <= set(index)
