@@ -55,6 +55,8 @@ LEAVING_GRACE = 1.0
 RECHECKS = (10.0, 60.0)
 #: How long connected jobs may take to end by themselves while the cluster closes (s).
 CLOSING_GRACE = 5.0
+#: How long results that no other worker can take are kept when the user scaled down (s).
+RETIRE_PATIENCE = 10.0
 #: How long a launcher may take to answer (s).
 ANSWER_TIMEOUT = 10.0
 
@@ -436,14 +438,14 @@ class Engine:
         self._changed()
 
     async def _retire(self, job_id: JobId) -> None:
-        if not await self._ask_launcher(job_id, "corral_retire", reason="no longer wanted"):
+        if not await self._ask_launcher(job_id, "corral_retire", reason="no longer wanted", patience=RETIRE_PATIENCE):
             record = self.roster.get(job_id)
             if record is not None and not record.has_ended:
                 # It is deaf: now the plan will cancel it.
                 self.roster.put(evolve(record, retire_asked_at=None))
         self._changed()
 
-    async def _ask_launcher(self, job_id: JobId, operation: str, **arguments: str) -> bool:
+    async def _ask_launcher(self, job_id: JobId, operation: str, **arguments: Any) -> bool:
         """Call one of the job's nannies, which live in its launcher. False if none answers."""
         for address in self.roster.addresses(job_id):
             worker = self.scheduler.workers.get(address)

@@ -382,7 +382,9 @@ def test_a_job_survives_the_session_that_submitted_it(local: Any, tmp_path: Path
         "kill -HUP 0; sleep 60"
     )
     (tmp_path / "job.sh").write_text(f"#!/bin/bash\necho up > up\n{local.gate('end')}\necho done > done\n")
-    submitter = subprocess.Popen(["bash", "-c", command], cwd=local.work, start_new_session=True)
+    # Under nohup a hang-up would be ignored, by this shell as well.
+    shell = ["env", "--default-signal=HUP", "bash", "-c", command]
+    submitter = subprocess.Popen(shell, cwd=local.work, start_new_session=True)
     assert submitter.wait(30) == -signal.SIGHUP
     local.wait_for_file("up")
     local.open("end")
