@@ -11,6 +11,7 @@ from attrs import evolve
 
 from corral.domain import Completed, Failure, FailureKind, JobId, JobState, JobStatus, Queue
 from corral.errors import ParseError
+from corral.parsing import numbers, ranges
 from corral_slurm.directives import MEBI, gpus, seconds
 
 # --- rows of squeue and sacct -----------------------------------------------------------------------------------
@@ -352,15 +353,8 @@ def unfolded(text: str) -> list[str]:
     array, bracket, elements = text.partition("_[")
     if not bracket:
         return [text]
-    found = []
-    for item in elements.removesuffix("]").partition("%")[0].split(","):
-        span, _, step = item.partition(":")
-        low, _, high = span.partition("-")
-        last = int(high or low)
-        if last > _LARGEST_INDEX:
-            raise ValueError(f"{last} is beyond what MaxArraySize can be")
-        found += [f"{array}_{index}" for index in range(int(low), last + 1, int(step or 1))]
-    return found
+    waiting = elements.removesuffix("]").partition("%")[0]
+    return [f"{array}_{index}" for index in numbers(waiting, largest=_LARGEST_INDEX)]
 
 
 def folded(job_ids: Iterable[JobId]) -> list[str]:
@@ -373,14 +367,4 @@ def folded(job_ids: Iterable[JobId]) -> list[str]:
             arrays.setdefault(array, set()).add(int(index))
         else:
             alone.append(job_id.text)
-    return [f"{array}_[{_ranges(sorted(indices))}]" for array, indices in arrays.items()] + alone
-
-
-def _ranges(numbers: list[int]) -> str:
-    spans: list[list[int]] = []
-    for number in numbers:
-        if spans and number == spans[-1][1] + 1:
-            spans[-1][1] = number
-        else:
-            spans.append([number, number])
-    return ",".join(f"{low}-{high}" if high > low else f"{low}" for low, high in spans)
+    return [f"{array}_[{ranges(indices)}]" for array, indices in arrays.items()] + alone

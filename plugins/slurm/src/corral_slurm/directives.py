@@ -12,6 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from attrs import frozen
 
+from corral import parsing
 from corral.domain import Job, Resources
 from corral.errors import InvalidRequest, ParseError
 
@@ -163,16 +164,7 @@ def header(text: str) -> tuple[str | None, list[str]]:
     ParseError
         A heterogeneous job.
     """
-    lines = text.split("\n")
-    shebang = lines[0] if lines[0].startswith("#!") else None
-    if shebang is None and not any(line.startswith(PREFIX) for line in lines):
-        return None, [line.strip() for line in lines]
-    found = []
-    for line in lines:
-        if line.startswith(PREFIX):
-            found.append(line.removeprefix(PREFIX).removeprefix(" "))
-        elif line.strip() and not line.lstrip().startswith("#"):
-            break  # sbatch stops at the first command
+    shebang, found = parsing.header(text, PREFIX)
     if any(re.match(r"\s*(het|pack)job\b", line, re.IGNORECASE) for line in found):
         raise ParseError("a heterogeneous job cannot be one kind of worker; give each component a group", text)
     return shebang, found

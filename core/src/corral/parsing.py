@@ -1,0 +1,169 @@
+"""What native requests and answers of many batch systems have in common: header lines, options, times, sizes, ranges.
+
+Pure functions for plugins. Whatever cannot be read is a ValueError that names it; a plugin knows the whole text and
+makes a :class:`~corral.errors.ParseError` of it.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterable, Mapping
+
+from attrs import frozen
+
+# --- headers of job scripts -------------------------------------------------------------------------------------
+
+
+def header(text: str, prefix: str) -> tuple[str | None, list[str]]:
+    """The shebang and the directives of a job script, without their prefix.
+
+    Batch systems stop reading at the first command. Text that has neither shebang nor prefix is no script: all of its
+    lines are directives.
+    """
+    lines = text.split("\n")
+    shebang = lines[0] if lines[0].startswith("#!") else None
+    if shebang is None and not any(line.startswith(prefix) for line in lines):
+        return None, [line.strip() for line in lines if line.strip()]
+    found = []
+    for line in lines:
+        if line.startswith(prefix):
+            found.append(line.removeprefix(prefix).strip())
+        elif line.strip() and not line.lstrip().startswith("#"):
+            break
+    return shebang, found
+
+
+@frozen
+class Option:
+    """One option of a directive: ``-N dask``, ``--time=10``, ``-pe smp 4``."""
+
+    #: Without its dashes.
+    name: str
+    #: Several words are joined by one blank; None if it has none.
+    value: str | None
+    #: The option as a directive of its own would spell it.
+    source: str
+
+
+def options(line: str, *, alone: Iterable[str] = (), words: Mapping[str, int] | None = None) -> list[Option]:
+    """The options of a directive whose words are split as a shell splits them.
+
+    Parameters
+    ----------
+    alone
+        Names of options without a value.
+    words
+        Names of options with more than one word for their value, and how many.
+
+    Raises
+    ------
+    ValueError
+        A quote is not closed, a word is no option, or a value is missing.
+    """
+    rest = shlex.split(line)
+    counts = {**(words or {}), **dict.fromkeys(alone, 0)}
+    found = []
+    while rest:
+        word = rest.pop(0)
+        if not re.match(r"--?[A-Za-z]", word):
+            raise ValueError(f"{word!r} is not an option")
+        name, equals, attached = word.lstrip("-").partition("=")
+        if equals:
+            found.append(Option(name, attached, shlex.quote(word)))
+            continue
+        count = counts.get(name, 1)
+        if len(rest) < count:
+            raise ValueError(f"option {word} has no value")
+        values, rest = rest[:count], rest[count:]
+        found.append(Option(name, " ".join(values) if count else None, shlex.join([word, *values])))
+    return found
+
+
+def assignments(text: str, separator: str = ",") -> dict[str, str]:
+    """``mem=4gb,walltime=1:00`` as a mapping; a word without ``=`` has an empty value."""
+    pairs = (item.partition("=") for item in text.split(separator) if item.strip())
+    return {name.strip(): value.strip() for name, _, value in pairs}
+
+
+# --- times ------------------------------------------------------------------------------------------------------
+
+
+def hours_and_time(duration: int) -> str:
+    """``26:03:04``: hours may be more than a day's."""
+    return f"{duration // 3600:02}:{duration // 60 % 60:02}:{duration % 60:02}"
+
+
+def clock_seconds(text: str) -> int:
+    """Seconds of ``SS``, ``MM:SS``, ``HH:MM:SS`` or ``DD:HH:MM:SS``.
+
+    Raises
+    ------
+    ValueError
+    """
+    if not re.fullmatch(r"\d+(:\d+){0,3}", text, re.ASCII):
+        raise ValueError(f"{text!r} is no time")
+    seconds = 0
+    for part, unit in zip(reversed(text.split(":")), (1, 60, 3600, 86400), strict=False):
+        seconds += int(part) * unit
+    return seconds
+
+
+# --- sizes ------------------------------------------------------------------------------------------------------
+
+_UNITS = {"": 1, "K": 2**10, "M": 2**20, "G": 2**30, "T": 2**40, "P": 2**50}
+
+
+def size_in_bytes(text: str, *, unit: str = "") -> int:
+    """Bytes of ``4gb``, ``512M``, ``1.5T``; units are powers of 1024, as batch systems count.
+
+    Parameters
+    ----------
+    unit
+        Of a number that has none: ``K``, ``M``, ``G`` or ``T``; empty: bytes.
+
+    Raises
+    ------
+    ValueError
+    """
+    match = re.fullmatch(r"(\d+(?:\.\d+)?) ?([KMGTP]?)(i?B)?", text.strip(), re.IGNORECASE | re.ASCII)
+    if match is None:
+        raise ValueError(f"{text!r} is no amount of memory")
+    letter = match[2].upper() or ("" if match[3] else unit)
+    return int(float(match[1]) * _UNITS[letter]) if "." in match[1] else int(match[1]) * _UNITS[letter]
+
+
+def in_units(size: int, unit: str) -> int:
+    """So many whole ``K``, ``M`` or ``G``, rounded up: never ask for less than the user did."""
+    return -(-size // _UNITS[unit])
+
+
+# --- ranges -----------------------------------------------------------------------------------------------------
+
+
+def ranges(numbers: Iterable[int]) -> str:
+    """``0-3,7`` for 0, 1, 2, 3, 7."""
+    spans: list[list[int]] = []
+    for number in sorted(numbers):
+        if spans and number <= spans[-1][1] + 1:
+            spans[-1][1] = number
+        else:
+            spans.append([number, number])
+    return ",".join(f"{low}-{high}" if high > low else f"{low}" for low, high in spans)
+
+
+def numbers(text: str, *, largest: int = 10_000_000) -> list[int]:
+    """What ``0-2,9-39:10`` stands for.
+
+    Raises
+    ------
+    ValueError
+        It is no list of ranges, or goes beyond `largest`: garbage must not fill the memory.
+    """
+    found: list[int] = []
+    for item in text.split(","):
+        match = re.fullmatch(r"(\d+)(?:-(\d+))?(?::(\d+))?", item, re.ASCII)
+        if match is None or int(match[2] or match[1]) > largest or int(match[3] or 1) < 1:
+            raise ValueError(f"{text!r} is no list of ranges")
+        found += range(int(match[1]), int(match[2] or match[1]) + 1, int(match[3] or 1))
+    return found

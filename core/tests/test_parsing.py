@@ -1,0 +1,83 @@
+"""What native requests and answers have in common, read and written."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from corral import parsing
+from corral.parsing import Option
+
+
+def test_a_header_ends_at_the_first_command() -> None:
+    """Directives after it are comments to every batch system."""
+    text = "#!/bin/bash\n#PBS -N one\n# words\n\n#PBS  -q batch\necho\n#PBS -A no\n"
+    assert ("#!/bin/bash", ["-N one", "-q batch"]) == parsing.header(text, "#PBS")
+
+
+def test_text_without_shebang_and_prefix_is_directives_alone() -> None:
+    assert (None, ["-N one", "-q batch"]) == parsing.header("-N one\n\n -q batch\n", "#PBS")
+
+
+def test_options_are_split_as_a_shell_splits_them() -> None:
+    assert [
+        Option("N", "two words", "-N 'two words'"),
+        Option("pe", "smp 4", "-pe smp 4"),
+        Option("V", None, "-V"),
+        Option("queue", "batch", "--queue=batch"),
+    ] == parsing.options("-N 'two words' -pe smp 4 -V --queue=batch", alone={"V"}, words={"pe": 2})
+
+
+@pytest.mark.parametrize("line", ["-N 'open", "word", "-q", "-pe smp"])
+def test_what_is_no_option_is_refused(line: str) -> None:
+    with pytest.raises(ValueError, match="."):
+        parsing.options(line, words={"pe": 2})
+
+
+def test_assignments() -> None:
+    assert {"mem": "4gb", "walltime": "1:00", "host": ""} == parsing.assignments("mem=4gb, walltime=1:00,host")
+
+
+@given(st.integers(0, 10**7))
+def test_times_are_read_as_they_are_written(duration: int) -> None:
+    assert duration == parsing.clock_seconds(parsing.hours_and_time(duration))
+
+
+@pytest.mark.parametrize(("text", "seconds"), [("30", 30), ("1:30", 90), ("01:00:00", 3600), ("1:00:00:00", 86400)])
+def test_clock_seconds(text: str, seconds: int) -> None:
+    assert seconds == parsing.clock_seconds(text)
+
+
+@pytest.mark.parametrize("text", ["", "1-00", "1:2:3:4:5", "-1", "١"])
+def test_what_is_no_time_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="no time"):
+        parsing.clock_seconds(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "unit", "size"),
+    [("4gb", "", 2**32), ("512", "M", 2**29), ("512", "", 512), ("512b", "M", 512), ("1.5T", "", 3 * 2**39)],
+)
+def test_sizes(text: str, unit: str, size: int) -> None:
+    assert size == parsing.size_in_bytes(text, unit=unit)
+
+
+def test_sizes_are_rounded_up() -> None:
+    assert 2 == parsing.in_units(2**20 + 1, "M")
+
+
+@given(st.sets(st.integers(0, 200)))
+def test_ranges_stand_for_their_numbers(chosen: set[int]) -> None:
+    text = parsing.ranges(chosen)
+    assert sorted(chosen) == (parsing.numbers(text) if text else [])
+
+
+@pytest.mark.parametrize("text", ["", "a", "1-", "1-99999999999", "1-5:0"])
+def test_what_is_no_range_is_refused(text: str) -> None:
+    with pytest.raises(ValueError, match="no list of ranges"):
+        parsing.numbers(text)
+
+
+def test_steps() -> None:
+    assert [9, 19, 29, 39, 50] == parsing.numbers("9-39:10,50")
