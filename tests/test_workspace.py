@@ -70,12 +70,6 @@ def test_every_distribution_carries_the_licence(member: Path) -> None:
     assert project_of(member)["project"]["license"] == "BSD-3-Clause"
 
 
-@each_member
-def test_mypy_knows_every_distribution(member: Path) -> None:
-    """A package that mypy finds under two names is checked under neither."""
-    assert f"{member.relative_to(ROOT)}/src" in project_of(ROOT)["tool"]["mypy"]["mypy_path"]
-
-
 def test_every_dependency_of_the_core_has_its_reason() -> None:
     """docs/dependencies.md has one row for each, and no more."""
     required = {re.split(r"[<>=!~;\[ ]", line)[0] for line in project_of(ROOT / "core")["project"]["dependencies"]}

@@ -83,7 +83,7 @@ def test_a_retired_job_is_not_cancelled_while_its_workers_work() -> None:
     """Retirement waits for tasks, however long they take; only a job without workers is helped along."""
     working = job(1, JobState.RUNNING, workers=1, parting=Parting.SURPLUS, retire_asked_at=NOW)
     assert not plan(GroupState(), [working], NOW + 100_000).cancel
-    stuck = disconnect(working, "1-0")
+    stuck = disconnect(working, "1-0", NOW)
     assert not plan(GroupState(), [stuck], NOW + 59).cancel
     assert plan(GroupState(), [stuck], NOW + 60).cancel
 
@@ -98,6 +98,45 @@ def test_a_deaf_job_is_cancelled() -> None:
 def test_a_deaf_job_is_cancelled_once() -> None:
     """Also when it is more than is wanted."""
     assert len(plan(GroupState(wanted=0), [job(1, JobState.RUNNING)], NOW + 300).cancel) == 1
+
+
+def test_a_job_whose_workers_are_gone_for_good_is_cancelled() -> None:
+    """A node lost power and came back: Slurm calls the job running until its walltime ends."""
+    record = disconnect(job(1, JobState.RUNNING, workers=1), "1-0", NOW)
+    assert plan(GroupState(wanted=1), [record], NOW + 59).again_at == NOW + 60
+    todo = plan(GroupState(wanted=1), [record], NOW + 60)
+    assert todo.cancel == ((record, Parting.DESERTED),)
+    assert todo.submit == 1
+    assert not plan(GroupState(wanted=1), [connect(record, "1-0", NOW + 60)], NOW + 60).cancel
+
+
+def test_a_job_that_worked_before_its_workers_vanished_is_lost_to_the_machine() -> None:
+    """It is replaced, and no strike against the group."""
+    began = connect(job(1, JobState.RUNNING), "1-0", NOW)
+    late, early = (disconnect(began, "1-0", NOW + seconds) for seconds in (60, 59))
+    ends = [evolve(each, parting=Parting.DESERTED, ended_at=NOW + 120) for each in (late, early)]
+    assert [Ending.LOST, Ending.DIED] == [ending(each) for each in ends]
+    blamed = evolve(ends[1], status=JobStatus(state=JobState.NODE_FAILED))
+    assert Ending.LOST is ending(blamed)
+
+
+def test_a_requeued_job_begins_anew() -> None:
+    """It waits again under its id: its workers have not deserted it."""
+    ran = disconnect(job(1, JobState.RUNNING, workers=1), "1-0", NOW)
+    again = observe(ran, JobStatus(state=JobState.PENDING), NOW + 10)
+    assert not plan(GroupState(wanted=1), [again], NOW + 1000).cancel
+    running = observe(again, JobStatus(state=JobState.RUNNING), NOW + 1000)
+    assert not plan(GroupState(wanted=1), [running], NOW + 1100).cancel
+
+
+def test_a_suspended_job_is_not_deserted() -> None:
+    """Its workers are asleep; they have a minute when it goes on."""
+    ran = disconnect(job(1, JobState.RUNNING, workers=1), "1-0", NOW)
+    asleep = observe(ran, JobStatus(state=JobState.SUSPENDED), NOW + 500)
+    assert not plan(GroupState(wanted=1), [asleep], NOW + 1000).cancel
+    awake = observe(asleep, JobStatus(state=JobState.RUNNING), NOW + 510)
+    assert not plan(GroupState(wanted=1), [awake], NOW + 559).cancel
+    assert plan(GroupState(wanted=1), [awake], NOW + 560).cancel
 
 
 # --- what ends mean ---------------------------------------------------------------------------------------------
@@ -244,7 +283,7 @@ def test_a_job_that_was_given_up_lives_if_its_worker_comes() -> None:
     back = connect(given_up, "1-0", NOW + 3)
     assert not back.has_ended
     assert back.state is JobState.RUNNING
-    assert plan(GroupState(), [disconnect(back, "1-0")], NOW + 10).cancel
+    assert plan(GroupState(), [disconnect(back, "1-0", NOW)], NOW + 10).cancel
 
 
 def test_a_job_whose_worker_talks_to_us_is_alive() -> None:
@@ -329,7 +368,7 @@ def test_a_plan_ends_only_jobs_that_live_and_each_once(
 
 @given(STATE, records())
 def test_a_plan_keeps_at_least_what_is_wanted(state: GroupState, known: Sequence[JobRecord]) -> None:
-    """Surplus jobs end, never more: unless the breaker has tripped, or a job is deaf."""
+    """Surplus jobs end, never more: unless the breaker has tripped, or a job is deaf or deserted."""
     todo = plan(state, known, NOW)
     if state.broken:
         return

@@ -409,7 +409,7 @@ class Engine:
 
     def worker_left(self, address: str) -> None:
         """The scheduler has lost a worker: ask what became of its job, unless it comes back."""
-        if (record := self.roster.worker_left(address)) is not None:
+        if (record := self.roster.worker_left(address, _now())) is not None:
             self.rhythm.urgent(_now() + (LEAVING_GRACE if record.leaving or record.parting else VANISHED_GRACE))
             self._tell()
 

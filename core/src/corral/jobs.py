@@ -30,6 +30,8 @@ class Parting(enum.Enum):
     BREAKER = "jobs of its group keep failing"
     #: It runs, but no worker of it ever connected.
     DEAF = "its workers never connected"
+    #: The batch system says that it runs, but all of its workers are gone.
+    DESERTED = "its workers are gone"
     #: The cluster is closing.
     CLOSING = "the cluster is closing"
 
@@ -70,6 +72,8 @@ class JobRecord:
     started_at: float | None = None
     absent_since: float | None = None
     connected_at: float | None = None
+    #: When the last of its workers left; None while it has one, or had none yet.
+    deserted_at: float | None = None
     ended_at: float | None = None
 
     #: Why we want it to end; None while it is wanted.
@@ -133,6 +137,11 @@ def observe(record: JobRecord, status: JobStatus | None, now: float) -> JobRecor
         return record
     if status is None:
         return _unlisted(record, now)
+    if status.state.is_waiting and record.started_at is not None and not record.workers:
+        # Requeued: it keeps its id, and begins anew.
+        record = evolve(record, started_at=None, connected_at=None, deserted_at=None, leaving="")
+    if status.state is JobState.SUSPENDED and record.deserted_at is not None:
+        record = evolve(record, deserted_at=now)  # patience begins when it goes on
     started = record.started_at
     if started is None and not status.state.is_waiting:
         started = now
@@ -166,24 +175,32 @@ def connect(record: JobRecord, worker: str, now: float) -> JobRecord:
     """A worker of this job has registered with the Dask scheduler: it lives, even if it was given up."""
     started = now if record.started_at is None else record.started_at
     connected = now if record.connected_at is None else record.connected_at
-    return evolve(record, workers=record.workers | {worker}, connected_at=connected, started_at=started, ended_at=None)
+    return evolve(
+        record,
+        workers=record.workers | {worker},
+        connected_at=connected,
+        deserted_at=None,
+        started_at=started,
+        ended_at=None,
+    )
 
 
-def disconnect(record: JobRecord, worker: str) -> JobRecord:
+def disconnect(record: JobRecord, worker: str, now: float) -> JobRecord:
     """A worker of this job is gone from the Dask scheduler."""
-    return evolve(record, workers=record.workers - {worker})
+    workers = record.workers - {worker}
+    return evolve(record, workers=workers, deserted_at=None if workers else now)
 
 
 def ending(record: JobRecord) -> Ending:
     """What the end of this job means. It must have ended."""
     assert record.ended_at is not None
-    if record.parting is Parting.DEAF:
-        return Ending.DIED
-    if record.parting is not None:
+    if record.parting not in (None, Parting.DEAF, Parting.DESERTED):
         return Ending.WANTED
     state = record.status.state
     if state in (JobState.NODE_FAILED, JobState.PREEMPTED):
         return Ending.LOST
+    if record.parting is not None:
+        return Ending.LOST if _was_healthy(record, record.deserted_at) else Ending.DIED
     if state is JobState.OUT_OF_MEMORY:
         return Ending.DIED
     # A waiting job that is not listed any more was taken out of the queue: not every batch system keeps a trace.
@@ -192,9 +209,13 @@ def ending(record: JobRecord) -> Ending:
         return Ending.OPERATOR
     if record.connected_at is None:
         return Ending.DIED
-    if record.leaving or state is JobState.TIMEOUT or record.ended_at - record.connected_at >= HEALTHY_AFTER:
+    if record.leaving or state is JobState.TIMEOUT or _was_healthy(record, record.ended_at):
         return Ending.LOST
     return Ending.DIED
+
+
+def _was_healthy(record: JobRecord, until: float | None) -> bool:
+    return record.connected_at is not None and until is not None and until - record.connected_at >= HEALTHY_AFTER
 
 
 @frozen(kw_only=True)

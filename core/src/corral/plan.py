@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from attrs import evolve, frozen
 
-from corral.domain import JobId
+from corral.domain import JobId, JobState
 from corral.jobs import HEALTHY_AFTER, Ending, JobRecord, Parting, ending
 
 #: So many deaths in a row, and the group stops.
@@ -21,6 +21,9 @@ WISH_WINDOW = 600.0
 REPLACEMENT_WINDOW = 3600.0
 #: A running job without any worker for so long is deaf (s).
 DEAF_AFTER = 300.0
+#: A job that the batch system calls running although all of its workers have been gone for so long is lost (s): a
+#: node that lost power, and came back before anybody missed it, leaves such jobs. A launcher that lives is back by then.
+DESERTED_AFTER = 60.0
 #: A job that was told to end by itself, and has no worker any more, is cancelled after this (s).
 RETIRED_GRACE = 60.0
 #: How soon a cancellation that has not worked is repeated (s).
@@ -135,7 +138,7 @@ def plan(
         What stands against ending a connected job; the least loaded go first.
     """
     living = [record for record in records if record.ended_at is None]
-    deaf: set[JobId] = set()
+    silent: set[JobId] = set()
     again: list[float] = []
     cancel: list[tuple[JobRecord, Parting]] = []
 
@@ -153,15 +156,15 @@ def plan(
                 cancel.append((record, record.parting))
             else:
                 again.append(due)
-        elif record.started_at is not None and record.connected_at is None:
-            due = record.started_at + DEAF_AFTER
+        elif (silence := _end_of_patience(record)) is not None:
+            due, parting = silence
             if due <= now:
-                deaf.add(record.id)
-                cancel.append((record, Parting.DEAF))
+                silent.add(record.id)
+                cancel.append((record, parting))
             else:
                 again.append(due)
 
-    capacity = [record for record in living if record.is_capacity and record.id not in deaf]
+    capacity = [record for record in living if record.is_capacity and record.id not in silent]
     if state.broken:
         cancel += [(record, Parting.BREAKER) for record in capacity if record.state.is_waiting]
         return Plan(cancel=tuple(cancel), again_at=min(again, default=None))
@@ -206,6 +209,19 @@ def submitted(state: GroupState, replacements: int, now: float) -> GroupState:
         setbacks=0,
         not_before=0.0,
     )
+
+
+def _end_of_patience(record: JobRecord) -> tuple[float, Parting] | None:
+    """When a job without workers is given up, and why; None if it has some, waits, sleeps or leaves."""
+    if record.workers or record.started_at is None or record.leaving not in ("", "signal"):
+        return None
+    if record.state is JobState.SUSPENDED:
+        return None
+    if record.connected_at is None:
+        return record.started_at + DEAF_AFTER, Parting.DEAF
+    if record.deserted_at is None:
+        return None
+    return record.deserted_at + DESERTED_AFTER, Parting.DESERTED
 
 
 def _least_useful(capacity: Sequence[JobRecord], count: int, load: Callable[[JobRecord], float]) -> list[JobRecord]:

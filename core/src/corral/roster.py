@@ -107,7 +107,7 @@ class Roster:
             self._listener(job_id, record.status, JobStatus(state=JobState.RUNNING))
         return True
 
-    def worker_left(self, address: str) -> JobRecord | None:
+    def worker_left(self, address: str, now: float) -> JobRecord | None:
         """A worker is gone; its job, if that lives."""
         job_id, name = self._workers.pop(address, (None, ""))
         if job_id is None:
@@ -116,7 +116,7 @@ class Roster:
         record = self._records.get(job_id)
         if record is None or record.has_ended:
             return None
-        return self.put(lives.disconnect(record, name))
+        return self.put(lives.disconnect(record, name, now))
 
     def forget_oldest(self) -> None:
         """Drop jobs that ended long ago: clusters live for weeks."""
