@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from corral.domain import JobId, JobState, JobStatus
 from corral.jobs import Ending, JobRecord, Parting, connect, disconnect, ending, observe
-from corral.plan import GroupState, judge, plan, proved, rescaled, submitted
+from corral.plan import GroupState, Plan, judge, plan, proved, rescaled, submitted
 
 NOW = 10_000.0
 
@@ -63,6 +63,33 @@ def test_waiting_jobs_are_given_up_before_running_ones() -> None:
 def test_jobs_that_are_leaving_are_no_capacity() -> None:
     """A job that drains before its walltime ends is replaced now, not when it is gone."""
     assert plan(GroupState(wanted=1), [job(1, JobState.RUNNING, workers=1, leaving="walltime")], NOW).submit == 1
+
+
+def test_a_replacement_is_asked_for_as_early_as_the_queue_is_slow() -> None:
+    """So many seconds before the job leaves as jobs of this queue usually wait."""
+    record = evolve(job(1, JobState.RUNNING, workers=1), leaves_at=NOW + 1000)
+    early = plan(GroupState(wanted=1), [record], NOW, lead=300)
+    assert (0, NOW + 700) == (early.submit, early.again_at)
+    assert plan(GroupState(wanted=1), [record], NOW + 700, lead=300).submit == 1
+    assert plan(GroupState(wanted=1), [record, job(2)], NOW + 700, lead=300) == Plan()
+
+
+def test_a_job_whose_replacement_works_is_relieved() -> None:
+    """No more workers than wanted, and none fewer while the replacement waits."""
+    old, older = (evolve(job(n, JobState.RUNNING, workers=1), leaves_at=NOW + 10 * n) for n in (2, 1))
+    new = job(3, JobState.RUNNING, workers=1)
+    assert plan(GroupState(wanted=2), [old, older, new, job(4)], NOW, lead=100).retire == (older,)
+
+
+def test_jobs_that_will_leave_go_when_nothing_is_wanted() -> None:
+    record = evolve(job(1, JobState.RUNNING, workers=1), leaves_at=NOW + 10)
+    assert plan(GroupState(wanted=0), [record], NOW, lead=100).retire == (record,)
+
+
+def test_a_job_that_left_in_time_is_no_loss_to_make_up_for() -> None:
+    """Its replacement was asked for when it began to leave: the hour's allowance is not used up."""
+    left = ended(1, JobState.COMPLETED, workers=1, leaving="walltime")
+    assert judge(GroupState(wanted=1), [left], NOW).losses == 0
 
 
 def test_jobs_under_way_are_not_submitted_twice() -> None:
@@ -319,6 +346,7 @@ def records(draw: st.DrawFn) -> Sequence[JobRecord]:
                 ended_at=NOW if state.is_final else None,
                 parting=draw(st.none() | st.sampled_from(list(Parting))),
                 leaving=draw(st.sampled_from(["", "walltime"])),
+                leaves_at=NOW + draw(st.sampled_from([5, 500])) if workers else None,
                 retire_asked_at=draw(st.none() | st.just(NOW - 1000)),
                 cancel_asked_at=draw(st.none() | st.just(NOW - 1000)),
                 started_at=None if state.is_waiting else NOW - draw(st.sampled_from([30, 1000])),
@@ -343,7 +371,7 @@ def test_a_plan_never_asks_for_more_than_is_wanted(
     state: GroupState, known: Sequence[JobRecord], submitting: int
 ) -> None:
     """After it is carried out there are at most as many jobs as wanted, or none was added."""
-    todo = plan(state, known, NOW, submitting=submitting)
+    todo = plan(state, known, NOW, submitting=submitting, lead=100)
     given_up = {record.id for record, _ in todo.cancel}
     capacity = sum(record.is_capacity and record.id not in given_up for record in known)
     assert todo.submit >= 0
@@ -357,7 +385,7 @@ def test_a_plan_ends_only_jobs_that_live_and_each_once(
     state: GroupState, known: Sequence[JobRecord], submitting: int
 ) -> None:
     """What has ended is left alone, nothing is both cancelled and retired, and connected jobs are never cut off."""
-    todo = plan(state, known, NOW, submitting=submitting)
+    todo = plan(state, known, NOW, submitting=submitting, lead=100)
     touched = [record.id for record, _ in todo.cancel] + [record.id for record in todo.retire]
     assert len(touched) == len(set(touched))
     assert not any(record.has_ended for record, _ in todo.cancel)
@@ -369,7 +397,7 @@ def test_a_plan_ends_only_jobs_that_live_and_each_once(
 @given(STATE, records())
 def test_a_plan_keeps_at_least_what_is_wanted(state: GroupState, known: Sequence[JobRecord]) -> None:
     """Surplus jobs end, never more: unless the breaker has tripped, or a job is deaf or deserted."""
-    todo = plan(state, known, NOW)
+    todo = plan(state, known, NOW, lead=100)
     if state.broken:
         return
     surplus = sum(1 for record, why in todo.cancel if record.parting is None and why is Parting.SURPLUS)

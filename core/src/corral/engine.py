@@ -20,7 +20,7 @@ from attrs import define, evolve, field
 from distributed.diagnostics.plugin import SchedulerPlugin
 
 from corral import jobs as lives
-from corral import logs
+from corral import logs, pace
 from corral.batch import BatchSystem
 from corral.blueprint import Blueprint
 from corral.domain import JobId, JobStatus, Script
@@ -82,6 +82,9 @@ class Engine:
     _repeated: list[tuple[Group, Script]] = field(factory=list, init=False)
     _rechecks: set[asyncio.Task[None]] = field(factory=set, init=False)
     _tasks: set[asyncio.Task[None]] = field(factory=set, init=False)
+    #: All moments of records and plans are this clock's.
+    _clock: pace.Clock = field(factory=pace.Clock, init=False)
+    _ticking: asyncio.Task[None] | None = field(default=None, init=False)
     _main: asyncio.Task[None] | None = field(default=None, init=False)
     _polling: asyncio.Task[None] | None = field(default=None, init=False)
     _cancelling: asyncio.Task[None] | None = field(default=None, init=False)
@@ -118,6 +121,7 @@ class Engine:
     def start(self) -> None:
         """Listen to the scheduler, and begin."""
         self.scheduler.add_plugin(_Ear(self), name=self._plugin_name)
+        self._ticking = asyncio.create_task(self._clock.run(), name="corral clock")
         self._main = asyncio.create_task(self._run(), name="corral engine")
 
     def scale(self, group: str, jobs: int) -> None:
@@ -154,7 +158,7 @@ class Engine:
             They did not come in time.
         """
         try:
-            async with asyncio.timeout(timeout):
+            async with pace.timeout(timeout):
                 while self._ready() < count:
                     news = self._news
                     self._raise_if_hopeless(count)
@@ -207,6 +211,8 @@ class Engine:
         with suppress(ValueError):
             self.scheduler.remove_plugin(self._plugin_name)
         self.watch.forget(self)
+        if self._ticking is not None:
+            self._ticking.cancel()
         if self.blueprint.chosen_log_directory is None:
             await asyncio.to_thread(logs.tidy, self.jobs)
 
@@ -220,14 +226,14 @@ class Engine:
             except Exception:
                 # One bad moment must not end the care for jobs that cost an allocation.
                 logger.exception("cluster %s: planning failed; it is tried again", self.blueprint.name)
-                again_at = _now() + 10.0
+                again_at = self._clock.now() + 10.0
             with suppress(TimeoutError):
-                async with asyncio.timeout(max(0.01, again_at - _now())):
+                async with asyncio.timeout(max(0.01, again_at - self._clock.now())):
                     await self._wake.wait()
 
     def _step(self) -> float:
         """Do what is to do now; return when to look again at the latest."""
-        now = _now()
+        now = self._clock.now()
         again = [now + 60.0]
         by_group: dict[str, list[JobRecord]] = {name: [] for name in self.groups}
         for record in self.jobs:
@@ -242,6 +248,7 @@ class Engine:
                 submitting=slot.submitting,
                 replacements_per_hour=self.replacements_per_hour,
                 load=self._load,
+                lead=slot.usual_wait,
             )
             cancel += [self.roster.put(evolve(record, parting=parting)) for record, parting in todo.cancel]
             for record in todo.retire:
@@ -272,7 +279,7 @@ class Engine:
 
     def _changed(self) -> None:
         """Something happened to jobs: plan, poll sooner, and tell who waits."""
-        self.rhythm.changed(_now())
+        self.rhythm.changed(self._clock.now())
         self._tell()
 
     def _tell(self) -> None:
@@ -298,13 +305,13 @@ class Engine:
                 script = self._new_script(slot)
             submission = await self.batch.submit(script, todo.submit, may_have_landed=may_have_landed)
         except (BatchSystemUnavailable, LimitReached) as error:
-            slot.postpone(error, script, _now())
+            slot.postpone(error, script, self._clock.now())
         except Exception as error:
             # Also what a broken plugin raises: whoever waits for workers must hear of it.
             self._undelivered.append(slot.reject(error))
         else:
             slot.doubtful = slot.trouble = None
-            slot.state = submitted(slot.state, min(todo.replacements, len(submission.ids)), _now())
+            slot.state = submitted(slot.state, min(todo.replacements, len(submission.ids)), self._clock.now())
             self._acted_at = time.monotonic()
             self._admit(slot, script, submission.ids)
             logger.info("submitted %d job(s) of group %s as %s", len(submission.ids), slot.name, script.name)
@@ -328,7 +335,7 @@ class Engine:
         return self.batch.render(job)
 
     def _admit(self, slot: Group, script: Script, ids: Iterable[JobId]) -> None:
-        now = _now()
+        now = self._clock.now()
         self.roster.admit(
             (
                 JobRecord(
@@ -372,10 +379,10 @@ class Engine:
         else:
             await self._learn(answer, job_ids)
         finally:
-            self.rhythm.polled(_now())
+            self.rhythm.polled(self._clock.now())
 
     async def _learn(self, answer: Mapping[JobId, JobStatus], asked: Sequence[JobId]) -> None:
-        ended, is_changed = self.roster.learn(answer, asked, _now())
+        ended, is_changed = self.roster.learn(answer, asked, self._clock.now())
         for slot in self.groups.values():
             if mine := [record for record in ended if record.group == slot.name]:
                 await self._bury(slot, mine)
@@ -385,7 +392,7 @@ class Engine:
     async def _bury(self, slot: Group, ended: Sequence[JobRecord]) -> None:
         """Remember why jobs ended, let the group draw its conclusions, and tell the user."""
         before = slot.state
-        slot.bury(ended, self.jobs, _now())
+        slot.bury(ended, self.jobs, self._clock.now())
         slot.is_examining = True
         try:
             unasked = [record for record in ended if lives.ending(record) is not Ending.WANTED]
@@ -404,27 +411,56 @@ class Engine:
 
     def worker_came(self, address: str) -> None:
         """The scheduler has a new worker."""
-        if self.roster.worker_came(address, str(self.scheduler.workers[address].name), _now()):
+        now = self._clock.now()
+        if self.roster.worker_came(address, str(self.scheduler.workers[address].name), now):
+            record = self.roster.job_at(address)
+            if record is not None and record.connected_at == now:
+                self.groups[record.group].has_waited(now - record.submitted_at)
             self._tell()
 
     def worker_left(self, address: str) -> None:
         """The scheduler has lost a worker: ask what became of its job, unless it comes back."""
-        if (record := self.roster.worker_left(address, _now())) is not None:
-            self.rhythm.urgent(_now() + (LEAVING_GRACE if record.leaving or record.parting else VANISHED_GRACE))
+        if (record := self.roster.worker_left(address, self._clock.now())) is not None:
+            self.rhythm.urgent(
+                self._clock.now() + (LEAVING_GRACE if record.leaving or record.parting else VANISHED_GRACE)
+            )
             self._tell()
 
     def heard(self, message: Mapping[str, Any]) -> None:
         """A launcher reports."""
         record = self.roster.get(JobId(str(message.get("job"))))
-        if record is not None and not record.has_ended and message.get("event") == "leaving":
-            self.roster.put(evolve(record, leaving=str(message.get("reason") or "leaving")))
-            self.rhythm.urgent(_now() + LEAVING_GRACE)
-            self._changed()
+        if record is None or record.has_ended:
+            return
+        match message.get("event"):
+            case "ready":
+                if (seconds := message.get("leaves_in")) is not None:
+                    leaves_at = min(self._clock.now() + seconds, record.leaves_at or float("inf"))
+                    self.roster.put(evolve(record, leaves_at=leaves_at))
+                    self._wake.set()
+            case "leaving":
+                self.roster.put(evolve(record, leaving=str(message.get("reason") or "leaving")))
+                self.rhythm.urgent(self._clock.now() + LEAVING_GRACE)
+                self._changed()
+            case "left":
+                unfinished, lost = int(message.get("unfinished", 0)), int(message.get("lost", 0))
+                if unfinished or lost:
+                    self.roster.put(
+                        evolve(
+                            record,
+                            unfinished_tasks=record.unfinished_tasks + unfinished,
+                            lost_results=record.lost_results + lost,
+                        )
+                    )
+                    logger.warning(
+                        "cluster %s: job %s had to leave (%s) with %d tasks unfinished and %d results that no other "
+                        "worker could take: these run again, and count as nobody's failure.",
+                        self.blueprint.name, record.id, message.get("reason"), unfinished, lost,
+                    )  # fmt: skip
 
     # --- ending jobs --------------------------------------------------------------------------------------------
 
     async def _cancel(self, records: Sequence[JobRecord]) -> None:
-        now = _now()
+        now = self._clock.now()
         for record in records:
             self.roster.put(evolve(self.roster.get(record.id) or record, cancel_asked_at=now))
         try:
@@ -452,7 +488,7 @@ class Engine:
             if worker is None or not worker.nanny:
                 continue
             try:
-                async with asyncio.timeout(ANSWER_TIMEOUT):
+                async with pace.timeout(ANSWER_TIMEOUT):
                     await getattr(self.scheduler.rpc(worker.nanny), operation)(**arguments)
             except (OSError, TimeoutError) as error:
                 logger.info("cluster %s: job %s does not answer: %s", self.blueprint.name, job_id, error)
@@ -461,7 +497,7 @@ class Engine:
         return False
 
     async def _end_all(self, deadline: float) -> None:
-        began = _now()
+        began = self._clock.now()
         for record in self.roster.living():
             self.roster.put(evolve(record, parting=Parting.CLOSING))
         if waiting := [record for record in self.roster.living() if not record.workers]:
@@ -476,7 +512,7 @@ class Engine:
                 return
             # That workers leave is heard, not asked for.
             with suppress(TimeoutError):
-                async with asyncio.timeout(max(0.0, began + CLOSING_GRACE - _now())):
+                async with asyncio.timeout(max(0.0, began + CLOSING_GRACE - self._clock.now())):
                     while any(record.workers for record in self.jobs):
                         await self._news.wait()
             await asyncio.sleep(next(pauses))
@@ -485,10 +521,11 @@ class Engine:
                 await self._learn(await self.batch.poll(job_ids, urgent=True), job_ids)
             except CorralError as error:
                 logger.info("cluster %s: the batch system did not answer: %s", self.blueprint.name, error)
+            now = self._clock.now()
             stubborn = [
                 record
                 for record in self.roster.living()
-                if _now() - (began if record.cancel_asked_at is None else record.cancel_asked_at) >= CLOSING_GRACE
+                if now - (began if record.cancel_asked_at is None else record.cancel_asked_at) >= CLOSING_GRACE
             ]
             if stubborn:
                 await self._cancel(stubborn)
@@ -543,7 +580,3 @@ class _Ear(SchedulerPlugin):
     def log_event(self, topic: str, msg: Any) -> None:
         if topic == TOPIC and isinstance(msg, Mapping):
             self.engine.heard(msg)
-
-
-def _now() -> float:
-    return time.monotonic()

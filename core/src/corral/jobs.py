@@ -1,6 +1,6 @@
 """What the core knows of one job, and how that knowledge grows: pure functions of values.
 
-Moments are seconds on the event loop's clock, which no change of the wall clock moves, except where a
+Moments are seconds on the engine's clock (`corral.pace`), which no change of the wall clock moves, except where a
 :class:`~corral.domain.JobStatus` quotes the batch system.
 """
 
@@ -82,8 +82,13 @@ class JobRecord:
     retire_asked_at: float | None = None
     #: The batch system was asked to cancel it.
     cancel_asked_at: float | None = None
+    #: When its launcher will begin to leave, before the walltime ends; None: not said.
+    leaves_at: float | None = None
     #: Why its launcher said that it is leaving ("walltime", "signal", "retire"); empty while it stays.
     leaving: str = ""
+    #: Tasks that it could not finish, and results that no other worker could take, when it left: they run again.
+    unfinished_tasks: int = 0
+    lost_results: int = 0
 
     def __repr__(self) -> str:
         """Return ``<job 77_3: running on n1, 1 of 2 workers>``."""
@@ -139,7 +144,7 @@ def observe(record: JobRecord, status: JobStatus | None, now: float) -> JobRecor
         return _unlisted(record, now)
     if status.state.is_waiting and record.started_at is not None and not record.workers:
         # Requeued: it keeps its id, and begins anew.
-        record = evolve(record, started_at=None, connected_at=None, deserted_at=None, leaving="")
+        record = evolve(record, started_at=None, connected_at=None, deserted_at=None, leaves_at=None, leaving="")
     if status.state is JobState.SUSPENDED and record.deserted_at is not None:
         record = evolve(record, deserted_at=now)  # patience begins when it goes on
     started = record.started_at

@@ -22,7 +22,7 @@ REPLACEMENT_WINDOW = 3600.0
 #: A running job without any worker for so long is deaf (s).
 DEAF_AFTER = 300.0
 #: A job that the batch system calls running although all of its workers have been gone for so long is lost (s): a
-#: node that lost power, and came back before anybody missed it, leaves such jobs. A launcher that lives is back by then.
+#: node that lost power, and came back before anybody missed it, leaves such jobs. Launchers that live are back by then.
 DESERTED_AFTER = 60.0
 #: A job that was told to end by itself, and has no worker any more, is cancelled after this (s).
 RETIRED_GRACE = 60.0
@@ -101,7 +101,9 @@ def judge(state: GroupState, ended: Sequence[JobRecord], now: float) -> GroupSta
         strikes = state.strikes + died
         struck_at = now if state.struck_at is None else state.struck_at
         state = evolve(state, strikes=strikes, struck_at=struck_at, broken=state.broken or strikes >= STRIKES)
-    return evolve(state, losses=state.losses + by_ending[Ending.LOST] + died)
+    # Those that left in good time have been replaced already.
+    replaced = sum(1 for record in ended if ending(record) is Ending.LOST and record.leaving not in ("", "signal"))
+    return evolve(state, losses=state.losses + by_ending[Ending.LOST] - replaced + died)
 
 
 def proved(state: GroupState, records: Iterable[JobRecord], now: float) -> GroupState:
@@ -123,6 +125,7 @@ def plan(
     submitting: int = 0,
     replacements_per_hour: int | None = None,
     load: Callable[[JobRecord], float] = lambda _: 0.0,
+    lead: float = 0.0,
 ) -> Plan:
     """What to do for a group.
 
@@ -136,6 +139,8 @@ def plan(
         None: as many as are wanted, but at least 3.
     load
         What stands against ending a connected job; the least loaded go first.
+    lead
+        So many seconds before a job leaves, it no longer counts: its replacement has that long to come.
     """
     living = [record for record in records if record.ended_at is None]
     silent: set[JobId] = set()
@@ -165,18 +170,28 @@ def plan(
                 again.append(due)
 
     capacity = [record for record in living if record.is_capacity and record.id not in silent]
+    lasting: list[JobRecord] = []
+    expiring: list[JobRecord] = []
+    for record in capacity:
+        if record.leaves_at is None or record.leaves_at - lead > now:
+            lasting.append(record)
+        else:
+            expiring.append(record)
+    again += [record.leaves_at - lead for record in lasting if record.leaves_at is not None]
     if state.broken:
         cancel += [(record, Parting.BREAKER) for record in capacity if record.state.is_waiting]
         return Plan(cancel=tuple(cancel), again_at=min(again, default=None))
 
     # Jobs under way cannot be taken back: if they are too many, they are surplus when they are known.
-    if surplus := max(0, len(capacity) - state.wanted):
-        victims = _least_useful(capacity, surplus, load)
-        cancel += [(record, Parting.SURPLUS) for record in victims if not record.workers]
-        retire = tuple(record for record in victims if record.workers)
-        return Plan(cancel=tuple(cancel), retire=retire, again_at=min(again, default=None))
+    victims = _least_useful(lasting, max(0, len(lasting) - state.wanted), load)
+    cancel += [(record, Parting.SURPLUS) for record in victims if not record.workers]
+    # Those that will leave anyway go as soon as enough others work; the nearest to its end first.
+    retire = [record for record in victims if record.workers]
+    working = sum(1 for record in lasting if record.workers) - len(retire)
+    relieved = sorted(expiring, key=lambda record: record.leaves_at or 0.0)
+    retire += relieved[: max(0, working + len(expiring) - state.wanted)]
 
-    missing = state.wanted - len(capacity) - submitting
+    missing = state.wanted - len(lasting) - submitting
     submit = replacements = withheld = 0
     if missing > 0 and not state.is_stopped:
         if now < state.not_before:
@@ -194,6 +209,7 @@ def plan(
         submit=submit,
         replacements=replacements,
         cancel=tuple(cancel),
+        retire=tuple(retire),
         withheld=withheld,
         again_at=min(again, default=None),
     )

@@ -55,6 +55,11 @@ class Roster:
         """Where the connected workers of a job are."""
         return [address for address, (owner, _) in self._workers.items() if owner == job_id]
 
+    def job_at(self, address: str) -> JobRecord | None:
+        """The job to which the worker at this address belongs."""
+        job_id, _ = self._workers.get(address, (None, ""))
+        return None if job_id is None else self._records.get(job_id)
+
     # --- what is learnt -----------------------------------------------------------------------------------------
 
     def admit(self, records: Iterable[JobRecord], now: float) -> None:

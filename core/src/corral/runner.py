@@ -14,6 +14,7 @@ from typing import TypeVar
 
 from attrs import frozen
 
+from corral import pace
 from corral.domain import Command, Completed, Conversation
 from corral.errors import CommandFailed, CommandNotFound, CommandTimedOut
 
@@ -149,7 +150,7 @@ class Runner:
         except (FileNotFoundError, PermissionError, NotADirectoryError) as error:
             raise CommandNotFound(command) from error
         try:
-            async with asyncio.timeout(timeout):
+            async with pace.timeout(timeout):
                 stdout, stderr = await process.communicate(command.stdin.encode())
         except TimeoutError:
             raise CommandTimedOut(command, timeout) from None

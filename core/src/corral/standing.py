@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import deque
 from collections.abc import Iterable, Sequence
 
 from attrs import define, evolve, field
@@ -45,10 +46,21 @@ class Group:
     is_examining: bool = False
     #: Failures since somebody scaled last.
     failures: list[JobFailure] = field(factory=list)
+    #: How long its latest jobs took from their submission to their first worker (s).
+    waits: deque[float] = field(factory=lambda: deque(maxlen=20))
 
     @property
     def workers_per_job(self) -> int:
         return self.spec.resources.workers
+
+    @property
+    def usual_wait(self) -> float:
+        """How long before a job leaves its replacement is asked for (s): three of four came within this time."""
+        return sorted(self.waits)[(3 * len(self.waits)) // 4] if self.waits else 0.0
+
+    def has_waited(self, seconds: float) -> None:
+        """A job got its first worker."""
+        self.waits.append(seconds)
 
     def is_short(self, jobs: Iterable[JobRecord]) -> bool:
         """True if jobs are missing that will be submitted without anybody's doing."""

@@ -85,14 +85,17 @@ class _Launcher:
         for number in WARNINGS:
             loop.add_signal_handler(number, self._signalled, number)
         if (ends := self._allocation.ends) is not None:
-            lead = self._options.lead
-            if lead is None:
-                lead = default_lead(self._options.walltime or ends - self._began)
-            moment = leaving_time(self._job, ends, lead)
-            loop.call_later(max(0.0, moment - time.time()), self._walltime, ends)
+            loop.call_later(self._leaves_in(ends), self._walltime, ends)
         self._start(self._work())
         self._start(self._report_start())
         return await self._end
+
+    def _leaves_in(self, ends: float) -> float:
+        """Seconds until it is time to leave, so that everything is done when the walltime ends."""
+        lead = self._options.lead
+        if lead is None:
+            lead = default_lead(self._options.walltime or ends - self._began)
+        return max(0.0, leaving_time(self._job, ends, lead) - time.time())
 
     async def close(self) -> None:
         for task in self._tasks:
@@ -136,7 +139,9 @@ class _Launcher:
                 say(f"job {self._job}: {len(problems)} of {self._options.workers} workers could not start: {problem}")
             say(f"job {self._job} on {socket.gethostname()}: {workers} worker{'s' * (workers > 1)} connected")
             seconds = {**self._setting.seconds, "workers": time.time() - self._began}
-            await self._report("ready", ends=self._allocation.ends, seconds=seconds)
+            ends = self._allocation.ends
+            leaves_in = None if ends is None else self._leaves_in(ends)
+            await self._report("ready", ends=ends, leaves_in=leaves_in, seconds=seconds)
         await asyncio.to_thread(remove_leftovers, self._options.local_directory)
 
     # --- reasons to leave ---------------------------------------------------------------------------------------

@@ -1,0 +1,61 @@
+"""Time as a stalled event loop has it."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+
+import pytest
+
+from corral import pace
+
+
+async def test_a_stall_does_not_count() -> None:
+    """Three seconds of which the loop could use nothing are half a tick or so."""
+    clock = pace.Clock()
+    ticking = asyncio.create_task(clock.run())
+    await asyncio.sleep(0)
+    before = clock.now()
+    time.sleep(3.0)  # noqa: ASYNC251 - the stall
+    await asyncio.sleep(0)
+    assert 0 <= clock.now() - before <= pace.LONGEST + 0.1
+    ticking.cancel()
+
+
+async def test_the_clock_never_goes_back() -> None:
+    """Not even when a tick and a reading meet."""
+    clock = pace.Clock()
+    ticking = asyncio.create_task(clock.run())
+    last = clock.now()
+    for _ in range(60):
+        await asyncio.sleep(0.01)
+        assert clock.now() >= last
+        last = clock.now()
+    ticking.cancel()
+
+
+async def test_what_a_stall_has_delayed_is_heard_before_it_is_given_up() -> None:
+    """asyncio's own time-out would fire first, since it was due first."""
+    answered = asyncio.get_running_loop().create_future()
+
+    async def answer() -> None:
+        for _ in range(5):  # several turns of the loop, as the end of a process takes
+            await asyncio.sleep(0)
+        answered.set_result(42)
+
+    async with pace.timeout(1.0):
+        asyncio.create_task(answer())  # noqa: RUF006 - awaited through its future
+        await asyncio.sleep(0)
+        time.sleep(2.0)  # noqa: ASYNC251 - the stall
+        assert await answered == 42
+
+
+async def test_it_ends_what_never_comes() -> None:
+    with pytest.raises(TimeoutError):
+        async with pace.timeout(0.05):
+            await asyncio.get_running_loop().create_future()
+
+
+async def test_none_waits_for_ever() -> None:
+    async with pace.timeout(None):
+        await asyncio.sleep(0)
