@@ -17,7 +17,7 @@ import pytest
 from distributed import Client
 
 from corral import Cluster, JobState, hookimpl
-from corral.domain import Job, JobId, JobStatus
+from corral.domain import Command, Completed, Failure, FailureKind, Job, JobId, JobStatus, Script
 from corral.errors import CorralError, InvalidRequest, JobsFailed, SubmitRejected, UnknownBackend, WorkersNotReady
 
 
@@ -262,6 +262,53 @@ def test_what_is_wrong_is_refused_before_anything_starts(
     with pytest.raises(UnknownBackend, match="Did you mean 'slurm'"):
         cluster(backend="slrum", backend_options={})
     assert not state_directory.exists()
+
+
+class AtMost:
+    """A batch system that lets a user have so many jobs."""
+
+    def __init__(self, most: int) -> None:
+        self.most = most
+        self.living: set[JobId] = set()
+        self.highest = 0
+        self.asked: list[int] = []
+
+    @hookimpl
+    def job_state_changed(self, job: JobId, before: JobStatus | None, after: JobStatus) -> None:
+        self.living = self.living - {job} if after.state.is_final else self.living | {job}
+        self.highest = max(self.highest, len(self.living))
+
+    @hookimpl(wrapper=True)
+    def submit(self, script: Script, count: int) -> Any:
+        conversation = yield
+        self.asked.append(count)
+        if len(self.living) + count <= self.most:
+            return conversation
+        return self._refuse()
+
+    def _refuse(self) -> Any:
+        yield Command(["sh", "-c", "echo you have too many jobs >&2; exit 1"])
+
+    @hookimpl(wrapper=True)
+    def classify_failure(self, completed: Completed) -> Any:
+        known = yield
+        return Failure(kind=FailureKind.LIMIT, message="too many jobs") if "too many" in completed.stderr else known
+
+
+def test_a_limit_on_jobs_is_filled_and_the_rest_is_kept(cluster: Callable[..., Cluster], tmp_path: Path) -> None:
+    """Smaller and smaller submissions find the room that there is; what is left is told, and comes when a job ends."""
+    limit = AtMost(3)
+    with cluster(plugins=[limit]) as c:
+        c.scale(jobs=8)
+        eventually(lambda: len(c.jobs) == 3 and c.jobs.why, lambda: repr(c.jobs))
+        assert (c.jobs.unsubmitted, c.jobs.why) == (5, "too many jobs")
+        assert repr(c.jobs).endswith("<5 not submitted: too many jobs>")
+        assert [8, 4, 2] == limit.asked[:3]
+        assert len(limit.asked) < 10
+        c.wait_for_workers(3, timeout=60)
+        operator(tmp_path, "cancel", c.jobs[0].id.text)
+        eventually(lambda: len(c.jobs) == 4 and len(c.observed) == 3, lambda: repr(c.jobs))
+    assert limit.highest == 3
 
 
 def test_adapt_says_what_it_is_waiting_for(cluster: Callable[..., Cluster]) -> None:

@@ -30,7 +30,7 @@ from corral.domain import JobId
 from corral.engine import Engine
 from corral.errors import CorralError, InvalidRequest
 from corral.group import WorkerGroup, parse_memory
-from corral.jobs import JobFailure, JobRecord
+from corral.jobs import JobFailure, JobRecord, Jobs
 from corral.registry import Entry, JobLine
 from corral.security import Credentials
 from corral.watch import Watch
@@ -391,9 +391,17 @@ class Cluster(DaskCluster):
     # --- what there is ------------------------------------------------------------------------------------------
 
     @property
-    def jobs(self) -> tuple[JobRecord, ...]:
-        """Every job of this cluster, oldest first; those that ended long ago are forgotten."""
-        return () if self._engine is None else self._engine.jobs
+    def jobs(self) -> Jobs:
+        """Every job of this cluster, oldest first; those that ended long ago are forgotten.
+
+        `jobs.unsubmitted` says how many more are wanted that the batch system does not take now, and `jobs.why`.
+        """
+        if self._engine is None:
+            return Jobs(())
+        records = self._engine.jobs
+        groups = self._engine.groups.values()
+        troubles = [str(slot.trouble) for slot in groups if slot.trouble and slot.count_unsubmitted(records)]
+        return Jobs(records, sum(slot.count_unsubmitted(records) for slot in groups), "; ".join(troubles))
 
     @property
     def failures(self) -> tuple[JobFailure, ...]:

@@ -255,7 +255,7 @@ class Engine:
                 self.roster.put(evolve(record, parting=Parting.SURPLUS, retire_asked_at=now))
                 self._start(self._retire(record.id))
             if todo.submit and not slot.submitting:
-                slot.submitting = todo.submit
+                slot.submitting = slot.portion_of(todo.submit)
                 self._start(self._submit(slot, todo))
             slot.tell_withheld(todo)
             if todo.again_at is not None:
@@ -299,18 +299,20 @@ class Engine:
 
     async def _submit(self, slot: Group, todo: Plan) -> None:
         script = slot.doubtful
+        count = slot.portion_of(todo.submit)
         try:
             may_have_landed = script is not None
             if script is None:
                 script = self._new_script(slot)
-            submission = await self.batch.submit(script, todo.submit, may_have_landed=may_have_landed)
+            submission = await self.batch.submit(script, count, may_have_landed=may_have_landed)
         except (BatchSystemUnavailable, LimitReached) as error:
-            slot.postpone(error, script, self._clock.now())
+            slot.postpone(error, script, count, self._clock.now())
         except Exception as error:
             # Also what a broken plugin raises: whoever waits for workers must hear of it.
             self._undelivered.append(slot.reject(error))
         else:
             slot.doubtful = slot.trouble = None
+            slot.has_room()
             slot.state = submitted(slot.state, min(todo.replacements, len(submission.ids)), self._clock.now())
             self._acted_at = time.monotonic()
             self._admit(slot, script, submission.ids)

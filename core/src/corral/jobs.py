@@ -7,6 +7,7 @@ Moments are seconds on the engine's clock (`corral.pace`), which no change of th
 from __future__ import annotations
 
 import enum
+from collections.abc import Iterable
 
 from attrs import evolve, frozen
 
@@ -134,6 +135,34 @@ class JobRecord:
         preempted, or cancelled by somebody who does not want another.
         """
         return self.ended_at is None and self.parting is None and self.leaving in ("", "signal")
+
+
+class Jobs(tuple[JobRecord, ...]):
+    """The jobs of a cluster, oldest first; and how many more are wanted that the batch system does not take now."""
+
+    #: Jobs that are wanted and not submitted: they are tried again when there is room.
+    unsubmitted: int
+    #: Why, in the batch system's words; empty if nothing stands against them.
+    why: str
+
+    def __new__(cls, records: Iterable[JobRecord], unsubmitted: int = 0, why: str = "") -> Jobs:
+        jobs = super().__new__(cls, records)
+        jobs.unsubmitted = unsubmitted
+        jobs.why = why
+        return jobs
+
+    def __repr__(self) -> str:
+        """Return a line for each job, and one for those that are not submitted."""
+        lines = [repr(record) for record in self]
+        if len(lines) > _SHOWN:
+            lines[_SHOWN // 2 : -(_SHOWN // 2)] = [f"... {len(lines) - _SHOWN} more ..."]
+        if self.unsubmitted:
+            lines.append(f"<{self.unsubmitted} not submitted{f': {self.why}' if self.why else ''}>")
+        return "\n".join(lines) or "no jobs"
+
+
+#: How many jobs a listing shows before it leaves out those in the middle.
+_SHOWN = 40
 
 
 def observe(record: JobRecord, status: JobStatus | None, now: float) -> JobRecord:

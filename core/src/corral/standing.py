@@ -44,6 +44,8 @@ class Group:
     trouble: CorralError | None = None
     #: Jobs have ended and their logs are being read: what follows from it will be told in a moment.
     is_examining: bool = False
+    #: The most jobs of one submission, since the batch system said that there were too many; None: it never did.
+    portion: int | None = None
     #: Failures since somebody scaled last.
     failures: list[JobFailure] = field(factory=list)
     #: How long its latest jobs took from their submission to their first worker (s).
@@ -66,12 +68,26 @@ class Group:
         """True if jobs are missing that will be submitted without anybody's doing."""
         if self.state.is_stopped or isinstance(self.trouble, BatchSystemError):
             return False
-        return sum(1 for job in jobs if job.group == self.name and job.is_capacity) < self.state.wanted
+        return self.count_unsubmitted(jobs) + self.submitting > 0
 
     # --- submissions --------------------------------------------------------------------------------------------
 
-    def postpone(self, error: BatchSystemError, script: Script | None, now: float) -> None:
-        """The batch system did not take the jobs this time."""
+    def portion_of(self, count: int) -> int:
+        """How many of these jobs to submit now: a refused array is tried again with half of its jobs."""
+        return count if self.portion is None else min(count, self.portion)
+
+    def has_room(self) -> None:
+        """The batch system took as many as it was given: it may take twice as many."""
+        if self.portion is not None:
+            self.portion *= 2
+
+    def postpone(self, error: BatchSystemError, script: Script | None, count: int, now: float) -> None:
+        """The batch system did not take so many jobs this time."""
+        if isinstance(error, LimitReached):
+            self.portion = max(1, count // 2)
+            if count > 1:
+                self.doubtful = None
+                return
         setbacks = self.state.setbacks + 1
         delay = LIMIT_PATIENCE if isinstance(error, LimitReached) else min(60.0, 2.0 ** (setbacks + 1))
         self.state = evolve(self.state, setbacks=setbacks, not_before=now + delay)
@@ -79,6 +95,11 @@ class Group:
         self.trouble = error
         if setbacks == 1:
             logger.warning("cluster %s: submission postponed: %s", self.cluster, error)
+
+    def count_unsubmitted(self, jobs: Iterable[JobRecord]) -> int:
+        """How many wanted jobs the batch system does not have, nor is being given."""
+        there = sum(1 for job in jobs if job.group == self.name and job.is_capacity)
+        return max(0, self.state.wanted - there - self.submitting)
 
     def reject(self, error: Exception) -> CorralError:
         """The batch system never will take the jobs, or a plugin failed; the error to raise."""
