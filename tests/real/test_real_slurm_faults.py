@@ -106,6 +106,18 @@ def test_a_job_of_a_node_that_came_back_at_once_is_given_up(slurm: Any, eventual
     assert slurm.queue(c.name) == {}
 
 
+def test_a_host_on_which_jobs_keep_dying_is_avoided(caplog: pytest.LogCaptureFixture) -> None:
+    """Others work, so it is the host: it is named, and the third attempt goes elsewhere."""
+    # Each job fills a node.
+    with cluster(cores=64, processes=1, prologue=['[ "$SLURMD_NODENAME" != n1 ] || exit 9']) as c:
+        c.scale(jobs=2)
+        c.wait_for_workers(2, timeout=120)
+        assert [("n1",)] * len(c.failures) == [failure.job.hosts for failure in c.failures]
+        assert {failure.job.exit_code for failure in c.failures} == {9}
+    assert len(c.failures) == 2
+    assert "keep dying on host n1 and work elsewhere; further jobs ask for other hosts" in caplog.text
+
+
 def _kill_job(client: Client) -> None:
     """What a power failure does to the job on the node: its step, and everything below it."""
     [pid] = client.run(os.getpid).values()

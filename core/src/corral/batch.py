@@ -75,7 +75,14 @@ class BatchSystem:
         return script
 
     def request(
-        self, spec: WorkerGroup, *, group: str, name: str, log_directory: str | None, launcher_options: Sequence[str]
+        self,
+        spec: WorkerGroup,
+        *,
+        group: str,
+        name: str,
+        log_directory: str | None,
+        launcher_options: Sequence[str],
+        excluded_hosts: Sequence[str] = (),
     ) -> Job:
         """A prepared request for jobs of this kind.
 
@@ -84,7 +91,8 @@ class BatchSystem:
         InvalidRequest
         """
         options = [*launcher_options, f"--job-name={name}", f"--group={group}"]
-        job = self.prepare(spec.request(name=name, log_directory=log_directory, launcher_options=options))
+        wanted = spec.request(name=name, log_directory=log_directory, launcher_options=options)
+        job = self.prepare(evolve(wanted, excluded_hosts=excluded_hosts))
         if job.resources.memory is None:
             raise InvalidRequest("memory", "say how much a job may use on each node: memory='16GB'")
         # What was prepared may be more than what was asked for: the workers shall use it.

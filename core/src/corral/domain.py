@@ -84,6 +84,8 @@ class Job:
     #: Names of directives to leave out; also the words memory, cores, nodes, walltime, gpus.
     skip: frozenset[str] = field(default=(), converter=_names)
     shebang: str = "#!/usr/bin/env bash"
+    #: Hosts on which jobs like this keep dying; a backend that can asks for others, one that cannot ignores them.
+    excluded_hosts: tuple[str, ...] = field(default=(), converter=_texts)
 
 
 @frozen(kw_only=True)

@@ -23,7 +23,7 @@ from corral import jobs as lives
 from corral import logs, pace
 from corral.batch import BatchSystem
 from corral.blueprint import Blueprint
-from corral.domain import JobId, JobStatus, Script
+from corral.domain import Job, JobId, JobStatus, Script
 from corral.errors import (
     BatchSystemError,
     BatchSystemUnavailable,
@@ -327,14 +327,27 @@ class Engine:
             self._changed()
 
     def _new_script(self, slot: Group) -> Script:
-        job = self.batch.request(
+        return self.batch.render(self._request(slot, next(self._numbers)))
+
+    def _request(self, slot: Group, number: int) -> Job:
+        return self.batch.request(
             slot.spec,
             group=slot.name,
-            name=self.blueprint.job_name(next(self._numbers)),
+            name=self.blueprint.job_name(number),
             log_directory=str(self.blueprint.log_directory),
             launcher_options=self.blueprint.launcher_options,
+            excluded_hosts=slot.excluded_hosts,
         )
-        return self.batch.render(job)
+
+    def _avoid(self, slot: Group, host: str) -> None:
+        """Say what becomes of a host on which jobs keep dying."""
+        job = self._request(slot, 0)
+        can_avoid = self.batch.render(job) != self.batch.render(evolve(job, excluded_hosts=()))
+        logger.warning(
+            "cluster %s: jobs of group %r keep dying on host %s and work elsewhere; %s. Tell your centre.",
+            self.blueprint.name, slot.name, host,
+            "further jobs ask for other hosts" if can_avoid else "this batch system cannot be asked for other hosts",
+        )  # fmt: skip
 
     def _admit(self, slot: Group, script: Script, ids: Iterable[JobId]) -> None:
         now = self._clock.now()
@@ -403,6 +416,8 @@ class Engine:
             slot.is_examining = False
         self._failures.extend(failures)
         slot.tell(before, failures)
+        if (host := slot.blame(self.jobs)) is not None:
+            self._avoid(slot, host)
         self.roster.forget_oldest()
 
     def _broadcast(self, job_id: JobId, before: JobStatus | None, after: JobStatus) -> None:

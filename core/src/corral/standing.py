@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections import deque
+from collections import Counter, deque
 from collections.abc import Iterable, Sequence
 
 from attrs import define, evolve, field
@@ -25,6 +25,8 @@ logger = logging.getLogger("corral")
 
 #: With a limit, room comes when a job ends, and that is noticed; the rest is patience (s).
 LIMIT_PATIENCE = 60.0
+#: So many deaths on one host, while jobs work on others, and the host is to blame.
+BLAMED_AFTER = 2
 
 
 @define(kw_only=True)
@@ -48,6 +50,8 @@ class Group:
     portion: int | None = None
     #: Failures since somebody scaled last.
     failures: list[JobFailure] = field(factory=list)
+    #: Hosts on which its jobs keep dying while they work on others.
+    excluded_hosts: tuple[str, ...] = ()
     #: How long its latest jobs took from their submission to their first worker (s).
     waits: deque[float] = field(factory=lambda: deque(maxlen=20))
 
@@ -154,6 +158,18 @@ class Group:
                 [failure for failure in self.failures if failure.ending is Ending.OPERATOR],
             )
             self._warn(self.trouble)
+
+    def blame(self, jobs: Iterable[JobRecord]) -> str | None:
+        """The host to ask for no more: jobs die there, again and again, and work elsewhere. None if there is none."""
+        deaths = Counter(
+            host for failure in self.failures if failure.ending is Ending.DIED for host in failure.job.hosts
+        )
+        works = {host for job in jobs if job.group == self.name and job.connected_at is not None for host in job.hosts}
+        for host, count in deaths.items():
+            if count >= BLAMED_AFTER and host not in self.excluded_hosts and works - {host}:
+                self.excluded_hosts += (host,)
+                return host
+        return None
 
     def _names(self, count: int | None = None) -> tuple[object, ...]:
         return (self.cluster, self.name) if count is None else (self.cluster, count, self.name)

@@ -127,6 +127,14 @@ def test_other_generic_resources_stand_beside_gpus() -> None:
     assert "--gpus-per-node=2" in lines(job, Slurm(gpu_option="gpus-per-node"))
 
 
+def test_bad_hosts_are_avoided() -> None:
+    """Unless the user has a list of their own."""
+    job = evolve(JOB, excluded_hosts=["n1", "n7"])
+    assert "#SBATCH --exclude=n1,n7\n" in str(Slurm().render_script(job))
+    own = evolve(job, extra_directives=["-x n3"])
+    assert "n7" not in str(Slurm().render_script(own))
+
+
 def test_skipping_is_by_whole_names() -> None:
     """Leaving `time` out leaves `ntasks-per-node` alone, and a user's own directive too."""
     everything = lines(JOB)

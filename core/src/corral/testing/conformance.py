@@ -431,6 +431,13 @@ class BackendConformance:
         assert (ended.returncode, ended.stderr) == (7, b"")
         assert ["prologue", "command", "epilogue"][: 2 + len(epilogue)] == ended.stdout.decode().split()
 
+    def test_excluded_hosts_are_asked_for_or_ignored(self, hooks: SilentHooks) -> None:
+        """A backend that cannot ask for other hosts writes the same script."""
+        job = self._full_job(hooks)
+        plain, choosy = (hooks.render_script(job=evolve(job, excluded_hosts=hosts)) for hosts in ([], ["badhost7"]))
+        assert plain == choosy or "badhost7" in str(choosy)
+        assert (plain.body, plain.log) == (choosy.body, choosy.log)
+
     def test_launch_command_reaches_every_host(self, hooks: SilentHooks, inside: Inside) -> None:
         """One list for all hosts or one for each, with the command's words unharmed at its end."""
         answers = inside.answers_from(self.transcripts)

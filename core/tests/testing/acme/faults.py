@@ -322,3 +322,11 @@ class OneLineForSsh(Acme):
     @hookimpl
     def launch_command(self, allocation: Allocation, command: Sequence[str]) -> list[list[str]]:
         return [["ssh", host, " ".join(command)] for host in allocation.hosts]
+
+
+@found_by("test_excluded_hosts_are_asked_for_or_ignored")
+class ExcludesInTheBody(Acme):
+    @hookimpl
+    def render_script(self, job: Job) -> Script:
+        script = super().render_script(job)
+        return evolve(script, body=f"exclude {' '.join(job.excluded_hosts)}\n" * bool(job.excluded_hosts) + script.body)

@@ -155,6 +155,8 @@ class Slurm:
             yield self.gpu_option, f"{'gpu:' if self.gpu_option == 'gres' else ''}{kind}{resources.gpus}"
         if job.walltime is not None:
             yield "time", directives.days_and_time(job.walltime)
+        if job.excluded_hosts:
+            yield "exclude", ",".join(job.excluded_hosts)
         if self.signal is not None:
             yield "signal", self.signal
         yield "output", directives.log_pattern(job.log_directory)
