@@ -11,6 +11,7 @@ import click
 from corral._version import __version__
 from corral.cli import commands
 from corral.cli.demo import demo
+from corral.cli.redact import Redaction, redacted
 from corral.errors import CorralError, InvalidRequest, UnknownBackend
 
 #: Exit codes: 1 for a failure, 2 for words that cannot be used.
@@ -37,8 +38,16 @@ class _Group(click.Group):
 
 @click.group(cls=_Group, name="corral", context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="corral")
-def main() -> None:
+@click.option(
+    "--redact", is_flag=True, help="Hide the names of users, hosts and projects in what is printed, for bug reports."
+)
+@click.pass_context
+def main(ctx: click.Context, redact: bool) -> None:
     """Dask clusters on HPC batch systems."""
+    ctx.obj = Redaction()
+    if redact:
+        ctx.obj.hide_what_is_known()
+        ctx.with_resource(redacted(ctx.obj))
 
 
 for command in (commands.backends, commands.clean, commands.logs, commands.ps, commands.script, demo):

@@ -12,6 +12,7 @@ import click
 from attrs import asdict
 
 from corral.cli.options import cluster_arguments, cluster_options, worker_arguments, worker_options
+from corral.cli.redact import Redaction
 from corral.cli.tables import show
 from corral.errors import CorralError
 
@@ -24,10 +25,12 @@ if TYPE_CHECKING:
 @click.command()
 @cluster_options()
 @worker_options
-def script(**options: Any) -> None:
+@click.pass_obj
+def script(redaction: Redaction, /, **options: Any) -> None:
     """Print the job script that a cluster would submit. Nothing is submitted."""
     from corral.blueprint import draw
 
+    redaction.hide("project", options["account"])
     blueprint = draw({**cluster_arguments(options), **worker_arguments(options)})
     click.echo(str(blueprint.script()), nl=False)
 
