@@ -20,7 +20,7 @@ from distributed.core import Status, rpc
 from distributed.utils import silence_logging_cmgr
 
 from corral import logs, network
-from corral.blueprint import DEFAULT_GROUP, Blueprint, draw, read_script
+from corral.blueprint import DEFAULT_GROUP, draw, read_script
 from corral.domain import JobId
 from corral.engine import Engine
 from corral.errors import CorralError, InvalidRequest
@@ -28,7 +28,7 @@ from corral.group import WorkerGroup, parse_memory
 from corral.hosting import HostingCluster, forget, host, remember
 from corral.jobs import JobFailure, JobRecord, Jobs
 from corral.registry import Entry, JobLine
-from corral.security import Credentials
+from corral.security import secured
 from corral.watch import Watch
 
 logger = logging.getLogger("corral")
@@ -139,7 +139,12 @@ class Cluster(HostingCluster):
                 **worker,
             }
         )
-        self._credentials, self.security = _credentials(self._blueprint)
+        self._credentials, self.security = secured(
+            self._blueprint.security,
+            cluster=self._blueprint.name,
+            uuid=self._blueprint.uuid,
+            created=self._blueprint.created,
+        )
         self._engine: Engine | None = None
         self._entry: Entry | None = None
         self._registrar: asyncio.Task[None] | None = None
@@ -486,17 +491,6 @@ Cluster.__init__.__signature__ = _own.replace(  # type: ignore[attr-defined]
 
 async def _called(function: Callable[..., None], *arguments: Any) -> None:
     function(*arguments)
-
-
-def _credentials(blueprint: Blueprint) -> tuple[Credentials, Security]:
-    identity: dict[str, Any] = {"cluster": blueprint.name, "uuid": blueprint.uuid, "created": blueprint.created}
-    if blueprint.security is True:
-        credentials = evolve(Credentials.create(cluster=blueprint.name), uuid=blueprint.uuid, created=blueprint.created)
-    elif blueprint.security is False:
-        credentials = Credentials(**identity)
-    else:
-        return Credentials.of(blueprint.security, **identity), blueprint.security
-    return credentials, credentials.security()
 
 
 def _names(record: JobRecord) -> set[str]:
