@@ -59,6 +59,8 @@ class Allocation(HostingCluster):
 
     Parameters
     ----------
+    cores, memory
+        What workers may use of each node together. Default: what the batch system says that it granted.
     processes
         Workers per node. Default: one per GPU; without GPUs 1 below 4 cores, else about the square root of the cores.
     threads
@@ -122,6 +124,8 @@ class Allocation(HostingCluster):
     def __init__(
         self,
         *,
+        cores: int | None = None,
+        memory: int | str | None = None,
         processes: int | None = None,
         threads: int | None = None,
         memory_limit: float | str | None = None,
@@ -160,9 +164,13 @@ class Allocation(HostingCluster):
             "death_timeout": death_timeout, "worker_options": worker_options,
         }  # fmt: skip
         self._arguments = _configured(backend) | {key: value for key, value in given.items() if value is not None}
-        self._processes = processes
-        self._threads = threads
-        self._memory_limit = memory_limit
+        self._sizes: dict[str, Any] = {
+            "cores": cores,
+            "memory": memory,
+            "processes": processes,
+            "threads": threads,
+            "memory_limit": memory_limit,
+        }
         self._spare_first_node = spare_first_node
         self._worker_prefix = name
         self._uuid = uuid.uuid4().hex
@@ -205,9 +213,7 @@ class Allocation(HostingCluster):
         allocation = self._grant.allocation
         if self._spare_first_node and len(allocation.hosts) == 1:
             raise InvalidRequest("spare_first_node", "this allocation has one node: its workers would have none")
-        self._shares = Shares.of(
-            allocation, processes=self._processes, threads=self._threads, memory_limit=self._memory_limit
-        )
+        self._shares = Shares.of(allocation, **self._sizes)
         network.raise_descriptor_limit(self.n_workers)
         interface = arguments.get("scheduler_interface", arguments.get("interface"))
         hosted = await host(

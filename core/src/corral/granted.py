@@ -14,7 +14,7 @@ from attrs import frozen
 from corral import plugins
 from corral.domain import Allocation, JobId, Resources
 from corral.errors import CorralError, InvalidRequest, NoAllocation
-from corral.group import usual_processes
+from corral.group import parse_memory, usual_processes
 from corral.local.machine import measure
 from corral.runner import Runner
 
@@ -137,14 +137,16 @@ class Shares:
         cls,
         allocation: Allocation,
         *,
+        cores: int | None = None,
+        memory: int | str | None = None,
         processes: int | None = None,
         threads: int | None = None,
         memory_limit: float | str | None = None,
     ) -> Shares:
-        """Even shares of what was granted; of what this machine has, where the batch system does not say."""
+        """Even shares of what was granted; of what this machine has, where neither the batch system nor you say."""
         here = measure()
-        cores = allocation.cores or here.cores
-        memory = allocation.memory or here.memory
+        cores = cores or allocation.cores or here.cores
+        total = parse_memory("memory", memory) if memory else allocation.memory or here.memory
         gpus = len(allocation.gpus)
         if processes is None:
             processes = cores // threads if threads else gpus or usual_processes(cores)
@@ -152,7 +154,7 @@ class Shares:
         return cls(
             processes=processes,
             threads=threads or max(1, cores // processes),
-            memory_limit=_limit(memory_limit, memory, processes),
+            memory_limit=_limit(memory_limit, total, processes),
             gpus=gpus,
         )
 

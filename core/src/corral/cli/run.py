@@ -7,7 +7,7 @@ import os
 import signal
 import sys
 import traceback
-from collections.abc import Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -19,11 +19,9 @@ from corral.launch.ending import say
 from corral.launch.zygote import WARNINGS
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from corral.allocation import Allocation
 
-    F = TypeVar("F", bound=Callable[..., Any])
+F = TypeVar("F", bound=Callable[..., Any])
 
 #: The exit code when corral itself failed; what `timeout` and containers use for that.
 OWN_FAILURE = 125
@@ -32,6 +30,8 @@ _LAST_SECONDS = 10.0
 
 #: Arguments of `Allocation` that are plain options, with their type and other spellings.
 _PLAIN: dict[str, tuple[Any, tuple[str, ...]]] = {
+    "cores": (click.IntRange(min=1), ()),
+    "memory": (str, ()),
     "processes": (click.IntRange(min=1), ("--workers-per-node",)),
     "threads": (click.IntRange(min=1), ("--nthreads",)),
     "memory_limit": (str, ()),
@@ -61,32 +61,61 @@ class Command(click.Command):
             ctx.exit(OWN_FAILURE)
 
 
-def run_options(command: F) -> F:
-    """Give a command the options of `Allocation`, and those of dask-mpi's that are more than one argument."""
+#: Those that say something in another way than an argument does.
+_TEXTS = ("worker_class", "worker_options", "dashboard_address", "scheduler_file")
+
+
+def run_options(only: Collection[str] = ()) -> Callable[[F], F]:
+    """Give a command the options of `corral run`, or some of them."""
     words = documented(docstring("corral.allocation", "Allocation"))
-    options = [
-        click.option(f"--{name.replace('_', '-')}", *aliases, name, type=kind, help=words[name])
+    options = {
+        name: click.option(f"--{name.replace('_', '-')}", *aliases, name, type=kind, help=words[name])
         for name, (kind, aliases) in _PLAIN.items()
-    ]
-    options += [
-        backend_option,
-        click.option(
+    }
+    options |= {
+        "backend_options": backend_option,
+        "spare_first_node": click.option(
             "--exclusive/--inclusive", "spare_first_node", default=False, show_default=True,
             help="Whether the scheduler and the script have a node of their own, without workers.",
         ),
-        click.option("--worker-class", metavar="PATH", help="Class of the workers, as package.module.Class."),
-        click.option("--worker-options", metavar="JSON", help=words["worker_options"]),
-        click.option("--dashboard/--no-dashboard", default=True, help="Whether there is a dashboard."),
-        click.option("--dashboard-address", metavar="HOST:PORT", help="Default: any port of loopback."),
-        click.option("--scheduler-file", type=click.Path(), help="Where to write the scheduler's address, as JSON."),
-    ]  # fmt: skip
-    for option in reversed(options):
-        command = option(command)
-    return command
+        "worker_class": click.option(
+            "--worker-class", metavar="PATH", help="Class of the workers, as package.module.Class."
+        ),
+        "worker_options": click.option("--worker-options", metavar="JSON", help=words["worker_options"]),
+        "dashboard": click.option(
+            "--dashboard/--no-dashboard", default=True, help="Whether there is a dashboard."
+        ),
+        "dashboard_address": click.option(
+            "--dashboard-address", metavar="HOST:PORT", help="Where the dashboard is. Default: any port of loopback."
+        ),
+        "scheduler_file": click.option(
+            "--scheduler-file", type=click.Path(), help="Where to write the scheduler's address, as JSON."
+        ),
+    }  # fmt: skip
+
+    def decorate(command: F) -> F:
+        for name, option in reversed(options.items()):
+            if not only or name in only:
+                command = option(command)
+        return command
+
+    return decorate
+
+
+def run_words(options: Mapping[str, Any]) -> list[str]:
+    """The options of `corral run`, as they were given, spelled for another command line."""
+    given = {name: options.get(name) for name in (*_PLAIN, *_TEXTS)}
+    words = [f"--{name.replace('_', '-')}={value}" for name, value in given.items() if value is not None]
+    words += [f"--backend-option={text}" for text in options["backend_options"]]
+    if options["spare_first_node"]:
+        words.append("--exclusive")
+    if not options["dashboard"]:
+        words.append("--no-dashboard")
+    return words
 
 
 @click.command(cls=Command, context_settings={"allow_interspersed_args": False})
-@run_options
+@run_options()
 @click.argument("script")
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def run(script: str, arguments: Sequence[str], **options: Any) -> None:
