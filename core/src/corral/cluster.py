@@ -413,6 +413,7 @@ class Cluster(HostingCluster):
         if self._engine is None:
             return named
         wanted = sum(slot.state.wanted * slot.workers_per_job for slot in self._engine.groups.values())
+        wanted -= sum(len(job.lost_hosts) * job.workers_per_node for job in self.jobs if job.is_capacity)
         return named | {f"wanted-{number}" for number in range(len(named), wanted)}
 
     @property
