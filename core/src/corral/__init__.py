@@ -8,14 +8,16 @@ from corral._version import __version__
 
 if TYPE_CHECKING:
     from corral import errors
+    from corral.allocation import Allocation
     from corral.cluster import Cluster
     from corral.conversations import mapped
     from corral.domain import JobState
     from corral.hookspecs import hookimpl
 
-__all__ = ["Cluster", "JobState", "__version__", "errors", "hookimpl", "mapped"]
+__all__ = ["Allocation", "Cluster", "JobState", "__version__", "errors", "hookimpl", "mapped"]
 
 _HOMES = {
+    "Allocation": "corral.allocation",
     "Cluster": "corral.cluster",
     "JobState": "corral.domain",
     "hookimpl": "corral.hookspecs",

@@ -3,47 +3,42 @@
 from __future__ import annotations
 
 import asyncio
-import atexit
 import contextlib
 import inspect
 import logging
 import math
 import os
-import secrets
 import time
-import weakref
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 from attrs import evolve
-from distributed import Scheduler, Security
+from distributed import Security
 from distributed.core import Status, rpc
-from distributed.deploy.cluster import Cluster as DaskCluster
-from distributed.objects import SchedulerInfo
 from distributed.utils import silence_logging_cmgr
 
 from corral import logs, network
-from corral.blueprint import DEFAULT_GROUP, Blueprint, draw, read_script
+from corral.blueprint import DEFAULT_GROUP, draw, read_script
 from corral.domain import JobId
 from corral.engine import Engine
 from corral.errors import CorralError, InvalidRequest
 from corral.group import WorkerGroup, parse_memory
+from corral.hosting import HostingCluster, forget, host, remember
 from corral.jobs import JobFailure, JobRecord, Jobs
 from corral.registry import Entry, JobLine
-from corral.security import Credentials
+from corral.security import secured
 from corral.watch import Watch
 
 logger = logging.getLogger("corral")
 
-#: How long closing may take (s), and how long at the exit of Python.
+#: How long closing may take (s).
 CLOSE_TIMEOUT = 60.0
-EXIT_TIMEOUT = 20.0
 HEARTBEAT = 60.0
 
 
-class Cluster(DaskCluster):
+class Cluster(HostingCluster):
     """A Dask cluster whose workers are jobs of a batch system.
 
     Parameters
@@ -144,8 +139,12 @@ class Cluster(DaskCluster):
                 **worker,
             }
         )
-        self._credentials, self.security = _credentials(self._blueprint)
-        self.scheduler: Scheduler | None = None
+        self._credentials, self.security = secured(
+            self._blueprint.security,
+            cluster=self._blueprint.name,
+            uuid=self._blueprint.uuid,
+            created=self._blueprint.created,
+        )
         self._engine: Engine | None = None
         self._entry: Entry | None = None
         self._registrar: asyncio.Task[None] | None = None
@@ -182,41 +181,19 @@ class Cluster(DaskCluster):
 
     # --- life ---------------------------------------------------------------------------------------------------
 
-    def __await__(self) -> Any:
-        async def started() -> Cluster:
-            if self.status is Status.created:
-                try:
-                    await self._start()
-                except BaseException:
-                    await self._close()
-                    raise
-            return self
-
-        return started().__await__()
-
     async def _start(self) -> None:
         blueprint = self._blueprint
         if self._silence_logs is not None:
             self._quiet.enter_context(silence_logging_cmgr(self._silence_logs))
         network.raise_descriptor_limit(self._n_workers)
-        protocol = "tls" if self._credentials.key is not None else "tcp"
-        self._prefix = f"/{secrets.token_urlsafe(16)}"
-        options: dict[str, Any] = {
-            "host": blueprint.scheduler_host,
-            "port": blueprint.scheduler_port,
-            "protocol": protocol,
-            "security": self.security,
-            # Loopback is shared by everybody on a login node: hence the prefix that nobody can guess.
-            "dashboard_address": "127.0.0.1:0",
-            "http_prefix": self._prefix,
-        }
-        options.update(blueprint.scheduler_options)
-        self._prefix = options["http_prefix"].rstrip("/")
-        self.scheduler = await Scheduler(**options)
-        everywhere = options["host"] is None and "interface" not in options
-        self._credentials = evolve(
-            self._credentials, addresses=network.addresses_of(self.scheduler.address, everywhere=everywhere)
+        hosted = await host(
+            self._credentials,
+            self.security,
+            address=blueprint.scheduler_host,
+            port=blueprint.scheduler_port,
+            options=blueprint.scheduler_options,
         )
+        self.scheduler, self._credentials, self._prefix = hosted.scheduler, hosted.credentials, hosted.prefix
         await asyncio.to_thread(self._make_folders)
         self.scheduler_comm = rpc(self.scheduler.address, connection_args=self.security.get_connection_args("client"))
         self._engine = Engine(
@@ -231,7 +208,7 @@ class Cluster(DaskCluster):
         self._is_changed = asyncio.Event()
         self._registrar = asyncio.create_task(self._keep_registered(), name="corral registry")
         self.status = Status.running
-        _remember(self)
+        remember(self)
         if self._n_workers:
             self._scale(self._n_workers)
             await self._engine.submitted()
@@ -276,7 +253,7 @@ class Cluster(DaskCluster):
             self.status = Status.closed
             self._closed.set_result(None)
             self._quiet.close()
-            _forget(self)
+            forget(self)
 
     def _remove_traces(self) -> None:
         blueprint = self._blueprint
@@ -287,13 +264,6 @@ class Cluster(DaskCluster):
                 folder.rmdir()
         if self._entry is not None and (self._engine is None or all(job.has_ended for job in self._engine.jobs)):
             self._entry.remove()
-
-    def close(self, timeout: float | None = None) -> Any:
-        """End all jobs, see that they have ended, and remove every trace of the cluster."""
-        closing = super().close(timeout)
-        if not self.asynchronous:
-            self._loop_runner.stop()
-        return closing
 
     def __exit__(self, exc_type: Any, exc_value: Any, traceback: Any) -> None:
         super().__exit__(exc_type, exc_value, traceback)
@@ -443,32 +413,12 @@ class Cluster(DaskCluster):
         if self._engine is None:
             return named
         wanted = sum(slot.state.wanted * slot.workers_per_job for slot in self._engine.groups.values())
+        wanted -= sum(len(job.lost_hosts) * job.workers_per_node for job in self.jobs if job.is_capacity)
         return named | {f"wanted-{number}" for number in range(len(named), wanted)}
 
     @property
     def requested(self) -> set[str]:
         return set(self.workers)
-
-    @property
-    def observed(self) -> set[str]:
-        return {str(worker.name) for worker in list(self.scheduler.workers.values())} if self.scheduler else set()
-
-    @property
-    def scheduler_info(self) -> Any:
-        """What the Dask scheduler says of itself and its workers, now."""
-        if self.scheduler is None or self.scheduler.status is not Status.running:
-            return SchedulerInfo({"type": "Scheduler", "id": "", "workers": {}, "services": {}, "address": ""})
-        return SchedulerInfo(self.scheduler.identity())
-
-    @scheduler_info.setter
-    def scheduler_info(self, value: Any) -> None:
-        """Dask's base class assigns its own copy, which nobody needs beside the scheduler itself."""
-
-    @property
-    def dashboard_link(self) -> str:
-        """Where the dashboard is, with the secret prefix that keeps others on this host out."""
-        port = self.scheduler_info["services"].get("dashboard")
-        return "" if port is None else network.dashboard_link(port, self._prefix)
 
     def __repr__(self) -> str:
         if self._engine is None or self.status is not Status.running:
@@ -544,17 +494,6 @@ async def _called(function: Callable[..., None], *arguments: Any) -> None:
     function(*arguments)
 
 
-def _credentials(blueprint: Blueprint) -> tuple[Credentials, Security]:
-    identity: dict[str, Any] = {"cluster": blueprint.name, "uuid": blueprint.uuid, "created": blueprint.created}
-    if blueprint.security is True:
-        credentials = evolve(Credentials.create(cluster=blueprint.name), uuid=blueprint.uuid, created=blueprint.created)
-    elif blueprint.security is False:
-        credentials = Credentials(**identity)
-    else:
-        return Credentials.of(blueprint.security, **identity), blueprint.security
-    return credentials, credentials.security()
-
-
 def _names(record: JobRecord) -> set[str]:
     """The names of a job's workers; those that have not connected yet are named as they will be."""
     missing = record.expected_workers - len(record.workers)
@@ -579,27 +518,3 @@ def _escaped(text: str) -> str:
     import html
 
     return html.escape(text)
-
-
-# --- the end of Python ------------------------------------------------------------------------------------------
-
-_open: weakref.WeakSet[Cluster] = weakref.WeakSet()
-
-
-def _remember(cluster: Cluster) -> None:
-    """Close it at exit if nobody did. Registered with the first cluster, not by an import."""
-    if not _open:
-        atexit.unregister(_close_all)
-        atexit.register(_close_all)
-    _open.add(cluster)
-
-
-def _forget(cluster: Cluster) -> None:
-    _open.discard(cluster)
-
-
-def _close_all() -> None:
-    for cluster in list(_open):
-        if not cluster.asynchronous:
-            with suppress(Exception):
-                cluster.close(timeout=EXIT_TIMEOUT)

@@ -20,7 +20,7 @@ from attrs import define, evolve, field
 from distributed.diagnostics.plugin import SchedulerPlugin
 
 from corral import jobs as lives
-from corral import logs, pace
+from corral import logs, nodes, pace
 from corral.batch import BatchSystem
 from corral.blueprint import Blueprint
 from corral.domain import Job, JobId, JobStatus, Script
@@ -238,6 +238,7 @@ class Engine:
         by_group: dict[str, list[JobRecord]] = {name: [] for name in self.groups}
         for record in self.jobs:
             by_group[record.group].append(record)
+        again += self._lose_nodes(now)
         cancel: list[JobRecord] = []
         for name, slot in self.groups.items():
             slot.state = proved(slot.state, by_group[name], now)
@@ -358,6 +359,8 @@ class Engine:
                     group=slot.name,
                     name=script.name,
                     expected_workers=slot.workers_per_job,
+                    nodes=nodes.of_job(slot.spec.resources.nodes),
+                    workers_per_node=slot.spec.resources.processes,
                     log=None if script.log is None else script.log.replace("{id}", job_id.text),
                     submitted_at=now,
                 )
@@ -448,6 +451,8 @@ class Engine:
         record = self.roster.get(JobId(str(message.get("job"))))
         if record is None or record.has_ended:
             return
+        if record.nodes:
+            record = self._hear_of_node(record, message)
         match message.get("event"):
             case "ready":
                 if (seconds := message.get("leaves_in")) is not None:
@@ -473,6 +478,37 @@ class Engine:
                         "worker could take: these run again, and count as nobody's failure.",
                         self.blueprint.name, record.id, message.get("reason"), unfinished, lost,
                     )  # fmt: skip
+
+    def _hear_of_node(self, record: JobRecord, message: Mapping[str, Any]) -> JobRecord:
+        """The launcher of one node of a job of several says who it is, or that it has failed."""
+        index = int(message.get("node", 0))
+        hosts = message.get("hosts") or [""]
+        record = self.roster.put(evolve(record, nodes=nodes.changed(record.nodes, index, host=str(hosts[0]))))
+        present = {node.index: node for node in record.nodes if not node.is_lost}
+        # If it is the last one, the job fails, and that is told.
+        if message.get("event") == "failed" and index in present and len(present) > 1:
+            record = self._lose_node(record, present[index], f"its launcher failed: {message.get('reason')}")
+            self._changed()
+        return record
+
+    def _lose_nodes(self, now: float) -> list[float]:
+        """Give up nodes whose workers are gone while others of the job are here; returns when to look again."""
+        again = []
+        for record in self.roster.living():
+            if not (record.workers and record.is_capacity):
+                continue
+            for node in nodes.lost(record.nodes, now):
+                record = self._lose_node(record, node, "its workers are gone")  # noqa: PLW2901 - the same job
+            again += [moment for node in record.nodes if (moment := nodes.lost_at(node)) is not None]
+        return again
+
+    def _lose_node(self, record: JobRecord, node: nodes.Node, why: str) -> JobRecord:
+        record = self.roster.put(lives.lose_node(record, node))
+        logger.warning(
+            "cluster %s: node %s of job %s is lost: %s. The job goes on with %d workers.",
+            self.blueprint.name, node, record.id, why, record.expected_workers,
+        )  # fmt: skip
+        return record
 
     # --- ending jobs --------------------------------------------------------------------------------------------
 
@@ -561,9 +597,10 @@ class Engine:
         possible = max(0, self._ready() - sum(len(record.workers) for record in self.jobs))
         for name, slot in self.groups.items():
             mine = [record for record in self.jobs if record.group == name]
-            coming = sum(record.expected_workers for record in mine if record.is_capacity)
+            capacity = [record for record in mine if record.is_capacity]
+            coming = sum(record.expected_workers for record in capacity)
             if not slot.state.is_stopped:
-                coming = max(coming, slot.state.wanted * slot.workers_per_job)
+                coming += max(0, slot.state.wanted - len(capacity)) * slot.workers_per_job
             possible += coming + sum(len(record.workers) for record in mine if not record.is_capacity)
         if possible >= count or any(slot.is_examining for slot in self.groups.values()):
             return
@@ -572,6 +609,8 @@ class Engine:
                 with suppress(ValueError):
                     self._undelivered.remove(slot.trouble)
                 raise slot.trouble
+        if lost := [f"{host} of job {record.id}" for record in self.jobs for host in record.lost_hosts]:
+            raise JobsFailed(f"{possible} workers can come, not {count}: lost nodes: {', '.join(lost)}", ())
         raise InvalidRequest(
             "n_workers", f"{count} workers cannot come: the cluster is scaled to {possible}; call scale({count}) first"
         )

@@ -39,6 +39,10 @@ class UnknownBackend(CorralError, LookupError):
         self.installed = tuple(installed)
 
 
+class NoAllocation(CorralError, LookupError):
+    """This process runs in no job, and what it was asked to do needs one."""
+
+
 class PluginError(CorralError):
     """A plugin does not keep the contract."""
 
@@ -134,6 +138,10 @@ class JobsFailed(CorralError):
         super().__init__(problem + evidence + more)
         #: What is known of each job that failed, oldest first.
         self.failures = tuple(failures)
+
+
+class WorkersLost(CorralError):
+    """No worker is left in this allocation, and none will come."""
 
 
 class WorkersNotReady(CorralError, TimeoutError):

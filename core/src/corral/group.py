@@ -118,7 +118,7 @@ class WorkerGroup:
     def __attrs_post_init__(self) -> None:
         cores = _count("cores", self.cores, at_least=1)
         processes = self.processes
-        processes = _usual_processes(cores) if processes is None else _count("processes", processes, at_least=1)
+        processes = usual_processes(cores) if processes is None else _count("processes", processes, at_least=1)
         if processes > cores:
             raise InvalidRequest(
                 "processes", f"{processes} processes do not fit on {cores} core{'s' * (cores > 1)}; ask for more cores"
@@ -330,8 +330,8 @@ def parse_walltime(argument: str, value: object) -> int:
     return math.ceil(seconds)
 
 
-def _usual_processes(cores: int) -> int:
-    """The divisor of `cores` nearest to its square root, so that no core is left over."""
+def usual_processes(cores: int) -> int:
+    """Workers for so many cores: the divisor nearest to the square root, so that no core is left over."""
     if cores < 4:
         return 1
     return min((n for n in range(1, cores + 1) if cores % n == 0), key=lambda n: (abs(n - math.sqrt(cores)), n))

@@ -11,7 +11,9 @@ from collections.abc import Iterable
 
 from attrs import evolve, frozen
 
+from corral import nodes as parts
 from corral.domain import JobId, JobState, JobStatus
+from corral.nodes import Node
 
 #: How long a batch system may fail to list a job before the job is given up. Controllers forget jobs for a moment
 #: right after a submission and while they restart.
@@ -62,8 +64,11 @@ class JobRecord:
     status: JobStatus = JobStatus(state=JobState.PENDING)
     #: Names of its connected workers.
     workers: frozenset[str] = frozenset()
-    #: How many workers it should have.
+    #: How many workers it should have; those of lost nodes are not expected any more.
     expected_workers: int = 1
+    #: Of a job of several; empty for others.
+    nodes: tuple[Node, ...] = ()
+    workers_per_node: int = 1
     #: Where its output is, on the file system that it shares with us; None if it is discarded.
     log: str | None = None
 
@@ -92,12 +97,12 @@ class JobRecord:
     lost_results: int = 0
 
     def __repr__(self) -> str:
-        """Return ``<job 77_3: running on n1, 1 of 2 workers>``."""
+        """Return ``<job 77_3: running on n1, 1 of 2 workers>``; of several nodes, also which were lost."""
         where = f" on {' '.join(self.hosts)}" if self.hosts else ""
         why = f" ({self.reason})" if self.reason not in ("", "None") else ""
-        return (
-            f"<job {self.id}: {self.state.value}{why}{where}, {len(self.workers)} of {self.expected_workers} workers>"
-        )
+        workers = f"{len(self.workers)} of {self.expected_workers} workers"
+        lost = "".join(f", {host} lost" for host in self.lost_hosts)
+        return f"<job {self.id}: {self.state.value}{why}{where}, {workers}{lost}>"
 
     @property
     def state(self) -> JobState:
@@ -116,7 +121,12 @@ class JobRecord:
 
     @property
     def hosts(self) -> tuple[str, ...]:
-        return self.status.hosts
+        return tuple(host for host in self.status.hosts if host not in self.lost_hosts)
+
+    @property
+    def lost_hosts(self) -> tuple[str, ...]:
+        """The nodes that died while the rest of the job went on."""
+        return tuple(str(node) for node in self.nodes if node.is_lost)
 
     @property
     def has_ended(self) -> bool:
@@ -174,6 +184,8 @@ def observe(record: JobRecord, status: JobStatus | None, now: float) -> JobRecor
     if status.state.is_waiting and record.started_at is not None and not record.workers:
         # Requeued: it keeps its id, and begins anew.
         record = evolve(record, started_at=None, connected_at=None, deserted_at=None, leaves_at=None, leaving="")
+        for node in record.nodes:
+            record = _regained(record, node.index)
     if status.state is JobState.SUSPENDED and record.deserted_at is not None:
         record = evolve(record, deserted_at=now)  # patience begins when it goes on
     started = record.started_at
@@ -209,6 +221,8 @@ def connect(record: JobRecord, worker: str, now: float) -> JobRecord:
     """A worker of this job has registered with the Dask scheduler: it lives, even if it was given up."""
     started = now if record.started_at is None else record.started_at
     connected = now if record.connected_at is None else record.connected_at
+    if record.nodes:
+        record = _regained(record, parts.node_of(worker, record.workers_per_node))
     return evolve(
         record,
         workers=record.workers | {worker},
@@ -222,7 +236,25 @@ def connect(record: JobRecord, worker: str, now: float) -> JobRecord:
 def disconnect(record: JobRecord, worker: str, now: float) -> JobRecord:
     """A worker of this job is gone from the Dask scheduler."""
     workers = record.workers - {worker}
+    if record.nodes:
+        record = evolve(record, nodes=parts.silenced(record.nodes, workers, record.workers_per_node, worker, now))
     return evolve(record, workers=workers, deserted_at=None if workers else now)
+
+
+def lose_node(record: JobRecord, node: Node) -> JobRecord:
+    """A node of this job is dead, or its launcher is: no workers are expected of it."""
+    nodes = parts.changed(record.nodes, node.index, is_lost=True)
+    return evolve(record, nodes=nodes, expected_workers=record.expected_workers - record.workers_per_node)
+
+
+def _regained(record: JobRecord, index: int) -> JobRecord:
+    """A node gives workers (again), or will."""
+    was_lost = any(node.is_lost for node in record.nodes if node.index == index)
+    return evolve(
+        record,
+        nodes=parts.changed(record.nodes, index, is_lost=False, silent_since=None),
+        expected_workers=record.expected_workers + record.workers_per_node * was_lost,
+    )
 
 
 def ending(record: JobRecord) -> Ending:

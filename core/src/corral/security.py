@@ -46,10 +46,10 @@ class Credentials:
     key: str | None = field(default=None, repr=False)
 
     @classmethod
-    def create(cls, *, cluster: str, addresses: tuple[str, ...] = ()) -> Credentials:
+    def create(cls, *, cluster: str, **identity: Any) -> Credentials:
         """New credentials with a certificate of their own."""
         certificate, key = _self_signed(cluster)
-        return cls(cluster=cluster, addresses=addresses, ca=certificate, certificate=certificate, key=key)
+        return cls(cluster=cluster, ca=certificate, certificate=certificate, key=key, **identity)
 
     @classmethod
     def of(cls, security: Security, **identity: Any) -> Credentials:
@@ -81,31 +81,19 @@ class Credentials:
         CredentialsError
             It cannot be written, or others could read it there.
         """
-        path = Path(path)
-        try:
-            path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-        except OSError as error:
-            raise CredentialsError(
-                f"cannot write credentials to {path}: {error.strerror}. Name a directory that this host and the "
-                "compute nodes share with shared_directory=."
-            ) from error
-        try:
-            with os.fdopen(descriptor, "w") as file:
-                json.dump(asdict(self), file)
-                file.flush()
-                os.fsync(file.fileno())
-            # The jobs look the name up from other hosts: it must be on the server as well.
-            directory = os.open(path.parent, os.O_RDONLY)
-            try:
-                os.fsync(directory)
-            finally:
-                os.close(directory)
-            _refuse_if_readable_by_others(path)
-        except BaseException:
-            with suppress(OSError):
-                path.unlink()
-            raise
+        _write_private(Path(path), json.dumps(asdict(self)))
+
+    def write_pem(self, path: str | os.PathLike[str]) -> None:
+        """Write certificate and key, as programs other than corral read them; private like the rest.
+
+        Raises
+        ------
+        CredentialsError
+        """
+        assert self.certificate is not None
+        assert self.key is not None
+        issuer = self.ca if self.ca is not None and self.ca != self.certificate else ""
+        _write_private(Path(path), self.certificate + self.key + issuer)
 
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> Credentials:
@@ -124,6 +112,47 @@ class Credentials:
             return cls(**json.loads(path.read_text()))
         except (ValueError, TypeError) as error:
             raise CredentialsError(f"{path} holds no credentials of a cluster, or not all of them yet") from error
+
+
+def secured(security: bool | Security, **identity: Any) -> tuple[Credentials, Security]:
+    """The credentials of a new cluster, and what distributed takes.
+
+    Parameters
+    ----------
+    security
+        True: TLS with a certificate of its own; False: plain TCP; or certificates of somebody else's making.
+    """
+    if not isinstance(security, bool):
+        return Credentials.of(security, **identity), security
+    credentials = Credentials.create(**identity) if security else Credentials(**identity)
+    return credentials, credentials.security()
+
+
+def _write_private(path: Path, text: str) -> None:
+    try:
+        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    except OSError as error:
+        raise CredentialsError(
+            f"cannot write credentials to {path}: {error.strerror}. Name a directory that this host and the "
+            "compute nodes share with shared_directory=."
+        ) from error
+    try:
+        with os.fdopen(descriptor, "w") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(file.fileno())
+        # The jobs look the name up from other hosts: it must be on the server as well.
+        directory = os.open(path.parent, os.O_RDONLY)
+        try:
+            os.fsync(directory)
+        finally:
+            os.close(directory)
+        _refuse_if_readable_by_others(path)
+    except BaseException:
+        with suppress(OSError):
+            path.unlink()
+        raise
 
 
 def _pem(value: str | None) -> str | None:

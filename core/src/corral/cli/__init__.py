@@ -12,6 +12,8 @@ from corral._version import __version__
 from corral.cli import commands
 from corral.cli.demo import demo
 from corral.cli.redact import Redaction, redacted
+from corral.cli.run import run
+from corral.cli.submit import submit
 from corral.errors import CorralError, InvalidRequest, UnknownBackend
 
 #: Exit codes: 1 for a failure, 2 for words that cannot be used.
@@ -50,7 +52,7 @@ def main(ctx: click.Context, redact: bool) -> None:
         ctx.with_resource(redacted(ctx.obj))
 
 
-for command in (commands.backends, commands.clean, commands.logs, commands.ps, commands.script, demo):
+for command in (commands.backends, commands.clean, commands.logs, commands.ps, commands.script, demo, run, submit):
     main.add_command(command)
 
 if __name__ == "__main__":

@@ -43,21 +43,26 @@ def cluster_options(*, backend: str | None = None) -> Callable[[F], F]:
     """Give a command options for what describes a cluster as a whole; `backend` is the default of the first."""
 
     def decorate(command: F) -> F:
-        words = documented(_docstring("corral.cluster", "Cluster"))
+        words = documented(docstring("corral.cluster", "Cluster"))
         for name in reversed(_CLUSTER):
             option = f"--{name.replace('_', '-')}"
             if name == "backend":
                 click.option(option, default=backend, show_default=True, help=words[name])(command)
             elif name == "backend_options":
-                click.option(
-                    "--backend-option", name, multiple=True, metavar="NAME=VALUE",
-                    help="An option of the backend plugin. May be repeated.",
-                )(command)  # fmt: skip
+                backend_option(command)
             else:
                 click.option(option, help=words[name])(command)
         return command
 
     return decorate
+
+
+def backend_option(command: F) -> F:
+    """Give a command the option whose texts `plugin_options` reads."""
+    return click.option(
+        "--backend-option", "backend_options", multiple=True, metavar="NAME=VALUE",
+        help="An option of the backend plugin. May be repeated.",
+    )(command)  # fmt: skip
 
 
 def cluster_arguments(options: Mapping[str, Any]) -> dict[str, Any]:
@@ -68,7 +73,7 @@ def cluster_arguments(options: Mapping[str, Any]) -> dict[str, Any]:
     return arguments
 
 
-def _docstring(module: str, name: str) -> str:
+def docstring(module: str, name: str) -> str:
     """The docstring of a class, read from its source: importing `Cluster` takes a second, which --help must not."""
     spec = importlib.util.find_spec(module)
     assert spec is not None
@@ -100,11 +105,19 @@ def worker_arguments(options: Mapping[str, Any]) -> dict[str, Any]:
     if "env" in arguments:
         arguments["env"] = assignments("env", arguments["env"])
     if "worker_options" in arguments:
-        try:
-            arguments["worker_options"] = json.loads(arguments["worker_options"])
-        except ValueError as error:
-            raise InvalidRequest("worker_options", f"is not JSON: {error}") from None
+        arguments["worker_options"] = json_object("worker_options", arguments["worker_options"])
     return arguments
+
+
+def json_object(argument: str, text: str) -> dict[str, Any]:
+    """A mapping, as JSON spells it."""
+    try:
+        found = json.loads(text)
+    except ValueError as error:
+        raise InvalidRequest(argument, f"is not JSON: {error}") from None
+    if not isinstance(found, dict):
+        raise InvalidRequest(argument, f"{text} is not a JSON object")
+    return found
 
 
 def assignments(argument: str, texts: Sequence[str]) -> dict[str, str]:

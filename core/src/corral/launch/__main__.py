@@ -45,6 +45,8 @@ def main(arguments: Sequence[str]) -> int:
         credentials, contact, place = asyncio.run(_find(options))
         if not place.is_alone:
             return _said(asyncio.run(spread(place, arguments)))
+        if options.spare_first_node and place.node_index == 0:
+            raise Ended(Exit.DONE, "this node is for the scheduler and the script alone")
     except Ended as ended:
         return _said(ended)
     seconds["credentials"] = time.monotonic() - began

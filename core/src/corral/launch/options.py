@@ -54,6 +54,8 @@ class Options:
     worker_options: dict[str, Any] = Factory(dict)
     #: Which node of the job this is; None: as the allocation says.
     node_index: int | None = None
+    #: The first node of the job has no workers.
+    spare_first_node: bool = False
 
     @classmethod
     def parse(cls, arguments: Sequence[str]) -> Options:
@@ -100,6 +102,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--launcher", choices=["fork", "spawn"], default="fork")
     add("--worker-options", type=_worker_options, default={}, metavar="JSON")
     add("--node-index", type=_number(int), metavar="N")
+    add("--spare-first-node", action="store_true")
     return parser
 
 

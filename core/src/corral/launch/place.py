@@ -46,6 +46,12 @@ class Place:
         """False if this launcher must start one on every node, this one included."""
         return self.manager is None or len(self.allocation.hosts) == 1
 
+    @property
+    def host(self) -> str:
+        """This node's name, as the batch system spells it."""
+        hosts = self.allocation.hosts
+        return hosts[self.node_index] if self.node_index < len(hosts) else socket.gethostname()
+
     def worker_name(self, index: int, workers: int) -> str:
         """The Dask name of the worker that is number `index` of `workers` on this node."""
         job, attempt = self.allocation.job_id.text, self.allocation.attempt

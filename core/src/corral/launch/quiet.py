@@ -7,8 +7,9 @@ import logging
 _LOGGERS = ("distributed.core", "distributed.nanny", "distributed.worker")
 
 #: What it says of workers that end as they should: the scheduler's word that one retires may reach it when it is
-#: closing already, and a spawned one that closes stumbles over its own closed queue.
-_NOTHING = ("Invalid Worker.status transition", "Worker process died unexpectedly")
+#: closing already, one that was said farewell of may still send a heartbeat, and a spawned one that closes stumbles
+#: over its own closed queue.
+_NOTHING = ("Invalid Worker.status transition", "Worker process died unexpectedly", "Scheduler was unaware of this")
 
 
 class _Brief(logging.Filter):

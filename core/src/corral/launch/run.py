@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import re
 import signal
-import socket
 import time
 import zlib
 from collections.abc import Coroutine
@@ -137,7 +136,7 @@ class _Launcher:
         if workers:
             for problem in sorted(set(problems.values())):
                 say(f"job {self._job}: {len(problems)} of {self._options.workers} workers could not start: {problem}")
-            say(f"job {self._job} on {socket.gethostname()}: {workers} worker{'s' * (workers > 1)} connected")
+            say(f"job {self._job} on {self._setting.place.host}: {workers} worker{'s' * (workers > 1)} connected")
             seconds = {**self._setting.seconds, "workers": time.time() - self._began}
             ends = self._allocation.ends
             leaves_in = None if ends is None else self._leaves_in(ends)
@@ -231,7 +230,7 @@ class _Launcher:
             "group": self._options.group,
             "attempt": self._allocation.attempt,
             "node": self._setting.place.node_index,
-            "hosts": [socket.gethostname()],
+            "hosts": [self._setting.place.host],
             **more,
         }
         async with self._crew.scheduler() as scheduler:

@@ -6,29 +6,55 @@ import asyncio
 import os
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from corral.launch.ending import Ended, Exit, say
 from corral.launch.place import HANDED_DOWN, Place, handed_down
 from corral.launch.zygote import WARNINGS
 
+if TYPE_CHECKING:
+    import pluggy
+
+    from corral.domain import Allocation
+
 #: Remote shells start with an environment of their own.
 _CARRIED = ("CORRAL_JOB_ID", "PYTHONHASHSEED", "MALLOC_TRIM_THRESHOLD_", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+def launcher_commands(
+    manager: pluggy.PluginManager,
+    allocation: Allocation,
+    arguments: Sequence[str],
+    environment: Mapping[str, str] | None = None,
+) -> list[list[str]]:
+    """The argument lists that run a launcher on every host of an allocation, this one included.
+
+    Parameters
+    ----------
+    arguments
+        The launchers' command line.
+    environment
+        What they shall see, where this process's own says nothing else.
+    """
+    carried = {**(environment or {}), **{name: os.environ[name] for name in _CARRIED if name in os.environ}}
+    carried[HANDED_DOWN] = handed_down(allocation)
+    command = ["env", *(f"{name}={value}" for name, value in carried.items())]
+    command += [sys.executable, "-m", "corral.launch", *arguments]
+    if len(allocation.hosts) == 1:
+        return [[*command, "--node-index=0"]]
+    lists: list[list[str]] = manager.hook.launch_command(allocation=allocation, command=command)
+    return lists
 
 
 async def spread(place: Place, arguments: Sequence[str]) -> Ended:
     """Run a launcher on every host of the allocation, this one included, until all of them have ended."""
     assert place.manager is not None
     allocation = place.allocation
-    carried = {name: os.environ[name] for name in _CARRIED if name in os.environ}
-    carried[HANDED_DOWN] = handed_down(allocation)
-    command = ["env", *(f"{name}={value}" for name, value in carried.items())]
-    command += [sys.executable, "-m", "corral.launch", *arguments]
-    argument_lists = place.manager.hook.launch_command(allocation=allocation, command=command)
     processes = []
     try:
-        for argv in argument_lists:
+        for argv in launcher_commands(place.manager, allocation, arguments):
             processes.append(await asyncio.create_subprocess_exec(*argv))
     except OSError as error:
         for process in processes:

@@ -1,0 +1,394 @@
+"""Batch mode: the allocation that a job already has becomes a Dask cluster while the job's script needs it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import shlex
+import signal
+import uuid
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import dask.utils
+import platformdirs
+from attrs import evolve
+from distributed import Scheduler, Security
+from distributed.core import Status, rpc
+from distributed.utils import silence_logging_cmgr
+
+from corral import network, settings
+from corral.blueprint import CLUSTER_ARGUMENTS
+from corral.domain import JobId
+from corral.errors import CorralError, InvalidRequest, WorkersLost, WorkersNotReady
+from corral.granted import Grant, Shares, read_grant
+from corral.group import JOB_ENVIRONMENT, WorkerGroup
+from corral.hosting import HostingCluster, forget, host, remember
+from corral.launch.spread import launcher_commands
+from corral.security import secured
+
+logger = logging.getLogger("corral")
+
+#: Says to a script that it is run by `corral run`, and by which cluster.
+RUN_BY = "CORRAL_RUN"
+
+#: Seconds for launchers to answer, to end by themselves, and to end after SIGTERM.
+_ANSWER = 3.0
+_PATIENCE = 5.0
+_TERM_PATIENCE = 5.0
+#: How soon to look again whether workers are ready (s).
+_GLANCE = 0.05
+
+#: Arguments of `WorkerGroup` that mean here what they mean there.
+_WORKER_ARGUMENTS = ("worker_ports", "local_directory", "launcher", "death_timeout", "worker_options")
+#: Arguments that the configuration may give.
+_CONFIGURABLE = (
+    "backend", "backend_options", "site", "shared_directory", "interface", "scheduler_interface", "worker_interface",
+    "scheduler_port", "scheduler_options", "security", *_WORKER_ARGUMENTS,
+)  # fmt: skip
+
+
+class Allocation(HostingCluster):
+    """The nodes of the job in which this process runs, as a Dask cluster.
+
+    The scheduler lives in this process, workers on every node. Closing it ends them all; the job goes on.
+
+    Parameters
+    ----------
+    cores, memory
+        What workers may use of each node together. Default: what the batch system says that it granted.
+    processes
+        Workers per node. Default: one per GPU; without GPUs 1 below 4 cores, else about the square root of the cores.
+    threads
+        Threads per worker. Default: the node's cores, shared evenly.
+    memory_limit
+        Memory per worker: "4GB", a fraction of the node's, 0 for no limit. Default: the job's, shared evenly, less a
+        tenth (at most 2 GiB) for the scheduler and the script.
+    spare_first_node
+        True: no workers on the node of the scheduler and the script.
+    name
+        How the workers' names begin. Default: the job's id.
+    backend
+        The batch system. Default: the one whose job this is; "local" outside of any job: this machine.
+    backend_options
+        Options of the backend plugin: a mapping.
+    site
+        The name of an installed site plugin.
+    shared_directory
+        A folder that all nodes share; the credentials go there, readable by you alone. Default: your state directory
+        (~/.local/state/corral).
+    interface
+        Network interface of scheduler and workers, where scheduler_interface or worker_interface says nothing.
+    scheduler_interface, worker_interface
+        Network interface of the scheduler (default: all), and of the workers (default: the one that reaches it).
+    scheduler_port
+        Default: any.
+    scheduler_options
+        Further keyword arguments of distributed.Scheduler.
+    security
+        True: TLS with certificates made for this cluster (default). False: none. Or a distributed.Security.
+    worker_ports
+        Ports that workers may listen on: "10000:10100". Default: any.
+    local_directory
+        Where workers spill, on the node. Default: the node's temporary directory.
+    launcher
+        "fork" starts workers from one import per node; "spawn" is for libraries that cannot be forked.
+    death_timeout
+        How long a worker tries to reach the scheduler before it gives up (s).
+    worker_options
+        Further keyword arguments of distributed.Worker; must be expressible in JSON.
+    silence_logs
+        Below this level, Dask's own log messages are not shown while the cluster lives; None: all are.
+    asynchronous
+        True if it is used inside a running event loop.
+
+    Raises
+    ------
+    NoAllocation
+        This is no job.
+    InvalidRequest
+        An argument cannot be used.
+
+    Examples
+    --------
+    >>> with Allocation() as cluster, Client(cluster) as client:  # doctest: +SKIP
+    ...     client.wait_for_workers(cluster.n_workers)
+    """
+
+    _supports_scaling = False
+
+    def __init__(
+        self,
+        *,
+        cores: int | None = None,
+        memory: int | str | None = None,
+        processes: int | None = None,
+        threads: int | None = None,
+        memory_limit: float | str | None = None,
+        spare_first_node: bool = False,
+        name: str | None = None,
+        backend: str | None = None,
+        backend_options: Mapping[str, Any] | None = None,
+        site: str | None = None,
+        shared_directory: str | os.PathLike[str] | None = None,
+        interface: str | None = None,
+        scheduler_interface: str | None = None,
+        worker_interface: str | None = None,
+        scheduler_port: int | None = None,
+        scheduler_options: Mapping[str, Any] | None = None,
+        security: bool | Security | None = None,
+        worker_ports: str | None = None,
+        local_directory: str | None = None,
+        launcher: str | None = None,
+        death_timeout: float | None = None,
+        worker_options: Mapping[str, Any] | None = None,
+        silence_logs: int | str | None = logging.WARNING,
+        asynchronous: bool = False,
+        loop: Any = None,
+    ) -> None:
+        # Closed until it is built: a refused argument must not warn about an unclosed cluster.
+        self.status = Status.closed
+        if owner := os.environ.get(RUN_BY):
+            raise CorralError(
+                f"corral run has made this job a cluster already ({owner}): use Client(), or start without corral run"
+            )
+        given = {
+            "backend": backend, "backend_options": backend_options, "site": site, "shared_directory": shared_directory,
+            "interface": interface, "scheduler_interface": scheduler_interface, "worker_interface": worker_interface,
+            "scheduler_port": scheduler_port, "scheduler_options": scheduler_options, "security": security,
+            "worker_ports": worker_ports, "local_directory": local_directory, "launcher": launcher,
+            "death_timeout": death_timeout, "worker_options": worker_options,
+        }  # fmt: skip
+        self._arguments = _configured(backend) | {key: value for key, value in given.items() if value is not None}
+        self._sizes: dict[str, Any] = {
+            "cores": cores,
+            "memory": memory,
+            "processes": processes,
+            "threads": threads,
+            "memory_limit": memory_limit,
+        }
+        self._spare_first_node = spare_first_node
+        self._worker_prefix = name
+        self._uuid = uuid.uuid4().hex
+        folder = self._arguments.get("shared_directory") or platformdirs.user_state_path("corral")
+        self._folder = Path(folder).expanduser().absolute() / "clusters" / self._uuid
+        # It checks what it is given, and writes it for the launchers.
+        self._spec = WorkerGroup(
+            interface=self._arguments.get("worker_interface", self._arguments.get("interface")),
+            **{key: self._arguments[key] for key in _WORKER_ARGUMENTS if key in self._arguments},
+        )
+        self._credentials, self.security = secured(
+            self._arguments.get("security", True), cluster=f"corral-{self._uuid[:8]}", uuid=self._uuid
+        )
+        self._grant: Grant | None = None
+        self._shares: Shares | None = None
+        self._launchers: list[asyncio.subprocess.Process] = []
+        self._watching: list[asyncio.Task[None]] = []
+        #: Set when no worker is left, and not because somebody wished it.
+        self.is_deserted = asyncio.Event()
+        self._quiet = contextlib.ExitStack()
+        self._silence_logs = silence_logs
+        super().__init__(asynchronous=asynchronous, loop=loop, quiet=True, name=f"corral-{self._uuid[:8]}")
+        if not self.asynchronous:
+            self._loop_runner.start()
+            try:
+                self.sync(self._start)
+            except BaseException:
+                self.close()
+                raise
+
+    # --- life ---------------------------------------------------------------------------------------------------
+
+    async def _start(self) -> None:
+        arguments = self._arguments
+        if self._silence_logs is not None:
+            self._quiet.enter_context(silence_logging_cmgr(self._silence_logs))
+        self._grant = await read_grant(
+            arguments.get("backend"), options=arguments.get("backend_options"), site=arguments.get("site")
+        )
+        allocation = self._grant.allocation
+        if self._spare_first_node and len(allocation.hosts) == 1:
+            raise InvalidRequest("spare_first_node", "this allocation has one node: its workers would have none")
+        self._shares = Shares.of(allocation, **self._sizes)
+        network.raise_descriptor_limit(self.n_workers)
+        interface = arguments.get("scheduler_interface", arguments.get("interface"))
+        hosted = await host(
+            self._credentials,
+            self.security,
+            address=None if interface is None else network.host_of_interface("interface", interface),
+            port=arguments.get("scheduler_port", 0),
+            options=arguments.get("scheduler_options"),
+        )
+        self.scheduler, self._credentials, self._prefix = hosted.scheduler, hosted.credentials, hosted.prefix
+        self.scheduler_comm = rpc(self.scheduler.address, connection_args=self.security.get_connection_args("client"))
+        await asyncio.to_thread(self._credentials.write, self.credentials_path)
+        self.status = Status.running
+        remember(self)
+        await self._launch()
+
+    async def _launch(self) -> None:
+        assert self._grant is not None
+        # Workers stay as long as the script: nothing would be gained if they left before the job's end.
+        allocation = evolve(self._grant.allocation, ends=None)
+        if self._worker_prefix is not None:
+            allocation = evolve(allocation, job_id=JobId(self._worker_prefix))
+        commands = launcher_commands(self._grant.manager, allocation, self._launcher_arguments(), JOB_ENVIRONMENT)
+        for argv in commands:
+            try:
+                process = await asyncio.create_subprocess_exec(
+                    *argv,
+                    stdin=asyncio.subprocess.DEVNULL,
+                    # Ctrl-C is for the script.
+                    process_group=0,
+                )
+            except OSError as error:
+                raise CorralError(f"cannot start {shlex.join(argv)}: {error.strerror}") from error
+            self._launchers.append(process)
+            self._watching.append(asyncio.create_task(self._watch(process, argv)))
+
+    def _launcher_arguments(self) -> list[str]:
+        assert self._shares is not None
+        words = [f"--credentials={self.credentials_path}", f"--cluster-created={self._credentials.created:.0f}"]
+        words += self._spec.launcher_arguments(self._shares.resources, None)
+        return [*words, "--spare-first-node"] if self._spare_first_node else words
+
+    async def _watch(self, process: asyncio.subprocess.Process, argv: Sequence[str]) -> None:
+        code = await process.wait()
+        if self.status is Status.running:
+            if code:
+                logger.warning("workers have ended with exit code %d: %s …", code, shlex.join(argv[:3]))
+            is_open = self.scheduler is not None and self.scheduler.status is Status.running
+            codes = [each.returncode for each in self._launchers]
+            # A script may retire its workers, or shut the scheduler down, and go on without them.
+            if is_open and None not in codes and any(codes):
+                self.is_deserted.set()
+
+    async def _close(self) -> None:
+        if self.status is Status.closed:
+            return
+        self.status = Status.closing
+        if self._silence_logs is not None:
+            # Losing results is what closing means; nobody needs a list of them.
+            self._quiet.enter_context(silence_logging_cmgr(logging.ERROR))
+        try:
+            # Launchers that are still starting see that there is nothing to join any more.
+            await asyncio.to_thread(self.credentials_path.unlink, missing_ok=True)
+            if self.scheduler is not None:
+                await self._stop_workers(self.scheduler)
+                await self.scheduler.close()
+            if self.scheduler_comm is not None:
+                await self.scheduler_comm.close_rpc()
+            await self._end_launchers()
+            await asyncio.to_thread(self._remove_traces)
+        finally:
+            self.status = Status.closed
+            self._quiet.close()
+            forget(self)
+
+    async def _stop_workers(self, scheduler: Scheduler) -> None:
+        """Ask one launcher, which tells the others: workers that stop before their scheduler have no complaints."""
+        for worker in list(scheduler.workers.values()):
+            try:
+                async with asyncio.timeout(_ANSWER):
+                    await scheduler.rpc(worker.nanny).corral_stop()
+            except (OSError, TimeoutError):
+                continue
+            if living := [watching for watching in self._watching if not watching.done()]:
+                await asyncio.wait(living, timeout=_PATIENCE)
+            return
+
+    async def _end_launchers(self) -> None:
+        for patience, number in ((_PATIENCE, signal.SIGTERM), (_TERM_PATIENCE, signal.SIGKILL), (None, None)):
+            living = [watching for watching in self._watching if not watching.done()]
+            if living:
+                await asyncio.wait(living, timeout=patience)
+            for process in self._launchers:
+                if process.returncode is None and number is not None:
+                    with suppress(ProcessLookupError):
+                        process.send_signal(number)
+
+    def _remove_traces(self) -> None:
+        for path in (self.credentials_path, self.pem_path):
+            path.unlink(missing_ok=True)
+        # Other clusters may use the second.
+        for folder in (self._folder, self._folder.parent):
+            with suppress(OSError):
+                folder.rmdir()
+
+    # --- what there is ------------------------------------------------------------------------------------------
+
+    @property
+    def credentials_path(self) -> Path:
+        return self._folder / "credentials.json"
+
+    @property
+    def pem_path(self) -> Path:
+        return self._folder / "client.pem"
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """The nodes, this one first."""
+        return () if self._grant is None else self._grant.allocation.hosts
+
+    @property
+    def n_workers(self) -> int:
+        """How many workers there will be, if all nodes do their part."""
+        if self._shares is None:
+            return 0
+        return self._shares.processes * (len(self.hosts) - self._spare_first_node)
+
+    def environment(self) -> dict[str, str]:
+        """Variables by which `Client()` in another process finds this cluster; writes the file that they name."""
+        assert self.scheduler is not None
+        found = {
+            "DASK_SCHEDULER_ADDRESS": self.scheduler.address,
+            "CORRAL_WORKERS": str(self.n_workers),
+            RUN_BY: self.name,
+        }
+        if self._credentials.key is not None:
+            self._credentials.write_pem(self.pem_path)
+            variables = ("CA_FILE", "CLIENT__CERT", "CLIENT__KEY")
+            found |= {f"DASK_DISTRIBUTED__COMM__TLS__{variable}": str(self.pem_path) for variable in variables}
+        return found
+
+    async def _wait_for_workers(self, n_workers: int = 0, timeout: float | str | None = None) -> None:
+        seconds = None if timeout is None else dask.utils.parse_timedelta(timeout, "s")
+        try:
+            async with asyncio.timeout(seconds):
+                while self._ready() < n_workers:
+                    if self.is_deserted.is_set():
+                        raise WorkersLost(f"{self._ready()} of {n_workers} workers are here, and no other will come")
+                    await asyncio.sleep(_GLANCE)
+        except TimeoutError:
+            where = f"{len(self.hosts)} nodes of {len(self._launchers)} launchers"
+            raise WorkersNotReady(self._ready(), n_workers, seconds or 0.0, where) from None
+
+    def _ready(self) -> int:
+        assert self.scheduler is not None
+        return sum(1 for worker in self.scheduler.workers.values() if worker.status.name == "running")
+
+    def scale(self, n: int) -> None:
+        """Not possible: an allocation has the size that it was granted."""
+        raise CorralError(f"this allocation has {len(self.hosts)} nodes and {self.n_workers} workers, no more")
+
+    def adapt(self, *args: Any, **kwargs: Any) -> Any:
+        """Not possible: an allocation has the size that it was granted."""
+        self.scale(0)
+
+    def __repr__(self) -> str:
+        """Return ``Allocation('slurm', job='77_0', nodes=3, workers=24 of 24)``."""
+        if self._grant is None or self.scheduler is None:
+            return f"Allocation({self.status.name})"
+        job = self._grant.allocation.job_id
+        here = f"workers={len(self.scheduler.workers)} of {self.n_workers}"
+        return f"Allocation({self._grant.backend!r}, job={str(job)!r}, nodes={len(self.hosts)}, {here})"
+
+
+def _configured(backend: str | None) -> dict[str, Any]:
+    known = [*CLUSTER_ARGUMENTS, *WorkerGroup.argument_names()]
+    name = backend or settings.arguments("", known).get("backend", "")
+    return {key: value for key, value in settings.arguments(name, known).items() if key in _CONFIGURABLE}

@@ -1,0 +1,166 @@
+"""``corral submit``: a batch job that is a Dask cluster while one script runs."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import shlex
+import sys
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+from attrs import define, evolve, field
+
+from corral.cli.options import cluster_arguments, cluster_options, worker_arguments, worker_options
+from corral.cli.run import OWN_FAILURE, run_options, run_words
+from corral.domain import JobState
+from corral.errors import BatchSystemError, ParseError
+from corral.jobs import JobRecord, observe
+
+if TYPE_CHECKING:
+    from corral.blueprint import Blueprint
+    from corral.domain import Job
+
+#: How often the job's output is looked at (s): a file is no burden on the batch system.
+_GLANCE = 0.5
+
+#: Options of `corral run` that a job of workers has not.
+_RUN_ONLY = (
+    "threads", "memory_limit", "scheduler_interface", "worker_interface", "scheduler_port", "worker_class", "dashboard",
+    "dashboard_address", "scheduler_file", "spare_first_node",
+)  # fmt: skip
+
+
+@click.command(context_settings={"allow_interspersed_args": False})
+@cluster_options()
+@worker_options
+@run_options(only=_RUN_ONLY)
+@click.option("--wait", "waits", is_flag=True, help="Return when the job has ended, with the script's exit code.")
+@click.option("--follow", "follows", is_flag=True, help="Show the job's output as it comes; implies --wait.")
+@click.argument("script", type=click.Path(exists=True, dir_okay=False))
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def submit(script: str, arguments: Sequence[str], waits: bool, follows: bool, **options: Any) -> None:
+    """Submit a Python script as one batch job, in which corral run makes all nodes a Dask cluster for it.
+
+    Prints the job's id. The output goes to ID.log in this directory, unless --log-directory says otherwise.
+    """
+    from corral.blueprint import draw
+
+    given = {**cluster_arguments(options), **worker_arguments(options)}
+    given.setdefault("name", Path(script).stem)
+    given.setdefault("log_directory", os.getcwd())
+    blueprint = draw(given)
+    submission = _Submission(blueprint=blueprint, job=_job(blueprint, [script, *arguments], options))
+    try:
+        sys.exit(asyncio.run(submission.run(waits=waits or follows, follows=follows)))
+    except KeyboardInterrupt:
+        if submission.record is not None:
+            click.echo(f"corral: job {submission.record.id} goes on; cancel it as you cancel any job", err=True)
+        sys.exit(130)
+
+
+def _job(blueprint: Blueprint, words: Sequence[str], options: dict[str, Any]) -> Job:
+    [spec] = blueprint.groups.values()
+    asked = spec.request(name=blueprint.job_name(1), log_directory=str(blueprint.log_directory), launcher_options=())
+    job = blueprint.batch.prepare(
+        evolve(
+            asked,
+            # Some batch systems start jobs elsewhere, and output that is shown live must not wait in a buffer.
+            prologue=(f"cd {shlex.quote(os.getcwd())}", *asked.prologue),
+            environment={"PYTHONUNBUFFERED": "1", **asked.environment},
+        )
+    )
+    resources = job.resources
+    # What was prepared may be more than what was asked for, and the batch system may not tell the job.
+    said = {
+        **options,
+        "name": None,
+        "backend": blueprint.backend,
+        "backend_options": [f"{name}={json.dumps(value)}" for name, value in blueprint.backend_options.items()],
+        "site": blueprint.site,
+        "cores": resources.cores,
+        "memory": resources.memory,
+        "shared_directory": blueprint.shared_directory,
+    }
+    return evolve(job, command=(job.command[0], "-m", "corral.cli", "run", *run_words(said), *words))
+
+
+@define(kw_only=True)
+class _Submission:
+    """One job, from its submission to its end."""
+
+    blueprint: Blueprint
+    job: Job
+    record: JobRecord | None = field(default=None, init=False)
+
+    async def run(self, *, waits: bool, follows: bool) -> int:
+        """Submit it, and wait for its end if that is wanted; returns the exit code."""
+        batch = self.blueprint.batch
+        script = batch.render(self.job)
+        if script.log is not None:
+            Path(script.log).parent.mkdir(parents=True, exist_ok=True)
+        [job_id, *_] = (await batch.submit(script, 1)).ids
+        log = None if script.log is None else script.log.replace("{id}", job_id.text)
+        self.record = JobRecord(id=job_id, name=script.name, log=log, submitted_at=time.monotonic())
+        click.echo(str(job_id), err=follows)
+        if not waits:
+            return 0
+        if follows and log is not None:
+            following = asyncio.create_task(_show(Path(log)))
+            await self._await_end()
+            following.cancel()
+            with suppress(asyncio.CancelledError):
+                await following
+        else:
+            await self._await_end()
+        return self._verdict()
+
+    async def _await_end(self) -> None:
+        assert self.record is not None
+        rhythm = self.blueprint.rhythm()
+        rhythm.changed(time.monotonic())
+        while not self.record.has_ended:
+            await asyncio.sleep(max(0.0, rhythm.due() - time.monotonic()))
+            try:
+                answer = await self.blueprint.batch.poll([self.record.id])
+            except (BatchSystemError, ParseError) as error:
+                click.echo(f"corral: the batch system did not say how the job is: {error}", err=True)
+            else:
+                before = self.record
+                self.record = observe(before, answer.get(before.id), time.monotonic())
+                if self.record.state is not before.state:
+                    rhythm.changed(time.monotonic())
+            rhythm.polled(time.monotonic())
+
+    def _verdict(self) -> int:
+        """The script's exit code; that of a failure of corral if the script had no chance to end."""
+        assert self.record is not None
+        status = self.record.status
+        if status.state is JobState.COMPLETED or (status.state is JobState.FAILED and status.exit_code):
+            return status.exit_code or 0
+        why = f" ({status.reason})" if status.reason not in ("", "None") else ""
+        click.echo(f"corral: job {self.record.id}: {status.state.name}{why}", err=True)
+        return OWN_FAILURE if status.signal is None else 128 + status.signal
+
+
+async def _show(path: Path) -> None:
+    """Print what a file has, and what is added to it; the rest of it when this is cancelled."""
+    shown = 0
+    is_over = False
+    while True:
+        with suppress(FileNotFoundError), path.open("rb") as file:
+            file.seek(shown)
+            more = file.read()
+            shown += len(more)
+            click.echo(more, nl=False)
+        if is_over:
+            return
+        try:
+            await asyncio.sleep(_GLANCE)
+        except asyncio.CancelledError:
+            is_over = True
