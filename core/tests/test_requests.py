@@ -116,7 +116,7 @@ def test_processes_divide_the_cores(cores: int, processes: int) -> None:
 def test_the_limits_of_workers_round_down() -> None:
     """Workers must never believe in more memory than the job has."""
     group = WorkerGroup(cores=3, processes=3, memory=10**9)
-    arguments = group.launcher_arguments(group.resources, group.walltime_seconds)
+    arguments = group.launcher_arguments("default", group.resources, group.walltime_seconds)
     assert "--memory-limit=333333333" in arguments
     assert "--threads=1" in arguments
 
@@ -124,7 +124,7 @@ def test_the_limits_of_workers_round_down() -> None:
 def test_what_a_site_prepares_is_what_workers_use() -> None:
     """A site that hands out whole nodes makes the workers larger, not idle."""
     group = WorkerGroup(cores=2, processes=2, memory="1GB")
-    arguments = group.launcher_arguments(Resources(cores=128, processes=2, memory=250 * 10**9), 3600)
+    arguments = group.launcher_arguments("default", Resources(cores=128, processes=2, memory=250 * 10**9), 3600)
     assert {"--workers=2", "--threads=64", "--memory-limit=125000000000"} <= set(arguments)
 
 

@@ -12,14 +12,16 @@ if TYPE_CHECKING:
     from corral.cluster import Cluster
     from corral.conversations import mapped
     from corral.domain import JobState
+    from corral.group import WorkerGroup
     from corral.hookspecs import hookimpl
 
-__all__ = ["Allocation", "Cluster", "JobState", "__version__", "errors", "hookimpl", "mapped"]
+__all__ = ["Allocation", "Cluster", "JobState", "WorkerGroup", "__version__", "errors", "hookimpl", "mapped"]
 
 _HOMES = {
     "Allocation": "corral.allocation",
     "Cluster": "corral.cluster",
     "JobState": "corral.domain",
+    "WorkerGroup": "corral.group",
     "hookimpl": "corral.hookspecs",
     "mapped": "corral.conversations",
 }

@@ -22,7 +22,7 @@ from distributed.core import Status, rpc
 from distributed.utils import silence_logging_cmgr
 
 from corral import network, settings
-from corral.blueprint import CLUSTER_ARGUMENTS
+from corral.blueprint import CLUSTER_ARGUMENTS, DEFAULT_GROUP
 from corral.domain import JobId
 from corral.errors import CorralError, InvalidRequest, WorkersLost, WorkersNotReady
 from corral.granted import Grant, Shares, read_grant
@@ -253,7 +253,7 @@ class Allocation(HostingCluster):
     def _launcher_arguments(self) -> list[str]:
         assert self._shares is not None
         words = [f"--credentials={self.credentials_path}", f"--cluster-created={self._credentials.created:.0f}"]
-        words += self._spec.launcher_arguments(self._shares.resources, None)
+        words += self._spec.launcher_arguments(DEFAULT_GROUP, self._shares.resources, None)
         return [*words, "--spare-first-node"] if self._spare_first_node else words
 
     async def _watch(self, process: asyncio.subprocess.Process, argv: Sequence[str]) -> None:

@@ -96,7 +96,9 @@ class BatchSystem:
         if job.resources.memory is None:
             raise InvalidRequest("memory", "say how much a job may use on each node: memory='16GB'")
         # What was prepared may be more than what was asked for: the workers shall use it.
-        return evolve(job, command=(*job.command, *spec.launcher_arguments(job.resources, job.walltime)))
+        if job.resources.processes > job.resources.cores:
+            job = evolve(job, resources=evolve(job.resources, processes=job.resources.cores))
+        return evolve(job, command=(*job.command, *spec.launcher_arguments(group, job.resources, job.walltime)))
 
     # --- conversations ------------------------------------------------------------------------------------------
 

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import platformdirs
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from corral import plugins, settings
 from corral.batch import BatchSystem
@@ -22,14 +22,16 @@ from corral.group import WorkerGroup, refuse_unknown
 from corral.network import host_of_interface
 from corral.runner import Runner
 from corral.settings import Settings
+from corral.size import check_name, the_group
 from corral.watch import CommandBudget, Rhythm
 
 if TYPE_CHECKING:
     from distributed import Security
 
-    from corral.domain import Job, Script
+    from corral.domain import Job, Resources, Script
 
 
+#: The group of a cluster that has but one.
 DEFAULT_GROUP = "default"
 
 
@@ -41,6 +43,9 @@ class Blueprint:
     batch: BatchSystem
     settings: Settings
     groups: Mapping[str, WorkerGroup]
+    #: The batch system as groups with backend options of their own see it.
+    batches: Mapping[str, BatchSystem] = field(factory=dict)
+    plugins: Sequence[object] = ()
     name: str
     uuid: str = field(factory=lambda: uuid.uuid4().hex)
     created: float = field(factory=time.time)
@@ -54,6 +59,8 @@ class Blueprint:
     scheduler_options: Mapping[str, Any] = field(factory=dict)
     #: True: certificates of its own; False: none; or the user's.
     security: bool | Security = True
+    #: Nothing more is submitted when so many were used; None: no limit.
+    maximum_core_hours: float | None = None
 
     @property
     def folder(self) -> Path:
@@ -68,34 +75,75 @@ class Blueprint:
     def log_directory(self) -> Path:
         return self.chosen_log_directory or self.shared_directory / "logs" / self.uuid
 
-    @property
-    def launcher_options(self) -> tuple[str, ...]:
+    def batch_of(self, group: str) -> BatchSystem:
+        """The batch system as this group's jobs are asked of it."""
+        return self.batches.get(group, self.batch)
+
+    def with_group(self, name: str, spec: WorkerGroup) -> Blueprint:
+        """The same cluster with one group more.
+
+        Raises
+        ------
+        InvalidRequest
+            There is one of that name, or the batch system cannot do this.
+        """
+        if check_name(name) in self.groups:
+            raise InvalidRequest("groups", f"there is a group {name!r} already")
+        batches = dict(self.batches)
+        if spec.backend_options:
+            options = self._backend_options(spec)
+            manager = plugins.load(self.backend, options=options, site=self.site, plugins=self.plugins)
+            batches[name] = evolve(self.batch, manager=manager)
+        larger = evolve(self, groups={**self.groups, name: spec}, batches=batches)
+        # What the batch system cannot do is refused here, by the very code that will write the scripts.
+        try:
+            larger.script(name)
+        except InvalidRequest as error:
+            whose = "" if name == DEFAULT_GROUP else f" (group {name!r})"
+            raise InvalidRequest(error.argument, error.problem + whose) from error
+        return larger
+
+    def without_group(self, name: str) -> Blueprint:
+        """The same cluster with one group less."""
+        return evolve(self, groups={other: spec for other, spec in self.groups.items() if other != name})
+
+    def request(self, group: str, number: int, *, excluded_hosts: Sequence[str] = ()) -> Job:
+        """The prepared request of submission `number`, for jobs of this group."""
+        spec = self.groups[group]
         options = [
             f"--credentials={self.credentials_path}",
             f"--cluster-created={self.created:.0f}",
             f"--backend={self.backend}",
         ]
-        if self.backend_options:
-            options.append(f"--backend-options={json.dumps(dict(self.backend_options))}")
+        if backend_options := self._backend_options(spec):
+            options.append(f"--backend-options={json.dumps(backend_options)}")
         if self.site is not None:
             options.append(f"--site={self.site}")
-        return tuple(options)
+        return self.batch_of(group).request(
+            spec,
+            group=group,
+            name=self.job_name(number),
+            log_directory=str(self.log_directory),
+            launcher_options=options,
+            excluded_hosts=excluded_hosts,
+        )
+
+    def resources(self, group: str) -> Resources:
+        """What a job of this group has: what was prepared may be more than what was asked for."""
+        return self.request(group, 1).resources
+
+    def script(self, group: str | None = None) -> Script:
+        """The script of this group's jobs, as the first of them would be submitted."""
+        group = the_group(group, self.groups)
+        return self.batch_of(group).render(self.request(group, 1))
+
+    def _backend_options(self, spec: WorkerGroup) -> dict[str, Any]:
+        return {**self.backend_options, **spec.backend_options}
 
     def rhythm(self) -> Rhythm:
         if self.backend == "local":
             return Rhythm(after_change=(0.3, 1.0, 2.0, 5.0, 10.0), at_rest=10.0)
         return Rhythm(at_rest=self.settings.polling_interval)
-
-    def script(self, group: str = DEFAULT_GROUP) -> Script:
-        """The script of this group's jobs, as the first of them would be submitted."""
-        job = self.batch.request(
-            self.groups[group],
-            group=group,
-            name=self.job_name(1),
-            log_directory=str(self.log_directory),
-            launcher_options=self.launcher_options,
-        )
-        return self.batch.render(job)
 
     def job_name(self, number: int) -> str:
         """Unique, and begins with a letter: some batch systems insist."""
@@ -109,8 +157,11 @@ class Blueprint:
 #: Arguments of `Cluster` that end up in a blueprint, beside those of `WorkerGroup`.
 CLUSTER_ARGUMENTS = (
     "backend", "site", "plugins", "backend_options", "name", "shared_directory", "log_directory", "interface",
-    "scheduler_interface", "worker_interface", "scheduler_port", "scheduler_options", "security",
+    "scheduler_interface", "worker_interface", "scheduler_port", "scheduler_options", "security", "groups",
+    "maximum_core_hours",
 )  # fmt: skip
+#: Arguments of `WorkerGroup` that a cluster without groups takes for its only one.
+GROUP_ARGUMENTS = tuple(name for name in WorkerGroup.argument_names() if name not in ("interface", "backend_options"))
 
 
 def draw(given: Mapping[str, Any]) -> Blueprint:
@@ -125,8 +176,7 @@ def draw(given: Mapping[str, Any]) -> Blueprint:
     ------
     InvalidRequest, UnknownBackend, PluginError
     """
-    group_names = [name for name in WorkerGroup.argument_names() if name != "interface"]
-    known = [*CLUSTER_ARGUMENTS, *group_names]
+    known = [*CLUSTER_ARGUMENTS, *GROUP_ARGUMENTS]
     given = {name: value for name, value in given.items() if value is not None}
     refuse_unknown(given, known)
     general = settings.arguments("", known)
@@ -135,8 +185,10 @@ def draw(given: Mapping[str, Any]) -> Blueprint:
     if backend is None:
         backend = (site and plugins.backend_of_site(site)) or choose(site)
     arguments = {**settings.arguments(backend, known), **given, "site": site}
+    if "groups" in given and (beside := [name for name in given if name in GROUP_ARGUMENTS]):
+        raise InvalidRequest(beside[0], "belongs to each group where there are groups=")
     try:
-        return _drawn(backend, arguments, group_names)
+        return _drawn(backend, arguments)
     except InvalidRequest as error:
         raise (error if error.argument in given else settings.located(error, backend)) from None
 
@@ -163,20 +215,17 @@ def read_script(path: str | os.PathLike[str], given: Mapping[str, Any]) -> tuple
     return {"backend": backend, **WorkerGroup.arguments_of(job)}, commands
 
 
-def _drawn(backend: str, arguments: Mapping[str, Any], group_names: Sequence[str]) -> Blueprint:
-    interface = arguments.get("interface")
-    scheduler_interface = arguments.get("scheduler_interface", interface)
-    group = WorkerGroup(
-        interface=arguments.get("worker_interface", interface),
-        **{name: arguments[name] for name in group_names if name in arguments},
-    )
+def _drawn(backend: str, arguments: Mapping[str, Any]) -> Blueprint:
+    scheduler_interface = arguments.get("scheduler_interface", arguments.get("interface"))
+    groups = _groups(arguments)
     options = _options("backend_options", arguments.get("backend_options"))
     try:
         json.dumps(options)
     except (TypeError, ValueError) as error:
         raise InvalidRequest("backend_options", f"must be expressible in JSON ({error})") from None
     site: str | None = arguments["site"]
-    manager = plugins.load(backend, options=options, site=site, plugins=arguments.get("plugins", ()))
+    own_plugins = arguments.get("plugins", ())
+    manager = plugins.load(backend, options=options, site=site, plugins=own_plugins)
     chosen = settings.settings()
     batch = BatchSystem(
         backend=backend,
@@ -190,7 +239,8 @@ def _drawn(backend: str, arguments: Mapping[str, Any], group_names: Sequence[str
         backend=backend,
         batch=batch,
         settings=chosen,
-        groups={DEFAULT_GROUP: group},
+        groups={},
+        plugins=own_plugins,
         name=_name(arguments["name"]) if "name" in arguments else f"corral-{identity[:8]}",
         uuid=identity,
         site=site,
@@ -204,10 +254,34 @@ def _drawn(backend: str, arguments: Mapping[str, Any], group_names: Sequence[str
         scheduler_port=_port("scheduler_port", arguments.get("scheduler_port", 0)),
         scheduler_options=_options("scheduler_options", arguments.get("scheduler_options")),
         security=_security(arguments.get("security")),
+        maximum_core_hours=_hours("maximum_core_hours", arguments.get("maximum_core_hours")),
     )
-    # What the batch system cannot do is refused here, by the very code that will write the scripts.
-    blueprint.script()
+    for group, spec in groups.items():
+        blueprint = blueprint.with_group(group, spec)
     return blueprint
+
+
+def _groups(arguments: Mapping[str, Any]) -> dict[str, WorkerGroup]:
+    """The groups that were asked for, or the only one."""
+    shared = {name: arguments[name] for name in GROUP_ARGUMENTS if name in arguments}
+    shared["interface"] = arguments.get("worker_interface", arguments.get("interface"))
+    if "groups" not in arguments:
+        return {DEFAULT_GROUP: WorkerGroup(**shared)}
+    asked = arguments["groups"]
+    if not isinstance(asked, Mapping) or not asked:
+        raise InvalidRequest("groups", f"{asked!r} is not a mapping of names to WorkerGroups")
+    return {check_name(name): _group(name, group, shared) for name, group in asked.items()}
+
+
+def _group(name: str, group: object, shared: Mapping[str, Any]) -> WorkerGroup:
+    """One of several groups; what it leaves empty is as the configuration says."""
+    if isinstance(group, Mapping):
+        written = {str(key).replace("-", "_"): value for key, value in group.items()}
+        refuse_unknown(written, WorkerGroup.argument_names())
+        return WorkerGroup(**{**shared, **written})
+    if not isinstance(group, WorkerGroup):
+        raise InvalidRequest("groups", f"{name!r} is {group!r}, which is no WorkerGroup")
+    return group.filled(shared)
 
 
 def _name(value: object) -> str:
@@ -230,6 +304,12 @@ def _directory(argument: str, value: str | os.PathLike[str] | None) -> Path | No
 def _port(argument: str, value: object) -> int:
     if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 65536:
         raise InvalidRequest(argument, f"{value!r} is no port (0: any)")
+    return value
+
+
+def _hours(argument: str, value: object) -> float | None:
+    if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or not value > 0):
+        raise InvalidRequest(argument, f"{value!r} is not a number of hours above 0")
     return value
 
 

@@ -6,7 +6,6 @@ import asyncio
 import contextlib
 import inspect
 import logging
-import math
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -20,15 +19,16 @@ from distributed.core import Status, rpc
 from distributed.utils import silence_logging_cmgr
 
 from corral import logs, network
-from corral.blueprint import DEFAULT_GROUP, draw, read_script
-from corral.domain import JobId
+from corral.blueprint import GROUP_ARGUMENTS, draw, read_script
+from corral.domain import JobId, Resources
 from corral.engine import Engine
 from corral.errors import CorralError, InvalidRequest
-from corral.group import WorkerGroup, parse_memory
+from corral.group import WorkerGroup
 from corral.hosting import HostingCluster, forget, host, remember
 from corral.jobs import JobFailure, JobRecord, Jobs
 from corral.registry import Entry, JobLine
 from corral.security import secured
+from corral.size import jobs_asked_for, known_group, the_group
 from corral.watch import Watch
 
 logger = logging.getLogger("corral")
@@ -47,8 +47,11 @@ class Cluster(HostingCluster):
         The batch system: the name of an installed backend plugin (``"slurm"``, ``"local"``; `corral backends` lists
         them). Default: the configured one, else the site's, else the one that answers on this host, else, where there
         is no trace of a batch system, the embedded queue ``"local"``.
+    groups
+        Several kinds of jobs: a mapping of names to `WorkerGroup`. Then the arguments of `WorkerGroup` belong to the
+        groups; what the configuration says of them fills what a group leaves empty.
     n_workers
-        Workers to ask for at once; `scale` changes that.
+        Workers to ask for at once, or a mapping of groups to workers; `scale` changes that.
     name
         What the cluster is called in `corral ps` and in job names. Default: ``corral-`` and six characters.
     backend_options
@@ -73,6 +76,8 @@ class Cluster(HostingCluster):
         Further keyword arguments of `distributed.Scheduler`.
     security
         True: TLS with certificates made for this cluster (default). False: none. Or a `distributed.Security`.
+    maximum_core_hours
+        When the cluster's jobs have used so many core-hours, nothing more is submitted: `account` tells how many.
     silence_logs
         Below this level, Dask's own log messages are not shown while the cluster lives; None: all are.
     asynchronous
@@ -100,7 +105,8 @@ class Cluster(HostingCluster):
         self,
         backend: str | None = None,
         *,
-        n_workers: int = 0,
+        groups: Mapping[str, WorkerGroup] | None = None,
+        n_workers: int | Mapping[str, int] = 0,
         name: str | None = None,
         backend_options: Mapping[str, Any] | None = None,
         site: str | None = None,
@@ -113,6 +119,7 @@ class Cluster(HostingCluster):
         scheduler_port: int | None = None,
         scheduler_options: Mapping[str, Any] | None = None,
         security: bool | Security | None = None,
+        maximum_core_hours: float | None = None,
         silence_logs: int | str | None = logging.WARNING,
         asynchronous: bool = False,
         loop: Any = None,
@@ -120,7 +127,7 @@ class Cluster(HostingCluster):
     ) -> None:
         # Closed until it is built: a refused argument must not warn about an unclosed cluster.
         self.status = Status.closed
-        self._n_workers = _count("n_workers", n_workers)
+        self._engine: Engine | None = None
         self._blueprint = draw(
             {
                 "backend": backend,
@@ -136,16 +143,18 @@ class Cluster(HostingCluster):
                 "scheduler_port": scheduler_port,
                 "scheduler_options": scheduler_options,
                 "security": security,
+                "maximum_core_hours": maximum_core_hours,
+                "groups": groups,
                 **worker,
             }
         )
+        self._jobs_at_once = self._asked_at_once(n_workers)
         self._credentials, self.security = secured(
             self._blueprint.security,
             cluster=self._blueprint.name,
             uuid=self._blueprint.uuid,
             created=self._blueprint.created,
         )
-        self._engine: Engine | None = None
         self._entry: Entry | None = None
         self._registrar: asyncio.Task[None] | None = None
         self._is_changed: asyncio.Event | None = None
@@ -185,7 +194,7 @@ class Cluster(HostingCluster):
         blueprint = self._blueprint
         if self._silence_logs is not None:
             self._quiet.enter_context(silence_logging_cmgr(self._silence_logs))
-        network.raise_descriptor_limit(self._n_workers)
+        network.raise_descriptor_limit()
         hosted = await host(
             self._credentials,
             self.security,
@@ -209,8 +218,8 @@ class Cluster(HostingCluster):
         self._registrar = asyncio.create_task(self._keep_registered(), name="corral registry")
         self.status = Status.running
         remember(self)
-        if self._n_workers:
-            self._scale(self._n_workers)
+        if any(self._jobs_at_once.values()):
+            self._want(self._jobs_at_once)
             await self._engine.submitted()
 
     def _make_folders(self) -> None:
@@ -277,6 +286,29 @@ class Cluster(HostingCluster):
 
     # --- size ---------------------------------------------------------------------------------------------------
 
+    @property
+    def groups(self) -> Mapping[str, WorkerGroup]:
+        """The kinds of jobs that this cluster can have."""
+        if self._engine is None:
+            return dict(self._blueprint.groups)
+        return {name: slot.spec for name, slot in self._engine.groups.items() if not slot.is_removed}
+
+    def add_group(self, name: str, group: WorkerGroup) -> None:
+        """Make another kind of jobs known; `scale` or `adapt` asks for them.
+
+        Raises
+        ------
+        InvalidRequest
+        """
+        engine = self._running_engine("cannot have another group")
+        self._on_loop(engine.add_group, name, group)
+
+    def remove_group(self, name: str) -> None:
+        """Let the jobs of a group finish what they do and end; then the group is forgotten."""
+        engine = self._running_engine("cannot lose a group")
+        known_group(name, self.groups)
+        self._on_loop(engine.remove_group, name)
+
     def scale(
         self,
         n: int | None = None,
@@ -284,51 +316,55 @@ class Cluster(HostingCluster):
         jobs: int | None = None,
         cores: int | None = None,
         memory: int | str | None = None,
+        group: str | None = None,
+        **workers: int,
     ) -> None:
         """Ask for a size: of workers, or of jobs, cores or memory in all. Whole jobs are asked for, rounded up.
 
-        Returns at once. Also forgives a group that stopped because its jobs kept failing.
+        Returns at once. Also forgives a group that stopped because its jobs kept failing, and takes the group out of
+        the hands of `adapt`.
+
+        Parameters
+        ----------
+        group
+            Whose size. May be left out if there is one group alone.
+        **workers
+            Workers by group: ``scale(cpu=10, gpu=2)``.
 
         Raises
         ------
         InvalidRequest
         """
-        self._scale(n, jobs=jobs, cores=cores, memory=memory)
+        units = {"n": n, "jobs": jobs, "cores": cores, "memory": memory}
+        self._want(jobs_asked_for(self._resources(), units, group=group, workers=workers))
 
-    def _scale(
-        self,
-        n: int | None = None,
-        *,
-        jobs: int | None = None,
-        cores: int | None = None,
-        memory: int | str | None = None,
-    ) -> None:
-        given = {
-            key: value
-            for key, value in (("n", n), ("jobs", jobs), ("cores", cores), ("memory", memory))
-            if value is not None
-        }
-        if len(given) != 1:
-            raise InvalidRequest(
-                "scale", f"takes exactly one of n (workers), jobs, cores and memory; got {', '.join(given) or 'none'}"
-            )
-        resources = self._blueprint.groups[DEFAULT_GROUP].resources
-        match given:
-            case {"n": workers}:
-                wanted = math.ceil(_count("n", workers) / resources.workers)
-            case {"jobs": count}:
-                wanted = _count("jobs", count)
-            case {"cores": count}:
-                wanted = math.ceil(_count("cores", count) / (resources.cores * resources.nodes))
-            case _:
-                size = 0 if memory == 0 else parse_memory("memory", memory)
-                if resources.memory is None:
-                    raise InvalidRequest("memory", "the memory of a job is up to the site; scale by jobs= instead")
-                wanted = math.ceil(size / (resources.memory * resources.nodes))
+    def _want(self, jobs: Mapping[str, int]) -> None:
+        engine = self._running_engine("cannot be scaled")
+        resources = self._resources()
+        size = {name: slot.state.wanted for name, slot in engine.groups.items()} | dict(jobs)
+        network.raise_descriptor_limit(sum(size[name] * each.workers for name, each in resources.items()))
+        self._on_loop(engine.scale_all, jobs)
+
+    def _asked_at_once(self, n_workers: int | Mapping[str, int]) -> dict[str, int]:
+        """Jobs of each group for `n_workers`."""
+        resources = self._resources()
+        try:
+            if isinstance(n_workers, Mapping):
+                return jobs_asked_for(resources, {}, workers=n_workers) if n_workers else {}
+            return jobs_asked_for(resources, {"n": n_workers}, workers={}) if n_workers != 0 else {}
+        except InvalidRequest as error:
+            raise InvalidRequest("n_workers", error.problem) from None
+
+    def _resources(self) -> dict[str, Resources]:
+        """What a job of each group has."""
+        if self._engine is None:
+            return {name: self._blueprint.resources(name) for name in self._blueprint.groups}
+        return {name: slot.resources for name, slot in self._engine.groups.items() if not slot.is_removed}
+
+    def _running_engine(self, what: str) -> Engine:
         if self._engine is None or self.status is not Status.running:
-            raise CorralError(f"cluster {self.name!r} is {self.status.name}: it cannot be scaled")
-        network.raise_descriptor_limit(wanted * resources.workers)
-        self._on_loop(self._engine.scale, DEFAULT_GROUP, wanted)
+            raise CorralError(f"cluster {self.name!r} is {self.status.name}: it {what}")
+        return self._engine
 
     def adapt(self, *args: Any, **kwargs: Any) -> Any:
         """Not yet: Dask's own policy cancels pending jobs after seconds, which no batch queue forgives."""
@@ -378,9 +414,10 @@ class Cluster(HostingCluster):
         """Jobs that ended without being asked to, with the evidence, oldest first."""
         return () if self._engine is None else self._engine.failures
 
-    def job_script(self) -> str:
-        """The script that each job runs."""
-        return str(self._blueprint.script())
+    def job_script(self, group: str | None = None) -> str:
+        """The script that each job of a group runs; the group may be left out if there is one alone."""
+        blueprint = self._blueprint if self._engine is None else self._engine.blueprint
+        return str(blueprint.script(the_group(group, self.groups)))
 
     def logs(self, job: JobRecord | JobId | str) -> str:
         """What a job has printed so far.
@@ -485,7 +522,7 @@ _workers = inspect.signature(WorkerGroup.__init__)
 Cluster.__init__.__signature__ = _own.replace(  # type: ignore[attr-defined]
     parameters=[
         *(parameter for parameter in _own.parameters.values() if parameter.kind is not inspect.Parameter.VAR_KEYWORD),
-        *(parameter for name, parameter in _workers.parameters.items() if name not in _own.parameters),
+        *(_workers.parameters[name] for name in GROUP_ARGUMENTS),
     ]
 )
 
@@ -506,12 +543,6 @@ def _names(record: JobRecord) -> set[str]:
             names.add(name)
             missing -= 1
     return names
-
-
-def _count(argument: str, value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise InvalidRequest(argument, f"{value!r} is not a whole number of at least 0")
-    return value
 
 
 def _escaped(text: str) -> str:

@@ -57,6 +57,11 @@ class Resources:
         """Dask workers of a whole job."""
         return self.nodes * self.processes
 
+    @property
+    def threads(self) -> int:
+        """Threads of each worker."""
+        return self.cores // self.processes
+
 
 @frozen(kw_only=True)
 class Job:

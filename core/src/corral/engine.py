@@ -23,7 +23,7 @@ from corral import jobs as lives
 from corral import logs, nodes, pace
 from corral.batch import BatchSystem
 from corral.blueprint import Blueprint
-from corral.domain import Job, JobId, JobStatus, Script
+from corral.domain import JobId, JobStatus, Script
 from corral.errors import (
     BatchSystemError,
     BatchSystemUnavailable,
@@ -34,6 +34,7 @@ from corral.errors import (
     SubmitRejected,
     WorkersNotReady,
 )
+from corral.group import WorkerGroup
 from corral.jobs import Ending, JobFailure, JobRecord, Parting
 from corral.plan import Plan, plan, proved, rescaled, submitted
 from corral.roster import REMEMBERED, Roster
@@ -99,13 +100,17 @@ class Engine:
 
     def __attrs_post_init__(self) -> None:
         self.roster = Roster(self._broadcast)
-        self.groups = {
-            name: Group(name=name, cluster=self.blueprint.name, spec=spec)
-            for name, spec in self.blueprint.groups.items()
-        }
+        self.groups = {name: self._new_group(name) for name in self.blueprint.groups}
+
+    def _new_group(self, name: str) -> Group:
+        blueprint = self.blueprint
+        return Group(
+            name=name, cluster=blueprint.name, spec=blueprint.groups[name], resources=blueprint.resources(name)
+        )
 
     @property
     def batch(self) -> BatchSystem:
+        """The batch system, for what concerns jobs of all groups."""
         return self.blueprint.batch
 
     @property
@@ -124,14 +129,33 @@ class Engine:
         self._ticking = asyncio.create_task(self._clock.run(), name="corral clock")
         self._main = asyncio.create_task(self._run(), name="corral engine")
 
-    def scale(self, group: str, jobs: int) -> None:
-        """Want so many jobs of a group; forgives what stopped it."""
-        slot = self.groups[group]
-        slot.state = rescaled(slot.state, jobs)
-        slot.trouble = None
-        slot.failures.clear()
+    def scale_all(self, jobs: Mapping[str, int]) -> None:
+        """Want so many jobs of these groups; forgives what stopped them."""
+        for name, count in jobs.items():
+            slot = self.groups[name]
+            slot.state = rescaled(slot.state, count)
+            slot.trouble = None
+            slot.failures.clear()
         self._undelivered.clear()
         self._changed()
+
+    def add_group(self, name: str, spec: WorkerGroup) -> None:
+        """Have one group more, which wants nothing yet.
+
+        Raises
+        ------
+        InvalidRequest
+            It cannot be, or jobs of a group of that name, which was removed, have not ended yet.
+        """
+        if name in self.groups and self.groups[name].is_removed:
+            raise InvalidRequest("groups", f"jobs of the removed group {name!r} have not ended yet")
+        self.blueprint = self.blueprint.with_group(name, spec)
+        self.groups[name] = self._new_group(name)
+
+    def remove_group(self, name: str) -> None:
+        """Let the group's jobs finish what they do, and forget it when they have ended."""
+        self.scale_all({name: 0})
+        self.groups[name].is_removed = True
 
     async def submitted(self) -> None:
         """Return when no submission is under way or due.
@@ -235,9 +259,11 @@ class Engine:
         """Do what is to do now; return when to look again at the latest."""
         now = self._clock.now()
         again = [now + 60.0]
+        self._forget_removed()
         by_group: dict[str, list[JobRecord]] = {name: [] for name in self.groups}
         for record in self.jobs:
-            by_group[record.group].append(record)
+            # Those of a removed group have ended.
+            by_group.get(record.group, []).append(record)
         again += self._lose_nodes(now)
         cancel: list[JobRecord] = []
         for name, slot in self.groups.items():
@@ -272,6 +298,14 @@ class Engine:
                 self._polling.add_done_callback(lambda _: self._wake.set())
         return min(again)
 
+    def _forget_removed(self) -> None:
+        """Groups that were removed go when their last job has ended."""
+        removed = {slot.name for slot in self.groups.values() if slot.is_removed and not slot.is_submitting}
+        if removed:
+            for name in removed - {record.group for record in self.roster.living()}:
+                del self.groups[name]
+                self.blueprint = self.blueprint.without_group(name)
+
     def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
         self._tasks.add(task)
@@ -305,7 +339,8 @@ class Engine:
             may_have_landed = script is not None
             if script is None:
                 script = self._new_script(slot)
-            submission = await self.batch.submit(script, count, may_have_landed=may_have_landed)
+            batch = self.blueprint.batch_of(slot.name)
+            submission = await batch.submit(script, count, may_have_landed=may_have_landed)
         except (BatchSystemUnavailable, LimitReached) as error:
             slot.postpone(error, script, count, self._clock.now())
         except Exception as error:
@@ -328,22 +363,14 @@ class Engine:
             self._changed()
 
     def _new_script(self, slot: Group) -> Script:
-        return self.batch.render(self._request(slot, next(self._numbers)))
-
-    def _request(self, slot: Group, number: int) -> Job:
-        return self.batch.request(
-            slot.spec,
-            group=slot.name,
-            name=self.blueprint.job_name(number),
-            log_directory=str(self.blueprint.log_directory),
-            launcher_options=self.blueprint.launcher_options,
-            excluded_hosts=slot.excluded_hosts,
-        )
+        job = self.blueprint.request(slot.name, next(self._numbers), excluded_hosts=slot.excluded_hosts)
+        return self.blueprint.batch_of(slot.name).render(job)
 
     def _avoid(self, slot: Group, host: str) -> None:
         """Say what becomes of a host on which jobs keep dying."""
-        job = self._request(slot, 0)
-        can_avoid = self.batch.render(job) != self.batch.render(evolve(job, excluded_hosts=()))
+        job = self.blueprint.request(slot.name, 0, excluded_hosts=slot.excluded_hosts)
+        batch = self.blueprint.batch_of(slot.name)
+        can_avoid = batch.render(job) != batch.render(evolve(job, excluded_hosts=()))
         logger.warning(
             "cluster %s: jobs of group %r keep dying on host %s and work elsewhere; %s. Tell your centre.",
             self.blueprint.name, slot.name, host,
@@ -379,7 +406,7 @@ class Engine:
 
     async def _find(self, slot: Group, script: Script) -> None:
         with suppress(BatchSystemError):
-            self._admit(slot, script, await self.batch.find(script.name))
+            self._admit(slot, script, await self.blueprint.batch_of(slot.name).find(script.name))
             self._tell()
 
     # --- following ----------------------------------------------------------------------------------------------

@@ -13,7 +13,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import dask.utils
-from attrs import field, fields, frozen
+from attrs import evolve, field, fields, frozen
 
 from corral.domain import Job, Resources
 from corral.errors import InvalidRequest, did_you_mean
@@ -42,8 +42,8 @@ class WorkerGroup:
     memory
         Memory per node: ``"32GB"`` (10^9 bytes), ``"32GiB"`` (2^30), or bytes.
     processes
-        Dask workers per node; each has ``cores // processes`` threads. Default: 1 below 4 cores, else about the
-        square root of `cores`.
+        Dask workers per node; each has ``cores // processes`` threads. Default: one per GPU; without GPUs 1 below 4
+        cores, else about the square root of `cores`.
     nodes
         Nodes per job.
     gpus
@@ -78,8 +78,14 @@ class WorkerGroup:
         ``"fork"`` starts workers from one import per node; ``"spawn"`` is for libraries that cannot be forked.
     death_timeout
         How long a worker tries to reach the scheduler before its job gives up (s).
+    worker_class
+        The class of the workers: a subclass of `distributed.Worker`, or its path (``"package.module.Class"``), which
+        must be importable in the job.
     worker_options
-        Further keyword arguments of `distributed.Worker`; must be expressible in JSON.
+        Further keyword arguments of `distributed.Worker`; must be expressible in JSON. Its ``resources`` are added to
+        those that every worker of the group has: see `worker_resources`.
+    backend_options
+        Options of the backend plugin for this group's jobs, on top of the cluster's.
 
     Raises
     ------
@@ -109,7 +115,9 @@ class WorkerGroup:
     local_directory: str | None = field(default=None)
     launcher: str = field(default="fork")
     death_timeout: float = field(default=60.0)
+    worker_class: str | type | None = field(default=None)
     worker_options: Mapping[str, Any] = field(factory=dict)
+    backend_options: Mapping[str, Any] = field(factory=dict)
 
     # What the arguments came to.
     resources: Resources = field(init=False, repr=False)
@@ -118,7 +126,8 @@ class WorkerGroup:
     def __attrs_post_init__(self) -> None:
         cores = _count("cores", self.cores, at_least=1)
         processes = self.processes
-        processes = usual_processes(cores) if processes is None else _count("processes", processes, at_least=1)
+        gpus = _count("gpus", self.gpus, at_least=0)
+        processes = usual_processes(cores, gpus) if processes is None else _count("processes", processes, at_least=1)
         if processes > cores:
             raise InvalidRequest(
                 "processes", f"{processes} processes do not fit on {cores} core{'s' * (cores > 1)}; ask for more cores"
@@ -128,7 +137,7 @@ class WorkerGroup:
             processes=processes,
             cores=cores,
             memory=None if self.memory is None else parse_memory("memory", self.memory),
-            gpus=_count("gpus", self.gpus, at_least=0),
+            gpus=gpus,
         )
         object.__setattr__(self, "resources", resources)
         object.__setattr__(self, "walltime_seconds", parse_walltime("walltime", self.walltime))
@@ -150,16 +159,25 @@ class WorkerGroup:
         if not isinstance(self.death_timeout, int | float) or not self.death_timeout > 0:
             raise InvalidRequest("death_timeout", f"{self.death_timeout!r} is not a number of seconds above 0")
         _environment(self.env)
-        try:
-            json.dumps(dict(self.worker_options))
-        except (TypeError, ValueError) as error:
-            raise InvalidRequest(
-                "worker_options", f"must be expressible in JSON ({error}); name classes by their path"
-            ) from None
+        if self.worker_class is not None:
+            object.__setattr__(self, "worker_class", _class_path("worker_class", self.worker_class))
+        for name in ("worker_options", "backend_options"):
+            try:
+                json.dumps(dict(getattr(self, name)))
+            except (TypeError, ValueError) as error:
+                raise InvalidRequest(
+                    name, f"must be expressible in JSON ({error}); name classes by their path"
+                ) from None
+        _amounts("worker_options", self.worker_options.get("resources", {}))
 
     @classmethod
     def argument_names(cls) -> tuple[str, ...]:
         return tuple(attribute.name for attribute in fields(cls) if attribute.init)
+
+    def filled(self, shared: Mapping[str, Any]) -> WorkerGroup:
+        """The same group, with what it leaves empty as `shared` says."""
+        empty = {name for name in self.argument_names() if getattr(self, name) in (None, (), [], {})}
+        return evolve(self, **{name: value for name, value in shared.items() if name in empty and value is not None})
 
     @staticmethod
     def arguments_of(job: Job) -> dict[str, Any]:
@@ -203,10 +221,24 @@ class WorkerGroup:
             shebang=self.shebang,
         )
 
-    def launcher_arguments(self, resources: Resources, walltime: int | None) -> list[str]:
+    def worker_resources(self, group: str, resources: Resources) -> dict[str, float]:
+        """The Dask resources of each worker, by which ``dask.annotate(resources=...)`` chooses where tasks run.
+
+        The group's name, once for each thread: to ask for it says where a task runs, and does not keep others away.
+        MEMORY in bytes and GPU, as much as the worker has: tasks that ask for them share them out.
+        """
+        found: dict[str, float] = {group: resources.threads}
+        if resources.memory is not None:
+            found["MEMORY"] = resources.memory // resources.processes
+        if resources.gpus:
+            # Fewer GPUs than workers are shared: each worker has one.
+            found["GPU"] = max(1, resources.gpus // resources.processes)
+        return {**found, **self.worker_options.get("resources", {})}
+
+    def launcher_arguments(self, group: str, resources: Resources, walltime: int | None) -> list[str]:
         """The launcher's arguments for jobs of this size: what was prepared may be more than what was asked for."""
-        processes = min(resources.processes, resources.cores)
-        arguments = [f"--workers={processes}", f"--threads={resources.cores // processes}"]
+        processes = resources.processes
+        arguments = [f"--workers={processes}", f"--threads={resources.threads}"]
         # Limits round down: workers must never believe in more than the job has.
         arguments.append(f"--memory-limit={(resources.memory or 0) // processes}")
         if resources.gpus:
@@ -223,8 +255,13 @@ class WorkerGroup:
         if self.launcher != "fork":
             arguments.append(f"--launcher={self.launcher}")
         arguments.append(f"--death-timeout={self.death_timeout:g}")
-        if self.worker_options:
-            arguments.append(f"--worker-options={json.dumps(dict(self.worker_options))}")
+        options = {**self.worker_options, "resources": self.worker_resources(group, resources)}
+        # The launcher shares out the GPUs itself: it knows which there are.
+        if "GPU" not in self.worker_options.get("resources", {}):
+            options["resources"].pop("GPU", None)
+        if self.worker_class is not None:
+            options["worker_class"] = self.worker_class
+        arguments.append(f"--worker-options={json.dumps(options)}")
         return arguments
 
     def _module_lines(self) -> list[str]:
@@ -330,8 +367,10 @@ def parse_walltime(argument: str, value: object) -> int:
     return math.ceil(seconds)
 
 
-def usual_processes(cores: int) -> int:
-    """Workers for so many cores: the divisor nearest to the square root, so that no core is left over."""
+def usual_processes(cores: int, gpus: int = 0) -> int:
+    """Workers for so many cores: one per GPU; else the divisor nearest to the square root, so that no core is left."""
+    if gpus:
+        return min(gpus, cores)
     if cores < 4:
         return 1
     return min((n for n in range(1, cores + 1) if cores % n == 0), key=lambda n: (abs(n - math.sqrt(cores)), n))
@@ -369,6 +408,24 @@ def _environment(env: object) -> None:
             raise InvalidRequest("env", f"{name!r} is no name of an environment variable")
         if not isinstance(value, str) or "\0" in value:
             raise InvalidRequest("env", f"the value of {name} must be text without NUL characters, not {value!r}")
+
+
+def _class_path(argument: str, value: object) -> str:
+    """``package.module.Class``, for a class that a job can import."""
+    if isinstance(value, type):
+        if value.__module__ == "__main__" or "<" in value.__qualname__:
+            raise InvalidRequest(argument, f"{value!r} cannot be imported in a job; put it into a module")
+        return f"{value.__module__}.{value.__qualname__}"
+    if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+", value):
+        raise InvalidRequest(argument, f"{value!r} is no class and no path of one like 'package.module.Class'")
+    return value
+
+
+def _amounts(argument: str, value: object) -> None:
+    if not isinstance(value, Mapping) or not all(
+        isinstance(name, str) and isinstance(amount, int | float) and amount >= 0 for name, amount in value.items()
+    ):
+        raise InvalidRequest(argument, f"its resources, {value!r}, are not a mapping of names to numbers")
 
 
 def _ports(argument: str, value: object) -> None:

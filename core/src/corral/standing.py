@@ -8,7 +8,7 @@ from collections.abc import Iterable, Sequence
 
 from attrs import define, evolve, field
 
-from corral.domain import Script
+from corral.domain import Resources, Script
 from corral.errors import (
     BatchSystemError,
     BatchSystemUnavailable,
@@ -37,6 +37,8 @@ class Group:
     #: The cluster's name, for messages.
     cluster: str
     spec: WorkerGroup
+    #: What each of its jobs has.
+    resources: Resources
     state: GroupState = GroupState()
     #: Jobs of the submission that is under way.
     submitting: int = 0
@@ -48,6 +50,8 @@ class Group:
     is_examining: bool = False
     #: The most jobs of one submission, since the batch system said that there were too many; None: it never did.
     portion: int | None = None
+    #: It was removed: it goes when its last job has ended.
+    is_removed: bool = False
     #: Failures since somebody scaled last.
     failures: list[JobFailure] = field(factory=list)
     #: Hosts on which its jobs keep dying while they work on others.
@@ -57,7 +61,12 @@ class Group:
 
     @property
     def workers_per_job(self) -> int:
-        return self.spec.resources.workers
+        return self.resources.workers
+
+    @property
+    def is_submitting(self) -> bool:
+        """True if jobs may come to be known that are not known yet."""
+        return bool(self.submitting) or self.doubtful is not None
 
     @property
     def usual_wait(self) -> float:

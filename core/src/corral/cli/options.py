@@ -19,6 +19,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 #: Arguments of `Cluster` that are options of commands.
 _CLUSTER = ("backend", "backend_options", "site", "name", "shared_directory", "log_directory")
+#: Arguments of `WorkerGroup` that are; its backend options are those of the cluster here.
+_WORKER = tuple(name for name in WorkerGroup.argument_names() if name != "backend_options")
 #: Arguments that hold several texts: the option is repeated.
 _REPEATED = {"extra_directives", "skip_directives", "modules", "prologue", "epilogue"}
 _NUMBERS = {"cores": int, "processes": int, "nodes": int, "gpus": int, "death_timeout": float}
@@ -86,7 +88,7 @@ def docstring(module: str, name: str) -> str:
 def worker_options(command: F) -> F:
     """Give a command one option for each argument of `WorkerGroup`."""
     words = documented(WorkerGroup.__doc__ or "")
-    for name in reversed(WorkerGroup.argument_names()):
+    for name in reversed(_WORKER):
         option = f"--{name.replace('_', '-')}"
         if name == "env":
             click.option(option, multiple=True, metavar="NAME=VALUE", help=words[name])(command)
@@ -101,7 +103,7 @@ def worker_options(command: F) -> F:
 
 def worker_arguments(options: Mapping[str, Any]) -> dict[str, Any]:
     """What was given on the command line, as arguments of `WorkerGroup`."""
-    arguments = {name: options[name] for name in WorkerGroup.argument_names() if options.get(name) not in (None, ())}
+    arguments = {name: options[name] for name in _WORKER if options.get(name) not in (None, ())}
     if "env" in arguments:
         arguments["env"] = assignments("env", arguments["env"])
     if "worker_options" in arguments:
