@@ -1,3 +1,3 @@
 """What every test of the workspace can use."""
 
-pytest_plugins = ["batch_systems", "pytester"]
+pytest_plugins = ["batch_systems", "pytester", "real_life"]

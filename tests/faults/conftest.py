@@ -1,0 +1,12 @@
+"""What the tests of faults share."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+
+@pytest.fixture(autouse=True)
+def own_state(state_directory: Path) -> None:
+    """No test touches the state directory of whoever runs it."""

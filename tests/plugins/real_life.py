@@ -1,0 +1,97 @@
+"""Fixtures for tests on real batch systems."""
+
+from __future__ import annotations
+
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import dask.config
+import psutil
+import pytest
+
+
+@pytest.fixture
+def state_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
+    """A state directory of the test's own, and room for its many questions."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    with dask.config.set({"corral.commands-per-minute": 1000}):
+        yield tmp_path / "corral"
+
+
+@pytest.fixture
+def leaves_nothing(state_directory: Path) -> Iterator[None]:
+    """After the test there is no process, temporary file, credential or log of a job that did well."""
+    before = _temporary_files()
+    yield
+
+    def left_behind() -> set[str]:
+        return _processes(state_directory) | (_temporary_files() - before)
+
+    _eventually(lambda: not left_behind(), lambda: f"left behind: {sorted(left_behind())}")
+    # Logs of failed jobs are evidence, and the ledger of commands belongs to all clusters.
+    left = [path for path in state_directory.rglob("*") if path.is_file() and path.parent.parent.name != "logs"]
+    assert [path.name for path in left if not path.name.startswith("commands-")] == []
+
+
+def _processes(state_directory: Path) -> set[str]:
+    """Processes of jobs whose credentials were in this directory."""
+    found = set()
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if any(str(state_directory) in word for word in process.cmdline()):
+                found.add(f"process {process.pid}: {' '.join(process.cmdline())}")
+    return found
+
+
+def _temporary_files() -> set[str]:
+    folder = Path(tempfile.gettempdir())
+    return {str(path) for pattern in ("corral-*", "dask-*", "pymp-*") for path in folder.glob(pattern)}
+
+
+def _eventually(condition: Callable[[], bool], complaint: Callable[[], str], timeout: float = 15.0) -> None:
+    deadline = time.monotonic() + timeout
+    while not condition():
+        assert time.monotonic() < deadline, complaint()
+        time.sleep(0.1)
+
+
+@pytest.fixture
+def eventually() -> Callable[..., None]:
+    """Wait until a condition holds; fail with what `complaint` says."""
+
+    def wait(
+        condition: Callable[[], bool],
+        complaint: Callable[[], str] = lambda: "it never came true",
+        timeout: float = 30.0,
+    ) -> None:
+        _eventually(condition, complaint, timeout)
+
+    return wait
+
+
+class Slurm:
+    """Slurm as an operator sees it."""
+
+    def queue(self, cluster: str = "") -> dict[str, str]:
+        """State of every job that has not ended, by id; of one cluster, if its name is given."""
+        rows = [row.split(maxsplit=2) for row in self.run("squeue", "-h", "-r", "-o", "%i %T %j").splitlines()]
+        return {job: state for job, state, name in rows if name.startswith(cluster)}
+
+    def run(self, *command: str) -> str:
+        return subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout
+
+    def pid_file(self, option: str, node: str = "") -> Path:
+        for line in self.run("scontrol", "show", "config").splitlines():
+            name, _, value = line.partition("=")
+            if name.strip() == option:
+                return Path(value.strip().replace("%n", node))
+        raise AssertionError(f"slurm.conf has no {option}")
+
+
+@pytest.fixture
+def slurm() -> Slurm:
+    return Slurm()
