@@ -149,7 +149,11 @@ class BatchSystem:
                 await self._converse(lambda: self.manager.hook.cancel(job_ids=job_ids))
 
     async def find(self, name: str) -> list[JobId]:
-        return await self._converse(lambda: self.manager.hook.find_jobs(name=name))
+        try:
+            return await self._converse(lambda: self.manager.hook.find_jobs(name=name))
+        except ParseError as error:
+            # "Not found" would mean: submit it again.
+            raise BatchSystemUnavailable(f"no readable answer: {error}") from error
 
     async def explain(self, job_id: JobId) -> str:
         return await self._converse(

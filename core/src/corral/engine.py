@@ -346,6 +346,9 @@ class Engine:
         except Exception as error:
             # Also what a broken plugin raises: whoever waits for workers must hear of it.
             self._undelivered.append(slot.reject(error))
+            if script is not None:
+                # Accepted, perhaps, with an answer that nobody could read: looked for when the cluster closes.
+                self._repeated.append((slot, script))
         else:
             slot.doubtful = slot.trouble = None
             slot.has_room()

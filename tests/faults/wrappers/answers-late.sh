@@ -1,0 +1,2 @@
+sleep "$((RANDOM % 2)).$((RANDOM % 10))"
+exec "$real" "$@"

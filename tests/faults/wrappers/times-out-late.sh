@@ -1,0 +1,3 @@
+((RANDOM % 10 < 3)) || exec "$real" "$@"
+"$real" "$@" &>/dev/null
+exec sleep 600
