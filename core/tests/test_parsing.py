@@ -81,3 +81,16 @@ def test_what_is_no_range_is_refused(text: str) -> None:
 
 def test_steps() -> None:
     assert [9, 19, 29, 39, 50] == parsing.numbers("9-39:10,50")
+
+
+@pytest.mark.parametrize(
+    ("text", "names"),
+    [
+        ("n1", ("n1",)),
+        ("n[1,3]", ("n1", "n3")),
+        ("n[08-11],g1,m[2]x", ("n08", "n09", "n10", "n11", "g1", "m2x")),
+        ("r[1-2]n[09-10]", ("r1n09", "r1n10", "r2n09", "r2n10")),
+    ],
+)
+def test_folded_host_names_are_written_out(text: str, names: tuple[str, ...]) -> None:
+    assert names == parsing.host_names(text)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 
 from attrs import frozen
 
@@ -167,3 +167,20 @@ def numbers(text: str, *, largest: int = 10_000_000) -> list[int]:
             raise ValueError(f"{text!r} is no list of ranges")
         found += range(int(match[1]), int(match[2] or match[1]) + 1, int(match[3] or 1))
     return found
+
+
+def host_names(text: str) -> tuple[str, ...]:
+    """``n[1-3,05],g1`` written out."""
+    return tuple(name for part in re.split(r",(?![^\[]*\])", text) for name in _unfolded(part))
+
+
+def _unfolded(name: str) -> Iterator[str]:
+    match = re.fullmatch(r"([^\[]*)\[(\d{1,9}(?:[-,]\d{1,9})*)\](.*)", name)
+    if match is None:
+        yield name
+        return
+    for item in match[2].split(","):
+        low, _, high = item.partition("-")
+        for number in range(int(low), int(high or low) + 1):
+            for rest in _unfolded(match[3]):
+                yield f"{match[1]}{number:0{len(low)}}{rest}"

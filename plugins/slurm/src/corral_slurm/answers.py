@@ -9,9 +9,9 @@ from functools import lru_cache
 
 from attrs import evolve
 
+from corral import parsing
 from corral.domain import Completed, Failure, FailureKind, JobId, JobState, JobStatus, Queue
 from corral.errors import ParseError
-from corral.parsing import numbers, ranges
 from corral_slurm.directives import MEBI, gpus, seconds
 
 # --- rows of squeue and sacct -----------------------------------------------------------------------------------
@@ -172,19 +172,7 @@ def host_names(nodelist: str) -> tuple[str, ...]:
     """``n[1-3,05],g1`` written out."""
     if nodelist in ("", "None", "None assigned", "(null)", "N/A", "n/a"):
         return ()
-    return tuple(name for part in re.split(r",(?![^\[]*\])", nodelist) for name in _expanded(part))
-
-
-def _expanded(name: str) -> Iterator[str]:
-    match = re.fullmatch(r"([^\[]*)\[(\d{1,9}(?:[-,]\d{1,9})*)\](.*)", name)
-    if match is None:
-        yield name
-        return
-    for item in match[2].split(","):
-        low, _, high = item.partition("-")
-        for number in range(int(low), int(high or low) + 1):
-            for rest in _expanded(match[3]):
-                yield f"{match[1]}{number:0{len(low)}}{rest}"
+    return parsing.host_names(nodelist)
 
 
 # --- sinfo ------------------------------------------------------------------------------------------------------
@@ -354,7 +342,7 @@ def unfolded(text: str) -> list[str]:
     if not bracket:
         return [text]
     waiting = elements.removesuffix("]").partition("%")[0]
-    return [f"{array}_{index}" for index in numbers(waiting, largest=_LARGEST_INDEX)]
+    return [f"{array}_{index}" for index in parsing.numbers(waiting, largest=_LARGEST_INDEX)]
 
 
 def folded(job_ids: Iterable[JobId]) -> list[str]:
@@ -367,4 +355,4 @@ def folded(job_ids: Iterable[JobId]) -> list[str]:
             arrays.setdefault(array, set()).add(int(index))
         else:
             alone.append(job_id.text)
-    return [f"{array}_[{ranges(indices)}]" for array, indices in arrays.items()] + alone
+    return [f"{array}_[{parsing.ranges(indices)}]" for array, indices in arrays.items()] + alone

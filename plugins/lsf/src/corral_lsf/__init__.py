@@ -1,0 +1,366 @@
+"""LSF, in the order in which a job meets it: its directives, the commands about it, its life inside.
+
+Every job is an element of an array: ``65.3`` is LSF's ``65[3]``, and what the job sees as ``$LSB_JOBID.$LSB_JOBINDEX``.
+IBM's LSF and OpenLava differ in how they list jobs; what a site decides (units, launcher) is an option.
+"""
+
+from __future__ import annotations
+
+import base64
+import re
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from typing import ClassVar
+
+from attrs import evolve, field, frozen
+from attrs.validators import deep_iterable, ge, in_, optional
+
+from corral import parsing
+from corral.domain import (
+    Allocation,
+    Command,
+    Completed,
+    Conversation,
+    Detected,
+    Directive,
+    Failure,
+    Job,
+    JobId,
+    JobStatus,
+    Queue,
+    Resources,
+    Script,
+)
+from corral.errors import CommandFailed, InvalidRequest, ParseError
+from corral.hookspecs import hookimpl
+from corral.scripting import job_body
+from corral_lsf import answers, directives
+
+__all__ = ["LSF"]
+
+#: bsub passes its own environment on to the job, so it sees what a login sets, and what it needs to find its cluster.
+#: BSUB_QUIET would keep the id from us.
+_INHERITED = (
+    "PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "TZ", "KRB5CCNAME",
+    "LSF_ENVDIR", "LSF_SERVERDIR", "LSF_BINDIR", "LSF_LIBDIR", "XLSF_UIDDIR", "EGO_*",
+)  # fmt: skip
+
+#: Without a number of tries LSF's commands wait for a daemon that is away, or for room under a limit, without end.
+_TRIES = {"LSB_NTRIES": "1", "LSB_DISPLAY_YEAR": "Y"}
+
+_SHELL_ID = "$LSB_JOBID.$LSB_JOBINDEX"
+#: Where the output of a job goes, in its script and as it is read back.
+_REDIRECTION = f'[ ! -d {{log}} ] || exec >>{{log}}/"{_SHELL_ID}.log" 2>&1'
+_REDIRECTED = re.compile(
+    r'^\[ ! -d (.*?) \] \|\| exec >>\1/"\$LSB_JOBID\.\$LSB_JOBINDEX\.log" 2>&1$', re.MULTILINE | re.DOTALL
+)
+
+#: Arrays named in one command; above it, bjobs is asked for all of the user's.
+_LISTED = 1000
+
+
+@frozen(kw_only=True)
+class LSF:
+    """The backend ``lsf``; its attributes are the backend's options."""
+
+    tried: ClassVar[str] = "OpenLava 4.0; IBM's LSF from its documentation alone"
+
+    #: The site's MAX_JOB_ARRAY_SIZE (``bparams -l``); a larger one of ours is corrected when LSF refuses it.
+    max_array_size: int = field(default=1000, validator=ge(1))
+    #: LSF_UNIT_FOR_LIMITS of the site's lsf.conf; None: it has none, -M is in KB and rusage[mem=] in MB.
+    memory_unit: str | None = field(default=None, validator=optional(in_(("KB", "MB", "GB", "TB"))))
+    #: How memory is asked for: ``limit`` is -M, ``reservation`` is -R rusage[mem=].
+    memory_options: Sequence[str] = field(
+        default=("limit", "reservation"), converter=tuple, validator=deep_iterable(in_(("limit", "reservation")))
+    )
+    #: Whether reservations are counted per slot (RESOURCE_RESERVE_PER_TASK in lsb.params), not per host.
+    memory_per_slot: bool = False
+    #: A resource that stands for GPUs, as in -R rusage[ngpus_excl_p=2]; None: -gpu num=2 (IBM's LSF 10.1).
+    gpu_resource: str | None = None
+    #: Whole nodes by -nnodes, where -n and -R are refused (LSF with CSM).
+    nnodes: bool = False
+    #: What starts processes on a job's other hosts.
+    launcher: str = field(default="blaunch", validator=in_(("blaunch", "jsrun")))
+    #: How jobs are listed: ``custom`` is bjobs -o (IBM's LSF 9.1), ``wide`` is bjobs -w; ``auto`` tries the first,
+    #: whose refusal costs no more than a process.
+    job_table: str = field(default="auto", validator=in_(("auto", "custom", "wide")))
+
+    @property
+    def _limit_unit(self) -> str:
+        return (self.memory_unit or "KB")[0]
+
+    @property
+    def _reservation_unit(self) -> str:
+        return (self.memory_unit or "MB")[0]
+
+    # --- directives ---------------------------------------------------------------------------------------------
+
+    @hookimpl
+    def prepare_job(self, job: Job) -> Job:
+        resources = job.resources
+        if job.name and not re.fullmatch(r"[A-Za-z][\w.+-]*", job.name, re.ASCII):
+            raise InvalidRequest("name", f"{job.name!r} is no job name for an array: letters, digits and _.+- alone")
+        if resources.memory is not None:
+            if resources.memory < 1:
+                raise InvalidRequest("memory", "0 is no limit to LSF; leave it out with Job.skip")
+            # The coarsest unit in which it is written, for each slot if it is counted so.
+            unit = parsing.size_in_bytes(f"1{self._reservation_unit}")
+            unit *= resources.cores if self.memory_per_slot else 1
+            resources = evolve(resources, memory=-(-resources.memory // unit) * unit)
+        if job.walltime is not None and job.walltime < 1:
+            raise InvalidRequest("walltime", "LSF ends such a job at once; leave it out with Job.skip")
+        walltime = None if job.walltime is None else -(-job.walltime // 60) * 60
+        return evolve(job, resources=resources, walltime=walltime)
+
+    @hookimpl
+    def render_script(self, job: Job) -> Script:
+        replaced = {name for extra in job.extra_directives for name in directives.checked(extra)}
+        lines = [
+            Directive(name=name, text=f"{directives.PREFIX} -{name} {text}")
+            for name, text in self._options(_without(job))
+            if name not in job.skip and (name not in replaced or name == "R")  # LSF adds up several -R
+        ]
+        log = job.log_directory if any(line.name == "o" for line in lines) else None
+        lines += [
+            Directive(name=directives.options(extra)[0].name, text=f"{directives.PREFIX} {extra}")
+            for extra in job.extra_directives
+        ]
+        # LSF would write a log when all is over, below a report and a copy of the script.
+        redirection = [] if log is None else [_REDIRECTION.format(log=shlex.quote(log))]
+        return Script(
+            name=job.name,
+            shebang=job.shebang,
+            directives=tuple(lines),
+            body="\n".join([*redirection, "unset LC_ALL LSB_NTRIES LSB_DISPLAY_YEAR", job_body(job, job_id=_SHELL_ID)]),
+            log=None if log is None else f"{log}/{{id}}.log",
+        )
+
+    def _options(self, job: Job) -> Iterator[tuple[str, str]]:
+        """What a job asks for, as the names and values of bsub's options."""
+        resources = job.resources
+        if job.name:
+            yield "J", directives.quoted(job.name, "name")
+        if job.queue is not None:
+            yield "q", directives.quoted(job.queue, "queue")
+        if job.account is not None:
+            yield "P", directives.quoted(job.account, "account")
+        if self.nnodes:
+            yield "nnodes", str(resources.nodes)
+        else:
+            yield from self._slots(resources)
+        if job.walltime is not None:
+            yield "W", str(-(-job.walltime // 60))
+        # Without it LSF sends what a job printed by mail.
+        yield "o", "/dev/null"
+
+    def _slots(self, resources: Resources) -> Iterator[tuple[str, str]]:
+        slots = resources.nodes * resources.cores
+        requirement = []
+        if slots > 1:
+            yield "n", str(slots)
+            requirement.append("span[hosts=1]" if resources.nodes == 1 else f"span[ptile={resources.cores}]")
+        rusage = []
+        if resources.memory is not None and "limit" in self.memory_options:
+            # Of the whole job, where LSF counts that (LSB_JOB_MEMLIMIT).
+            yield "M", str(parsing.in_units(resources.memory * resources.nodes, self._limit_unit))
+        if resources.memory is not None and "reservation" in self.memory_options:
+            share = -(-resources.memory // resources.cores) if self.memory_per_slot else resources.memory
+            rusage.append(f"mem={parsing.in_units(share, self._reservation_unit)}")
+        if resources.gpus and self.gpu_resource is None:
+            yield "gpu", f'"num={resources.gpus}"'
+        elif resources.gpus:
+            rusage.append(f"{self.gpu_resource}={resources.gpus}")
+        if rusage:
+            requirement.append(f"rusage[{','.join(rusage)}]")
+        if requirement:
+            yield "R", f'"{" ".join(requirement)}"'
+
+    @hookimpl
+    def parse_resources(self, text: str) -> Job:
+        shebang, lines = directives.header(text)
+        said, extras = directives.split(lines)
+        try:
+            job = directives.job(
+                said,
+                limit_unit=self._limit_unit,
+                reservation_unit=self._reservation_unit,
+                per_slot=self.memory_per_slot,
+            )
+            if self.gpu_resource and (counted := re.search(rf"\b{self.gpu_resource}=(\d+)", said.get("R", ""))):
+                job = evolve(job, resources=evolve(job.resources, gpus=int(counted[1])))
+            extras += self._left(said, job)
+        except ValueError as error:
+            raise ParseError(str(error), text) from error
+        log = _REDIRECTED.search(text)
+        directory = "".join(shlex.split(log[1])) if log else None
+        return evolve(job, extra_directives=extras, log_directory=directory, shebang=shebang or job.shebang)
+
+    def _left(self, said: Mapping[str, str], job: Job) -> Iterator[str]:
+        """Directives for what our own would not say of this job."""
+        ours = {(name, value.strip('"')) for name, value in self._options(job)}
+        for name in ("R", "gpu", "o"):
+            for value in filter(None, said.get(name, "").split("\n")):
+                if (name, value) not in ours:
+                    yield f"-{name} {directives.quoted(value, 'extra_directives')}"
+
+    # --- commands -----------------------------------------------------------------------------------------------
+
+    @hookimpl
+    def submit(self, script: Script, count: int) -> Conversation[list[JobId]]:
+        size = min(count, self.max_array_size)
+        refused = None
+        try:
+            done = yield _bsub(script, size)
+        except CommandFailed as error:
+            if "Job array index too large" not in error.completed.stderr:
+                raise
+            refused = error
+        if refused is not None:
+            parameters = yield Command(["bparams", "-l"], env=_TRIES)
+            limit = answers.array_limit(parameters.stdout)
+            if limit is None or not 1 <= limit < size:
+                raise refused
+            size = limit
+            done = yield _bsub(script, size)
+        found = re.findall(r"^Job <(\d+)> is submitted to ", done.stdout, re.MULTILINE | re.ASCII)
+        if not found:
+            raise ParseError("bsub accepted the job and its answer has no id", done.stdout + done.stderr)
+        return [JobId(f"{found[-1]}.{index}") for index in range(1, size + 1)]
+
+    @hookimpl
+    def poll_status(self, job_ids: Sequence[JobId]) -> Conversation[dict[JobId, JobStatus]]:
+        arrays = answers.parents(job_ids)
+        is_custom, table = yield from self._bjobs("-a", *(arrays if len(arrays) <= _LISTED else ()))
+        wanted = {job_id.text: job_id for job_id in job_ids}
+        found = {wanted[row.text]: row.status for row in table if row.text in wanted}
+        # A wide table says nothing of the ends of jobs that ran.
+        unclear = [job_id for job_id, status in found.items() if status.native == "EXIT" and status.hosts]
+        if is_custom or not unclear:
+            return found
+        done = yield from _tolerant(Command(["bjobs", "-a", "-l", *answers.folded(unclear)], env=_TRIES))
+        return answers.with_details(found, done.stdout)
+
+    def _bjobs(self, *which: str) -> Conversation[tuple[bool, list[answers.Row]]]:
+        """A table of jobs, and whether it says all."""
+        if self.job_table != "wide":
+            custom = Command(["bjobs", "-noheader", "-o", answers.FORMAT, *which], env=_TRIES)
+            try:
+                done = yield from _tolerant(custom)
+                return True, answers.rows(done.stdout)
+            except CommandFailed as error:
+                if self.job_table == "custom" or not re.search(answers.NO_FORMAT, error.completed.stderr, re.MULTILINE):
+                    raise
+        done = yield from _tolerant(Command(["bjobs", "-w", *which], env=_TRIES))
+        return False, answers.rows(done.stdout)
+
+    @hookimpl
+    def cancel(self, job_ids: Sequence[JobId]) -> Conversation[None]:
+        try:
+            yield Command(["bkill", *answers.folded(job_ids)], env=_TRIES)
+        except CommandFailed as error:
+            # 255 if one of them is gone.
+            if not _says_only(answers.GONE, error.completed):
+                raise
+
+    @hookimpl
+    def find_jobs(self, name: str) -> Conversation[list[JobId]]:
+        _, table = yield from self._bjobs("-J", name)
+        return [
+            JobId(row.text) for row in table if row.name.partition("[")[0] == name and not row.status.state.is_final
+        ]
+
+    @hookimpl
+    def explain_pending(self, job_id: JobId) -> Conversation[str]:
+        done = yield from _tolerant(Command(["bjobs", "-p", *answers.folded([job_id])], env=_TRIES))
+        return answers.pending_words(done.stdout)
+
+    @hookimpl
+    def describe_queues(self) -> Conversation[list[Queue]]:
+        done = yield Command(["bqueues", "-l"], env=_TRIES)
+        return answers.queues(done.stdout)
+
+    @hookimpl
+    def detect(self) -> Conversation[Detected | None]:
+        done = yield Command(["lsid"], env=_TRIES)
+        # "IBM Spectrum LSF Standard 10.1.0.0, Jul 08 2016", "Platform LSF 9.1.3.0, …", "OpenLava 4.0dev4, …".
+        match = re.search(r"^(.*\bLSF\b.*|open ?lava.*?) (\d[\w.]*),", done.stdout, re.MULTILINE | re.IGNORECASE)
+        return Detected(version=match[2], evidence=f"lsid: {match[1]}") if match else None
+
+    @hookimpl
+    def classify_failure(self, completed: Completed) -> Failure | None:
+        return answers.failure(completed)
+
+    # --- inside a job -------------------------------------------------------------------------------------------
+
+    @hookimpl
+    def read_allocation(self, environ: Mapping[str, str]) -> Conversation[Allocation | None]:
+        if not (number := environ.get("LSB_JOBID")):
+            return None
+        counted = environ.get("LSB_MCPU_HOSTS", "").split()
+        slots = dict(zip(counted[::2], counted[1::2], strict=False))
+        names = list(slots) or environ.get("LSB_HOSTS", "").split()
+        if not names:
+            # A list that is too long for a variable is in a file alone, one line a slot.
+            done = yield Command(["cat", environ.get("LSB_DJOB_HOSTFILE", "")])
+            names = done.lines()
+        hosts = tuple(dict.fromkeys(names))
+        if not hosts:
+            raise ParseError("LSF names no host of this job", str(dict(environ)))
+        first = slots.get(hosts[0], str(names.count(hosts[0])))
+        return Allocation(
+            job_id=JobId(answers.job_id(number, environ.get("LSB_JOBINDEX", ""))),
+            hosts=hosts,
+            # With whole nodes, the slots of the first are those of the launch node.
+            cores=int(first) if first.isdecimal() and not self.nnodes else None,
+            gpus=tuple(gpu for gpu in environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if gpu not in ("", "-1")),
+            # Started again after a host failed, under the same id.
+            attempt=1 if environ.get("LSB_RESTART") == "Y" else 0,
+        )
+
+    @hookimpl
+    def launch_command(self, allocation: Allocation, command: Sequence[str]) -> list[list[str]]:
+        if self.launcher == "jsrun":
+            # The script runs on a launch node, which is listed first and starts nothing.
+            sets = max(1, len(allocation.hosts) - 1)
+            shape = ["--rs_per_host=1", "--tasks_per_rs=1", "--cpu_per_rs=ALL_CPUS", "--gpu_per_rs=ALL_GPUS"]
+            return [["jsrun", f"--nrs={sets}", *shape, "--bind=none", *command]]
+        # As rsh does, blaunch may hand the words to a shell on the other side.
+        return [["blaunch", host, shlex.join(command)] for host in allocation.hosts]
+
+
+# --- the script and the commands themselves ---------------------------------------------------------------------
+
+
+def _without(job: Job) -> Job:
+    """The job without the fields that are to be left out."""
+    plain = Resources()
+    resources = {name: getattr(plain, name) for name in ("nodes", "cores", "memory", "gpus") if name in job.skip}
+    walltime = None if "walltime" in job.skip else job.walltime
+    return evolve(job, resources=evolve(job.resources, **resources), walltime=walltime)
+
+
+def _bsub(script: Script, size: int) -> Command:
+    return Command(["bsub", "-J", f"{script.name}[1-{size}]"], stdin=_stdin(script), env=_TRIES, inherit=_INHERITED)
+
+
+def _stdin(script: Script) -> str:
+    """What bsub reads: it would take a line of the user's own data for an option, wherever it stands."""
+    if not directives.has_directive(script.body):
+        return str(script)
+    body = base64.b64encode(script.body.encode()).decode()
+    return str(evolve(script, body=f'eval "$(echo {body} | base64 -d)"\n'))
+
+
+def _tolerant(command: Command) -> Conversation[Completed]:
+    """The answer about those jobs that are known: the others make the command fail."""
+    try:
+        return (yield command)
+    except CommandFailed as error:
+        if not _says_only(answers.UNKNOWN, error.completed):
+            raise
+        return error.completed
+
+
+def _says_only(words: str, completed: Completed) -> bool:
+    complaints = Completed(stdout=completed.stderr).lines()
+    return bool(complaints) and all(re.search(words, line) for line in complaints)

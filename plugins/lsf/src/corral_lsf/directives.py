@@ -1,0 +1,193 @@
+"""The language of ``#BSUB`` lines: words, units, and what they make of a job.
+
+bsub reads them by rules of its own: quotes of both kinds group, there is no backslash, a word that begins with ``#``
+ends the line even if quoted, and every line of a script that begins so is one, the last like the first.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping
+
+from corral import parsing
+from corral.domain import Job, Resources
+from corral.errors import InvalidRequest, ParseError
+
+PREFIX = "#BSUB"
+
+_LINE = re.compile(r"^[ \t]*#[ \t]*BSUB[ \t]+(-.*?)[ \t]*$", re.MULTILINE)
+
+#: Options without a value.
+_ALONE = frozenset({"B", "H", "I", "Ip", "Is", "ISs", "K", "N", "XF", "r", "rn", "x"})
+
+#: Options that a Job has words for.
+_READ = frozenset({"J", "q", "P", "n", "nnodes", "R", "M", "W", "gpu", "o"})
+
+# --- writing ----------------------------------------------------------------------------------------------------
+
+
+def quoted(value: str, argument: str) -> str:
+    """A word that bsub reads back as this very value.
+
+    Raises
+    ------
+    InvalidRequest
+        No word can say it; names `argument`.
+    """
+    if len(value.splitlines()) != 1 or "\0" in value or value.startswith("#"):
+        raise InvalidRequest(argument, f"{value!r} cannot be written into a {PREFIX} line")
+    if re.fullmatch(r"[\w@%+:,./=~^][\w@%+:,./=~^-]*", value, re.ASCII):
+        return value
+    for quote in ('"', "'"):
+        if quote not in value:
+            return f"{quote}{value}{quote}"
+    raise InvalidRequest(argument, f"{value!r} has both kinds of quotes, and {PREFIX} lines know no other")
+
+
+def checked(extra: str) -> frozenset[str]:
+    """The names of the options in one of the user's own directives.
+
+    Raises
+    ------
+    InvalidRequest
+        bsub would refuse or misread the line.
+    """
+    try:
+        names = frozenset(option.name for option in options(extra))
+    except ValueError as error:
+        raise InvalidRequest("extra_directives", f"{error}; write options alone, like '-app dask'") from error
+    if not names or len(extra.splitlines()) != 1:
+        raise InvalidRequest("extra_directives", f"{extra!r} is not one line of options, like '-app dask'")
+    return names
+
+
+# --- reading ----------------------------------------------------------------------------------------------------
+
+
+def header(text: str) -> tuple[str | None, list[str]]:
+    """The shebang and the directives of a script, wherever they stand; text that is no script is directives alone."""
+    shebang = text.split("\n", 1)[0] if text.startswith("#!") else None
+    lines = _LINE.findall(text)
+    if shebang is None and not lines:
+        lines = [line.strip() for line in text.split("\n") if line.strip()]
+    return shebang, lines
+
+
+def has_directive(text: str) -> bool:
+    """Whether bsub would find options in this text."""
+    return _LINE.search(text) is not None
+
+
+_WORD = re.compile(r"""\s*("[^"]*"|'[^']*'|[^\s"']+)""")
+
+
+def options(line: str) -> list[parsing.Option]:
+    """The options of a line.
+
+    Raises
+    ------
+    ValueError
+    """
+    words = list(_words(line))
+    found = []
+    while words:
+        word = words.pop(0)
+        attached = re.fullmatch(r"-([nqJMPW])(\d.*)", word)  # -n4, -W10
+        if attached:
+            found.append(parsing.Option(attached[1], attached[2], word))
+            continue
+        if not re.match(r"-[A-Za-z]", word):
+            raise ValueError(f"{word!r} is not an option")
+        name = word[1:]
+        if name in _ALONE:
+            found.append(parsing.Option(name, None, word))
+        elif words:
+            source = words.pop(0)
+            found.append(parsing.Option(name, source[1:-1] if source[0] in "\"'" else source, f"{word} {source}"))
+        else:
+            raise ValueError(f"option {word} has no value")
+    return found
+
+
+def _words(line: str) -> Iterator[str]:
+    position = 0
+    while match := _WORD.match(line, position):
+        if match[1].lstrip("\"'").startswith("#"):
+            return
+        yield match[1]
+        position = match.end()
+    if line[position:].strip():
+        raise ValueError(f"a quote has no end in {line!r}")
+
+
+def split(lines: Iterable[str]) -> tuple[dict[str, str], list[str]]:
+    """What the lines say that a Job has words for, and the rest of them as it was written.
+
+    Raises
+    ------
+    ParseError
+    """
+    said: dict[str, str] = {}
+    rest: list[str] = []
+    for line in lines:
+        try:
+            found = options(line)
+        except ValueError as error:
+            raise ParseError(str(error), line) from error
+        known = [option for option in found if option.name in _READ]
+        for name, value in ((option.name, option.value or "") for option in known):
+            # Several -R are one requirement.
+            said[name] = f"{said['R']}\n{value}" if name == "R" and "R" in said else value
+        if known:
+            rest += [option.source for option in found if option not in known]
+        elif found:
+            rest.append(line)
+    return said, rest
+
+
+def job(said: Mapping[str, str], *, limit_unit: str, reservation_unit: str, per_slot: bool) -> Job:
+    """The request that options make together.
+
+    Parameters
+    ----------
+    limit_unit, reservation_unit
+        Of a bare number in ``-M`` and in ``rusage[mem=]``: K, M, G or T.
+
+    Raises
+    ------
+    ValueError
+        They make none.
+    """
+    requirement = said.get("R", "")
+    slots = int(said.get("n", "1").split(",")[0])
+    spread = re.search(r"span\[[^]]*\bptile=(\d+)", requirement)
+    cores = min(int(spread[1]), slots) if spread else slots
+    if slots < 1 or cores < 1:
+        raise ValueError("a job needs a slot at least")
+    nodes = int(said["nnodes"]) if "nnodes" in said else -(-slots // cores)
+    memory = None
+    if "M" in said:
+        memory = -(-parsing.size_in_bytes(said["M"].rstrip("!"), unit=limit_unit) // max(1, nodes))
+    elif reserved := re.search(r"rusage\[[^]]*\bmem=([\d.]+[KMGTP]?B?)", requirement, re.IGNORECASE):
+        memory = parsing.size_in_bytes(reserved[1], unit=reservation_unit) * (cores if per_slot else 1)
+    gpus = re.search(r"\bnum=(\d+)", said.get("gpu", ""))
+    return Job(
+        name=said.get("J", "").partition("[")[0],
+        queue=said.get("q"),
+        account=said.get("P"),
+        resources=Resources(nodes=nodes, cores=cores, memory=memory or None, gpus=int(gpus[1]) if gpus else 0),
+        walltime=seconds(said["W"]) if "W" in said else None,
+    )
+
+
+def seconds(text: str) -> int:
+    """Seconds of ``30`` (minutes) or ``1:30``; a host that it is normalised to may follow.
+
+    Raises
+    ------
+    ValueError
+    """
+    match = re.fullmatch(r"(?:(\d+):)?(\d+)(?:/.*)?", text, re.ASCII)
+    if match is None:
+        raise ValueError(f"{text!r} is no time")
+    return (int(match[1] or 0) * 60 + int(match[2])) * 60
