@@ -60,6 +60,13 @@ def test_a_script_is_what_a_person_would_submit() -> None:
     assert (script.name, script.log) == ("dask-1", "/scratch/a b/{id}.log")
 
 
+def test_bad_hosts_are_avoided() -> None:
+    """Flux adds a user's own constraints to this one."""
+    script = str(Flux().render_script(evolve(JOB, excluded_hosts=["n1", "n7"], extra_directives=["--requires=bigmem"])))
+    assert "#flux: --requires=-host:n1,n7\n" in script
+    assert "#flux: --requires=bigmem\n" in script
+
+
 def test_what_is_not_asked_for_is_not_said() -> None:
     """The site's defaults hold for walltime, queue and bank; output that nobody wants is not kept by Flux either."""
     assert lines(Job(name="dask-1")) == [

@@ -54,6 +54,14 @@ def test_a_script_is_what_a_person_would_submit() -> None:
     assert (script.name, script.log) == ("dask-1", "/scratch/a b/{id}.log")
 
 
+def test_bad_hosts_are_avoided() -> None:
+    """LSF adds a user's own -R to this one."""
+    job = evolve(JOB, resources=Resources(), excluded_hosts=["n1", "n7"], extra_directives=['-R "select[mem>1]"'])
+    assert ["-R \"select[hname!='n1' && hname!='n7']\"", '-R "select[mem>1]"'] == [
+        line for line in lines(job) if line.startswith("-R")
+    ]
+
+
 def test_what_is_not_asked_for_is_not_said() -> None:
     """One slot is what LSF gives unasked, and mail is what it sends unless told not to."""
     assert lines(Job(name="dask-1")) == ["-J dask-1", "-o /dev/null"]

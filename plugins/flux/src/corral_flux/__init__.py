@@ -219,6 +219,8 @@ def _options(job: Job) -> Iterator[tuple[str, str]]:
         yield "memory", str(resources.memory)
     if job.walltime is not None:
         yield "time-limit", f"{job.walltime}s"
+    if job.excluded_hosts:
+        yield "requires", f"-host:{','.join(job.excluded_hosts)}"
     yield "output", directives.log_pattern(job.log_directory)
 
 

@@ -147,15 +147,19 @@ class LSF:
         if self.nnodes:
             yield "nnodes", str(resources.nodes)
         else:
-            yield from self._slots(resources)
+            yield from self._slots(job)
         if job.walltime is not None:
             yield "W", str(-(-job.walltime // 60))
         # Without it LSF sends what a job printed by mail.
         yield "o", "/dev/null"
 
-    def _slots(self, resources: Resources) -> Iterator[tuple[str, str]]:
+    def _slots(self, job: Job) -> Iterator[tuple[str, str]]:
+        resources = job.resources
         slots = resources.nodes * resources.cores
         requirement = []
+        if job.excluded_hosts:
+            others = " && ".join(f"hname!='{host}'" for host in job.excluded_hosts)
+            requirement.append(f"select[{others}]")
         if slots > 1:
             yield "n", str(slots)
             requirement.append("span[hosts=1]" if resources.nodes == 1 else f"span[ptile={resources.cores}]")
