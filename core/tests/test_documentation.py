@@ -34,3 +34,11 @@ def test_every_page_is_reached_from_the_index() -> None:
     """What nobody finds is not documented."""
     index = (DOCS / "index.md").read_text().split()
     assert {path.stem for path in DOCS.glob("*.md")} - {"index"} <= set(index)
+
+
+def test_every_test_that_the_threat_model_names_is_there() -> None:
+    """A line that nothing holds is a wish."""
+    named = re.findall(r"`([\w/.]+\.py)::(\w+)`", (DOCS / "threat-model.md").read_text())
+    assert len(named) > 30
+    missing = [f"{path}::{test}" for path, test in named if f"def {test}(" not in (DOCS.parent / path).read_text()]
+    assert missing == []

@@ -5,12 +5,17 @@ from __future__ import annotations
 import asyncio
 import os
 import stat
+import subprocess
 from pathlib import Path
+from urllib.error import HTTPError
+from urllib.parse import urlsplit
+from urllib.request import urlopen
 
 import pytest
 from distributed import Client, Scheduler, Security, Worker
 from distributed.comm.core import connect
 
+from corral import Cluster
 from corral.errors import CredentialsError
 from corral.security import Credentials
 
@@ -60,6 +65,37 @@ def test_half_a_file_is_no_credentials(tmp_path: Path) -> None:
 def test_secrets_are_not_in_the_repr() -> None:
     """Reprs end up in logs."""
     assert "PRIVATE" not in repr(Credentials.create(cluster="a"))
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can become somebody else")
+def test_another_user_gets_nothing(tmp_path: Path) -> None:
+    """Neither the file, nor even its name, for anybody but its owner."""
+    tmp_path.chmod(0o755)
+    path = tmp_path / "clusters" / "credentials.json"
+    Credentials.create(cluster="a").write(path)
+    for argv in (["cat", str(path)], ["ls", str(path.parent)]):
+        done = subprocess.run(argv, user=65534, capture_output=True, text=True, check=False)
+        assert (done.returncode != 0, done.stdout) == (True, "")
+
+
+def test_the_dashboard_answers_only_those_who_know_its_prefix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On loopback alone; without the prefix there is not even a page that says what this is."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    with Cluster(
+        backend="local", memory="100MB", interface="lo", backend_options={"directory": str(tmp_path / "q")}
+    ) as c:
+        link = urlsplit(c.dashboard_link)
+        assert link.hostname == "127.0.0.1"
+        assert c.scheduler is not None
+        [listener] = c.scheduler.http_server._sockets.values()
+        assert listener.getsockname()[0] == "127.0.0.1"
+        prefix = link.path.removesuffix("/status")
+        assert len(prefix) > 20
+        with urlopen(f"http://{link.netloc}{prefix}/health") as answer:
+            assert answer.read() == b"ok"
+        for path in ("/health", "/status", "/json/identity.json", "/"):
+            with pytest.raises(HTTPError, match="404"):
+                urlopen(f"http://{link.netloc}{path}")
 
 
 def test_only_those_who_belong_get_in() -> None:

@@ -124,7 +124,10 @@ class BatchSystem:
                     ids = await self._converse(
                         lambda: self.manager.hook.submit(script=script, count=count), unknown=SubmitRejected
                     )
-                except ParseError as error:
+                except (ParseError, SubmitRejected) as error:
+                    if self._is_refusal(error):
+                        raise
+                    # Words that nobody knows may hide that it was accepted.
                     if found := await self.find(script.name):
                         return Submission(ids=found, is_certain=False)
                     raise SubmitRejected(str(error)) from error
@@ -198,6 +201,13 @@ class BatchSystem:
         if self.budget is None:
             return None
         return self.budget.wait if waits else self.budget.note
+
+    def _is_refusal(self, error: Exception) -> bool:
+        """True if the batch system said, in words that the plugin knows, that it did not take the jobs."""
+        cause = error.cause if isinstance(error, SubmitRejected) else None
+        if not isinstance(cause, CommandFailed):
+            return isinstance(cause, CommandNotFound)
+        return self.manager.hook.classify_failure(completed=cause.completed) is not None
 
     def _sorted(self, error: CommandError, unknown: type[BatchSystemError]) -> BatchSystemError:
         """The error that tells the caller what to do; `unknown` is for words that the plugin does not know."""

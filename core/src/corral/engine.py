@@ -347,8 +347,8 @@ class Engine:
             # Also what a broken plugin raises: whoever waits for workers must hear of it.
             self._undelivered.append(slot.reject(error))
             if script is not None:
-                # Accepted, perhaps, with an answer that nobody could read: looked for when the cluster closes.
-                self._repeated.append((slot, script))
+                # Its jobs may be there all the same, behind an answer that nobody could read.
+                self._look_again(slot, script)
         else:
             slot.doubtful = slot.trouble = None
             slot.has_room()
@@ -357,10 +357,7 @@ class Engine:
             self._admit(slot, script, submission.ids)
             logger.info("submitted %d job(s) of group %s as %s", len(submission.ids), slot.name, script.name)
             if not submission.is_certain:
-                self._repeated.append((slot, script))
-                recheck = asyncio.create_task(self._recheck(slot, script))
-                self._rechecks.add(recheck)
-                recheck.add_done_callback(self._rechecks.discard)
+                self._look_again(slot, script)
         finally:
             slot.submitting = 0
             self._changed()
@@ -399,8 +396,15 @@ class Engine:
             now,
         )
 
+    def _look_again(self, slot: Group, script: Script) -> None:
+        """More jobs of this submission than are known may turn up: look for them later, and when the cluster closes."""
+        self._repeated.append((slot, script))
+        recheck = asyncio.create_task(self._recheck(slot, script))
+        self._rechecks.add(recheck)
+        recheck.add_done_callback(self._rechecks.discard)
+
     async def _recheck(self, slot: Group, script: Script) -> None:
-        """A submission was repeated: should the first one land late, its jobs must not run unknown."""
+        """Should jobs have landed, or land late, they must not run unknown."""
         waited = 0.0
         for moment in RECHECKS:
             await asyncio.sleep(moment - waited)
