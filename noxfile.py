@@ -71,6 +71,16 @@ def soak(session: nox.Session) -> None:
 
 
 @nox.session
+def thorough(session: nox.Session) -> None:
+    """The laws of all backends with twenty times as many examples: 10,000 hostile values for each."""
+    install(session, "test")
+    select = ["-k", "hostile or garbage or strange or every_failure or parse_reads or preparing"]
+    session.run(
+        "pytest", *select, "--timeout=7200", "--batch-systems=none", *session.posargs, env={"CORRAL_EXAMPLES": "500"}
+    )
+
+
+@nox.session
 def lint(session: nox.Session) -> None:
     """Style; `-- --fix` mends what can be mended."""
     session.install(*(line for line in nox.project.dependency_groups(PROJECT, "lint") if line.startswith("ruff")))

@@ -65,8 +65,14 @@ FIELDS: dict[str, Callable[[Job], Job]] = {
     "walltime": lambda job: evolve(job, walltime=None),
 }
 
+#: Examples of each property. More are slower: `nox -s thorough` tries twenty times as many.
+EXAMPLES = int(os.environ.get("CORRAL_EXAMPLES", "25"))
+
+#: So many in each example that 25 of them, alone and through a site, are 500 values at least.
+_HOSTILE_TEXTS = st.lists(hostile_texts(), min_size=5, max_size=8)
+
 by_property = settings(
-    max_examples=25,
+    max_examples=EXAMPLES,
     deadline=None,
     phases=[Phase.explicit, Phase.reuse, Phase.generate, Phase.shrink],
     report_multiple_bugs=False,
@@ -399,7 +405,7 @@ class BackendConformance:
 
     @by_property
     @example(words=["".join(HOSTILE), *HOSTILE], values=["".join(HOSTILE), *HOSTILE])
-    @given(words=st.lists(hostile_texts(), max_size=4), values=st.lists(hostile_texts(), max_size=4))
+    @given(words=_HOSTILE_TEXTS, values=_HOSTILE_TEXTS)
     def test_hostile_values_reach_the_job_unchanged(
         self, hooks: SilentHooks, words: list[str], values: list[str]
     ) -> None:
