@@ -15,7 +15,7 @@ import os
 import signal
 import sys
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
@@ -49,6 +49,8 @@ FAILURE = 1
 PATIENCE = 300.0
 #: Seconds for the workers to hear how the script ended, and to go.
 _FAREWELL = 5.0
+#: Seconds to reach a scheduler that has just answered.
+_PROMPT = 10.0
 #: How soon to look for the file again (s).
 _GLANCE = 0.5
 
@@ -76,7 +78,9 @@ class Exchange(Protocol):
 class Roles:
     """Which rank does what."""
 
-    scheduler: int = 0
+    #: None: it runs elsewhere.
+    scheduler: int | None = 0
+    #: None: there is no script among the ranks.
     client: int | None = 1
     #: Workers have ranks of their own.
     exclusive: bool = True
@@ -84,8 +88,8 @@ class Roles:
     @property
     def least(self) -> int:
         """How many ranks it takes."""
-        taken = {self.scheduler} if self.client is None else {self.scheduler, self.client}
-        return max(len(taken) + 1, max(taken) + 1) if self.exclusive else max(taken) + 1
+        taken = {rank for rank in (self.scheduler, self.client) if rank is not None}
+        return max(len(taken) + self.exclusive, 1 + max(taken, default=0))
 
     def has_worker(self, rank: int) -> bool:
         return not self.exclusive or rank not in (self.scheduler, self.client)
@@ -119,6 +123,7 @@ class Wishes:
             "interface": self.interface,
             "host": None if self.interface else contact.local_host,
             "nthreads": self.nthreads,
+            "death_timeout": PATIENCE,
             "memory_limit": self.memory_limit,
             "local_directory": self.local_directory or None,
             "name": f"{self.worker_name}-{rank}" if self.worker_name else rank,
@@ -129,8 +134,20 @@ class Wishes:
 # --- the scheduler's rank ---------------------------------------------------------------------------------------
 
 
-async def schedule(exchange: Exchange, world: World, roles: Roles, wishes: Wishes) -> int:
-    """Be the scheduler until the script has ended; returns its exit code."""
+async def schedule(
+    exchange: Exchange,
+    world: World,
+    roles: Roles,
+    wishes: Wishes,
+    beside: Callable[[Credentials, Contact], Coroutine[Any, Any, object]] | None = None,
+) -> int:
+    """Be the scheduler until the script has ended; returns its exit code.
+
+    Parameters
+    ----------
+    beside
+        What else this rank does.
+    """
     _be_quiet()
     try:
         uses_tls = wishes.protocol in (None, "tls")
@@ -148,10 +165,14 @@ async def schedule(exchange: Exchange, world: World, roles: Roles, wishes: Wishe
         raise
     meeting = _Meeting(hosted.scheduler, world, roles)
     exchange.publish(hosted.credentials)
+    contact = Contact(address=hosted.scheduler.address, local_host=None)
+    other = None if beside is None else asyncio.create_task(beside(hosted.credentials, contact))
     try:
-        return await meeting.outcome()
+        code = await meeting.outcome()
+        if other is not None:
+            await other
+        return code
     finally:
-        _fall_silent()
         await hosted.scheduler.close()
         exchange.close()
 
@@ -162,8 +183,10 @@ class _Meeting:
     def __init__(self, scheduler: Scheduler, world: World, roles: Roles) -> None:
         self._scheduler = scheduler
         self._code: asyncio.Future[int] = asyncio.get_running_loop().create_future()
-        self._world = world
         self._roles = roles
+        #: Ranks with workers, as far as is known, and those of them that have asked how the script ends.
+        self._expected = {rank for rank in range(world.size or 0) if roles.has_worker(rank)}
+        self._asked: set[int] = set()
         #: Of which kind a rank has come.
         self._came: set[str] = set()
         #: Ranks that could not be workers.
@@ -182,9 +205,12 @@ class _Meeting:
         code = await self._code
         with suppress(TimeoutError):
             async with asyncio.timeout(_FAREWELL):
-                while self._waiting or self._scheduler.workers:  # noqa: ASYNC110 - nobody tells
+                while self._is_somebody_here():  # noqa: ASYNC110 - nobody tells
                     await asyncio.sleep(0.05)
         return code
+
+    def _is_somebody_here(self) -> bool:
+        return bool(self._waiting or self._scheduler.workers or self._expected - self._asked - self._failed)
 
     async def script(self, comm: Comm) -> Status:
         """Remote call of the script's rank: a connection that lasts as long as the script."""
@@ -203,6 +229,7 @@ class _Meeting:
     async def outcome_for(self, rank: int) -> int:
         """Remote call of a worker's rank: answered when all is over, with the exit code."""
         self._came.add("worker")
+        self._asked.add(rank)
         self._waiting += 1
         try:
             return await asyncio.shield(self._code)
@@ -212,8 +239,7 @@ class _Meeting:
     def worker_failed(self, rank: int) -> str:
         """Remote call of a worker's rank: it will never work."""
         self._failed.add(rank)
-        ranks = range(self._world.size or 0)
-        if ranks and self._failed.issuperset(rank for rank in ranks if self._roles.has_worker(rank)):
+        if self._expected and self._failed >= self._expected:
             say("no rank can be a worker: all end")
             self._end(FAILURE)
         return "OK"
@@ -224,6 +250,7 @@ class _Meeting:
 
     def _end(self, code: int) -> None:
         if not self._code.done():
+            _fall_silent()
             self._code.set_result(code)
 
     def _miss(self) -> None:
@@ -238,31 +265,62 @@ class _Meeting:
 # --- a worker's rank --------------------------------------------------------------------------------------------
 
 
-async def work(credentials: Credentials, contact: Contact, world: World, wishes: Wishes) -> int:
-    """Be a worker until the script has ended; returns its exit code."""
+async def work(
+    credentials: Credentials, contact: Contact, world: World, wishes: Wishes, *, is_guest: bool = False
+) -> int:
+    """Be a worker until the script has ended; returns its exit code.
+
+    Parameters
+    ----------
+    is_guest
+        The scheduler is no rank: the worker stays as long as that does.
+    """
     _be_quiet()
     security = credentials.security()
-    # A nanny starts a new interpreter, which must not run the script as well.
-    if (main := sys.modules.get("__main__")) is not None:
-        for name in ("__file__", "__spec__"):
-            setattr(main, name, None)
-    async with rpc(contact.address, connection_args=security.get_connection_args("worker")) as scheduler:
+    arguments = security.get_connection_args("worker")
+    async with rpc(contact.address, timeout=_PROMPT, connection_args=arguments) as scheduler:
+        # Asked before there is a worker: the script may be over by then.
+        ending = asyncio.create_task(_guest_end() if is_guest else scheduler.corral_outcome(rank=world.rank))
+        starting = asyncio.create_task(_started(contact, security, world, wishes))
+        await asyncio.wait([ending, starting], return_when=asyncio.FIRST_COMPLETED)
         try:
-            arguments = wishes.worker_arguments(world.rank, contact)
-            worker = await _class(wishes.worker_class)(contact.address, security=security, **arguments)
-        except Exception as error:
-            say(f"rank {world.rank} cannot be a worker: {described(error)}")
-            with suppress(OSError):
-                await scheduler.corral_worker_failed(rank=world.rank)
-            return FAILURE
-        try:
-            return int(await scheduler.corral_outcome(rank=world.rank))
+            if not starting.done():
+                starting.cancel()
+                return int(await ending)
+            if (error := starting.exception()) is not None:
+                say(f"rank {world.rank} cannot be a worker: {described(error)}")
+                if not is_guest:
+                    await scheduler.corral_worker_failed(rank=world.rank)
+                return FAILURE
+            worker = starting.result()
+            if is_guest:
+                await worker.finished()
+                return 0
+            code = int(await ending)
+            _fall_silent()
+            with suppress(TimeoutError):
+                # A nanny that is just restarting its worker may wait for what no longer comes.
+                async with asyncio.timeout(_FAREWELL):
+                    await worker.close()
+            return code
         except OSError:
             say(f"rank {world.rank}: the rank of the scheduler has died")
             return FAILURE
         finally:
+            ending.cancel()
             _fall_silent()
-            await worker.close()
+
+
+async def _started(contact: Contact, security: Security, world: World, wishes: Wishes) -> Any:
+    return await _class(wishes.worker_class)(
+        contact.address, security=security, **wishes.worker_arguments(world.rank, contact)
+    )
+
+
+async def _guest_end() -> int:
+    """A guest hears nothing: its worker's end is its own."""
+    await asyncio.get_running_loop().create_future()
+    return 0
 
 
 def _class(path: str) -> Any:
@@ -384,6 +442,7 @@ class Ranks:
             return self._finish(asyncio.run(schedule(self._exchange, self._world, self._roles, self._wishes)))
         credentials, contact = fetched(self._exchange)
         if self._world.rank != self._roles.client:
+            hide_script()
             return self._finish(asyncio.run(work(credentials, contact, self._world, self._wishes)))
         self.security = credentials.security()
         self.scheduler_address = contact.address
@@ -538,11 +597,18 @@ def fetched(exchange: Exchange) -> tuple[Credentials, Contact]:
         leave(FAILURE)
 
 
+def hide_script() -> None:
+    """A nanny's worker is a new interpreter, which must not run the script too: on ranks that only work."""
+    main = sys.modules["__main__"]
+    main.__file__ = main.__spec__ = None
+
+
 def _be_quiet() -> None:
     """Log what goes wrong; a user who wants to hear more has said so in Dask's configuration."""
     be_brief()
     if not dask.config.get("logging", None) and not dask.config.get("distributed.logging", None):
         logging.getLogger("distributed").setLevel(logging.WARNING)
+        os.environ["DASK_LOGGING__DISTRIBUTED"] = "warning"  # for nannies' new interpreters
 
 
 def _fall_silent() -> None:
