@@ -25,6 +25,7 @@ PROBES = {
     "flux": ["flux", "getattr", "size"],
     "htcondor": ["condor_status", "-schedd"],
     "lsf": ["lsid"],
+    "mpi": ["mpiexec", "--version"],
     "oar": ["oarnodes", "-s"],
     "pbs": ["pbsnodes", "-a"],
     "sge": ["qhost"],

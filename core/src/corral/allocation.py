@@ -36,10 +36,9 @@ logger = logging.getLogger("corral")
 #: Says to a script that it is run by `corral run`, and by which cluster.
 RUN_BY = "CORRAL_RUN"
 
-#: Seconds for launchers to answer, to end by themselves, and to end after SIGTERM.
+#: Seconds for a launcher to answer, and to end after it was asked or signalled.
 _ANSWER = 3.0
 _PATIENCE = 5.0
-_TERM_PATIENCE = 5.0
 #: How soon to look again whether workers are ready (s).
 _GLANCE = 0.05
 
@@ -290,26 +289,35 @@ class Allocation(HostingCluster):
             forget(self)
 
     async def _stop_workers(self, scheduler: Scheduler) -> None:
-        """Ask one launcher, which tells the others: workers that stop before their scheduler have no complaints."""
+        """Let workers stop before their scheduler does: then they have no complaints."""
+        if not await self._ask_a_launcher(scheduler):
+            # They are still starting, and have nothing to finish.
+            self._signal(signal.SIGTERM)
+        await self._await_launchers(_PATIENCE)
+
+    async def _ask_a_launcher(self, scheduler: Scheduler) -> bool:
+        """Ask one launcher to stop; it tells the others. False if none answers."""
         for worker in list(scheduler.workers.values()):
-            try:
+            with suppress(OSError, TimeoutError):
                 async with asyncio.timeout(_ANSWER):
                     await scheduler.rpc(worker.nanny).corral_stop()
-            except (OSError, TimeoutError):
-                continue
-            if living := [watching for watching in self._watching if not watching.done()]:
-                await asyncio.wait(living, timeout=_PATIENCE)
-            return
+                return True
+        return False
 
     async def _end_launchers(self) -> None:
-        for patience, number in ((_PATIENCE, signal.SIGTERM), (_TERM_PATIENCE, signal.SIGKILL), (None, None)):
-            living = [watching for watching in self._watching if not watching.done()]
-            if living:
-                await asyncio.wait(living, timeout=patience)
-            for process in self._launchers:
-                if process.returncode is None and number is not None:
-                    with suppress(ProcessLookupError):
-                        process.send_signal(number)
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            self._signal(number)
+            await self._await_launchers(_PATIENCE)
+
+    async def _await_launchers(self, patience: float) -> None:
+        if living := [watching for watching in self._watching if not watching.done()]:
+            await asyncio.wait(living, timeout=patience)
+
+    def _signal(self, number: int) -> None:
+        for process in self._launchers:
+            if process.returncode is None:
+                with suppress(ProcessLookupError):
+                    process.send_signal(number)
 
     def _remove_traces(self) -> None:
         for path in (self.credentials_path, self.pem_path):

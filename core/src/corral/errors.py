@@ -43,6 +43,10 @@ class NoAllocation(CorralError, LookupError):
     """This process runs in no job, and what it was asked to do needs one."""
 
 
+class TooFewRanks(CorralError):
+    """A launcher started fewer processes than there are parts to play."""
+
+
 class PluginError(CorralError):
     """A plugin does not keep the contract."""
 
