@@ -311,12 +311,6 @@ def test_a_limit_on_jobs_is_filled_and_the_rest_is_kept(cluster: Callable[..., C
     assert limit.highest == 3
 
 
-def test_adapt_says_what_it_is_waiting_for(cluster: Callable[..., Cluster]) -> None:
-    """Dask's own policy would be taken for corral's."""
-    with cluster() as c, pytest.raises(CorralError, match="not there yet"):
-        c.adapt(minimum=1, maximum=2)
-
-
 def test_importing_corral_changes_nothing() -> None:
     """No signal handler, no file, no thread, no distributed before a cluster is asked for."""
     code = (

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from corral.domain import JobId, JobState, JobStatus
 from corral.jobs import Ending, JobRecord, Parting, connect, disconnect, ending, observe
-from corral.plan import GroupState, Plan, judge, plan, proved, rescaled, submitted
+from corral.plan import GroupState, Plan, judge, lasts, plan, proved, rescaled, resized, submitted
 
 NOW = 10_000.0
 
@@ -164,6 +164,22 @@ def test_a_suspended_job_is_not_deserted() -> None:
     awake = observe(asleep, JobStatus(state=JobState.RUNNING), NOW + 510)
     assert not plan(GroupState(wanted=1), [awake], NOW + 559).cancel
     assert plan(GroupState(wanted=1), [awake], NOW + 560).cancel
+
+
+def test_jobs_that_the_policy_chose_go_first() -> None:
+    """Idle ones before waiting ones, if it says so; and whoever scales by hand is asked nothing."""
+    records = [job(1, JobState.RUNNING, workers=1), job(2, JobState.RUNNING, workers=1), job(3)]
+    state = resized(GroupState(wanted=3, losses=2), 2, [JobId("2")])
+    assert [record.id.text for record in plan(state, records, NOW).retire] == ["2"]
+    assert state.losses == 1
+    assert plan(rescaled(state, 2), records, NOW).cancel == ((records[2], Parting.SURPLUS),)
+
+
+def test_a_wish_is_a_ceiling_until_somebody_scales() -> None:
+    """A policy must not bring back what was cancelled from outside."""
+    state = judge(GroupState(wanted=3), [ended(number, JobState.CANCELLED) for number in range(2)], NOW)
+    assert state.ceiling == resized(state, 0).ceiling == 1
+    assert rescaled(state, 3).ceiling is None
 
 
 # --- what ends mean ---------------------------------------------------------------------------------------------
@@ -373,7 +389,7 @@ def test_a_plan_never_asks_for_more_than_is_wanted(
     """After it is carried out there are at most as many jobs as wanted, or none was added."""
     todo = plan(state, known, NOW, submitting=submitting, lead=100)
     given_up = {record.id for record, _ in todo.cancel}
-    capacity = sum(record.is_capacity and record.id not in given_up for record in known)
+    capacity = sum(record.is_capacity and lasts(record, NOW, 100) and record.id not in given_up for record in known)
     assert todo.submit >= 0
     assert todo.submit == 0 or capacity + submitting + todo.submit <= state.wanted
     if state.is_stopped:

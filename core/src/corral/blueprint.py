@@ -254,7 +254,7 @@ def _drawn(backend: str, arguments: Mapping[str, Any]) -> Blueprint:
         scheduler_port=_port("scheduler_port", arguments.get("scheduler_port", 0)),
         scheduler_options=_options("scheduler_options", arguments.get("scheduler_options")),
         security=_security(arguments.get("security")),
-        maximum_core_hours=_hours("maximum_core_hours", arguments.get("maximum_core_hours")),
+        maximum_core_hours=hours_of("maximum_core_hours", arguments.get("maximum_core_hours")),
     )
     for group, spec in groups.items():
         blueprint = blueprint.with_group(group, spec)
@@ -307,7 +307,13 @@ def _port(argument: str, value: object) -> int:
     return value
 
 
-def _hours(argument: str, value: object) -> float | None:
+def hours_of(argument: str, value: object) -> float | None:
+    """A number of hours, or None.
+
+    Raises
+    ------
+    InvalidRequest
+    """
     if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or not value > 0):
         raise InvalidRequest(argument, f"{value!r} is not a number of hours above 0")
     return value

@@ -6,6 +6,7 @@ import asyncio
 import contextlib
 import inspect
 import logging
+import math
 import os
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -19,7 +20,9 @@ from distributed.core import Status, rpc
 from distributed.utils import silence_logging_cmgr
 
 from corral import logs, network
-from corral.blueprint import GROUP_ARGUMENTS, draw, read_script
+from corral.account import Account
+from corral.adaptive import BOUNDS, Adaptive, bounds_of, rules_of
+from corral.blueprint import GROUP_ARGUMENTS, draw, hours_of, read_script
 from corral.domain import JobId, Resources
 from corral.engine import Engine
 from corral.errors import CorralError, InvalidRequest
@@ -247,6 +250,8 @@ class Cluster(HostingCluster):
             # Losing results is what closing means; nobody needs a list of them.
             self._quiet.enter_context(silence_logging_cmgr(logging.ERROR))
         try:
+            if self._adaptive is not None:
+                self._adaptive.stop("the cluster is closing")
             if self._engine is not None:
                 await self._engine.close(CLOSE_TIMEOUT)
             if self._registrar is not None:
@@ -339,6 +344,9 @@ class Cluster(HostingCluster):
         self._want(jobs_asked_for(self._resources(), units, group=group, workers=workers))
 
     def _want(self, jobs: Mapping[str, int]) -> None:
+        if self._adaptive is not None:
+            for name in jobs:
+                self._adaptive.leave_alone(name)
         engine = self._running_engine("cannot be scaled")
         resources = self._resources()
         size = {name: slot.state.wanted for name, slot in engine.groups.items()} | dict(jobs)
@@ -366,33 +374,144 @@ class Cluster(HostingCluster):
             raise CorralError(f"cluster {self.name!r} is {self.status.name}: it {what}")
         return self._engine
 
-    def adapt(self, *args: Any, **kwargs: Any) -> Any:
-        """Not yet: Dask's own policy cancels pending jobs after seconds, which no batch queue forgives."""
-        raise CorralError(
-            "adapt() is not there yet: Dask's default policy thrashes batch queues, and corral's own is to come. "
-            "Use scale() meanwhile."
-        )
+    # Dask's takes the class of the policy first, and lets anything follow.
+    def adapt(  # type: ignore[override]
+        self,
+        *,
+        minimum: int | None = None,
+        maximum: float | None = None,
+        minimum_jobs: int | None = None,
+        maximum_jobs: int | None = None,
+        target_duration: str | float | None = None,
+        interval: str | float | None = None,
+        wait_count: int | None = None,
+        idle_timeout: str | float | None = None,
+        maximum_core_hours: float | None = None,
+        groups: Mapping[str, Mapping[str, Any]] | None = None,
+    ) -> Adaptive:
+        """Let the cluster have the size of its work.
 
-    async def _wait_for_workers(self, n_workers: int = 0, timeout: float | str | None = None) -> None:
+        Waiting jobs count as capacity on its way, and are kept for as long as the queue is slow. Idle jobs leave after
+        minutes. Each group grows for the tasks that only it, or it most cheaply, can run. Forgives groups that stopped
+        because their jobs kept failing, and replaces an earlier `adapt`. See :doc:`scaling`.
+
+        Parameters
+        ----------
+        minimum, maximum
+            Workers of the whole cluster that must be there, and that may be. A group has whole jobs. Default: Dask's
+            configuration (``distributed.adaptive``), which says 0 and no limit.
+        minimum_jobs, maximum_jobs
+            The same in jobs, where there is one group alone.
+        target_duration
+            What waits should be done in this time, if there were no queue ("5s").
+        interval
+            How often to look ("1s").
+        wait_count
+            How many looks in a row find a job idle before it leaves: another way to give `idle_timeout`.
+        idle_timeout
+            How long a job may be idle. Default: as long as new ones take to come, but 2 to 10 minutes.
+        maximum_core_hours
+            The cluster's `maximum_core_hours` from now on.
+        groups
+            Bounds by group: ``{"gpu": {"minimum": 0, "maximum": 4}}``, in workers or (``maximum_jobs``) in jobs.
+
+        Returns
+        -------
+        Adaptive
+            Has ``minimum``, ``maximum``, ``stop()`` and ``log``, as Dask's own.
+
+        Raises
+        ------
+        InvalidRequest
+        """
+        engine = self._running_engine("cannot adapt")
+        given = {
+            "minimum": minimum,
+            "maximum": maximum,
+            "minimum_jobs": minimum_jobs,
+            "maximum_jobs": maximum_jobs,
+            "target_duration": target_duration,
+            "interval": interval,
+            "wait_count": wait_count,
+            "idle_timeout": idle_timeout,
+        }
+        given = {name: value for name, value in given.items() if value is not None}
+        rules, seconds = rules_of(given)
+        resources = self._resources()
+        limits = {name: value for name, value in given.items() if name in BOUNDS}
+        bounds = bounds_of(limits, groups or {}, resources)
+        if maximum_core_hours is not None:
+            self.maximum_core_hours = maximum_core_hours
+        if rules.maximum != math.inf:
+            network.raise_descriptor_limit(int(rules.maximum))
+        adaptive = Adaptive(engine, rules=rules, bounds=bounds, interval=seconds, wait_count=wait_count)
+        self._on_loop(self._begin_to_adapt, engine, adaptive)
+        return adaptive
+
+    def _begin_to_adapt(self, engine: Engine, adaptive: Adaptive) -> None:
+        if self._adaptive is not None:
+            self._adaptive.stop("replaced")
+        self._adaptive: Adaptive | None = adaptive
+        engine.scale_all({name: slot.state.wanted for name, slot in engine.groups.items() if not slot.is_removed})
+        adaptive.start()
+
+    async def _wait_for_workers(
+        self, n_workers: int | None = None, timeout: float | str | None = None, fraction: float = 1.0
+    ) -> None:
         import dask.utils
 
         assert self._engine is not None
         seconds = None if timeout is None else dask.utils.parse_timedelta(timeout, "s")
-        await self._engine.wait_for_workers(n_workers, seconds)
+        if n_workers is None:
+            n_workers = sum(slot.state.wanted * slot.workers_per_job for slot in self._engine.groups.values())
+            if not n_workers:
+                raise InvalidRequest("n_workers", "no worker is wanted; say how many, or call scale() first")
+        await self._engine.wait_for_workers(math.ceil(round(n_workers * fraction, 6)), seconds)
 
-    def wait_for_workers(self, n_workers: int, timeout: float | None = None) -> Any:
+    def wait_for_workers(
+        self, n_workers: int | None = None, timeout: float | None = None, *, fraction: float = 1.0
+    ) -> Any:
         """Wait until so many workers are connected.
+
+        Parameters
+        ----------
+        n_workers
+            Default: as many as are wanted now.
+        fraction
+            Be content with this part of them, rounded up: ``wait_for_workers(fraction=0.8)``.
 
         Raises
         ------
-        SubmitRejected, JobsFailed
+        SubmitRejected, JobsFailed, BudgetSpent
             They cannot come any more; raised as soon as that is known.
         WorkersNotReady
             They did not come within `timeout` seconds; a TimeoutError that says where the jobs are.
         """
-        if not isinstance(n_workers, int) or n_workers < 1:
+        if n_workers is not None and (not isinstance(n_workers, int) or n_workers < 1):
             raise ValueError(f"`n_workers` must be a positive integer. Instead got {n_workers}.")
-        return self.sync(self._wait_for_workers, n_workers, timeout=timeout)
+        if not 0 < fraction <= 1:
+            raise InvalidRequest("fraction", f"{fraction!r} is not above 0 and at most 1")
+        return self.sync(self._wait_for_workers, n_workers, timeout=timeout, fraction=fraction)
+
+    # --- cost ---------------------------------------------------------------------------------------------------
+
+    def account(self) -> Account:
+        """Core-hours that the jobs have used so far, by group, and by what the cores did.
+
+        ``account().total`` is all of them; ``account().groups["gpu"].idle`` is what stood still there.
+        """
+        return Account(groups={}) if self._engine is None else self._engine.census.ledger.account()
+
+    @property
+    def maximum_core_hours(self) -> float | None:
+        """When the jobs have used so many, nothing more is submitted; None: no limit."""
+        return self._blueprint.maximum_core_hours if self._engine is None else self._engine.maximum_core_hours
+
+    @maximum_core_hours.setter
+    def maximum_core_hours(self, hours: float | None) -> None:
+        engine = self._running_engine("has no budget")
+        hours = hours_of("maximum_core_hours", hours)
+        self._on_loop(engine.allow_core_hours, hours)
 
     # --- what there is ------------------------------------------------------------------------------------------
 

@@ -23,10 +23,13 @@ from corral import jobs as lives
 from corral import logs, nodes, pace
 from corral.batch import BatchSystem
 from corral.blueprint import Blueprint
+from corral.census import Census
+from corral.demand import DemandCounter
 from corral.domain import JobId, JobStatus, Script
 from corral.errors import (
     BatchSystemError,
     BatchSystemUnavailable,
+    BudgetSpent,
     CorralError,
     InvalidRequest,
     JobsFailed,
@@ -36,7 +39,7 @@ from corral.errors import (
 )
 from corral.group import WorkerGroup
 from corral.jobs import Ending, JobFailure, JobRecord, Parting
-from corral.plan import Plan, plan, proved, rescaled, submitted
+from corral.plan import Plan, plan, proved, rescaled, resized, submitted
 from corral.roster import REMEMBERED, Roster
 from corral.standing import Group
 from corral.watch import Rhythm, Watch
@@ -60,6 +63,8 @@ CLOSING_GRACE = 5.0
 RETIRE_PATIENCE = 10.0
 #: How long a launcher may take to answer (s).
 ANSWER_TIMEOUT = 10.0
+#: How often is looked at what jobs do (s).
+CENSUS_INTERVAL = 1.0
 
 
 @define(kw_only=True, eq=False)
@@ -77,6 +82,10 @@ class Engine:
 
     groups: dict[str, Group] = field(init=False)
     roster: Roster = field(init=False)
+    counter: DemandCounter = field(factory=DemandCounter, init=False)
+    census: Census = field(init=False)
+    #: Nothing is submitted when the jobs have used so many; None: no limit.
+    maximum_core_hours: float | None = field(init=False)
     _failures: deque[JobFailure] = field(factory=lambda: deque(maxlen=REMEMBERED), init=False)
     _numbers: itertools.count[int] = field(factory=lambda: itertools.count(1), init=False)
     #: Submissions that were repeated, and so may have landed twice.
@@ -86,6 +95,7 @@ class Engine:
     #: All moments of records and plans are this clock's.
     _clock: pace.Clock = field(factory=pace.Clock, init=False)
     _ticking: asyncio.Task[None] | None = field(default=None, init=False)
+    _looking: asyncio.Task[None] | None = field(default=None, init=False)
     _main: asyncio.Task[None] | None = field(default=None, init=False)
     _polling: asyncio.Task[None] | None = field(default=None, init=False)
     _cancelling: asyncio.Task[None] | None = field(default=None, init=False)
@@ -100,10 +110,13 @@ class Engine:
 
     def __attrs_post_init__(self) -> None:
         self.roster = Roster(self._broadcast)
+        self.census = Census(cluster=self.blueprint.name, scheduler=self.scheduler, roster=self.roster)
+        self.maximum_core_hours = self.blueprint.maximum_core_hours
         self.groups = {name: self._new_group(name) for name in self.blueprint.groups}
 
     def _new_group(self, name: str) -> Group:
         blueprint = self.blueprint
+        self.census.ledger.open(name)
         return Group(
             name=name, cluster=blueprint.name, spec=blueprint.groups[name], resources=blueprint.resources(name)
         )
@@ -126,6 +139,9 @@ class Engine:
     def start(self) -> None:
         """Listen to the scheduler, and begin."""
         self.scheduler.add_plugin(_Ear(self), name=self._plugin_name)
+        self.counter.listen(self.scheduler)
+        self.scheduler.add_plugin(self.counter, name=f"{self._plugin_name}-demand")
+        self._looking = asyncio.create_task(self._look(), name="corral census")
         self._ticking = asyncio.create_task(self._clock.run(), name="corral clock")
         self._main = asyncio.create_task(self._run(), name="corral engine")
 
@@ -138,6 +154,26 @@ class Engine:
             slot.failures.clear()
         self._undelivered.clear()
         self._changed()
+
+    def resize(self, group: str, jobs: int, release: Iterable[JobId]) -> None:
+        """Want so many jobs of a group, as the policy says; what stopped it is not forgiven."""
+        slot = self.groups[group]
+        after = resized(slot.state, jobs, release)
+        if after != slot.state:
+            slot.state = after
+            self._wake.set()
+
+    def allow_core_hours(self, hours: float | None) -> None:
+        """Change what the jobs may use."""
+        self.maximum_core_hours = hours
+        for slot in self.groups.values():
+            if isinstance(slot.trouble, BudgetSpent):
+                slot.trouble = None
+        self._changed()
+
+    def now(self) -> float:
+        """The moment, on the clock of all records and plans."""
+        return self._clock.now()
 
     def add_group(self, name: str, spec: WorkerGroup) -> None:
         """Have one group more, which wants nothing yet.
@@ -218,7 +254,7 @@ class Engine:
             After so many seconds it returns although jobs are left, and says which.
         """
         deadline = time.monotonic() + timeout
-        for task in (self._main, self._polling, *self._rechecks):
+        for task in (self._main, self._polling, self._looking, *self._rechecks):
             if task is not None:
                 task.cancel()
                 with suppress(asyncio.CancelledError):
@@ -234,6 +270,7 @@ class Engine:
         await self._end_all(deadline)
         with suppress(ValueError):
             self.scheduler.remove_plugin(self._plugin_name)
+            self.scheduler.remove_plugin(f"{self._plugin_name}-demand")
         self.watch.forget(self)
         if self._ticking is not None:
             self._ticking.cancel()
@@ -254,6 +291,16 @@ class Engine:
             with suppress(TimeoutError):
                 async with asyncio.timeout(max(0.01, again_at - self._clock.now())):
                     await self._wake.wait()
+
+    async def _look(self) -> None:
+        """Watch the jobs at work."""
+        while True:
+            try:
+                self.census.look(self.groups, self._clock.now())
+                self.census.tell_unmet(self.counter.demand(), self.groups.values())
+            except Exception:
+                logger.exception("cluster %s: the jobs could not be looked at", self.blueprint.name)
+            await asyncio.sleep(CENSUS_INTERVAL)
 
     def _step(self) -> float:
         """Do what is to do now; return when to look again at the latest."""
@@ -281,7 +328,10 @@ class Engine:
             for record in todo.retire:
                 self.roster.put(evolve(record, parting=Parting.SURPLUS, retire_asked_at=now))
                 self._start(self._retire(record.id))
-            if todo.submit and not slot.submitting:
+            if todo.submit and (spent := self._spent()) is not None:
+                if not isinstance(slot.trouble, BudgetSpent):
+                    slot.warn(spent)
+            elif todo.submit and not slot.submitting:
                 slot.submitting = slot.portion_of(todo.submit)
                 self._start(self._submit(slot, todo))
             slot.tell_withheld(todo)
@@ -297,6 +347,13 @@ class Engine:
                 self._polling = asyncio.create_task(self._poll([record.id for record in living]))
                 self._polling.add_done_callback(lambda _: self._wake.set())
         return min(again)
+
+    def _spent(self) -> BudgetSpent | None:
+        """Why nothing may be submitted; None if it may."""
+        used = self.census.ledger.core_hours
+        if self.maximum_core_hours is None or used < self.maximum_core_hours:
+            return None
+        return BudgetSpent(used, self.maximum_core_hours)
 
     def _forget_removed(self) -> None:
         """Groups that were removed go when their last job has ended."""
@@ -469,7 +526,8 @@ class Engine:
         if self.roster.worker_came(address, str(self.scheduler.workers[address].name), now):
             record = self.roster.job_at(address)
             if record is not None and record.connected_at == now:
-                self.groups[record.group].has_waited(now - record.submitted_at)
+                if (slot := self.groups.get(record.group)) is not None:
+                    slot.has_waited(now - record.submitted_at)
             self._tell()
 
     def worker_left(self, address: str) -> None:
@@ -633,13 +691,13 @@ class Engine:
             mine = [record for record in self.jobs if record.group == name]
             capacity = [record for record in mine if record.is_capacity]
             coming = sum(record.expected_workers for record in capacity)
-            if not slot.state.is_stopped:
+            if not slot.state.is_stopped and not isinstance(slot.trouble, BudgetSpent):
                 coming += max(0, slot.state.wanted - len(capacity)) * slot.workers_per_job
             possible += coming + sum(len(record.workers) for record in mine if not record.is_capacity)
         if possible >= count or any(slot.is_examining for slot in self.groups.values()):
             return
         for slot in self.groups.values():
-            if isinstance(slot.trouble, SubmitRejected | JobsFailed | InvalidRequest):
+            if isinstance(slot.trouble, SubmitRejected | JobsFailed | InvalidRequest | BudgetSpent):
                 with suppress(ValueError):
                     self._undelivered.remove(slot.trouble)
                 raise slot.trouble

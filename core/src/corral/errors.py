@@ -148,6 +148,18 @@ class WorkersLost(CorralError):
     """No worker is left in this allocation, and none will come."""
 
 
+class BudgetSpent(CorralError):
+    """The cluster has used as many core-hours as it may: it keeps the jobs that it has, and submits no more."""
+
+    def __init__(self, used: float, maximum: float) -> None:
+        super().__init__(
+            f"{used:.2f} core-hours are used, and {maximum:g} may be: nothing more is submitted. "
+            "Raise cluster.maximum_core_hours to go on; cluster.account() tells what they were used for"
+        )
+        self.used = used
+        self.maximum = maximum
+
+
 class WorkersNotReady(CorralError, TimeoutError):
     """The workers did not all come within the time-out; says where their jobs are."""
 

@@ -55,6 +55,10 @@ class GroupState:
     not_before: float = 0.0
     #: Submissions that failed in a row for a transient cause or a limit.
     setbacks: int = 0
+    #: Somebody else's wish: no more jobs than this, until somebody scales again.
+    ceiling: int | None = None
+    #: Jobs that should go first if there are too many.
+    release: frozenset[JobId] = frozenset()
 
     @property
     def is_stopped(self) -> bool:
@@ -81,6 +85,24 @@ def rescaled(state: GroupState, wanted: int) -> GroupState:
     return GroupState(wanted=wanted, replaced=state.replaced)
 
 
+def resized(state: GroupState, wanted: int, release: Iterable[JobId] = ()) -> GroupState:
+    """The group after the policy has spoken: nothing is forgiven.
+
+    Parameters
+    ----------
+    release
+        Jobs that should go first if there are too many.
+    """
+    # Lost jobs that nobody misses any more need no replacement.
+    losses = max(0, state.losses - max(0, state.wanted - wanted))
+    return evolve(state, wanted=wanted, losses=losses, release=frozenset(release))
+
+
+def lasts(record: JobRecord, now: float, lead: float) -> bool:
+    """False if the job leaves so soon that another one must be on its way."""
+    return record.leaves_at is None or record.leaves_at - lead > now
+
+
 def judge(state: GroupState, ended: Sequence[JobRecord], now: float) -> GroupState:
     """The group after these jobs have ended, all seen in one poll."""
     by_ending: dict[Ending, int] = dict.fromkeys(Ending, 0)
@@ -93,7 +115,7 @@ def judge(state: GroupState, ended: Sequence[JobRecord], now: float) -> GroupSta
         if cancelled + len(accidents) >= 2 or wish_is_recent:
             # The replacements of the accidents go too: together they were the wish.
             lowered = max(0, state.wanted - cancelled - len(accidents))
-            state = evolve(state, wanted=lowered, accidents=(), wish_at=now)
+            state = evolve(state, wanted=lowered, ceiling=lowered, accidents=(), wish_at=now)
         else:
             state = evolve(state, losses=state.losses + cancelled, accidents=(*accidents, now))
 
@@ -173,7 +195,7 @@ def plan(
     lasting: list[JobRecord] = []
     expiring: list[JobRecord] = []
     for record in capacity:
-        if record.leaves_at is None or record.leaves_at - lead > now:
+        if lasts(record, now, lead):
             lasting.append(record)
         else:
             expiring.append(record)
@@ -183,7 +205,7 @@ def plan(
         return Plan(cancel=tuple(cancel), again_at=min(again, default=None))
 
     # Jobs under way cannot be taken back: if they are too many, they are surplus when they are known.
-    victims = _least_useful(lasting, max(0, len(lasting) - state.wanted), load)
+    victims = _least_useful(lasting, max(0, len(lasting) - state.wanted), load, state.release)
     cancel += [(record, Parting.SURPLUS) for record in victims if not record.workers]
     # Those that will leave anyway go as soon as enough others work; the nearest to its end first.
     retire = [record for record in victims if record.workers]
@@ -240,10 +262,16 @@ def _end_of_patience(record: JobRecord) -> tuple[float, Parting] | None:
     return record.deserted_at + DESERTED_AFTER, Parting.DESERTED
 
 
-def _least_useful(capacity: Sequence[JobRecord], count: int, load: Callable[[JobRecord], float]) -> list[JobRecord]:
+def _least_useful(
+    capacity: Sequence[JobRecord], count: int, load: Callable[[JobRecord], float], first: frozenset[JobId]
+) -> list[JobRecord]:
     """Jobs to give up: waiting before running before connected; the youngest first, and the least loaded."""
+    if not count:
+        return []
 
     def rank(record: JobRecord) -> tuple[int, float, float]:
+        if record.id in first:
+            return -1, 0.0, 0.0
         if record.workers:
             return 2, load(record), record.connected_at or 0.0
         return (0 if record.state.is_waiting else 1), 0.0, -record.submitted_at

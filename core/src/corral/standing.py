@@ -12,6 +12,7 @@ from corral.domain import Resources, Script
 from corral.errors import (
     BatchSystemError,
     BatchSystemUnavailable,
+    BudgetSpent,
     CorralError,
     JobsFailed,
     LimitReached,
@@ -20,6 +21,7 @@ from corral.errors import (
 from corral.group import WorkerGroup
 from corral.jobs import Ending, JobFailure, JobRecord
 from corral.plan import GroupState, Plan, judge, proved
+from corral.workload import Kind
 
 logger = logging.getLogger("corral")
 
@@ -69,6 +71,21 @@ class Group:
         return bool(self.submitting) or self.doubtful is not None
 
     @property
+    def kind(self) -> Kind:
+        """What its jobs are to tasks."""
+        resources = self.resources
+        return Kind(
+            name=self.name,
+            workers=resources.workers,
+            threads=resources.threads,
+            resources=self.spec.worker_resources(self.name, resources),
+            memory=(resources.memory or 0) // resources.processes,
+            cores=resources.cores * resources.nodes,
+            gpus=resources.gpus * resources.nodes,
+            is_open=not self.state.is_stopped,
+        )
+
+    @property
     def usual_wait(self) -> float:
         """How long before a job leaves its replacement is asked for (s): three of four came within this time."""
         return sorted(self.waits)[(3 * len(self.waits)) // 4] if self.waits else 0.0
@@ -79,7 +96,7 @@ class Group:
 
     def is_short(self, jobs: Iterable[JobRecord]) -> bool:
         """True if jobs are missing that will be submitted without anybody's doing."""
-        if self.state.is_stopped or isinstance(self.trouble, BatchSystemError):
+        if self.state.is_stopped or isinstance(self.trouble, BatchSystemError | BudgetSpent):
             return False
         return self.count_unsubmitted(jobs) + self.submitting > 0
 
@@ -128,12 +145,12 @@ class Group:
     def tell_withheld(self, todo: Plan) -> None:
         """More jobs were lost than may be replaced within the hour."""
         if todo.withheld and self.trouble is None:
-            self.trouble = JobsFailed(
+            trouble = JobsFailed(
                 f"{len(self.state.replaced)} jobs of group {self.name!r} were replaced within the hour; "
                 f"{todo.withheld} more must wait (replacements-per-hour in the configuration)",
                 self.failures,
             )
-            self._warn(self.trouble)
+            self.warn(trouble)
 
     # --- ends of jobs -------------------------------------------------------------------------------------------
 
@@ -179,6 +196,11 @@ class Group:
                 self.excluded_hosts += (host,)
                 return host
         return None
+
+    def warn(self, trouble: CorralError) -> None:
+        """Say what keeps the group from growing."""
+        self.trouble = trouble
+        self._warn(trouble)
 
     def _names(self, count: int | None = None) -> tuple[object, ...]:
         return (self.cluster, self.name) if count is None else (self.cluster, count, self.name)

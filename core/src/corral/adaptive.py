@@ -1,0 +1,280 @@
+"""A cluster that has the size of its work: what `Cluster.adapt` returns.
+
+Looks at the demand again and again, lets the policy decide, and tells the engine. It has the face of Dask's own
+`distributed.deploy.Adaptive`, for whoever knows that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import time
+from collections import deque
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import dask.config
+import dask.utils
+from attrs import frozen
+
+from corral.errors import InvalidRequest
+from corral.plan import lasts
+from corral.policy import IdleJob, Past, Rules, View, decide
+from corral.size import count, known_group
+
+if TYPE_CHECKING:
+    from corral.domain import JobId, Resources
+    from corral.engine import Engine
+    from corral.jobs import JobRecord
+    from corral.standing import Group
+
+logger = logging.getLogger("corral")
+
+#: What bounds a size.
+BOUNDS = ("minimum", "maximum", "minimum_jobs", "maximum_jobs")
+
+
+@frozen(kw_only=True)
+class Bounds:
+    """How many jobs of a group there must be, and may be."""
+
+    minimum: int = 0
+    maximum: float = math.inf
+
+    @classmethod
+    def of(cls, given: Mapping[str, Any], resources: Resources, where: str = "") -> Bounds:
+        """Read what `Cluster.adapt` was given, in workers and in jobs; the narrower wins.
+
+        Raises
+        ------
+        InvalidRequest
+        """
+        given = {name: value for name, value in given.items() if value is not None}
+        for name in given:
+            if name not in BOUNDS:
+                raise InvalidRequest("groups", f"{name!r} is no bound{where}; there are {', '.join(BOUNDS)}")
+        workers = resources.workers
+        minimum = max(
+            math.ceil(count("minimum", given.get("minimum", 0)) / workers),
+            count("minimum_jobs", given.get("minimum_jobs", 0)),
+        )
+        maximum = math.inf
+        if (most := given.get("maximum", math.inf)) != math.inf:
+            maximum = count("maximum", most) // workers
+            if most and not maximum:
+                raise InvalidRequest("maximum", f"{most} is less than the {workers} workers of one job{where}")
+        if (most := given.get("maximum_jobs", math.inf)) != math.inf:
+            maximum = min(maximum, count("maximum_jobs", most))
+        if minimum > maximum:
+            raise InvalidRequest("minimum", f"is more than the maximum{where}: whole jobs have {workers} worker(s)")
+        return cls(minimum=minimum, maximum=maximum)
+
+
+class Adaptive:
+    """Adapts a cluster until it is stopped.
+
+    Attributes
+    ----------
+    minimum, maximum
+        Workers of the whole cluster.
+    log
+        Each change: when (seconds since the epoch), and which.
+    """
+
+    def __init__(
+        self, engine: Engine, *, rules: Rules, bounds: Mapping[str, Bounds], interval: float, wait_count: int | None
+    ) -> None:
+        self._engine = engine
+        self._rules = rules
+        #: By group. Groups that come later have none.
+        self._bounds = dict(bounds)
+        #: Groups that somebody has scaled by hand since.
+        self._left_alone: set[str] = set()
+        self._past: Mapping[str, Past] = {}
+        self._task: asyncio.Task[None] | None = None
+        self.interval = interval
+        self.wait_count = wait_count
+        self.state = "starting"
+        self.log: deque[tuple[float, dict[str, Any]]] = deque(
+            maxlen=dask.config.get("distributed.admin.low-level-log-length")
+        )
+
+    @property
+    def minimum(self) -> int:
+        return self._rules.minimum
+
+    @property
+    def maximum(self) -> float:
+        return self._rules.maximum
+
+    @property
+    def target_duration(self) -> float:
+        return self._rules.target_duration
+
+    @property
+    def idle_timeout(self) -> float | None:
+        """Seconds; None: as long as each group's jobs take to come, within limits."""
+        return self._rules.idle_timeout
+
+    def __repr__(self) -> str:
+        return f"Adaptive(minimum={self.minimum}, maximum={self.maximum}, {self.state})"
+
+    def start(self) -> None:
+        """Begin; on the event loop."""
+        self.state = "running"
+        self._task = asyncio.create_task(self._run(), name="corral adaptive")
+
+    def stop(self, reason: str = "asked to") -> None:
+        """Leave the cluster as large as it is. From any thread."""
+        if self.state != "stopped":
+            self.state = "stopped"
+            logger.info("cluster %s: no longer adaptive: %s", self._engine.blueprint.name, reason)
+
+    def leave_alone(self, group: str) -> None:
+        """Somebody has scaled this group by hand; when that is all of them, there is nothing to adapt."""
+        self._left_alone.add(group)
+        if self._left_alone >= set(self._engine.groups):
+            self.stop("every group was scaled by hand")
+
+    async def _run(self) -> None:
+        while self.state == "running":
+            try:
+                self.adapt()
+            except Exception:
+                # One bad moment must not end it: dask/distributed#4591.
+                logger.exception("cluster %s: adapting failed; it is tried again", self._engine.blueprint.name)
+            await asyncio.sleep(self.interval)
+
+    def adapt(self) -> None:
+        """Look, decide, and tell the engine."""
+        engine = self._engine
+        now = engine.now()
+        slots = [slot for slot in engine.groups.values() if not slot.is_removed and slot.name not in self._left_alone]
+        jobs: dict[str, list[JobRecord]] = {slot.name: [] for slot in slots}
+        for record in engine.jobs:
+            if record.is_capacity and record.group in jobs:
+                jobs[record.group].append(record)
+        stored = engine.census.stored()
+        views = [self._view(slot, jobs[slot.name], stored, now) for slot in slots]
+        decision = decide(engine.counter.demand(), views, self._past, now, self._rules)
+        self._past = decision.past
+        for view in views:
+            size = decision.sizes[view.kind.name]
+            if size.jobs != view.size:
+                status = "up" if size.jobs > view.size else "down"
+                self._note({"status": status, "group": view.kind.name, "jobs": size.jobs, "had": view.size})
+            engine.resize(view.kind.name, size.jobs, size.release)
+
+    def _note(self, change: dict[str, Any]) -> None:
+        # A batch system that takes no jobs for an hour is no news each second.
+        if not self.log or self.log[-1][1] != change:
+            self.log.append((time.time(), change))
+
+    def _view(self, slot: Group, records: Sequence[JobRecord], stored: Mapping[JobId, int], now: float) -> View:
+        idle_since = self._engine.census.idle_since
+        bounds = self._bounds.get(slot.name, Bounds())
+        ceiling = math.inf if slot.state.ceiling is None else slot.state.ceiling
+        lasting = [record for record in records if lasts(record, now, slot.usual_wait)]
+        connected = sum(1 for record in lasting if record.workers)
+        return View(
+            kind=slot.kind,
+            minimum=int(min(bounds.minimum, ceiling)),
+            maximum=min(bounds.maximum, ceiling),
+            connected=connected,
+            coming=len(lasting) - connected + slot.submitting,
+            idle=[
+                IdleJob(
+                    id=record.id,
+                    since=idle_since[record.id],
+                    leaves_at=record.leaves_at,
+                    stored=stored.get(record.id, 0),
+                )
+                for record in lasting
+                if record.id in idle_since
+            ],
+            waits=tuple(slot.waits),
+            expected_wait=_expected_wait([record for record in lasting if record.started_at is None], now),
+            stored=sum(stored.get(record.id, 0) for record in lasting),
+        )
+
+
+def _expected_wait(waiting: Sequence[JobRecord], now: float) -> float:
+    """How long half of the jobs that wait have waited, or will have, as far as the batch system says (s)."""
+    waits = []
+    for record in waiting:
+        wait = now - record.submitted_at
+        if (start := record.status.expected_start) is not None:
+            wait += max(0.0, start - time.time())
+        waits.append(wait)
+    return sorted(waits)[len(waits) // 2] if waits else 0.0
+
+
+def rules_of(given: Mapping[str, Any]) -> tuple[Rules, float]:
+    """What `Cluster.adapt` was given for the whole cluster, or else Dask's configuration; and the interval (s).
+
+    Raises
+    ------
+    InvalidRequest
+    """
+    configured = dask.config.get("distributed.adaptive", {})
+    chosen = {**{name.replace("-", "_"): value for name, value in configured.items()}, **given}
+    interval = _seconds("interval", chosen["interval"])
+    timeout = given.get("idle_timeout")
+    if timeout is not None:
+        timeout = _seconds("idle_timeout", timeout)
+    elif given.get("wait_count") is not None:
+        # Dask's meaning: so many looks in a row at which a worker was of no use.
+        timeout = count("wait_count", given["wait_count"]) * interval
+    maximum = chosen["maximum"]
+    unknown = dask.config.get("distributed.scheduler.unknown-task-duration", "500ms")
+    return (
+        Rules(
+            minimum=count("minimum", chosen["minimum"]),
+            maximum=maximum if maximum == math.inf else count("maximum", maximum),
+            target_duration=_seconds("target_duration", chosen["target_duration"]),
+            idle_timeout=timeout,
+            unknown_duration=_seconds("unknown-task-duration", unknown),
+        ),
+        interval,
+    )
+
+
+def bounds_of(
+    given: Mapping[str, Any], by_group: Mapping[str, Mapping[str, Any]], resources: Mapping[str, Resources]
+) -> dict[str, Bounds]:
+    """The bounds of each group.
+
+    Parameters
+    ----------
+    given
+        The bounds of the whole cluster.
+
+    Raises
+    ------
+    InvalidRequest
+    """
+    jobs = [name for name in ("minimum_jobs", "maximum_jobs") if given.get(name) is not None]
+    if jobs and len(resources) != 1:
+        raise InvalidRequest(jobs[0], "jobs of different groups are not the same; say it by group, in groups=")
+    found = {}
+    for name, bounds in by_group.items():
+        if not isinstance(bounds, Mapping):
+            raise InvalidRequest("groups", f"{name!r} is {bounds!r}, which is not a mapping like {{'maximum': 4}}")
+        found[name] = Bounds.of(bounds, known_group(name, resources), f" (group {name!r})")
+    if len(resources) == 1:
+        [(name, each)] = resources.items()
+        whole = Bounds.of(given, each)
+        own = found.get(name, Bounds())
+        found[name] = Bounds(minimum=max(whole.minimum, own.minimum), maximum=min(whole.maximum, own.maximum))
+    return found
+
+
+def _seconds(argument: str, value: Any) -> float:
+    try:
+        seconds = float(dask.utils.parse_timedelta(value, "s"))
+    except (ValueError, TypeError, KeyError, AttributeError):
+        raise InvalidRequest(argument, f"{value!r} is no duration; write for example '60s'") from None
+    if not seconds > 0 or math.isinf(seconds):
+        raise InvalidRequest(argument, f"{value!r} is not above 0")
+    return seconds

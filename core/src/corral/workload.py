@@ -1,0 +1,134 @@
+"""What waits to be computed, what kinds of workers there can be, and which kind is for which tasks: pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+
+from attrs import evolve, field, frozen
+
+#: What a task asks of its worker, by name of a Dask resource; empty: nothing. Sorted.
+Need = tuple[tuple[str, float], ...]
+
+
+@frozen(kw_only=True)
+class Load:
+    """Tasks that ask for the same, and usually take as long as each other."""
+
+    need: Need = ()
+    #: Tasks that could run, but that no worker has.
+    ready: int = 0
+    #: Tasks that a worker has: some run, some wait there.
+    assigned: int = 0
+    #: Seconds that one takes; None: none has ended yet.
+    duration: float | None = None
+    #: The longest that one of them was seen to run (s).
+    elapsed: float = 0.0
+
+    @property
+    def tasks(self) -> int:
+        return self.ready + self.assigned
+
+
+@frozen(kw_only=True)
+class Demand:
+    """Everything that is to be computed now."""
+
+    loads: tuple[Load, ...] = ()
+    #: Tasks that wait for others to end.
+    blocked: int = 0
+
+    @property
+    def is_ending(self) -> bool:
+        """True near the end of a computation: tasks run, and no other will follow them."""
+        return not self.blocked and not any(load.ready for load in self.loads) and bool(self.loads)
+
+
+@frozen(kw_only=True)
+class Kind:
+    """One kind of job, as far as tasks are concerned."""
+
+    name: str
+    #: Workers of a job, and threads of a worker.
+    workers: int = 1
+    threads: int = 1
+    #: Dask resources of each worker.
+    resources: Mapping[str, float] = field(factory=dict)
+    #: Bytes of each worker; 0: not known.
+    memory: int = 0
+    #: CPU cores of a job, and its GPUs: what it costs.
+    cores: int = 1
+    gpus: int = 0
+    #: False if nothing can be submitted: its jobs keep failing, or were refused.
+    is_open: bool = True
+
+    def room(self, need: Need) -> int:
+        """How many tasks that need this one worker runs at a time; 0: none, ever."""
+        rooms = [self.threads]
+        for name, amount in need:
+            if amount > 0:
+                rooms.append(math.floor(self.resources.get(name, 0) / amount))
+        return min(rooms)
+
+    def price(self, need: Need) -> tuple[float, float, float]:
+        """What one such task costs here: GPUs, then cores, then memory decide."""
+        room = self.room(need) * self.workers
+        return self.gpus / room, self.cores / room, self.memory / self.room(need)
+
+
+@frozen(kw_only=True)
+class Share:
+    """What a group is there for, in terms of its workers."""
+
+    #: Seconds that one worker alone would take for tasks of known duration.
+    work: float = 0.0
+    #: Workers with which tasks of known duration are done in time.
+    workers: float = 0.0
+    #: The same for tasks whose duration nobody knows: by what they were seen to run, and by a guess alone.
+    unknown: float = 0.0
+    guessed: float = 0.0
+
+
+def shares(
+    loads: Iterable[Load], kinds: Sequence[Kind], *, target: float, guess: float
+) -> tuple[dict[str, Share], tuple[Need, ...]]:
+    """Give each load to the group that runs it most cheaply.
+
+    Parameters
+    ----------
+    target
+        Seconds in which each load is to be done, if every task can have a thread.
+    guess
+        Seconds that a task of unknown duration takes at least.
+
+    Returns
+    -------
+    tuple[dict[str, Share], tuple[Need, ...]]
+        What each group is there for, and what no group has, open or not.
+    """
+    found = {kind.name: Share() for kind in kinds}
+    unmet: list[Need] = []
+    for load in loads:
+        able = [kind for kind in kinds if kind.room(load.need)]
+        if not able:
+            if load.need not in unmet:
+                unmet.append(load.need)
+            continue
+        price = {kind.name: kind.price(load.need) for kind in able if kind.is_open}
+        cheapest = min((kind for kind in able if kind.is_open), key=lambda kind: price[kind.name], default=None)
+        if cheapest is not None:
+            found[cheapest.name] = _with(found[cheapest.name], load, cheapest.room(load.need), target, guess)
+    return found, tuple(unmet)
+
+
+def _with(share: Share, load: Load, room: int, target: float, guess: float) -> Share:
+    width = load.tasks / room
+    if load.duration is not None:
+        # A few long tasks among many short ones ask for few workers.
+        workers = min(1.0, load.duration / target) * width
+        return evolve(share, work=share.work + width * load.duration, workers=share.workers + workers)
+    return evolve(
+        share,
+        unknown=share.unknown + min(1.0, max(guess, load.elapsed) / target) * width,
+        guessed=share.guessed + min(1.0, guess / target) * width,
+    )

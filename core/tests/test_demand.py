@@ -1,0 +1,102 @@
+"""What is to be computed, as counted on a real Dask scheduler."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable
+from typing import Any
+
+from distributed import Client, Event, LocalCluster, Scheduler, Worker
+
+from corral.demand import DemandCounter
+from corral.workload import Demand, Load
+
+
+async def eventually(condition: Callable[[], bool]) -> None:
+    async with asyncio.timeout(30):
+        while not condition():  # noqa: ASYNC110 - a scheduler's state tells no event
+            await asyncio.sleep(0.01)
+
+
+def counted(demand: Demand) -> dict[Any, tuple[int, int]]:
+    found: dict[Any, tuple[int, int]] = {}
+    for load in demand.loads:
+        ready, assigned = found.get(load.need, (0, 0))
+        found[load.need] = ready + load.ready, assigned + load.assigned
+    return found
+
+
+async def wait(_: int, name: str) -> None:
+    await Event(name).wait()
+
+
+def recounted(scheduler: Scheduler) -> dict[Any, tuple[int, int]]:
+    """The same the slow way."""
+    found: dict[Any, tuple[int, int]] = {}
+    for task in scheduler.tasks.values():
+        if task.worker_restrictions or task.host_restrictions:
+            continue
+        need = tuple(sorted((task.resource_restrictions or {}).items()))
+        ready, assigned = found.get(need, (0, 0))
+        if task.state in ("no-worker", "queued"):
+            found[need] = ready + 1, assigned
+        elif task.state == "processing":
+            found[need] = ready, assigned + 1
+    return found
+
+
+async def test_tasks_are_counted_by_need_wherever_they_wait() -> None:
+    """Unrunnable, queued and assigned ones; what was there before; and nothing is left in the end."""
+    async with (
+        Scheduler(host="127.0.0.1", port=0, dashboard_address=":0") as scheduler,
+        Client(scheduler.address, asynchronous=True) as client,
+    ):
+        early = client.map(wait, range(30), name="go", pure=False)
+        await eventually(lambda: len(scheduler.queued) == 30)
+        counter = DemandCounter()
+        counter.listen(scheduler)
+        scheduler.add_plugin(counter)
+        assert counted(counter.demand()) == {(): (30, 0)}
+        gpu = client.map(abs, range(50), resources={"GPU": 1})
+        mixed = [client.submit(abs, number, pure=False, resources={"MEMORY": 1e9, "GPU": 1}) for number in range(5)]
+        total = client.submit(sum, gpu)
+        bound = client.submit(abs, -1, workers=["nowhere"], allow_other_workers=False)
+        await eventually(lambda: len(scheduler.tasks) == 30 + 50 + 5 + 2)
+        needs = {(): (30, 0), (("GPU", 1),): (50, 0), (("GPU", 1), ("MEMORY", 1e9)): (5, 0)}
+        assert counted(counter.demand()) == needs
+        assert counter.demand().blocked == 1
+        assert {load.duration for load in counter.demand().loads} == {None}
+        async with Worker(scheduler.address, host="127.0.0.1", nthreads=1, resources={"GPU": 1}):
+            await client.gather(gpu)
+            await eventually(lambda: counted(counter.demand()) == recounted(scheduler))
+            ready, assigned = counted(counter.demand())[()]
+            assert ready + assigned in (30, 31)
+            assert assigned
+            await Event("go").set()
+            await client.gather([*early, total])
+            assert counted(counter.demand()) == {(("GPU", 1), ("MEMORY", 1e9)): (5, 0)}
+            again = client.map(abs, range(3), resources={"GPU": 2}, pure=False)
+            await eventually(lambda: (("GPU", 2),) in counted(counter.demand()))
+            [known] = [load for load in counter.demand().loads if load.need == (("GPU", 2),)]
+            assert known.duration is not None, "the prefix is known by now"
+        # The worker is gone, and what it held is to be computed again.
+        await eventually(lambda: counted(counter.demand()) == recounted(scheduler))
+        assert len(counted(counter.demand())) == 4
+        del early, gpu, mixed, total, bound, again
+        await eventually(lambda: counter.demand() == Demand())
+        assert not counter._places
+
+
+async def test_a_client_may_bring_it_to_a_scheduler_elsewhere() -> None:
+    """Then it answers a remote call, in plain values."""
+    async with (
+        LocalCluster(n_workers=0, host="127.0.0.1", asynchronous=True, dashboard_address=":0") as cluster,
+        Client(cluster, asynchronous=True) as client,
+    ):
+        await client.register_plugin(DemandCounter())
+        futures = client.map(abs, range(7), resources={"GPU": 1})
+        await eventually(lambda: len(cluster.scheduler.unrunnable) == 7)
+        answer = await client.scheduler.corral_demand()
+        [load] = [Load(**{**load, "need": tuple(map(tuple, load["need"]))}) for load in answer["loads"]]
+        assert load == Load(need=(("GPU", 1),), ready=7)
+        del futures

@@ -1,0 +1,100 @@
+"""Workers of several kinds on a real Slurm, as large as their work."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from dask.base import annotate
+from dask.delayed import delayed
+from distributed import Client, get_worker
+
+from corral import Cluster, JobState, WorkerGroup
+
+pytestmark = [pytest.mark.real("slurm"), pytest.mark.timeout(180)]
+
+Eventually = Callable[..., None]
+
+GROUPS = {
+    "cpu": WorkerGroup(cores=2, processes=1, memory="400MB", queue="batch"),
+    "bigmem": WorkerGroup(cores=1, memory="2GB", queue="short", walltime="00:08:00"),
+    "gpu": WorkerGroup(cores=1, gpus=1, memory="400MB", queue="gpu"),
+}
+
+
+def cluster(**arguments: Any) -> Cluster:
+    return Cluster(**{"backend": "slurm", "interface": "lo", "groups": GROUPS, **arguments})
+
+
+def place(_: int = 0) -> tuple[str, str]:
+    """The group that a task runs in, and the GPUs that it sees."""
+    [group] = set(get_worker().state.total_resources) - {"GPU", "MEMORY"}
+    return group, os.environ.get("CUDA_VISIBLE_DEVICES", "")
+
+
+@pytest.mark.usefixtures("leaves_nothing")
+def test_three_groups_grow_from_nothing_each_for_its_tasks(slurm: Any, eventually: Eventually) -> None:
+    """And shrink to nothing when they have been idle; no group has a job that it did not need."""
+    with cluster() as c, Client(c) as client:
+        adaptive = c.adapt(
+            maximum=8, target_duration="1s", idle_timeout="3s", groups={"gpu": {"minimum": 0, "maximum": 4}}
+        )
+        plain = client.map(place, range(20), resources={"cpu": 1}, pure=False)
+        assert {group for group, _ in client.gather(plain)} == {"cpu"}
+        assert {job.group for job in c.jobs} == {"cpu"}, "nothing else was needed"
+        with annotate(resources={"MEMORY": 1e9}):
+            lazy = [delayed(place)(number) for number in range(3)]
+        large = client.compute(lazy, optimize_graph=False)
+        dear = client.map(place, range(6), resources={"GPU": 1}, pure=False)
+        assert {group for group, _ in client.gather(large)} == {"bigmem"}
+        assert {group for group, _ in client.gather(dear)} == {"gpu"}
+        gpus = {seen for _, seen in client.gather(dear)}
+        assert all(seen.isdigit() for seen in gpus), "each task sees one GPU"
+        queues = dict(row.split() for row in slurm.run("squeue", "-h", "-t", "all", "-r", "-o", "%i %P").splitlines())
+        expected = {"cpu": "batch", "bigmem": "short", "gpu": "gpu"}
+        assert all(queues[job.id.text] == expected[job.group] for job in c.jobs)
+        del plain, lazy, large, dear
+        eventually(lambda: all(job.has_ended for job in c.jobs), lambda: f"{c!r} {list(adaptive.log)}", timeout=60)
+        assert {job.state for job in c.jobs} <= {JobState.COMPLETED, JobState.CANCELLED}
+        assert not c.failures
+        directions = [(change["group"], change["status"]) for _, change in adaptive.log]
+        assert {("cpu", "up"), ("bigmem", "up"), ("gpu", "up"), ("cpu", "down")} <= set(directions)
+        assert all(usage.total > 0 for usage in c.account().groups.values())
+
+
+@pytest.mark.usefixtures("leaves_nothing")
+def test_every_process_has_gpus_of_its_own() -> None:
+    """Two processes in one job of two GPUs, and another job on the same node: no GPU is seen twice."""
+    groups = {
+        "pair": WorkerGroup(cores=2, gpus=2, memory="800MB", queue="gpu"),
+        "one": WorkerGroup(cores=1, gpus=1, memory="400MB", queue="gpu"),
+        "none": WorkerGroup(cores=1, memory="400MB", queue="gpu"),
+    }
+    with cluster(groups=groups) as c, Client(c) as client:
+        c.scale(pair=2, one=1, none=1)
+        client.wait_for_workers(4, timeout=90)
+        seen = client.run(lambda: os.environ.get("CUDA_VISIBLE_DEVICES", ""))
+        assert len(c.jobs) == 3
+        gpus = sorted(each for each in seen.values() if each.isdigit())
+        assert len(gpus) == len(set(gpus)) == 3
+        assert [each for each in seen.values() if not each.isdigit()] in ([""], ["NoDevFiles"])
+
+
+@pytest.mark.usefixtures("leaves_nothing")
+def test_a_group_can_be_added_and_removed(slurm: Any, eventually: Eventually) -> None:
+    """While the others work; what it had ends as COMPLETED."""
+    with cluster(groups={"cpu": GROUPS["cpu"]}) as c, Client(c) as client:
+        c.scale(1)
+        c.add_group("gpu", GROUPS["gpu"])
+        c.scale(2, group="gpu")
+        c.wait_for_workers(fraction=0.8, timeout=90)
+        client.wait_for_workers(3, timeout=90)
+        assert client.submit(place, resources={"GPU": 1}).result(timeout=30)[0] == "gpu"
+        gpus = [job.id.text for job in c.jobs if job.group == "gpu"]
+        c.remove_group("gpu")
+        eventually(lambda: sum(job.state is JobState.COMPLETED for job in c.jobs) == 2, lambda: repr(c))
+        assert not set(gpus) & set(slurm.queue(c.name))
+        assert list(c.groups) == ["cpu"]
+        assert len(c.observed) == 1
