@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -33,6 +35,29 @@ def test_options_are_split_as_a_shell_splits_them() -> None:
 def test_what_is_no_option_is_refused(line: str) -> None:
     with pytest.raises(ValueError, match="."):
         parsing.options(line, words={"pe": 2})
+
+
+def test_short_options_are_read_as_getopt_does() -> None:
+    """With blank or without, several in one word; a quote keeps a backslash, as in PBS."""
+    assert [
+        Option("N", "dask", "-N dask"),
+        Option("j", "oe", "-j oe"),
+        Option("h", None, "-h"),
+        Option("V", None, "-V"),
+        Option("o", "/a b\\c", "-o '/a b\\c'"),
+        Option("A", "", "-A ''"),
+    ] == parsing.short_options("-N dask -joe -hV -o \"/a b\\c\" -A ''", "A:hj:N:o:V")
+
+
+@pytest.mark.parametrize("line", ["-x 1", "-N", "dask", "-h dask", "-N 'dask", "-N 'x'\\"])
+def test_what_is_no_short_option_is_refused(line: str) -> None:
+    with pytest.raises(ValueError):
+        parsing.short_options(line, "hN:")
+
+
+@given(value=st.text(min_size=1))
+def test_a_quoted_value_of_a_short_option_is_read_back(value: str) -> None:
+    assert [Option("N", value, f"-N {shlex.quote(value)}")] == parsing.short_options(f"-N {shlex.quote(value)}", "N:")
 
 
 def test_assignments() -> None:

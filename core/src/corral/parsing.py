@@ -6,6 +6,7 @@ makes a :class:`~corral.errors.ParseError` of it.
 
 from __future__ import annotations
 
+import getopt
 import re
 import shlex
 from collections.abc import Iterable, Iterator, Mapping
@@ -78,6 +79,40 @@ def options(line: str, *, alone: Iterable[str] = (), words: Mapping[str, int] | 
         values, rest = rest[:count], rest[count:]
         found.append(Option(name, " ".join(values) if count else None, shlex.join([word, *values])))
     return found
+
+
+def short_options(line: str, letters: str) -> list[Option]:
+    """The options of a directive as getopt(3) reads them: ``-N dask``, ``-Ndask``, ``-hV``.
+
+    Its words are split as the qsubs of PBS and TORQUE do: either quote groups and keeps a backslash, which outside of
+    quotes keeps the next character. :func:`shlex.quote` writes what is read so.
+
+    Parameters
+    ----------
+    letters
+        getopt's: those with a value are followed by a colon.
+
+    Raises
+    ------
+    ValueError
+        A quote is not closed, a word is no option, or a value is missing.
+    """
+    lexer = shlex.shlex(line, posix=True)
+    lexer.whitespace_split = True
+    lexer.commenters = lexer.escapedquotes = ""
+    try:
+        found, rest = getopt.getopt(list(lexer), letters)
+    except getopt.GetoptError as error:
+        raise ValueError(error.msg) from error
+    if rest:
+        raise ValueError(f"{rest[0]!r} is not an option")
+    takes_value = {letter for letter, colon in zip(letters, letters[1:] + " ", strict=True) if colon == ":"}
+    return [
+        Option(name[1:], value, f"{name} {shlex.quote(value)}")
+        if name[1:] in takes_value
+        else Option(name[1:], None, name)
+        for name, value in found
+    ]
 
 
 def assignments(text: str, separator: str = ",") -> dict[str, str]:
