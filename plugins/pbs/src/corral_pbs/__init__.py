@@ -38,6 +38,9 @@ __all__ = ["PBS"]
 #: The argument that an error about a directive names.
 _ARGUMENTS = {"N": "name", "q": "queue", "A": "account", "P": "account", "o": "log_directory"}
 
+#: qsub refuses the one without the other: they are left out together.
+_WITH = {"place": "select"}
+
 #: qsub(1B): what a name may be made of, and how much of it.
 _NAME = re.compile(r"[A-Za-z][\w+.-]{0,229}", re.ASCII)
 
@@ -92,9 +95,11 @@ class PBS:
             for name in directives.replaced_by(option)
         }
         lines = [
-            Directive(name=name, text=_line(directives.written(name, value, _ARGUMENTS.get(name, name))))
+            Directive(
+                name=_WITH.get(name, name), text=_line(directives.written(name, value, _ARGUMENTS.get(name, name)))
+            )
             for name, value in self._options(job)
-            if name not in job.skip and name not in replaced
+            if not job.skip & {name, _WITH.get(name, name)} and name not in replaced
         ]
         has_log = job.log_directory is not None and any(line.name == "o" for line in lines)
         lines += [
@@ -120,8 +125,7 @@ class PBS:
         select = self._select(job)
         if select:
             yield "select", select
-            # qsub refuses a place without a select.
-            if job.resources.nodes > 1 and not job.skip & {"nodes", "select"}:
+            if job.resources.nodes > 1 and "nodes" not in job.skip:
                 yield "place", self.place
         if job.walltime is not None:
             yield "walltime", hours_and_time(job.walltime)
@@ -149,15 +153,16 @@ class PBS:
         try:
             said, extras = directives.split(lines)
             job = directives.job(said, extras, account=self.account_option, gpus=self.gpu_resource)
+            # What our own directives would not say of this job stays the user's.
+            ours = set(self._options(job))
+            left = [
+                directives.written(name, value, name)
+                for name, value in said.items()
+                if (name, value) not in ours
+                and not directives.is_said(name, value, job, gpus=self.gpu_resource, chunk=self.chunk)
+            ]
         except ValueError as error:
             raise ParseError(str(error), text) from error
-        # What our own directives would not say of this job stays the user's.
-        ours = set(self._options(job))
-        left = [
-            directives.written(name, value, name)
-            for name, value in said.items()
-            if (name, value) not in ours and not directives.is_said(name, value, job, self.gpu_resource)
-        ]
         return evolve(job, extra_directives=(*extras, *left), shebang=shebang or job.shebang)
 
     # --- commands -----------------------------------------------------------------------------------------------
@@ -292,17 +297,15 @@ def _server_of(script: Script) -> str:
 def _qstat(history: Sequence[str], ids: Sequence[str]) -> Conversation[Completed]:
     """Attributes of these jobs and of their elements. Unknown ones make qstat fail, after it told of the others."""
     try:
-        return (yield Command(["qstat", *history, "-t", "-f", *ids]))
+        done = yield Command(["qstat", *history, "-t", "-f", *ids])
     except CommandFailed as error:
-        if history and answers.NO_HISTORY in error.completed.stderr:
-            completed = None
-        elif _all_gone(error.completed):
-            completed = error.completed
-        else:
+        done = error.completed
+        if answers.NO_HISTORY not in done.stderr and not _all_gone(done):
             raise
-    if completed is None:
-        return (yield from _qstat([], ids))
-    return completed
+    # OpenPBS 23.06 says so with exit code 0.
+    if history and answers.NO_HISTORY in done.stderr:
+        done = yield from _qstat([], ids)
+    return done
 
 
 def _all_gone(completed: Completed) -> bool:

@@ -41,7 +41,7 @@ def written(name: str, value: str, argument: str) -> str:
     InvalidRequest
         No line can say it; names `argument`.
     """
-    if not value or not value.isprintable():
+    if not value or not (value.isascii() and value.isprintable()):
         raise InvalidRequest(argument, f"{value!r} cannot be written into a {PREFIX} line")
     return f"-l {name}={shlex.quote(value)}" if name in _PARTS else f"-{name} {shlex.quote(value)}"
 
@@ -173,10 +173,11 @@ def chunks(select: str) -> tuple[int, dict[str, str]]:
     return int(first), parsing.assignments(rest, ":")
 
 
-def is_said(name: str, value: str, job: Job, gpus: str) -> bool:
-    """Whether the job says by itself all that this directive said."""
+def is_said(name: str, value: str, job: Job, *, gpus: str, chunk: str) -> bool:
+    """Whether the job, or what this site has in each `chunk`, says all that this directive said."""
     if name == "select":
-        return chunks(value)[1].keys() <= {"ncpus", "mem", gpus}
+        others = {part for part in chunks(value)[1].items() if part[0] not in ("ncpus", "mem", gpus)}
+        return others <= parsing.assignments(chunk, ":").items()
     if name == "walltime":
         return job.walltime is not None
     return name == "J"
