@@ -16,12 +16,6 @@ from corral.parsing import clock_seconds, ranges
 
 # --- qstat -f ---------------------------------------------------------------------------------------------------
 
-_ATTRIBUTE = re.compile(
-    r"^    (job_state|substate|Exit_status|comment|exec_host|ctime|stime|obittime|mtime|estimated\.start_time|"
-    r"Resource_List\.walltime) = (.*)$",
-    re.MULTILINE,
-)
-
 _STATES = {
     "Q": JobState.PENDING,
     "W": JobState.PENDING,  # until a set time
@@ -60,10 +54,10 @@ def statuses(answer: str, wanted: Mapping[str, JobId]) -> dict[JobId, JobStatus]
     found: dict[JobId, JobStatus] = {}
     held: set[str] = set()
     for name, attributes in blocks(answer, "Job Id"):
-        if "[]" in name and "\n    job_state = H" in attributes:
+        if "[]" in name and attributes.get("job_state") == "H":
             held.add(name)
         if name in wanted:
-            status = _status(dict(_ATTRIBUTE.findall(attributes)), answer)
+            status = _status(attributes, answer)
             # An array comes before its elements, which say Q when it is held.
             if status.state is JobState.PENDING and array_of(name) in held:
                 status = evolve(status, state=JobState.HELD)
@@ -71,7 +65,7 @@ def statuses(answer: str, wanted: Mapping[str, JobId]) -> dict[JobId, JobStatus]
     return found
 
 
-def blocks(answer: str, title: str) -> Iterator[tuple[str, str]]:
+def blocks(answer: str, title: str) -> Iterator[tuple[str, dict[str, str]]]:
     """The names and the attributes of the objects that ``qstat -f`` lists, with long lines made whole.
 
     Raises
@@ -82,8 +76,8 @@ def blocks(answer: str, title: str) -> Iterator[tuple[str, str]]:
     if not found and banner.strip():
         raise ParseError("this is no list of qstat -f", answer)
     for block in found:
-        name, _, attributes = block.partition("\n")
-        yield name.strip(), attributes
+        name, *lines = block.split("\n")
+        yield name.strip(), dict(pair for line in lines if len(pair := line[4:].split(" = ", 1)) == 2)
 
 
 def _status(told: Mapping[str, str], answer: str) -> JobStatus:
@@ -245,8 +239,7 @@ def queues(answer: str, default: str) -> list[Queue]:
     ParseError
     """
     found = []
-    for name, attributes in blocks(answer, "Queue"):
-        told = dict(re.findall(r"^    (\S+) = (.*)$", attributes, re.MULTILINE))
+    for name, told in blocks(answer, "Queue"):
         found.append(
             Queue(
                 name=name,
