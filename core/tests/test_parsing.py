@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+import time
 
 import pytest
 from hypothesis import given
@@ -119,3 +120,27 @@ def test_steps() -> None:
 )
 def test_folded_host_names_are_written_out(text: str, names: tuple[str, ...]) -> None:
     assert names == parsing.host_names(text)
+
+
+def test_blocks_are_read_with_long_lines_made_whole() -> None:
+    """Whatever a wrapper prints before them."""
+    text = (
+        "Welcome!\nJob Id: 1.a\n    job_state = R\n    exec_host = n1/0+n\n\t2/0\n\nJob Id: 2.a\n    comment = a = b\n"
+    )
+    assert [
+        ("1.a", {"job_state": "R", "exec_host": "n1/0+n2/0"}),
+        ("2.a", {"comment": "a = b"}),
+    ] == list(parsing.blocks(text, "Job Id"))
+    assert not list(parsing.blocks("\n", "Job Id"))
+
+
+def test_what_has_no_block_is_refused() -> None:
+    with pytest.raises(ValueError):
+        list(parsing.blocks("Welcome!\n", "Job Id"))
+
+
+def test_moments_are_read_as_ctime_writes_them() -> None:
+    now = time.mktime(time.localtime())
+    assert now == parsing.ctime_seconds(time.ctime(now))
+    with pytest.raises(ValueError):
+        parsing.ctime_seconds("Mon Nov 32 11:50:10 2026")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import getopt
 import re
 import shlex
+import time
 from collections.abc import Iterable, Iterator, Mapping
 
 from attrs import frozen
@@ -121,6 +122,35 @@ def assignments(text: str, separator: str = ",") -> dict[str, str]:
     return {name.strip(): value.strip() for name, _, value in pairs}
 
 
+# --- what qstat -f prints, of PBS and of TORQUE ------------------------------------------------------------------
+
+
+def blocks(answer: str, title: str) -> Iterator[tuple[str, dict[str, str]]]:
+    """Names and attributes of the objects in a list like this one, with long lines made whole. ::
+
+        Job Id: 73[0].server
+            job_state = R
+            exec_host = n1/0*36+n2
+                /0*36
+
+    Parameters
+    ----------
+    title
+        Of an object: ``Job Id``, ``Queue``.
+
+    Raises
+    ------
+    ValueError
+        There is text, and no such object.
+    """
+    banner, *found = re.split(rf"^{title}: *", answer.replace("\n\t", ""), flags=re.MULTILINE)
+    if not found and banner.strip():
+        raise ValueError("this is no list of attributes")
+    for block in found:
+        name, *lines = block.split("\n")
+        yield name.strip(), dict(pair for line in lines if len(pair := line[4:].split(" = ", 1)) == 2)
+
+
 # --- times ------------------------------------------------------------------------------------------------------
 
 
@@ -142,6 +172,19 @@ def clock_seconds(text: str) -> int:
     for part, unit in zip(reversed(text.split(":")), (1, 60, 3600, 86400), strict=False):
         seconds += int(part) * unit
     return seconds
+
+
+def ctime_seconds(text: str) -> float:
+    """Seconds since the epoch of ``Mon Nov 23 11:50:10 2026``, in this host's time.
+
+    Raises
+    ------
+    ValueError
+    """
+    try:
+        return time.mktime(time.strptime(text, "%a %b %d %H:%M:%S %Y"))
+    except OverflowError as error:
+        raise ValueError(f"{text!r} is out of range") from error
 
 
 # --- sizes ------------------------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from attrs import evolve
 
 from corral.domain import Completed, Failure, FailureKind, JobId, JobState, JobStatus, Queue
 from corral.errors import ParseError
-from corral.parsing import clock_seconds, ranges
+from corral.parsing import blocks, clock_seconds, ctime_seconds, ranges
 
 # --- qstat -f ---------------------------------------------------------------------------------------------------
 
@@ -53,7 +53,7 @@ def statuses(answer: str, wanted: Mapping[str, JobId]) -> dict[JobId, JobStatus]
     """
     found: dict[JobId, JobStatus] = {}
     held: set[str] = set()
-    for name, attributes in blocks(answer, "Job Id"):
+    for name, attributes in _blocks(answer, "Job Id"):
         if "[]" in name and attributes.get("job_state") == "H":
             held.add(name)
         if name in wanted:
@@ -65,19 +65,11 @@ def statuses(answer: str, wanted: Mapping[str, JobId]) -> dict[JobId, JobStatus]
     return found
 
 
-def blocks(answer: str, title: str) -> Iterator[tuple[str, dict[str, str]]]:
-    """The names and the attributes of the objects that ``qstat -f`` lists, with long lines made whole.
-
-    Raises
-    ------
-    ParseError
-    """
-    banner, *found = re.split(rf"^{title}: *", answer.replace("\n\t", ""), flags=re.MULTILINE)
-    if not found and banner.strip():
-        raise ParseError("this is no list of qstat -f", answer)
-    for block in found:
-        name, *lines = block.split("\n")
-        yield name.strip(), dict(pair for line in lines if len(pair := line[4:].split(" = ", 1)) == 2)
+def _blocks(answer: str, title: str) -> Iterator[tuple[str, dict[str, str]]]:
+    try:
+        yield from blocks(answer, title)
+    except ValueError as error:
+        raise ParseError(str(error), answer) from error
 
 
 def _status(told: Mapping[str, str], answer: str) -> JobStatus:
@@ -138,8 +130,8 @@ def _end(substate: int, code: int | None, comment: str) -> JobState:
 @lru_cache(maxsize=4096)
 def moment(text: str) -> float | None:
     """Seconds since the epoch of ``Mon Nov 23 11:50:10 2026``, this host's time; None if it is no time."""
-    with suppress(ValueError, OverflowError):
-        return time.mktime(time.strptime(text, "%a %b %d %H:%M:%S %Y"))
+    with suppress(ValueError):
+        return ctime_seconds(text)
     return None
 
 
@@ -239,7 +231,7 @@ def queues(answer: str, default: str) -> list[Queue]:
     ParseError
     """
     found = []
-    for name, told in blocks(answer, "Queue"):
+    for name, told in _blocks(answer, "Queue"):
         found.append(
             Queue(
                 name=name,
