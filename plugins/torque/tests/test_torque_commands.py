@@ -79,8 +79,7 @@ def test_a_refused_cancellation_is_an_error() -> None:
 
 def test_only_own_jobs_of_that_very_name_are_found() -> None:
     """Elements have an index behind the name; other people may use it too."""
-    other = [Completed(stdout="john\n"), HERE / "qstat.txt"]
-    assert drive(TORQUE.find_jobs("dask-ends"), other) == []
+    assert drive(TORQUE.find_jobs("dask-ends"), [Completed(stdout="john\n"), HERE / "qstat.txt"]) == []
     assert drive(TORQUE.find_jobs("dask-end"), [Completed(stdout="mary\n"), HERE / "qstat.txt"]) == []
 
 

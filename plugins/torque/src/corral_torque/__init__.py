@@ -35,8 +35,6 @@ from corral_torque import answers, directives
 
 __all__ = ["Torque"]
 
-PREFIX = "#PBS"
-
 #: `Job.skip` knows these directives by a word too; `nodes` carries three fields, see `_node_list`.
 _WORDS = {"mem": "memory", "vmem": "memory"}
 
@@ -57,6 +55,10 @@ class Torque:
     """The backend ``torque``; its attributes are the backend's options."""
 
     tried: ClassVar[str] = "not run on a TORQUE: written from the documentation and source of TORQUE 6.1"
+
+    #: Before each directive, and behind the folder of the logs: TORQUE expands the variable when a job has ended.
+    prefix: ClassVar[str] = "#PBS"
+    log_file: ClassVar[str] = "/$PBS_JOBID.log"
 
     #: The site's max_job_array_size (``qstat -B -f``); a larger one of ours is corrected when TORQUE refuses it.
     max_array_size: int = field(default=1000, validator=ge(1))
@@ -86,10 +88,28 @@ class Torque:
 
     @hookimpl
     def render_script(self, job: Job) -> Script:
-        return rendered(self, job, PREFIX, "${PBS_JOBID}")
+        extras = [(extra, directives.checked(extra)) for extra in job.extra_directives]
+        replaced = {name for _, found in extras for option in found for name in directives.replaced_by(option)}
+        lines = [
+            Directive(name=name, text=f"{self.prefix} {directives.written(name, value, _ARGUMENTS.get(name, name))}")
+            for name, value in self._options(job)
+            if not job.skip & ({name, _WORDS.get(name, name)} - {"nodes"}) and name not in replaced
+        ]
+        has_log = job.log_directory is not None and any(line.name == "o" for line in lines)
+        lines += [Directive(name=found[0].name, text=f"{self.prefix} {extra}") for extra, found in extras]
+        return Script(
+            name=job.name,
+            shebang=job.shebang,
+            directives=tuple(lines),
+            body=self._body(job, has_log),
+            log=f"{job.log_directory}/{{id}}.log" if has_log else None,
+        )
 
-    def options(self, job: Job) -> Iterator[tuple[str, str]]:
-        """What a job asks for: qsub's options, and the parts of its ``-l``. Not a hook: Moab speaks so too."""
+    def _body(self, job: Job, has_log: bool) -> str:
+        return job_body(job, job_id="${PBS_JOBID}")
+
+    def _options(self, job: Job) -> Iterator[tuple[str, str]]:
+        """What a job asks for: qsub's options, and the parts of its ``-l``."""
         resources = job.resources
         if job.name:
             yield "N", job.name
@@ -107,7 +127,7 @@ class Torque:
         if job.walltime is not None:
             yield "walltime", hours_and_time(job.walltime)
         yield "j", "oe"
-        yield "o", directives.log_path(job.log_directory)
+        yield "o", directives.log_path(job.log_directory, self.log_file)
         yield "m", "n"  # or a mail for each job that is cancelled
 
     def _node_list(self, job: Job) -> str:
@@ -125,7 +145,21 @@ class Torque:
 
     @hookimpl
     def parse_resources(self, text: str) -> Job:
-        return parsed(self, text, PREFIX)
+        shebang, lines = directives.header(text, self.prefix)
+        try:
+            said, extras = directives.split(lines)
+            job = directives.job(said, self.memory_resource, self.log_file)
+            # What our own directives would not say of this job stays the user's.
+            ours = set(self._options(job))
+            left = [
+                directives.written(name, value, name)
+                for name, value in said.items()
+                if (name, value) not in ours
+                and not directives.is_said(name, value, job, properties=self.properties, memory=self.memory_resource)
+            ]
+        except ValueError as error:
+            raise ParseError(str(error), text) from error
+        return evolve(job, extra_directives=(*extras, *left), shebang=shebang or job.shebang)
 
     # --- commands -----------------------------------------------------------------------------------------------
 
@@ -231,59 +265,12 @@ class Torque:
         return [["pbsdsh", "-u", *command]]  # once on each node, whatever its ppn
 
 
-# --- the language, shared with Moab -----------------------------------------------------------------------------
-
-
-def rendered(backend: Torque, job: Job, prefix: str, job_id: str) -> Script:
-    """A request as a script whose directives have this prefix, and which knows itself by this shell expression."""
-    extras = [(extra, directives.checked(extra)) for extra in job.extra_directives]
-    replaced = {name for _, found in extras for option in found for name in directives.replaced_by(option)}
-    lines = [
-        Directive(name=name, text=f"{prefix} {directives.written(name, value, _ARGUMENTS.get(name, name))}")
-        for name, value in backend.options(job)
-        if not job.skip & ({name, _WORDS.get(name, name)} - {"nodes"}) and name not in replaced
-    ]
-    has_log = job.log_directory is not None and any(line.name == "o" for line in lines)
-    lines += [Directive(name=found[0].name, text=f"{prefix} {extra}") for extra, found in extras]
-    return Script(
-        name=job.name,
-        shebang=job.shebang,
-        directives=tuple(lines),
-        body=job_body(job, job_id=job_id),
-        log=f"{job.log_directory}/{{id}}.log" if has_log else None,
-    )
-
-
-def parsed(backend: Torque, text: str, prefix: str) -> Job:
-    """The request that a script with such directives makes.
-
-    Raises
-    ------
-    ParseError
-    """
-    shebang, lines = directives.header(text, prefix)
-    try:
-        said, extras = directives.split(lines)
-        job = directives.job(said, backend.memory_resource)
-        # What our own directives would not say of this job stays the user's.
-        ours = set(backend.options(job))
-        left = [
-            directives.written(name, value, name)
-            for name, value in said.items()
-            if (name, value) not in ours
-            and not directives.is_said(name, value, job, properties=backend.properties, memory=backend.memory_resource)
-        ]
-    except ValueError as error:
-        raise ParseError(str(error), text) from error
-    return evolve(job, extra_directives=(*extras, *left), shebang=shebang or job.shebang)
-
-
 # --- the commands themselves ------------------------------------------------------------------------------------
 
 
 def _qsub(script: Script, size: int) -> Command:
     # PBS_DPREFIX in the user's environment would make comments of our directives.
-    return Command(["qsub", "-C", PREFIX, "-t", f"0-{size - 1}"], stdin=str(script))
+    return Command(["qsub", "-C", Torque.prefix, "-t", f"0-{size - 1}"], stdin=str(script))
 
 
 def _qstat(ids: Sequence[str]) -> Conversation[Completed]:

@@ -25,8 +25,7 @@ _INSTEAD_OF_MEMORY = frozenset({"mem", "vmem", "pmem", "pvmem"})
 #: Options that a Job has words for; `t` is `submit`'s own.
 _READ = frozenset({"N", "q", "A", "j", "o", "m", "t"})
 
-#: TORQUE expands the names of logs as a shell does, without its commands; a variable of the job's own is wanted there.
-_LOG_FILE = "/$PBS_JOBID.log"
+#: TORQUE expands the names of logs as a shell does.
 _PLAIN_PATH = re.compile(r"/[\w./@%+=,-]*", re.ASCII)
 
 
@@ -75,7 +74,7 @@ def replaced_by(option: Option) -> set[str]:
     return nodes | memory | (parts & {"walltime"})
 
 
-def log_path(directory: str | None) -> str:
+def log_path(directory: str | None, log_file: str) -> str:
     """Where the log of each element goes, for ``-o``.
 
     Raises
@@ -88,7 +87,7 @@ def log_path(directory: str | None) -> str:
         raise InvalidRequest(
             "log_directory", f"TORQUE expands {directory!r} as a shell does; use letters, digits, ._-+=@%,/"
         )
-    return directory + _LOG_FILE
+    return directory + log_file
 
 
 def split(lines: Iterable[str]) -> tuple[dict[str, str], list[str]]:
@@ -119,7 +118,7 @@ def split(lines: Iterable[str]) -> tuple[dict[str, str], list[str]]:
     return said, rest
 
 
-def job(said: Mapping[str, str], memory: str) -> Job:
+def job(said: Mapping[str, str], memory: str, log_file: str) -> Job:
     """The request that options make together; `memory` is the resource by which this site asks for it.
 
     Raises
@@ -141,7 +140,7 @@ def job(said: Mapping[str, str], memory: str) -> Job:
             gpus=int(properties.get("gpus", "0")),
         ),
         walltime=(parsing.clock_seconds(said["walltime"]) or None) if "walltime" in said else None,
-        log_directory=log.removesuffix(_LOG_FILE) if log.endswith(_LOG_FILE) and said.get("j") == "oe" else None,
+        log_directory=log.removesuffix(log_file) if log.endswith(log_file) and said.get("j") == "oe" else None,
     )
 
 
