@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import shlex
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -33,6 +36,29 @@ def test_options_are_split_as_a_shell_splits_them() -> None:
 def test_what_is_no_option_is_refused(line: str) -> None:
     with pytest.raises(ValueError, match="."):
         parsing.options(line, words={"pe": 2})
+
+
+def test_short_options_are_read_as_getopt_does() -> None:
+    """With blank or without, several in one word; a quote keeps a backslash, as in PBS."""
+    assert [
+        Option("N", "dask", "-N dask"),
+        Option("j", "oe", "-j oe"),
+        Option("h", None, "-h"),
+        Option("V", None, "-V"),
+        Option("o", "/a b\\c", "-o '/a b\\c'"),
+        Option("A", "", "-A ''"),
+    ] == parsing.short_options("-N dask -joe -hV -o \"/a b\\c\" -A ''", "A:hj:N:o:V")
+
+
+@pytest.mark.parametrize("line", ["-x 1", "-N", "dask", "-h dask", "-N 'dask", "-N 'x'\\"])
+def test_what_is_no_short_option_is_refused(line: str) -> None:
+    with pytest.raises(ValueError):
+        parsing.short_options(line, "hN:")
+
+
+@given(value=st.text(min_size=1))
+def test_a_quoted_value_of_a_short_option_is_read_back(value: str) -> None:
+    assert [Option("N", value, f"-N {shlex.quote(value)}")] == parsing.short_options(f"-N {shlex.quote(value)}", "N:")
 
 
 def test_assignments() -> None:
@@ -94,3 +120,27 @@ def test_steps() -> None:
 )
 def test_folded_host_names_are_written_out(text: str, names: tuple[str, ...]) -> None:
     assert names == parsing.host_names(text)
+
+
+def test_blocks_are_read_with_long_lines_made_whole() -> None:
+    """Whatever a wrapper prints before them."""
+    text = (
+        "Welcome!\nJob Id: 1.a\n    job_state = R\n    exec_host = n1/0+n\n\t2/0\n\nJob Id: 2.a\n    comment = a = b\n"
+    )
+    assert [
+        ("1.a", {"job_state": "R", "exec_host": "n1/0+n2/0"}),
+        ("2.a", {"comment": "a = b"}),
+    ] == list(parsing.blocks(text, "Job Id"))
+    assert not list(parsing.blocks("\n", "Job Id"))
+
+
+def test_what_has_no_block_is_refused() -> None:
+    with pytest.raises(ValueError):
+        list(parsing.blocks("Welcome!\n", "Job Id"))
+
+
+def test_moments_are_read_as_ctime_writes_them() -> None:
+    now = time.mktime(time.localtime())
+    assert now == parsing.ctime_seconds(time.ctime(now))
+    with pytest.raises(ValueError):
+        parsing.ctime_seconds("Mon Nov 32 11:50:10 2026")

@@ -6,8 +6,10 @@ makes a :class:`~corral.errors.ParseError` of it.
 
 from __future__ import annotations
 
+import getopt
 import re
 import shlex
+import time
 from collections.abc import Iterable, Iterator, Mapping
 
 from attrs import frozen
@@ -80,10 +82,73 @@ def options(line: str, *, alone: Iterable[str] = (), words: Mapping[str, int] | 
     return found
 
 
+def short_options(line: str, letters: str) -> list[Option]:
+    """The options of a directive as getopt(3) reads them: ``-N dask``, ``-Ndask``, ``-hV``.
+
+    Its words are split as the qsubs of PBS and TORQUE do: either quote groups and keeps a backslash, which outside of
+    quotes keeps the next character. :func:`shlex.quote` writes what is read so.
+
+    Parameters
+    ----------
+    letters
+        getopt's: those with a value are followed by a colon.
+
+    Raises
+    ------
+    ValueError
+        A quote is not closed, a word is no option, or a value is missing.
+    """
+    lexer = shlex.shlex(line, posix=True)
+    lexer.whitespace_split = True
+    lexer.commenters = lexer.escapedquotes = ""
+    try:
+        found, rest = getopt.getopt(list(lexer), letters)
+    except getopt.GetoptError as error:
+        raise ValueError(error.msg) from error
+    if rest:
+        raise ValueError(f"{rest[0]!r} is not an option")
+    takes_value = {letter for letter, colon in zip(letters, letters[1:] + " ", strict=True) if colon == ":"}
+    return [
+        Option(name[1:], value, f"{name} {shlex.quote(value)}")
+        if name[1:] in takes_value
+        else Option(name[1:], None, name)
+        for name, value in found
+    ]
+
+
 def assignments(text: str, separator: str = ",") -> dict[str, str]:
     """``mem=4gb,walltime=1:00`` as a mapping; a word without ``=`` has an empty value."""
     pairs = (item.partition("=") for item in text.split(separator) if item.strip())
     return {name.strip(): value.strip() for name, _, value in pairs}
+
+
+# --- what qstat -f prints, of PBS and of TORQUE ------------------------------------------------------------------
+
+
+def blocks(answer: str, title: str) -> Iterator[tuple[str, dict[str, str]]]:
+    """Names and attributes of the objects in a list like this one, with long lines made whole. ::
+
+        Job Id: 73[0].server
+            job_state = R
+            exec_host = n1/0*36+n2
+                /0*36
+
+    Parameters
+    ----------
+    title
+        Of an object: ``Job Id``, ``Queue``.
+
+    Raises
+    ------
+    ValueError
+        There is text, and no such object.
+    """
+    banner, *found = re.split(rf"^{title}: *", answer.replace("\n\t", ""), flags=re.MULTILINE)
+    if not found and banner.strip():
+        raise ValueError("this is no list of attributes")
+    for block in found:
+        name, *lines = block.split("\n")
+        yield name.strip(), dict(pair for line in lines if len(pair := line[4:].split(" = ", 1)) == 2)
 
 
 # --- times ------------------------------------------------------------------------------------------------------
@@ -107,6 +172,19 @@ def clock_seconds(text: str) -> int:
     for part, unit in zip(reversed(text.split(":")), (1, 60, 3600, 86400), strict=False):
         seconds += int(part) * unit
     return seconds
+
+
+def ctime_seconds(text: str) -> float:
+    """Seconds since the epoch of ``Mon Nov 23 11:50:10 2026``, in this host's time.
+
+    Raises
+    ------
+    ValueError
+    """
+    try:
+        return time.mktime(time.strptime(text, "%a %b %d %H:%M:%S %Y"))
+    except OverflowError as error:
+        raise ValueError(f"{text!r} is out of range") from error
 
 
 # --- sizes ------------------------------------------------------------------------------------------------------

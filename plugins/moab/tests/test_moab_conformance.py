@@ -1,0 +1,77 @@
+"""Moab keeps the laws of every backend, on answers in the form of its documentation.
+
+None of them is a recording: they were written by hand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import ClassVar
+
+from attrs import evolve
+
+from corral import JobState
+from corral.domain import Completed, FailureKind, Job, JobId
+from corral.testing import (
+    BackendConformance,
+    CancelsGone,
+    DescribesQueues,
+    Detects,
+    ExplainsPending,
+    Finds,
+    Inside,
+    Polls,
+    Submits,
+    UnknownWord,
+)
+
+USER = Completed(stdout="mary\n")
+
+
+class TestMoab(BackendConformance):
+    backend = "moab"
+    transcripts = Path(__file__).parent / "transcripts"
+    # A log is opened by the job's script itself, in a folder that this machine has not.
+    job: ClassVar[Job] = evolve(BackendConformance.job, log_directory=None)
+    recordings = (
+        Submits(["msub.txt"], ids=["Moab.12[1]", "Moab.12[2]", "Moab.12[3]"]),
+        Polls(
+            [USER, "showq.txt", "showq-completed.txt"],
+            states={
+                "Moab.12[1]": JobState.RUNNING,
+                "Moab.12[2]": JobState.RUNNING,
+                "Moab.12[3]": JobState.PENDING,
+                "Moab.12[4]": JobState.HELD,
+                "Moab.12[5]": JobState.HELD,
+                "Moab.12[6]": JobState.COMPLETED,
+                "Moab.12[7]": JobState.FAILED,
+                "Moab.12[8]": JobState.CANCELLED,
+                "Moab.12[9]": JobState.FAILED,
+                "Moab.12[10]": JobState.CANCELLED,
+                "Moab.12[11]": JobState.NODE_FAILED,
+            },
+        ),
+        Polls([USER, "showq-none.txt", "showq-none.txt"], states={}, absent=["Moab.99[1]"]),
+        CancelsGone(["canceljob-gone.txt"], ids=["Moab.12[6]", "Moab.99[1]"]),
+        Finds([USER, "showq.txt"], name="dask-ends", ids=[f"Moab.12[{index}]" for index in range(1, 6)]),
+        Finds([USER, "showq.txt"], name="dask", ids=[]),
+        Inside(["nodefile.txt"], environ="environment.txt", job_id="Moab.12[2]", hosts=["n1", "n2"], cores=2),
+        Detects(["version.txt"], version="9.1.3"),
+        DescribesQueues(["server.txt", "queues.txt"], names=["batch"]),
+        ExplainsPending(["checkjob-blocked.txt"], job_id="Moab.12[3]", words=["idle", "MAXPROC", "proc limit"]),
+        ExplainsPending(["checkjob-gone.txt"], job_id="Moab.99[1]", words=[]),
+    )
+    unknown_word = UnknownWord(
+        [USER, "showq.txt"], job_id="Moab.12[1]", known='State="Running"', unknown='State="Molting"'
+    )
+    failures: ClassVar[Mapping[str, FailureKind | None]] = {
+        "msub-down.txt": FailureKind.TRANSIENT,
+        "msub-limit.txt": FailureKind.LIMIT,
+        "msub-account.txt": FailureKind.FATAL,
+        "msub-class.txt": FailureKind.FATAL,
+    }
+    extra_directives = ("-p 10", "-l software=matlab -W group_list=physics", '-v "A=two words"')
+
+    def job_ids(self, count: int) -> list[JobId]:
+        return [JobId(f"Moab.{77 + index // 1000}[{index % 1000 + 1}]") for index in range(count)]

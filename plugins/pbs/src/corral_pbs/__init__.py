@@ -1,0 +1,318 @@
+"""PBS Pro and OpenPBS, in the order in which a job meets them: its directives, the commands about it, its life inside.
+
+Every job is an element of an array, so that one ``qsub`` starts a thousand and each is named by what it sees itself:
+``$PBS_JOBID``, which is ``73[0].server``.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from typing import ClassVar
+
+from attrs import evolve, field, frozen
+from attrs.validators import ge, in_, instance_of, matches_re
+
+from corral.domain import (
+    Allocation,
+    Command,
+    Completed,
+    Conversation,
+    Detected,
+    Directive,
+    Failure,
+    Job,
+    JobId,
+    JobStatus,
+    Queue,
+    Script,
+)
+from corral.errors import CommandFailed, InvalidRequest, ParseError
+from corral.hookspecs import hookimpl
+from corral.parsing import hours_and_time, in_units
+from corral.scripting import job_body
+from corral_pbs import answers, directives
+
+__all__ = ["PBS"]
+
+#: The argument that an error about a directive names.
+_ARGUMENTS = {"N": "name", "q": "queue", "A": "account", "P": "account", "o": "log_directory"}
+
+#: qsub refuses the one without the other: they are left out together.
+_WITH = {"place": "select"}
+
+#: qsub(1B): what a name may be made of, and how much of it.
+_NAME = re.compile(r"[A-Za-z][\w+.-]{0,229}", re.ASCII)
+
+_MEBI = 2**20
+
+#: Ids in one command; the kernel's limit for arguments is not far.
+_LISTED = 2500
+
+
+@frozen(kw_only=True)
+class PBS:
+    """The backend ``pbs``; its attributes are the backend's options."""
+
+    tried: ClassVar[str] = "OpenPBS 23.06.06"
+
+    #: The site's max_array_size (``qstat -B -f``); a larger one of ours is corrected when PBS refuses it.
+    max_array_size: int = field(default=10_000, validator=ge(1))
+    #: ``A`` is an account; ``P`` a project, at sites that charge those.
+    account_option: str = field(default="A", validator=in_(("A", "P")))
+    #: The resource that counts GPUs in a chunk.
+    gpu_resource: str = field(default="ngpus", validator=matches_re(r"[A-Za-z]\w*"))
+    #: What each chunk has besides: ``model=bro``, ``gpu_type=a100:mpiprocs=1``.
+    chunk: str = field(default="", validator=matches_re(r"([A-Za-z][\w.]*=[\w.-]+(:[A-Za-z][\w.]*=[\w.-]+)*)?"))
+    #: ``-l place`` of a job of several nodes, such as ``scatter:excl``.
+    place: str = field(default="scatter", validator=matches_re(r"[a-z]+(:[a-z]+(=\w+)?)*"))
+    #: False saves a command a poll where the site keeps no job history.
+    history: bool = field(default=True, validator=instance_of(bool))
+
+    # --- directives ---------------------------------------------------------------------------------------------
+
+    @hookimpl
+    def prepare_job(self, job: Job) -> Job:
+        resources = job.resources
+        if resources.memory is not None:
+            if resources.memory < 1:
+                raise InvalidRequest("memory", "0 is no memory to PBS; skip=['memory'] asks for none")
+            resources = evolve(resources, memory=in_units(resources.memory, "M") * _MEBI)
+        if job.walltime is not None and job.walltime < 1:
+            raise InvalidRequest("walltime", "PBS would end the job as it starts; skip=['walltime'] asks for none")
+        if job.name and not _NAME.fullmatch(job.name):
+            raise InvalidRequest(
+                "name", f"{job.name!r} is not of letters, digits and '-_+.', a letter first, at most 230"
+            )
+        return evolve(job, resources=resources)
+
+    @hookimpl
+    def render_script(self, job: Job) -> Script:
+        replaced = {
+            name
+            for extra in job.extra_directives
+            for option in directives.checked(extra)
+            for name in directives.replaced_by(option)
+        }
+        lines = [
+            Directive(
+                name=_WITH.get(name, name), text=_line(directives.written(name, value, _ARGUMENTS.get(name, name)))
+            )
+            for name, value in self._options(job)
+            if not job.skip & {name, _WITH.get(name, name)} and name not in replaced
+        ]
+        has_log = job.log_directory is not None and any(line.name == "o" for line in lines)
+        lines += [
+            Directive(name=directives.checked(extra)[0].name, text=_line(extra)) for extra in job.extra_directives
+        ]
+        return Script(
+            name=job.name,
+            shebang=job.shebang,
+            directives=tuple(lines),
+            # PBS sets it to the cores of the job; a worker has its share of them.
+            body="unset OMP_NUM_THREADS\n" + job_body(job, job_id="${PBS_JOBID}"),
+            log=f"{job.log_directory}/{{id}}.OU" if has_log else None,
+        )
+
+    def _options(self, job: Job) -> Iterator[tuple[str, str]]:
+        """What a job asks for: qsub's options, and the parts of its ``-l``."""
+        if job.name:
+            yield "N", job.name
+        if job.queue is not None:
+            yield "q", job.queue
+        if job.account is not None:
+            yield self.account_option, job.account
+        select = self._select(job)
+        if select:
+            yield "select", select
+            if job.resources.nodes > 1 and "nodes" not in job.skip:
+                yield "place", self.place
+        if job.walltime is not None:
+            yield "walltime", hours_and_time(job.walltime)
+        yield "j", "oe"
+        yield "o", directives.log_path(job.log_directory)
+        yield "m", "n"  # or a mail for each job that is cancelled
+
+    def _select(self, job: Job) -> str:
+        """``2:ncpus=36:mem=92160mb:ngpus=4``; what is skipped is left out of it."""
+        resources = job.resources
+        parts = []
+        if not job.skip & {"nodes"}:
+            parts.append(str(resources.nodes))
+        if not job.skip & {"cores", "ncpus"}:
+            parts.append(f"ncpus={resources.cores}")
+        if resources.memory is not None and not job.skip & {"memory", "mem"}:
+            parts.append(f"mem={in_units(resources.memory, 'M')}mb")
+        if resources.gpus and not job.skip & {"gpus", self.gpu_resource}:
+            parts.append(f"{self.gpu_resource}={resources.gpus}")
+        return ":".join([*parts, *filter(None, [self.chunk])])
+
+    @hookimpl
+    def parse_resources(self, text: str) -> Job:
+        shebang, lines = directives.header(text)
+        try:
+            said, extras = directives.split(lines)
+            job = directives.job(said, extras, account=self.account_option, gpus=self.gpu_resource)
+            # What our own directives would not say of this job stays the user's.
+            ours = set(self._options(job))
+            left = [
+                directives.written(name, value, name)
+                for name, value in said.items()
+                if (name, value) not in ours
+                and not directives.is_said(name, value, job, gpus=self.gpu_resource, chunk=self.chunk)
+            ]
+        except ValueError as error:
+            raise ParseError(str(error), text) from error
+        return evolve(job, extra_directives=(*extras, *left), shebang=shebang or job.shebang)
+
+    # --- commands -----------------------------------------------------------------------------------------------
+
+    @hookimpl
+    def submit(self, script: Script, count: int) -> Conversation[list[JobId]]:
+        size = min(count, self.max_array_size)
+        refused = None
+        try:
+            done = yield _qsub(script, size)
+        except CommandFailed as error:
+            if answers.TOO_LARGE not in error.completed.stderr:
+                raise
+            refused = error
+        if refused is not None:
+            server = yield Command(["qstat", "-B", "-f"])
+            queues = yield Command(["qstat", "-Q", "-f"])
+            limit = answers.array_limit([server.stdout, queues.stdout])
+            if limit is None or not 1 <= limit < size:
+                raise refused
+            size = limit
+            done = yield _qsub(script, size)
+        number, server_name = answers.array(done)
+        where = _server_of(script)
+        return [JobId(f"{number}[{index}]{server_name}", where=where) for index in range(size)]
+
+    @hookimpl
+    def poll_status(self, job_ids: Sequence[JobId]) -> Conversation[dict[JobId, JobStatus]]:
+        wanted = {job_id.text: job_id for job_id in job_ids}
+        found: dict[JobId, JobStatus] = {}
+        for ids in _portions(answers.arrays(job_ids)):
+            # Never a mixture of short and long ids: a server is reported to have crashed over one.
+            done = yield from _qstat(["-x"] if self.history else [], ids)
+            found |= answers.statuses(done.stdout, wanted)
+        return found
+
+    @hookimpl
+    def cancel(self, job_ids: Sequence[JobId]) -> Conversation[None]:
+        for ids in _portions(answers.folded(job_ids)):
+            try:
+                yield Command(["qdel", *ids])
+            except CommandFailed as error:
+                if not _all_gone(error.completed):
+                    raise
+
+    @hookimpl
+    def find_jobs(self, name: str) -> Conversation[list[JobId]]:
+        done = yield Command(["id", "-un"])
+        user = done.last_line()
+        if user and not re.fullmatch(r"\S+", user):
+            raise ParseError("this is no user's name", done.stdout)
+        # By state: elements that were deleted are listed until their array has ended.
+        whose = ["-u", user] if user else []
+        done = yield Command(["qselect", "-T", "-s", "EHQRSTUW", *whose, "-N", name])
+        return answers.element_ids(done.stdout)
+
+    @hookimpl
+    def explain_pending(self, job_id: JobId) -> Conversation[str]:
+        # With its array, which says whether it is held.
+        done = yield from _qstat([], answers.arrays([job_id]))
+        status = answers.statuses(done.stdout, {job_id.text: job_id}).get(job_id)
+        return "" if status is None else answers.patience(status)
+
+    @hookimpl
+    def describe_queues(self) -> Conversation[list[Queue]]:
+        server = yield Command(["qstat", "-B", "-f"])
+        queues = yield Command(["qstat", "-Q", "-f"])
+        return answers.queues(queues.stdout, answers.default_queue(server.stdout))
+
+    @hookimpl
+    def detect(self) -> Conversation[Detected | None]:
+        try:
+            done = yield Command(["qstat", "--version"])
+        except CommandFailed:
+            return None  # Grid Engine's qstat has no such option
+        # "pbs_version = 23.06.06", "pbs_version = PBSPro_13.0.403"; TORQUE says "Version: 6.1.3".
+        match = re.search(r"^pbs_version = (?:PBSPro_)?(\d\S*)", done.stdout, re.MULTILINE)
+        return Detected(version=match[1], evidence="qstat --version") if match else None
+
+    @hookimpl
+    def classify_failure(self, completed: Completed) -> Failure | None:
+        return answers.failure(completed)
+
+    # --- inside a job -------------------------------------------------------------------------------------------
+
+    @hookimpl
+    def read_allocation(self, environ: Mapping[str, str]) -> Conversation[Allocation | None]:
+        """PBS tells a job neither its memory nor its end, and it is not asked: a thousand jobs start at once."""
+        if "PBS_JOBID" not in environ or "PBS_NODEFILE" not in environ:
+            return None
+        done = yield Command(["cat", environ["PBS_NODEFILE"]])
+        # A line for each process that MPI would start; the job's script runs on the first.
+        hosts = tuple(dict.fromkeys(done.lines()))
+        if not hosts or any(" " in host for host in hosts):
+            raise ParseError("these are not names of hosts", done.stdout)
+        cores = environ.get("NCPUS", "")
+        return Allocation(
+            job_id=JobId(environ["PBS_JOBID"]),
+            hosts=hosts,
+            cores=int(cores) if cores.isdecimal() and int(cores) else None,
+            gpus=[gpu for gpu in environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if gpu],
+        )
+
+    @hookimpl
+    def launch_command(self, allocation: Allocation, command: Sequence[str]) -> list[list[str]]:
+        return [["pbs_tmrsh", host, *command] for host in allocation.hosts]
+
+
+# --- the commands themselves ------------------------------------------------------------------------------------
+
+
+def _line(options: str) -> str:
+    return f"{directives.PREFIX} {options}"
+
+
+def _qsub(script: Script, size: int) -> Command:
+    # The smallest array that qsub takes has two indices, or a step beyond the second.
+    indices = f"0-{size - 1}" if size > 1 else "0-1:2"
+    # PBS_DPREFIX in the user's environment would make comments of our directives.
+    return Command(["qsub", "-C", directives.PREFIX, "-J", indices], stdin=str(script))
+
+
+def _server_of(script: Script) -> str:
+    """The server that a queue like ``batch@other`` is on."""
+    for directive in reversed(script.directives):
+        for option in directives.checked(directive.text.removeprefix(directives.PREFIX).strip()):
+            if option.name == "q":
+                return (option.value or "").partition("@")[2]
+    return ""
+
+
+def _qstat(history: Sequence[str], ids: Sequence[str]) -> Conversation[Completed]:
+    """Attributes of these jobs and of their elements. Unknown ones make qstat fail, after it told of the others."""
+    try:
+        done = yield Command(["qstat", *history, "-t", "-f", *ids])
+    except CommandFailed as error:
+        done = error.completed
+        if answers.NO_HISTORY not in done.stderr and not _all_gone(done):
+            raise
+    # OpenPBS 23.06 says so with exit code 0.
+    if history and answers.NO_HISTORY in done.stderr:
+        done = yield from _qstat([], ids)
+    return done
+
+
+def _all_gone(completed: Completed) -> bool:
+    complaints = answers.complaints(completed)
+    return bool(complaints) and all(answers.GONE.search(line) for line in complaints)
+
+
+def _portions(words: Sequence[str]) -> Iterator[Sequence[str]]:
+    for begin in range(0, len(words), _LISTED):
+        yield words[begin : begin + _LISTED]

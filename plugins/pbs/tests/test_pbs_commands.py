@@ -1,0 +1,322 @@
+"""PBS's commands: what is asked, and what the answers of OpenPBS 23.06 mean."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import pytest
+
+from corral.domain import Allocation, Command, Completed, FailureKind, Job, JobId, JobState, JobStatus
+from corral.errors import CommandFailed, ParseError
+from corral.runner import command_environment
+from corral.testing import drive, environment, transcript
+from corral.testing.driving import Answer, converse
+from corral_pbs import PBS, answers
+
+HERE = Path(__file__).parent / "transcripts"
+PBS_ = PBS()
+SCRIPT = PBS_.render_script(Job(name="dask-1"))
+
+
+def ids(*texts: str) -> list[JobId]:
+    return [JobId(text) for text in texts]
+
+
+def asked(replies: list[Answer], argvs: list[tuple[str, ...]]) -> object:
+    """Answer in that order, and keep what was asked."""
+    rest = iter(replies)
+
+    def answer(command: Command) -> Answer:
+        argvs.append(command.argv)
+        return next(rest)
+
+    return answer
+
+
+# --- submit -----------------------------------------------------------------------------------------------------
+
+
+def test_one_job_is_an_array_too() -> None:
+    """``-J 0-0`` is refused; a step beyond the second index leaves one element."""
+    assert next(PBS_.submit(SCRIPT, 1)).argv == ("qsub", "-C", "#PBS", "-J", "0-1:2")
+    assert next(PBS_.submit(SCRIPT, 50)).argv == ("qsub", "-C", "#PBS", "-J", "0-49")
+
+
+def test_directives_are_read_whatever_the_user_set() -> None:
+    """PBS_DPREFIX would have qsub look for others; -C wins over it."""
+    command = next(PBS_.submit(SCRIPT, 1))
+    assert command.argv[1:3] == ("-C", "#PBS")
+    assert command.stdin == str(SCRIPT)
+    seen = command_environment({"PBS_JOBID": "1.a", "PBS_O_HOME": "/", "PBS_CONF_FILE": "/etc/pbs.conf"}, command)
+    assert seen == {"PBS_CONF_FILE": "/etc/pbs.conf", "LC_ALL": "C"}
+
+
+def test_a_smaller_limit_of_the_site_is_learnt_in_the_conversation() -> None:
+    """PBS refuses 0-4999 where max_array_size is 2000, and says so when asked."""
+    argvs: list[tuple[str, ...]] = []
+    replies: list[Answer] = [
+        *(HERE / f"{name}.txt" for name in ("qsub-too-large", "qstat-server", "qstat-queues", "qsub")),
+    ]
+    submitted = converse(PBS_.submit(SCRIPT, 5000), asked(replies, argvs))  # type: ignore[arg-type]
+    assert len(submitted) == 2000
+    assert argvs[-1][-1] == "0-1999"
+
+
+def test_a_limit_that_is_no_cure_ends_the_submission() -> None:
+    """Nothing is tried twice."""
+    with pytest.raises(CommandFailed, match="size limit"):
+        drive(PBS_.submit(SCRIPT, 10), [HERE / "qsub-too-large.txt", HERE / "qstat-server.txt", ""])
+
+
+def test_a_job_on_another_server_is_asked_for_there() -> None:
+    """Of a queue like batch@other; the id stays what the job itself sees."""
+    script = PBS_.render_script(Job(name="x", queue="batch@other"))
+    [job_id] = drive(PBS_.submit(script, 1), ["7[].other\n"])
+    assert (job_id.text, job_id.where) == ("7[0].other", "other")
+    assert next(PBS_.poll_status([job_id])).argv[-1] == "7[].other@other"
+    assert next(PBS_.cancel([job_id])).argv[-1] == "7[0-1:2].other@other"
+
+
+@pytest.mark.parametrize("answer", ["7.node01\n", "7[0].node01\n", "[].node01\n", "7[]. node01\n"])
+def test_an_id_of_something_else_is_refused(answer: str) -> None:
+    """Only an array was asked for."""
+    with pytest.raises(ParseError):
+        drive(PBS_.submit(SCRIPT, 2), [answer])
+
+
+# --- poll -------------------------------------------------------------------------------------------------------
+
+
+def test_one_qstat_tells_all() -> None:
+    """How they ended, exit codes, hosts and times."""
+    found = drive(PBS_.poll_status(ids(*(f"9058[{index}].node01" for index in range(5)))), [HERE / "qstat-ended.txt"])
+    statuses = list(found.values())
+    assert [(status.state, status.exit_code) for status in statuses] == [
+        (JobState.COMPLETED, 0),
+        (JobState.FAILED, 3),
+        (JobState.FAILED, 137),
+        (JobState.TIMEOUT, None),
+        (JobState.CANCELLED, None),
+    ]
+    assert {status.hosts for status in statuses} == {("node01",)}
+    assert statuses[0].reason == ""
+    assert "exceeded resource walltime" in statuses[3].reason
+    assert all(status.submitted <= status.started <= status.ends for status in statuses)  # type: ignore[operator]
+
+
+def test_a_running_job_ends_with_its_walltime() -> None:
+    """And runs on all of its hosts."""
+    [status] = drive(PBS_.poll_status(ids("9084[1].node01")), [HERE / "qstat-two-nodes.txt"]).values()
+    assert (status.state, status.hosts, status.native) == (JobState.RUNNING, ("node01", "node02"), "R")
+    assert status.started is not None
+    assert status.ends == status.started + 300
+
+
+def test_an_element_that_waits_says_nothing_of_its_array() -> None:
+    """It shows the array's start, an Exit_status of 0, and "Subjob finished" if another element was deleted."""
+    [status] = drive(PBS_.poll_status(ids("9059[0].node01")), [HERE / "qstat-deleted-waiting.txt"]).values()
+    assert (status.state, status.reason, status.started, status.exit_code) == (JobState.HELD, "", None, None)
+
+
+def test_arrays_are_asked_for_once_in_full_names() -> None:
+    """Ten elements are one id; short and long ids are not mixed, which is said to end a server."""
+    command = next(PBS_.poll_status(ids(*(f"7[{index}].a" for index in range(10)), "80[3].a")))
+    assert command.argv == ("qstat", "-x", "-t", "-f", "7[].a", "80[].a")
+
+
+def test_a_site_without_history_is_asked_at_once() -> None:
+    """Its option saves a command; a job that ended is unknown there, or has finished."""
+    pbs = PBS(history=False)
+    assert next(pbs.poll_status(ids("7[0].a"))).argv == ("qstat", "-t", "-f", "7[].a")
+    complaint = "qstat: 7[].a Job has finished, use -x or -H to obtain historical job information\n"
+    assert not drive(pbs.poll_status(ids("7[0].a")), [Completed(returncode=35, stderr=complaint)])
+
+
+def test_a_server_that_is_away_is_an_error() -> None:
+    """Not: all jobs are gone."""
+    with pytest.raises(CommandFailed, match="Connection refused"):
+        drive(PBS_.poll_status(ids("6[0].node01")), [HERE / "qstat-server-down.txt"])
+
+
+def block(**attributes: object) -> str:
+    told = {"job_state": "F", "substate": 92, "ctime": "Mon Nov 23 11:50:10 2026", **attributes}
+    return "Job Id: 7[0].a\n" + "".join(f"    {name} = {value}\n" for name, value in told.items()) + "\n"
+
+
+def polled(text: str) -> JobStatus:
+    return drive(PBS_.poll_status(ids("7[0].a")), [text])[JobId("7[0].a")]
+
+
+@pytest.mark.parametrize(
+    ("attributes", "state", "exit_code", "signal"),
+    [
+        ({"Exit_status": 0}, JobState.COMPLETED, 0, None),
+        ({"Exit_status": 3, "substate": 93}, JobState.FAILED, 3, None),
+        ({"Exit_status": 137, "substate": 93}, JobState.FAILED, 137, None),
+        ({"Exit_status": 265, "substate": 93}, JobState.FAILED, None, 9),
+        ({"Exit_status": -29, "substate": 93}, JobState.TIMEOUT, None, None),
+        ({"Exit_status": -27, "substate": 93}, JobState.OUT_OF_MEMORY, None, None),
+        ({"Exit_status": -20, "substate": 93}, JobState.NODE_FAILED, None, None),
+        ({"Exit_status": -2, "substate": 93}, JobState.FAILED, None, None),
+        ({"Exit_status": 0, "substate": 91}, JobState.CANCELLED, None, None),
+        (
+            {"Exit_status": 0, "substate": 70, "comment": "Subjob finished", "job_state": "X"},
+            JobState.CANCELLED,
+            None,
+            None,
+        ),
+        ({}, JobState.CANCELLED, None, None),
+    ],
+)
+def test_ends_are_told_apart(
+    attributes: dict[str, object], state: JobState, exit_code: int | None, signal: int | None
+) -> None:
+    """A deleted job shows Exit_status 0, and one that never ran shows none: neither has completed."""
+    status = polled(block(**attributes))
+    assert (status.state, status.exit_code, status.signal) == (state, exit_code, signal)
+
+
+@pytest.mark.parametrize(
+    ("letters", "state"),
+    [("QWT", JobState.PENDING), ("H", JobState.HELD), ("RE", JobState.RUNNING), ("SU", JobState.SUSPENDED)],
+)
+def test_state_letters(letters: str, state: JobState) -> None:
+    """Those of qstat(1B) that a job of ours can have."""
+    assert {polled(block(job_state=letter)).state for letter in letters} == {state}
+
+
+def test_long_lines_are_made_whole() -> None:
+    """qstat breaks them at 78 characters, anywhere."""
+    text = block(job_state="R", exec_host="n1/0*36+n\n\t2/0*36", comment="a, \n\tb")
+    assert polled(text).hosts == ("n1", "n2")
+
+
+def test_an_estimate_is_told() -> None:
+    """Where the scheduler makes one."""
+    status = polled(block(job_state="Q", **{"estimated.start_time": "Mon Nov 23 12:00:00 2026"}))
+    assert status.expected_start == time.mktime(time.strptime("2026-11-23 12:00:00", "%Y-%m-%d %H:%M:%S"))
+    words = answers.patience(status)
+    assert words.endswith("; PBS expects to start it at 2026-11-23 12:00:00")
+
+
+@pytest.mark.bench
+def test_ten_thousand_jobs_are_read_quickly() -> None:
+    """The event loop waits for it: 20 MB of text."""
+    [_, element] = transcript(HERE / "qstat-two-nodes.txt").stdout.split("\nJob Id: ")[:2]
+    rows = "".join(f"Job Id: {element.replace('9084[0]', f'9084[{index}]')}\n" for index in range(10_000))
+    wanted = {f"9084[{index}].node01": JobId(f"9084[{index}].node01") for index in range(10_000)}
+    began = time.perf_counter()
+    assert len(answers.statuses(rows, wanted)) == 10_000
+    assert time.perf_counter() - began < 1
+
+
+# --- cancel, find, detect ---------------------------------------------------------------------------------------
+
+
+def test_every_word_of_qdel_is_a_range() -> None:
+    """Several words, the last of them one waiting element, end the server of OpenPBS 23.06: observed 7 times of 7."""
+    wanted = ids(*(f"7[{index}].a" for index in (*range(1000), 1002)), "80[3].a", "81.a")
+    assert next(PBS_.cancel(wanted)).argv == ("qdel", "81.a", "7[0-999].a", "7[1002-1003:2].a", "80[3-4:2].a")
+
+
+def test_a_job_that_is_ending_is_cancelled() -> None:
+    """And so is one that was deleted while it waited."""
+    complaint = (
+        "qdel: Request invalid for state of job 7[0].a\nqdel: Request invalid for finished array subjob 7[1].a\n"
+    )
+    drive(PBS_.cancel(ids("7[0].a")), [Completed(returncode=16, stderr=complaint)])
+
+
+def test_a_refused_cancellation_is_an_error() -> None:
+    """Even if other jobs of the same command are gone."""
+    complaint = "qdel: Job has finished 7[0].a\nqdel: Unauthorized Request 8[0].a\n"
+    with pytest.raises(CommandFailed):
+        drive(PBS_.cancel(ids("7[0].a", "8[0].a")), [Completed(returncode=159, stderr=complaint)])
+
+
+def test_only_own_jobs_are_found() -> None:
+    """A name is no secret: others may use it."""
+    argvs: list[tuple[str, ...]] = []
+    converse(PBS_.find_jobs("dask-held"), asked(["mary\n", HERE / "qselect.txt"], argvs))  # type: ignore[arg-type]
+    assert argvs[1] == ("qselect", "-T", "-s", "EHQRSTUW", "-u", "mary", "-N", "dask-held")
+
+
+@pytest.mark.parametrize(
+    ("answer", "version"),
+    [
+        ("pbs_version = 23.06.06\n", "23.06.06"),
+        ("pbs_version = PBSPro_13.0.403.160923\n", "13.0.403.160923"),
+        ("Version: 6.1.3\nCommit: 91d5d6d\n", None),
+        (Completed(returncode=1, stderr='qstat: Unknown option "--version"\n'), None),
+    ],
+)
+def test_relatives_are_told_apart(answer: Answer, version: str | None) -> None:
+    """PBS, TORQUE and Grid Engine have a qsub and a qstat each."""
+    detected = drive(PBS_.detect(), [answer])
+    assert (detected and detected.version) == version
+
+
+@pytest.mark.parametrize(
+    ("message", "kind"),
+    [
+        ("qsub: Maximum number of jobs already in complex", FailureKind.LIMIT),
+        ("qsub: Maximum number of jobs for user mary already in queue batch", FailureKind.LIMIT),
+        ("qsub: would exceed limit on resource ncpus in queue batch", FailureKind.LIMIT),
+        ("qsub: Invalid Account", FailureKind.FATAL),
+        ("qsub: Access to queue is denied", FailureKind.FATAL),
+        ("qsub: Bad UID for job execution", FailureKind.FATAL),
+        ("qsub: hook rejected request", FailureKind.FATAL),
+        ("qsub: Request not allowed: Server shutting down", FailureKind.TRANSIENT),
+        ("Communication failure.\nqstat: cannot connect to server a (errno=15137)", FailureKind.TRANSIENT),
+        ("pbs_iff: cannot connect to host\nNo Permission.\nqstat: cannot connect to server a", FailureKind.TRANSIENT),
+    ],
+)
+def test_failures_are_told_apart(message: str, kind: FailureKind) -> None:
+    """By the words of src/lib/Liblog/pbs_messages.c."""
+    failure = PBS_.classify_failure(Completed(returncode=1, stderr=message))
+    assert failure is not None
+    assert failure.kind is kind
+    assert not failure.message.startswith("qsub")
+
+
+def test_queues_have_limits() -> None:
+    """A default, the longest walltime, and whether they take jobs."""
+    queues = drive(PBS_.describe_queues(), [HERE / "qstat-server.txt", HERE / "qstat-queues.txt"])
+    told = {queue.name: (queue.is_default, queue.accepts_jobs, queue.max_walltime) for queue in queues}
+    assert told["workq"] == (True, True, None)
+    assert told["short"] == (False, True, 600)
+    assert told["closed"] == (False, False, None)
+
+
+# --- inside a job -----------------------------------------------------------------------------------------------
+
+
+def test_gpus_are_those_that_cuda_sees() -> None:
+    """PBS's cgroups hook sets the variable."""
+    environ = environment(HERE / "environment.txt") | {"CUDA_VISIBLE_DEVICES": "GPU-1,GPU-2"}
+    allocation = drive(PBS_.read_allocation(environ), [HERE / "nodefile.txt"])
+    assert allocation is not None
+    assert allocation.gpus == ("GPU-1", "GPU-2")
+
+
+def test_a_host_is_counted_once() -> None:
+    """The node file has a line for each process that MPI would start."""
+    environ = environment(HERE / "environment.txt")
+    allocation = drive(PBS_.read_allocation(environ), ["n1\nn1\nn2\nn2\n"])
+    assert allocation is not None
+    assert allocation.hosts == ("n1", "n2")
+
+
+def test_outside_of_a_job_there_is_no_allocation() -> None:
+    """Nothing is asked."""
+    assert drive(PBS_.read_allocation({"PBS_O_HOME": "/"}), []) is None
+
+
+def test_a_process_is_started_on_each_host() -> None:
+    """pbs_tmrsh hands the words on as they are, and ends with the command's code."""
+    allocation = Allocation(job_id=JobId("7[0].a"), hosts=["n1", "n2"])
+    assert PBS_.launch_command(allocation, ["printf", "two  words"]) == [
+        ["pbs_tmrsh", "n1", "printf", "two  words"],
+        ["pbs_tmrsh", "n2", "printf", "two  words"],
+    ]

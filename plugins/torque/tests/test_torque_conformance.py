@@ -1,0 +1,88 @@
+"""TORQUE keeps the laws of every backend, on answers in the form of its documentation and of its source (6.1).
+
+None of them is a recording: they were written by hand.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import ClassVar
+
+from corral import JobState
+from corral.domain import Completed, FailureKind, JobId
+from corral.testing import (
+    BackendConformance,
+    CancelsGone,
+    DescribesQueues,
+    Detects,
+    ExplainsPending,
+    Finds,
+    Inside,
+    Polls,
+    Submits,
+    UnknownWord,
+)
+
+USER = Completed(stdout="mary\n")
+
+
+class TestTorque(BackendConformance):
+    backend = "torque"
+    transcripts = Path(__file__).parent / "transcripts"
+    recordings = (
+        Submits(["qsub.txt"], ids=[f"12[{index}].srv" for index in range(8)]),
+        Polls(
+            ["qstat.txt"],
+            states={
+                "12[0].srv": JobState.COMPLETED,
+                "12[1].srv": JobState.FAILED,
+                "12[2].srv": JobState.FAILED,
+                "12[3].srv": JobState.TIMEOUT,
+                "12[4].srv": JobState.CANCELLED,
+                "12[5].srv": JobState.RUNNING,
+                "12[6].srv": JobState.PENDING,
+                "12[7].srv": JobState.HELD,
+            },
+            absent=["12[8].srv"],
+        ),
+        Polls(["qstat-mixed.txt"], states={"12[0].srv": JobState.COMPLETED}, absent=["99[0].srv"]),
+        Polls(["qstat-unknown.txt"], states={}, absent=["99[0].srv"]),
+        CancelsGone(["qdel-gone.txt"], ids=["12[0].srv", "99[0].srv"]),
+        Finds([USER, "qstat.txt"], name="dask-ends", ids=["12[5].srv", "12[6].srv", "12[7].srv"]),
+        Finds([USER, "qstat.txt"], name="dask", ids=[]),
+        Inside(
+            ["nodefile.txt", "gpufile.txt"],
+            environ="environment.txt",
+            job_id="12[5].srv",
+            hosts=["n1", "n2"],
+            cores=2,
+            gpus=["0", "1"],
+        ),
+        Detects(["version.txt"], version="6.1.3"),
+        DescribesQueues(["server.txt", "queues.txt"], names=["batch", "route"]),
+        ExplainsPending(["pending.txt"], job_id="12[6].srv", words=["waits", "Draining"]),
+        ExplainsPending(["held.txt"], job_id="12[7].srv", words=["held", "qrls"]),
+    )
+    unknown_word = UnknownWord(["qstat.txt"], job_id="12[5].srv", known="job_state = R", unknown="job_state = MOLTING")
+    failures: ClassVar[Mapping[str, FailureKind | None]] = {
+        "qsub-down.txt": FailureKind.TRANSIENT,
+        "qsub-busy.txt": FailureKind.TRANSIENT,
+        "qsub-limit.txt": FailureKind.LIMIT,
+        "qsub-account.txt": FailureKind.FATAL,
+        "qsub-acl.txt": FailureKind.FATAL,
+        "qsub-array.txt": FailureKind.FATAL,
+        "qsub-feasible.txt": FailureKind.FATAL,
+        "qsub-queue.txt": FailureKind.FATAL,
+        "qsub-walltime.txt": FailureKind.FATAL,
+    }
+    extra_directives = ("-p 10", "-l software=matlab -W group_list=physics", '-v "A=two words"')
+
+    def job_ids(self, count: int) -> list[JobId]:
+        return [JobId(f"{77 + index // 1000}[{index % 1000}].srv") for index in range(count)]
+
+
+class TestTorqueWithOptions(TestTorque):
+    """The same laws where the site asks in its own way."""
+
+    options: ClassVar[Mapping[str, object]] = {"memory_resource": "vmem", "properties": "bigmem:gen=7"}

@@ -1,0 +1,206 @@
+"""What ``#PBS`` lines a request becomes, and what request they are read as."""
+
+from __future__ import annotations
+
+import pytest
+from attrs import evolve
+from hypothesis import given
+from hypothesis import strategies as st
+
+from corral.domain import Job, Resources
+from corral.errors import InvalidRequest, ParseError
+from corral_torque import Torque
+
+JOB = Job(
+    name="dask-1",
+    command=("python", "-m", "corral.launch"),
+    resources=Resources(nodes=2, processes=4, cores=8, memory=32 * 10**9, gpus=1),
+    walltime=90_061,
+    queue="batch",
+    account="physics",
+    log_directory="/scratch/a%b",
+    extra_directives=("-p 10",),
+)
+
+
+def lines(job: Job, torque: Torque | None = None) -> list[str]:
+    """The header of a job's script, without its prefix."""
+    return [each.text.removeprefix("#PBS ") for each in (torque or Torque()).render_script(job).directives]
+
+
+def test_a_script_is_what_a_person_would_submit() -> None:
+    """All that a request can say, in one script; memory is the whole job's."""
+    script = Torque().render_script(JOB)
+    assert str(script) == (
+        "#!/usr/bin/env bash\n"
+        "#PBS -N dask-1\n"
+        "#PBS -q batch\n"
+        "#PBS -A physics\n"
+        "#PBS -l nodes=2:ppn=8:gpus=1\n"
+        "#PBS -l mem=61036mb\n"
+        "#PBS -l walltime=25:01:01\n"
+        "#PBS -j oe\n"
+        "#PBS -o '/scratch/a%b/$PBS_JOBID.log'\n"
+        "#PBS -m n\n"
+        "#PBS -p 10\n"
+        "\n"
+        'export CORRAL_JOB_ID="${PBS_JOBID}"\n'
+        "exec python -m corral.launch\n"
+    )
+    assert (script.name, script.log) == ("dask-1", "/scratch/a%b/{id}.log")
+
+
+def test_what_is_not_asked_for_is_not_said() -> None:
+    """The site's defaults hold for memory, walltime, queue and account."""
+    assert lines(Job(name="dask-1")) == ["-N dask-1", "-l nodes=1:ppn=1", "-j oe", "-o /dev/null", "-m n"]
+
+
+@pytest.mark.parametrize(
+    ("options", "expected"),
+    [
+        ({"memory_resource": "vmem"}, "-l vmem=61036mb"),
+        ({"properties": "bigmem:gen=7"}, "-l nodes=2:ppn=8:gpus=1:bigmem:gen=7"),
+    ],
+)
+def test_a_site_says_how_to_ask(options: dict[str, object], expected: str) -> None:
+    """What was written is read back."""
+    torque = Torque(**options)  # type: ignore[arg-type]
+    assert expected in lines(JOB, torque)
+    read = torque.parse_resources(str(torque.render_script(JOB)))
+    assert read.resources == evolve(JOB.resources, processes=1, memory=30518 * 2**20)
+    assert read.extra_directives == ("-p 10",)
+
+
+@pytest.mark.parametrize(
+    ("skipped", "gone", "instead"),
+    [
+        ("memory", {"-l mem=61036mb"}, set()),
+        ("cores", {"-l nodes=2:ppn=8:gpus=1"}, {"-l nodes=2:gpus=1"}),
+        ("gpus", {"-l nodes=2:ppn=8:gpus=1"}, {"-l nodes=2:ppn=8"}),
+        ("nodes", {"-l nodes=2:ppn=8:gpus=1", "-l mem=61036mb"}, {"-l nodes=1:ppn=8:gpus=1", "-l mem=30518mb"}),
+        ("walltime", {"-l walltime=25:01:01"}, set()),
+        ("m", {"-m n"}, set()),
+        ("me", set(), set()),
+    ],
+)
+def test_one_field_is_left_out(skipped: str, gone: set[str], instead: set[str]) -> None:
+    """TORQUE puts three into one list; the others stay."""
+    everything, rest = set(lines(JOB)), set(lines(evolve(JOB, skip=[skipped])))
+    assert (everything - rest, rest - everything) == (gone, instead)
+
+
+@pytest.mark.parametrize(
+    ("extra", "replaced"),
+    [
+        ("-l nodes=n1:ppn=4+n2:ppn=8", {"-l nodes=2:ppn=8:gpus=1"}),
+        ("-lprocs=16", {"-l nodes=2:ppn=8:gpus=1"}),
+        ("-l pmem=4gb", {"-l mem=61036mb"}),
+        ("-L tasks=2:lprocs=8:memory=30gb", {"-l nodes=2:ppn=8:gpus=1", "-l mem=61036mb"}),
+        ("-l walltime=1:00:00,software=x", {"-l walltime=25:01:01"}),
+        ("-W x=y -r n", set()),
+    ],
+)
+def test_a_users_directive_replaces_ours(extra: str, replaced: set[str]) -> None:
+    """The user's own wins."""
+    changed = lines(evolve(JOB, extra_directives=[extra]))
+    assert set(lines(JOB)) - set(changed) == replaced | {"-p 10"}
+    assert changed[-1] == extra
+
+
+@pytest.mark.parametrize(
+    ("job", "argument"),
+    [
+        (Job(name="x", resources=Resources(memory=0)), "memory"),
+        (Job(name="x", walltime=0), "walltime"),
+        (Job(name="1x"), "name"),
+        (Job(name="a b"), "name"),
+        (Job(name="x" * 241), "name"),
+        (Job(name="x", queue="a\n#PBS -l mem=1gb"), "queue"),
+        (Job(name="x", account=""), "account"),
+        (Job(name="x", log_directory="/two words"), "log_directory"),
+        (Job(name="x", log_directory="/$(id)"), "log_directory"),
+        (Job(name="x", log_directory="/~mary"), "log_directory"),
+        (Job(name="x", log_directory="/a:b"), "log_directory"),
+        (Job(name="x", extra_directives=["-t 0-9"]), "extra_directives"),
+        (Job(name="x", extra_directives=["-p 'no end"]), "extra_directives"),
+        (Job(name="x", extra_directives=["-p 1\n-I"]), "extra_directives"),
+    ],
+)
+def test_what_torque_would_misread_is_refused(job: Job, argument: str) -> None:
+    """It expands names of logs; the error names the argument."""
+    torque = Torque()
+    with pytest.raises(InvalidRequest) as caught:
+        torque.render_script(torque.prepare_job(job))
+    assert caught.value.argument == argument
+
+
+TEXTS = st.text(st.characters(min_codepoint=32, max_codepoint=126), min_size=1)
+
+
+@given(queue=TEXTS, account=TEXTS)
+def test_hostile_values_are_read_back_unchanged(queue: str, account: str) -> None:
+    """Quotes, `#`, `$`, backslashes and blanks are data."""
+    job = Job(name="x", queue=queue, account=account)
+    assert Torque().parse_resources(str(Torque().render_script(job))) == job
+
+
+@given(
+    nodes=st.integers(1, 2000),
+    cores=st.integers(1, 512),
+    memory=st.none() | st.integers(1, 2**24).map(lambda mebi: mebi * 2**20),
+    gpus=st.integers(0, 8),
+    walltime=st.none() | st.integers(1, 400 * 86400),
+)
+def test_amounts_are_read_back_unchanged(
+    nodes: int, cores: int, memory: int | None, gpus: int, walltime: int | None
+) -> None:
+    """Units and times survive in both directions, and what is per node and what per job."""
+    job = Job(resources=Resources(nodes=nodes, cores=cores, memory=memory, gpus=gpus), walltime=walltime)
+    assert Torque().parse_resources(str(Torque().render_script(job))) == job
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        (
+            "nodes=2:ppn=8,mem=4gb,walltime=30:00",
+            Job(resources=Resources(nodes=2, cores=8, memory=2**31), walltime=1800),
+        ),
+        ("-l nodes=3:ppn=8:gpus=2 -q short", Job(resources=Resources(nodes=3, cores=8, gpus=2), queue="short")),
+        ("-lwalltime=90 -joe -N run", Job(walltime=90, name="run")),
+        (
+            "-l nodes=1:ppn=4:bigmem",
+            Job(resources=Resources(cores=4), extra_directives=["-l nodes=1:ppn=4:bigmem"]),
+        ),
+        ("-l pmem=2gb", Job(extra_directives=["-l pmem=2gb"])),
+        ("-l vmem=2gb", Job(extra_directives=["-l vmem=2gb"])),
+        ("-o run.txt -t 0-9 -V", Job(extra_directives=["-V", "-o run.txt"])),
+    ],
+)
+def test_native_requests_are_understood(text: str, expected: Job) -> None:
+    """What a Job has no word for stays a directive."""
+    assert Torque().parse_resources(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("nodes=1:ppn=4+2:ppn=8", "several kinds"),
+        ("nodes=n17:ppn=4", "not a number"),
+        ("nodes=0", "not a number"),
+        ("nodes=1:ppn=many", "invalid literal"),
+        ("mem=much", "no amount"),
+        ("-l walltime=soon", "no time"),
+    ],
+)
+def test_what_is_no_job_is_a_parse_error(text: str, problem: str) -> None:
+    """Rather than a request for something else."""
+    with pytest.raises(ParseError, match=problem):
+        Torque().parse_resources(text)
+
+
+@pytest.mark.parametrize("options", [{"memory_resource": "pmem"}, {"properties": "a b"}, {"max_array_size": 0}])
+def test_options_are_checked_at_once(options: dict[str, object]) -> None:
+    """A misspelt option of the backend is an error before any job."""
+    with pytest.raises(ValueError, match=next(iter(options))):
+        Torque(**options)  # type: ignore[arg-type]
