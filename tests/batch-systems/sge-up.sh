@@ -95,7 +95,7 @@ END
         | grep -Evx "[0-9.]+|.*:.*|$host" | sort -u | tr '\n' ' ')
     echo "$host $names" >"$common/host_aliases"
 
-    local given=/usr/share/gridengine spool="/usr/lib/gridengine"
+    local given=/usr/share/gridengine spool=/usr/lib/gridengine
     cp "$given/default-configuration" "$top/configuration"
     # Root may submit, ends are written down at once, nothing is mailed.
     change "$top/configuration" execd_spool_dir "$top/spool/execd" mailer /bin/true administrator_mail none \
@@ -106,11 +106,19 @@ END
     "$spool/spooldefaults" complexes "$given/util/resources/centry"
     "$spool/spooldefaults" usersets "$given/util/resources/usersets"
     "$spool/spooldefaults" managers root
+
+    # Where the shepherd looks for what starts a task of a parallel job (`qrsh -inherit`).
+    mkdir "$top/utilbin"
+    ln -s /usr/lib/gridengine "$top/utilbin/$($given/util/arch)"
     touch "$common/made"
 } &>>"$top/configure.log"
 
 start() { # NAME: unless it runs. Every stream is closed: whoever reads our output must not wait for a daemon
-    is_running "$1" || "sge_$1" </dev/null >>"$top/$1.log" 2>&1 9>&- || fail "sge_$1 did not start"
+    is_running "$1" && return
+    # With nothing of this shell's environment, or jobs would see it.
+    env -i PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
+        SGE_ROOT="$SGE_ROOT" SGE_CELL="$SGE_CELL" SGE_QMASTER_PORT="$SGE_QMASTER_PORT" SGE_EXECD_PORT="$SGE_EXECD_PORT" \
+        SGE_EXECD_PIDFILE="$top/execd.pid" "sge_$1" </dev/null >>"$top/$1.log" 2>&1 9>&- || fail "sge_$1 did not start"
 }
 
 put() { # KIND FILE: add it, or replace it if it is there
@@ -126,12 +134,11 @@ configure() { # what a master must be told that runs
     qconf -Msconf "$file"
 
     qconf -sc >"$file"
-    grep -q '^gpu ' "$file" || echo 'gpu gpu INT <= YES JOB 0 0' >>"$file"
-    sed -i -E 's/^(mem_free +mf +MEMORY +<= +YES +)NO/\1YES/' "$file"
+    grep -q '^gpu ' "$file" || printf '%s\n' 'memory mem MEMORY <= YES YES 0 0' 'gpu gpu INT <= YES JOB 0 0' >>"$file"
     qconf -Mc "$file"
 
     qconf -as "$host"
-    printf '%s\n' "hostname $host" 'load_scaling NONE' 'complex_values mem_free=100G,gpu=4' 'user_lists NONE' \
+    printf '%s\n' "hostname $host" 'load_scaling NONE' 'complex_values memory=100G,gpu=4' 'user_lists NONE' \
         'xuser_lists NONE' 'projects NONE' 'xprojects NONE' 'usage_scaling NONE' 'report_variables NONE' >"$file"
     put e "$file"
 
@@ -159,7 +166,6 @@ fi
 ((EUID == 0)) || fail "must be root"
 getent hosts "$(hostname)" >/dev/null || fail "the name of this host, $(hostname), has no address"
 export SGE_ROOT=$top SGE_CELL=default SGE_QMASTER_PORT=$port SGE_EXECD_PORT=$((port + 1))
-export SGE_EXECD_PIDFILE=$top/execd.pid
 install -d -m 755 "$top"
 exec 9>"$top/lock"
 flock 9
