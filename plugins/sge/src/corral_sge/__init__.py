@@ -376,9 +376,8 @@ def _shape(job: Job) -> tuple[int, int]:
 def _qsub(script: Script, size: int) -> Command:
     words = []
     for directive in script.directives:
-        words += shlex.split(directive.text.removeprefix(directives.PREFIX))
-        if "-soft" in words:
-            words.append("-hard")  # it holds to the end of a line
+        line = shlex.split(directive.text.removeprefix(directives.PREFIX))
+        words += [*line, "-hard"] if "-soft" in line else line  # it holds to the end of a line
     return Command(["qsub", *_PLAIN, *words, "-t", f"1-{size}"], stdin=str(script), inherit=_INHERITED)
 
 

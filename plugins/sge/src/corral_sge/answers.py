@@ -138,7 +138,7 @@ _PATIENCE = (
     (r"max_aj_instances|per user", "as many jobs as allowed are running"),
     (r"exceeds? limit|resource quota", "a quota is used up"),
     (r"cannot run (at|in|globally)", "no queue can run it at present, or none ever"),
-    (r"overload or full|is full", "all slots are taken, or hosts are overloaded"),
+    (r"overload or full", "all slots are taken, or hosts are overloaded"),
 )
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 import shlex
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from corral.errors import InvalidRequest, ParseError
 
@@ -30,8 +30,8 @@ def name_of(option: Words) -> str:
 # --- writing ----------------------------------------------------------------------------------------------------
 
 
-def written(words: Iterable[str], argument: str) -> str:
-    """The words as a line's text, so that qsub reads back the very same words.
+def written(words: Sequence[str], argument: str) -> str:
+    """An option as a line's text, so that qsub reads back the very same words.
 
     Raises
     ------
@@ -43,6 +43,8 @@ def written(words: Iterable[str], argument: str) -> str:
         raise InvalidRequest(argument, f"a {PREFIX} line cannot hold the control character {match[0]!r}")
     if "#" in line:
         raise InvalidRequest(argument, f"{line!r}: what follows '#' is a comment in a {PREFIX} line")
+    if any(not value or value.startswith("-") for value in words[1:]):
+        raise InvalidRequest(argument, f"{line!r}: qsub takes an empty value for a mistake, and a dash for an option")
     return line
 
 
