@@ -97,9 +97,9 @@ END
 
     local given=/usr/share/gridengine spool=/usr/lib/gridengine
     cp "$given/default-configuration" "$top/configuration"
-    # Root may submit, ends are written down at once, nothing is mailed.
+    # Root may submit, nobody's profile is read or heard in a job, ends are written down at once, nothing is mailed.
     change "$top/configuration" execd_spool_dir "$top/spool/execd" mailer /bin/true administrator_mail none \
-        min_uid 0 min_gid 0 load_report_time 00:00:05 reporting_params \
+        min_uid 0 min_gid 0 login_shells none load_report_time 00:00:05 reporting_params \
         "accounting=true reporting=false flush_time=00:00:01 accounting_flush_time=00:00:00 joblog=false sharelog=00:00:00"
     "$spool/spoolinit" classic libspoolc "$common;$top/spool/qmaster" init
     "$spool/spooldefaults" configuration "$top/configuration"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shlex
+from typing import Any
 
 import pytest
 from attrs import evolve
@@ -88,7 +89,7 @@ def test_output_that_is_discarded_is_no_log() -> None:
         ({"gpu_resource": "ngpus"}, Resources(gpus=1), {"-l ngpus=1"}),
     ],
 )
-def test_a_site_says_how_to_ask(options: dict[str, str], resources: Resources, expected: set[str]) -> None:
+def test_a_site_says_how_to_ask(options: dict[str, Any], resources: Resources, expected: set[str]) -> None:
     """Names, and what memory is counted per, are each site's own; what was written is read back."""
     site = evolve(SITE, **options)
     job = site.prepare_job(Job(name="x", resources=resources))
