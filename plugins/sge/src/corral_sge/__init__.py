@@ -1,0 +1,429 @@
+"""Grid Engine and its children, in the order in which a job meets it: its directives, the commands about it, its life
+inside.
+
+Every job is a task of an array, so that one ``qsub`` starts a thousand and each is named by what it sees itself:
+``$JOB_ID.$SGE_TASK_ID``.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterator, Mapping, Sequence
+from typing import ClassVar
+
+from attrs import evolve, field, frozen
+from attrs.validators import ge, in_
+
+from corral.domain import (
+    Allocation,
+    Command,
+    Completed,
+    Conversation,
+    Detected,
+    Directive,
+    Failure,
+    Job,
+    JobId,
+    JobStatus,
+    Queue,
+    Resources,
+    Script,
+)
+from corral.errors import CommandError, CommandFailed, InvalidRequest, ParseError
+from corral.hookspecs import hookimpl
+from corral.parsing import hours_and_time
+from corral.scripting import job_body
+from corral_sge import answers, directives
+
+__all__ = ["GridEngine"]
+
+#: The argument that an error about an option names.
+_ARGUMENTS = {"N": "name", "q": "queue", "P": "account", "o": "log_directory", "S": "shebang"}
+
+#: What a site names by itself: the argument that needs it, the backend's option, and an example.
+_SITES_OWN = {
+    "memory": ("memory_resource", "h_vmem"),
+    "cores": ("parallel_environment", "smp"),
+    "nodes": ("multi_node_environment", "mpi-{cores}"),
+    "gpus": ("gpu_resource", "gpu"),
+}
+
+#: Options that a site or a user may have in a sge_request file, and that would change what a submission is. Without
+#: -C '' qsub would read all lines of the script that begin with #$, a user's own text among them.
+_PLAIN = ("-terse", "-b", "n", "-sync", "n", "-C", "")
+
+#: A sge_request file may say -V: then the job gets all that qsub sees.
+_INHERITED = ("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "TZ", "SGE_*", "KRB5CCNAME")
+
+_SHELL_ID = "${JOB_ID}.${SGE_TASK_ID}"
+
+#: Ranges of tasks in one command.
+_LISTED = 2000
+#: Seconds: what qstat said must not wait for a large accounting file.
+_ACCOUNTING_PATIENCE = 15.0
+
+
+@frozen(kw_only=True)
+class GridEngine:
+    """The backend ``sge``; its attributes are the backend's options."""
+
+    tried: ClassVar[str] = "Son of Grid Engine 8.1.9"
+
+    #: How this site asks for memory (``qconf -sc``): ``h_vmem``, ``mem_free``, or several: ``mem_free,h_vmem``.
+    memory_resource: str | None = None
+    #: Whether that is counted per ``slot`` or per ``job``.
+    memory_per: str = field(default="slot", validator=in_(("slot", "job")))
+    #: The parallel environment (``qconf -spl``) that gives several slots on one host.
+    parallel_environment: str | None = None
+    #: The one that gives a fixed number of slots on each of several hosts; ``{cores}`` stands for that number.
+    multi_node_environment: str | None = None
+    #: How this site asks for GPUs, counted per job or per host.
+    gpu_resource: str | None = None
+    #: The site's max_aj_tasks (``qconf -sconf``); a larger one of ours is corrected when Grid Engine refuses it.
+    max_array_size: int = field(default=75_000, validator=ge(1))
+
+    # --- directives ---------------------------------------------------------------------------------------------
+
+    @hookimpl
+    def prepare_job(self, job: Job) -> Job:
+        nodes, cores = _shape(job)
+        by_hand = {directives.name_of(option) for line in job.extra_directives for option in directives.checked(line)}
+        has_slots = "pe" in by_hand | job.skip
+        wanted = {
+            "memory": job.resources.memory is not None,
+            "cores": nodes == 1 and cores > 1 and not has_slots,
+            "nodes": nodes > 1 and not has_slots,
+            "gpus": job.resources.gpus > 0,
+        }
+        for argument, (option, example) in _SITES_OWN.items():
+            if wanted[argument] and argument not in job.skip and getattr(self, option) is None:
+                raise InvalidRequest(
+                    argument,
+                    f"how to ask for {argument} is each Grid Engine site's own affair: say so by backend_options="
+                    f"{{'{option}': '{example}'}}, or leave it out by skip_directives=['{argument}']",
+                )
+        if job.name and not re.fullmatch(r"[A-Za-z_][\w.+-]*", job.name, re.ASCII):
+            raise InvalidRequest("name", f"{job.name!r}: Grid Engine allows letters, digits and _ . + - in a name")
+        if job.resources.memory is None:
+            return job
+        unit = self._share(cores) * directives.MEBI
+        memory = -(-job.resources.memory // unit) * unit
+        return evolve(job, resources=evolve(job.resources, memory=memory))
+
+    @hookimpl
+    def render_script(self, job: Job) -> Script:
+        extras = [(directives.checked(extra), extra) for extra in job.extra_directives]
+        replaced = {directives.name_of(option) for found, _ in extras for option in found}
+        lines = [
+            Directive(name=name, text=_line(directives.written(words, _ARGUMENTS.get(name, name))))
+            for name, word, words in self._options(job)
+            if not job.skip & {name, word} and name not in replaced
+        ]
+        has_log = job.log_directory is not None and any(line.name == "o" for line in lines)
+        lines += [Directive(name=directives.name_of(found[0]), text=_line(extra)) for found, extra in extras]
+        return Script(
+            name=job.name,
+            shebang=job.shebang,
+            directives=tuple(lines),
+            body="unset LC_ALL\n" + job_body(job, job_id=_SHELL_ID),  # the runner's, should a sge_request file say -V
+            log=f"{job.log_directory}/{{id}}.log" if has_log else None,
+        )
+
+    def _options(self, job: Job) -> Iterator[tuple[str, str, directives.Words]]:
+        """What a job asks for: by what names each option is skipped, and its words."""
+        nodes, cores = _shape(job)
+        if job.name:
+            yield "N", "", ("-N", job.name)
+        if job.queue is not None:
+            yield "q", "", ("-q", job.queue)
+        if job.account is not None:
+            yield "P", "", ("-P", job.account)
+        if nodes > 1 and self.multi_node_environment is not None:
+            environment = self.multi_node_environment.replace("{cores}", str(cores))
+            yield "pe", "", ("-pe", environment, str(nodes * cores))
+        elif cores > 1 and self.parallel_environment is not None:
+            yield "pe", "", ("-pe", self.parallel_environment, str(cores))
+        if job.walltime is not None:
+            yield "h_rt", "walltime", ("-l", f"h_rt={hours_and_time(job.walltime)}")
+        if job.resources.memory is not None:
+            amount = -(-job.resources.memory // (self._share(cores) * directives.MEBI))
+            for resource in self._memory_resources:
+                yield resource, "memory", ("-l", f"{resource}={amount}M")
+        if job.resources.gpus and self.gpu_resource is not None:
+            yield self.gpu_resource, "gpus", ("-l", f"{self.gpu_resource}={job.resources.gpus}")
+        yield "o", "", ("-o", directives.log_path(job.log_directory))
+        yield "j", "", ("-j", "y")
+        # Grid Engine does not heed a script's first line, and csh is the shell of many a queue.
+        interpreter = job.shebang.removeprefix("#!").split()[:1]
+        yield "S", "", ("-S", *(interpreter if interpreter and not interpreter[0].endswith("/env") else ["/bin/bash"]))
+        yield "r", "", ("-r", "n")  # corral replaces a lost job itself
+
+    @property
+    def _memory_resources(self) -> list[str]:
+        return self.memory_resource.split(",") if self.memory_resource else []
+
+    def _share(self, cores: int) -> int:
+        """Into how many equal parts a host's memory is asked for."""
+        return cores if self.memory_per == "slot" else 1
+
+    @hookimpl
+    def parse_resources(self, text: str) -> Job:
+        shebang, said = directives.read(text)
+        try:
+            job = self._job(said)
+        except ValueError as error:
+            raise ParseError(str(error), text) from error
+        job = evolve(job, shebang=shebang or job.shebang)
+        # What our own options would not say of this job stays the user's.
+        ours = {words for _, _, words in self._options(job)}
+        left = [words for words in said if words not in ours and not self._is_said(words, job)]
+        return evolve(job, extra_directives=[shlex.join(words) for words in left])
+
+    def _job(self, said: Sequence[directives.Words]) -> Job:
+        """The request that options make together.
+
+        Raises
+        ------
+        ValueError
+            They make none.
+        """
+        values = {directives.name_of(words): words[1:] for words in said}
+        requests = {name: words[0].partition("=")[2] for name, words in values.items() if words and "=" in words[0]}
+        one = {name: words[0] for name, words in values.items() if len(words) == 1}
+        nodes, cores = self._slots(*values["pe"]) if len(values.get("pe", ())) == 2 else (1, 1)
+        memory = next((directives.memory(requests[name]) for name in self._memory_resources if name in requests), None)
+        gpus = requests.get(self.gpu_resource or "", "")
+        return Job(
+            name=one.get("N", ""),
+            queue=one.get("q"),
+            account=one.get("P"),
+            resources=Resources(
+                nodes=nodes,
+                cores=cores,
+                memory=memory and memory * self._share(cores),
+                gpus=int(gpus) if gpus.isdecimal() else 0,
+            ),
+            walltime=directives.seconds(requests["h_rt"]) if "h_rt" in requests else None,
+            log_directory=directives.log_directory(one.get("o", "")),
+        )
+
+    def _slots(self, environment: str, slots: str) -> tuple[int, int]:
+        """Nodes, and cores of each, of ``-pe``."""
+        if not slots.isdecimal() or int(slots) < 1:
+            raise ValueError(f"-pe {environment} {slots} is not one number of slots")
+        pattern = re.escape(self.multi_node_environment or "").replace(re.escape("{cores}"), r"(\d+)")
+        match = re.fullmatch(pattern, environment)
+        if match and match.groups() and (cores := int(match[1])) and int(slots) % cores == 0:
+            return int(slots) // cores, cores
+        return 1, int(slots)
+
+    def _is_said(self, words: directives.Words, job: Job) -> bool:
+        """Whether the job says by itself all that an option said."""
+        match words:
+            case ("-N" | "-q" | "-P" | "-t", _):
+                return True
+            case ("-l", request):
+                name, _, value = request.partition("=")
+                if name == "h_rt":
+                    return job.walltime is not None
+                if name in self._memory_resources:
+                    return directives.memory(value) * self._share(job.resources.cores) == job.resources.memory
+                return name == self.gpu_resource and value == str(job.resources.gpus)
+        return False
+
+    # --- commands -----------------------------------------------------------------------------------------------
+
+    @hookimpl
+    def submit(self, script: Script, count: int) -> Conversation[list[JobId]]:
+        size = min(count, self.max_array_size)
+        refused = None
+        try:
+            done = yield _qsub(script, size)
+        except CommandFailed as error:
+            limit = re.search(r"more than (\d+) tasks", error.completed.stderr)
+            if limit is None or not 1 <= int(limit[1]) < size:
+                raise
+            refused, size = error, int(limit[1])
+        if refused is not None:
+            done = yield _qsub(script, size)
+        match = re.fullmatch(r"(\d+)\.1-(\d+):1", done.last_line(), re.ASCII)
+        if match is None or int(match[2]) != size:
+            raise ParseError("qsub accepted the job and its answer has no id", done.stdout + done.stderr)
+        return [JobId(f"{match[1]}.{task}") for task in range(1, size + 1)]
+
+    @hookimpl
+    def poll_status(self, job_ids: Sequence[JobId]) -> Conversation[dict[JobId, JobStatus]]:
+        wanted = {job_id.text: job_id for job_id in job_ids}
+        listed = yield from _jobs()
+        found = {wanted[text]: row.status for row in listed for text in row.ids if text in wanted}
+        in_error = dict.fromkeys(row.array for row in listed if row.is_in_error and wanted.keys() & row.ids)
+        if in_error:
+            for text, reason in (yield from _ask_errors(list(in_error))).items():
+                if (job_id := wanted.get(text)) in found:
+                    found[job_id] = evolve(found[job_id], reason=reason)
+        # What has ended leaves qstat at once; what was deleted while it waited leaves no record either.
+        forgotten = {text: job_id for text, job_id in wanted.items() if job_id not in found}
+        return found | (yield from _ask_qacct(forgotten))
+
+    @hookimpl
+    def cancel(self, job_ids: Sequence[JobId]) -> Conversation[None]:
+        words = answers.folded(job_ids)
+        for first in range(0, len(words), _LISTED):
+            try:
+                yield Command(["qdel", *words[first : first + _LISTED]])
+            except CommandFailed as error:
+                said = [*error.completed.lines(), *Completed(stdout=error.completed.stderr).lines()]
+                # One task that is gone makes qdel fail, although it deletes all others.
+                if not said or not all(re.search(_DONE_OR_GONE, line) for line in said):
+                    raise
+
+    @hookimpl
+    def find_jobs(self, name: str) -> Conversation[list[JobId]]:
+        listed = yield from _jobs()
+        return [JobId(text) for row in listed if row.name == name for text in row.ids]
+
+    @hookimpl
+    def explain_pending(self, job_id: JobId) -> Conversation[str]:
+        array, _, task = job_id.text.partition(".")
+        try:
+            done = yield Command(["qstat", "-j", array])
+        except CommandFailed as error:
+            if "do not exist" not in error.completed.stdout + error.completed.stderr:
+                raise
+            return ""
+        if answers.is_running(done.stdout, task):
+            return ""
+        error_reason = answers.error_reasons(done.stdout).get(job_id.text)
+        reasons = answers.scheduler_reasons(done.stdout)
+        if not reasons:
+            try:
+                done = yield Command(["qalter", "-w", "p", array])
+            except CommandFailed as error:
+                # It says no by an exit code.
+                if "verification:" not in error.completed.stdout:
+                    raise
+                done = error.completed
+            reasons = answers.verdict_reasons(done.stdout)
+        return answers.pending_words(reasons, error_reason)
+
+    @hookimpl
+    def describe_queues(self) -> Conversation[list[Queue]]:
+        done = yield Command(["qstat", "-u", _MYSELF, "-f", "-F", "h_rt,mem_total", "-xml"])
+        return answers.queues(done.stdout)
+
+    @hookimpl
+    def detect(self) -> Conversation[Detected | None]:
+        try:
+            done = yield Command(["qstat", "-help"])
+        except CommandFailed:
+            return None  # PBS and TORQUE know no -help
+        # "SGE 8.1.9", "GE 6.2u5", "OGS/GE 2011.11p1", "UGE 8.6.18", "AGE 2023.1.1", "OCS 9.0.2"
+        match = re.match(r"\s*\S*(?:GE|CS) (\d\S*)\s*\n", done.stdout)
+        return Detected(version=match[1], evidence="qstat -help") if match else None
+
+    @hookimpl
+    def classify_failure(self, completed: Completed) -> Failure | None:
+        return answers.failure(completed)
+
+    # --- inside a job -------------------------------------------------------------------------------------------
+
+    @hookimpl
+    def read_allocation(self, environ: Mapping[str, str]) -> Conversation[Allocation | None]:
+        job, task = environ.get("JOB_ID"), environ.get("SGE_TASK_ID")
+        if job is None or task is None:
+            return None
+        here = environ.get("HOSTNAME", "localhost")
+        slots = {here: int(environ["NSLOTS"])} if environ.get("NSLOTS", "").isdecimal() else {here: 1}
+        if host_file := environ.get("PE_HOSTFILE"):
+            done = yield Command(["cat", host_file])
+            slots = _slots_of_hosts(done)
+        hosts = sorted(slots, key=lambda host: host != here)
+        granted = environ.get("CUDA_VISIBLE_DEVICES") or environ.get(f"SGE_HGR_{self.gpu_resource}", "")
+        return Allocation(
+            # Outside of an array it is "undefined".
+            job_id=JobId(f"{job}.{task}" if task.isdecimal() else job),
+            hosts=hosts,
+            cores=slots[hosts[0]],
+            gpus=granted.replace(",", " ").split(),
+            attempt=int(environ["RESTARTED"]) if environ.get("RESTARTED", "").isdecimal() else 0,
+        )
+
+    @hookimpl
+    def launch_command(self, allocation: Allocation, command: Sequence[str]) -> list[list[str]]:
+        # The first host is this one: a parallel environment may count the job's script as one of its tasks.
+        elsewhere = (["qrsh", "-inherit", "-nostdin", "-noshell", host, *command] for host in allocation.hosts[1:])
+        return [list(command), *elsewhere]
+
+
+# --- the commands themselves ------------------------------------------------------------------------------------
+
+#: qstat itself fills in the user's name: without it, some sites list everybody's jobs.
+_MYSELF = "$user"
+_DONE_OR_GONE = r"has (deleted|registered)|already in deletion|does not exist|comprises no tasks"
+
+
+def _line(options: str) -> str:
+    return f"{directives.PREFIX} {options}"
+
+
+def _shape(job: Job) -> tuple[int, int]:
+    """Nodes, and cores of each, less what is not to be asked for."""
+    resources = job.resources
+    return 1 if "nodes" in job.skip else resources.nodes, 1 if "cores" in job.skip else resources.cores
+
+
+def _qsub(script: Script, size: int) -> Command:
+    words = []
+    for directive in script.directives:
+        line = shlex.split(directive.text.removeprefix(directives.PREFIX))
+        words += [*line, "-hard"] if "-soft" in line else line  # it holds to the end of a line
+    return Command(["qsub", *_PLAIN, *words, "-t", f"1-{size}"], stdin=str(script), inherit=_INHERITED)
+
+
+def _jobs() -> Conversation[list[answers.Row]]:
+    done = yield Command(["qstat", "-u", _MYSELF, "-s", "prs", "-xml"])
+    return list(answers.rows(done.stdout))
+
+
+def _ask_errors(arrays: Sequence[str]) -> Conversation[dict[str, str]]:
+    try:
+        done = yield Command(["qstat", "-j", ",".join(arrays)])
+    except CommandError:
+        return {}  # the state is known, and says enough
+    return answers.error_reasons(done.stdout)
+
+
+def _ask_qacct(wanted: Mapping[str, JobId]) -> Conversation[dict[JobId, JobStatus]]:
+    """How jobs ended that qstat does not list: qacct can be asked for one array at a time."""
+    tasks: dict[str, list[int]] = {}
+    for text in wanted:
+        array, _, task = text.partition(".")
+        if task.isdecimal():
+            tasks.setdefault(array, []).append(int(task))
+    found: dict[JobId, JobStatus] = {}
+    for array, numbers in tasks.items():
+        question = ["qacct", "-j", array, "-t", f"{min(numbers)}-{max(numbers)}"]
+        try:
+            done = yield Command(question, timeout=_ACCOUNTING_PATIENCE)
+            found |= answers.ends(done.stdout, wanted)
+        except CommandFailed as error:
+            if "not found" in error.completed.stderr:
+                continue
+            return found  # accounting is written late or away at many sites
+        except (CommandError, ParseError):
+            return found
+    return found
+
+
+def _slots_of_hosts(done: Completed) -> dict[str, int]:
+    """Slots on each host of a parallel job: ``node01 2 all.q@node01 UNDEFINED``; a host has a line for each queue."""
+    slots: dict[str, int] = {}
+    for line in done.lines():
+        host, number, *_ = [*line.split(), ""]
+        if not number.isdecimal():
+            raise ParseError("this is not a list of hosts", done.stdout)
+        slots[host] = slots.get(host, 0) + int(number)
+    if not slots:
+        raise ParseError("no host is listed", done.stdout)
+    return slots

@@ -1,0 +1,343 @@
+"""What Grid Engine's commands answer, as values. Pure."""
+
+from __future__ import annotations
+
+import math
+import re
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import lru_cache
+from xml.etree import ElementTree
+
+from attrs import frozen
+
+from corral.domain import Completed, Failure, FailureKind, JobId, JobState, JobStatus, Queue
+from corral.errors import ParseError
+from corral.parsing import numbers, ranges
+from corral_sge import directives
+
+# --- qstat -xml -------------------------------------------------------------------------------------------------
+
+
+@frozen(kw_only=True)
+class Row:
+    """What qstat says of some tasks of an array: those that wait are listed together."""
+
+    ids: Sequence[str]
+    name: str
+    status: JobStatus
+
+    @property
+    def array(self) -> str:
+        return self.ids[0].partition(".")[0]
+
+    @property
+    def is_in_error(self) -> bool:
+        return "E" in self.status.native
+
+
+def rows(answer: str) -> Iterator[Row]:
+    """The jobs of an answer; none if it is empty.
+
+    Raises
+    ------
+    ParseError
+    """
+    for job in _document(answer).iter("job_list"):
+        number, name, native = job.findtext("JB_job_number"), job.findtext("JB_name"), job.findtext("state")
+        if number is None or name is None or native is None:
+            raise ParseError("this is not a list of jobs", answer)
+        tasks = job.findtext("tasks")
+        try:
+            ids = [number] if tasks is None else [f"{number}.{task}" for task in numbers(tasks)]
+        except ValueError as error:
+            raise ParseError(f"{tasks!r} is no list of tasks", answer) from error
+        queue = job.findtext("queue_name") or ""
+        yield Row(
+            ids=ids,
+            name=name,
+            status=JobStatus(
+                state=job_state(native),
+                native=native,
+                hosts=[host] if (host := queue.partition("@")[2]) else [],
+                submitted=_moment(job.findtext("JB_submission_time")),
+                started=_moment(job.findtext("JAT_start_time")),
+            ),
+        )
+
+
+def _document(answer: str) -> ElementTree.Element:
+    if not answer.strip():
+        return ElementTree.Element("job_info")
+    try:
+        # The user's own batch system is not hostile, and expat refuses entities that grow.
+        document = ElementTree.fromstring(answer[answer.find("<?xml") :])  # noqa: S314
+    except ElementTree.ParseError as error:
+        raise ParseError(f"this is no list of jobs ({error})", answer) from error
+    if document.tag != "job_info":
+        raise ParseError("this is no list of jobs", answer)
+    return document
+
+
+@lru_cache
+def job_state(letters: str) -> JobState:
+    """The state that letters mean together: ``hqw``, ``dr``, ``Eqw``; qstat(1)."""
+    if not letters or set(letters) - set("qwrthsSTdERNPz"):
+        return JobState.UNKNOWN
+    if "E" in letters:
+        return JobState.HELD
+    if "q" in letters or "w" in letters:
+        return JobState.HELD if "h" in letters else JobState.PENDING
+    if set(letters) & set("sSTNP"):
+        return JobState.SUSPENDED
+    return JobState.RUNNING if set(letters) & set("rt") else JobState.UNKNOWN
+
+
+# --- qstat -j, qalter -w p --------------------------------------------------------------------------------------
+
+
+def error_reasons(answer: str) -> dict[str, str]:
+    """Why tasks are in error, by their ids."""
+    found = {}
+    array = ""
+    for line in answer.splitlines():
+        if match := re.match(r"job_number:\s+(\d+)", line):
+            array = match[1]
+        elif match := re.match(r"error reason\s+(\d+):\s+(.*)", line):
+            # After the moment and the process.
+            found[f"{array}.{match[1]}"] = re.sub(r"^\S+ \S+ \[\d+:\d+\]: (error: )?", "", match[2]).strip()
+    return found
+
+
+def is_running(answer: str, task: str) -> bool:
+    """Whether ``qstat -j`` knows how much this task has used."""
+    return re.search(rf"^usage\s+{re.escape(task)}:", answer, re.MULTILINE) is not None
+
+
+def scheduler_reasons(answer: str) -> list[str]:
+    """The scheduler's reasons of ``qstat -j``, once each; most sites do not let it write them down."""
+    _, _, block = answer.partition("\nscheduling info:")
+    lines = [line.strip() for line in block.splitlines() if line.strip()]
+    return [] if any("turned off" in line for line in lines) else list(dict.fromkeys(lines))
+
+
+def verdict_reasons(answer: str) -> list[str]:
+    """The reasons of ``qalter -w p``: whether the job could run now."""
+    lines = [re.sub(r"^Job \d+ ", "", line.strip()) for line in answer.splitlines()]
+    # Queues that were not asked for, and the sentence that sums up, explain nothing.
+    told = (line for line in lines if line and not re.search(r"not contained in its|^verification: (found|no) ", line))
+    return list(dict.fromkeys(told))
+
+
+#: Words of a reason, and its meaning for those who do not know them; the first that is found decides.
+_PATIENCE = (
+    (r"Job is in error state", "it is in an error state: 'qmod -cj' lets it try again once the cause is gone"),
+    (r"Job is in hold state|running or is held", "it is held: 'qrls' lets it go"),
+    (r"job dependencies", "it waits for another job to end"),
+    (r"execution time not reached", "it may not start before a set time"),
+    (r"max_aj_instances|per user", "as many jobs as allowed are running"),
+    (r"exceeds? limit|resource quota", "a quota is used up"),
+    (r"cannot run (at|in|globally)", "no queue can run it at present, or none ever"),
+    (r"overload or full", "all slots are taken, or hosts are overloaded"),
+)
+
+
+def pending_words(reasons: Sequence[str], error: str | None = None) -> str:
+    """Reasons in a person's words, with Grid Engine's own behind them."""
+    for words, meaning in _PATIENCE:
+        if own := [reason for reason in reasons if re.search(words, reason)]:
+            return f"{meaning} ({error or '; '.join(own[:3])})"
+    return "; ".join(reasons[:3])
+
+
+# --- qacct -j ---------------------------------------------------------------------------------------------------
+
+#: Codes of ``failed``: sge_status(5).
+_RESCHEDULED = {24, 25}
+_NODE_LOST = {19, 21, 22}
+_LIMIT_ENFORCED = 37
+_AFTER_JOB = 100
+
+_SIGKILL = 9
+
+
+def ends(answer: str, wanted: Mapping[str, JobId]) -> dict[JobId, JobStatus]:
+    """How jobs ended, of those that were asked for; a job that was restarted has several records.
+
+    Raises
+    ------
+    ParseError
+    """
+    found: dict[JobId, JobStatus] = {}
+    records = [dict(_FIELD.findall(text)) for text in re.split(r"^=+$", answer, flags=re.MULTILINE) if text.strip()]
+    for record in records:
+        job_id = wanted.get(f"{record.get('jobnumber')}.{record.get('taskid')}")
+        if job_id is not None:
+            try:
+                failed, code = int(record["failed"].split()[0]), int(record["exit_status"].split()[0])
+            except (KeyError, ValueError, IndexError) as error:
+                raise ParseError("this is no record of a job's end", answer) from error
+            found.pop(job_id, None)
+            if failed not in _RESCHEDULED:
+                found[job_id] = _end(record, failed, code)
+    if records and not any("jobnumber" in record for record in records):
+        raise ParseError("these are no records of jobs", answer)
+    return found
+
+
+_FIELD = re.compile(r"^(\w+)[ \t]+(\S.*?)[ \t]*$", re.MULTILINE)
+
+
+def _end(record: Mapping[str, str], failed: int, code: int) -> JobStatus:
+    # A shell's own 137 comes with failed 0: Grid Engine saw an exit, not a signal.
+    signal = code - 128 if failed in (_LIMIT_ENFORCED, _AFTER_JOB) and code > 128 else None
+    return JobStatus(
+        state=_final_state(record, failed, code, signal),
+        native=record["failed"],
+        reason=record["failed"].partition(":")[2].strip(),
+        # Without it, 0 is what a job has that never got so far.
+        exit_code=code if signal is None and (code or not failed) else None,
+        signal=signal,
+        hosts=[record["hostname"]] if record.get("hostname") not in (None, "NONE", "UNKNOWN") else [],
+        submitted=_moment(record.get("qsub_time")),
+        started=_moment(record.get("start_time")),
+        ends=_moment(record.get("end_time")),
+    )
+
+
+def _final_state(record: Mapping[str, str], failed: int, code: int, signal: int | None) -> JobState:
+    if record.get("deleted_by", "NONE") != "NONE":  # Univa's and later
+        return JobState.CANCELLED
+    if failed == 0 and code == 0:
+        return JobState.COMPLETED
+    if failed in _NODE_LOST:
+        return JobState.NODE_FAILED
+    if failed == _LIMIT_ENFORCED:
+        asked = dict(re.findall(r"([\w.]+)=([^\s,]+)", record.get("category", "")))
+        limit, ran = _amount(asked.get("h_rt", "")), _amount(record.get("ru_wallclock", ""))
+        if limit is None or ran is None or ran >= limit:
+            return JobState.TIMEOUT
+        return JobState.OUT_OF_MEMORY if "h_vmem" in asked else JobState.FAILED
+    # qdel leaves no other trace than this, and the job's first process, a small one, is not what runs out of memory.
+    return JobState.CANCELLED if failed == _AFTER_JOB and signal == _SIGKILL else JobState.FAILED
+
+
+def _amount(text: str) -> float | None:
+    match = re.match(r"\d+(\.\d+)?", text)
+    return float(match[0]) if match else None
+
+
+@lru_cache(maxsize=4096)
+def _moment(text: str | None) -> float | None:
+    """Seconds since the epoch of a local time, in the forms of qstat and of qacct; None if it is not known."""
+    for form in ("%Y-%m-%dT%H:%M:%S", "%a %b %d %H:%M:%S %Y", "%m/%d/%Y %H:%M:%S"):
+        try:
+            return time.mktime(time.strptime(re.sub(r"\.\d+$", "", text or ""), form))
+        except (ValueError, OverflowError):
+            continue
+    return None
+
+
+# --- qstat -f ---------------------------------------------------------------------------------------------------
+
+
+@frozen(kw_only=True)
+class _Instance:
+    """A queue on one host."""
+
+    slots: int
+    memory: int
+    walltime: float
+    is_free: bool
+
+
+def queues(answer: str) -> list[Queue]:
+    """The queues of an answer that lists the instances of each.
+
+    Raises
+    ------
+    ParseError
+    """
+    found: dict[str, list[_Instance]] = {}
+    for instance in _document(answer).iter("Queue-List"):
+        name = (instance.findtext("name") or "").partition("@")[0]
+        try:
+            found.setdefault(name, []).append(_instance(instance))
+        except ValueError as error:
+            raise ParseError(f"queue {name!r} is not understood ({error})", answer) from error
+    return [
+        Queue(
+            name=name,
+            cores=max(instance.slots for instance in instances),
+            memory=max(instance.memory for instance in instances) or None,
+            max_walltime=None if math.isinf(longest := max(each.walltime for each in instances)) else int(longest),
+            nodes=len(instances),
+            free_nodes=sum(instance.is_free for instance in instances),
+        )
+        for name, instances in found.items()
+    ]
+
+
+def _instance(element: ElementTree.Element) -> _Instance:
+    values = {resource.get("name"): resource.text or "" for resource in element.iter("resource")}
+    used, reserved, slots = (int(element.findtext(f"slots_{each}") or 0) for each in ("used", "resv", "total"))
+    walltime = directives.seconds(values.get("h_rt", "infinity"))
+    is_closed = bool(set(element.findtext("state") or "") & set("acudsACDSE"))
+    return _Instance(
+        slots=slots,
+        memory=directives.memory(values.get("mem_total", "0")),
+        walltime=math.inf if walltime is None else walltime,
+        is_free=not used and not reserved and not is_closed,
+    )
+
+
+# --- words of failure -------------------------------------------------------------------------------------------
+
+#: What a failed command's words mean; the first that is found decides.
+_KINDS = (
+    (
+        FailureKind.TRANSIENT,
+        r"commlib error|unable to (send message to|contact) qmaster|got \w+ (error|timeout)|failed receiving|"
+        r"qmaster is not alive|Connection (refused|timed out|reset)|try again",
+    ),
+    (FailureKind.LIMIT, r"jobs are allowed per (user|cluster)"),
+    (
+        FailureKind.FATAL,
+        r"unknown|rejected|denied|does not exist|not exist|no suitable queues|not allowed|is not a|invalid|[Ww]rong|"
+        r"must (not )?|can't resolve|[Uu]nable to (run job|initialize)",
+    ),
+)
+
+_PREFIX = re.compile(r"^(Unable to run job|error|qsub|qstat|qdel|qacct|qalter): ")
+
+
+def failure(completed: Completed) -> Failure | None:
+    """What a failed command means; None for words that are not known."""
+    said = completed.stdout + "\n" + completed.stderr
+    kind = next((kind for kind, words in _KINDS if re.search(words, said)), None)
+    if kind is None:
+        return None
+    sentences = dict.fromkeys(bare for line in said.splitlines() if (bare := _bare(line)) and bare != "Exiting")
+    return Failure(kind=kind, message="; ".join(sentences))
+
+
+def _bare(line: str) -> str:
+    while (shorter := _PREFIX.sub("", line.strip(), count=1)) != line:
+        line = shorter
+    return line.rstrip(".")
+
+
+# --- ids --------------------------------------------------------------------------------------------------------
+
+
+def folded(job_ids: Iterable[JobId]) -> list[str]:
+    """``107.1-1000`` for a thousand tasks: one word for each range of each array."""
+    arrays: dict[str, list[int]] = {}
+    alone = []
+    for job_id in job_ids:
+        array, _, task = job_id.text.partition(".")
+        if task.isdecimal():
+            arrays.setdefault(array, []).append(int(task))
+        else:
+            alone.append(job_id.text)
+    return [f"{array}.{span}" for array, tasks in arrays.items() for span in ranges(tasks).split(",")] + alone

@@ -1,0 +1,239 @@
+"""The plugin's conversations with a real Grid Engine."""
+
+from __future__ import annotations
+
+import asyncio
+import shlex
+import uuid
+from collections.abc import AsyncIterator, Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from attrs import evolve, field, frozen
+
+from corral.domain import Allocation, Command, Conversation, FailureKind, Job, JobId, JobState, JobStatus, Resources
+from corral.errors import CommandFailed
+from corral.runner import Runner
+from corral.testing import environment
+from corral_sge import GridEngine
+
+pytestmark = [pytest.mark.real("sge"), pytest.mark.timeout(90)]
+
+SGE = GridEngine(parallel_environment="smp")
+
+
+@frozen
+class RealGridEngine:
+    """Submits, and cancels at the end what it submitted."""
+
+    logs: Path
+    submitted: list[JobId] = field(factory=list)
+
+    async def talk(self, conversation: Conversation[Any]) -> Any:
+        return await Runner().converse(conversation)
+
+    async def ask(self, *argv: str) -> str:
+        return (await Runner().run(Command(argv))).stdout
+
+    def job(self, *command: str, **changes: Any) -> Job:
+        job = Job(name=f"real-{uuid.uuid4().hex}", command=command, walltime=300, log_directory=str(self.logs))
+        return evolve(job, **changes)
+
+    async def submit(self, job: Job, count: int = 1, sge: GridEngine = SGE) -> list[JobId]:
+        ids: list[JobId] = await self.talk(sge.submit(sge.render_script(sge.prepare_job(job)), count))
+        self.submitted.extend(ids)
+        return ids
+
+    async def until(self, ids: list[JobId], is_enough: Callable[[JobStatus], bool]) -> list[JobStatus]:
+        """Wait until Grid Engine says this of all of them."""
+        while True:
+            found: dict[JobId, JobStatus] = await self.talk(SGE.poll_status(ids))
+            if len(found) == len(ids) and all(is_enough(status) for status in found.values()):
+                return [found[job_id] for job_id in ids]
+            await asyncio.sleep(0.2)
+
+    async def until_it_prints(self, job_id: JobId, word: str) -> str:
+        log = self.logs / f"{job_id}.log"
+        while True:
+            if log.exists() and word in (printed := log.read_text()):
+                return printed
+            await asyncio.sleep(0.1)
+
+    async def run(self, job: Job) -> str:
+        """Submit one job, wait for its end, and return what it printed."""
+        ids = await self.submit(job)
+        await self.until(ids, lambda status: status.state.is_final)
+        return (Path(str(job.log_directory)) / f"{ids[0]}.log").read_text()
+
+
+@pytest.fixture
+async def sge(tmp_path: Path) -> AsyncIterator[RealGridEngine]:
+    real = RealGridEngine(tmp_path)
+    yield real
+    if real.submitted:
+        await real.talk(SGE.cancel(real.submitted))
+
+
+@pytest.fixture
+async def smp(sge: RealGridEngine) -> RealGridEngine:
+    """With a parallel environment of the name that the tests use."""
+    if "smp" not in (await sge.ask("qconf", "-spl")).split():
+        pytest.skip("this Grid Engine has no parallel environment smp")
+    return sge
+
+
+def variables(printed: str) -> dict[str, str]:
+    return dict(line.split("=", 1) for line in printed.splitlines() if "=" in line)
+
+
+async def test_grid_engine_is_detected_and_described(sge: RealGridEngine) -> None:
+    """There is a version, and a queue with slots."""
+    assert (await sge.talk(SGE.detect())).version[0].isdigit()
+    queues = await sge.talk(SGE.describe_queues())
+    assert queues
+    assert all(queue.nodes > 0 and queue.cores > 0 and queue.memory > 2**20 for queue in queues)
+
+
+async def test_ends_are_told_apart(sge: RealGridEngine) -> None:
+    """One array, four ways to end; the job knows itself by the id that submit returned."""
+    script = 'echo "$CORRAL_JOB_ID"; case $CORRAL_JOB_ID in *.2) exit 3;; *.3) kill -SEGV $$;; *.4) exit 143;; esac'
+    ids = await sge.submit(sge.job("bash", "-c", script), 4)
+    ended = await sge.until(ids, lambda status: status.state.is_final)
+    assert [(status.state, status.exit_code, status.signal) for status in ended] == [
+        (JobState.COMPLETED, 0, None),
+        (JobState.FAILED, 3, None),
+        (JobState.FAILED, None, 11),
+        (JobState.FAILED, 143, None),
+    ]
+    for job_id, status in zip(ids, ended, strict=True):
+        assert (sge.logs / f"{job_id}.log").read_text() == f"{job_id}\n"
+        assert status.hosts
+        assert status.submitted <= status.started <= status.ends  # type: ignore[operator]
+
+
+async def test_walltime_is_kept(sge: RealGridEngine) -> None:
+    """And is told from a deletion, which ends in the same way."""
+    late = await sge.submit(sge.job("sleep", "300", walltime=1))
+    deleted = await sge.submit(sge.job("sleep", "300"))
+    await sge.until(deleted, lambda status: status.state is JobState.RUNNING)
+    await sge.talk(SGE.cancel(deleted))
+    [timeout, cancelled] = await sge.until([*late, *deleted], lambda status: status.state.is_final)
+    assert (timeout.state, cancelled.state) == (JobState.TIMEOUT, JobState.CANCELLED)
+
+
+async def test_nothing_of_the_submitters_environment_reaches_the_job(
+    sge: RealGridEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Even where a site asks for all of it. What looks like an option in a text is none."""
+    monkeypatch.setenv("SECRET_TOKEN", "xyzzy")
+    hostile = "a'b\"c $HOME `id` \\ \t|"
+    job = sge.job("env", environment={"HOSTILE": hostile, "TEXT": "\n#$ -l nosuch=1\n"}, extra_directives=["-V"])
+    seen = variables(await sge.run(job))
+    assert seen["HOSTILE"] == hostile
+    assert seen["JOB_NAME"] == job.name
+    assert not {"SECRET_TOKEN", "LC_ALL", "PYTEST_CURRENT_TEST"} & seen.keys()
+
+
+async def test_an_enclosing_job_does_not_confuse_a_submission(
+    sge: RealGridEngine, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its variables belong to it."""
+    recorded = environment(Path(__file__).parent / "transcripts" / "environment.txt")
+    for name in recorded.keys() - {"SGE_ROOT", "SGE_CELL", "SGE_QMASTER_PORT", "SGE_EXECD_PORT"}:
+        monkeypatch.setenv(name, recorded[name])
+    seen = variables(await sge.run(sge.job("env")))
+    allocation = await sge.talk(SGE.read_allocation(seen))
+    assert (allocation.job_id, allocation.attempt, allocation.cores) == (sge.submitted[0], 0, 1)
+
+
+@pytest.mark.parametrize("folder", ["two words", "$USER $$ $x", "a:b", "~%s", 'it\'s "so"', "\\;*[a]|", "{}é"])
+async def test_a_log_lands_in_a_folder_of_any_name(sge: RealGridEngine, folder: str) -> None:
+    """Grid Engine fills some names in, and takes a colon for the end of a host."""
+    directory = sge.logs / folder
+    directory.mkdir()
+    assert await sge.run(sge.job("echo", "here", log_directory=str(directory))) == "here\n"
+    assert len(list(directory.iterdir())) == 1
+
+
+async def test_a_missing_log_folder_holds_the_job(sge: RealGridEngine) -> None:
+    """Grid Engine does not say so at submission: the job is in an error state, with a reason."""
+    missing = sge.logs / "missing"
+    ids = await sge.submit(sge.job("true", log_directory=str(missing)), 2)
+    for status in await sge.until(ids, lambda status: status.state is JobState.HELD and status.reason != ""):
+        assert status.native == "Eqw"
+        assert str(missing) in status.reason
+    explanation = await sge.talk(SGE.explain_pending(ids[1]))
+    assert "qmod -cj" in explanation
+    assert f"{missing}/{ids[1]}.log" in explanation
+
+
+async def test_tasks_that_wait_are_polled_cancelled_and_found(sge: RealGridEngine) -> None:
+    """Every second one of 200 is cancelled; the others stay, to the last."""
+    job = sge.job("true", extra_directives=["-h"])
+    ids = await sge.submit(job, 200)
+    await sge.until(ids, lambda status: status.state is JobState.HELD)
+    await sge.talk(SGE.cancel(ids[::2]))
+    assert sorted(await sge.talk(SGE.find_jobs(job.name))) == sorted(ids[1::2])
+    assert sorted(await sge.talk(SGE.poll_status(ids))) == sorted(ids[1::2])
+    await sge.talk(SGE.cancel(ids))
+    await sge.talk(SGE.cancel(ids))
+    assert await sge.talk(SGE.find_jobs(job.name)) == []
+
+
+async def test_a_wait_is_explained(sge: RealGridEngine) -> None:
+    """It takes the scheduler a moment to say why."""
+    [held] = await sge.submit(sge.job("true", extra_directives=["-h"]))
+    while "qrls" not in (explanation := await sge.talk(SGE.explain_pending(held))):
+        assert explanation == "" or "slots" in explanation
+        await asyncio.sleep(0.2)
+
+
+async def test_jobs_that_nobody_knows_are_not_listed(sge: RealGridEngine) -> None:
+    """Grid Engine fails for one unknown id; that is no error."""
+    unknown = JobId("9999999.1")
+    assert await sge.talk(SGE.poll_status([unknown])) == {}
+    await sge.talk(SGE.cancel([unknown]))
+    [known] = await sge.submit(sge.job("true", extra_directives=["-h"]))
+    assert list(await sge.talk(SGE.poll_status([unknown, known]))) == [known]
+    assert await sge.talk(SGE.explain_pending(unknown)) == ""
+
+
+async def test_an_array_that_is_too_large_is_made_smaller(sge: RealGridEngine) -> None:
+    """By what the refusal says, with nothing set by the user."""
+    configuration = (await sge.ask("qconf", "-sconf")).splitlines()
+    limit = next(int(line.split()[1]) for line in configuration if line.startswith("max_aj_tasks"))
+    if limit == 0:
+        pytest.skip("this Grid Engine sets no limit")
+    job = sge.job("true", extra_directives=["-h"])
+    assert len(await sge.submit(job, limit + 5, evolve(SGE, max_array_size=limit + 5))) == limit
+
+
+async def test_a_parallel_job_knows_what_it_was_granted(smp: RealGridEngine) -> None:
+    """From its environment and its host file, which lives as long as the job."""
+    [job_id] = await smp.submit(smp.job("bash", "-c", "env; echo ready; sleep 300", resources=Resources(cores=3)))
+    environ = variables(await smp.until_it_prints(job_id, "ready"))
+    allocation = await smp.talk(SGE.read_allocation(environ))
+    assert (allocation.job_id, allocation.cores) == (job_id, 3)
+    assert allocation.hosts == (environ["HOSTNAME"],)
+
+
+async def test_qrsh_starts_the_very_words(smp: RealGridEngine) -> None:
+    """On a host of the job; its exit code comes back."""
+    [_, argv] = SGE.launch_command(
+        Allocation(job_id=JobId("1.1"), hosts=["elsewhere", "HOST"]),
+        ["bash", "-c", 'echo "$0|$1"; exit 7', "two words", "$HOME"],
+    )
+    line = shlex.join(argv).replace("HOST", '"$HOSTNAME"', 1)
+    job = smp.job("bash", "-c", f"{line}; echo code $?", resources=Resources(cores=2))
+    assert (await smp.run(job)).splitlines() == ["two words|$HOME", "code 7"]
+
+
+async def test_an_impossible_job_is_refused_at_once(sge: RealGridEngine) -> None:
+    """In Grid Engine's own words, classified."""
+    with pytest.raises(CommandFailed) as caught:
+        await sge.submit(sge.job("true", queue="no-such-queue"))
+    failure = SGE.classify_failure(caught.value.completed)
+    assert failure is not None
+    assert failure.kind is FailureKind.FATAL
+    assert 'unknown queue "no-such-queue"' in failure.message
