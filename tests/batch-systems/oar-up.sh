@@ -104,6 +104,8 @@ PINGCHECKER_GENERIC_COMMAND="/bin/true"
 SCHEDULER_MIN_TIME_BETWEEN_2_CALLS="1"
 SCHEDULER_JOB_SECURITY_TIME="1"
 SCHEDULER_TIMEOUT="30"
+JOBDEL_SOFTWALLTIME="5"
+JOBDEL_WALLTIME="20"
 SCHEDULER_NB_PROCESSES="1"
 SCHEDULER_RESOURCE_ORDER="state_num ASC, network_address ASC, resource_id ASC"
 EOT
@@ -152,7 +154,10 @@ start_database() {
 }
 
 add_resources() {
-    (($(sql "select count(*) from resources"))) && return
+    if (($(sql "select count(*) from resources"))); then
+        sql "update resources set state = 'Alive', state_num = 1" # tests of faults may have left some otherwise
+        return
+    fi
     oarproperty -q -a core -a memcore -a gpu
     # oarnodesetting would take a second for each.
     sql "insert into resources (network_address, state, state_num, core, memcore)
