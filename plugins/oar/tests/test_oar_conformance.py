@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -82,7 +82,7 @@ class TestOar(BackendConformance):
         "oarsub-too-much.txt": FailureKind.FATAL,
         "oarsub-type.txt": FailureKind.FATAL,
     }
-    extra_directives = ("-t besteffort", "--checkpoint 60", "-d /scratch/my work")
+    extra_directives: ClassVar[Sequence[str]] = ("-t besteffort", "--checkpoint 60", "-d /scratch/my work")
 
     def job_ids(self, count: int) -> list[JobId]:
         return [JobId(str(12_345_000 + index)) for index in range(count)]

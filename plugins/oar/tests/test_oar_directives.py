@@ -48,7 +48,7 @@ def test_a_script_is_what_a_person_would_submit() -> None:
         "#OAR -l /nodes=2/gpu=2/core=4,walltime=25:01:01\n"
         "#OAR -O /scratch/my logs/%jobid%.log\n"
         "#OAR -E /scratch/my logs/%jobid%.log\n"
-        "#OAR -p memcore >= 4096\n"
+        "#OAR -p (memcore >= 4096) AND (gpu IS NOT NULL)\n"
         "#OAR -t besteffort\n"
         "\n"
         'export CORRAL_JOB_ID="$OAR_JOB_ID"\n'
@@ -71,20 +71,29 @@ def test_output_that_is_discarded_is_no_log() -> None:
 
 
 @pytest.mark.parametrize(
-    ("options", "expected"),
+    ("oar", "expected"),
     [
-        ({"memory_of": "node", "memory_property": "memnode"}, "-p memnode >= 32768"),
-        ({"memory_unit": "G"}, "-p memcore >= 4"),
-        ({"node_resource": "host", "gpu_resource": "board"}, "-l /host=2/board=2/core=4,walltime=25:01:01"),
-        ({"core_resource": "thread"}, "-l /nodes=2/gpu=2/thread=4,walltime=25:01:01"),
+        (
+            evolve(OAR, memory_of="node", memory_property="memnode"),
+            "-p (memnode >= 32768) AND (gpu IS NOT NULL)",
+        ),
+        (evolve(OAR, memory_unit="G"), "-p (memcore >= 4) AND (gpu IS NOT NULL)"),
+        (evolve(OAR, gpu_resource="board"), "-p (memcore >= 4096) AND (board IS NOT NULL)"),
+        (evolve(OAR, node_resource="host", gpu_resource="board"), "-l /host=2/board=2/core=4,walltime=25:01:01"),
+        (evolve(OAR, core_resource="thread"), "-l /nodes=2/gpu=2/thread=4,walltime=25:01:01"),
     ],
 )
-def test_a_site_says_how_to_ask(options: dict[str, str], expected: str) -> None:
+def test_a_site_says_how_to_ask(oar: Oar, expected: str) -> None:
     """Levels and properties have the site's names; what was written is read back."""
-    oar = evolve(OAR, **options)
     assert expected in lines(JOB, oar)
     read = oar.parse_resources(str(oar.render_script(JOB)))
     assert (read.resources, read.extra_directives) == (evolve(JOB.resources, processes=1), ("-t besteffort",))
+
+
+def test_gpus_are_asked_of_nodes_that_have_some() -> None:
+    """To OAR, all cores without a GPU belong to one and the same."""
+    job = Job(name="x", resources=Resources(gpus=1))
+    assert lines(job) == ["-n x", "-l /nodes=1/gpu=1/core=1", "-O /dev/null", "-E /dev/null", "-p gpu IS NOT NULL"]
 
 
 @pytest.mark.parametrize(
@@ -98,7 +107,7 @@ def test_what_has_no_name_here_is_refused_with_the_options_name(
     changes: dict[str, int], argument: str, option: str
 ) -> None:
     """Rather than left out in silence; who wants it left out says so."""
-    job = Job(name="x", resources=Resources(**changes))  # type: ignore[arg-type]
+    job = Job(name="x", resources=Resources(**changes))
     with pytest.raises(InvalidRequest, match=option) as refusal:
         Oar().prepare_job(job)
     assert refusal.value.argument == argument
@@ -112,7 +121,7 @@ def test_units_round_up() -> None:
     job = OAR.prepare_job(Job(name="x", resources=Resources(cores=4, memory=10**9, gpus=3)))
     assert job.resources == Resources(cores=6, memory=6 * 159 * 2**20, gpus=3)
     assert argument(job) == "/nodes=1/gpu=3/core=2"
-    assert "-p memcore >= 159" in lines(job)
+    assert lines(job)[-1].startswith("-p (memcore >= 159) AND ")
 
 
 # --- one condition ----------------------------------------------------------------------------------------------
@@ -122,7 +131,8 @@ def test_the_conditions_are_one() -> None:
     """OAR heeds the last -p alone: ours of memory and of hosts to avoid, and the user's, must all hold."""
     job = evolve(JOB, excluded_hosts=["n1", "n7"], extra_directives=["-p gpu_model = 'A100'", "--property=x=1 OR y=2"])
     assert lines(job)[-1] == (
-        "-p (memcore >= 4096) AND ((network_address NOT IN ('n1','n7')) AND ((gpu_model = 'A100') AND (x=1 OR y=2)))"
+        "-p (memcore >= 4096) AND ((gpu IS NOT NULL) AND "
+        "((network_address NOT IN ('n1','n7')) AND ((gpu_model = 'A100') AND (x=1 OR y=2))))"
     )
     assert OAR.parse_resources(str(OAR.render_script(job))).resources.memory == 32 * GIB
 
@@ -139,7 +149,7 @@ def test_a_condition_that_is_skipped_leaves_the_users() -> None:
     """Skipping is by name: `p` is ours of this name, `memory` its part for memory."""
     job = evolve(JOB, excluded_hosts=["n1"], extra_directives=["-p x=1", "-p y=2"])
     assert lines(evolve(job, skip=["p"]))[-1] == "-p (x=1) AND (y=2)"
-    assert lines(evolve(job, skip=["memory"]))[-1].startswith("-p (network_address NOT IN ('n1'))")
+    assert lines(evolve(job, skip=["memory", "gpus"]))[-1].startswith("-p (network_address NOT IN ('n1'))")
 
 
 # --- the user's own ---------------------------------------------------------------------------------------------
@@ -354,7 +364,7 @@ def test_options_are_checked_at_once() -> None:
     """A misspelt option of the backend is an error before any job."""
     for options in ({"memory_of": "cpu"}, {"memory_unit": "MB"}, {"max_array_size": 0}):
         with pytest.raises(ValueError, match=next(iter(options))):
-            Oar(**options)  # type: ignore[arg-type]
+            Oar(**options)
 
 
 def test_many_ids_are_a_short_condition() -> None:

@@ -144,7 +144,7 @@ class Oar:
         if "nodes" not in job.skip:
             yield self.node_resource, str(job.resources.nodes)
         if gpus:
-            yield self.gpu_resource or "gpu", str(gpus)
+            yield self._gpu, str(gpus)
         if "cores" not in job.skip:
             yield self.core_resource, str(-(-job.resources.cores // max(1, gpus)))
 
@@ -153,8 +153,14 @@ class Oar:
         memory = job.resources.memory
         if memory is not None and self.memory_property is not None and "memory" not in job.skip:
             yield directives.at_least(self.memory_property, self._amount(memory, self._shares(job)))
+        if job.resources.gpus and "gpus" not in job.skip:
+            yield directives.is_there(self._gpu)
         if job.excluded_hosts:
             yield f"network_address NOT IN ({','.join(map(directives.text, job.excluded_hosts))})"
+
+    @property
+    def _gpu(self) -> str:
+        return self.gpu_resource or "gpu"
 
     @property
     def _unit(self) -> int:
@@ -186,8 +192,7 @@ class Oar:
     def _read(self, said: Mapping[str, str]) -> tuple[Job, list[str]]:
         """The job that options make together, and those that it does not say itself."""
         wanted = directives.wanted(said.get("l", ""))
-        gpu = self.gpu_resource or "gpu"
-        nodes, gpus, cores = wanted.amounts((self.node_resource, *_NODES), gpu, (self.core_resource, *_CORES))
+        nodes, gpus, cores = wanted.amounts((self.node_resource, *_NODES), self._gpu, (self.core_resource, *_CORES))
         job = Job(
             name=said.get("n", ""),
             queue=said.get("q"),
@@ -199,13 +204,15 @@ class Oar:
             skip={"cores"} if wanted.levels and cores is None else (),
         )
         left = []
-        if not wanted.is_of((self.node_resource, *_NODES, self.core_resource, *_CORES, gpu)):
+        if not wanted.is_of((self.node_resource, *_NODES, self.core_resource, *_CORES, self._gpu)):
             left.append(f"-l {said['l']}")
         condition = said.get("p", "")
         if self.memory_property is not None:
             amount, condition = directives.amount_of(self.memory_property, condition)
             memory = amount and amount * self._unit * self._shares(job)
             job = evolve(job, resources=evolve(job.resources, memory=memory or None))
+        if gpus:
+            condition = directives.without(directives.is_there(self._gpu), condition)
         if condition:
             left.append(f"-p {condition}")
         ours = dict(self._options(job))

@@ -219,7 +219,7 @@ def clock_seconds(text: str) -> int:
 
 
 def all_of(conditions: Sequence[str]) -> str:
-    """One condition for several; `amount_of` takes it apart."""
+    """One condition for several; `amount_of` and `without` take it apart again."""
     first, *rest = conditions
     return f"({first}) AND ({all_of(rest)})" if rest else first
 
@@ -230,11 +230,25 @@ def at_least(name: str, amount: int) -> str:
 
 
 def amount_of(name: str, condition: str) -> tuple[int | None, str]:
-    """The amount of this property that a condition of ours begins with, and the rest of it."""
-    own = rf"{re.escape(name)} >= (\d+)"
-    if match := re.fullmatch(rf"{own}|\({own}\) AND \((.*)\)", condition, re.ASCII):
-        return int(match[1] or match[2]), match[3] or ""
+    """The amount that a condition begins with, if it begins with `at_least` of this, and the rest of it."""
+    if match := re.match(rf"\(?{re.escape(name)} >= (\d+)", condition, re.ASCII):
+        amount = int(match[1])
+        if (rest := without(at_least(name, amount), condition)) != condition:
+            return amount, rest
     return None, condition
+
+
+def is_there(name: str) -> str:
+    """The condition that a resource has a property at all: to OAR, all that lack it are one of its values."""
+    return f"{name} IS NOT NULL"
+
+
+def without(first: str, condition: str) -> str:
+    """The rest of a condition that begins with this one."""
+    if condition == first:
+        return ""
+    rest = condition.removeprefix(f"({first}) AND (")
+    return rest.removesuffix(")") if rest != condition else condition
 
 
 def text(value: str) -> str:
