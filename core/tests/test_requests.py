@@ -121,6 +121,14 @@ def test_the_limits_of_workers_round_down() -> None:
     assert "--threads=1" in arguments
 
 
+def test_a_parsed_request_is_asked_for_again_as_it_was() -> None:
+    """What it leaves out is left out again: OAR takes nodes without cores for whole nodes."""
+    job = Job(resources=Resources(nodes=2), walltime=60, extra_directives=["-t besteffort"], skip=["cores"])
+    asked = WorkerGroup(**WorkerGroup.arguments_of(job)).request(name="a", log_directory=None, launcher_options=[])
+    assert (asked.resources.nodes, asked.walltime) == (2, 60)
+    assert (asked.extra_directives, asked.skip) == (job.extra_directives, job.skip)
+
+
 def test_what_a_site_prepares_is_what_workers_use() -> None:
     """A site that hands out whole nodes makes the workers larger, not idle."""
     group = WorkerGroup(cores=2, processes=2, memory="1GB")

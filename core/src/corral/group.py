@@ -192,6 +192,7 @@ class WorkerGroup:
             "queue": job.queue,
             "account": job.account,
             "extra_directives": list(job.extra_directives),
+            "skip_directives": sorted(job.skip),
         }
         return {name: value for name, value in found.items() if value}
 

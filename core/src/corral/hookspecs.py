@@ -131,7 +131,8 @@ def parse_resources(text: str) -> Job:
 
     The inverse of `render_script` for name, resources (other than `processes`, which no batch system knows),
     walltime, queue, account, log directory and extra directives. Directives that it does not know become
-    `extra_directives`.
+    `extra_directives`. Where a request leaves out what a directive of ours would say, and means something else by
+    that than 1 or none (whole nodes, say), the job skips it.
 
     Raises
     ------

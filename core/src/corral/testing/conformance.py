@@ -511,9 +511,12 @@ def _as_directives_say(job: Job) -> Job:
 
 
 def _read(hooks: SilentHooks, text: str) -> Job:
-    """What `parse_resources` reads, with the user's own directives in a fixed order: they need not keep theirs."""
+    """What `parse_resources` reads, with the user's own directives in a fixed order: they need not keep theirs.
+
+    It may say that something was skipped.
+    """
     job: Job = hooks.parse_resources(text=text)
-    return evolve(job, extra_directives=sorted(job.extra_directives), shebang=Job().shebang)
+    return evolve(job, extra_directives=sorted(job.extra_directives), shebang=Job().shebang, skip=Job().skip)
 
 
 def _is_extra(text: str, job: Job) -> bool:
