@@ -177,10 +177,10 @@ class HTCondor:
         try:
             said = description.statements(text)
             job = self._job({each.name: each.value for each in said})
+            ours = {name.lower(): value for name, value in self._statements(job)}
         except ValueError as error:
             raise ParseError(str(error), text) from error
         # What our own statements would not say of this job stays the user's.
-        ours = {name.lower(): value for name, value in self._statements(job)}
         left = [each.source for each in said if not self._is_said(each, job) and ours.get(each.name) != each.value]
         shebang = text.partition("\n")[0] if text.startswith("#!") else job.shebang
         return evolve(job, extra_directives=left, shebang=shebang)

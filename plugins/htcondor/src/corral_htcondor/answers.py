@@ -32,7 +32,7 @@ def jobs(answer: str) -> dict[str, ClassAd]:
     ParseError
     """
     lines = answer.splitlines(keepends=True)
-    begins = next((number for number, line in enumerate(lines) if line.strip() == "["), None)
+    begins = next((number for number, line in enumerate(lines) if line.strip() in ("[", "[]", "[ ]")), None)
     if begins is None:
         if answer.strip():
             raise ParseError("this is not a list of jobs", answer)
@@ -116,7 +116,9 @@ def _state(code: int | None, ad: ClassAd) -> tuple[JobState, str]:
 
 def _held(ad: ClassAd, attribute: str) -> tuple[JobState, str]:
     """What a hold means: nobody but a person releases a job, so one that HTCondor itself holds has failed."""
-    code, why = _whole(ad, f"{attribute}Code"), _text(ad, attribute)
+    code = _whole(ad, f"{attribute}Code")
+    # Some reasons quote all arguments, in which the job's script travels.
+    why = re.sub(r" with arguments .*base64.*?: ", ": ", _text(ad, attribute))
     if code in _POLICIES and "memory" in why.lower():
         return JobState.OUT_OF_MEMORY, why
     return (JobState.HELD if code is None else _HOLDS.get(code, JobState.FAILED)), why
@@ -223,4 +225,4 @@ def is_gone(completed: Completed) -> bool:
 
 def has_no_history(completed: Completed) -> bool:
     """Whether this site keeps none, or not for everybody: then nobody knows how a job ended."""
-    return re.search(r"No history file|HISTORY is not defined|DENIED", completed.stderr) is not None
+    return re.search(r"HISTORY is (unset|not defined)|DENIED", completed.stderr) is not None

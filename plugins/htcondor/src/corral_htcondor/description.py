@@ -1,8 +1,8 @@
 """The language of submit descriptions: statements, macros, quotes, and how a script travels in one of them.
 
 Keys are the same in any case, and with or without underscores where ClassAds have none (``RequestMemory``). The last
-statement about a key counts. ``$`` begins a macro and is itself written ``$(DOLLAR)``; two in a row would begin one that
-is expanded on the machine, and cannot be written at all.
+statement about a key counts. ``$`` begins a macro, and is itself written ``$(DOLLAR)``; two in a row would begin one
+that is expanded on the machine, and cannot be written at all.
 """
 
 from __future__ import annotations
