@@ -320,6 +320,12 @@ def test_a_job_that_does_not_wait_needs_no_explanation(name: str) -> None:
             " 0 are able to run your job\n",
             "7 of 9",
         ),
+        (
+            "[0]   1   1  TARGET.Memory >= RequestMemory\n[1]   0   2  TARGET.Cpus >= RequestCpus\n"
+            "[2]   1   0  TARGET.HasX\nOf 2 slots on 1 machines,\n"
+            " 2 slots are rejected by your job's requirements\n 0 slots match and are willing to run your job\n",
+            "no machine has TARGET.HasX",
+        ),
     ],
 )
 def test_an_analysis_in_a_persons_words(analysis: str, words: str) -> None:

@@ -115,6 +115,7 @@ class TestHTCondor(BackendConformance):
         ExplainsPending(["25-pending-never.txt"], job_id="6.0", words=["never", "TARGET.Cpus >= RequestCpus"]),
         ExplainsPending(["pending-files.txt"], job_id="38.0", words=["never", "file system", "FILESYSTEM_DOMAIN"]),
         ExplainsPending(["pending-busy.txt"], job_id="39.0", words=["room", "1 of 1"]),
+        ExplainsPending(["25-pending-busy.txt"], job_id="13.0", words=["room", "1 of 1"]),
     )
     unknown_word = UnknownWord(["poll-evicted.txt"], job_id="50.0", known='"JobStatus": 1', unknown='"JobStatus": 9')
     failures: ClassVar[Mapping[str, FailureKind | None]] = {

@@ -6,6 +6,7 @@ import base64
 import re
 import shlex
 import subprocess
+from typing import Any
 
 import pytest
 from attrs import evolve
@@ -218,7 +219,7 @@ def test_memory_is_rounded_up() -> None:
         ({"shebang": "#!/bin/bash\nqueue"}, "shebang", "path"),
     ],
 )
-def test_what_htcondor_cannot_do_is_refused(changes: dict[str, object], argument: str, words: str) -> None:
+def test_what_htcondor_cannot_do_is_refused(changes: dict[str, Any], argument: str, words: str) -> None:
     """With the argument's name and the cure."""
     with pytest.raises(InvalidRequest, match=words) as caught:
         CONDOR.prepare_job(evolve(JOB, **changes))

@@ -72,7 +72,7 @@ _attribute = if_given(matches_re(r"[A-Za-z_]\w*"))
 class HTCondor:
     """The backend ``htcondor``; its attributes are the backend's options."""
 
-    tried: ClassVar[str] = "HTCondor 23.9.6"
+    tried: ClassVar[str] = "HTCondor 23.9.6 and 25.14.1"
 
     #: The schedd that takes the jobs, and the pool (its central manager) that knows it; None: this host's.
     schedd: str | None = None

@@ -159,10 +159,11 @@ _COUNTS = {
     "all": r"Of (\d+) (?:slots|machines)",
     "rejected": r"(\d+) (?:slots )?are rejected by your job's requirements",
     "refusing": r"(\d+) (?:slots )?reject your job because of their own requirements",
-    "busy": r"(\d+) (?:slots )?match (?:but|and) are (?:serving other users|already running your jobs)",
+    "busy": r"(\d+) (?:slots )?(?:match (?:but|and) are (?:serving other|already running)|would match if drained)",
     "willing": r"(\d+) (?:slots )?(?:are able|match and are willing) to run your job",
 }
-_CONDITION = re.compile(r"^\[\d+\]\s+(\d+)\s+(\S.*?)\s*$", re.MULTILINE)
+#: How many slots a condition leaves; newer versions add how many it would leave of an empty pool.
+_CONDITION = re.compile(r"^\[\d+\]\s+(?:\d+ +)?(\d+) +([^\d\s].*?)\s*$", re.MULTILINE)
 _SHARED = "FileSystemDomain"
 
 
