@@ -31,6 +31,8 @@ class Roster:
         self._records: dict[JobId, JobRecord] = {}
         #: Connected workers: their job, and their name.
         self._workers: dict[str, tuple[JobId, str]] = {}
+        #: The same by job.
+        self._addresses: dict[JobId, set[str]] = {}
         #: Workers of jobs whose submission has not returned yet.
         self._early: dict[JobId, set[str]] = {}
         self._listener = listener
@@ -53,7 +55,7 @@ class Roster:
 
     def addresses(self, job_id: JobId) -> list[str]:
         """Where the connected workers of a job are."""
-        return [address for address, (owner, _) in self._workers.items() if owner == job_id]
+        return sorted(self._addresses.get(job_id, ()))
 
     def job_at(self, address: str) -> JobRecord | None:
         """The job to which the worker at this address belongs."""
@@ -102,6 +104,7 @@ class Roster:
         if job_id is None:
             return False
         self._workers[address] = (job_id, name)
+        self._addresses.setdefault(job_id, set()).add(address)
         record = self._records.get(job_id)
         if record is None:
             self._early.setdefault(job_id, set()).add(name)
@@ -117,6 +120,9 @@ class Roster:
         job_id, name = self._workers.pop(address, (None, ""))
         if job_id is None:
             return None
+        self._addresses[job_id].remove(address)
+        if not self._addresses[job_id]:
+            del self._addresses[job_id]
         self._early.get(job_id, set()).discard(name)
         record = self._records.get(job_id)
         if record is None or record.has_ended:

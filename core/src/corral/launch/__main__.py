@@ -12,6 +12,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import importlib
 import os
 import shutil
@@ -52,12 +53,17 @@ def main(arguments: Sequence[str]) -> int:
     seconds["credentials"] = time.monotonic() - began
 
     began = time.monotonic()
+    # Modules stay: looking for garbage among them would take a fifth of a worker's start.
+    gc.disable()
     _import_distributed(options.launcher)
     # Not before: these import distributed.
     from corral.launch.crew import Setting
     from corral.launch.run import run
     from corral.launch.worker_process import run_worker
 
+    # Nor later: collections would touch, and so copy, the pages that forked workers share.
+    gc.freeze()
+    gc.enable()
     seconds["import"] = time.monotonic() - began
 
     try:

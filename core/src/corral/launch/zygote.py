@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
-import gc
 import json
 import os
 import selectors
@@ -95,9 +94,6 @@ class Zygote:
         scratch
             A directory to remove when the launcher is gone.
         """
-        gc.collect()
-        # What has been imported stays: do not let collections touch, and so copy, its pages.
-        gc.freeze()
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         sys.stdout.flush()
         sys.stderr.flush()

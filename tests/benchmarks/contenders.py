@@ -1,0 +1,174 @@
+"""One trial of one contender on the Slurm at hand, in a process of its own: prints seconds as a JSON object.
+
+    python contenders.py corral hold 1000
+    python contenders.py dask-jobqueue workers 10 1      # ten jobs of one worker each
+
+Both ask for the same jobs, and what is measured is measured in the same way.
+"""
+
+from __future__ import annotations
+
+import json
+import resource
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import uuid
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from distributed.diagnostics.plugin import SchedulerPlugin
+
+if TYPE_CHECKING:
+    from distributed import Scheduler
+
+#: Seconds that a contender may take for anything.
+PATIENCE = 300.0
+QUEUE, WALLTIME = "batch", "00:20:00"
+
+
+class Arrivals(SchedulerPlugin):
+    """When each worker registered with the scheduler, in seconds since the epoch; calls `then` after the last."""
+
+    name = "arrivals"
+
+    def __init__(self, workers: int, then: Callable[[], object]) -> None:
+        self.moments: list[float] = []
+        self._workers = workers
+        self._then = then
+
+    def add_worker(self, scheduler: Scheduler, worker: str) -> None:
+        self.moments.append(time.time())
+        if len(self.moments) == self._workers:
+            self._then()
+
+
+class Contender(ABC):
+    """A cluster that is open and has no job yet."""
+
+    #: What its cluster object is, of whichever library.
+    cluster: Any
+
+    @abstractmethod
+    def __init__(self, folder: Path, processes: int, *, prologue: Sequence[str], directives: Sequence[str]) -> None: ...
+
+    @abstractmethod
+    def ask(self, jobs: int) -> None:
+        """Want so many jobs."""
+
+    @abstractmethod
+    def ids(self) -> list[str]:
+        """Ids of the jobs that it knows."""
+
+
+class Corral(Contender):
+    def __init__(self, folder: Path, processes: int, *, prologue: Sequence[str], directives: Sequence[str]) -> None:
+        from corral import Cluster
+
+        self.cluster = Cluster(
+            backend="slurm", cores=processes, processes=processes, memory=f"{processes}GB", walltime=WALLTIME,
+            queue=QUEUE, interface="lo", shared_directory=folder, death_timeout=PATIENCE, prologue=prologue,
+            extra_directives=directives,
+        )  # fmt: skip
+
+    def ask(self, jobs: int) -> None:
+        self.cluster.scale(jobs=jobs)
+
+    def ids(self) -> list[str]:
+        return [str(job.id) for job in self.cluster.jobs]
+
+
+class DaskJobqueue(Contender):
+    def __init__(self, folder: Path, processes: int, *, prologue: Sequence[str], directives: Sequence[str]) -> None:
+        from dask_jobqueue import SLURMCluster
+
+        self.cluster = SLURMCluster(
+            cores=processes, processes=processes, memory=f"{processes}GB", walltime=WALLTIME, queue=QUEUE,
+            interface="lo", log_directory=str(folder), death_timeout=PATIENCE, job_script_prologue=list(prologue),
+            job_extra_directives=list(directives), job_name=f"bench-{uuid.uuid4().hex[:8]}",
+            scheduler_options={"dashboard_address": "127.0.0.1:0"},
+        )  # fmt: skip
+
+    def ask(self, jobs: int) -> None:
+        self.cluster.scale(jobs=jobs)
+
+    def ids(self) -> list[str]:
+        # With several processes a job stands there once for each.
+        return list({job.job_id: None for job in self.cluster.workers.values() if job.job_id is not None})
+
+
+CONTENDERS: dict[str, type[Contender]] = {"corral": Corral, "dask-jobqueue": DaskJobqueue}
+
+
+def hold(contender: type[Contender], folder: Path, jobs: int) -> dict[str, float]:
+    """Submit jobs that never start until each has an id, and cancel them until Slurm lists none."""
+    trial = contender(folder, 1, prologue=[], directives=["--hold"])
+    began = time.monotonic()
+    trial.ask(jobs)
+    _until(lambda: len(trial.ids()) == jobs, pause=0.002)
+    known = time.monotonic() - began
+    ids = trial.ids()
+    began = time.monotonic()
+    trial.ask(0)
+    _until(lambda: not _listed(ids), pause=0.05)
+    cancelled = time.monotonic() - began
+    trial.cluster.close()
+    return {"known": known, "cancelled": cancelled}
+
+
+def workers(contender: type[Contender], folder: Path, jobs: int, processes: int) -> dict[str, float]:
+    """Ask for jobs until all of their workers have registered: from the asking, and from the first job's start."""
+    stamp = folder / "started"
+    trial = contender(folder, processes, prologue=[f"date +%s.%N >>{stamp}"], directives=[])
+    all_are_here = threading.Event()
+    arrivals = Arrivals(jobs * processes, all_are_here.set)
+    trial.cluster.scheduler.add_plugin(arrivals)
+    asked = time.time()
+    trial.ask(jobs)
+    if not all_are_here.wait(PATIENCE):
+        raise TimeoutError(f"{len(arrivals.moments)} workers within {PATIENCE:g} s: {trial.cluster!r}")
+    last = arrivals.moments[jobs * processes - 1]
+    started = min(map(float, stamp.read_text().split()))
+    ids = trial.ids()
+    trial.cluster.close()
+    # The next trial has the machine to itself.
+    _until(lambda: not _listed(ids), pause=0.2)
+    return {"asked": last - asked, "started": last - started}
+
+
+def _listed(ids: Sequence[str]) -> bool:
+    """True if Slurm lists one of these jobs as not ended."""
+    arrays = ",".join(dict.fromkeys(text.partition("_")[0] for text in ids))
+    asked = subprocess.run(["squeue", "-h", "-o", "%i", "-j", arrays], check=False, capture_output=True, text=True)
+    if asked.returncode != 0 and "Invalid job id" not in asked.stderr:
+        raise RuntimeError(asked.stderr)
+    return bool(asked.stdout.strip())
+
+
+def _until(condition: Callable[[], bool], pause: float) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"not within {PATIENCE:g} s")
+        time.sleep(pause)
+
+
+def main(name: str, trial: str, *numbers: str) -> None:
+    contender = CONTENDERS[name]
+    # As corral does by itself: a thousand commands at once need thousands of pipes.
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    with tempfile.TemporaryDirectory(prefix="corral-bench-", ignore_cleanup_errors=True) as folder:
+        if trial == "hold":
+            seconds = hold(contender, Path(folder), int(numbers[0]))
+        else:
+            seconds = workers(contender, Path(folder), int(numbers[0]), int(numbers[1]))
+    print(json.dumps(seconds))
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])

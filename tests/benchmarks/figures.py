@@ -1,0 +1,102 @@
+"""What benchmarks measured, as tables for people: printed, and written into the documentation."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from statistics import median
+
+from attrs import define, field, frozen
+
+#: The tables, by name: their titles and heads.
+HEADS = {
+    "beside": ("Beside dask-jobqueue", ("until", "corral", "dask-jobqueue", "times sooner", "goal")),
+    "started": ("From the start of the job's script", ("until", "corral", "bare fork", "times as long", "goal")),
+    "alone": ("By itself", ("what", "measured", "goal")),
+}
+
+_BETWEEN = re.compile(r"(?<=<!-- figures -->\n).*(?=<!-- end of figures -->)", re.DOTALL)
+
+
+@frozen(kw_only=True)
+class Goal:
+    """A number to reach, or not to exceed; `words` say it."""
+
+    limit: float
+    is_least: bool
+    unit: str = ""
+
+    def judged(self, value: float) -> str:
+        """``at least 20: met``."""
+        is_met = value >= self.limit if self.is_least else value <= self.limit
+        words = f"{'at least' if self.is_least else 'at most'} {self.limit:g} {self.unit}".rstrip()
+        return f"{words}: {'met' if is_met else '**missed**'}"
+
+
+def at_least(limit: float, unit: str = "") -> Goal:
+    return Goal(limit=limit, is_least=True, unit=unit)
+
+
+def at_most(limit: float, unit: str = "") -> Goal:
+    return Goal(limit=limit, is_least=False, unit=unit)
+
+
+@define(kw_only=True)
+class Figures:
+    """The rows of each table, in the order in which they were measured."""
+
+    tables: dict[str, list[Sequence[str]]] = field(factory=lambda: {name: [] for name in HEADS})
+
+    def sooner(self, until: str, ours: Sequence[float], theirs: Sequence[float], goal: Goal | None = None) -> None:
+        """Compare with dask-jobqueue: seconds of each round."""
+        self._compare("beside", until, ours, theirs, median(theirs) / median(ours), goal)
+
+    def as_long(self, until: str, ours: Sequence[float], bare: Sequence[float], goal: Goal | None = None) -> None:
+        """Compare with a bare fork: seconds of each round."""
+        self._compare("started", until, ours, bare, median(ours) / median(bare), goal)
+
+    def alone(self, what: str, values: Sequence[float], goal: Goal) -> None:
+        """Record what has no contender, in the unit of its goal."""
+        value = median(values)
+        extremes = f"{value:.3g} {goal.unit} ({min(values):.3g} to {max(values):.3g})"
+        self.tables["alone"].append((what, extremes, goal.judged(value)))
+
+    def _compare(
+        self, table: str, until: str, ours: Sequence[float], theirs: Sequence[float], ratio: float, goal: Goal | None
+    ) -> None:
+        row = (until, seconds(ours), seconds(theirs), f"{ratio:.2g}" if ratio < 10 else f"{ratio:.0f}")
+        self.tables[table].append((*row, "" if goal is None else goal.judged(ratio)))
+
+    @property
+    def is_empty(self) -> bool:
+        return not any(self.tables.values())
+
+    def markdown(self) -> str:
+        """All tables that have rows."""
+        parts = []
+        for name, (title, head) in HEADS.items():
+            if rows := self.tables[name]:
+                parts += [f"### {title}", "", *_lines([head, ["---"] * len(head), *rows]), ""]
+        return "\n".join(parts)
+
+
+def seconds(values: Sequence[float]) -> str:
+    """The median, and in brackets the extremes: ``1.24 s (1.20 to 1.93)``."""
+    middle = median(values)
+    places = 3 if middle < 0.1 else 2
+    text = f"{middle:.{places}f} s"
+    return text if len(values) == 1 else f"{text} ({min(values):.{places}f} to {max(values):.{places}f})"
+
+
+def _lines(rows: Iterable[Sequence[str]]) -> list[str]:
+    return [f"| {' | '.join(row)} |" for row in rows]
+
+
+def write_page(page: Path, text: str) -> None:
+    """Replace what stands between the page's two marks."""
+    before = page.read_text()
+    after, count = _BETWEEN.subn(lambda _: f"\n{text}\n", before)
+    if count != 1:
+        raise ValueError(f"{page} has not one pair of marks")
+    page.write_text(after)
