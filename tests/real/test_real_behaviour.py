@@ -17,7 +17,9 @@ pytestmark = [pytest.mark.timeout(300), pytest.mark.usefixtures("leaves_nothing"
 Eventually = Callable[..., None]
 
 
-@pytest.fixture(params=[pytest.param(each, id=each.backend, marks=pytest.mark.real(each.backend)) for each in OPERATORS])
+@pytest.fixture(
+    params=[pytest.param(each, id=each.backend, marks=pytest.mark.real(each.backend)) for each in OPERATORS]
+)
 def operator(request: pytest.FixtureRequest) -> Operator:
     """Each batch system in turn."""
     operator: Operator = request.param
@@ -39,9 +41,7 @@ def test_four_jobs_compute_and_end_well(operator: Operator, state_directory: Pat
         assert cluster.plan == cluster.requested == cluster.observed
         assert cluster.logs(cluster.jobs[0])
         cluster.scale(0)
-        eventually(
-            lambda: all(job.has_ended for job in cluster.jobs), lambda: repr(cluster), timeout=operator.patience
-        )
+        eventually(lambda: all(job.has_ended for job in cluster.jobs), lambda: repr(cluster), timeout=operator.patience)
         assert [(job.state, job.exit_code) for job in cluster.jobs] == [(JobState.COMPLETED, 0)] * 4
         assert not cluster.failures
     assert operator.count(cluster.name) == 0
