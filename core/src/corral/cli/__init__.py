@@ -11,6 +11,7 @@ import click
 from corral._version import __version__
 from corral.cli import commands
 from corral.cli.demo import demo
+from corral.cli.new import new_backend, new_site
 from corral.cli.redact import Redaction, redacted
 from corral.cli.run import run
 from corral.cli.submit import submit
@@ -52,7 +53,11 @@ def main(ctx: click.Context, redact: bool) -> None:
         ctx.with_resource(redacted(ctx.obj))
 
 
-for command in (commands.backends, commands.clean, commands.logs, commands.ps, commands.script, demo, run, submit):
+_COMMANDS = (
+    commands.backends, commands.clean, commands.logs, commands.ps, commands.script, demo, new_backend, new_site, run,
+    submit,
+)  # fmt: skip
+for command in _COMMANDS:
     main.add_command(command)
 
 if __name__ == "__main__":
