@@ -83,6 +83,7 @@ class TestTorque(BackendConformance):
 
 
 class TestTorqueWithOptions(TestTorque):
-    """The same laws where the site asks in its own way."""
+    """The same laws where the site asks in its own way; answers are the same, so one for each hook will do."""
 
+    recordings = tuple({each.hook: each for each in reversed(TestTorque.recordings)}.values())
     options: ClassVar[Mapping[str, object]] = {"memory_resource": "vmem", "properties": "bigmem:gen=7"}
