@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
@@ -17,6 +17,7 @@ from corral.testing import (
     Finds,
     Inside,
     Polls,
+    Recording,
     Submits,
     UnknownWord,
 )
@@ -27,7 +28,7 @@ USER = Completed(stdout="root\n")
 class TestPBS(BackendConformance):
     backend = "pbs"
     transcripts = Path(__file__).parent / "transcripts"
-    recordings = (
+    recordings: ClassVar[Sequence[Recording]] = (
         Submits(["qsub-two.txt"], ids=["9084[0].node01", "9084[1].node01"]),
         Submits(["qsub.txt"], ids=[f"9058[{index}].node01" for index in range(6)]),
         Submits(["qsub-inside.txt"], ids=["10001[0].node01"]),
