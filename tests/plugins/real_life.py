@@ -48,8 +48,19 @@ def _processes(state_directory: Path) -> set[str]:
 
 
 def _temporary_files() -> set[str]:
+    """All but those that a process has in use, and the folder that Dask makes once and keeps."""
     folder = Path(tempfile.gettempdir())
-    return {str(path) for pattern in ("corral-*", "dask-*", "pymp-*") for path in folder.glob(pattern)}
+    found = {path for pattern in ("corral-*", "dask-*", "pymp-*") for path in folder.glob(pattern)}
+    in_use = _open_files() if found else set()
+    return {str(path) for path in found if path.name != "dask-scratch-space" and not {path, path / "lock"} & in_use}
+
+
+def _open_files() -> set[Path]:
+    found = set()
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            found |= {Path(file.path) for file in process.open_files()}
+    return found
 
 
 def _eventually(condition: Callable[[], bool], complaint: Callable[[], str], timeout: float = 15.0) -> None:
