@@ -122,7 +122,7 @@ my $configure = \&IO::Socket::INET::configure;
 };
 1;
 EOT
-    # Every bash in a job would read the user's ~/.bashrc; one that starts another bash would never end.
+    # Every bash in a job would read the user's ~/.bashrc; where that starts a bash, there would be no end to it.
     [[ -e $top/batch_job_bashrc ]] || cp -p /var/lib/oar/.batch_job_bashrc "$top/batch_job_bashrc"
     echo "$mark" >/var/lib/oar/.batch_job_bashrc
 }
@@ -181,7 +181,8 @@ install -d -o oar -g oar -m 755 "$top/runtime"
 
 start_database
 install -d -m 755 /run/sshd
-start sshd /usr/sbin/sshd -f /etc/oar/sshd_config -o PidFile="$top/sshd.pid" -o Port=$((port + 1)) \
+# A bash that ssh starts reads ~/.bashrc too, unless there are some around it already.
+start sshd /usr/sbin/sshd -f /etc/oar/sshd_config -o PidFile="$top/sshd.pid" -o Port=$((port + 1)) -o SetEnv=SHLVL=5 \
     $(printf -- '-o ListenAddress=%s ' "${nodes[@]}")
 PERL5OPT="-I$top -MLoopback" start almighty bash -c 'setsid Almighty & echo $! >"$0"' "$top/almighty.pid"
 await "answer of the server" bash -c "exec 3<>/dev/tcp/127.0.0.1/$port"
