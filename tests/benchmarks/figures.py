@@ -21,25 +21,23 @@ _BETWEEN = re.compile(r"(?<=<!-- figures -->\n).*(?=<!-- end of figures -->)", r
 
 @frozen(kw_only=True)
 class Goal:
-    """A number to reach, or not to exceed; `words` say it."""
+    """A number to reach, or not to exceed."""
 
     limit: float
     is_least: bool
-    unit: str = ""
 
     def judged(self, value: float) -> str:
         """``at least 20: met``."""
         is_met = value >= self.limit if self.is_least else value <= self.limit
-        words = f"{'at least' if self.is_least else 'at most'} {self.limit:g} {self.unit}".rstrip()
-        return f"{words}: {'met' if is_met else '**missed**'}"
+        return f"at {'least' if self.is_least else 'most'} {self.limit:g}: {'met' if is_met else '**missed**'}"
 
 
-def at_least(limit: float, unit: str = "") -> Goal:
-    return Goal(limit=limit, is_least=True, unit=unit)
+def at_least(limit: float) -> Goal:
+    return Goal(limit=limit, is_least=True)
 
 
-def at_most(limit: float, unit: str = "") -> Goal:
-    return Goal(limit=limit, is_least=False, unit=unit)
+def at_most(limit: float) -> Goal:
+    return Goal(limit=limit, is_least=False)
 
 
 @define(kw_only=True)
@@ -56,16 +54,16 @@ class Figures:
         """Compare with a bare fork: seconds of each round."""
         self._compare("started", until, ours, bare, median(ours) / median(bare), goal)
 
-    def alone(self, what: str, values: Sequence[float], goal: Goal) -> None:
-        """Record what has no contender, in the unit of its goal."""
+    def alone(self, what: str, values: Sequence[float], unit: str, goal: Goal | None = None) -> None:
+        """Record what has no contender."""
         value = median(values)
-        extremes = f"{value:.3g} {goal.unit} ({min(values):.3g} to {max(values):.3g})"
-        self.tables["alone"].append((what, extremes, goal.judged(value)))
+        extremes = f"{value:.3g} {unit} ({min(values):.3g} to {max(values):.3g})"
+        self.tables["alone"].append((what, extremes, "" if goal is None else goal.judged(value)))
 
     def _compare(
         self, table: str, until: str, ours: Sequence[float], theirs: Sequence[float], ratio: float, goal: Goal | None
     ) -> None:
-        row = (until, seconds(ours), seconds(theirs), f"{ratio:.2g}" if ratio < 10 else f"{ratio:.0f}")
+        row = (until, seconds(ours), seconds(theirs), f"{ratio:.2f}" if ratio < 10 else f"{ratio:.0f}")
         self.tables[table].append((*row, "" if goal is None else goal.judged(ratio)))
 
     @property

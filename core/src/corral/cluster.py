@@ -272,8 +272,11 @@ class Cluster(HostingCluster):
     def _remove_traces(self) -> None:
         blueprint = self._blueprint
         blueprint.credentials_path.unlink(missing_ok=True)
-        # Folders that other clusters use, or that hold logs of failed jobs, are not empty and stay.
-        for folder in (blueprint.folder, blueprint.folder.parent, blueprint.shared_directory / "logs"):
+        folders = [blueprint.folder, blueprint.folder.parent]
+        if blueprint.chosen_log_directory is None:
+            folders += [blueprint.log_directory, blueprint.log_directory.parent]
+        # Those that other clusters use, or that hold logs of failed jobs, are not empty and stay.
+        for folder in folders:
             with suppress(OSError):
                 folder.rmdir()
         if self._entry is not None and (self._engine is None or all(job.has_ended for job in self._engine.jobs)):

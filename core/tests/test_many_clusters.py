@@ -1,0 +1,82 @@
+"""Clusters that come and go, one after the other, in one process."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import psutil
+import pytest
+
+from corral import Cluster
+from corral.local.outlook import describe
+from corral.local.queue import KEPT, Queue
+
+
+def open_and_close(queue: Path, *, jobs: int) -> None:
+    """A cluster on this queue; with jobs, it is closed when their workers are there."""
+    options = {"directory": str(queue), "cores": 4, "memory": "4GB"}
+    with Cluster(backend="local", memory="200MB", interface="lo", backend_options=options) as cluster:
+        if jobs:
+            cluster.scale(jobs=jobs)
+            cluster.wait_for_workers(jobs, timeout=90)
+
+
+def open_files() -> list[str]:
+    """What this process has open: names of files, and the kinds of what has none."""
+    found = []
+    for descriptor in os.listdir("/proc/self/fd"):
+        # The listing's own one is closed by now.
+        with suppress(FileNotFoundError):
+            found.append(os.readlink(f"/proc/self/fd/{descriptor}").partition(":[")[0])
+    return sorted(found)
+
+
+def processes(folder: Path) -> list[str]:
+    """Our children, and whoever was started with something in this folder."""
+    found = psutil.Process().children(recursive=True)
+    for process in psutil.process_iter():
+        with suppress(psutil.Error):
+            if any(str(folder) in word for word in process.cmdline()):
+                found.append(process)
+    return [str(process) for process in found]
+
+
+def eventually(condition: Callable[[], bool], complaint: Callable[[], object], timeout: float = 30.0) -> None:
+    """Poll what tells no event."""
+    deadline = time.monotonic() + timeout
+    while not condition():
+        assert time.monotonic() < deadline, complaint()
+        time.sleep(0.02)
+
+
+@pytest.mark.parametrize(
+    "clusters",
+    [20, pytest.param(200, marks=[pytest.mark.soak, pytest.mark.timeout(1800)])],
+)
+def test_clusters_leave_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, clusters: int) -> None:
+    """No process, thread, open file, credential, log, or job that has not ended; one cluster in ten has two jobs."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    queue = tmp_path / "queue"
+    # What is opened once and for all.
+    open_and_close(queue, jobs=1)
+    files, threads = open_files(), threading.active_count()
+    for number in range(clusters):
+        open_and_close(queue, jobs=0 if number % 10 else 2)
+    assert open_files() == files
+    assert threading.active_count() == threads
+    # The queue's dispatcher lingers for a moment.
+    eventually(lambda: not processes(tmp_path), lambda: processes(tmp_path))
+    left = [path for path in (tmp_path / "state").rglob("*") if path.name != "registry"]
+    assert left == [tmp_path / "state" / "corral"]
+    rows = Queue(queue)
+    states = [row["state"] for row in describe(rows, rows.keys())]
+    assert states == ["COMPLETED"] * (1 + 2 * (clusters // 10))
+    rows.connection.execute("UPDATE jobs SET ended = ended - ?", (KEPT + 1,))
+    rows.purge()
+    assert not list(rows.keys()), "records of ended jobs are kept for an hour, and no longer"
+    rows.close()

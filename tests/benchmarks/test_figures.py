@@ -1,0 +1,50 @@
+"""The tables of the benchmarks say what was measured."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from figures import Figures, at_least, at_most, seconds, write_page
+
+
+def test_a_row_has_medians_extremes_ratio_and_goal() -> None:
+    figures = Figures()
+    figures.sooner("one worker", [1.0, 4.0, 2.0], [5.0, 6.0, 7.0], at_least(3.5))
+    assert "| one worker | 2.00 s (1.00 to 4.00) | 6.00 s (5.00 to 7.00) | 3.00 | at least 3.5: **missed** |" in (
+        figures.markdown().splitlines()
+    )
+
+
+def test_a_bare_fork_is_the_measure_of_the_other_ratio() -> None:
+    figures = Figures()
+    figures.as_long("one worker", [0.5], [0.4], at_most(1.6))
+    assert figures.markdown().splitlines()[-1] == "| one worker | 0.50 s | 0.40 s | 1.25 | at most 1.6: met |"
+
+
+def test_short_times_keep_their_digits() -> None:
+    assert seconds([0.0123, 0.0456, 0.2]) == "0.046 s (0.012 to 0.200)"
+
+
+def test_tables_without_rows_are_left_out() -> None:
+    figures = Figures()
+    assert figures.is_empty
+    figures.alone("memory", [20.0, 21.0, 30.0], "MB")
+    assert figures.markdown().startswith("### By itself\n")
+    assert "### Beside" not in figures.markdown()
+
+
+def test_the_page_keeps_its_words(tmp_path: Path) -> None:
+    page = tmp_path / "benchmarks.md"
+    page.write_text("Words.\n\n<!-- figures -->\nold\n<!-- end of figures -->\n")
+    for text in ("new", "newer"):
+        write_page(page, text)
+        assert page.read_text() == f"Words.\n\n<!-- figures -->\n\n{text}\n<!-- end of figures -->\n"
+
+
+def test_a_page_without_marks_is_left_alone(tmp_path: Path) -> None:
+    page = tmp_path / "benchmarks.md"
+    page.write_text("Words.\n")
+    with pytest.raises(ValueError, match="marks"):
+        write_page(page, "text")
+    assert page.read_text() == "Words.\n"
