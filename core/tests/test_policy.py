@@ -87,6 +87,9 @@ def test_unknown_durations_never_explode_the_size() -> None:
     assert sizes(unknown, View(kind=ONE)) == {"one": 1000}
     assert sizes(unknown, View(kind=ONE, connected=600)) == {"one": 1200}
     assert sizes(tasks(10_000, None), View(kind=ONE, connected=600)) == {"one": 1000}
+    waiting = View(kind=ONE, coming=1000, expected_wait=60.0)
+    assert sizes(tasks(10_000, None), waiting) == {"one": 2000}
+    assert sizes(tasks(10_000, None), evolve(waiting, expected_wait=7200.0)) == {"one": 4000}
 
 
 def test_jobs_on_their_way_are_capacity() -> None:
@@ -141,6 +144,8 @@ def test_near_the_end_idle_jobs_leave_early() -> None:
     tail = Demand(loads=(Load(assigned=2, duration=3600.0),))
     assert sizes(tail, view) == {"one": 2}
     assert sizes(evolve(tail, blocked=1), view) == {"one": 10}
+    short = Demand(loads=(Load(assigned=2, duration=60.0),))
+    assert sizes(short, view) == {"one": 10}, "it is over before that"
     assert sizes(Demand(), view) == {"one": 10}, "the next computation may come"
 
 

@@ -21,8 +21,10 @@ SHORTEST_IDLE_TIMEOUT = 120.0
 LONGEST_IDLE_TIMEOUT = 600.0
 #: The longest that waiting jobs are kept without demand (s).
 LONGEST_PATIENCE = 3600.0
-#: Near the end of a computation, idle jobs leave after this part of the time-out.
+#: Near the end of a computation that lasts longer than the time-out, idle jobs leave after this part of it.
 EARLY = 0.25
+#: How many times over tasks of unknown duration are taken for longer than the guess while jobs wait.
+BOLDEST = 4.0
 #: Workers should not be fuller than this with results.
 FULL = 0.6
 
@@ -125,7 +127,7 @@ def decide(demand: Demand, views: Sequence[View], past: Mapping[str, Past], now:
         if wanted > view.size:
             size = Size(jobs=wanted)
         else:
-            size = _shrunk(view, needed, after, now, rules, is_ending=demand.is_ending)
+            size = _shrunk(view, needed, after, now, rules, is_ending=demand.lasts(idle_timeout(view, rules)))
         sizes[name] = evolve(size, jobs=int(min(size.jobs, view.maximum)))
         memory[name] = after
     sizes = _within(views, sizes, rules)
@@ -148,9 +150,11 @@ def idle_timeout(view: View, rules: Rules) -> float:
 
 def _jobs(view: View, share: Share, rest: float = 1.0) -> int:
     """Jobs that have something to do; `rest` is the part of the known work that is left for them."""
+    # While jobs wait, nothing is learnt, and to ask again later means to wait again: the guess grows, but not for long.
+    guessed = min(share.widest, share.guessed * min(BOLDEST, 1 + view.expected_wait / 60))
     # Unless something is known, at most twice as many as work already: a wrong guess must not explode.
     twice = 2.0 * view.connected * view.kind.workers
-    workers = rest * share.workers + min(share.unknown, max(share.guessed, twice))
+    workers = rest * share.workers + min(max(share.unknown, guessed), max(guessed, twice))
     if not workers:
         return 0
     return max(1, math.ceil(round(workers / view.kind.workers, 6)))

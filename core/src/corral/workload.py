@@ -38,10 +38,11 @@ class Demand:
     #: Tasks that wait for others to end.
     blocked: int = 0
 
-    @property
-    def is_ending(self) -> bool:
-        """True near the end of a computation: tasks run, and no other will follow them."""
-        return not self.blocked and not any(load.ready for load in self.loads) and bool(self.loads)
+    def lasts(self, seconds: float) -> bool:
+        """True near the end of a computation that will take longer than this: no task will follow those that run."""
+        if self.blocked or any(load.ready for load in self.loads):
+            return False
+        return any((load.elapsed if load.duration is None else load.duration) > seconds for load in self.loads)
 
 
 @frozen(kw_only=True)
@@ -84,7 +85,8 @@ class Share:
     work: float = 0.0
     #: Workers with which tasks of known duration are done in time.
     workers: float = 0.0
-    #: The same for tasks whose duration nobody knows: by what they were seen to run, and by a guess alone.
+    #: The same for tasks whose duration nobody knows: one thread for each, by what they were seen to run, by a guess.
+    widest: float = 0.0
     unknown: float = 0.0
     guessed: float = 0.0
 
@@ -129,6 +131,7 @@ def _with(share: Share, load: Load, room: int, target: float, guess: float) -> S
         return evolve(share, work=share.work + width * load.duration, workers=share.workers + workers)
     return evolve(
         share,
+        widest=share.widest + width,
         unknown=share.unknown + min(1.0, max(guess, load.elapsed) / target) * width,
         guessed=share.guessed + min(1.0, guess / target) * width,
     )
