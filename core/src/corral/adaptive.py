@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("corral")
 
+#: A job that has been idle since so soon after it came has not been used (s).
+UNUSED = 3.0
 #: What bounds a size.
 BOUNDS = ("minimum", "maximum", "minimum_jobs", "maximum_jobs")
 
@@ -181,6 +183,7 @@ class Adaptive:
             now,
             submitting=slot.submitting,
             waits=tuple(slot.waits),
+            starts=tuple(slot.starts),
             lead=slot.usual_wait,
             idle_since=self._engine.census.idle_since,
             stored=stored,
@@ -196,6 +199,7 @@ def view_of(
     *,
     submitting: int,
     waits: Sequence[float],
+    starts: Sequence[float],
     lead: float,
     idle_since: Mapping[JobId, float],
     stored: Mapping[JobId, int],
@@ -225,11 +229,14 @@ def view_of(
                 since=idle_since[record.id],
                 leaves_at=record.leaves_at,
                 stored=stored.get(record.id, 0),
+                # The first look at a job comes a moment after its workers.
+                is_unused=idle_since[record.id] - (record.connected_at or 0.0) <= UNUSED,
             )
             for record in lasting
             if record.id in idle_since
         ],
         waits=waits,
+        starts=starts,
         expected_wait=_expected_wait([record for record in lasting if record.started_at is None], now),
         stored=sum(stored.get(record.id, 0) for record in lasting),
     )
@@ -269,6 +276,8 @@ def rules_of(given: Mapping[str, Any]) -> tuple[Rules, float]:
             minimum=count("minimum", chosen["minimum"]),
             maximum=maximum if maximum == math.inf else count("maximum", maximum),
             target_duration=_seconds("target_duration", chosen["target_duration"]),
+            # Who says how quick it should be means it.
+            is_thrifty="target_duration" not in given,
             idle_timeout=timeout,
             unknown_duration=_seconds("unknown-task-duration", unknown),
         ),

@@ -10,6 +10,9 @@ from attrs import evolve, field, frozen
 #: What a task asks of its worker, by name of a Dask resource; empty: nothing. Sorted.
 Need = tuple[tuple[str, float], ...]
 
+#: A task that was seen to run for so long is long, although nobody knows how long (s).
+LONG = 60.0
+
 
 @frozen(kw_only=True)
 class Load:
@@ -38,11 +41,15 @@ class Demand:
     #: Tasks that wait for others to end.
     blocked: int = 0
 
-    def lasts(self, seconds: float) -> bool:
-        """True near the end of a computation that will take longer than this: no task will follow those that run."""
-        if self.blocked or any(load.ready for load in self.loads):
+    def is_quiet_for(self, seconds: float) -> bool:
+        """True if what runs takes longer than this, and nothing is ready: no thread that is idle finds work before.
+
+        At the end of a computation, a few long tasks are enough; in the middle, all that run must be long.
+        """
+        running = [load.elapsed if load.duration is None else load.duration for load in self.loads]
+        if not running or any(load.ready for load in self.loads):
             return False
-        return any((load.elapsed if load.duration is None else load.duration) > seconds for load in self.loads)
+        return (min(running) if self.blocked else max(running)) > seconds
 
 
 @frozen(kw_only=True)
@@ -92,14 +99,14 @@ class Share:
 
 
 def shares(
-    loads: Iterable[Load], kinds: Sequence[Kind], *, target: float, guess: float
+    loads: Iterable[Load], kinds: Sequence[Kind], *, targets: Mapping[str, float], guess: float
 ) -> tuple[dict[str, Share], tuple[Need, ...]]:
     """Give each load to the group that runs it most cheaply.
 
     Parameters
     ----------
-    target
-        Seconds in which each load is to be done, if every task can have a thread.
+    targets
+        By group: seconds in which each load is to be done, if every task can have a thread.
     guess
         Seconds that a task of unknown duration takes at least.
 
@@ -116,19 +123,22 @@ def shares(
             if load.need not in unmet:
                 unmet.append(load.need)
             continue
-        price = {kind.name: kind.price(load.need) for kind in able if kind.is_open}
-        cheapest = min((kind for kind in able if kind.is_open), key=lambda kind: price[kind.name], default=None)
-        if cheapest is not None:
-            found[cheapest.name] = _with(found[cheapest.name], load, cheapest.room(load.need), target, guess)
+        prices = [(kind.price(load.need), kind.name, kind.room(load.need)) for kind in able if kind.is_open]
+        if prices:
+            _, cheapest, room = min(prices)
+            found[cheapest] = _with(found[cheapest], load, room, targets[cheapest], guess)
     return found, tuple(unmet)
 
 
 def _with(share: Share, load: Load, room: int, target: float, guess: float) -> Share:
     width = load.tasks / room
-    if load.duration is not None:
+    duration = load.duration
+    if duration is None and load.elapsed >= LONG:
+        duration = load.elapsed
+    if duration is not None:
         # A few long tasks among many short ones ask for few workers.
-        workers = min(1.0, load.duration / target) * width
-        return evolve(share, work=share.work + width * load.duration, workers=share.workers + workers)
+        workers = min(1.0, duration / target) * width
+        return evolve(share, work=share.work + width * duration, workers=share.workers + workers)
     return evolve(
         share,
         widest=share.widest + width,

