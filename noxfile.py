@@ -66,6 +66,15 @@ def bench(session: nox.Session) -> None:
 
 
 @nox.session
+def policy(session: nox.Session) -> None:
+    """Compare scaling policies in simulated queues; writes the table and the pictures of docs/."""
+    install(session, "test", members=["core"])
+    session.install("matplotlib")
+    output = [] if session.posargs else ["--output=docs/policy"]
+    session.run("python", "-m", "corral.testing.simulation", *output, *session.posargs)
+
+
+@nox.session
 def soak(session: nox.Session) -> None:
     """Tests that take minutes to hours."""
     install(session, "test")

@@ -83,10 +83,14 @@ def test_assigned_tasks_count() -> None:
 
 def test_unknown_durations_never_explode_the_size() -> None:
     """As many as a guess asks for; then, while they run long, at most twice those that have come."""
-    unknown = tasks(10_000, None, elapsed=3000.0)
+    unknown = tasks(10_000, None, elapsed=30.0)
     assert sizes(unknown, View(kind=ONE)) == {"one": 1000}
     assert sizes(unknown, View(kind=ONE, connected=600)) == {"one": 1200}
     assert sizes(tasks(10_000, None), View(kind=ONE, connected=600)) == {"one": 1000}
+    waiting = View(kind=ONE, coming=1000, expected_wait=60.0)
+    assert sizes(tasks(10_000, None), waiting) == {"one": 2000}
+    assert sizes(tasks(10_000, None), evolve(waiting, expected_wait=7200.0)) == {"one": 4000}
+    assert sizes(tasks(500, None, elapsed=90.0), View(kind=ONE, connected=1)) == {"one": 500}, "these are long"
 
 
 def test_jobs_on_their_way_are_capacity() -> None:
@@ -100,6 +104,14 @@ def test_what_would_come_too_late_is_not_asked_for() -> None:
     assert sizes(tasks(50, 60.0), busy) == {"one": 10}
     assert sizes(tasks(50, 600.0), busy) == {"one": 40}
     assert sizes(tasks(50, 60.0), evolve(busy, waits=[600.0, 1.0, 1.0, 600.0])) == {"one": 50}
+    assert sizes(tasks(50, 600.0), evolve(busy, coming=40, waits=[600.0])) == {"one": 50}, "more would come after them"
+
+
+def test_a_job_must_be_worth_its_start() -> None:
+    """Where jobs take half a minute to start, work is for a minute; unless somebody wants it done sooner."""
+    slow = View(kind=ONE, starts=[30.0] * 5)
+    assert sizes(tasks(600, 10.0), slow) == {"one": 100}
+    assert sizes(tasks(600, 10.0), slow, rules=Rules(is_thrifty=False)) == {"one": 600}
 
 
 def test_results_need_a_place() -> None:
@@ -127,20 +139,26 @@ def test_idle_jobs_leave_after_minutes_those_nearest_to_their_end_first() -> Non
 
 
 def test_idle_jobs_of_a_slow_queue_stay_longer() -> None:
-    """But not for hours."""
-    view = View(kind=ONE, connected=1, idle=idle(1, NOW - 500))
+    """But not for hours; and not for long if there never was any work for them."""
+    view = View(kind=ONE, connected=1, idle=idle(1, NOW - 200))
     assert sizes(Demand(), view) == {"one": 0}
     assert sizes(Demand(), evolve(view, waits=[900.0])) == {"one": 1}
-    assert sizes(Demand(), evolve(view, waits=[900.0], idle=idle(1, NOW - 600))) == {"one": 0}
-    assert sizes(Demand(), evolve(view, waits=[900.0]), rules=Rules(idle_timeout=400.0)) == {"one": 0}
+    assert sizes(Demand(), evolve(view, waits=[900.0], idle=idle(1, NOW - 300))) == {"one": 0}
+    assert sizes(Demand(), evolve(view, waits=[900.0]), rules=Rules(idle_timeout=150.0)) == {"one": 0}
+    assert sizes(Demand(), evolve(view, waits=[900.0], idle=idle(1, NOW - 80, is_unused=True))) == {"one": 0}
 
 
-def test_near_the_end_idle_jobs_leave_early() -> None:
-    """When nothing is left but a few long tasks."""
+def test_idle_jobs_leave_early_when_no_work_is_in_sight() -> None:
+    """When nothing is left but a few long tasks, or nothing but long tasks is what the others wait for."""
     view = View(kind=ONE, connected=10, idle=idle(8, NOW - 40))
     tail = Demand(loads=(Load(assigned=2, duration=3600.0),))
     assert sizes(tail, view) == {"one": 2}
-    assert sizes(evolve(tail, blocked=1), view) == {"one": 10}
+    assert sizes(evolve(tail, blocked=1), view) == {"one": 2}
+    uneven = evolve(tail, loads=(*tail.loads, Load(assigned=1, duration=60.0)))
+    assert sizes(uneven, view) == {"one": 3}
+    assert sizes(evolve(uneven, blocked=1), view) == {"one": 10}
+    short = Demand(loads=(Load(assigned=2, duration=60.0),))
+    assert sizes(short, view) == {"one": 10}, "it is over before that"
     assert sizes(Demand(), view) == {"one": 10}, "the next computation may come"
 
 
@@ -273,7 +291,9 @@ def test_more_to_do_never_means_fewer_jobs(demand: Demand, groups: tuple[View, .
 @given(DEMANDS, GROUPS)
 def test_never_more_workers_than_tasks_ask_for(demand: Demand, groups: tuple[View, ...]) -> None:
     """Growth has a task for every thread, unless results need a place or a bound says so."""
-    parts, _ = shares(demand.loads, [view.kind for view in groups], target=5.0, guess=0.5)
+    parts, _ = shares(
+        demand.loads, [view.kind for view in groups], targets={"cpu": 5.0, "big": 5.0, "gpu": 5.0}, guess=0.5
+    )
     total = sum(load.tasks for load in demand.loads)
     for view in groups:
         jobs = sizes(demand, *groups)[view.kind.name]

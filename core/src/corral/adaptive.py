@@ -27,10 +27,14 @@ if TYPE_CHECKING:
     from corral.domain import JobId, Resources
     from corral.engine import Engine
     from corral.jobs import JobRecord
+    from corral.plan import GroupState
     from corral.standing import Group
+    from corral.workload import Kind
 
 logger = logging.getLogger("corral")
 
+#: A job that has been idle since so soon after it came has not been used (s).
+UNUSED = 3.0
 #: What bounds a size.
 BOUNDS = ("minimum", "maximum", "minimum_jobs", "maximum_jobs")
 
@@ -172,31 +176,70 @@ class Adaptive:
             self.log.append((time.time(), change))
 
     def _view(self, slot: Group, records: Sequence[JobRecord], stored: Mapping[JobId, int], now: float) -> View:
-        idle_since = self._engine.census.idle_since
-        bounds = self._bounds.get(slot.name, Bounds())
-        ceiling = math.inf if slot.state.ceiling is None else slot.state.ceiling
-        lasting = [record for record in records if lasts(record, now, slot.usual_wait)]
-        connected = sum(1 for record in lasting if record.workers)
-        return View(
-            kind=slot.kind,
-            minimum=int(min(bounds.minimum, ceiling)),
-            maximum=min(bounds.maximum, ceiling),
-            connected=connected,
-            coming=len(lasting) - connected + slot.submitting,
-            idle=[
-                IdleJob(
-                    id=record.id,
-                    since=idle_since[record.id],
-                    leaves_at=record.leaves_at,
-                    stored=stored.get(record.id, 0),
-                )
-                for record in lasting
-                if record.id in idle_since
-            ],
+        return view_of(
+            slot.kind,
+            slot.state,
+            records,
+            now,
+            submitting=slot.submitting,
             waits=tuple(slot.waits),
-            expected_wait=_expected_wait([record for record in lasting if record.started_at is None], now),
-            stored=sum(stored.get(record.id, 0) for record in lasting),
+            starts=tuple(slot.starts),
+            lead=slot.usual_wait,
+            idle_since=self._engine.census.idle_since,
+            stored=stored,
+            bounds=self._bounds.get(slot.name, Bounds()),
         )
+
+
+def view_of(
+    kind: Kind,
+    state: GroupState,
+    capacity: Sequence[JobRecord],
+    now: float,
+    *,
+    submitting: int,
+    waits: Sequence[float],
+    starts: Sequence[float],
+    lead: float,
+    idle_since: Mapping[JobId, float],
+    stored: Mapping[JobId, int],
+    bounds: Bounds,
+) -> View:
+    """A group as the policy sees it.
+
+    Parameters
+    ----------
+    capacity
+        Its jobs that give workers, or will.
+    lead
+        So many seconds before a job leaves, it no longer counts.
+    """
+    ceiling = math.inf if state.ceiling is None else state.ceiling
+    lasting = [record for record in capacity if lasts(record, now, lead)]
+    connected = sum(1 for record in lasting if record.workers)
+    return View(
+        kind=kind,
+        minimum=int(min(bounds.minimum, ceiling)),
+        maximum=min(bounds.maximum, ceiling),
+        connected=connected,
+        coming=len(lasting) - connected + submitting,
+        idle=[
+            IdleJob(
+                id=record.id,
+                since=idle_since[record.id],
+                leaves_at=record.leaves_at,
+                stored=stored.get(record.id, 0),
+                # The first look at a job comes a moment after its workers.
+                is_unused=idle_since[record.id] - (record.connected_at or 0.0) <= UNUSED,
+            )
+            for record in lasting
+            if record.id in idle_since
+        ],
+        waits=waits,
+        starts=starts,
+        expected_wait=_expected_wait([record for record in lasting if record.started_at is None], now),
+        stored=sum(stored.get(record.id, 0) for record in lasting),
+    )
 
 
 def _expected_wait(waiting: Sequence[JobRecord], now: float) -> float:
@@ -233,6 +276,8 @@ def rules_of(given: Mapping[str, Any]) -> tuple[Rules, float]:
             minimum=count("minimum", chosen["minimum"]),
             maximum=maximum if maximum == math.inf else count("maximum", maximum),
             target_duration=_seconds("target_duration", chosen["target_duration"]),
+            # Who says how quick it should be means it.
+            is_thrifty="target_duration" not in given,
             idle_timeout=timeout,
             unknown_duration=_seconds("unknown-task-duration", unknown),
         ),

@@ -527,7 +527,7 @@ class Engine:
             record = self.roster.job_at(address)
             if record is not None and record.connected_at == now:
                 if (slot := self.groups.get(record.group)) is not None:
-                    slot.has_waited(now - record.submitted_at)
+                    slot.has_come(record)
             self._tell()
 
     def worker_left(self, address: str) -> None:

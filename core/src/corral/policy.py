@@ -18,11 +18,15 @@ from corral.workload import Demand, Kind, Need, Share, shares
 
 #: Between these, idle jobs are kept for as long as new ones usually take to come (s).
 SHORTEST_IDLE_TIMEOUT = 120.0
-LONGEST_IDLE_TIMEOUT = 600.0
+LONGEST_IDLE_TIMEOUT = 300.0
 #: The longest that waiting jobs are kept without demand (s).
 LONGEST_PATIENCE = 3600.0
-#: Near the end of a computation, idle jobs leave after this part of the time-out.
+#: Idle jobs leave after this part of the time-out if no work is in sight, or if they have never had any.
 EARLY = 0.25
+#: A job should work for so many times as long as it takes to start.
+WORTH = 2.0
+#: How many times over tasks of unknown duration are taken for longer than the guess while jobs wait.
+BOLDEST = 4.0
 #: Workers should not be fuller than this with results.
 FULL = 0.6
 
@@ -36,6 +40,8 @@ class Rules:
     maximum: float = math.inf
     #: Seconds that what waits should take.
     target_duration: float = 5.0
+    #: Take longer where jobs take long to start.
+    is_thrifty: bool = True
     #: Seconds that a job may be idle; None: as long as the queue is slow, within limits.
     idle_timeout: float | None = None
     #: Seconds that a task of unknown duration is taken for.
@@ -52,6 +58,8 @@ class IdleJob:
     leaves_at: float | None = None
     #: Bytes of results that it holds.
     stored: int = 0
+    #: It has had no task yet.
+    is_unused: bool = False
 
 
 @frozen(kw_only=True)
@@ -69,6 +77,8 @@ class View:
     idle: Sequence[IdleJob] = ()
     #: Seconds that the latest jobs took from their submission to their first worker.
     waits: Sequence[float] = ()
+    #: Seconds of these in which they ran already.
+    starts: Sequence[float] = ()
     #: Seconds that those who wait now have waited, or are expected to, whichever is more.
     expected_wait: float = 0.0
     #: Bytes of results that its workers hold.
@@ -109,8 +119,9 @@ class Decision:
 
 def decide(demand: Demand, views: Sequence[View], past: Mapping[str, Past], now: float, rules: Rules) -> Decision:
     """The size of each group."""
+    targets = {view.kind.name: _target(view, rules) for view in views}
     kinds = [view.kind for view in views]
-    parts, unmet = shares(demand.loads, kinds, target=rules.target_duration, guess=rules.unknown_duration)
+    parts, unmet = shares(demand.loads, kinds, targets=targets, guess=rules.unknown_duration)
     floors = _memory_floors(views)
     sizes: dict[str, Size] = {}
     memory: dict[str, Past] = {}
@@ -125,7 +136,8 @@ def decide(demand: Demand, views: Sequence[View], past: Mapping[str, Past], now:
         if wanted > view.size:
             size = Size(jobs=wanted)
         else:
-            size = _shrunk(view, needed, after, now, rules, is_ending=demand.is_ending)
+            is_quiet = demand.is_quiet_for(idle_timeout(view, rules))
+            size = _shrunk(view, needed, after, now, rules, is_quiet=is_quiet)
         sizes[name] = evolve(size, jobs=int(min(size.jobs, view.maximum)))
         memory[name] = after
     sizes = _within(views, sizes, rules)
@@ -148,9 +160,11 @@ def idle_timeout(view: View, rules: Rules) -> float:
 
 def _jobs(view: View, share: Share, rest: float = 1.0) -> int:
     """Jobs that have something to do; `rest` is the part of the known work that is left for them."""
+    # While jobs wait, nothing is learnt, and to ask again later means to wait again: the guess grows, but not for long.
+    guessed = min(share.widest, share.guessed * min(BOLDEST, 1 + view.expected_wait / 60))
     # Unless something is known, at most twice as many as work already: a wrong guess must not explode.
     twice = 2.0 * view.connected * view.kind.workers
-    workers = rest * share.workers + min(share.unknown, max(share.guessed, twice))
+    workers = rest * share.workers + min(max(share.unknown, guessed), max(guessed, twice))
     if not workers:
         return 0
     return max(1, math.ceil(round(workers / view.kind.workers, 6)))
@@ -162,7 +176,16 @@ def _rest(view: View, share: Share) -> float:
         return 1.0
     # The quickest that can be hoped for: a job that comes too late is better than work without one.
     delay = sorted(view.waits)[len(view.waits) // 4]
-    return max(0.0, 1.0 - view.connected * view.kind.workers * delay / share.work)
+    # Those that wait already come before new ones: about half of the time is theirs.
+    done = (view.connected + view.coming / 2) * view.kind.workers * delay
+    return max(0.0, 1.0 - done / share.work)
+
+
+def _target(view: View, rules: Rules) -> float:
+    """In how many seconds work should be done: a job that works for less time than it starts is not worth it."""
+    if not rules.is_thrifty or not view.starts:
+        return rules.target_duration
+    return max(rules.target_duration, WORTH * sorted(view.starts)[len(view.starts) // 2])
 
 
 def _memory_floors(views: Sequence[View]) -> dict[str, int]:
@@ -203,7 +226,7 @@ def _remembered(
     return (*larger, (now, jobs))
 
 
-def _shrunk(view: View, needed: int, past: Past, now: float, rules: Rules, *, is_ending: bool) -> Size:
+def _shrunk(view: View, needed: int, past: Past, now: float, rules: Rules, *, is_quiet: bool) -> Size:
     """The group less what was of no use for long enough."""
     timeout = idle_timeout(view, rules)
     if now - past.grown_at < timeout:
@@ -213,8 +236,7 @@ def _shrunk(view: View, needed: int, past: Past, now: float, rules: Rules, *, is
     cancel = min(view.coming, max(0, view.size - max(largest, needed)))
     # Idle jobs: no more leave than leaves enough of those that are here.
     spare = min(view.connected - needed, view.size - cancel - view.minimum)
-    allowed = timeout * EARLY if is_ending else timeout
-    tired = [job for job in view.idle if now - job.since >= allowed]
+    tired = [job for job in view.idle if now - job.since >= (timeout * EARLY if is_quiet or job.is_unused else timeout)]
     tired.sort(key=lambda job: (job.leaves_at or math.inf, job.stored, job.id))
     release = tuple(job.id for job in tired[: max(0, spare)])
     return Size(jobs=view.size - cancel - len(release), release=release)

@@ -60,6 +60,8 @@ class Group:
     excluded_hosts: tuple[str, ...] = ()
     #: How long its latest jobs took from their submission to their first worker (s).
     waits: deque[float] = field(factory=lambda: deque(maxlen=20))
+    #: How long they had run by then, as far as that was noticed (s).
+    starts: deque[float] = field(factory=lambda: deque(maxlen=20))
 
     @property
     def workers_per_job(self) -> int:
@@ -90,9 +92,12 @@ class Group:
         """How long before a job leaves its replacement is asked for (s): three of four came within this time."""
         return sorted(self.waits)[(3 * len(self.waits)) // 4] if self.waits else 0.0
 
-    def has_waited(self, seconds: float) -> None:
+    def has_come(self, record: JobRecord) -> None:
         """A job got its first worker."""
-        self.waits.append(seconds)
+        if record.connected_at is not None:
+            self.waits.append(record.connected_at - record.submitted_at)
+            if record.started_at is not None:
+                self.starts.append(record.connected_at - record.started_at)
 
     def is_short(self, jobs: Iterable[JobRecord]) -> bool:
         """True if jobs are missing that will be submitted without anybody's doing."""

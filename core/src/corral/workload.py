@@ -10,6 +10,9 @@ from attrs import evolve, field, frozen
 #: What a task asks of its worker, by name of a Dask resource; empty: nothing. Sorted.
 Need = tuple[tuple[str, float], ...]
 
+#: A task that was seen to run for so long is long, although nobody knows how long (s).
+LONG = 60.0
+
 
 @frozen(kw_only=True)
 class Load:
@@ -38,10 +41,15 @@ class Demand:
     #: Tasks that wait for others to end.
     blocked: int = 0
 
-    @property
-    def is_ending(self) -> bool:
-        """True near the end of a computation: tasks run, and no other will follow them."""
-        return not self.blocked and not any(load.ready for load in self.loads) and bool(self.loads)
+    def is_quiet_for(self, seconds: float) -> bool:
+        """True if what runs takes longer than this, and nothing is ready: no thread that is idle finds work before.
+
+        At the end of a computation, a few long tasks are enough; in the middle, all that run must be long.
+        """
+        running = [load.elapsed if load.duration is None else load.duration for load in self.loads]
+        if not running or any(load.ready for load in self.loads):
+            return False
+        return (min(running) if self.blocked else max(running)) > seconds
 
 
 @frozen(kw_only=True)
@@ -84,20 +92,21 @@ class Share:
     work: float = 0.0
     #: Workers with which tasks of known duration are done in time.
     workers: float = 0.0
-    #: The same for tasks whose duration nobody knows: by what they were seen to run, and by a guess alone.
+    #: The same for tasks whose duration nobody knows: one thread for each, by what they were seen to run, by a guess.
+    widest: float = 0.0
     unknown: float = 0.0
     guessed: float = 0.0
 
 
 def shares(
-    loads: Iterable[Load], kinds: Sequence[Kind], *, target: float, guess: float
+    loads: Iterable[Load], kinds: Sequence[Kind], *, targets: Mapping[str, float], guess: float
 ) -> tuple[dict[str, Share], tuple[Need, ...]]:
     """Give each load to the group that runs it most cheaply.
 
     Parameters
     ----------
-    target
-        Seconds in which each load is to be done, if every task can have a thread.
+    targets
+        By group: seconds in which each load is to be done, if every task can have a thread.
     guess
         Seconds that a task of unknown duration takes at least.
 
@@ -114,21 +123,25 @@ def shares(
             if load.need not in unmet:
                 unmet.append(load.need)
             continue
-        price = {kind.name: kind.price(load.need) for kind in able if kind.is_open}
-        cheapest = min((kind for kind in able if kind.is_open), key=lambda kind: price[kind.name], default=None)
-        if cheapest is not None:
-            found[cheapest.name] = _with(found[cheapest.name], load, cheapest.room(load.need), target, guess)
+        prices = [(kind.price(load.need), kind.name, kind.room(load.need)) for kind in able if kind.is_open]
+        if prices:
+            _, cheapest, room = min(prices)
+            found[cheapest] = _with(found[cheapest], load, room, targets[cheapest], guess)
     return found, tuple(unmet)
 
 
 def _with(share: Share, load: Load, room: int, target: float, guess: float) -> Share:
     width = load.tasks / room
-    if load.duration is not None:
+    duration = load.duration
+    if duration is None and load.elapsed >= LONG:
+        duration = load.elapsed
+    if duration is not None:
         # A few long tasks among many short ones ask for few workers.
-        workers = min(1.0, load.duration / target) * width
-        return evolve(share, work=share.work + width * load.duration, workers=share.workers + workers)
+        workers = min(1.0, duration / target) * width
+        return evolve(share, work=share.work + width * duration, workers=share.workers + workers)
     return evolve(
         share,
+        widest=share.widest + width,
         unknown=share.unknown + min(1.0, max(guess, load.elapsed) / target) * width,
         guessed=share.guessed + min(1.0, guess / target) * width,
     )

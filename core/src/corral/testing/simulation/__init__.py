@@ -1,0 +1,16 @@
+"""A batch queue and a Dask-like load in virtual time, to try a scaling policy on before people's allocations do.
+
+The decisions are made by the very code that a cluster runs: `corral.policy.decide` and `corral.plan.plan`. Loads and
+queues are files; :mod:`corral.testing.simulation.scenario` describes them. ::
+
+    outcome = simulate(Load.read("bursts"), Queue.read("hours"), Corral())
+    print(outcome.makespan, outcome.wasted_core_hours)
+"""
+
+from __future__ import annotations
+
+from corral.testing.simulation.scenario import Load, Queue
+from corral.testing.simulation.steering import Corral, Dask, Fixed
+from corral.testing.simulation.world import Outcome, World, simulate
+
+__all__ = ["Corral", "Dask", "Fixed", "Load", "Outcome", "Queue", "World", "simulate"]

@@ -1,0 +1,94 @@
+"""The simulator: what it computes can be worked out by hand, and what it drives is the real policy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from corral.adaptive import Bounds
+from corral.policy import Rules
+from corral.testing.simulation import Corral, Dask, Fixed, Load, Queue, World, simulate
+from corral.testing.simulation.scenario import Step, Tasks, ours
+from corral.workload import Kind
+
+CPU = Kind(name="cpu", threads=2, cores=2, resources={"cpu": 2})
+GPU = Kind(name="gpu", threads=2, cores=2, gpus=1, resources={"GPU": 1})
+
+
+def load(*stages: tuple[Tasks, ...], repeat: int = 1, pause: float = 0.0, kinds: tuple[Kind, ...] = (CPU,)) -> Load:
+    return Load(title="", kinds=kinds, steps=(Step(stages=stages, pause=pause),) * repeat, uniform="cpu", fixed=2)
+
+
+def test_a_fixed_size_takes_what_it_takes() -> None:
+    """Two jobs of two threads, 8 tasks of 100 s: 60 s in the queue, 30 s to start, two rounds."""
+    outcome = simulate(load((Tasks(name="a", count=8, seconds=100),)), Queue(title="", median=60, start_up=30), Fixed())
+    assert outcome.makespan == pytest.approx(60 + 30 + 200, abs=15)
+    assert (outcome.submitted, outcome.requests, outcome.cancelled) == (2, 1, 0)
+    assert outcome.core_hours == pytest.approx(4 * (outcome.makespan - 60) / 3600)
+    assert outcome.wasted_core_hours == pytest.approx(outcome.core_hours - 8 * 100 / 3600)
+
+
+def test_jobs_run_as_many_at_a_time_as_they_may_and_in_the_order_of_a_trace() -> None:
+    """One at a time: the first takes nothing more when its walltime is over, and the second is next."""
+    queue = Queue(title="", trace=(10.0, 20.0), start_up=0.0, running=1, walltime=500.0)
+    outcome = simulate(load((Tasks(name="a", count=4, seconds=900),)), queue, Fixed())
+    assert outcome.makespan == pytest.approx(10 + 900 + 1 + 900, abs=2)
+
+
+def test_tasks_run_where_they_can(tmp_path: Path) -> None:
+    """Only GPU jobs run what needs one; corral asks for both kinds, and for no more than there is to do."""
+    stage = (
+        Tasks(name="a", count=40, seconds=600, need=(("cpu", 1),)),
+        Tasks(name="b", count=3, seconds=600, need=(("GPU", 1),)),
+    )
+    corral = Corral(bounds={"gpu": Bounds(maximum=2)})
+    outcome = simulate(load(stage, kinds=(CPU, GPU)), Queue(title="", median=5), corral)
+    assert outcome.submitted == 20 + 2
+    assert outcome.makespan == pytest.approx(2 * 600, rel=0.2)
+
+
+def test_corral_keeps_its_jobs_over_a_pause_and_dask_does_not() -> None:
+    """That is the whole point."""
+    bursts = load((Tasks(name="a", count=100, seconds=20),), repeat=5, pause=30)
+    queue = Queue(title="", median=600, spread=0.5)
+    own, other = simulate(bursts, queue, Corral()), simulate(bursts, queue, Dask())
+    assert own.makespan < other.makespan / 2
+    assert own.requests < other.requests / 10
+    assert own.cancelled == 0 < other.cancelled
+
+
+def test_failing_jobs_stop_the_group_and_not_the_simulation() -> None:
+    """The breaker is in the plan, and the plan is the real one."""
+    corral = Corral()
+    world = World(load((Tasks(name="a", count=100, seconds=20),)), Queue(title="", failing=1.0))
+    outcome = world.run(corral, limit=7200.0)
+    assert corral._states["cpu"].broken
+    assert outcome.submitted <= 10
+    assert outcome.history[-1][1] == 0
+
+
+@pytest.mark.parametrize("name", ours("loads"))
+def test_every_load_can_be_read_and_computed(name: str) -> None:
+    """By whoever has a group for its tasks."""
+    found = Load.read(name)
+    assert found.title
+    assert found.uniform in {kind.name for kind in found.kinds}
+    for step in found.steps:
+        for tasks in (tasks for stage in step.stages for tasks in stage):
+            assert any(kind.room(tasks.need) for kind in found.kinds)
+            assert next(kind for kind in found.kinds if kind.name == found.uniform).room(tasks.need)
+
+
+@pytest.mark.parametrize("name", ours("queues"))
+def test_every_queue_can_be_read(name: str) -> None:
+    """And used."""
+    outcome = simulate(load((Tasks(name="a", count=8, seconds=100),)), Queue.read(name), Corral(Rules()))
+    assert 0 < outcome.wasted_core_hours < outcome.core_hours
+
+
+def test_a_simulation_is_repeatable() -> None:
+    """The same seed, the same story; another seed, another."""
+    bursts, queue = Load.read("session"), Queue.read("minutes")
+    assert simulate(bursts, queue, Corral(), seed=1) == simulate(bursts, queue, Corral(), seed=1)
+    assert simulate(bursts, queue, Corral(), seed=1) != simulate(bursts, queue, Corral(), seed=2)
