@@ -55,7 +55,7 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 def machine(load: float) -> str:
     """What was measured on, in words that name nobody's host."""
     versions = [f"Python {platform.python_version()}"]
-    versions += [f"{name} {importlib.metadata.version(name)}" for name in ("distributed", "dask-jobqueue")]
+    versions += [f"{name} {importlib.metadata.version(name)}" for name in ("distributed", "dask-jobqueue", "dask-mpi")]
     if (slurm := shutil.which("sinfo")) is not None:
         versions.append(_said([slurm, "--version"]).replace("slurm-wlm", "Slurm"))
     size = f"{os.cpu_count()} cores, {psutil.virtual_memory().total / 2**30:.0f} GiB of memory"

@@ -12,6 +12,7 @@ from attrs import define, field, frozen
 #: The tables, by name: their titles and heads.
 HEADS = {
     "beside": ("Beside dask-jobqueue", ("until", "corral", "dask-jobqueue", "times sooner", "goal")),
+    "batch": ("Batch mode beside dask-mpi", ("until", "corral run", "dask-mpi", "times sooner", "goal")),
     "started": ("From the start of the job's script", ("until", "corral", "bare fork", "times as long", "goal")),
     "alone": ("By itself", ("what", "measured", "goal")),
 }
@@ -49,6 +50,12 @@ class Figures:
     def sooner(self, until: str, ours: Sequence[float], theirs: Sequence[float], goal: Goal | None = None) -> None:
         """Compare with dask-jobqueue: seconds of each round."""
         self._compare("beside", until, ours, theirs, median(theirs) / median(ours), goal)
+
+    def sooner_in_batch(
+        self, until: str, ours: Sequence[float], theirs: Sequence[float], goal: Goal | None = None
+    ) -> None:
+        """Compare with dask-mpi: seconds of each round."""
+        self._compare("batch", until, ours, theirs, median(theirs) / median(ours), goal)
 
     def as_long(self, until: str, ours: Sequence[float], bare: Sequence[float], goal: Goal | None = None) -> None:
         """Compare with a bare fork: seconds of each round."""

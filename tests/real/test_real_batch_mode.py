@@ -203,3 +203,42 @@ def dead_node(pid_file: Path, process: int) -> Iterator[None]:
     finally:
         with open(os.devnull, "rb+") as nothing:
             subprocess.run(line, check=True, env=environment, stdin=nothing, stdout=nothing, stderr=nothing, timeout=30)
+
+
+# --- ranks ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("end", "code"), [("", 0), ("sys.exit(7)", 7), ("raise ValueError('mine')", 1)], ids=["0", "7", "raise"]
+)
+@pytest.mark.parametrize("begin", ["initialize", "Ranks"])
+def test_ranks_of_srun(tmp_path: Path, state_directory: Path, begin: str, end: str, code: int) -> None:
+    """Six ranks on three hosts: one schedules, one runs the script, four work; all end together."""
+    text = {
+        "initialize": """
+            import os, sys
+            from corral.ranks import initialize
+            initialize(interface="lo")
+            from distributed import Client
+            client = Client()
+            BODY
+        """,
+        "Ranks": """
+            import os, sys
+            from distributed import Client
+            from corral.ranks import Ranks
+            with Ranks(interface="lo") as runner, Client(runner) as client:
+                BODY
+        """,
+    }[begin]
+    body = "client.wait_for_workers(4); print(sum(client.gather(client.map(int, range(10)))), client.scheduler.address)"
+    script = tmp_path / "script.py"
+    script.write_text(textwrap.dedent(text).replace("BODY", f"{body}; {end}" if end else body))
+    done = subprocess.run(
+        ["srun", "--ntasks=6", "--nodes=3", "--mem=1200", sys.executable, str(script)],
+        check=False, capture_output=True, text=True, timeout=120,
+    )  # fmt: skip
+    assert done.returncode == code, done.stderr
+    assert done.stdout.startswith("45 tls://")
+    assert done.stdout.count("\n") == 1
+    assert not list(state_directory.glob("ranks/*"))
