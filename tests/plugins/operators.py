@@ -60,6 +60,7 @@ OPERATORS = [
     ),
     Operator(
         backend="oar",
+        arguments={"backend_options": {"memory_property": "memcore"}},
         patience=150.0,
         cancels=("oardel", "{id}"),
         lists=("oarstat", "-f"),
