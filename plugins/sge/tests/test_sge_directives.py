@@ -160,6 +160,13 @@ def test_skipping_is_by_whole_names() -> None:
     assert set(lines(evolve(JOB, skip=["cores"]))) - everything == {"-l h_vmem=30518M"}
 
 
+def test_hosts_can_be_avoided() -> None:
+    """Unless the user says where jobs shall run, by the long name or the short one."""
+    job = Job(name="x", excluded_hosts=["n1", "n2"])
+    assert "-l 'hostname=!(n1|n2)'" in lines(job)
+    assert "-l 'hostname=!(n1|n2)'" not in lines(evolve(job, extra_directives=["-l h=node*"]))
+
+
 def test_the_shell_is_that_of_the_first_line() -> None:
     """Grid Engine does not heed that line."""
     assert "-S /opt/bash/bin/bash" in lines(Job(name="x", shebang="#!/opt/bash/bin/bash -l"))

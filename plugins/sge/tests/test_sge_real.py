@@ -181,11 +181,16 @@ async def test_tasks_that_wait_are_polled_cancelled_and_found(sge: RealGridEngin
     assert await sge.talk(SGE.find_jobs(job.name)) == []
 
 
-async def test_a_wait_is_explained(sge: RealGridEngine) -> None:
+@pytest.mark.parametrize("cause", ["held", "no host is left"])
+async def test_a_wait_is_explained(sge: RealGridEngine, cause: str) -> None:
     """It takes the scheduler a moment to say why."""
-    [held] = await sge.submit(sge.job("true", extra_directives=["-h"]))
-    while "qrls" not in (explanation := await sge.talk(SGE.explain_pending(held))):
-        assert explanation == "" or "slots" in explanation
+    hosts = (await sge.ask("qconf", "-sel")).split()
+    changes: dict[str, Any] = {"extra_directives": ["-h"]} if cause == "held" else {"excluded_hosts": hosts}
+    [job_id] = await sge.submit(sge.job("true", **changes))
+    words = "qrls" if cause == "held" else f"hostname=!({hosts[0]}"
+    while True:
+        if words in await sge.talk(SGE.explain_pending(job_id)):
+            return
         await asyncio.sleep(0.2)
 
 

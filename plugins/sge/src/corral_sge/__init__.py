@@ -152,6 +152,8 @@ class GridEngine:
                 yield resource, "memory", ("-l", f"{resource}={amount}M")
         if job.resources.gpus and self.gpu_resource is not None:
             yield self.gpu_resource, "gpus", ("-l", f"{self.gpu_resource}={job.resources.gpus}")
+        if job.excluded_hosts:
+            yield "hostname", "", ("-l", f"hostname=!({'|'.join(job.excluded_hosts)})")
         yield "o", "", ("-o", directives.log_path(job.log_directory))
         yield "j", "", ("-j", "y")
         # Grid Engine does not heed a script's first line, and csh is the shell of many a queue.

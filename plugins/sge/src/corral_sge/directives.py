@@ -24,7 +24,10 @@ Words = tuple[str, ...]
 def name_of(option: Words) -> str:
     """What replaces an option, and skips it: ``pe``, ``q``; the resource's name for ``-l``."""
     flag = option[0].lstrip("-")
-    return option[1].partition("=")[0] if flag == "l" and len(option) > 1 else flag
+    if flag != "l" or len(option) == 1:
+        return flag
+    resource = option[1].partition("=")[0]
+    return "hostname" if resource == "h" else resource
 
 
 # --- writing ----------------------------------------------------------------------------------------------------
