@@ -56,7 +56,7 @@ class Cluster(HostingCluster):
     n_workers
         Workers to ask for at once, or a mapping of groups to workers; `scale` changes that.
     name
-        What the cluster is called in `corral ps` and in job names. Default: ``corral-`` and six characters.
+        What the cluster is called in `corral ps` and in job names. Default: ``corral-`` and eight characters.
     backend_options
         Options of the backend plugin: a mapping.
     site
@@ -71,10 +71,12 @@ class Cluster(HostingCluster):
         are kept, for a week.
     interface
         Network interface of scheduler and workers, where `scheduler_interface` or `worker_interface` says nothing.
-    scheduler_interface, worker_interface
-        Network interface of the scheduler (default: all), and of the workers (default: the one that reaches it).
+    scheduler_interface
+        Network interface of the scheduler. Default: all.
+    worker_interface
+        Network interface of the workers. Default: the one that reaches the scheduler.
     scheduler_port
-        Default: any.
+        Port of the scheduler. Default: any.
     scheduler_options
         Further keyword arguments of `distributed.Scheduler`.
     security
@@ -99,7 +101,7 @@ class Cluster(HostingCluster):
 
     Examples
     --------
-    >>> with Cluster(backend="slurm", cores=8, memory="32GB", walltime="02:00:00") as cluster:  # doctest: +SKIP
+    >>> with Cluster(backend="slurm", cores=8, memory="32GB") as cluster:  # doctest: +SKIP
     ...     cluster.scale(10)
     ...     client = Client(cluster)
     """
