@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from attrs import evolve
 from distributed import Security
@@ -21,7 +21,6 @@ from distributed.utils import silence_logging_cmgr
 
 from corral import logs, network
 from corral.account import Account
-from corral.adaptive import BOUNDS, Adaptive, bounds_of, rules_of
 from corral.blueprint import GROUP_ARGUMENTS, draw, hours_of, read_script
 from corral.domain import JobId, Resources
 from corral.engine import Engine
@@ -33,6 +32,9 @@ from corral.registry import Entry, JobLine
 from corral.security import secured
 from corral.size import jobs_asked_for, known_group, the_group
 from corral.watch import Watch
+
+if TYPE_CHECKING:
+    from corral.adaptive import Adaptive
 
 logger = logging.getLogger("corral")
 
@@ -429,6 +431,9 @@ class Cluster(HostingCluster):
         ------
         InvalidRequest
         """
+        # Not with this module: clusters of one size import nothing that decides about sizes.
+        from corral.adaptive import BOUNDS, Adaptive, bounds_of, rules_of
+
         engine = self._running_engine("cannot adapt")
         given = {
             "minimum": minimum,
