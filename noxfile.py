@@ -19,6 +19,9 @@ PLUGINS = sorted(path.parent.name for path in ROOT.glob("plugins/*/pyproject.tom
 MEMBERS = ["core", *(f"plugins/{name}" for name in PLUGINS)]
 MEMBERS += sorted(str(path.parent.relative_to(ROOT)) for path in ROOT.glob("contrib/*/pyproject.toml"))
 
+#: For what takes longer than a test may: no stacks of what has not hung.
+QUIET = ["-o", "faulthandler_timeout=0"]
+
 
 def install(session: nox.Session, *groups: str, members: list[str] | None = None) -> None:
     """Install dependency groups, and some distributions or all of them, so that edits take effect at once."""
@@ -61,7 +64,7 @@ def bench(session: nox.Session) -> None:
     """Measure, beside dask-jobqueue on the same Slurm, and write docs/benchmarks.md; `-- -k NAME` only measures."""
     install(session, "bench")
     # In the order in which the tables are read.
-    options = ["-m", "bench", "-p", "no:randomly", "--timeout=1800", "--batch-systems=install"]
+    options = ["-m", "bench", "-p", "no:randomly", "--timeout=1800", *QUIET, "--batch-systems=install"]
     session.run("pytest", *options, *session.posargs)
 
 
@@ -78,7 +81,7 @@ def policy(session: nox.Session) -> None:
 def soak(session: nox.Session) -> None:
     """Tests that take minutes to hours."""
     install(session, "test")
-    session.run("pytest", "-m", "soak", "-s", "--timeout=86400", *session.posargs, success_codes=[0, 5])
+    session.run("pytest", "-m", "soak", "-s", "--timeout=86400", *QUIET, *session.posargs, success_codes=[0, 5])
 
 
 @nox.session

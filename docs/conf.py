@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 from importlib.metadata import version as version_of
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from sphinx.application import Sphinx
 
 project = "corral"
 author = "corral developers"
@@ -20,10 +24,43 @@ exclude_patterns = ["_build"]
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
 
-autodoc_typehints = "description"
+# `this` in a docstring is code, and a link if it is documented.
+default_role = "py:obj"
+add_module_names = False
+maximum_signature_line_length = 88
+autodoc_typehints = "both"
+autodoc_typehints_description_target = "documented"
 autodoc_member_order = "bysource"
 napoleon_google_docstring = False
-napoleon_use_rtype = False
+napoleon_use_rtype = True
 
 html_theme = "furo"
 html_title = f"corral {release}"
+
+
+#: What is said of attributes, while napoleon works.
+_attributes: dict[str, list[str]] = {}
+
+
+def setup(app: Sphinx) -> None:
+    """Mend two things that Sphinx makes of our sources."""
+    app.connect("autodoc-process-signature", _show_factories)
+    # Napoleon takes "What the job runs: an argument list" for a type and what has it.
+    app.connect("autodoc-process-docstring", _set_aside, priority=400)
+    app.connect("autodoc-process-docstring", _put_back, priority=600)
+
+
+def _show_factories(*event: Any) -> tuple[str | None, str | None]:
+    """What attrs makes of a factory is shown as what it makes."""
+    *_, signature, result = event
+    return signature and signature.replace("NOTHING", "{}"), result
+
+
+def _set_aside(_app: Sphinx, what: str, name: str, _object: Any, _options: Any, lines: list[str]) -> None:
+    if what in ("attribute", "data"):
+        _attributes[name] = lines[:]
+        lines[:] = ["nothing"]
+
+
+def _put_back(_app: Sphinx, _what: str, name: str, _object: Any, _options: Any, lines: list[str]) -> None:
+    lines[:] = _attributes.pop(name, lines)

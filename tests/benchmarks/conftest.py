@@ -9,6 +9,7 @@ import platform
 import shutil
 import subprocess
 from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -47,7 +48,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     text = f"{machine(LOAD[0])}\n\n{FIGURES.markdown()}"
     terminalreporter.section("figures")
     terminalreporter.write_line(text)
-    if DONE == WANTED and config.args_source is not pytest.Config.ArgsSource.ARGS:
+    if missing := len(WANTED - DONE):
+        terminalreporter.write_line(f"{PAGE.name} is left as it is: {missing} benchmarks were not run to their end")
+    elif config.args_source is not pytest.Config.ArgsSource.ARGS:
         write_page(PAGE, text)
         terminalreporter.write_line(f"written to {PAGE.name}")
 
@@ -55,7 +58,9 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
 def machine(load: float) -> str:
     """What was measured on, in words that name nobody's host."""
     versions = [f"Python {platform.python_version()}"]
-    versions += [f"{name} {importlib.metadata.version(name)}" for name in ("distributed", "dask-jobqueue", "dask-mpi")]
+    for name in ("distributed", "dask-jobqueue", "dask-mpi"):
+        with suppress(importlib.metadata.PackageNotFoundError):
+            versions.append(f"{name} {importlib.metadata.version(name)}")
     if (slurm := shutil.which("sinfo")) is not None:
         versions.append(_said([slurm, "--version"]).replace("slurm-wlm", "Slurm"))
     size = f"{os.cpu_count()} cores, {psutil.virtual_memory().total / 2**30:.0f} GiB of memory"

@@ -5,16 +5,11 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
-import time
 from pathlib import Path
 
 import pytest
 from figures import Figures, at_most
-from pretend_slurm import JOBS, squeue
-
-from corral.domain import JobId
-from corral.testing.driving import converse
-from corral_slurm import Slurm
+from pretend_slurm import JOBS
 
 pytestmark = pytest.mark.bench
 
@@ -39,19 +34,6 @@ def test_plan(figures: Figures) -> None:
     """What to do next for ten thousand jobs, in each of 170 rounds."""
     milliseconds = json.loads(subprocess.check_output([sys.executable, HERE / "virtual_time.py"]))
     figures.alone(f"`plan` for {JOBS:,} jobs", milliseconds, "ms", at_most(50))
-
-
-def test_parsing(figures: Figures) -> None:
-    """What squeue prints, from text to statuses."""
-    ids = [JobId(f"1_{index}") for index in range(JOBS)]
-    answer = squeue(1, "RUNNING", range(JOBS))
-    milliseconds = []
-    for _ in range(15):
-        began = time.process_time()
-        found = converse(Slurm().poll_status(job_ids=ids), lambda _: answer)
-        milliseconds.append(1000 * (time.process_time() - began))
-        assert len(found) == JOBS
-    figures.alone(f"an answer of squeue with {JOBS:,} rows", milliseconds, "ms", at_most(150))
 
 
 def test_memory(figures: Figures) -> None:

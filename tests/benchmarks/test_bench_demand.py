@@ -26,8 +26,8 @@ HERE = Path(__file__).parent
 def test_demand(figures: Figures) -> None:
     """A hundred thousand tasks wait on a real scheduler, most with one need, a thousand with one of their own."""
     found = json.loads(subprocess.check_output([sys.executable, HERE / "hundred_thousand.py"]))
-    figures.alone("a round of `demand` with 100,000 waiting tasks", found["demand"], at_most(20, "ms"))
-    figures.alone("counting one change of a task's state", found["transition"], at_most(3, "µs"))
+    figures.alone("a round of `demand` with 100,000 waiting tasks", found["demand"], "ms", at_most(20))
+    figures.alone("counting one change of a task's state", found["transition"], "µs", at_most(3))
 
 
 def test_decision(figures: Figures) -> None:
@@ -41,14 +41,14 @@ def test_decision(figures: Figures) -> None:
         began = time.process_time()
         decide(Demand(loads=tuple(loads)), views, dict.fromkeys(("cpu",), Past()), 1000.0, Rules())
         milliseconds.append(1000 * (time.process_time() - began))
-    figures.alone("a decision about 10,000 jobs in three groups", milliseconds, at_most(20, "ms"))
+    figures.alone("a decision about 10,000 jobs in three groups", milliseconds, "ms", at_most(20))
 
 
 def test_simulation(figures: Figures) -> None:
     """Ten thousand jobs from the first submission to the end of the last task, in virtual time."""
-    tasks = Tasks(name="simulate", count=20_000, seconds=600.0, spread=0.2)
+    tasks = Tasks(name="simulate", count=30_000, seconds=600.0, spread=0.2)
     load = Load(title="", kinds=(Kind(name="cpu", threads=2, cores=2),), steps=(Step(stages=((tasks,),)),))
     began = time.process_time()
     outcome = simulate(load, Queue(title="", median=600, spread=0.5), Corral(Rules(is_thrifty=False)), interval=30.0)
-    figures.alone("10,000 jobs in virtual time", [time.process_time() - began], at_most(60, "s"))
+    figures.alone("10,000 jobs in virtual time", [time.process_time() - began], "s", at_most(60))
     assert outcome.submitted >= 10_000

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from attrs import evolve
 from distributed import Security
@@ -21,7 +21,6 @@ from distributed.utils import silence_logging_cmgr
 
 from corral import logs, network
 from corral.account import Account
-from corral.adaptive import BOUNDS, Adaptive, bounds_of, rules_of
 from corral.blueprint import GROUP_ARGUMENTS, draw, hours_of, read_script
 from corral.domain import JobId, Resources
 from corral.engine import Engine
@@ -33,6 +32,9 @@ from corral.registry import Entry, JobLine
 from corral.security import secured
 from corral.size import jobs_asked_for, known_group, the_group
 from corral.watch import Watch
+
+if TYPE_CHECKING:
+    from corral.adaptive import Adaptive
 
 logger = logging.getLogger("corral")
 
@@ -56,7 +58,7 @@ class Cluster(HostingCluster):
     n_workers
         Workers to ask for at once, or a mapping of groups to workers; `scale` changes that.
     name
-        What the cluster is called in `corral ps` and in job names. Default: ``corral-`` and six characters.
+        What the cluster is called in `corral ps` and in job names. Default: ``corral-`` and eight characters.
     backend_options
         Options of the backend plugin: a mapping.
     site
@@ -71,10 +73,12 @@ class Cluster(HostingCluster):
         are kept, for a week.
     interface
         Network interface of scheduler and workers, where `scheduler_interface` or `worker_interface` says nothing.
-    scheduler_interface, worker_interface
-        Network interface of the scheduler (default: all), and of the workers (default: the one that reaches it).
+    scheduler_interface
+        Network interface of the scheduler. Default: all.
+    worker_interface
+        Network interface of the workers. Default: the one that reaches the scheduler.
     scheduler_port
-        Default: any.
+        Port of the scheduler. Default: any.
     scheduler_options
         Further keyword arguments of `distributed.Scheduler`.
     security
@@ -99,7 +103,7 @@ class Cluster(HostingCluster):
 
     Examples
     --------
-    >>> with Cluster(backend="slurm", cores=8, memory="32GB", walltime="02:00:00") as cluster:  # doctest: +SKIP
+    >>> with Cluster(backend="slurm", cores=8, memory="32GB") as cluster:  # doctest: +SKIP
     ...     cluster.scale(10)
     ...     client = Client(cluster)
     """
@@ -427,6 +431,9 @@ class Cluster(HostingCluster):
         ------
         InvalidRequest
         """
+        # Not with this module: clusters of one size import nothing that decides about sizes.
+        from corral.adaptive import BOUNDS, Adaptive, bounds_of, rules_of
+
         engine = self._running_engine("cannot adapt")
         given = {
             "minimum": minimum,

@@ -38,36 +38,42 @@ class WorkerGroup:
     Parameters
     ----------
     cores
-        CPU cores per node.
+        CPU cores per node. Default: 1.
     memory
-        Memory per node: ``"32GB"`` (10^9 bytes), ``"32GiB"`` (2^30), or bytes.
+        Memory per node: ``"32GB"`` (10^9 bytes), ``"32GiB"`` (2^30), or bytes. Needed, unless your site
+        has a default.
     processes
         Dask workers per node; each has ``cores // processes`` threads. Default: one per GPU; without GPUs 1 below 4
         cores, else about the square root of `cores`.
     nodes
-        Nodes per job.
+        Nodes per job. Default: 1.
     gpus
-        GPUs per node, divided among its processes.
+        GPUs per node, divided among its processes. Default: none.
     walltime
-        How long a job may run: ``"HH:MM:SS"``, ``"D-HH:MM:SS"``, ``"2h"``, seconds, or a timedelta.
-    queue, account
-        Queue (partition) and account (project) as the batch system names them.
+        How long a job may run: ``"HH:MM:SS"``, ``"D-HH:MM:SS"`` or ``"2h"``; in Python also seconds, or a timedelta.
+        Default: an hour.
+    queue
+        Queue, or partition, as the batch system names it.
+    account
+        Account, or project, that pays for the jobs.
     extra_directives
-        Native directives, verbatim, without the prefix: ``["--qos=high"]``.
+        Native directives, verbatim, without the prefix: ``--qos=high``.
     skip_directives
-        Names of directives to leave out (``["mem"]``), or the words memory, cores, nodes, walltime, gpus.
+        Names of directives to leave out (``mem``), or the words memory, cores, nodes, walltime, gpus.
     env
         Environment variables of the job. Nothing else of your environment reaches it.
     modules
         Environment modules to load.
     conda_env
         Name or path of a conda environment to activate.
-    prologue, epilogue
-        Shell lines before and after the workers.
+    prologue
+        Shell lines to run before the workers.
+    epilogue
+        Shell lines to run after the workers.
     python
         The Python that runs the workers. Default: this one, or the one of `conda_env`.
     shebang
-        First line of the job script.
+        First line of the job script. Default: ``#!/usr/bin/env bash``.
     interface
         Network interface of the workers (``"ib0"``). Default: the one that reaches the scheduler.
     worker_ports
@@ -75,9 +81,10 @@ class WorkerGroup:
     local_directory
         Where workers spill, on the node. Default: the node's temporary directory.
     launcher
-        ``"fork"`` starts workers from one import per node; ``"spawn"`` is for libraries that cannot be forked.
+        ``"fork"`` (default) starts workers from one import per node; ``"spawn"`` is for libraries that cannot be
+        forked.
     death_timeout
-        How long a worker tries to reach the scheduler before its job gives up (s).
+        How long a worker tries to reach the scheduler before its job gives up (s). Default: 60.
     worker_class
         The class of the workers: a subclass of `distributed.Worker`, or its path (``"package.module.Class"``), which
         must be importable in the job.

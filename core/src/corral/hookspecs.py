@@ -5,7 +5,7 @@ the batch system (many at once), `poll_status` follows all of them, `read_alloca
 launcher inside the job, `cancel` ends what is no longer wanted. `classify_failure` explains a command that failed.
 
 Hooks never do I/O. A hook that must talk to the batch system is a *conversation*: a generator that yields
-`Command`s, is sent back a `Completed` for each, and returns its answer. ::
+one `Command` after another, is sent back a `Completed` for each, and returns its answer. ::
 
     class Slurm:
         @hookimpl

@@ -41,11 +41,11 @@ class Settings:
     ----------
     commands_per_minute
         How many commands corral may run in a minute for one user on one host, over all clusters and processes.
-        Questions wait for room; submissions and cancellations only count.
+        Questions wait for room; submissions and cancellations only count. Default: 10.
     command_timeout
-        How long a command of the batch system may take (s).
+        How long a command of the batch system may take (s). Default: 60.
     polling_interval
-        How often jobs are polled when nothing changes (s).
+        How often jobs are polled when nothing changes (s). Default: 60.
     replacements_per_hour
         How many jobs of a group may be replaced in an hour. Default: as many as are wanted, but at least 3.
     """

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import subprocess
-import time
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from corral.errors import CommandFailed, CommandTimedOut, ParseError
 from corral.runner import command_environment
 from corral.testing import drive, environment, transcript
 from corral.testing.driving import converse
-from corral_oar import Oar, answers
+from corral_oar import Oar
 
 HERE = Path(__file__).parent / "transcripts"
 OAR = Oar()
@@ -429,16 +428,3 @@ def test_oarsh_starts_one_process_on_each_host() -> None:
     """It hands a line to a shell there: the words are quoted for it."""
     launched = OAR.launch_command(Allocation(job_id=JobId("1"), hosts=["n1", "n2"]), ["echo", "a b", "$HOME"])
     assert launched == [["oarsh", "n1", "echo 'a b' '$HOME'"], ["oarsh", "n2", "echo 'a b' '$HOME'"]]
-
-
-@pytest.mark.bench
-def test_a_thousand_jobs_are_read_quickly() -> None:
-    """The event loop waits for it: 150 ms at most, 55 ms when this was written (5 MB)."""
-    [row] = json.loads(transcript(HERE / "pending-held.txt").stdout).values()
-    answer = json.dumps(
-        {str(number): {**row, "command": "x" * 2000, "initial_request": "x" * 2200} for number in range(1000)}
-    )
-    wanted = {str(number): JobId(str(number)) for number in range(1000)}
-    began = time.perf_counter()
-    assert len(answers.statuses(answers.rows(answer), wanted)) == 1000
-    assert time.perf_counter() - began < 0.15

@@ -10,7 +10,7 @@ import pytest
 from corral.domain import Allocation, Command, Completed, FailureKind, Job, JobId, JobState, JobStatus
 from corral.errors import CommandFailed, ParseError
 from corral.runner import command_environment
-from corral.testing import drive, environment, transcript
+from corral.testing import drive, environment
 from corral.testing.driving import Answer, converse
 from corral_pbs import PBS, answers
 
@@ -198,17 +198,6 @@ def test_an_estimate_is_told() -> None:
     assert status.expected_start == time.mktime(time.strptime("2026-11-23 12:00:00", "%Y-%m-%d %H:%M:%S"))
     words = answers.patience(status)
     assert words.endswith("; PBS expects to start it at 2026-11-23 12:00:00")
-
-
-@pytest.mark.bench
-def test_ten_thousand_jobs_are_read_quickly() -> None:
-    """The event loop waits for it: 20 MB of text."""
-    [_, element] = transcript(HERE / "qstat-two-nodes.txt").stdout.split("\nJob Id: ")[:2]
-    rows = "".join(f"Job Id: {element.replace('9084[0]', f'9084[{index}]')}\n" for index in range(10_000))
-    wanted = {f"9084[{index}].node01": JobId(f"9084[{index}].node01") for index in range(10_000)}
-    began = time.perf_counter()
-    assert len(answers.statuses(rows, wanted)) == 10_000
-    assert time.perf_counter() - began < 1
 
 
 # --- cancel, find, detect ---------------------------------------------------------------------------------------

@@ -289,19 +289,6 @@ def test_node_lists_are_written_out(nodelist: str, names: tuple[str, ...]) -> No
     assert answers.host_names(nodelist) == names
 
 
-@pytest.mark.bench
-def test_ten_thousand_rows_are_read_quickly() -> None:
-    """The event loop waits for it: 150 ms at most, 45 ms when this was written."""
-    rows = "".join(
-        f"77_{i}|RUNNING|0|n{i % 300}|1795476{i % 1000:03}|1795476{i % 999:03}|1795496{i % 1000:03}|None|\n"
-        for i in range(10_000)
-    )
-    wanted = {f"77_{i}": JobId(f"77_{i}") for i in range(10_000)}
-    began = time.perf_counter()
-    assert len(answers.statuses(rows, wanted)) == 10_000
-    assert time.perf_counter() - began < 0.15
-
-
 # --- cancel -----------------------------------------------------------------------------------------------------
 
 

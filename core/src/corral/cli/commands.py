@@ -27,7 +27,10 @@ if TYPE_CHECKING:
 @worker_options
 @click.pass_obj
 def script(redaction: Redaction, /, **options: Any) -> None:
-    """Print the job script that a cluster would submit. Nothing is submitted."""
+    """Print the job script that a cluster would submit.
+
+    Nothing is submitted.
+    """
     from corral.blueprint import draw
 
     redaction.hide("project", options["account"])
@@ -41,7 +44,10 @@ def script(redaction: Redaction, /, **options: Any) -> None:
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="For programs: one JSON object per cluster.")
 def ps(as_json: bool) -> None:
-    """List your clusters and their jobs, on all hosts that share your state directory."""
+    """List your clusters and their jobs.
+
+    They are found on all hosts that share your state directory.
+    """
     from corral.registry import entries
 
     found = list(entries())
@@ -82,7 +88,7 @@ def ps(as_json: bool) -> None:
 @click.option("--cluster", help="Name of the cluster, if several have such a job.")
 @click.option("--lines", type=click.IntRange(min=1), help="Only so many of the last lines.")
 def logs(job: str | None, cluster: str | None, lines: int | None) -> None:
-    """Print the log of a job; without a job, list the logs that there are."""
+    """Print the log of a job, or list all logs."""
     from corral.registry import entries
 
     found = [(entry, line) for entry in entries() if cluster in (None, entry.name) for line in entry.jobs]
@@ -111,7 +117,10 @@ def logs(job: str | None, cluster: str | None, lines: int | None) -> None:
 @click.command()
 @click.option("--yes", is_flag=True, help="Do it; without this, only say what would be done.")
 def clean(yes: bool) -> None:
-    """Remove what killed clusters left: their jobs, credentials and registry files. Living clusters are not touched."""
+    """Remove what killed clusters left.
+
+    Those are their jobs, credentials and registry files. Living clusters are not touched.
+    """
     from corral import leftovers
     from corral.registry import entries
 
@@ -145,7 +154,10 @@ def _age(seconds: float) -> str:
 
 @click.command()
 def backends() -> None:
-    """List the backends: those installed, whether their batch systems answer here, and those to install."""
+    """List backends, and whether their batch systems answer here.
+
+    Those that could be installed are listed too.
+    """
     from corral import plugins
     from corral.runner import Runner
 

@@ -33,7 +33,10 @@ _SITE = {
 @click.argument("name")
 @click.option("--directory", type=click.Path(path_type=Path), help="Where to write it. Default: ./corral-NAME.")
 def new_backend(name: str, directory: Path | None) -> None:
-    """Write the package of a new backend plugin: the batch system NAME, which corral does not know yet."""
+    """Write the package of a new backend plugin.
+
+    It is for the batch system NAME, which corral does not know yet.
+    """
     _write("backend", _BACKEND, name, directory, {})
 
 
@@ -42,7 +45,10 @@ def new_backend(name: str, directory: Path | None) -> None:
 @click.option("--backend", required=True, help="The batch system of this computing centre.")
 @click.option("--directory", type=click.Path(path_type=Path), help="Where to write it. Default: ./corral-NAME.")
 def new_site(name: str, backend: str, directory: Path | None) -> None:
-    """Write the package of a new site plugin: what the computing centre NAME does differently."""
+    """Write the package of a new site plugin.
+
+    It says what the computing centre NAME does differently.
+    """
     _write("site", _SITE, name, directory, {"backend": backend})
 
 

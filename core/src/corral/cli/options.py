@@ -6,7 +6,7 @@ import ast
 import importlib.util
 import json
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -32,22 +32,35 @@ def documented(text: str) -> dict[str, str]:
     found: dict[str, str] = {}
     names: list[str] = []
     for line in section[1].splitlines() if section else ():
-        if match := re.fullmatch(r" {4}(\w+(?:, \w+)*)", line):
-            names = match[1].split(", ")
+        if match := re.fullmatch(r" {4}(\*{0,2}\w+(?:, \w+)*)", line):
+            names = [name for name in match[1].split(", ") if not name.startswith("*")]
             found.update(dict.fromkeys(names, ""))
         elif line.strip():
             for name in names:
                 found[name] = f"{found[name]} {line.strip()}".strip()
-    return {name: words.replace("``", "").replace("`", "") for name, words in found.items()}
+    return found
+
+
+def spoken(descriptions: Mapping[str, str], options: Collection[str]) -> dict[str, str]:
+    """Descriptions as --help says them: without marks, and with the names of options as they are typed."""
+
+    def plain(match: re.Match[str]) -> str:
+        return _option(match[1]) if match[1] in options else match[1]
+
+    return {name: re.sub(r"`(.+?)`", plain, words.replace("``", "")) for name, words in descriptions.items()}
+
+
+def _option(name: str) -> str:
+    return f"--{name.replace('_', '-')}"
 
 
 def cluster_options(*, backend: str | None = None) -> Callable[[F], F]:
     """Give a command options for what describes a cluster as a whole; `backend` is the default of the first."""
 
     def decorate(command: F) -> F:
-        words = documented(docstring("corral.cluster", "Cluster"))
+        words = spoken(documented(docstring("corral.cluster", "Cluster")), _CLUSTER)
         for name in reversed(_CLUSTER):
-            option = f"--{name.replace('_', '-')}"
+            option = _option(name)
             if name == "backend":
                 click.option(option, default=backend, show_default=True, help=words[name])(command)
             elif name == "backend_options":
@@ -87,11 +100,11 @@ def docstring(module: str, name: str) -> str:
 
 def worker_options(command: F) -> F:
     """Give a command one option for each argument of `WorkerGroup`."""
-    words = documented(WorkerGroup.__doc__ or "")
+    words = spoken(documented(WorkerGroup.__doc__ or ""), _WORKER)
     for name in reversed(_WORKER):
-        option = f"--{name.replace('_', '-')}"
+        option = _option(name)
         if name == "env":
-            click.option(option, multiple=True, metavar="NAME=VALUE", help=words[name])(command)
+            click.option(option, multiple=True, metavar="NAME=VALUE", help=f"{words[name]} May be repeated.")(command)
         elif name == "worker_options":
             click.option(option, metavar="JSON", help=words[name])(command)
         elif name in _REPEATED:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from corral.cli.options import backend_option, docstring, documented, json_object, plugin_options
+from corral.cli.options import backend_option, docstring, documented, json_object, plugin_options, spoken
 from corral.errors import CorralError, InvalidRequest
 from corral.launch.ending import say
 from corral.launch.zygote import WARNINGS
@@ -67,7 +67,7 @@ _TEXTS = ("worker_class", "worker_options", "dashboard_address", "scheduler_file
 
 def run_options(only: Collection[str] = ()) -> Callable[[F], F]:
     """Give a command the options of `corral run`, or some of them."""
-    words = documented(docstring("corral.allocation", "Allocation"))
+    words = spoken(documented(docstring("corral.allocation", "Allocation")), _PLAIN)
     options = {
         name: click.option(f"--{name.replace('_', '-')}", *aliases, name, type=kind, help=words[name])
         for name, (kind, aliases) in _PLAIN.items()
@@ -119,7 +119,7 @@ def run_words(options: Mapping[str, Any]) -> list[str]:
 @click.argument("script")
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def run(script: str, arguments: Sequence[str], **options: Any) -> None:
-    """Run a Python script, inside a job, with a Dask cluster on all of the job's nodes.
+    """Inside a job, run a script with a Dask cluster on its nodes.
 
     In the script, Client() finds the cluster by itself; how many workers there will be is in CORRAL_WORKERS. When it
     ends, everything ends, with its exit code: 128 + N if signal N ended it, 125 if corral itself failed.

@@ -45,7 +45,9 @@ _RUN_ONLY = (
 @click.argument("script", type=click.Path(exists=True, dir_okay=False))
 @click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
 def submit(script: str, arguments: Sequence[str], waits: bool, follows: bool, **options: Any) -> None:
-    """Submit a Python script as one batch job, in which corral run makes all nodes a Dask cluster for it.
+    """Submit a script as a batch job that is a Dask cluster.
+
+    In the job, corral run makes all of its nodes a Dask cluster for as long as the script runs.
 
     Prints the job's id. The output goes to ID.log in this directory, unless --log-directory says otherwise.
     """

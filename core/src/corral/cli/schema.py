@@ -1,0 +1,85 @@
+"""``corral schema``: what the configuration may hold, for editors that check and complete YAML."""
+
+from __future__ import annotations
+
+import json
+import typing
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import click
+
+from corral.cli.options import documented, spoken
+
+#: What values of Python's types are in YAML; other types are for programs alone.
+_NAMES: Mapping[object, str] = {
+    bool: "boolean",
+    int: "integer",
+    float: "number",
+    str: "string",
+    type(None): "null",
+    Mapping: "object",
+    Sequence: "array",
+}
+#: An argument that holds objects of the program.
+_PROGRAM_ONLY = ("plugins",)
+
+
+@click.command()
+def schema() -> None:
+    """Print the JSON schema of the configuration.
+
+    It says what may stand under "corral:" in Dask's configuration. Editors check and complete a file that begins with
+
+    # yaml-language-server: $schema=corral-schema.json
+    """
+    click.echo(json.dumps(configuration_schema(), indent=2))
+
+
+def configuration_schema() -> dict[str, Any]:
+    """The JSON schema, made from the names, types and descriptions of arguments."""
+    from attrs import fields
+
+    from corral.blueprint import CLUSTER_ARGUMENTS, GROUP_ARGUMENTS
+    from corral.cluster import Cluster
+    from corral.group import WorkerGroup
+    from corral.settings import Settings
+
+    group = _properties(WorkerGroup, WorkerGroup.argument_names())
+    cluster = _properties(Cluster, [name for name in CLUSTER_ARGUMENTS if name not in _PROGRAM_ONLY])
+    cluster["groups"]["additionalProperties"] = _section(group)
+    arguments = {**{name: group[name] for name in GROUP_ARGUMENTS}, **cluster}
+    backends = {
+        "description": "Arguments for one backend, by its name. They win over the general ones.",
+        "type": "object",
+        "additionalProperties": _section(arguments),
+    }
+    own = _properties(Settings, [attribute.name for attribute in fields(Settings)])
+    return {
+        "$schema": "https://json-schema.org/draft/2020-12/schema",
+        "title": "corral in Dask's configuration",
+        "type": "object",
+        "properties": {"corral": _section({**arguments, **own, "backends": backends})},
+    }
+
+
+def _section(properties: Mapping[str, Any]) -> dict[str, Any]:
+    # Dashes and underscores mean the same.
+    dashed = {name.replace("_", "-"): each for name, each in properties.items()}
+    return {"type": "object", "properties": {**dashed, **properties}, "additionalProperties": False}
+
+
+def _properties(owner: type, names: Iterable[str]) -> dict[str, Any]:
+    words = spoken(documented(owner.__doc__ or ""), ())
+    hints = typing.get_type_hints(owner.__init__)  # type: ignore[misc]
+    return {name: {"description": words[name], **_type(hints[name])} for name in names}
+
+
+def _type(hint: Any) -> dict[str, Any]:
+    """What JSON says of values of this type."""
+    kinds = [hint] if typing.get_origin(hint) in _NAMES or hint in _NAMES else typing.get_args(hint)
+    named = {_NAMES[kind]: kind for each in kinds if (kind := typing.get_origin(each) or each) in _NAMES}
+    found: dict[str, Any] = {"type": [*named] if len(named) > 1 else next(iter(named))}
+    if "array" in named:
+        found["items"] = {"type": "string"}
+    return found
