@@ -43,7 +43,9 @@ _PATIENCE = 5.0
 _GLANCE = 0.05
 
 #: Arguments of `WorkerGroup` that mean here what they mean there.
-_WORKER_ARGUMENTS = ("worker_ports", "local_directory", "launcher", "death_timeout", "worker_options")
+_WORKER_ARGUMENTS = (
+    "worker_ports", "local_directory", "launcher", "death_timeout", "worker_class", "worker_options",
+)  # fmt: skip
 #: Arguments that the configuration may give.
 _CONFIGURABLE = (
     "backend", "backend_options", "site", "shared_directory", "interface", "scheduler_interface", "worker_interface",
@@ -98,8 +100,10 @@ class Allocation(HostingCluster):
         "fork" starts workers from one import per node; "spawn" is for libraries that cannot be forked.
     death_timeout
         How long a worker tries to reach the scheduler before it gives up (s).
+    worker_class
+        Class of the workers, or its path as package.module.Class. Default: distributed.Worker.
     worker_options
-        Further keyword arguments of distributed.Worker; must be expressible in JSON.
+        Further keyword arguments of it; must be expressible in JSON.
     silence_logs
         Below this level, Dask's own log messages are not shown while the cluster lives; None: all are.
     asynchronous
@@ -144,6 +148,7 @@ class Allocation(HostingCluster):
         local_directory: str | None = None,
         launcher: str | None = None,
         death_timeout: float | None = None,
+        worker_class: str | type | None = None,
         worker_options: Mapping[str, Any] | None = None,
         silence_logs: int | str | None = logging.WARNING,
         asynchronous: bool = False,
@@ -160,7 +165,7 @@ class Allocation(HostingCluster):
             "interface": interface, "scheduler_interface": scheduler_interface, "worker_interface": worker_interface,
             "scheduler_port": scheduler_port, "scheduler_options": scheduler_options, "security": security,
             "worker_ports": worker_ports, "local_directory": local_directory, "launcher": launcher,
-            "death_timeout": death_timeout, "worker_options": worker_options,
+            "death_timeout": death_timeout, "worker_class": worker_class, "worker_options": worker_options,
         }  # fmt: skip
         self._arguments = _configured(backend) | {key: value for key, value in given.items() if value is not None}
         self._sizes: dict[str, Any] = {
