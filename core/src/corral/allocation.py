@@ -8,6 +8,7 @@ import logging
 import os
 import shlex
 import signal
+import time
 import uuid
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -29,7 +30,8 @@ from corral.granted import Grant, Shares, read_grant
 from corral.group import JOB_ENVIRONMENT, WorkerGroup
 from corral.hosting import HostingCluster, forget, host, remember
 from corral.launch.spread import launcher_commands
-from corral.security import secured
+from corral.registry import Entry
+from corral.security import CLIENT_PEM, secured
 
 logger = logging.getLogger("corral")
 
@@ -39,6 +41,8 @@ RUN_BY = "CORRAL_RUN"
 #: Seconds for a launcher to answer, and to end after it was asked or signalled.
 _ANSWER = 3.0
 _PATIENCE = 5.0
+#: How often to say that it lives (s).
+_HEARTBEAT = 60.0
 #: How soon to look again whether workers are ready (s).
 _GLANCE = 0.05
 
@@ -192,6 +196,8 @@ class Allocation(HostingCluster):
         self._shares: Shares | None = None
         self._launchers: list[asyncio.subprocess.Process] = []
         self._watching: list[asyncio.Task[None]] = []
+        self._entry: Entry | None = None
+        self._registrar: asyncio.Task[None] | None = None
         #: Set when no worker is left, and not because somebody wished it.
         self.is_deserted = asyncio.Event()
         self._quiet = contextlib.ExitStack()
@@ -232,6 +238,7 @@ class Allocation(HostingCluster):
         await asyncio.to_thread(self._credentials.write, self.credentials_path)
         self.status = Status.running
         remember(self)
+        self._registrar = asyncio.create_task(self._keep_registered())
         await self._launch()
 
     async def _launch(self) -> None:
@@ -271,6 +278,24 @@ class Allocation(HostingCluster):
             if is_open and None not in codes and any(codes):
                 self.is_deserted.set()
 
+    async def _keep_registered(self) -> None:
+        """Tell `corral ps` and `corral clean`: a job that is killed at its walltime leaves its credentials behind."""
+        assert self._grant is not None
+        self._entry = entry = Entry(
+            name=self.name,
+            uuid=self._uuid,
+            backend=self._grant.backend,
+            backend_options=dict(self._arguments.get("backend_options", {})),
+            site=self._arguments.get("site"),
+            credentials=str(self.credentials_path),
+        )
+        while True:
+            try:
+                await asyncio.to_thread(evolve(entry, heartbeat=time.time()).write)
+            except OSError as error:
+                logger.debug("allocation %s is not registered: %s", self.name, error)
+            await asyncio.sleep(_HEARTBEAT)
+
     async def _close(self) -> None:
         if self.status is Status.closed:
             return
@@ -278,6 +303,10 @@ class Allocation(HostingCluster):
         if self._silence_logs is not None:
             # Losing results is what closing means; nobody needs a list of them.
             self._quiet.enter_context(silence_logging_cmgr(logging.ERROR))
+        if self._registrar is not None:
+            self._registrar.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._registrar
         try:
             # Launchers that are still starting see that there is nothing to join any more.
             await asyncio.to_thread(self.credentials_path.unlink, missing_ok=True)
@@ -327,6 +356,8 @@ class Allocation(HostingCluster):
     def _remove_traces(self) -> None:
         for path in (self.credentials_path, self.pem_path):
             path.unlink(missing_ok=True)
+        if self._entry is not None:
+            self._entry.remove()
         # Other clusters may use the second.
         for folder in (self._folder, self._folder.parent):
             with suppress(OSError):
@@ -340,7 +371,7 @@ class Allocation(HostingCluster):
 
     @property
     def pem_path(self) -> Path:
-        return self._folder / "client.pem"
+        return self._folder / CLIENT_PEM
 
     @property
     def hosts(self) -> tuple[str, ...]:
