@@ -9,6 +9,7 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 
 import psutil
@@ -17,6 +18,7 @@ from distributed import Client
 
 from corral import Allocation
 from corral.errors import CorralError, InvalidRequest
+from corral.registry import entries
 
 pytestmark = pytest.mark.timeout(90)
 
@@ -159,6 +161,25 @@ def test_a_cluster_within_a_cluster_is_refused(script: Script) -> None:
     assert "use Client()" in done.stderr
 
 
+def test_what_a_killed_job_leaves_can_be_removed(script: Script, state_directory: Path) -> None:
+    """At its walltime a job is killed: the workers go, the credentials stay until somebody cleans up."""
+    path = script("client.wait_for_workers(2)\nprint('here', flush=True)\ntime.sleep(60)")
+    with subprocess.Popen(words(path), stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "here\n"
+        family = psutil.Process(process.pid).children(recursive=True)
+        process.kill()
+        process.wait(30)
+        for child in family:
+            with suppress(psutil.NoSuchProcess):
+                child.kill()
+    assert list((state_directory / "clusters").glob("*/client.pem"))
+    clean = [sys.executable, "-m", "corral.cli", "clean", "--yes"]
+    assert "removed" in subprocess.run(clean, check=True, capture_output=True, text=True).stdout
+    assert not (state_directory / "clusters").exists()
+    assert not list(entries())
+
+
 # --- in Python --------------------------------------------------------------------------------------------------
 
 
@@ -173,11 +194,13 @@ def test_an_allocation_is_a_cluster(state_directory: Path) -> None:
         assert client.submit(sum, [1, 2]).result() == 3
         assert cluster.observed == {"mine-0", "mine-1"}
         assert repr(cluster).endswith("nodes=1, workers=2 of 2)")
+        assert [(entry.name, entry.process_is_gone()) for entry in entries()] == [(cluster.name, False)]
         with pytest.raises(CorralError, match="no more"):
             cluster.scale(3)
         [folder] = (state_directory / "clusters").iterdir()
         assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o600}
     assert not list((state_directory / "clusters").glob("*"))
+    assert not list(entries())
     assert {child.pid for child in psutil.Process().children(recursive=True)} <= before
 
 

@@ -72,15 +72,14 @@ def test_a_killed_worker_and_a_killed_node_do_not_end_it(job: Job) -> None:
     """A worker is replaced by its nanny; a node's share is lost, and tasks run on the others."""
     done, said = job("""
         import signal, psutil
-        def pids():
-            return client.run(lambda: (os.getpid(), os.getenv("SLURMD_NODENAME"))).values()
-        os.kill(next(pid for pid, node in pids() if node == "n3"), signal.SIGKILL)
+        pids = {node: pid for pid, node in client.run(lambda: (os.getpid(), os.getenv("SLURMD_NODENAME"))).values()}
+        launcher = psutil.Process(pids["n2"]).parent().parent()
+        os.kill(pids["n3"], signal.SIGKILL)
         futures = client.map(lambda number: number + 1, range(200), pure=False)
         assert sum(client.gather(futures)) == 20100
-        launcher = psutil.Process(next(pid for pid, node in pids() if node == "n2")).parent().parent()
         launcher.kill()
         deadline = time.monotonic() + 60
-        while "n2" in nodes():
+        while len(client.scheduler_info(n_workers=-1)["workers"]) != 4:
             assert time.monotonic() < deadline
             time.sleep(0.1)
         futures = client.map(lambda number: number + 1, range(200), pure=False)

@@ -8,6 +8,7 @@ import logging
 import os
 import shlex
 import signal
+import time
 import uuid
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -29,7 +30,8 @@ from corral.granted import Grant, Shares, read_grant
 from corral.group import JOB_ENVIRONMENT, WorkerGroup
 from corral.hosting import HostingCluster, forget, host, remember
 from corral.launch.spread import launcher_commands
-from corral.security import secured
+from corral.registry import Entry
+from corral.security import CLIENT_PEM, secured
 
 logger = logging.getLogger("corral")
 
@@ -39,11 +41,15 @@ RUN_BY = "CORRAL_RUN"
 #: Seconds for a launcher to answer, and to end after it was asked or signalled.
 _ANSWER = 3.0
 _PATIENCE = 5.0
+#: How often to say that it lives (s).
+_HEARTBEAT = 60.0
 #: How soon to look again whether workers are ready (s).
 _GLANCE = 0.05
 
 #: Arguments of `WorkerGroup` that mean here what they mean there.
-_WORKER_ARGUMENTS = ("worker_ports", "local_directory", "launcher", "death_timeout", "worker_options")
+_WORKER_ARGUMENTS = (
+    "worker_ports", "local_directory", "launcher", "death_timeout", "worker_class", "worker_options",
+)  # fmt: skip
 #: Arguments that the configuration may give.
 _CONFIGURABLE = (
     "backend", "backend_options", "site", "shared_directory", "interface", "scheduler_interface", "worker_interface",
@@ -98,8 +104,10 @@ class Allocation(HostingCluster):
         "fork" starts workers from one import per node; "spawn" is for libraries that cannot be forked.
     death_timeout
         How long a worker tries to reach the scheduler before it gives up (s).
+    worker_class
+        Class of the workers, or its path as package.module.Class. Default: distributed.Worker.
     worker_options
-        Further keyword arguments of distributed.Worker; must be expressible in JSON.
+        Further keyword arguments of it; must be expressible in JSON.
     silence_logs
         Below this level, Dask's own log messages are not shown while the cluster lives; None: all are.
     asynchronous
@@ -144,6 +152,7 @@ class Allocation(HostingCluster):
         local_directory: str | None = None,
         launcher: str | None = None,
         death_timeout: float | None = None,
+        worker_class: str | type | None = None,
         worker_options: Mapping[str, Any] | None = None,
         silence_logs: int | str | None = logging.WARNING,
         asynchronous: bool = False,
@@ -160,7 +169,7 @@ class Allocation(HostingCluster):
             "interface": interface, "scheduler_interface": scheduler_interface, "worker_interface": worker_interface,
             "scheduler_port": scheduler_port, "scheduler_options": scheduler_options, "security": security,
             "worker_ports": worker_ports, "local_directory": local_directory, "launcher": launcher,
-            "death_timeout": death_timeout, "worker_options": worker_options,
+            "death_timeout": death_timeout, "worker_class": worker_class, "worker_options": worker_options,
         }  # fmt: skip
         self._arguments = _configured(backend) | {key: value for key, value in given.items() if value is not None}
         self._sizes: dict[str, Any] = {
@@ -187,6 +196,8 @@ class Allocation(HostingCluster):
         self._shares: Shares | None = None
         self._launchers: list[asyncio.subprocess.Process] = []
         self._watching: list[asyncio.Task[None]] = []
+        self._entry: Entry | None = None
+        self._registrar: asyncio.Task[None] | None = None
         #: Set when no worker is left, and not because somebody wished it.
         self.is_deserted = asyncio.Event()
         self._quiet = contextlib.ExitStack()
@@ -227,6 +238,7 @@ class Allocation(HostingCluster):
         await asyncio.to_thread(self._credentials.write, self.credentials_path)
         self.status = Status.running
         remember(self)
+        self._registrar = asyncio.create_task(self._keep_registered())
         await self._launch()
 
     async def _launch(self) -> None:
@@ -266,6 +278,24 @@ class Allocation(HostingCluster):
             if is_open and None not in codes and any(codes):
                 self.is_deserted.set()
 
+    async def _keep_registered(self) -> None:
+        """Tell `corral ps` and `corral clean`: a job that is killed at its walltime leaves its credentials behind."""
+        assert self._grant is not None
+        self._entry = entry = Entry(
+            name=self.name,
+            uuid=self._uuid,
+            backend=self._grant.backend,
+            backend_options=dict(self._arguments.get("backend_options", {})),
+            site=self._arguments.get("site"),
+            credentials=str(self.credentials_path),
+        )
+        while True:
+            try:
+                await asyncio.to_thread(evolve(entry, heartbeat=time.time()).write)
+            except OSError as error:
+                logger.debug("allocation %s is not registered: %s", self.name, error)
+            await asyncio.sleep(_HEARTBEAT)
+
     async def _close(self) -> None:
         if self.status is Status.closed:
             return
@@ -273,6 +303,10 @@ class Allocation(HostingCluster):
         if self._silence_logs is not None:
             # Losing results is what closing means; nobody needs a list of them.
             self._quiet.enter_context(silence_logging_cmgr(logging.ERROR))
+        if self._registrar is not None:
+            self._registrar.cancel()
+            with suppress(asyncio.CancelledError):
+                await self._registrar
         try:
             # Launchers that are still starting see that there is nothing to join any more.
             await asyncio.to_thread(self.credentials_path.unlink, missing_ok=True)
@@ -322,6 +356,8 @@ class Allocation(HostingCluster):
     def _remove_traces(self) -> None:
         for path in (self.credentials_path, self.pem_path):
             path.unlink(missing_ok=True)
+        if self._entry is not None:
+            self._entry.remove()
         # Other clusters may use the second.
         for folder in (self._folder, self._folder.parent):
             with suppress(OSError):
@@ -335,7 +371,7 @@ class Allocation(HostingCluster):
 
     @property
     def pem_path(self) -> Path:
-        return self._folder / "client.pem"
+        return self._folder / CLIENT_PEM
 
     @property
     def hosts(self) -> tuple[str, ...]:

@@ -11,6 +11,7 @@ from corral import logs, plugins
 from corral.batch import BatchSystem
 from corral.domain import JobId
 from corral.registry import Entry
+from corral.security import CLIENT_PEM
 
 
 async def find(entry: Entry) -> list[JobId]:
@@ -51,6 +52,7 @@ def _remove_files(entry: Entry) -> None:
     # The registry is a file that anything of the user's may have written: only what has the cluster's own name goes.
     if credentials.name == "credentials.json" and credentials.parent.name == entry.uuid:
         credentials.unlink(missing_ok=True)
+        (credentials.parent / CLIENT_PEM).unlink(missing_ok=True)
         for folder in (credentials.parent, credentials.parent.parent):
             with suppress(OSError):
                 folder.rmdir()

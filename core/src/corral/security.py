@@ -19,6 +19,9 @@ from corral.errors import CredentialsError
 if TYPE_CHECKING:
     from distributed import Security
 
+#: Beside a cluster's credentials, if programs other than corral need them.
+CLIENT_PEM = "client.pem"
+
 #: A day back, for hosts whose clocks disagree; longer than any queue's wait and walltime together.
 _VALID_BEFORE = datetime.timedelta(days=1)
 _VALID_AFTER = datetime.timedelta(days=730)

@@ -41,7 +41,8 @@ class Outside:
         self._path = _beside(scheduler_file)
 
     def publish(self, credentials: Credentials | None) -> None:
-        self.close()
+        with suppress(FileNotFoundError):
+            self._path.unlink()
         if credentials is not None:
             credentials.write(self._path)
         self._exchange.publish(credentials)
@@ -52,6 +53,7 @@ class Outside:
     def close(self) -> None:
         with suppress(FileNotFoundError):
             self._path.unlink()
+        self._exchange.close()
 
     @staticmethod
     def joining(scheduler_address: str | None, scheduler_file: str | None) -> Exchange:

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from corral.cli.options import backend_option, docstring, documented, json_object, plugin_options, spoken
-from corral.errors import CorralError, InvalidRequest
+from corral.errors import CorralError
 from corral.launch.ending import say
 from corral.launch.zygote import WARNINGS
 
@@ -47,6 +47,7 @@ _PLAIN: dict[str, tuple[Any, tuple[str, ...]]] = {
     "local_directory": (click.Path(), ()),
     "launcher": (click.Choice(["fork", "spawn"]), ()),
     "death_timeout": (float, ()),
+    "worker_class": (str, ()),
 }
 
 
@@ -62,7 +63,7 @@ class Command(click.Command):
 
 
 #: Those that say something in another way than an argument does.
-_TEXTS = ("worker_class", "worker_options", "dashboard_address", "scheduler_file")
+_TEXTS = ("worker_options", "dashboard_address", "scheduler_file")
 
 
 def run_options(only: Collection[str] = ()) -> Callable[[F], F]:
@@ -77,9 +78,6 @@ def run_options(only: Collection[str] = ()) -> Callable[[F], F]:
         "spare_first_node": click.option(
             "--exclusive/--inclusive", "spare_first_node", default=False, show_default=True,
             help="Whether the scheduler and the script have a node of their own, without workers.",
-        ),
-        "worker_class": click.option(
-            "--worker-class", metavar="PATH", help="Class of the workers, as package.module.Class."
         ),
         "worker_options": click.option("--worker-options", metavar="JSON", help=words["worker_options"]),
         "dashboard": click.option(
@@ -148,10 +146,6 @@ def allocation_arguments(options: dict[str, Any]) -> dict[str, Any]:
         arguments["backend_options"] = plugin_options(options["backend_options"])
     if options["worker_options"] is not None:
         arguments["worker_options"] = json_object("worker_options", options["worker_options"])
-    if options["worker_class"] is not None:
-        if "." not in options["worker_class"]:
-            raise InvalidRequest("worker_class", f"{options['worker_class']!r} is not like package.module.Class")
-        arguments.setdefault("worker_options", {})["worker_class"] = options["worker_class"]
     scheduler: dict[str, Any] = {}
     if not options["dashboard"]:
         scheduler["dashboard"] = False
