@@ -1,3 +1,3 @@
 """What every test of the workspace can use."""
 
-pytest_plugins = ["batch_systems", "pytester", "real_life"]
+pytest_plugins = ["batch_systems", "measuring", "pytester", "real_life"]
