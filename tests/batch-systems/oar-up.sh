@@ -50,7 +50,7 @@ await() { # WHAT COMMAND...: repeat the command until it succeeds, for half a mi
 }
 
 install_packages() {
-    local wanted=(oar-server oar-server-pgsql oar-node oar-user oar-user-pgsql libjson-perl postgresql) here
+    local wanted=(oar-server oar-server-pgsql oar-node oar-user oar-user-pgsql libjson-perl postgresql procps) here
     here=$(dpkg-query -W -f '${db:Status-Abbrev}\n' "${wanted[@]}" 2>/dev/null | grep -c '^ii' || true)
     ((here == ${#wanted[@]})) && return
     say "installing ${wanted[*]}"
@@ -81,7 +81,8 @@ DB_BASE_LOGIN="oar"
 DB_BASE_PASSWD="unused"
 DB_BASE_LOGIN_RO="oar_ro"
 DB_BASE_PASSWD_RO="unused"
-SERVER_HOSTNAME="127.0.0.1"
+# 127.0.0.1, of which OAR would make this machine's name, and that may be another address.
+SERVER_HOSTNAME="0x7f000001"
 SERVER_PORT="$port"
 OPENSSH_CMD="/usr/bin/ssh -p $((port + 1)) -e none"
 OAR_RUNTIME_DIRECTORY="$top/runtime"
