@@ -13,6 +13,7 @@ import pytest
 from attrs import fields
 
 from corral import Cluster, hookspecs
+from corral.allocation import Allocation
 from corral.blueprint import CLUSTER_ARGUMENTS
 from corral.cli import main
 from corral.cli.options import documented, spoken
@@ -71,6 +72,17 @@ def test_every_option_is_described_once(owner: type) -> None:
     assert len(set(words.values())) == len(words)
     pages = "".join(path.read_text() for path in DOCS.glob("*.md"))
     assert len(re.findall(rf"autoclass:: {owner.__module__}\.{owner.__qualname__}\b", pages)) == 1
+
+
+def test_what_a_job_and_a_cluster_share_is_said_in_the_same_words() -> None:
+    """`Allocation` has arguments of both; some of them mean something else inside a job."""
+    own = {"cores", "memory", "processes", "name", "backend", "shared_directory", "death_timeout", "asynchronous"}
+    own |= {"worker_class", "worker_options"}
+    everywhere = documented(WorkerGroup.__doc__ or "") | documented(Cluster.__doc__ or "")
+    here = documented(Allocation.__doc__ or "")
+    shared = here.keys() & everywhere.keys() - own
+    assert len(shared) >= 12
+    assert {name: everywhere[name] for name in shared} == {name: here[name] for name in shared}
 
 
 def cluster_options_of(command: click.Command) -> list[click.Option]:

@@ -71,43 +71,46 @@ class Allocation(HostingCluster):
     threads
         Threads per worker. Default: the node's cores, shared evenly.
     memory_limit
-        Memory per worker: "4GB", a fraction of the node's, 0 for no limit. Default: the job's, shared evenly, less a
-        tenth (at most 2 GiB) for the scheduler and the script.
+        Memory per worker: ``"4GB"``, a fraction of the node's, 0 for no limit. Default: the job's, shared evenly, less
+        a tenth (at most 2 GiB) for the scheduler and the script.
     spare_first_node
         True: no workers on the node of the scheduler and the script.
     name
         How the workers' names begin. Default: the job's id.
     backend
-        The batch system. Default: the one whose job this is; "local" outside of any job: this machine.
+        The batch system. Default: the one whose job this is; ``"local"`` outside of any job: this machine.
     backend_options
         Options of the backend plugin: a mapping.
     site
         The name of an installed site plugin.
     shared_directory
         A folder that all nodes share; the credentials go there, readable by you alone. Default: your state directory
-        (~/.local/state/corral).
+        (``~/.local/state/corral``).
     interface
-        Network interface of scheduler and workers, where scheduler_interface or worker_interface says nothing.
-    scheduler_interface, worker_interface
-        Network interface of the scheduler (default: all), and of the workers (default: the one that reaches it).
+        Network interface of scheduler and workers, where `scheduler_interface` or `worker_interface` says nothing.
+    scheduler_interface
+        Network interface of the scheduler. Default: all.
+    worker_interface
+        Network interface of the workers. Default: the one that reaches the scheduler.
     scheduler_port
-        Default: any.
+        Port of the scheduler. Default: any.
     scheduler_options
-        Further keyword arguments of distributed.Scheduler.
+        Further keyword arguments of `distributed.Scheduler`.
     security
-        True: TLS with certificates made for this cluster (default). False: none. Or a distributed.Security.
+        True: TLS with certificates made for this cluster (default). False: none. Or a `distributed.Security`.
     worker_ports
-        Ports that workers may listen on: "10000:10100". Default: any.
+        Ports that workers may listen on: ``"10000:10100"``. Default: any.
     local_directory
         Where workers spill, on the node. Default: the node's temporary directory.
     launcher
-        "fork" starts workers from one import per node; "spawn" is for libraries that cannot be forked.
+        ``"fork"`` (default) starts workers from one import per node; ``"spawn"`` is for libraries that cannot be
+        forked.
     death_timeout
         How long a worker tries to reach the scheduler before it gives up (s).
     worker_class
-        Class of the workers, or its path as package.module.Class. Default: distributed.Worker.
+        The class of the workers, or its path (``"package.module.Class"``). Default: `distributed.Worker`.
     worker_options
-        Further keyword arguments of it; must be expressible in JSON.
+        Further keyword arguments of the workers' class; must be expressible in JSON.
     silence_logs
         Below this level, Dask's own log messages are not shown while the cluster lives; None: all are.
     asynchronous

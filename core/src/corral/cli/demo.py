@@ -6,6 +6,7 @@ import asyncio
 import functools
 import logging
 import math
+import os
 import shlex
 import signal
 import sys
@@ -179,7 +180,8 @@ class Play:
         self.mark("killed")
         for command in commands:
             words = f" <<< {shlex.quote(command.stdin.strip())}" if command.stdin else ""
-            self.stage.say(f"$ {shlex.join(command.argv)}{words}")
+            program, *arguments = command.argv
+            self.stage.say(f"$ {shlex.join([os.path.basename(program), *arguments])}{words}")
 
     def replacement(self, *, connected: bool = False) -> JobRecord | None:
         """The job that took the place of the killed one, as soon as there is one."""

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 SILENCE = 5.0
 #: Lines of the terminal that are not for jobs.
 FRAME = 10
+#: Seconds for which the live part stays as it is.
+REFRESH = 0.125
 
 _STYLES = {
     JobState.RUNNING: "green",
@@ -72,20 +74,33 @@ class Stage:
     began: float = field(factory=time.monotonic)
     _spoke_at: float = field(factory=time.monotonic, init=False)
     _live: Live | None = field(default=None, init=False)
-    _lock: threading.Lock = field(factory=threading.Lock, init=False)
+    _is_over: threading.Event = field(factory=threading.Event, init=False)
+    _painter: threading.Thread | None = field(default=None, init=False)
+    #: Held by whoever prints: the live part must know how many of its lines are to be wiped.
+    _lock: threading.RLock = field(factory=threading.RLock, init=False)
 
     def __enter__(self) -> Self:
         if self.console.is_terminal:
-            self._live = Live(self, console=self.console, refresh_per_second=8, transient=True)
+            # It would repaint itself while a line is printed, and leave lines of an older table behind.
+            self._live = Live(self, console=self.console, auto_refresh=False, transient=True)
             self._live.start()
+            self._painter = threading.Thread(target=self._paint, args=(self._live,), daemon=True)
+            self._painter.start()
         return self
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self.tick()
-        if self._live is not None:
+        self._is_over.set()
+        if self._live is not None and self._painter is not None:
+            self._painter.join()
             self._live.stop()
+
+    def _paint(self, live: Live) -> None:
+        while not self._is_over.wait(REFRESH):
+            with self._lock:
+                live.refresh()
 
     # --- lines --------------------------------------------------------------------------------------------------
 
@@ -94,7 +109,8 @@ class Stage:
         self._spoke_at = time.monotonic()
         line = Text(f"{self._spoke_at - self.began:5.1f} s  ", style="dim")
         line.append(text, style=style or "none")
-        self.console.print(line, soft_wrap=True)
+        with self._lock:
+            self.console.print(line, soft_wrap=True)
 
     def tick(self) -> None:
         """Say what has happened to jobs since the last time; without a terminal, also how far things are."""
@@ -103,15 +119,19 @@ class Stage:
         for line, style in told(changes):
             self.say(line, style)
         if self._live is None and time.monotonic() - self._spoke_at > SILENCE and self.cluster is not None:
-            progress = f"; {self.title}: {self.done} of {self.total} tasks" if self.total else ""
+            progress = f"; {self.title}: {self.done:,} of {self.total:,} tasks" if self.total else ""
             self.say(f"{self.cluster!r}{progress}")
 
     def account(self, rows: Iterable[tuple[str, str]]) -> None:
         """Say at the end what it took."""
+        self.console.print()
+        if not self.console.is_terminal:
+            for head, text in rows:
+                self.console.print(f"{head:<14}{text}", soft_wrap=True)
+            return
         table = Table.grid(padding=(0, 2))
         for head, text in rows:
             table.add_row(Text(head, style="bold"), Text(text))
-        self.console.print()
         self.console.print(table)
 
     # --- the live part ------------------------------------------------------------------------------------------
@@ -120,7 +140,6 @@ class Stage:
         """Called by the display's own thread, eight times a second."""
         jobs = () if self.cluster is None else self.cluster.jobs
         if jobs:
-            yield Text()
             yield job_table(jobs, room=max(3, console.size.height - FRAME))
         if self.total:
             row = Table.grid(padding=(0, 2))
