@@ -40,13 +40,12 @@ is_running() { # NAME: is the daemon whose pid is in $top/NAME.pid alive?
 }
 
 await() { # WHAT COMMAND...: repeat the command until it succeeds, for half a minute
-    local what=$1
+    local what=$1 deadline=$((SECONDS + 30))
     shift
-    for _ in {1..150}; do
-        "$@" &>/dev/null && return
+    until timeout 10 "$@" &>/dev/null; do
+        ((SECONDS < deadline)) || fail "no $what within 30 s"
         sleep 0.2
     done
-    fail "no $what within 30 s"
 }
 
 install_packages() {
