@@ -12,6 +12,7 @@ from dask.delayed import delayed
 from distributed import Client, get_worker
 
 from corral import Cluster, JobState, WorkerGroup
+from corral.errors import SubmitRejected
 
 pytestmark = [pytest.mark.real("slurm"), pytest.mark.timeout(180)]
 
@@ -98,3 +99,25 @@ def test_a_group_can_be_added_and_removed(slurm: Any, eventually: Eventually) ->
         assert not set(gpus) & set(slurm.queue(c.name))
         assert list(c.groups) == ["cpu"]
         assert len(c.observed) == 1
+
+
+@pytest.mark.usefixtures("leaves_nothing")
+def test_the_example_of_the_documentation() -> None:
+    """As it is written there: a queue that this Slurm does not have harms nobody until it is asked for."""
+    groups = {
+        "cpu": WorkerGroup(cores=8, memory="32GB"),
+        "bigmem": WorkerGroup(cores=8, memory="500GB", queue="bigmem"),
+        "gpu": WorkerGroup(gpus=1, cores=4, memory="64GB", queue="gpu"),
+    }
+    with cluster(groups=groups) as c, Client(c) as client:
+        c.scale(cpu=2)
+        c.scale(1, group="gpu")
+        c.wait_for_workers(3, timeout=90)
+        assert "--partition=bigmem" in c.job_script("bigmem")
+        assert client.submit(place, resources={"GPU": 1}).result(timeout=30)[0] == "gpu"
+        adaptive = c.adapt(minimum=1, maximum=100, wait_count=60, groups={"gpu": {"minimum": 0, "maximum": 4}})
+        assert (adaptive.minimum, adaptive.maximum, adaptive.wait_count, adaptive.idle_timeout) == (1, 100, 60, 60.0)
+        adaptive.stop()
+        c.scale(bigmem=1)
+        with pytest.raises(SubmitRejected, match="bigmem"):
+            c.wait_for_workers(4, timeout=60)

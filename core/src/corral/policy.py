@@ -23,8 +23,11 @@ LONGEST_IDLE_TIMEOUT = 300.0
 LONGEST_PATIENCE = 3600.0
 #: Idle jobs leave after this part of the time-out if no work is in sight, or if they have never had any.
 EARLY = 0.25
-#: A job should work for so many times as long as it takes to start.
+#: A job should work for so many times as long as it takes to start; so many jobs are worth it in any case.
 WORTH = 2.0
+HANDFUL = 8
+#: Idle jobs for which work will come are kept for this part of the time that new ones take to come, within a limit (s).
+FORESIGHT, LONGEST_FORESIGHT = 0.25, 1800.0
 #: How many times over tasks of unknown duration are taken for longer than the guess while jobs wait.
 BOLDEST = 4.0
 #: Workers should not be fuller than this with results.
@@ -119,25 +122,24 @@ class Decision:
 
 def decide(demand: Demand, views: Sequence[View], past: Mapping[str, Past], now: float, rules: Rules) -> Decision:
     """The size of each group."""
-    targets = {view.kind.name: _target(view, rules) for view in views}
     kinds = [view.kind for view in views]
-    parts, unmet = shares(demand.loads, kinds, targets=targets, guess=rules.unknown_duration)
+    quick, unmet = _shares(demand, kinds, {view.kind.name: rules.target_duration for view in views}, rules)
+    parts, _ = _shares(demand, kinds, {view.kind.name: _target(view, rules) for view in views}, rules)
     floors = _memory_floors(views)
     sizes: dict[str, Size] = {}
     memory: dict[str, Past] = {}
     for view in views:
         name = view.kind.name
-        share = parts[name]
-        least = max(floors[name], view.minimum)
-        needed = max(least, _jobs(view, share))
-        wanted = max(least, _jobs(view, share, rest=_rest(view, share)))
+        least = max(floors[name], view.minimum, min(HANDFUL, _jobs(view, quick[name])))
+        needed = max(least, _jobs(view, parts[name]))
+        least = max(floors[name], view.minimum, min(HANDFUL, _jobs(view, quick[name], rest=_rest(view, quick[name]))))
+        wanted = max(least, _jobs(view, parts[name], rest=_rest(view, parts[name])))
         before = past.get(name, Past())
         after = evolve(before, needed=_remembered(before.needed, now, needed, _patience(view, rules)))
         if wanted > view.size:
             size = Size(jobs=wanted)
         else:
-            is_quiet = demand.is_quiet_for(idle_timeout(view, rules))
-            size = _shrunk(view, needed, after, now, rules, is_quiet=is_quiet)
+            size = _shrunk(view, needed, after, now, demand, rules)
         sizes[name] = evolve(size, jobs=int(min(size.jobs, view.maximum)))
         memory[name] = after
     sizes = _within(views, sizes, rules)
@@ -158,13 +160,19 @@ def idle_timeout(view: View, rules: Rules) -> float:
 # --- how many ---------------------------------------------------------------------------------------------------
 
 
+def _shares(
+    demand: Demand, kinds: Sequence[Kind], targets: Mapping[str, float], rules: Rules
+) -> tuple[Mapping[str, Share], tuple[Need, ...]]:
+    return shares(demand.loads, kinds, targets=targets, guess=rules.unknown_duration)
+
+
 def _jobs(view: View, share: Share, rest: float = 1.0) -> int:
     """Jobs that have something to do; `rest` is the part of the known work that is left for them."""
     # While jobs wait, nothing is learnt, and to ask again later means to wait again: the guess grows, but not for long.
     guessed = min(share.widest, share.guessed * min(BOLDEST, 1 + view.expected_wait / 60))
     # Unless something is known, at most twice as many as work already: a wrong guess must not explode.
     twice = 2.0 * view.connected * view.kind.workers
-    workers = rest * share.workers + min(max(share.unknown, guessed), max(guessed, twice))
+    workers = rest * share.workers + share.long + min(max(share.unknown, guessed), max(guessed, twice))
     if not workers:
         return 0
     return max(1, math.ceil(round(workers / view.kind.workers, 6)))
@@ -175,7 +183,7 @@ def _rest(view: View, share: Share) -> float:
     if not view.waits or not share.work:
         return 1.0
     # The quickest that can be hoped for: a job that comes too late is better than work without one.
-    delay = sorted(view.waits)[len(view.waits) // 4]
+    delay = max(sorted(view.waits)[len(view.waits) // 4], view.expected_wait)
     # Those that wait already come before new ones: about half of the time is theirs.
     done = (view.connected + view.coming / 2) * view.kind.workers * delay
     return max(0.0, 1.0 - done / share.work)
@@ -226,9 +234,12 @@ def _remembered(
     return (*larger, (now, jobs))
 
 
-def _shrunk(view: View, needed: int, past: Past, now: float, rules: Rules, *, is_quiet: bool) -> Size:
+def _shrunk(view: View, needed: int, past: Past, now: float, demand: Demand, rules: Rules) -> Size:
     """The group less what was of no use for long enough."""
     timeout = idle_timeout(view, rules)
+    if demand.blocked and rules.idle_timeout is None:
+        timeout = max(timeout, min(LONGEST_FORESIGHT, FORESIGHT * _typical_wait(view)))
+    is_quiet = demand.is_quiet_for(timeout)
     if now - past.grown_at < timeout:
         return Size(jobs=view.size)
     # Waiting jobs: as many are kept as were needed at any time within their patience.

@@ -92,6 +92,8 @@ class Share:
     work: float = 0.0
     #: Workers with which tasks of known duration are done in time.
     workers: float = 0.0
+    #: The same for tasks that are long, nobody knows how long.
+    long: float = 0.0
     #: The same for tasks whose duration nobody knows: one thread for each, by what they were seen to run, by a guess.
     widest: float = 0.0
     unknown: float = 0.0
@@ -132,13 +134,12 @@ def shares(
 
 def _with(share: Share, load: Load, room: int, target: float, guess: float) -> Share:
     width = load.tasks / room
-    duration = load.duration
-    if duration is None and load.elapsed >= LONG:
-        duration = load.elapsed
-    if duration is not None:
+    if load.duration is not None:
         # A few long tasks among many short ones ask for few workers.
-        workers = min(1.0, duration / target) * width
-        return evolve(share, work=share.work + width * duration, workers=share.workers + workers)
+        workers = min(1.0, load.duration / target) * width
+        return evolve(share, work=share.work + width * load.duration, workers=share.workers + workers)
+    if load.elapsed >= LONG:
+        return evolve(share, long=share.long + min(1.0, load.elapsed / target) * width)
     return evolve(
         share,
         widest=share.widest + width,

@@ -22,6 +22,8 @@ POLICIES: Mapping[str, Callable[[], Controller]] = {
     "fixed size": Fixed,
 }
 QUEUES = ("instant", "minutes", "hours", "limited")
+#: Loads and queues of which pictures are drawn.
+PICTURES = {("bursts", "minutes"), ("mixed", "minutes"), ("session", "hours"), ("tail", "instant")}
 #: What a policy does in one queue depends on chance: this many are taken, and the middle.
 SEEDS = (1, 2, 3)
 
@@ -160,7 +162,7 @@ def main(output: Path | None, loads: Sequence[str], queues: Sequence[str]) -> No
                 row, outcomes[policy] = measure(load, queue, policy)
                 rows.append(row)
                 sys.stderr.write(f"{row.load}, {row.queue}, {row.policy}\n")
-            if output is not None:
+            if output is not None and (load_name, queue_name) in PICTURES:
                 draw(f"{load_name}-{queue_name}", outcomes, output)
     words = "\n".join(["<!-- nox -s policy writes this. -->", "", table(rows), "", *verdicts(rows), ""])
     if output is not None:
