@@ -27,7 +27,7 @@ from corral.domain import JobId
 from corral.errors import CorralError, InvalidRequest, WorkersLost, WorkersNotReady
 from corral.granted import Grant, Shares, read_grant
 from corral.group import JOB_ENVIRONMENT, WorkerGroup
-from corral.hosting import HostingCluster, forget, host, remember
+from corral.hosting import HostingCluster, host
 from corral.launch.spread import launcher_commands
 from corral.security import secured
 
@@ -193,13 +193,7 @@ class Allocation(HostingCluster):
         self._quiet = contextlib.ExitStack()
         self._silence_logs = silence_logs
         super().__init__(asynchronous=asynchronous, loop=loop, quiet=True, name=f"corral-{self._uuid[:8]}")
-        if not self.asynchronous:
-            self._loop_runner.start()
-            try:
-                self.sync(self._start)
-            except BaseException:
-                self.close()
-                raise
+        self._begin()
 
     # --- life ---------------------------------------------------------------------------------------------------
 
@@ -227,7 +221,6 @@ class Allocation(HostingCluster):
         self.scheduler_comm = rpc(self.scheduler.address, connection_args=self.security.get_connection_args("client"))
         await asyncio.to_thread(self._credentials.write, self.credentials_path)
         self.status = Status.running
-        remember(self)
         await self._launch()
 
     async def _launch(self) -> None:
@@ -267,9 +260,7 @@ class Allocation(HostingCluster):
             if is_open and None not in codes and any(codes):
                 self.is_deserted.set()
 
-    async def _close(self) -> None:
-        if self.status is Status.closed:
-            return
+    async def _close_down(self) -> None:
         self.status = Status.closing
         if self._silence_logs is not None:
             # Losing results is what closing means; nobody needs a list of them.
@@ -285,9 +276,7 @@ class Allocation(HostingCluster):
             await self._end_launchers()
             await asyncio.to_thread(self._remove_traces)
         finally:
-            self.status = Status.closed
             self._quiet.close()
-            forget(self)
 
     async def _stop_workers(self, scheduler: Scheduler) -> None:
         """Ask one launcher, which tells the others: workers that stop before their scheduler have no complaints."""
