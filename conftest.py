@@ -1,3 +1,4 @@
 """What every test of the workspace can use."""
 
-pytest_plugins = ["batch_systems", "measuring", "pytester", "real_life"]
+# Each before those that import it.
+pytest_plugins = ["batch_systems", "measuring", "pytester", "real_life", "incidents"]

@@ -7,9 +7,10 @@ import time
 from pathlib import Path
 
 import pytest
+from attrs import evolve
 
 from corral.domain import JobId, JobState, JobStatus
-from corral.jobs import Ending, JobRecord, Parting
+from corral.jobs import Ending, JobRecord, Parting, describe_end
 from corral.logs import examine, hint, remove_old, tail, tidy
 
 
@@ -44,7 +45,12 @@ def test_a_failure_is_told_with_state_code_host_log_and_cure(tmp_path: Path) -> 
         ("ModuleNotFoundError: No module named 'numpy'", "lacks a module"),
         ("line 3: module: command not found", "modules="),
         ("OSError: [Errno 28] No space left on device", "disk is full"),
-        ("corral: cannot reach the scheduler: none of the addresses answered", "interface="),
+        (
+            "corral: no scheduler answered within 10 s; tried tls://10.0.0.1:4000: connection refused",
+            "interface=",
+        ),
+        ("corral: the cluster has ended: there are no credentials at /home/me/credentials.json", "shared_directory="),
+        ("corral: no directory for workers: [Errno 30] Read-only file system: '/scratch/corral-n1-x'", "local_dir"),
         ("everything went well", ""),
     ],
 )
@@ -59,6 +65,17 @@ def test_states_have_hints_of_their_own() -> None:
     """Memory, and a walltime that ended too early."""
     assert "memory=" in hint(job(JobState.OUT_OF_MEMORY), [])
     assert "walltime=" in hint(job(JobState.TIMEOUT), [])
+
+
+def test_a_job_that_was_killed_is_suspected_of_having_needed_memory() -> None:
+    """Where the batch system does not watch memory, the kernel does: by SIGKILL, which the shell calls 137."""
+    assert "memory=" in hint(job(JobState.FAILED, code=137), ["corral: job 41_0 on n2: 1 worker connected"])
+
+
+def test_a_job_that_was_warned_and_left_in_time_is_told_as_such() -> None:
+    """Its state alone, COMPLETED, would not say why it is gone."""
+    preempted = evolve(job(JobState.COMPLETED, code=0), connected_at=0.0, leaving="signal")
+    assert describe_end(preempted) == "COMPLETED, exit code 0, on n2, left because a signal warned it (preempted?)"
 
 
 def test_the_tail_of_a_huge_log_is_read_quickly(tmp_path: Path) -> None:

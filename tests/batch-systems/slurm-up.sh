@@ -104,6 +104,8 @@ MinJobAge=300
 
 PreemptType=preempt/partition_prio
 PreemptMode=CANCEL
+# A script hears of its preemption when the grace time begins, not when it is over.
+SlurmctldParameters=preempt_send_user_signal
 PartitionName=batch Nodes=n[1-3] Default=YES PriorityTier=10
 PartitionName=short Nodes=n[1-3] MaxTime=10 PriorityTier=10
 PartitionName=preempt Nodes=n[1-3] PriorityTier=1 GraceTime=10

@@ -8,10 +8,14 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import dask.config
 import psutil
 import pytest
+
+if TYPE_CHECKING:
+    from corral import Cluster
 
 
 @pytest.fixture
@@ -31,7 +35,7 @@ def leaves_nothing(state_directory: Path) -> Iterator[None]:
     def left_behind() -> set[str]:
         return _processes(state_directory) | (_temporary_files() - before)
 
-    _eventually(lambda: not left_behind(), lambda: f"left behind: {sorted(left_behind())}")
+    wait_until(lambda: not left_behind(), lambda: f"left behind: {sorted(left_behind())}")
     # Logs of failed jobs are evidence, and the ledger of commands belongs to all clusters.
     left = [path for path in state_directory.rglob("*") if path.is_file() and path.parent.parent.name != "logs"]
     assert [path.name for path in left if not path.name.startswith("commands-")] == []
@@ -63,7 +67,8 @@ def _open_files() -> set[Path]:
     return found
 
 
-def _eventually(condition: Callable[[], bool], complaint: Callable[[], str], timeout: float = 15.0) -> None:
+def wait_until(condition: Callable[[], bool], complaint: Callable[[], str], timeout: float = 15.0) -> None:
+    """Return when a condition holds; fail with what `complaint` says."""
     deadline = time.monotonic() + timeout
     while not condition():
         assert time.monotonic() < deadline, complaint()
@@ -79,17 +84,34 @@ def eventually() -> Callable[..., None]:
         complaint: Callable[[], str] = lambda: "it never came true",
         timeout: float = 30.0,
     ) -> None:
-        _eventually(condition, complaint, timeout)
+        wait_until(condition, complaint, timeout)
 
     return wait
+
+
+def slurm_cluster(**arguments: Any) -> Cluster:
+    """A cluster of small jobs on the real Slurm."""
+    from corral import Cluster
+
+    usual = {
+        "backend": "slurm",
+        "cores": 1,
+        "memory": "400MB",
+        "walltime": "00:10:00",
+        "queue": "batch",
+        "interface": "lo",
+    }
+    env = {"PYTHONPATH": str(Path(__file__).parent), **arguments.pop("env", {})}
+    return Cluster(**{**usual, **arguments}, env=env)
 
 
 class Slurm:
     """Slurm as an operator sees it."""
 
-    def queue(self, cluster: str = "") -> dict[str, str]:
+    def queue(self, cluster: str = "", states: str = "") -> dict[str, str]:
         """State of every job that has not ended, by id; of one cluster, if its name is given."""
-        rows = [row.split(maxsplit=2) for row in self.run("squeue", "-h", "-r", "-o", "%i %T %j").splitlines()]
+        which = ["-t", states] if states else []
+        rows = [row.split(maxsplit=2) for row in self.run("squeue", "-h", "-r", "-o", "%i %T %j", *which).splitlines()]
         return {job: state for job, state, name in rows if name.startswith(cluster)}
 
     def run(self, *command: str) -> str:

@@ -28,7 +28,7 @@ from corral.domain import JobId
 from corral.errors import CorralError, InvalidRequest, WorkersLost, WorkersNotReady
 from corral.granted import Grant, Shares, read_grant
 from corral.group import JOB_ENVIRONMENT, WorkerGroup
-from corral.hosting import HostingCluster, forget, host, remember
+from corral.hosting import HostingCluster, host
 from corral.launch.spread import launcher_commands
 from corral.registry import Entry
 from corral.security import CLIENT_PEM, secured
@@ -206,13 +206,7 @@ class Allocation(HostingCluster):
         self._quiet = contextlib.ExitStack()
         self._silence_logs = silence_logs
         super().__init__(asynchronous=asynchronous, loop=loop, quiet=True, name=f"corral-{self._uuid[:8]}")
-        if not self.asynchronous:
-            self._loop_runner.start()
-            try:
-                self.sync(self._start)
-            except BaseException:
-                self.close()
-                raise
+        self._begin()
 
     # --- life ---------------------------------------------------------------------------------------------------
 
@@ -240,7 +234,6 @@ class Allocation(HostingCluster):
         self.scheduler_comm = rpc(self.scheduler.address, connection_args=self.security.get_connection_args("client"))
         await asyncio.to_thread(self._credentials.write, self.credentials_path)
         self.status = Status.running
-        remember(self)
         self._registrar = asyncio.create_task(self._keep_registered())
         await self._launch()
 
@@ -299,9 +292,7 @@ class Allocation(HostingCluster):
                 logger.debug("allocation %s is not registered: %s", self.name, error)
             await asyncio.sleep(_HEARTBEAT)
 
-    async def _close(self) -> None:
-        if self.status is Status.closed:
-            return
+    async def _close_down(self) -> None:
         self.status = Status.closing
         if self._silence_logs is not None:
             # Losing results is what closing means; nobody needs a list of them.
@@ -321,9 +312,7 @@ class Allocation(HostingCluster):
             await self._end_launchers()
             await asyncio.to_thread(self._remove_traces)
         finally:
-            self.status = Status.closed
             self._quiet.close()
-            forget(self)
 
     async def _stop_workers(self, scheduler: Scheduler) -> None:
         """Let workers stop before their scheduler does: then they have no complaints."""

@@ -26,7 +26,7 @@ from corral.domain import JobId, Resources
 from corral.engine import Engine
 from corral.errors import CorralError, InvalidRequest
 from corral.group import WorkerGroup
-from corral.hosting import HostingCluster, forget, host, remember
+from corral.hosting import HostingCluster, host
 from corral.jobs import JobFailure, JobRecord, Jobs
 from corral.registry import Entry, JobLine
 from corral.security import secured
@@ -165,17 +165,10 @@ class Cluster(HostingCluster):
         self._entry: Entry | None = None
         self._registrar: asyncio.Task[None] | None = None
         self._is_changed: asyncio.Event | None = None
-        self._closed: asyncio.Future[None] | None = None
         self._quiet = contextlib.ExitStack()
         self._silence_logs = silence_logs
         super().__init__(asynchronous=asynchronous, loop=loop, quiet=True, name=self._blueprint.name)
-        if not self.asynchronous:
-            self._loop_runner.start()
-            try:
-                self.sync(self._start)
-            except BaseException:
-                self.close()
-                raise
+        self._begin()
 
     @classmethod
     def from_script(cls, path: str | os.PathLike[str], **arguments: Any) -> Cluster:
@@ -224,7 +217,6 @@ class Cluster(HostingCluster):
         self._is_changed = asyncio.Event()
         self._registrar = asyncio.create_task(self._keep_registered(), name="corral registry")
         self.status = Status.running
-        remember(self)
         if any(self._jobs_at_once.values()):
             self._want(self._jobs_at_once)
             await self._engine.submitted()
@@ -242,13 +234,7 @@ class Cluster(HostingCluster):
         if blueprint.chosen_log_directory is None:
             logs.remove_old(blueprint.log_directory.parent)
 
-    async def _close(self) -> None:
-        if self.status is Status.closed:
-            return
-        if self._closed is not None:
-            await asyncio.shield(self._closed)
-            return
-        self._closed = asyncio.get_running_loop().create_future()
+    async def _close_down(self) -> None:
         self.status = Status.closing
         if self._silence_logs is not None:
             # Losing results is what closing means; nobody needs a list of them.
@@ -268,10 +254,7 @@ class Cluster(HostingCluster):
                 await self.scheduler_comm.close_rpc()
             await asyncio.to_thread(self._remove_traces)
         finally:
-            self.status = Status.closed
-            self._closed.set_result(None)
             self._quiet.close()
-            forget(self)
 
     def _remove_traces(self) -> None:
         blueprint = self._blueprint

@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import atexit
+import logging
 import secrets
+import signal
+import time
 import weakref
-from collections.abc import Mapping
-from contextlib import suppress
+from abc import abstractmethod
+from collections.abc import Callable, Iterator, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from attrs import evolve, frozen
@@ -17,6 +23,8 @@ from distributed.objects import SchedulerInfo
 
 from corral import network
 from corral.security import Credentials
+
+logger = logging.getLogger("corral")
 
 #: How long closing may take at the exit of Python (s).
 EXIT_TIMEOUT = 20.0
@@ -75,6 +83,27 @@ class HostingCluster(DaskCluster):
 
     scheduler: Scheduler | None = None
     _prefix = ""
+    _closing: asyncio.Task[None] | None = None
+
+    @abstractmethod
+    async def _close_down(self) -> None:
+        """End all workers, and remove every trace; called once."""
+
+    @abstractmethod
+    def _remove_traces(self) -> None:
+        """Remove the credentials and what else is in files: what still runs takes that for the cluster's end."""
+
+    def _begin(self) -> None:
+        """Start now, unless that is for an event loop of the user's to await."""
+        if self.asynchronous:
+            return
+        self._loop_runner.start()
+        remember(self)
+        try:
+            self.sync(self._start)
+        except BaseException:
+            self.close()
+            raise
 
     def __await__(self) -> Any:
         async def started() -> Any:
@@ -87,6 +116,23 @@ class HostingCluster(DaskCluster):
             return self
 
         return started().__await__()
+
+    async def _close(self) -> None:
+        # Whoever gives up waiting, by Ctrl-C for example, does not keep the cluster from closing.
+        if self.status is not Status.closed:
+            self._closing = self._closing or asyncio.create_task(self._end(), name="corral close")
+            await asyncio.shield(self._closing)
+
+    async def _end(self) -> None:
+        try:
+            await self._close_down()
+        except asyncio.CancelledError:
+            # The loop ends: there is time for one thing.
+            self._remove_traces()
+            raise
+        finally:
+            self.status = Status.closed
+            forget(self)
 
     def close(self, timeout: float | None = None) -> Any:
         """End all workers, see that they have ended, and remove every trace of the cluster."""
@@ -121,6 +167,8 @@ class HostingCluster(DaskCluster):
 # --- the end of Python ------------------------------------------------------------------------------------------
 
 _open: weakref.WeakSet[HostingCluster] = weakref.WeakSet()
+#: Event loops that work on while Python exits.
+_prepared: weakref.WeakSet[asyncio.AbstractEventLoop] = weakref.WeakSet()
 
 
 def remember(cluster: HostingCluster) -> None:
@@ -129,6 +177,10 @@ def remember(cluster: HostingCluster) -> None:
         atexit.unregister(_close_all)
         atexit.register(_close_all)
     _open.add(cluster)
+    loop = cluster.loop.asyncio_loop  # type: ignore[union-attr]
+    if loop not in _prepared:
+        _prepared.add(loop)
+        loop.call_soon_threadsafe(loop.set_default_executor, _Threads(thread_name_prefix="corral"))
 
 
 def forget(cluster: HostingCluster) -> None:
@@ -137,7 +189,48 @@ def forget(cluster: HostingCluster) -> None:
 
 
 def _close_all() -> None:
+    deadline = time.monotonic() + EXIT_TIMEOUT
     for cluster in list(_open):
-        if not cluster.asynchronous:
-            with suppress(Exception):
-                cluster.close(timeout=EXIT_TIMEOUT)
+        with _interrupts_told(cluster.name):
+            _close_at_exit(cluster, max(1.0, deadline - time.monotonic()))
+
+
+def _close_at_exit(cluster: HostingCluster, timeout: float) -> None:
+    try:
+        cluster.close(timeout=timeout)
+    except Exception as error:
+        logger.warning("cluster %s was not closed in an orderly way: %r", cluster.name, error)
+    if cluster.status is not Status.closed:
+        with suppress(OSError):
+            cluster._remove_traces()  # noqa: SLF001 - the same room
+
+
+class _Threads(ThreadPoolExecutor):
+    """Threads for what an event loop must not wait for; when Python exits and gives no more, the loop waits."""
+
+    def submit(self, function: Callable[..., Any], /, *arguments: Any, **more: Any) -> Future[Any]:
+        with suppress(RuntimeError):
+            return super().submit(function, *arguments, **more)
+        done: Future[Any] = Future()
+        try:
+            done.set_result(function(*arguments, **more))
+        except BaseException as error:
+            done.set_exception(error)
+        return done
+
+
+@contextmanager
+def _interrupts_told(name: str) -> Iterator[None]:
+    """Say why it takes a moment when somebody presses Ctrl-C again; a handler of the user's own is left alone."""
+    if signal.getsignal(signal.SIGINT) is not signal.default_int_handler:
+        yield
+        return
+
+    def tell(_number: int, _frame: object) -> None:
+        logger.warning("cluster %s is ending its jobs, for %.0f s at most", name, EXIT_TIMEOUT)
+
+    signal.signal(signal.SIGINT, tell)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGINT, signal.default_int_handler)

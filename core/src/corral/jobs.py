@@ -322,4 +322,6 @@ def describe_end(record: JobRecord) -> str:
         parts.append(f"on {' '.join(status.hosts)}")
     if record.connected_at is None:
         parts.append("before a worker connected")
+    if record.leaving == "signal":
+        parts.append("left because a signal warned it" + " (preempted?)" * (status.state is JobState.COMPLETED))
     return ", ".join(parts)

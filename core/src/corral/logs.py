@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+import signal
 import time
 from collections.abc import Iterable, Sequence
 from contextlib import suppress
@@ -15,6 +16,8 @@ from corral.jobs import Ending, JobFailure, JobRecord, ending
 TAIL_LINES = 12
 #: Logs of failed jobs in corral's own folder are kept for a week (s).
 KEPT = 7 * 24 * 3600.0
+#: The exit code of a shell whose command was killed by SIGKILL.
+_KILLED = 128 + signal.SIGKILL
 
 #: What a log or an exit code usually means; the first match counts.
 _HINTS: Sequence[tuple[re.Pattern[str], str]] = tuple(
@@ -38,8 +41,13 @@ _HINTS: Sequence[tuple[re.Pattern[str], str]] = tuple(
         ),
         (r"No space left on device", "A disk is full: see local_directory= and log_directory=."),
         (
-            r"(cannot reach the scheduler|none of the addresses)",
+            r"no scheduler answered within",
             "The node cannot reach the scheduler: name a network that both share with interface=.",
+        ),
+        (
+            r"there are no credentials at",
+            "The node does not see the cluster's credentials: name a folder that it shares with this host with "
+            "shared_directory=.",
         ),
         (r"Read-only file system", "A folder that the job writes to is read-only on the node: see local_directory=."),
     )
@@ -81,6 +89,11 @@ def hint(record: JobRecord, lines: Sequence[str]) -> str:
             return words
     if record.reason == "JobLaunchFailure" and record.connected_at is None:
         return "The node could not start it; often its log directory is missing or read-only there: see log_directory=."
+    if record.exit_code == _KILLED or record.status.signal == signal.SIGKILL:
+        return (
+            "Something killed it, most often the kernel when memory runs out: ask for more with memory=, or run fewer "
+            "processes in it."
+        )
     if record.exit_code == 127:
         return "Exit code 127: a command of the job script was not found on the node; see python=, modules=, prologue=."
     if record.exit_code == 126:

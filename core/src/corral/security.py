@@ -135,27 +135,27 @@ def _write_private(path: Path, text: str) -> None:
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+        try:
+            with os.fdopen(descriptor, "w") as file:
+                file.write(text)
+                file.flush()
+                os.fsync(file.fileno())
+            # The jobs look the name up from other hosts: it must be on the server as well.
+            directory = os.open(path.parent, os.O_RDONLY)
+            try:
+                os.fsync(directory)
+            finally:
+                os.close(directory)
+            _refuse_if_readable_by_others(path)
+        except BaseException:
+            with suppress(OSError):
+                path.unlink()
+            raise
     except OSError as error:
         raise CredentialsError(
             f"cannot write credentials to {path}: {error.strerror}. Name a directory that this host and the "
             "compute nodes share with shared_directory=."
         ) from error
-    try:
-        with os.fdopen(descriptor, "w") as file:
-            file.write(text)
-            file.flush()
-            os.fsync(file.fileno())
-        # The jobs look the name up from other hosts: it must be on the server as well.
-        directory = os.open(path.parent, os.O_RDONLY)
-        try:
-            os.fsync(directory)
-        finally:
-            os.close(directory)
-        _refuse_if_readable_by_others(path)
-    except BaseException:
-        with suppress(OSError):
-            path.unlink()
-        raise
 
 
 def _pem(value: str | None) -> str | None:

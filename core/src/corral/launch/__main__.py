@@ -23,7 +23,7 @@ from collections.abc import Sequence
 from typing import NoReturn
 
 from corral.launch.contact import Contact, find_scheduler, wait_for_credentials
-from corral.launch.ending import Ended, Exit, say
+from corral.launch.ending import Ended, Exit, leave, say
 from corral.launch.options import Options
 from corral.launch.place import Place, find_place
 from corral.launch.scratch import make_scratch
@@ -130,4 +130,4 @@ def _fix_hash_seed() -> None:
 
 if __name__ == "__main__":
     _fix_hash_seed()
-    sys.exit(main(sys.argv[1:]))
+    leave(main(sys.argv[1:]))

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import enum
+import os
 import sys
+from contextlib import suppress
+from typing import NoReturn
 
 
 class Exit(enum.IntEnum):
@@ -28,6 +31,25 @@ class Ended(Exception):
 
 
 def say(message: str) -> None:
-    """Write a line to the job's log."""
-    sys.stderr.write(f"corral: {message}\n")
-    sys.stderr.flush()
+    """Write a line to the job's log, if it takes one: a full disk must not end the job."""
+    with suppress(OSError):
+        sys.stderr.write(f"corral: {message}\n")
+    flush()
+
+
+def flush() -> bool:
+    """Write out what has been printed; False if that cannot be."""
+    done = True
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except OSError:
+            done = False
+    return done
+
+
+def leave(code: int) -> NoReturn:
+    """End the process with this exit code; Python's own would be 120 if the log cannot be written."""
+    if not flush():
+        os._exit(code)
+    sys.exit(code)

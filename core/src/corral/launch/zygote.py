@@ -21,6 +21,8 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, NoReturn
 
+from corral.launch.ending import flush
+
 #: Batch systems send these to every process of a job; only the launcher decides what they mean.
 WARNINGS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
 
@@ -95,8 +97,7 @@ class Zygote:
             A directory to remove when the launcher is gone.
         """
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        sys.stdout.flush()
-        sys.stderr.flush()
+        flush()
         if (pid := os.fork()) == 0:
             ours.close()
             _Server(theirs, work, scratch).serve()
