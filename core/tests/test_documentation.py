@@ -61,3 +61,89 @@ def test_every_test_that_a_page_names_is_there(page: str) -> None:
     assert len(named) > 10
     missing = [f"{path}::{test}" for path, test in named if f"def {test}(" not in (DOCS.parent / path).read_text()]
     assert missing == []
+
+
+@pytest.mark.parametrize("owner", OPTIONS)
+def test_every_option_is_described_once(owner: type) -> None:
+    """In the docstring of the class that has it, in words of its own; and its page is made from that."""
+    words = documented(owner.__doc__ or "")
+    assert sorted(OPTIONS[owner]) == sorted(words)
+    assert all(len(text) > 10 for text in words.values())
+    assert not any("**" in text for text in words.values())
+    assert len(set(words.values())) == len(words)
+    pages = "".join(path.read_text() for path in DOCS.glob("*.md"))
+    assert len(re.findall(rf"autoclass:: {owner.__module__}\.{owner.__qualname__}\b", pages)) == 1
+
+
+def test_what_a_job_and_a_cluster_share_is_said_in_the_same_words() -> None:
+    """`Allocation` has arguments of both; some of them mean something else inside a job."""
+    own = {"cores", "memory", "processes", "name", "backend", "shared_directory", "death_timeout", "asynchronous"}
+    own |= {"worker_class", "worker_options"}
+    everywhere = documented(WorkerGroup.__doc__ or "") | documented(Cluster.__doc__ or "")
+    here = documented(Allocation.__doc__ or "")
+    shared = here.keys() & everywhere.keys() - own
+    assert len(shared) >= 12
+    assert {name: everywhere[name] for name in shared} == {name: here[name] for name in shared}
+
+
+def cluster_options_of(command: click.Command) -> list[click.Option]:
+    """Those that set an argument of a cluster or of a job."""
+    # How options of a plugin are spelled on a command line, only the command line has to say.
+    names = {*OPTIONS[Cluster], *OPTIONS[WorkerGroup]} - {"backend_options"}
+    return [each for each in command.params if isinstance(each, click.Option) and each.name in names]
+
+
+@pytest.mark.parametrize("name", ["demo", "script"])
+def test_help_says_what_docstrings_say(name: str) -> None:
+    """The same words, without marks."""
+    options = cluster_options_of(main.commands[name])
+    assert len(options) > 25
+    cluster, job = (spoken(documented(owner.__doc__ or ""), _names(options)) for owner in (Cluster, WorkerGroup))
+    for option in options:
+        words = (option.help or "").removesuffix(" May be repeated.")
+        assert words in (cluster.get(str(option.name)), job.get(str(option.name)))
+
+
+def _names(options: list[click.Option]) -> set[str]:
+    return {str(option.name) for option in options}
+
+
+def described(schema: dict[str, Any]) -> Iterator[tuple[str, str]]:
+    """Names and descriptions of a schema, at any depth."""
+    for name, each in schema.get("properties", {}).items():
+        if "description" in each:
+            yield name.replace("-", "_"), each["description"]
+        for part in (each, each.get("additionalProperties")):
+            if isinstance(part, dict):
+                yield from described(part)
+
+
+def test_the_schema_says_what_docstrings_say() -> None:
+    """Every option that can stand in YAML, with the same words, without marks."""
+    texts = [spoken(documented(owner.__doc__ or ""), ()) for owner in OPTIONS]
+    found = list(described(configuration_schema()))
+    for name, text in found:
+        assert name == "backends" or any(text == words.get(name) for words in texts)
+    configurable = {*CLUSTER_ARGUMENTS, *OPTIONS[WorkerGroup], *OPTIONS[Settings]} - {"plugins"}
+    assert {name for name, _ in found} == configurable | {"backends"}
+
+
+def test_the_schema_knows_what_yaml_can_write() -> None:
+    """Types are those of the arguments, less those that only a program can make."""
+    section = configuration_schema()["properties"]["corral"]["properties"]
+    assert section["cores"]["type"] == "integer"
+    assert section["walltime"]["type"] == ["integer", "string", "number"]
+    assert section["security"]["type"] == ["boolean", "null"]
+    assert section["shared-directory"]["type"] == ["string", "null"]
+    assert section["modules"]["items"] == {"type": "string"}
+    assert section["extra-directives"] == section["extra_directives"]
+    slurm = section["backends"]["additionalProperties"]
+    assert slurm["additionalProperties"] is False
+    assert "commands-per-minute" not in slurm["properties"]
+
+
+@pytest.mark.parametrize("name", sorted(main.commands))
+def test_the_list_of_commands_cuts_no_sentence(name: str) -> None:
+    """In a terminal of 80 columns."""
+    width = 78 - 2 - max(map(len, main.commands)) - 2
+    assert not main.commands[name].get_short_help_str(width).endswith("...")

@@ -1,0 +1,101 @@
+"""One cluster on a real Slurm, for as long as it is told to: scaled, hurt and used at random. Prints what it measured.
+
+python tests/faults/soak.py --seconds 1800 --seed 7
+"""
+
+from __future__ import annotations
+
+import argparse
+import gc
+import json
+import os
+import random
+import signal
+import subprocess
+import time
+from collections import Counter
+from contextlib import suppress
+from typing import Any
+
+import dask.config
+import psutil
+from distributed import Client
+
+from corral import Cluster
+
+#: The part of the time after which files and memory may grow no more.
+WARM_UP = 1 / 3
+
+
+def work(number: int) -> int:
+    time.sleep(0.01)
+    return number**2
+
+
+def processes() -> tuple[int, int]:
+    """A worker's process, and its launcher's: that of the zygote's parent."""
+    zygote = psutil.Process().ppid()
+    return os.getpid(), psutil.Process(zygote).ppid()
+
+
+def hurt(kind: str, cluster: Cluster, client: Client, chance: random.Random) -> None:
+    """Kill a worker or a launcher, or cancel a job."""
+    if kind == "job":
+        if living := [job.id.text for job in cluster.jobs if not job.has_ended]:
+            subprocess.run(["scancel", chance.choice(living)], check=True)
+        return
+    found = client.run(processes, on_error="ignore")
+    if pids := [pair for pair in found.values() if isinstance(pair, tuple)]:
+        with suppress(ProcessLookupError):
+            os.kill(chance.choice(pids)[kind == "launcher"], signal.SIGKILL)
+
+
+def measured(cluster: Cluster, client: Client) -> dict[str, int]:
+    """Open files and memory of this process, at rest with two workers."""
+    cluster.scale(2)
+    client.wait_for_workers(2, timeout=120)
+    deadline = time.monotonic() + 60
+    while len(cluster.observed) != 2 and time.monotonic() < deadline:
+        time.sleep(0.2)
+    time.sleep(2)
+    gc.collect()
+    process = psutil.Process()
+    return {"files": process.num_fds(), "memory": process.memory_info().rss}
+
+
+def soak(seconds: float, seed: int) -> dict[str, Any]:
+    chance = random.Random(seed)
+    began = time.monotonic()
+    done: Counter[str] = Counter()
+    before: dict[str, int] | None = None
+    # Tasks that die with a worker four times are no fault of theirs here.
+    with (
+        dask.config.set({"distributed.scheduler.allowed-failures": 100, "corral.commands-per-minute": 1000}),
+        Cluster(
+            backend="slurm", cores=1, memory="400MB", walltime="00:02:00", queue="batch", interface="lo"
+        ) as cluster,
+        Client(cluster) as client,
+    ):  # fmt: skip
+        while time.monotonic() - began < seconds:
+            if before is None and time.monotonic() - began > seconds * WARM_UP:
+                before = measured(cluster, client)
+            cluster.scale(chance.randint(1, 4))
+            client.wait_for_workers(1, timeout=120)
+            first = chance.randrange(10**6)
+            futures = client.map(work, range(first, first + 200))
+            if (kind := chance.choice(["nothing", "worker", "launcher", "job"])) != "nothing":
+                hurt(kind, cluster, client, chance)
+            assert client.gather(futures) == [number**2 for number in range(first, first + 200)]
+            del futures
+            done[kind] += 1
+        after = measured(cluster, client)
+        jobs = len(cluster.jobs)
+    return {"seed": seed, "rounds": sum(done.values()), "hurt": done, "jobs": jobs, "before": before, "after": after}
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=1800)
+    parser.add_argument("--seed", type=int, default=random.randrange(10**6))
+    arguments = parser.parse_args()
+    print(json.dumps(soak(arguments.seconds, arguments.seed)), flush=True)

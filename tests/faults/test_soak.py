@@ -1,0 +1,41 @@
+"""Minutes to hours of scaling, killing and computing on a real Slurm: every result right, and nothing grows."""
+
+from __future__ import annotations
+
+import json
+import os
+import random
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+SOAK = Path(__file__).parent / "soak.py"
+
+#: `nox -s soak` sets half an hour.
+SECONDS = float(os.environ.get("CORRAL_SOAK_SECONDS", "180"))
+
+
+@pytest.mark.real("slurm")
+@pytest.mark.timeout(SECONDS + 300)
+@pytest.mark.usefixtures("leaves_nothing")
+def test_nothing_grows_and_every_result_is_right(record_property: Any) -> None:
+    """After a third of the time, open files stay within four, and memory within a twentieth."""
+    # To repeat a failure: python tests/faults/soak.py --seed …
+    seed = random.SystemRandom().randrange(10**6)
+    ran = subprocess.run(
+        [sys.executable, str(SOAK), f"--seconds={SECONDS}", f"--seed={seed}"],
+        capture_output=True,
+        text=True,
+        check=False,
+        timeout=SECONDS + 250,
+    )
+    assert ran.returncode == 0, f"seed {seed}:\n{ran.stderr[-5000:]}"
+    figures = json.loads(ran.stdout.splitlines()[-1])
+    record_property("figures", figures)
+    print(figures)
+    before, after = figures["before"], figures["after"]
+    assert abs(after["files"] - before["files"]) <= 4, figures
+    assert after["memory"] <= before["memory"] * 1.05, figures
