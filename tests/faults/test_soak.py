@@ -18,6 +18,7 @@ SOAK = Path(__file__).parent / "soak.py"
 SECONDS = float(os.environ.get("CORRAL_SOAK_SECONDS", "180"))
 
 
+@pytest.mark.soak
 @pytest.mark.real("slurm")
 @pytest.mark.timeout(SECONDS + 300)
 @pytest.mark.usefixtures("leaves_nothing")
