@@ -116,7 +116,7 @@ def types(session: nox.Session) -> None:
 @nox.session
 def docs(session: nox.Session) -> None:
     """The documentation, in docs/_build; a warning is an error."""
-    install(session, "docs", members=["core"])
+    install(session, "docs", "test", members=["core"])
     session.run("sphinx-build", "-W", "--keep-going", "-b", "html", "docs", "docs/_build", *session.posargs)
 
 

@@ -82,7 +82,7 @@ class Figures:
         parts = []
         for name, (title, head) in HEADS.items():
             if rows := self.tables[name]:
-                parts += [f"### {title}", "", *_lines([head, ["---"] * len(head), *rows]), ""]
+                parts += [f"## {title}", "", *_lines([head, ["---"] * len(head), *rows]), ""]
         return "\n".join(parts)
 
 

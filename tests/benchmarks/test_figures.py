@@ -30,8 +30,8 @@ def test_tables_without_rows_are_left_out() -> None:
     figures = Figures()
     assert figures.is_empty
     figures.alone("memory", [20.0, 21.0, 30.0], "MB")
-    assert figures.markdown().startswith("### By itself\n")
-    assert "### Beside" not in figures.markdown()
+    assert figures.markdown().startswith("## By itself\n")
+    assert "## Beside" not in figures.markdown()
 
 
 def test_the_page_keeps_its_words(tmp_path: Path) -> None:
