@@ -13,6 +13,7 @@ import sys
 import tempfile
 import time
 from collections import deque
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -52,11 +53,16 @@ class Trouble:
 
     def __init__(self) -> None:
         self.coming: deque[str] = deque()
+        #: No cancellation works.
+        self.spares_jobs = False
 
     def change(self, command: Command) -> Command:
         if not self.coming:
             return command
         return evolve(command, argv=["sh", "-c", FAULTS[self.coming.popleft()], "sh", *command.argv])
+
+    def spare(self, command: Command) -> Command:
+        return evolve(command, argv=["sh", "-c", FAULTS["fails"]])
 
     @hookimpl(wrapper=True)
     def submit(self, script: Any, count: Any) -> Any:
@@ -68,7 +74,7 @@ class Trouble:
 
     @hookimpl(wrapper=True)
     def cancel(self, job_ids: Any) -> Any:
-        return mapped((yield), self.change)
+        return mapped((yield), self.spare if self.spares_jobs else self.change)
 
     @hookimpl(wrapper=True)
     def find_jobs(self, name: Any) -> Any:
@@ -179,3 +185,37 @@ def test_the_engine_and_the_queue_agree_in_the_end() -> None:
             suppress_health_check=list(HealthCheck),
         ),
     )
+
+
+@pytest.fixture
+def life() -> Iterator[Life]:
+    life = Life()
+    life.open()
+    yield life
+    life.teardown()
+
+
+def test_jobs_that_could_not_be_cancelled_count_until_they_can(life: Life) -> None:
+    """Scaled down and up again while cancellations fail: the queue never has more than was asked for."""
+    life.scale(jobs=2)
+    life.time_passes()
+    life.trouble.spares_jobs = True
+    life.scale(jobs=0)
+    life.scale(jobs=6)
+    while len(life.living()) < 6:
+        time.sleep(0.1)
+    life.never_more_jobs_than_asked_for()
+    life.trouble.spares_jobs = False
+    life.time_passes()
+    life.never_more_jobs_than_asked_for()
+
+
+def test_jobs_of_a_submission_that_seemed_to_fail_are_given_up(life: Life) -> None:
+    """Its command worked and did not say so; when nothing is wanted any more, they are found and cancelled."""
+    life.trouble.coming.extend(["works and says nothing of it", "fails", "fails"])
+    life.scale(jobs=2)
+    while not life.living():
+        time.sleep(0.1)
+    life.scale(jobs=0)
+    life.time_passes()
+    assert life.living() == {}

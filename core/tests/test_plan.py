@@ -97,6 +97,15 @@ def test_jobs_under_way_are_not_submitted_twice() -> None:
     assert plan(GroupState(wanted=3), [], NOW, submitting=3).submit == 0
 
 
+def test_what_could_not_be_cancelled_still_counts() -> None:
+    """Scaled down and up at once: there are never more jobs than asked for, and none waits for one that is doomed."""
+    record = job(1, JobState.RUNNING, parting=Parting.SURPLUS, cancel_asked_at=NOW)
+    assert plan(GroupState(wanted=6), [record], NOW + 1).submit == 5
+    assert plan(GroupState(wanted=6), [evolve(record, is_doomed=True)], NOW + 1).submit == 6
+    ending_itself = job(1, JobState.RUNNING, workers=1, parting=Parting.SURPLUS, retire_asked_at=NOW)
+    assert plan(GroupState(wanted=6), [ending_itself], NOW + 1).submit == 6
+
+
 def test_a_cancellation_is_repeated_until_it_works() -> None:
     """PBS forgets a qdel that comes right after the qsub: ask again after some seconds, not at once."""
     record = job(1, JobState.RUNNING, parting=Parting.SURPLUS, cancel_asked_at=NOW)
@@ -365,6 +374,7 @@ def records(draw: st.DrawFn) -> Sequence[JobRecord]:
                 leaves_at=NOW + draw(st.sampled_from([5, 500])) if workers else None,
                 retire_asked_at=draw(st.none() | st.just(NOW - 1000)),
                 cancel_asked_at=draw(st.none() | st.just(NOW - 1000)),
+                is_doomed=draw(st.booleans()),
                 started_at=None if state.is_waiting else NOW - draw(st.sampled_from([30, 1000])),
             )
         )

@@ -88,8 +88,8 @@ class Engine:
     maximum_core_hours: float | None = field(init=False)
     _failures: deque[JobFailure] = field(factory=lambda: deque(maxlen=REMEMBERED), init=False)
     _numbers: itertools.count[int] = field(factory=lambda: itertools.count(1), init=False)
-    #: Submissions that were repeated, and so may have landed twice.
-    _repeated: list[tuple[Group, Script]] = field(factory=list, init=False)
+    #: The latest submissions that may have landed unknown, or twice.
+    _repeated: deque[tuple[Group, Script]] = field(factory=lambda: deque(maxlen=20), init=False)
     _rechecks: set[asyncio.Task[None]] = field(factory=set, init=False)
     _tasks: set[asyncio.Task[None]] = field(factory=set, init=False)
     #: All moments of records and plans are this clock's.
@@ -264,8 +264,7 @@ class Engine:
             _, unfinished = await asyncio.wait(self._tasks, timeout=timeout)
             for task in unfinished:
                 task.cancel()
-        doubtful = [(slot, slot.doubtful) for slot in self.groups.values() if slot.doubtful is not None]
-        for slot, script in [*self._repeated, *doubtful]:
+        for slot, script in self._repeated:
             await self._find(slot, script)
         await self._end_all(deadline)
         with suppress(ValueError):
@@ -400,6 +399,8 @@ class Engine:
             submission = await batch.submit(script, count, may_have_landed=may_have_landed)
         except (BatchSystemUnavailable, LimitReached) as error:
             slot.postpone(error, script, count, self._clock.now())
+            if slot.doubtful is not None:
+                self._look_again(slot, slot.doubtful)
         except Exception as error:
             # Also what a broken plugin raises: whoever waits for workers must hear of it.
             self._undelivered.append(slot.reject(error))
@@ -455,6 +456,8 @@ class Engine:
 
     def _look_again(self, slot: Group, script: Script) -> None:
         """More jobs of this submission than are known may turn up: look for them later, and when the cluster closes."""
+        if any(script is repeated for _, repeated in self._repeated):
+            return
         self._repeated.append((slot, script))
         recheck = asyncio.create_task(self._recheck(slot, script))
         self._rechecks.add(recheck)
@@ -466,12 +469,19 @@ class Engine:
         for moment in RECHECKS:
             await asyncio.sleep(moment - waited)
             waited = moment
-            await self._find(slot, script)
+            while not await self._find(slot, script):
+                await asyncio.sleep(RECHECKS[0])
+            if slot.doubtful is script and not slot.submitting:
+                slot.doubtful = None
+                self._tell()
 
-    async def _find(self, slot: Group, script: Script) -> None:
+    async def _find(self, slot: Group, script: Script) -> bool:
+        """Know the jobs of this submission; False if the batch system did not answer."""
         with suppress(BatchSystemError):
             self._admit(slot, script, await self.blueprint.batch_of(slot.name).find(script.name))
             self._tell()
+            return True
+        return False
 
     # --- following ----------------------------------------------------------------------------------------------
 
@@ -615,6 +625,9 @@ class Engine:
                 "cluster %s: cancelling %d job(s) failed, it is tried again: %s",
                 self.blueprint.name, len(records), error,
             )  # fmt: skip
+        else:
+            for record in records:
+                self.roster.put(evolve(self.roster.get(record.id) or record, is_doomed=True))
         self._acted_at = time.monotonic()
         self._changed()
 

@@ -88,6 +88,8 @@ class JobRecord:
     retire_asked_at: float | None = None
     #: The batch system was asked to cancel it.
     cancel_asked_at: float | None = None
+    #: The batch system has said that it will.
+    is_doomed: bool = False
     #: When its launcher will begin to leave, before the walltime ends; None: not said.
     leaves_at: float | None = None
     #: Why its launcher said that it is leaving ("walltime", "signal", "retire"); empty while it stays.
@@ -145,6 +147,13 @@ class JobRecord:
         preempted, or cancelled by somebody who does not want another.
         """
         return self.ended_at is None and self.parting is None and self.leaving in ("", "signal")
+
+    @property
+    def is_undead(self) -> bool:
+        """True if nobody wants it any more, and it neither ends by itself nor has the batch system agreed to end it."""
+        if self.ended_at is not None or self.parting not in (Parting.SURPLUS, Parting.BREAKER):
+            return False
+        return not self.is_doomed and (self.retire_asked_at is None or self.cancel_asked_at is not None)
 
 
 class Jobs(tuple[JobRecord, ...]):

@@ -213,7 +213,8 @@ def plan(
     relieved = sorted(expiring, key=lambda record: record.leaves_at or 0.0)
     retire += relieved[: max(0, working + len(expiring) - state.wanted)]
 
-    missing = state.wanted - len(lasting) - submitting
+    # Jobs that could not be cancelled yet are there all the same: never are there more than asked for.
+    missing = state.wanted - len(lasting) - submitting - sum(record.is_undead for record in living)
     submit = replacements = withheld = 0
     if missing > 0 and not state.is_stopped:
         if now < state.not_before:

@@ -44,7 +44,7 @@ class Group:
     state: GroupState = GroupState()
     #: Jobs of the submission that is under way.
     submitting: int = 0
-    #: A submission that failed and may have landed all the same.
+    #: A submission that failed and may have landed all the same: it is looked for before anything is submitted.
     doubtful: Script | None = None
     #: Why the group is stopped or waits.
     trouble: CorralError | None = None
