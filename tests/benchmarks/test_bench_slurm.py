@@ -21,6 +21,12 @@ HERE = Path(__file__).parent
 ROUNDS = 5
 
 
+@pytest.fixture(autouse=True)
+def configuration(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A place for the file that an import of dask-jobqueue writes, and nobody's own configuration."""
+    monkeypatch.setenv("DASK_CONFIG", str(tmp_path))
+
+
 def trial(script: str, *words: object) -> dict[str, float]:
     """Run one trial in a process of its own; returns its seconds."""
     ran = subprocess.run(

@@ -132,13 +132,15 @@ def installed() -> list[Installed]:
             # apart, would read the whole METADATA of all of them.
             if "corral." not in (distribution.read_text("entry_points.txt") or ""):
                 continue
+            # Each look at it parses it again.
+            metadata = distribution.metadata
             plugins = [
                 Installed(
                     name=entry_point.name,
                     kind="backend" if group["kind"] == "backend" else "site",
                     contract=group["contract"],
-                    distribution=distribution.name,
-                    version=distribution.version,
+                    distribution=metadata["Name"],
+                    version=metadata["Version"],
                     value=entry_point.value,
                     entry_point=entry_point,
                 )
@@ -146,7 +148,7 @@ def installed() -> list[Installed]:
                 if (group := _GROUP.fullmatch(entry_point.group))
             ]
             # The first on the path wins, as for imports: an editable install may be listed once more.
-            found.setdefault(_normalised(distribution.name), plugins)
+            found.setdefault(_normalised(metadata["Name"]), plugins)
         except Exception as error:
             logger.debug("the metadata of a distribution cannot be read, it is left out: %s", _said(error))
     every = [plugin for plugins in found.values() for plugin in plugins]
