@@ -79,6 +79,10 @@ async def test_tasks_are_counted_by_need_wherever_they_wait() -> None:
             await eventually(lambda: (("GPU", 2),) in counted(counter.demand()))
             [known] = [load for load in counter.demand().loads if load.need == (("GPU", 2),)]
             assert known.duration is not None, "the prefix is known by now"
+            scheduler.task_prefixes["abs"].add_exec_time(1000.0)
+            assert scheduler.task_prefixes["abs"].duration_average == -1, "one straggler, and Dask knows nothing"
+            [still] = [load for load in counter.demand().loads if load.need == (("GPU", 2),)]
+            assert still.duration == known.duration
         # The worker is gone, and what it held is to be computed again.
         await eventually(lambda: counted(counter.demand()) == recounted(scheduler))
         assert len(counted(counter.demand())) == 4

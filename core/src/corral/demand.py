@@ -29,6 +29,8 @@ class _Count:
 
     need: Need
     prefix: str
+    #: Seconds that a task took when that was known last: one straggler makes Dask forget it.
+    duration: float | None = None
     tasks: dict[str, int] = field(factory=lambda: dict.fromkeys(_COUNTED, 0))
 
 
@@ -99,13 +101,14 @@ class DemandCounter(SchedulerPlugin):
             ready, assigned = sum(tasks[state] for state in _READY), tasks["processing"]
             if ready or assigned:
                 prefix = self._scheduler.task_prefixes.get(count.prefix)
-                known = prefix is not None and prefix.duration_average >= 0
+                if prefix is not None and prefix.duration_average >= 0:
+                    count.duration = prefix.duration_average
                 loads.append(
                     Load(
                         need=count.need,
                         ready=ready,
                         assigned=assigned,
-                        duration=prefix.duration_average if known and prefix is not None else None,
+                        duration=count.duration,
                         elapsed=max(0.0, prefix.max_exec_time) if prefix is not None else 0.0,
                     )
                 )

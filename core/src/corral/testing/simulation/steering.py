@@ -166,12 +166,14 @@ class Dask(AdaptiveCore):
         world = self._world
         occupancy = 0.0
         ready = assigned = 0
-        for load in world.demand().loads:
+        for _, name, more_ready, more_assigned in world.tasks():
+            species = world.species(name)
             # Dask takes a task that nobody has seen end for twice what one has run so far.
-            unknown = 2 * load.elapsed if load.elapsed > 0 else 0.5
-            occupancy += load.tasks * (unknown if load.duration is None else load.duration)
-            ready += load.ready
-            assigned += load.assigned
+            unknown = 2 * species.longest if species.longest > 0 else 0.5
+            duration = unknown if species.average < 0 else species.average
+            occupancy += (more_ready + more_assigned) * duration
+            ready += more_ready
+            assigned += more_assigned
         threads = math.ceil(occupancy / self._target_duration)
         if ready <= threads:
             threads = min(ready + assigned, threads)

@@ -7,7 +7,7 @@ import itertools
 import math
 import random
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Protocol
 
@@ -73,6 +73,8 @@ class _Species:
     """What is known of tasks of one name, as Dask knows it."""
 
     average: float = -1.0
+    #: The average when it was known last.
+    known: float | None = None
     longest: float = 0.0
     #: When those that run have begun.
     begun: deque[tuple[float, int]] = field(factory=deque)
@@ -226,17 +228,19 @@ class World:
     def demand(self) -> Demand:
         """What is to be computed, as corral reads it from a Dask scheduler."""
         loads = []
+        for need, name, ready, assigned in self.tasks():
+            species = self.species(name)
+            loads.append(
+                Waiting(need=need, ready=ready, assigned=assigned, duration=species.known, elapsed=species.longest)
+            )
+        return Demand(loads=tuple(loads), blocked=self.blocked)
+
+    def tasks(self) -> Iterator[tuple[Need, str, int, int]]:
+        """Need, name, and how many wait and run."""
         for (need, name), durations in self._ready.items():
             assigned = self._assigned[need, name]
             if durations or assigned:
-                species = self.species(name)
-                average = None if species.average < 0 else species.average
-                loads.append(
-                    Waiting(
-                        need=need, ready=len(durations), assigned=assigned, duration=average, elapsed=species.longest
-                    )
-                )
-        return Demand(loads=tuple(loads), blocked=self.blocked)
+                yield need, name, len(durations), assigned
 
     def species(self, name: str) -> _Species:
         """What is known of tasks of this name now: also by how long those that run have run."""
@@ -324,6 +328,7 @@ class World:
             return
         self._busy += duration
         species.average = duration if species.average < 0 else (species.average + duration) / 2
+        species.known = species.average
         job.running -= 1
         for resource, amount in need:
             job.free[resource] += amount
