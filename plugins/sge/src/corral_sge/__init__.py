@@ -239,15 +239,13 @@ class GridEngine:
     @hookimpl
     def submit(self, script: Script, count: int) -> Conversation[list[JobId]]:
         size = min(count, self.max_array_size)
-        refused = None
         try:
             done = yield _qsub(script, size)
         except CommandFailed as error:
             limit = re.search(r"more than (\d+) tasks", error.completed.stderr)
             if limit is None or not 1 <= int(limit[1]) < size:
                 raise
-            refused, size = error, int(limit[1])
-        if refused is not None:
+            size = int(limit[1])
             done = yield _qsub(script, size)
         match = re.fullmatch(r"(\d+)\.1-(\d+):1", done.last_line(), re.ASCII)
         if match is None or int(match[2]) != size:
