@@ -241,7 +241,7 @@ def test_a_job_that_waits_can_be_given_up(
     ).stdout  # fmt: skip
 
 
-async def _made(arguments: dict[str, Any]) -> Cluster:
+async def _made(arguments: dict[str, Any]) -> Any:
     return await Cluster(**arguments, asynchronous=True)
 
 

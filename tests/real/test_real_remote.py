@@ -18,7 +18,7 @@ from corral.errors import SubmitRejected
 
 pytestmark = [pytest.mark.real("slurm"), pytest.mark.timeout(240)]
 
-ARGUMENTS = {
+ARGUMENTS: dict[str, Any] = {
     "backend": "slurm",
     "cores": 1,
     "memory": "400MB",

@@ -78,7 +78,7 @@ class RemoteCluster(Cluster):
         self._state = State(backend=blueprint.backend, groups={}, maximum_core_hours=blueprint.maximum_core_hours)
         self._draft = draft.wanting(self._asked_at_once(n_workers))
         self._on_exists = on_exists or "error"
-        self._begin(Residence.of(draft), shutdown_on_close=shutdown_on_close, asynchronous=asynchronous, loop=loop)
+        self._set_out(Residence.of(draft), shutdown_on_close=shutdown_on_close, asynchronous=asynchronous, loop=loop)
 
     @classmethod
     def to(cls, name: str, *, timeout: str | float, asynchronous: bool = False, loop: Any = None) -> RemoteCluster:
@@ -90,7 +90,7 @@ class RemoteCluster(Cluster):
             raise ClusterNotFound(_nothing_called(name))
         # Its own class's: only what it takes differs.
         cluster._state = State(backend=entry.backend, groups={})  # noqa: SLF001
-        cluster._begin(  # noqa: SLF001
+        cluster._set_out(  # noqa: SLF001
             Residence(entry),
             patience=seconds_of("timeout", timeout),
             shutdown_on_close=False,
@@ -99,7 +99,7 @@ class RemoteCluster(Cluster):
         )
         return cluster
 
-    def _begin(
+    def _set_out(
         self,
         residence: Residence,
         *,
@@ -224,9 +224,7 @@ class RemoteCluster(Cluster):
             return False
         return True
 
-    async def _close(self) -> None:
-        if self.status is Status.closed:
-            return
+    async def _close_down(self) -> None:
         self.status = Status.closing
         if self._follower is not None:
             self._follower.cancel()
@@ -236,11 +234,11 @@ class RemoteCluster(Cluster):
             await asyncio.wait(self._asking)
         try:
             if self._shutdown_on_close:
-                await self._end()
+                await self._shut_down()
         finally:
             await self._let_go()
 
-    async def _end(self) -> None:
+    async def _shut_down(self) -> None:
         """End the cluster, and return when its jobs have ended."""
         if self.scheduler_comm is not None:
             try:
@@ -258,6 +256,9 @@ class RemoteCluster(Cluster):
         if self.scheduler_comm is not None:
             await self.scheduler_comm.close_rpc()
         self.status = Status.closed
+
+    def _remove_traces(self) -> None:
+        """They are the engine's."""
 
     def shutdown(self, timeout: float | None = None) -> Any:
         """End the cluster, whoever uses it, and wait until its jobs have ended."""

@@ -56,7 +56,7 @@ class Served(Cluster):
         self._is_open = asyncio.Event()
         self._ending = ""
         #: Why it shall end, and how long its workers may take to finish.
-        self._end: asyncio.Future[tuple[str, float]] = asyncio.get_running_loop().create_future()
+        self._wish: asyncio.Future[tuple[str, float]] = asyncio.get_running_loop().create_future()
         self._idle_watch: asyncio.Task[None] | None = None
         self._tunnel: Tunnel | None = None
         self._scripts: dict[str, str] = {}
@@ -117,7 +117,7 @@ class Served(Cluster):
 
     async def until_end(self) -> str:
         """Return, with the reason, when the cluster shall end; its workers have finished by then."""
-        why, seconds = await self._end
+        why, seconds = await self._wish
         self._ending = why
         logger.warning("cluster %s ends: %s", self.name, why)
         if seconds > 0:
@@ -126,8 +126,8 @@ class Served(Cluster):
 
     def end(self, why: str, seconds: float = 0.0) -> None:
         """Let the cluster end; its workers may take some seconds to finish."""
-        if not self._end.done():
-            self._end.set_result((why, seconds))
+        if not self._wish.done():
+            self._wish.set_result((why, seconds))
 
     def signalled(self, name: str) -> None:
         self.end(f"its scheduler got {name}", SIGNAL_GRACE)
@@ -167,13 +167,13 @@ class Served(Cluster):
         assert scheduler is not None
         return bool(scheduler.client_comms or scheduler.tasks or scheduler.extensions["publish"].datasets)
 
-    async def _close(self) -> None:
+    async def _close_down(self) -> None:
         if self._idle_watch is not None:
             self._idle_watch.cancel()
         if self._tunnel is not None:
             await self._tunnel.close()
             self._tunnel = None
-        await super()._close()
+        await super()._close_down()
 
     def _remove_traces(self) -> None:
         blueprint = self._blueprint
