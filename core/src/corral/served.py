@@ -114,6 +114,8 @@ class Served(Cluster):
         # A job that was requeued begins again, at another address.
         self._blueprint.credentials_path.unlink(missing_ok=True)
         super()._make_folders()
+        # Whoever is told the name shall find it.
+        self._new_entry().write()
 
     async def until_end(self) -> str:
         """Return, with the reason, when the cluster shall end; its workers have finished by then."""
