@@ -12,7 +12,7 @@ import math
 import time
 from collections import deque
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import dask.config
 import dask.utils
@@ -73,6 +73,37 @@ class Bounds:
         if minimum > maximum:
             raise InvalidRequest("minimum", f"is more than the maximum{where}: whole jobs have {workers} worker(s)")
         return cls(minimum=minimum, maximum=maximum)
+
+
+class Adapting(Protocol):
+    """What `Cluster.adapt` returns, wherever the work is done."""
+
+    @property
+    def minimum(self) -> int:
+        """Workers of the whole cluster."""
+
+    @property
+    def maximum(self) -> float:
+        """Workers of the whole cluster."""
+
+    @property
+    def target_duration(self) -> float:
+        """Seconds."""
+
+    @property
+    def idle_timeout(self) -> float | None:
+        """Seconds; None: as long as each group's jobs take to come, within limits."""
+
+    @property
+    def state(self) -> str:
+        """``starting``, ``running`` or ``stopped``."""
+
+    @property
+    def log(self) -> Sequence[tuple[float, dict[str, Any]]]:
+        """Each change: when (seconds since the epoch), and which."""
+
+    def stop(self, reason: str = "asked to") -> None:
+        """Leave the cluster as large as it is."""
 
 
 class Adaptive:

@@ -11,6 +11,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import dask.utils
 import platformdirs
 from attrs import evolve, field, frozen
 
@@ -33,6 +34,8 @@ if TYPE_CHECKING:
 
 #: The group of a cluster that has but one.
 DEFAULT_GROUP = "default"
+#: When a cluster that nobody uses ends itself, if its scheduler lives in a job (s).
+IDLE_TIMEOUT = 3600.0
 
 
 @frozen(kw_only=True)
@@ -61,6 +64,8 @@ class Blueprint:
     security: bool | Security = True
     #: Nothing more is submitted when so many were used; None: no limit.
     maximum_core_hours: float | None = None
+    #: Seconds after which a cluster with a scheduler of its own ends if it has nothing to do; 0: never.
+    idle_timeout: float = IDLE_TIMEOUT
 
     @property
     def folder(self) -> Path:
@@ -158,19 +163,34 @@ class Blueprint:
 CLUSTER_ARGUMENTS = (
     "backend", "site", "plugins", "backend_options", "name", "shared_directory", "log_directory", "interface",
     "scheduler_interface", "worker_interface", "scheduler_port", "scheduler_options", "security", "groups",
-    "maximum_core_hours",
+    "maximum_core_hours", "scheduler", "on_exists", "idle_timeout", "shutdown_on_close",
 )  # fmt: skip
 #: Arguments of `WorkerGroup` that a cluster without groups takes for its only one.
 GROUP_ARGUMENTS = tuple(name for name in WorkerGroup.argument_names() if name not in ("interface", "backend_options"))
 
 
-def draw(given: Mapping[str, Any]) -> Blueprint:
+def scheduler_place(given: str | None, backend: str | None) -> str:
+    """Where the scheduler is to be, by argument or configuration: "process" or "job".
+
+    Raises
+    ------
+    InvalidRequest
+    """
+    place = given if given is not None else settings.value("scheduler", backend)
+    if place not in (None, "process", "job"):
+        raise InvalidRequest("scheduler", f"{place!r} is not 'process' or 'job'")
+    return place or "process"
+
+
+def draw(given: Mapping[str, Any], *, scheduler_is_here: bool = True) -> Blueprint:
     """Check what `Cluster` was given, after adding what the configuration says.
 
     Parameters
     ----------
     given
         Arguments of `Cluster` and `WorkerGroup` by name; None stands for an argument that was not given.
+    scheduler_is_here
+        False: the scheduler will be on another host, whose network interfaces are not looked at.
 
     Raises
     ------
@@ -185,6 +205,8 @@ def draw(given: Mapping[str, Any]) -> Blueprint:
     if backend is None:
         backend = (site and plugins.backend_of_site(site)) or choose(site)
     arguments = {**settings.arguments(backend, known), **given, "site": site}
+    if not scheduler_is_here:
+        arguments["scheduler_interface"] = None
     if "groups" in given and (beside := [name for name in given if name in GROUP_ARGUMENTS]):
         raise InvalidRequest(beside[0], "belongs to each group where there are groups=")
     try:
@@ -255,6 +277,7 @@ def _drawn(backend: str, arguments: Mapping[str, Any]) -> Blueprint:
         scheduler_options=_options("scheduler_options", arguments.get("scheduler_options")),
         security=_security(arguments.get("security")),
         maximum_core_hours=hours_of("maximum_core_hours", arguments.get("maximum_core_hours")),
+        idle_timeout=seconds_of("idle_timeout", arguments.get("idle_timeout", IDLE_TIMEOUT)),
     )
     for group, spec in groups.items():
         blueprint = blueprint.with_group(group, spec)
@@ -317,6 +340,22 @@ def hours_of(argument: str, value: object) -> float | None:
     if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or not value > 0):
         raise InvalidRequest(argument, f"{value!r} is not a number of hours above 0")
     return value
+
+
+def seconds_of(argument: str, value: Any) -> float:
+    """A duration, as people write it.
+
+    Raises
+    ------
+    InvalidRequest
+    """
+    try:
+        seconds = float(dask.utils.parse_timedelta(value, "s"))
+    except (ValueError, TypeError, KeyError, AttributeError):
+        raise InvalidRequest(argument, f"{value!r} is no duration; write for example '60s'") from None
+    if not 0 <= seconds < float("inf"):
+        raise InvalidRequest(argument, f"{value!r} is less than 0, or for ever")
+    return seconds
 
 
 def _options(argument: str, value: object) -> dict[str, Any]:

@@ -12,7 +12,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 
 from attrs import evolve
 from distributed import Security
@@ -21,7 +21,7 @@ from distributed.utils import silence_logging_cmgr
 
 from corral import logs, network
 from corral.account import Account
-from corral.blueprint import GROUP_ARGUMENTS, draw, hours_of, read_script
+from corral.blueprint import GROUP_ARGUMENTS, Blueprint, draw, hours_of, read_script, scheduler_place
 from corral.domain import JobId, Resources
 from corral.engine import Engine
 from corral.errors import CorralError, InvalidRequest
@@ -29,12 +29,12 @@ from corral.group import WorkerGroup
 from corral.hosting import HostingCluster, host
 from corral.jobs import JobFailure, JobRecord, Jobs
 from corral.registry import Entry, JobLine
-from corral.security import secured
+from corral.security import Credentials, secured
 from corral.size import jobs_asked_for, known_group, the_group
 from corral.watch import Watch
 
 if TYPE_CHECKING:
-    from corral.adaptive import Adaptive
+    from corral.adaptive import Adapting, Adaptive
 
 logger = logging.getLogger("corral")
 
@@ -79,8 +79,21 @@ class Cluster(HostingCluster):
         Network interface of the workers. Default: the one that reaches the scheduler.
     scheduler_port
         Port of the scheduler. Default: any.
+    scheduler
+        Where the Dask scheduler and corral's engine live: in this ``"process"`` (default), or in a ``"job"`` of their
+        own, which outlives this process: see `connect`. What that job needs, such as cores, memory, walltime and
+        queue, then stands in `scheduler_options`, too.
     scheduler_options
         Further keyword arguments of `distributed.Scheduler`.
+    on_exists
+        With ``scheduler="job"``, if there is such a cluster of this `name` already: ``"error"`` (default),
+        ``"connect"`` to it, or ``"replace"`` it.
+    idle_timeout
+        With ``scheduler="job"``, a cluster ends itself when so long nobody was connected and it had no task and no
+        result ("1h", the default; 0: never).
+    shutdown_on_close
+        With ``scheduler="job"``, whether closing ends the cluster. Default: the one that made it does, one that
+        connected does not.
     security
         True: TLS with certificates made for this cluster (default). False: none. Or a `distributed.Security`.
     maximum_core_hours
@@ -108,6 +121,14 @@ class Cluster(HostingCluster):
     ...     client = Client(cluster)
     """
 
+    def __new__(cls, backend: str | None = None, *, scheduler: str | None = None, **_: Any) -> Self:
+        # As with pathlib.Path: whoever asks for a cluster need not know which kind serves him.
+        if cls is Cluster and scheduler_place(scheduler, backend) == "job":
+            from corral.remote import RemoteCluster
+
+            return cast("Self", super().__new__(RemoteCluster))
+        return super().__new__(cls)
+
     def __init__(
         self,
         backend: str | None = None,
@@ -124,7 +145,11 @@ class Cluster(HostingCluster):
         scheduler_interface: str | None = None,
         worker_interface: str | None = None,
         scheduler_port: int | None = None,
+        scheduler: str | None = None,
         scheduler_options: Mapping[str, Any] | None = None,
+        on_exists: str | None = None,
+        idle_timeout: str | float | None = None,
+        shutdown_on_close: bool | None = None,
         security: bool | Security | None = None,
         maximum_core_hours: float | None = None,
         silence_logs: int | str | None = logging.WARNING,
@@ -135,7 +160,12 @@ class Cluster(HostingCluster):
         # Closed until it is built: a refused argument must not warn about an unclosed cluster.
         self.status = Status.closed
         self._engine: Engine | None = None
-        self._blueprint = draw(
+        for argument, value in (("on_exists", on_exists), ("shutdown_on_close", shutdown_on_close)):
+            if value is not None:
+                raise InvalidRequest(argument, "has a meaning with scheduler='job' alone")
+        if scheduler_place(scheduler, backend) == "job" and not self._is_served:
+            raise InvalidRequest("scheduler", f"'job' makes a Cluster, not a {type(self).__name__}")
+        self._blueprint = self._drawn(
             {
                 "backend": backend,
                 "site": site,
@@ -149,6 +179,7 @@ class Cluster(HostingCluster):
                 "worker_interface": worker_interface,
                 "scheduler_port": scheduler_port,
                 "scheduler_options": scheduler_options,
+                "idle_timeout": idle_timeout,
                 "security": security,
                 "maximum_core_hours": maximum_core_hours,
                 "groups": groups,
@@ -156,12 +187,7 @@ class Cluster(HostingCluster):
             }
         )
         self._jobs_at_once = self._asked_at_once(n_workers)
-        self._credentials, self.security = secured(
-            self._blueprint.security,
-            cluster=self._blueprint.name,
-            uuid=self._blueprint.uuid,
-            created=self._blueprint.created,
-        )
+        self._credentials, self.security = self._secured(self._blueprint)
         self._entry: Entry | None = None
         self._registrar: asyncio.Task[None] | None = None
         self._is_changed: asyncio.Event | None = None
@@ -169,6 +195,46 @@ class Cluster(HostingCluster):
         self._silence_logs = silence_logs
         super().__init__(asynchronous=asynchronous, loop=loop, quiet=True, name=self._blueprint.name)
         self._begin()
+
+    #: True where this process is the one that serves others.
+    _is_served: ClassVar[bool] = False
+
+    def _drawn(self, given: Mapping[str, Any]) -> Blueprint:
+        if given["idle_timeout"] is not None:
+            raise InvalidRequest("idle_timeout", "has a meaning with scheduler='job' alone")
+        return draw(given)
+
+    def _secured(self, blueprint: Blueprint) -> tuple[Credentials, Security]:
+        return secured(blueprint.security, cluster=blueprint.name, uuid=blueprint.uuid, created=blueprint.created)
+
+    @classmethod
+    def connect(
+        cls, name: str, *, timeout: str | float = "60s", asynchronous: bool = False, loop: Any = None
+    ) -> Cluster:
+        """Come back to a cluster whose scheduler lives in a job, or was started by `corral serve`.
+
+        From any process of yours that sees the same state directory: another shell, a notebook, another node. Closing
+        what is returned leaves the cluster as it is; `shutdown` ends it.
+
+        Parameters
+        ----------
+        name
+            As `corral ps` lists it.
+        timeout
+            How long to wait for a scheduler whose job waits or starts.
+
+        Raises
+        ------
+        ClusterNotFound
+            There is none, or its scheduler lives in a process that nobody can connect to.
+        SchedulerNotReady
+            It does not answer.
+        JobsFailed
+            The scheduler's job has ended.
+        """
+        from corral.remote import RemoteCluster
+
+        return RemoteCluster.to(name, timeout=timeout, asynchronous=asynchronous, loop=loop)
 
     @classmethod
     def from_script(cls, path: str | os.PathLike[str], **arguments: Any) -> Cluster:
@@ -269,14 +335,22 @@ class Cluster(HostingCluster):
         if self._entry is not None and (self._engine is None or all(job.has_ended for job in self._engine.jobs)):
             self._entry.remove()
 
+    def shutdown(self, timeout: float | None = None) -> Any:
+        """End the cluster and wait until its jobs have ended: `close` leaves one that others have, too."""
+        return self.close(timeout)
+
     def __exit__(self, exc_type: Any, exc_value: Any, traceback: Any) -> None:
         super().__exit__(exc_type, exc_value, traceback)
-        if exc_type is None and self._engine is not None:
-            self._engine.raise_undelivered()
+        if exc_type is None:
+            self._raise_undelivered()
 
     async def __aexit__(self, exc_type: Any, exc_value: Any, traceback: Any) -> None:
         await self._close()
-        if exc_type is None and self._engine is not None:
+        if exc_type is None:
+            self._raise_undelivered()
+
+    def _raise_undelivered(self) -> None:
+        if self._engine is not None:
             self._engine.raise_undelivered()
 
     # --- size ---------------------------------------------------------------------------------------------------
@@ -378,7 +452,7 @@ class Cluster(HostingCluster):
         idle_timeout: str | float | None = None,
         maximum_core_hours: float | None = None,
         groups: Mapping[str, Mapping[str, Any]] | None = None,
-    ) -> Adaptive:
+    ) -> Adapting:
         """Let the cluster have the size of its work.
 
         Waiting jobs count as capacity on its way, and are kept for as long as the queue is slow. Idle jobs leave after
@@ -407,7 +481,7 @@ class Cluster(HostingCluster):
 
         Returns
         -------
-        Adaptive
+        Adapting
             Has ``minimum``, ``maximum``, ``stop()`` and ``log``, as Dask's own.
 
         Raises
@@ -577,9 +651,11 @@ class Cluster(HostingCluster):
             f"Cluster({self._blueprint.backend!r}, name={self.name!r}, workers={workers}: {self._engine.whereabouts()})"
         )
 
+    def _whereabouts(self) -> str:
+        return "" if self._engine is None else self._engine.whereabouts()
+
     def _scaling_status(self) -> str:
-        where = "" if self._engine is None else self._engine.whereabouts()
-        text = _escaped(f"Workers: {len(self.observed)}; {where}")
+        text = _escaped(f"Workers: {len(self.observed)}; {self._whereabouts()}")
         return f"<table><tr><td style='text-align: left;'>{text}</td></tr></table>"
 
     # --- the registry -------------------------------------------------------------------------------------------
@@ -590,21 +666,13 @@ class Cluster(HostingCluster):
 
     async def _keep_registered(self) -> None:
         """Tell other processes what there is: soon after a change, and once a minute."""
-        blueprint = self._blueprint
         assert self._engine is not None
         assert self._is_changed is not None
-        self._entry = Entry(
-            name=self.name,
-            uuid=blueprint.uuid,
-            backend=blueprint.backend,
-            backend_options=dict(blueprint.backend_options),
-            site=blueprint.site,
-            credentials=str(blueprint.credentials_path),
-        )
+        self._entry = self._new_entry()
         while True:
             self._is_changed.clear()
             lines = tuple(JobLine.of(record) for record in self._engine.jobs)
-            names = sorted({record.name for record in self._engine.jobs})
+            names = sorted({*self._entry.names, *(record.name for record in self._engine.jobs)})
             self._entry = evolve(self._entry, heartbeat=time.time(), jobs=lines, names=names)
             try:
                 await asyncio.to_thread(self._entry.write)
@@ -615,14 +683,19 @@ class Cluster(HostingCluster):
                     await self._is_changed.wait()
             await asyncio.sleep(1.0)
 
-    def _on_loop(self, function: Callable[..., None], *arguments: Any) -> None:
-        """Call on the event loop; at once if we are on it."""
+    def _new_entry(self) -> Entry:
+        return Entry.of(self._blueprint)
+
+    def _is_on_loop(self) -> bool:
         assert self.loop is not None
         try:
-            is_here = asyncio.get_running_loop() is getattr(self.loop, "asyncio_loop", None)
+            return asyncio.get_running_loop() is getattr(self.loop, "asyncio_loop", None)
         except RuntimeError:
-            is_here = False
-        if is_here:
+            return False
+
+    def _on_loop(self, function: Callable[..., None], *arguments: Any) -> None:
+        """Call on the event loop; at once if we are on it."""
+        if self._is_on_loop():
             function(*arguments)
         else:
             self.sync(_called, function, *arguments)
@@ -637,6 +710,8 @@ Cluster.__init__.__signature__ = _own.replace(  # type: ignore[attr-defined]
         *(_workers.parameters[name] for name in GROUP_ARGUMENTS),
     ]
 )
+# What is made is chosen by __new__; what it takes is said by __init__.
+Cluster.__new__.__signature__ = inspect.signature(Cluster.__init__)  # type: ignore[attr-defined]
 
 
 async def _called(function: Callable[..., None], *arguments: Any) -> None:

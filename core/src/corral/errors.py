@@ -170,6 +170,18 @@ class WorkersNotReady(CorralError, TimeoutError):
         self.timeout = timeout
 
 
+class ClusterNotFound(CorralError, LookupError):
+    """No cluster of that name can be connected to."""
+
+
+class ClusterExists(CorralError):
+    """There is a cluster of that name already."""
+
+
+class SchedulerNotReady(CorralError, TimeoutError):
+    """A cluster's scheduler does not answer: its job waits, starts, or cannot be reached."""
+
+
 class CredentialsError(CorralError):
     """The credentials of a cluster cannot be written, read or trusted."""
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from pathlib import Path
@@ -10,7 +11,8 @@ from pathlib import Path
 from corral import logs, plugins
 from corral.batch import BatchSystem
 from corral.domain import JobId
-from corral.registry import Entry
+from corral.order import ORDER
+from corral.registry import SILENT_AFTER, Entry
 from corral.security import CLIENT_PEM
 
 
@@ -26,6 +28,21 @@ async def find(entry: Entry) -> list[JobId]:
     return [job_id for name in entry.names for job_id in await batch.find(name)]
 
 
+async def is_dead(entry: Entry) -> bool:
+    """True if nobody looks after the cluster any more, nor will.
+
+    Raises
+    ------
+    BatchSystemError
+        The batch system does not answer.
+    """
+    if entry.is_waiting:
+        # Its submission may be under way.
+        is_new = time.time() - entry.started < SILENT_AFTER
+        return not is_new and not await _batch(entry).find(entry.scheduler_name)
+    return entry.process_is_gone()
+
+
 async def remove(entry: Entry, job_ids: Sequence[JobId]) -> bool:
     """Cancel the jobs, and remove credentials, old logs and the registry file.
 
@@ -34,7 +51,7 @@ async def remove(entry: Entry, job_ids: Sequence[JobId]) -> bool:
     bool
         False if the cluster turned out to live: nothing was done.
     """
-    if not entry.process_is_gone():
+    if not await is_dead(entry):
         return False
     if job_ids:
         await _batch(entry).cancel(job_ids)
@@ -53,6 +70,7 @@ def _remove_files(entry: Entry) -> None:
     if credentials.name == "credentials.json" and credentials.parent.name == entry.uuid:
         credentials.unlink(missing_ok=True)
         (credentials.parent / CLIENT_PEM).unlink(missing_ok=True)
+        (credentials.parent / ORDER).unlink(missing_ok=True)
         for folder in (credentials.parent, credentials.parent.parent):
             with suppress(OSError):
                 folder.rmdir()

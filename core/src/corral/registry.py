@@ -13,13 +13,16 @@ import time
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
 
 import platformdirs
 import psutil
 from attrs import asdict, field, frozen
 
 from corral.jobs import JobRecord
+
+if TYPE_CHECKING:
+    from corral.blueprint import Blueprint
 
 #: A cluster on another host that has not written for so long is taken for dead (s).
 SILENT_AFTER = 600.0
@@ -88,9 +91,34 @@ class Entry:
     #: Seconds since the epoch; renewed every minute while the process lives.
     heartbeat: float = field(factory=time.time)
     credentials: str = ""
+    #: Where the scheduler lives: in a ``process`` that has it for itself; in a ``job``; or served on a ``node``.
+    scheduler: str = "process"
+    #: The unique name and the id of the scheduler's job.
+    scheduler_name: str = ""
+    scheduler_job: str = ""
+    #: Where that job's output goes.
+    scheduler_log: str | None = None
     #: The unique names under which jobs were submitted: what finds them, whatever their ids mean by now.
     names: Sequence[str] = ()
     jobs: Sequence[JobLine] = ()
+
+    @classmethod
+    def of(cls, blueprint: Blueprint, **more: Any) -> Self:
+        """A cluster that this process looks after, unless `more` says otherwise."""
+        return cls(
+            name=blueprint.name,
+            uuid=blueprint.uuid,
+            backend=blueprint.backend,
+            backend_options=dict(blueprint.backend_options),
+            site=blueprint.site,
+            credentials=str(blueprint.credentials_path),
+            **more,
+        )
+
+    @property
+    def is_waiting(self) -> bool:
+        """True if no process looks after it yet, because its scheduler's job has not started."""
+        return self.scheduler == "job" and not self.pid
 
     @property
     def path(self) -> Path:
@@ -110,7 +138,10 @@ class Entry:
         """True if it is certain, or as good as certain, that nobody looks after this cluster any more.
 
         A pid is trusted on its own host and boot only; for other hosts a heartbeat older than ten minutes counts.
+        Only the batch system knows of a job that has not started.
         """
+        if self.is_waiting:
+            return False
         if self.host != socket.gethostname():
             return time.time() - self.heartbeat > SILENT_AFTER
         if self.boot != boot_id():

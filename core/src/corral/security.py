@@ -84,7 +84,7 @@ class Credentials:
         CredentialsError
             It cannot be written, or others could read it there.
         """
-        _write_private(Path(path), json.dumps(asdict(self)))
+        write_private(Path(path), json.dumps(asdict(self)))
 
     def write_pem(self, path: str | os.PathLike[str]) -> None:
         """Write certificate and key, as programs other than corral read them; private like the rest.
@@ -96,7 +96,7 @@ class Credentials:
         assert self.certificate is not None
         assert self.key is not None
         issuer = self.ca if self.ca is not None and self.ca != self.certificate else ""
-        _write_private(Path(path), self.certificate + self.key + issuer)
+        write_private(Path(path), self.certificate + self.key + issuer)
 
     @classmethod
     def read(cls, path: str | os.PathLike[str]) -> Credentials:
@@ -109,10 +109,8 @@ class Credentials:
         CredentialsError
             Others can read the file, it belongs to somebody else, or it is not such a file.
         """
-        path = Path(path)
-        _refuse_if_readable_by_others(path)
         try:
-            return cls(**json.loads(path.read_text()))
+            return cls(**json.loads(read_private(Path(path))))
         except (ValueError, TypeError) as error:
             raise CredentialsError(f"{path} holds no credentials of a cluster, or not all of them yet") from error
 
@@ -131,7 +129,26 @@ def secured(security: bool | Security, **identity: Any) -> tuple[Credentials, Se
     return credentials, credentials.security()
 
 
-def _write_private(path: Path, text: str) -> None:
+def read_private(path: Path) -> str:
+    """What `write_private` wrote.
+
+    Raises
+    ------
+    FileNotFoundError
+    CredentialsError
+        Others can read it, or it belongs to somebody else.
+    """
+    _refuse_if_readable_by_others(path)
+    return path.read_text()
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write a file that is new, readable by its owner alone, and on the disk when this returns.
+
+    Raises
+    ------
+    CredentialsError
+    """
     try:
         path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)

@@ -102,6 +102,12 @@ def arguments(backend: str, known: Sequence[str]) -> dict[str, Any]:
     return {name: value for name, value in merged.items() if name in known and value is not None}
 
 
+def value(name: str, backend: str | None) -> Any:
+    """What the configuration says of one argument, before everything else about a cluster is known; or None."""
+    special = _section(f"corral.backends.{backend}") if backend else {}
+    return {**_section("corral"), **special}.get(name)
+
+
 def located(error: InvalidRequest, backend: str) -> InvalidRequest:
     """The same refusal, saying where the configuration has the value."""
     for section in (*([f"corral.backends.{backend}"] if backend else []), "corral"):

@@ -15,6 +15,7 @@ from corral.cli.new import new_backend, new_site
 from corral.cli.redact import Redaction, redacted
 from corral.cli.run import run
 from corral.cli.schema import schema
+from corral.cli.serve import serve
 from corral.cli.submit import submit
 from corral.errors import CorralError, InvalidRequest, UnknownBackend
 
@@ -56,7 +57,7 @@ def main(ctx: click.Context, redact: bool) -> None:
 
 _COMMANDS = (
     commands.backends, commands.clean, commands.logs, commands.ps, commands.script, demo, new_backend, new_site, run,
-    schema, submit,
+    schema, serve, submit,
 )  # fmt: skip
 for command in _COMMANDS:
     main.add_command(command)

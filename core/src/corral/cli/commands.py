@@ -14,10 +14,11 @@ from attrs import asdict
 from corral.cli.options import cluster_arguments, cluster_options, worker_arguments, worker_options
 from corral.cli.redact import Redaction
 from corral.cli.tables import show
-from corral.errors import CorralError
+from corral.errors import BatchSystemError, CorralError
 
 if TYPE_CHECKING:
     from corral.plugins import Installed
+    from corral.registry import Entry
 
 # --- script -----------------------------------------------------------------------------------------------------
 
@@ -61,7 +62,7 @@ def ps(as_json: bool) -> None:
     for entry in found:
         age = _age(time.time() - entry.started)
         fate = "its process is gone; see corral clean" if entry.process_is_gone() else f"since {age}"
-        click.echo(f"{entry.name}  {entry.backend}  on {entry.host}, pid {entry.pid}, {fate}")
+        click.echo(f"{entry.name}  {entry.backend}  {_where(entry)}, {fate}")
         living = [job for job in entry.jobs if not job.has_ended]
         if living:
             show(
@@ -124,7 +125,7 @@ def clean(yes: bool) -> None:
     from corral import leftovers
     from corral.registry import entries
 
-    dead = [entry for entry in entries() if entry.process_is_gone()]
+    dead = [entry for entry in entries() if _is_dead(entry)]
     if not dead:
         click.echo("Nothing to clean: no registered cluster has lost its process.")
         return
@@ -140,6 +141,23 @@ def clean(yes: bool) -> None:
             click.echo(f"left {what} alone: its process is back")
     if not yes:
         click.echo("Nothing was done. Say --yes to do it.")
+
+
+def _where(entry: Entry) -> str:
+    if entry.is_waiting:
+        return f"its scheduler's job {entry.scheduler_job or 'is being submitted'} has not started"
+    job = f", scheduler in job {entry.scheduler_job}" if entry.scheduler == "job" else ""
+    return f"on {entry.host}, pid {entry.pid}{job}"
+
+
+def _is_dead(entry: Entry) -> bool:
+    from corral import leftovers
+
+    try:
+        return asyncio.run(leftovers.is_dead(entry))
+    except BatchSystemError as error:
+        click.echo(f"{entry.name} is left alone: {error}", err=True)
+        return False
 
 
 def _age(seconds: float) -> str:

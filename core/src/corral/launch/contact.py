@@ -37,7 +37,7 @@ async def wait_for_credentials(path: str, created: float | None) -> Credentials:
     deadline = time.monotonic() + patience
     while True:
         try:
-            return _read(path)
+            return read_afresh(path)
         except FileNotFoundError:
             ended = Ended(Exit.DONE, f"the cluster has ended: there are no credentials at {path}")
         except (CredentialsError, OSError) as error:
@@ -47,7 +47,13 @@ async def wait_for_credentials(path: str, created: float | None) -> Credentials:
         await asyncio.sleep(0.5)
 
 
-def _read(path: str) -> Credentials:
+def read_afresh(path: str) -> Credentials:
+    """Read the credentials as the file server has them now.
+
+    Raises
+    ------
+    FileNotFoundError, CredentialsError
+    """
     # Listing the directory makes an NFS client ask its server again.
     os.listdir(os.path.dirname(os.path.abspath(path)))
     return Credentials.read(path)

@@ -1,0 +1,56 @@
+"""``corral serve``: a cluster's scheduler and engine on a node that is made for it."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import click
+from attrs import evolve
+
+from corral.cli.options import (
+    cluster_arguments,
+    cluster_options,
+    docstring,
+    documented,
+    spoken,
+    worker_arguments,
+    worker_options,
+)
+
+_WORDS = spoken(documented(docstring("corral.cluster", "Cluster")), ())
+
+
+@click.command()
+@cluster_options()
+@worker_options
+@click.option("--n-workers", type=click.IntRange(min=0), default=0, help="Workers to ask for at once.")
+@click.option("--scheduler-interface", help=_WORDS["scheduler_interface"])
+@click.option("--scheduler-port", type=click.IntRange(0, 65535), help=_WORDS["scheduler_port"])
+@click.option(
+    "--idle-timeout", metavar="TIME",
+    help="End when so long nobody was connected and there was no task and no result. Default: 1h; 0: never.",
+)  # fmt: skip
+def serve(n_workers: int, **options: Any) -> None:
+    """Run a cluster's scheduler here, for others to connect.
+
+    For sites where jobs may not submit jobs, on a node where processes may stay. Any process of yours reaches the
+    cluster with Cluster.connect("NAME"). It ends with Ctrl-C, SIGTERM, Cluster.shutdown(), or when it is idle.
+    """
+    import corral.serve as process
+    from corral.errors import ClusterExists
+    from corral.order import take
+    from corral.residence import Residence, find_entry
+    from corral.size import jobs_asked_for
+
+    more = {name: options[name] for name in ("scheduler_interface", "scheduler_port", "idle_timeout")}
+    blueprint, order = take({**cluster_arguments(options), **worker_arguments(options), **more})
+    if (existing := find_entry(blueprint.name)) is not None:
+        raise ClusterExists(
+            f"there is a cluster {blueprint.name!r} already ({Residence(existing)}); choose another --name"
+        )
+    if n_workers:
+        resources = {name: blueprint.resources(name) for name in blueprint.groups}
+        order = evolve(order, jobs=jobs_asked_for(resources, {"n": n_workers}, workers={}))
+    process.tell_log()
+    asyncio.run(process.serve(order))

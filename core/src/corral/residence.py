@@ -1,0 +1,298 @@
+"""Where the scheduler of a cluster lives, as other processes see it: its registry file, its job, its credentials."""
+
+from __future__ import annotations
+
+import asyncio
+import fcntl
+import itertools
+import logging
+import os
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from attrs import evolve
+
+from corral import logs, plugins, settings
+from corral.batch import BatchSystem
+from corral.domain import JobId
+from corral.errors import (
+    BatchSystemError,
+    ClusterNotFound,
+    CredentialsError,
+    InvalidRequest,
+    JobsFailed,
+    ParseError,
+    SchedulerNotReady,
+)
+from corral.jobs import JobRecord, observe
+from corral.launch.contact import read_afresh
+from corral.order import ORDER, Draft
+from corral.registry import Entry, entries, registry_directory
+from corral.runner import Runner
+from corral.security import Credentials
+from corral.watch import CommandBudget, Rhythm
+
+logger = logging.getLogger("corral")
+
+#: How often files are looked at that another host writes or removes (s).
+_GLANCE = 0.25
+#: How long a file may be there and not be complete (s).
+_HALF_WRITTEN = 10.0
+#: How long a cluster may take to end all of its jobs (s), and its scheduler's job to end after that.
+_ENDING = 90.0
+_LEAVING = 10.0
+
+
+class Residence:
+    """One cluster whose scheduler is not in this process."""
+
+    def __init__(self, entry: Entry, batch: BatchSystem | None = None) -> None:
+        self.entry = entry
+        self._batch = batch
+
+    @classmethod
+    def of(cls, draft: Draft) -> Residence:
+        """Where a cluster is going to live."""
+        entry = Entry.of(
+            draft.blueprint,
+            host="",
+            boot="",
+            pid=0,
+            process_started=0.0,
+            scheduler="job",
+            scheduler_name=draft.order.job_name,
+            names=[draft.order.job_name],
+        )
+        return cls(entry, draft.blueprint.batch)
+
+    def __str__(self) -> str:
+        entry = self.entry
+        where = f" on {entry.host}" if entry.host else ""
+        return f"job {entry.scheduler_job}{where}" if entry.scheduler == "job" else f"process {entry.pid}{where}"
+
+    @property
+    def batch(self) -> BatchSystem:
+        """The batch system, as this host reaches it."""
+        if self._batch is None:
+            entry = self.entry
+            chosen = settings.settings()
+            manager = plugins.load(entry.backend, options=entry.backend_options, site=entry.site)
+            self._batch = BatchSystem(
+                backend=entry.backend,
+                manager=manager,
+                runner=Runner(timeout=chosen.command_timeout),
+                budget=None if entry.backend == "local" else CommandBudget(chosen.commands_per_minute),
+            )
+        return self._batch
+
+    @property
+    def _credentials(self) -> Path:
+        return Path(self.entry.credentials)
+
+    # --- beginning ----------------------------------------------------------------------------------------------
+
+    def claim(self) -> Residence | None:
+        """Register under the name, unless another cluster has it: then that one is returned."""
+        with _registry_lock():
+            if (existing := find_entry(self.entry.name)) is not None:
+                return Residence(existing)
+            self.entry = evolve(self.entry, started=time.time())
+            self.entry.write()
+        return None
+
+    async def submit(self, draft: Draft) -> None:
+        """Submit the scheduler's job.
+
+        Raises
+        ------
+        SubmitRejected, LimitReached, BatchSystemUnavailable
+            Nothing is left behind.
+        """
+        try:
+            await asyncio.to_thread(self._write, draft)
+            submission = await self.batch.submit(self.batch.render(draft.job), 1)
+        except BaseException:
+            await asyncio.to_thread(self.remove_traces)
+            raise
+        [job_id, *_] = submission.ids
+        log = None if draft.order.log is None else draft.order.log.replace("{id}", job_id.text)
+        self.entry = evolve(self.entry, scheduler_job=job_id.text, scheduler_log=log)
+        current = next((entry for entry in entries() if entry.uuid == self.entry.uuid), None)
+        # A job that started at once has registered itself.
+        if current is not None and current.is_waiting:
+            self.entry.write()
+        logger.info("cluster %s: its scheduler's job is %s", self.entry.name, job_id)
+
+    def _write(self, draft: Draft) -> None:
+        folder = draft.blueprint.log_directory
+        try:
+            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        except OSError as error:
+            raise InvalidRequest("log_directory", f"{folder} cannot be made: {error.strerror}") from error
+        draft.order.write(draft.path)
+
+    async def await_credentials(self, patience: float | None) -> Credentials:
+        """Wait until the scheduler has written where it is.
+
+        Parameters
+        ----------
+        patience
+            Seconds; None: as long as its job waits.
+
+        Raises
+        ------
+        JobsFailed
+            Its job has ended.
+        SchedulerNotReady
+        ClusterNotFound
+            The cluster has ended.
+        CredentialsError
+            Others can read the file, or it is somebody else's.
+        """
+        began = time.monotonic()
+        follower = _Follower(self)
+        while True:
+            try:
+                return await asyncio.to_thread(read_afresh, self.entry.credentials)
+            except FileNotFoundError:
+                if not self.entry.path.exists():
+                    raise ClusterNotFound(f"cluster {self.entry.name!r} has ended") from None
+                problem = f"it has not written {self.entry.credentials}"
+            except CredentialsError as error:
+                if time.monotonic() - began > min(_HALF_WRITTEN, _HALF_WRITTEN if patience is None else patience):
+                    raise
+                problem = str(error)
+            await follower.look()
+            if patience is not None and time.monotonic() - began >= patience:
+                raise SchedulerNotReady(
+                    f"the scheduler of cluster {self.entry.name!r}, {self}, did not start within {patience:.0f} s: "
+                    f"{follower.words or problem}"
+                )
+            await asyncio.sleep(_GLANCE)
+
+    # --- end ----------------------------------------------------------------------------------------------------
+
+    async def await_end(self, *, was_asked: bool) -> None:
+        """Return when the cluster has ended.
+
+        Parameters
+        ----------
+        was_asked
+            The engine knows of it. Otherwise the scheduler's job is cancelled.
+        """
+        deadline = time.monotonic() + _ENDING
+        while was_asked and self._credentials.exists():
+            if time.monotonic() > deadline:
+                logger.error("cluster %s has not ended within %.0f s; see corral clean", self.entry.name, _ENDING)
+                was_asked = False
+                break
+            await asyncio.sleep(_GLANCE)
+        if self.entry.scheduler_job:
+            try:
+                await self._await_end_of_job(is_cancelled=not was_asked)
+            except (BatchSystemError, ParseError) as error:
+                logger.warning("cluster %s: whether %s has ended is not known: %s", self.entry.name, self, error)
+        if not was_asked:
+            await asyncio.to_thread(self.remove_traces)
+
+    async def _await_end_of_job(self, *, is_cancelled: bool) -> None:
+        job_id = JobId(self.entry.scheduler_job)
+        record = JobRecord(id=job_id, submitted_at=time.monotonic(), was_listed=True)
+        cancel_at = time.monotonic() + (0.0 if is_cancelled else _LEAVING)
+        for pause in itertools.chain((0.1, 0.3, 0.6, 1.0, 2.0, 3.0), itertools.repeat(5.0)):
+            if time.monotonic() >= cancel_at:
+                await self.batch.cancel([job_id])
+                cancel_at = time.monotonic() + 2 * _LEAVING
+                record = evolve(record, cancel_asked_at=time.monotonic())
+            status = (await self.batch.poll([job_id], urgent=True)).get(job_id)
+            # One that is not listed has been forgotten: it was known when this began.
+            if status is None or observe(record, status, time.monotonic()).has_ended:
+                return
+            await asyncio.sleep(pause)
+
+    def remove_traces(self) -> None:
+        """Remove what was written for a cluster that did not come to be."""
+        for path in (self._credentials, self._credentials.parent / ORDER):
+            path.unlink(missing_ok=True)
+        shared = self._credentials.parent.parent.parent
+        for folder in (
+            self._credentials.parent, self._credentials.parent.parent,
+            shared / "logs" / self.entry.uuid, shared / "logs",
+        ):  # fmt: skip
+            with suppress(OSError):
+                folder.rmdir()
+        self.entry.remove()
+
+
+class _Follower:
+    """What becomes of the scheduler's job while somebody waits for it."""
+
+    def __init__(self, residence: Residence) -> None:
+        self._residence = residence
+        entry = residence.entry
+        self._rhythm = (
+            Rhythm(after_change=(0.3, 1.0, 2.0, 5.0, 10.0), at_rest=10.0) if entry.backend == "local" else Rhythm()
+        )
+        now = time.monotonic()
+        self._rhythm.changed(now)
+        self._record = JobRecord(
+            id=JobId(entry.scheduler_job), name=entry.scheduler_name, log=entry.scheduler_log, submitted_at=now
+        )
+        #: What is known of it.
+        self.words = ""
+
+    async def look(self) -> None:
+        """Ask the batch system, if it is time to.
+
+        Raises
+        ------
+        JobsFailed
+            The job has ended.
+        """
+        before, now = self._record, time.monotonic()
+        if not before.id.text or self._rhythm.due() > now:
+            return
+        batch = self._residence.batch
+        try:
+            answer = await batch.poll([before.id], urgent=True)
+        except (BatchSystemError, ParseError) as error:
+            self.words = str(error)
+        else:
+            self._record = observe(before, answer.get(before.id), time.monotonic())
+            if self._record.has_ended:
+                failures = await asyncio.to_thread(logs.examine, [self._record])
+                raise JobsFailed(f"the scheduler of cluster {self._residence.entry.name!r} has ended", failures)
+            reason = f" ({self._record.reason})" if self._record.reason not in ("", "None") else ""
+            words = f"its job is {self._record.state.value}{reason}"
+            if words != self.words:
+                logger.info("cluster %s: %s", self._residence.entry.name, words)
+            self.words = words
+        self._rhythm.polled(time.monotonic())
+
+
+def find_entry(name: str) -> Entry | None:
+    """The newest living cluster of this name that others can connect to."""
+    found = [
+        entry
+        for entry in entries()
+        if entry.name == name and entry.scheduler != "process" and not entry.process_is_gone()
+    ]
+    return found[-1] if found else None
+
+
+@contextmanager
+def _registry_lock() -> Iterator[None]:
+    """Two processes that want the same name at the same moment take turns."""
+    folder = registry_directory()
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    # The folder itself: a lock file would be one more thing to leave behind.
+    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
+    try:
+        # Some file servers know no locks: then two at the same moment are two clusters.
+        with suppress(OSError):
+            fcntl.flock(descriptor, fcntl.LOCK_EX)
+        yield
+    finally:
+        os.close(descriptor)
