@@ -71,6 +71,8 @@ def test_a_job_that_was_killed_is_suspected_of_having_needed_memory() -> None:
     """Where the batch system does not watch memory, the kernel does: by SIGKILL, which the shell calls 137."""
     assert "memory=" in hint(job(JobState.FAILED, code=137), ["corral: job 41_0 on n2: 1 worker connected"])
 
+    assert hint(job(JobState.CANCELLED, code=137), ["slurmstepd: error: *** JOB 41 ON n2 CANCELLED ***"]) == ""
+
 
 def test_a_job_that_was_warned_and_left_in_time_is_told_as_such() -> None:
     """Its state alone, COMPLETED, would not say why it is gone."""

@@ -14,15 +14,18 @@ import signal
 import subprocess
 import time
 from collections import Counter
+from collections.abc import Callable
 from contextlib import suppress
 from typing import Any
 
 import dask.config
 import psutil
-from distributed import Client
+from distributed import Client, wait
 
 from corral import Cluster
 
+#: Longer than anything may take here (s).
+PATIENCE = 120.0
 #: The part of the time after which files and memory may grow no more.
 WARM_UP = 1 / 3
 
@@ -41,8 +44,11 @@ def processes() -> tuple[int, int]:
 def hurt(kind: str, cluster: Cluster, client: Client, chance: random.Random) -> None:
     """Kill a worker or a launcher, or cancel a job."""
     if kind == "job":
-        if living := [job.id.text for job in cluster.jobs if not job.has_ended]:
-            subprocess.run(["scancel", chance.choice(living)], check=True)
+        if living := [job.id for job in cluster.jobs if not job.has_ended]:
+            cancelled = chance.choice(living)
+            subprocess.run(["scancel", cancelled.text], check=True)
+            # Two in one round would be a wish, and corral would want fewer jobs.
+            eventually(lambda: all(job.has_ended for job in cluster.jobs if job.id == cancelled), cluster)
         return
     found = client.run(processes, on_error="ignore")
     if pids := [pair for pair in found.values() if isinstance(pair, tuple)]:
@@ -50,13 +56,29 @@ def hurt(kind: str, cluster: Cluster, client: Client, chance: random.Random) -> 
             os.kill(chance.choice(pids)[kind == "launcher"], signal.SIGKILL)
 
 
+def eventually(is_so: Callable[[], bool], cluster: Cluster) -> None:
+    """Return when it is so; within two minutes."""
+    deadline = time.monotonic() + PATIENCE
+    while not is_so():
+        assert time.monotonic() < deadline, f"{cluster!r}\n{cluster.jobs!r}"
+        time.sleep(0.2)
+
+
+def computed(futures: list[Any], cluster: Cluster, client: Client) -> list[int]:
+    """Their results; within minutes."""
+    try:
+        wait(futures, timeout=2 * PATIENCE)
+    except TimeoutError:
+        words = Counter(future.status for future in futures)
+        raise AssertionError(f"tasks: {words}\n{cluster!r}\n{cluster.jobs!r}\n{cluster.failures}") from None
+    return client.gather(futures)
+
+
 def measured(cluster: Cluster, client: Client) -> dict[str, int]:
     """Open files and memory of this process, at rest with two workers."""
     cluster.scale(2)
-    client.wait_for_workers(2, timeout=120)
-    deadline = time.monotonic() + 60
-    while len(cluster.observed) != 2 and time.monotonic() < deadline:
-        time.sleep(0.2)
+    client.wait_for_workers(2, timeout=PATIENCE)
+    eventually(lambda: len(cluster.observed) == 2, cluster)
     time.sleep(2)
     gc.collect()
     process = psutil.Process()
@@ -68,9 +90,15 @@ def soak(seconds: float, seed: int) -> dict[str, Any]:
     began = time.monotonic()
     done: Counter[str] = Counter()
     before: dict[str, int] | None = None
-    # Tasks that die with a worker four times are no fault of theirs here.
+    settings = {
+        # Tasks that die with a worker four times are no fault of theirs here,
+        "distributed.scheduler.allowed-failures": 100,
+        # nor are jobs that die more often than in any hour of a machine that works.
+        "corral.replacements-per-hour": 10_000,
+        "corral.commands-per-minute": 1000,
+    }
     with (
-        dask.config.set({"distributed.scheduler.allowed-failures": 100, "corral.commands-per-minute": 1000}),
+        dask.config.set(settings),
         Cluster(
             backend="slurm", cores=1, memory="400MB", walltime="00:02:00", queue="batch", interface="lo"
         ) as cluster,
@@ -80,12 +108,12 @@ def soak(seconds: float, seed: int) -> dict[str, Any]:
             if before is None and time.monotonic() - began > seconds * WARM_UP:
                 before = measured(cluster, client)
             cluster.scale(chance.randint(1, 4))
-            client.wait_for_workers(1, timeout=120)
+            client.wait_for_workers(1, timeout=PATIENCE)
             first = chance.randrange(10**6)
             futures = client.map(work, range(first, first + 200))
             if (kind := chance.choice(["nothing", "worker", "launcher", "job"])) != "nothing":
                 hurt(kind, cluster, client, chance)
-            assert client.gather(futures) == [number**2 for number in range(first, first + 200)]
+            assert computed(futures, cluster, client) == [number**2 for number in range(first, first + 200)]
             del futures
             done[kind] += 1
         after = measured(cluster, client)

@@ -469,7 +469,7 @@ class Engine:
         for moment in RECHECKS:
             await asyncio.sleep(moment - waited)
             waited = moment
-            while not await self._find(slot, script):
+            while not await self._find(slot, script):  # noqa: ASYNC110 - only the batch system could tell
                 await asyncio.sleep(RECHECKS[0])
             if slot.doubtful is script and not slot.submitting:
                 slot.doubtful = None

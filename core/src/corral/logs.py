@@ -89,7 +89,9 @@ def hint(record: JobRecord, lines: Sequence[str]) -> str:
             return words
     if record.reason == "JobLaunchFailure" and record.connected_at is None:
         return "The node could not start it; often its log directory is missing or read-only there: see log_directory=."
-    if record.exit_code == _KILLED or record.status.signal == signal.SIGKILL:
+    # Whoever cancels a job kills what does not end, and so does who takes its node.
+    was_ended = state in (JobState.CANCELLED, JobState.PREEMPTED, JobState.TIMEOUT)
+    if not was_ended and (record.exit_code == _KILLED or record.status.signal == signal.SIGKILL):
         return (
             "Something killed it, most often the kernel when memory runs out: ask for more with memory=, or run fewer "
             "processes in it."
