@@ -14,11 +14,10 @@ import pytest
 
 SOAK = Path(__file__).parent / "soak.py"
 
-#: `nox -s soak` sets half an hour.
+#: Three minutes beside the other tests; `nox -s soak` sets half an hour.
 SECONDS = float(os.environ.get("CORRAL_SOAK_SECONDS", "180"))
 
 
-@pytest.mark.soak
 @pytest.mark.real("slurm")
 @pytest.mark.timeout(SECONDS + 300)
 @pytest.mark.usefixtures("leaves_nothing")
