@@ -71,7 +71,8 @@ def computed(futures: list[Any], cluster: Cluster, client: Client) -> list[int]:
     except TimeoutError:
         words = Counter(future.status for future in futures)
         raise AssertionError(f"tasks: {words}\n{cluster!r}\n{cluster.jobs!r}\n{cluster.failures}") from None
-    return client.gather(futures)
+    results: list[int] = client.gather(futures)
+    return results
 
 
 def measured(cluster: Cluster, client: Client) -> dict[str, int]:

@@ -6,7 +6,6 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
-import tenacity
 from attrs import evolve, field, frozen
 
 from corral.domain import (
@@ -37,6 +36,7 @@ from corral.watch import CommandBudget
 
 if TYPE_CHECKING:
     import pluggy
+    import tenacity
 
 T = TypeVar("T")
 
@@ -177,6 +177,8 @@ class BatchSystem:
     # --- failures -----------------------------------------------------------------------------------------------
 
     def _attempts(self) -> tenacity.AsyncRetrying:
+        import tenacity  # not before the first command: it is a sixth of what importing Cluster costs
+
         return tenacity.AsyncRetrying(
             retry=tenacity.retry_if_exception_type(BatchSystemUnavailable),
             stop=tenacity.stop_after_attempt(self.attempts),
