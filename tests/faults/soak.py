@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import gc
 import json
+import logging
 import os
 import random
 import signal
@@ -70,7 +71,7 @@ def computed(futures: list[Any], cluster: Cluster, client: Client) -> list[int]:
         wait(futures, timeout=2 * PATIENCE)
     except TimeoutError:
         words = Counter(future.status for future in futures)
-        raise AssertionError(f"tasks: {words}\n{cluster!r}\n{cluster.jobs!r}\n{cluster.failures}") from None
+        raise AssertionError(f"tasks: {words}\n{cluster!r}\n{cluster.jobs!r}") from None
     results: list[int] = client.gather(futures)
     return results
 
@@ -113,6 +114,7 @@ def soak(seconds: float, seed: int) -> dict[str, Any]:
             first = chance.randrange(10**6)
             futures = client.map(work, range(first, first + 200))
             if (kind := chance.choice(["nothing", "worker", "launcher", "job"])) != "nothing":
+                logging.getLogger("corral").info("now somebody hurts a %s", kind)
                 hurt(kind, cluster, client, chance)
             assert computed(futures, cluster, client) == [number**2 for number in range(first, first + 200)]
             del futures
@@ -123,6 +125,8 @@ def soak(seconds: float, seed: int) -> dict[str, Any]:
 
 
 if __name__ == "__main__":
+    logging.basicConfig(format="%(asctime)s %(message)s", level=logging.WARNING)
+    logging.getLogger("corral").setLevel(logging.INFO)
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=1800)
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))

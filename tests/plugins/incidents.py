@@ -5,11 +5,12 @@
 
 from __future__ import annotations
 
+import subprocess
 import threading
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -96,7 +97,8 @@ class Incident:
         def look() -> None:
             nonlocal most
             while not is_over.wait(0.3):
-                most = max(most, len(self.slurm.queue(cluster, "PENDING,RUNNING,SUSPENDED")))
+                with suppress(subprocess.SubprocessError):  # the controller may be the fault
+                    most = max(most, len(self.slurm.queue(cluster, "PENDING,RUNNING,SUSPENDED")))
 
         watcher = threading.Thread(target=look)
         watcher.start()

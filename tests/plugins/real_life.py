@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 import subprocess
 import tempfile
 import time
@@ -106,7 +108,10 @@ def slurm_cluster(**arguments: Any) -> Cluster:
 
 
 class Slurm:
-    """Slurm as an operator sees it."""
+    """Slurm as an operator sees it: by the commands that were first on PATH when the test began."""
+
+    def __init__(self) -> None:
+        self._path = os.environ["PATH"]
 
     def queue(self, cluster: str = "", states: str = "") -> dict[str, str]:
         """State of every job that has not ended, by id; of one cluster, if its name is given."""
@@ -115,7 +120,14 @@ class Slurm:
         return {job: state for job, state, name in rows if name.startswith(cluster)}
 
     def run(self, *command: str) -> str:
-        return subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout
+        line = [self.program(command[0]), *command[1:]]
+        return subprocess.run(line, check=True, capture_output=True, text=True, timeout=60).stdout
+
+    def program(self, name: str) -> str:
+        """Where a command is."""
+        found = shutil.which(name, path=self._path)
+        assert found is not None, f"there is no {name}"
+        return found
 
     def pid_file(self, option: str, node: str = "") -> Path:
         for line in self.run("scontrol", "show", "config").splitlines():

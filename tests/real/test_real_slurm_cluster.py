@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import os
-import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -126,60 +124,6 @@ def test_a_refusal_reaches_whoever_waits(arguments: dict[str, Any], words: str) 
 
 
 @pytest.mark.usefixtures("leaves_nothing")
-def test_a_job_of_two_workers_that_is_cancelled_is_replaced(slurm: Any, eventually: Eventually) -> None:
-    """Counts are right at every moment; a job is one job whatever its workers."""
-    with cluster(cores=2, processes=2) as c, Client(c) as client:
-        c.scale(4)
-        client.wait_for_workers(4, timeout=90)
-        assert len(c.jobs) == 2
-        victim = c.jobs[0]
-        slurm.run("scancel", victim.id.text)
-        eventually(
-            lambda: any(job.id == victim.id and job.state is JobState.CANCELLED for job in c.jobs), lambda: repr(c)
-        )
-        client.wait_for_workers(4, timeout=60)
-        assert len(slurm.queue(c.name)) == 2
-        assert len(c.observed) == len(c.requested) == 4
-        assert victim.id not in {job.id for job in c.jobs if job.is_capacity}
-
-
-@pytest.mark.usefixtures("leaves_nothing")
-def test_all_jobs_cancelled_from_outside_is_a_wish(slurm: Any, eventually: Eventually) -> None:
-    """Nothing comes back, and whoever waits is told why."""
-    with cluster() as c, Client(c) as client:
-        c.scale(3)
-        client.wait_for_workers(3, timeout=90)
-        slurm.run("scancel", *(job.id.text for job in c.jobs))
-        eventually(lambda: len(c.jobs) == 3 and all(job.has_ended for job in c.jobs), lambda: repr(c))
-        with pytest.raises(JobsFailed, match="cancelled from outside"):
-            c.wait_for_workers(3, timeout=30)
-        assert slurm.queue(c.name) == {}
-        c.scale(1)
-        client.wait_for_workers(1, timeout=60)
-
-
-@pytest.mark.usefixtures("leaves_nothing")
-def test_killed_processes_come_back(slurm: Any, eventually: Eventually) -> None:
-    """A killed worker is started again by its nanny; a killed launcher ends its job, and another job comes."""
-    with cluster() as c, Client(c) as client:
-        c.scale(1)
-        client.wait_for_workers(1, timeout=90)
-        first = next(iter(client.run(os.getpid).values()))
-        os.kill(first, signal.SIGKILL)
-        eventually(lambda: not c.observed or first not in client.run(os.getpid, on_error="ignore").values())
-        client.wait_for_workers(1, timeout=30)
-        assert len(c.jobs) == 1
-        zygote_and_launcher = client.run(lambda: [os.getppid(), __import__("psutil").Process(os.getppid()).ppid()])
-        [[zygote, launcher]] = zygote_and_launcher.values()
-        os.kill(launcher, signal.SIGKILL)
-        eventually(lambda: len(c.jobs) == 2 and c.jobs[0].has_ended, lambda: repr(c))
-        assert c.failures
-        eventually(lambda: not Path(f"/proc/{zygote}").exists())
-        client.wait_for_workers(1, timeout=60)
-        assert client.submit(lambda: 41 + 1).result(timeout=30) == 42
-
-
-@pytest.mark.usefixtures("leaves_nothing")
 def test_a_thousand_held_jobs(slurm: Any, eventually: Eventually, record_property: Any) -> None:
     """One submission, known to Slurm within a second; gone within two seconds of scale(0)."""
     with cluster(extra_directives=["--hold"]) as c:
@@ -265,40 +209,6 @@ def test_nothing_secret_is_seen(slurm: Any, state_directory: Path, monkeypatch: 
             assert "s3cr3t-of-the-user" not in place
         assert key not in lines
         assert environment.get("LC_ALL") != "C"
-
-
-CLIENT = """
-import sys, time
-from corral import Cluster
-c = Cluster(backend="slurm", cores=1, memory="400MB", walltime="00:10:00", queue="batch", interface="lo",
-            extra_directives=["--begin=now+{delay}"] if {delay} else [])
-c.scale(1)
-if not {delay}:
-    c.wait_for_workers(1, timeout=90)
-else:
-    while not c.jobs: time.sleep(0.1)
-print(c.jobs[0].id, flush=True)
-time.sleep(600)
-"""
-
-
-@pytest.mark.parametrize("delay", [0, 8], ids=["running", "pending"])
-def test_a_killed_client_leaves_jobs_that_end_themselves(
-    slurm: Any, eventually: Eventually, record_property: Any, delay: int
-) -> None:
-    """A running job within 90 s, a pending one within seconds of its start."""
-    with subprocess.Popen(
-        [sys.executable, "-c", CLIENT.format(delay=delay)], stdout=subprocess.PIPE, text=True
-    ) as client:
-        assert client.stdout is not None
-        job = client.stdout.readline().strip()
-        client.kill()
-    assert job in slurm.queue()
-    if delay:
-        eventually(lambda: slurm.queue().get(job) != "PENDING", timeout=60)
-    started = time.monotonic()
-    eventually(lambda: job not in slurm.queue(), timeout=90 if not delay else 30)
-    record_property("seconds", time.monotonic() - started)
 
 
 def test_bad_input_is_refused_before_anything_is_submitted() -> None:

@@ -217,6 +217,19 @@ def test_what_squeue_forgot_is_looked_up_in_accounting() -> None:
     assert found[JobId("1_0")].hosts == ("a1",)
 
 
+def test_pending_elements_of_a_cancelled_array_are_cancelled() -> None:
+    """squeue lists the array, and none of them; accounting, where there is any, knows better."""
+    wanted = ids("103_0", "103_1", "104_0")
+    found = drive(SLURM.poll_status(wanted), [HERE / "squeue-all-cancelled.txt", HERE / "sacct-disabled.txt"])
+    assert {job_id.text: status.state for job_id, status in found.items()} == {
+        "103_0": JobState.CANCELLED,
+        "103_1": JobState.CANCELLED,
+    }
+    ended_well = "103_0|COMPLETED|0:0|a1|2026-11-26T01:00:00|2026-11-26T01:00:00|2026-11-26T01:10:00|None\n"
+    found = drive(SLURM.poll_status(wanted), [HERE / "squeue-all-cancelled.txt", ended_well])
+    assert [found[job_id].state for job_id in wanted[:2]] == [JobState.COMPLETED, JobState.CANCELLED]
+
+
 def test_accounting_that_is_away_is_no_error() -> None:
     """It is optional; what squeue said stands."""
     wanted = ids("97_0", "97_9")

@@ -213,10 +213,14 @@ class Slurm:
         found: dict[JobId, JobStatus] = {}
         for where, ids in _by_cluster(job_ids):
             wanted = {job_id.text: job_id for job_id in ids}
-            found |= yield from _ask_squeue(where, wanted)
+            table = yield from _ask_squeue(where, wanted)
+            found |= answers.statuses(table, wanted)
             # A pending element that was cancelled leaves squeue at once; what ended long ago leaves it too.
             forgotten = {text: job_id for text, job_id in wanted.items() if job_id not in found}
             if forgotten:
+                cancelled = answers.cancelled_arrays(table)
+                known = ((job_id, cancelled.get(text.partition("_")[0])) for text, job_id in forgotten.items())
+                found |= {job_id: status for job_id, status in known if status is not None}
                 found |= yield from _ask_sacct(where, forgotten)
         return found
 
@@ -379,7 +383,7 @@ def _squeue(columns: str, *which: str) -> Conversation[Completed]:
     return done
 
 
-def _ask_squeue(where: str, wanted: Mapping[str, JobId]) -> Conversation[dict[JobId, JobStatus]]:
+def _ask_squeue(where: str, wanted: Mapping[str, JobId]) -> Conversation[str]:
     arrays = _arrays(wanted)
     which = ["-j", ",".join(arrays)] if len(arrays) <= _LISTED else ["--me"]
     try:
@@ -388,7 +392,7 @@ def _ask_squeue(where: str, wanted: Mapping[str, JobId]) -> Conversation[dict[Jo
         if _UNKNOWN_ID not in error.completed.stderr:
             raise
         done = error.completed
-    return answers.statuses(done.stdout, wanted)
+    return done.stdout
 
 
 def _ask_sacct(where: str, wanted: Mapping[str, JobId]) -> Conversation[dict[JobId, JobStatus]]:

@@ -36,6 +36,17 @@ def statuses(answer: str, wanted: Mapping[str, JobId]) -> dict[JobId, JobStatus]
     return found
 
 
+def cancelled_arrays(answer: str) -> dict[str, JobStatus]:
+    """Arrays of which all elements that waited were cancelled: squeue lists none of those, and the array as cancelled.
+
+    Raises
+    ------
+    ParseError
+    """
+    rows = ((texts[0], _status(*row)) for texts, row in _table(answer, 8) if len(texts) == 1 and texts[0].isdecimal())
+    return {text: status for text, status in rows if status.state is JobState.CANCELLED}
+
+
 def names(answer: str) -> Iterator[tuple[str, JobState, str]]:
     """Id, state and name of each job in a table of these columns.
 

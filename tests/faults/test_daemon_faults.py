@@ -9,29 +9,18 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
 
 import psutil
 import pytest
 from distributed import Client
+from incidents import Incident
+from real_life import Slurm, slurm_cluster
 
-from corral import Cluster, JobState
+from corral import JobState
 
 pytestmark = [pytest.mark.real("slurm"), pytest.mark.timeout(240)]
 
 Eventually = Callable[..., None]
-
-
-def cluster(**arguments: Any) -> Cluster:
-    usual = {
-        "backend": "slurm",
-        "cores": 1,
-        "memory": "400MB",
-        "walltime": "00:10:00",
-        "queue": "batch",
-        "interface": "lo",
-    }
-    return Cluster(**{**usual, **arguments})
 
 
 @contextmanager
@@ -50,68 +39,87 @@ def stopped(pid_file: Path, *, children: bool = False) -> Iterator[None]:
             subprocess.run(line, check=True, env=environment, stdin=nothing, stdout=nothing, stderr=nothing, timeout=30)
 
 
-def test_a_controller_that_is_away_while_scaling(slurm: Any, eventually: Eventually) -> None:
-    """For 20 s there is no slurmctld: running workers do not notice, nothing is lost, nothing comes twice."""
-    with cluster() as c, Client(c) as client:
+@pytest.mark.fault("slurmctld is away for 20 s while scaling")
+def test_a_controller_that_is_away_while_scaling(incident: Incident, slurm: Slurm, eventually: Eventually) -> None:
+    """Running workers do not notice, nothing is lost, nothing comes twice."""
+    with slurm_cluster() as c, Client(c) as client, incident.watched(c.name, 4):
         c.scale(1)
         client.wait_for_workers(1, timeout=90)
         with stopped(slurm.pid_file("SlurmctldPidFile")):
+            incident.begins()
             c.scale(4)
             started = time.monotonic()
             results = client.map(lambda number: number + 1, range(100))
             assert sum(client.gather(results)) == 5050
             eventually(lambda: "submitted" in repr(c), lambda: repr(c))
+            eventually(lambda: "controller" in c.jobs.why, lambda: repr(c.jobs))
+            incident.is_noticed()
             assert [job.state for job in c.jobs] == [JobState.RUNNING]
             time.sleep(max(0.0, 20.0 - (time.monotonic() - started)))
         client.wait_for_workers(4, timeout=120)
-        most = 0
-        for _ in range(20):
-            most = max(most, len(slurm.queue(c.name)))
-            time.sleep(0.5)
-        assert most == 4
+        incident.is_over()
+        time.sleep(10)  # what may come twice comes late
         assert len(c.jobs) == 4
         assert not c.failures
-    assert slurm.queue(c.name) == {}
 
 
-def test_a_node_that_dies_is_replaced(slurm: Any, eventually: Eventually) -> None:
-    """slurmd and all that it ran are gone: the job is lost to the machine, and another comes elsewhere."""
-    with cluster() as c, Client(c) as client:
+@pytest.mark.fault("a node dies: slurmd and all that it ran")
+def test_a_node_that_dies_is_replaced(incident: Incident, slurm: Slurm, eventually: Eventually, tmp_path: Path) -> None:
+    """The job is lost to the machine, another comes elsewhere, and what the dead one computed runs again."""
+    with slurm_cluster() as c, Client(c) as client, incident.watched(c.name, 1):
         c.scale(1)
         client.wait_for_workers(1, timeout=90)
         eventually(lambda: c.jobs[0].hosts, lambda: repr(c))
         [node] = c.jobs[0].hosts
+        kept = client.submit(lambda: 42)
+        assert kept.result(timeout=30) == 42
         with stopped(slurm.pid_file("SlurmdPidFile", node), children=True):
+            incident.begins()
             _kill_job(client)
             eventually(lambda: not c.observed, lambda: repr(c))
+            incident.is_noticed()
             eventually(lambda: c.jobs[0].has_ended, lambda: repr(c), timeout=120)
             client.wait_for_workers(1, timeout=120)
-            assert client.submit(lambda: 42).result(timeout=30) == 42
+            assert kept.result(timeout=30) == 42
+            incident.is_over()
+            incident.tell("tasks lost", 0)
             eventually(lambda: c.jobs[-1].hosts, lambda: repr(c))
             assert c.jobs[-1].hosts != (node,)
 
 
-def test_a_job_of_a_node_that_came_back_at_once_is_given_up(slurm: Any, eventually: Eventually) -> None:
-    """Slurm has not missed the node, and calls its job running until the walltime ends; the workers say otherwise."""
-    with cluster(extra_directives=["--nodelist=n3"]) as c, Client(c) as client:
+@pytest.mark.fault("a node dies and is back before Slurm misses it")
+def test_a_job_of_a_node_that_came_back_at_once_is_given_up(
+    incident: Incident, slurm: Slurm, eventually: Eventually
+) -> None:
+    """Slurm calls its job running until the walltime ends; the workers say otherwise."""
+    with slurm_cluster(extra_directives=["--nodelist=n3"]) as c, Client(c) as client, incident.watched(c.name, 1):
         c.scale(1)
         client.wait_for_workers(1, timeout=90)
         eventually(lambda: c.jobs[0].hosts == ("n3",), lambda: repr(c))
+        kept = client.submit(lambda: 42)
+        assert kept.result(timeout=30) == 42
         with stopped(slurm.pid_file("SlurmdPidFile", "n3"), children=True):
+            incident.begins()
             _kill_job(client)
             eventually(lambda: not c.observed, lambda: repr(c))
+            incident.is_noticed()
         eventually(lambda: c.jobs[0].has_ended, lambda: repr(c), timeout=120)
         client.wait_for_workers(1, timeout=120)
-        assert client.submit(lambda: 42).result(timeout=30) == 42
-    assert slurm.queue(c.name) == {}
+        assert kept.result(timeout=30) == 42
+        incident.is_over()
+        incident.tell("tasks lost", 0)
 
 
-def test_a_host_on_which_jobs_keep_dying_is_avoided(caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.fault("jobs keep dying on one host")
+def test_a_host_on_which_jobs_keep_dying_is_avoided(incident: Incident, caplog: pytest.LogCaptureFixture) -> None:
     """Others work, so it is the host: it is named, and the third attempt goes elsewhere."""
     # Each job fills a node.
-    with cluster(cores=64, processes=1, prologue=['[ "$SLURMD_NODENAME" != n1 ] || exit 9']) as c:
+    prologue = ['[ "$SLURMD_NODENAME" != n1 ] || exit 9']
+    with slurm_cluster(cores=64, processes=1, prologue=prologue) as c, incident.watched(c.name, 2):
+        incident.begins()
         c.scale(jobs=2)
         c.wait_for_workers(2, timeout=120)
+        incident.is_over()
         assert [("n1",)] * len(c.failures) == [failure.job.hosts for failure in c.failures]
         assert {failure.job.exit_code for failure in c.failures} == {9}
     assert len(c.failures) == 2
