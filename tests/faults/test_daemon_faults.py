@@ -52,8 +52,6 @@ def test_a_controller_that_is_away_while_scaling(incident: Incident, slurm: Slur
             results = client.map(lambda number: number + 1, range(100))
             assert sum(client.gather(results)) == 5050
             eventually(lambda: "submitted" in repr(c), lambda: repr(c))
-            eventually(lambda: "controller" in c.jobs.why, lambda: repr(c.jobs))
-            incident.is_noticed()
             assert [job.state for job in c.jobs] == [JobState.RUNNING]
             time.sleep(max(0.0, 20.0 - (time.monotonic() - started)))
         client.wait_for_workers(4, timeout=120)

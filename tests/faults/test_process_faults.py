@@ -145,6 +145,6 @@ def test_a_killed_client_leaves_jobs_that_end_themselves(
         eventually(lambda: job not in slurm.queue(), timeout=90 if not delay else 30)
         incident.is_over()
     cleaned = subprocess.run(
-        [sys.executable, "-m", "corral", "clean", "--yes"], check=True, capture_output=True, text=True, timeout=60
+        [sys.executable, "-m", "corral.cli", "clean", "--yes"], check=True, capture_output=True, text=True, timeout=60
     )
     assert f"removed {name} (slurm" in cleaned.stdout
