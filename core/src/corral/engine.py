@@ -421,12 +421,14 @@ class Engine:
             self._changed()
 
     def _new_script(self, slot: Group) -> Script:
-        job = self.blueprint.request(slot.name, next(self._numbers), excluded_hosts=slot.excluded_hosts)
+        job = self.blueprint.request(
+            slot.name, next(self._numbers), excluded_hosts=slot.excluded_hosts(self._clock.now())
+        )
         return self.blueprint.batch_of(slot.name).render(job)
 
     def _avoid(self, slot: Group, host: str) -> None:
         """Say what becomes of a host on which jobs keep dying."""
-        job = self.blueprint.request(slot.name, 0, excluded_hosts=slot.excluded_hosts)
+        job = self.blueprint.request(slot.name, 0, excluded_hosts=slot.excluded_hosts(self._clock.now()))
         batch = self.blueprint.batch_of(slot.name)
         can_avoid = batch.render(job) != batch.render(evolve(job, excluded_hosts=()))
         logger.warning(
@@ -520,7 +522,7 @@ class Engine:
             slot.is_examining = False
         self._failures.extend(failures)
         slot.tell(before, failures)
-        if (host := slot.blame(self.jobs)) is not None:
+        if (host := slot.blame(self.jobs, self._clock.now())) is not None:
             self._avoid(slot, host)
         self.roster.forget_oldest()
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Iterable, Sequence
 
 from attrs import define, evolve, field
@@ -19,7 +19,7 @@ from corral.errors import (
     SubmitRejected,
 )
 from corral.group import WorkerGroup
-from corral.jobs import Ending, JobFailure, JobRecord
+from corral.jobs import Ending, JobFailure, JobRecord, ending
 from corral.plan import GroupState, Plan, judge, proved
 from corral.workload import Kind
 
@@ -27,8 +27,10 @@ logger = logging.getLogger("corral")
 
 #: With a limit, room comes when a job ends, and that is noticed; the rest is patience (s).
 LIMIT_PATIENCE = 60.0
-#: So many deaths on one host, while jobs work on others, and the host is to blame.
+#: So many deaths on one host, none of whose jobs has worked since the first, and the host is to blame.
 BLAMED_AFTER = 2
+#: How long a host is avoided (s): administrators mend hosts.
+AVOIDED_FOR = 3600.0
 
 
 @define(kw_only=True)
@@ -56,8 +58,8 @@ class Group:
     is_removed: bool = False
     #: Failures since somebody scaled last.
     failures: list[JobFailure] = field(factory=list)
-    #: Hosts on which its jobs keep dying while they work on others.
-    excluded_hosts: tuple[str, ...] = ()
+    #: Hosts on which its jobs kept dying while they worked on others, and until when they are avoided.
+    avoided: dict[str, float] = field(factory=dict)
     #: How long its latest jobs took from their submission to their first worker (s).
     waits: deque[float] = field(factory=lambda: deque(maxlen=20))
     #: How long they had run by then, as far as that was noticed (s).
@@ -190,15 +192,28 @@ class Group:
             )
             self._warn(self.trouble)
 
-    def blame(self, jobs: Iterable[JobRecord]) -> str | None:
-        """The host to ask for no more: jobs die there, again and again, and work elsewhere. None if there is none."""
-        deaths = Counter(
-            host for failure in self.failures if failure.ending is Ending.DIED for host in failure.job.hosts
-        )
-        works = {host for job in jobs if job.group == self.name and job.connected_at is not None for host in job.hosts}
-        for host, count in deaths.items():
-            if count >= BLAMED_AFTER and host not in self.excluded_hosts and works - {host}:
-                self.excluded_hosts += (host,)
+    def excluded_hosts(self, now: float) -> tuple[str, ...]:
+        """The hosts to ask for no more."""
+        return tuple(host for host, until in self.avoided.items() if now < until)
+
+    def blame(self, jobs: Iterable[JobRecord], now: float) -> str | None:
+        """The next host to avoid: jobs die there, one after the other, and work elsewhere. None if there is none."""
+        deaths: dict[str, list[JobRecord]] = {}
+        for failure in self.failures:
+            if failure.ending is Ending.DIED:
+                for host in failure.job.hosts:
+                    if (failure.job.ended_at or 0.0) >= self.avoided.get(host, 0.0):
+                        deaths.setdefault(host, []).append(failure.job)
+        works = [job for job in jobs if job.group == self.name and job.connected_at is not None and not _has_died(job)]
+        elsewhere = {host for job in works for host in job.hosts} - set(self.excluded_hosts(now))
+        for host, records in deaths.items():
+            if len(records) < BLAMED_AFTER:
+                continue
+            since = records[-BLAMED_AFTER].ended_at or 0.0
+            is_well = any(host in job.hosts and (job.connected_at or 0.0) > since for job in works)
+            # One host at least is left.
+            if not is_well and elsewhere - {host}:
+                self.avoided[host] = now + AVOIDED_FOR
                 return host
         return None
 
@@ -212,6 +227,10 @@ class Group:
 
     def _warn(self, trouble: CorralError) -> None:
         logger.warning("cluster %s: %s", self.cluster, str(trouble).splitlines()[0])
+
+
+def _has_died(job: JobRecord) -> bool:
+    return job.has_ended and ending(job) is Ending.DIED
 
 
 def _blame(failures: Iterable[JobFailure]) -> str:

@@ -1,0 +1,60 @@
+"""What a group concludes from the ends of its jobs."""
+
+from __future__ import annotations
+
+import pytest
+
+from corral.domain import JobId, JobState, JobStatus, Resources
+from corral.group import WorkerGroup
+from corral.jobs import Ending, JobFailure, JobRecord
+from corral.standing import AVOIDED_FOR, Group
+
+NOW = 10_000.0
+
+
+def works(number: int, host: str, since: float = NOW - 500) -> JobRecord:
+    status = JobStatus(state=JobState.RUNNING, hosts=[host])
+    return JobRecord(id=JobId(str(number)), status=status, workers=frozenset({f"{number}-0"}), connected_at=since)
+
+
+def died(number: int, host: str, at: float = NOW) -> JobFailure:
+    status = JobStatus(state=JobState.FAILED, hosts=[host])
+    record = JobRecord(id=JobId(str(number)), status=status, connected_at=at - 1, ended_at=at)
+    return JobFailure(job=record, ending=Ending.DIED)
+
+
+@pytest.fixture
+def group() -> Group:
+    return Group(name="default", cluster="c", spec=WorkerGroup(memory="1GB"), resources=Resources(cores=1))
+
+
+def test_a_host_on_which_jobs_keep_dying_is_avoided_for_an_hour(group: Group) -> None:
+    """Twice is enough; it is blamed once, and has another chance later."""
+    jobs = [works(1, "n1")]
+    group.failures = [died(2, "n2")]
+    assert group.blame(jobs, NOW) is None
+    group.failures.append(died(3, "n2"))
+    assert group.blame(jobs, NOW) == "n2"
+    assert group.blame(jobs, NOW) is None
+    assert group.excluded_hosts(NOW + AVOIDED_FOR - 1) == ("n2",)
+    assert group.excluded_hosts(NOW + AVOIDED_FOR) == ()
+    later = NOW + AVOIDED_FOR
+    assert group.blame(jobs, later) is None, "what happened an hour ago is no news"
+    group.failures += [died(4, "n2", at=later), died(5, "n2", at=later)]
+    assert group.blame(jobs, later) == "n2"
+
+
+def test_a_host_on_which_jobs_work_again_is_not_to_blame(group: Group) -> None:
+    """Over days something dies everywhere."""
+    group.failures = [died(2, "n2", at=NOW - 100), died(3, "n2")]
+    assert group.blame([works(1, "n1"), works(4, "n2", since=NOW - 50)], NOW) is None
+    assert group.blame([works(1, "n1"), works(4, "n2", since=NOW - 200)], NOW) == "n2"
+
+
+def test_one_host_is_always_left(group: Group) -> None:
+    """If jobs die everywhere, hosts are not at fault; and a job that avoids all of them never runs."""
+    group.failures = [died(number, f"n{number % 3}") for number in range(12)]
+    assert group.blame([], NOW) is None
+    jobs = [works(20, "n0"), works(21, "n1"), works(22, "n2")]
+    blamed = [group.blame(jobs, NOW), group.blame(jobs, NOW), group.blame(jobs, NOW)]
+    assert blamed == ["n0", "n1", None]
