@@ -22,11 +22,11 @@ def _ran(local: Any) -> list[str]:
     return sorted(path.read_text().split()) if path.exists() else []
 
 
-def _until_ended(local: Any) -> None:
-    """Poll, as a cluster does: that is what notices that a dispatcher is missing."""
+def _until_ended(local: Any, **env: str) -> None:
+    """Poll, as a cluster does: that is what notices that a dispatcher is missing, or not there yet."""
     deadline = time.monotonic() + 30
     while not set(local.states()) <= {"COMPLETED", "FAILED"} and time.monotonic() < deadline:
-        local.run("status")
+        local.run("status", env=env)
     assert time.monotonic() < deadline, local.rows()
 
 
@@ -50,8 +50,9 @@ def test_every_job_runs_once_though_the_queue_is_killed(local: Any, place: str) 
 )
 def test_a_job_whose_supervisor_is_killed_runs_at_most_once(local: Any, place: str, runs: int, state: str) -> None:
     """It is FAILED, with a reason, unless the supervisor had written down how it ended."""
-    [job] = local.submit(RAN, env={VARIABLE: f"KILL {place}"})
-    _until_ended(local)
+    crash = {VARIABLE: f"KILL {place}"}
+    [job] = local.submit(RAN, env=crash)
+    _until_ended(local, **crash)
     row = local.rows()[job]
     assert state == row["state"]
     assert ("supervisor" in row["reason"]) is (state == "FAILED")

@@ -362,6 +362,16 @@ def test_a_wait_is_explained(job: str, files: list[str], explanation: str) -> No
     assert drive(SGE.explain_pending(JobId(job)), [HERE / f"{file}.txt" for file in files]) == explanation
 
 
+def test_a_scheduler_that_has_not_looked_yet_explains_nothing() -> None:
+    """It says so in a sentence of its own; qalter knows all the same."""
+    silent = transcript(HERE / "qstat-j-silent.txt").stdout
+    unseen = silent.replace(
+        "(Collecting of scheduler job information is turned off)", "There are no messages available"
+    )
+    assert unseen != silent
+    assert "no queue can run it" in drive(SGE.explain_pending(JobId("43.1")), [unseen, HERE / "qalter-long.txt"])
+
+
 @pytest.mark.parametrize(("job", "file"), [("24.1", "qstat-j-full"), ("99999.1", "qstat-j-unknown")])
 def test_a_job_that_does_not_wait_is_not_explained(job: str, file: str) -> None:
     """It runs, although others of its array wait, or is gone."""

@@ -115,10 +115,11 @@ def is_running(answer: str, task: str) -> bool:
 
 
 def scheduler_reasons(answer: str) -> list[str]:
-    """The scheduler's reasons of ``qstat -j``, once each; most sites do not let it write them down."""
+    """The scheduler's reasons of ``qstat -j``, once each: often it may not write them down, or has not yet."""
     _, _, block = answer.partition("\nscheduling info:")
     lines = [line.strip() for line in block.splitlines() if line.strip()]
-    return [] if any("turned off" in line for line in lines) else list(dict.fromkeys(lines))
+    is_silent = any(re.search("turned off|no messages available", line) for line in lines)
+    return [] if is_silent else list(dict.fromkeys(lines))
 
 
 def verdict_reasons(answer: str) -> list[str]:
@@ -129,9 +130,10 @@ def verdict_reasons(answer: str) -> list[str]:
     return list(dict.fromkeys(told))
 
 
+_IN_ERROR = "it is in an error state: 'qmod -cj' lets it try again once the cause is gone"
 #: Words of a reason, and its meaning for those who do not know them; the first that is found decides.
 _PATIENCE = (
-    (r"Job is in error state", "it is in an error state: 'qmod -cj' lets it try again once the cause is gone"),
+    (r"Job is in error state", _IN_ERROR),
     (r"Job is in hold state|running or is held", "it is held: 'qrls' lets it go"),
     (r"job dependencies", "it waits for another job to end"),
     (r"execution time not reached", "it may not start before a set time"),
@@ -144,9 +146,11 @@ _PATIENCE = (
 
 def pending_words(reasons: Sequence[str], error: str | None = None) -> str:
     """Reasons in a person's words, with Grid Engine's own behind them."""
+    if error is not None:
+        return f"{_IN_ERROR} ({error})"
     for words, meaning in _PATIENCE:
         if own := [reason for reason in reasons if re.search(words, reason)]:
-            return f"{meaning} ({error or '; '.join(own[:3])})"
+            return f"{meaning} ({'; '.join(own[:3])})"
     return "; ".join(reasons[:3])
 
 
