@@ -27,8 +27,8 @@ from corral import Cluster
 
 #: Longer than anything may take here (s).
 PATIENCE = 120.0
-#: The part of the time after which files and memory may grow no more.
-WARM_UP = 1 / 3
+#: After this time files and memory may grow no more (s); of a short run, after a third.
+WARM_UP = 300.0
 
 
 def work(number: int) -> int:
@@ -91,6 +91,7 @@ def soak(seconds: float, seed: int) -> dict[str, Any]:
     chance = random.Random(seed)
     began = time.monotonic()
     done: Counter[str] = Counter()
+    warm_up = min(WARM_UP, seconds / 3)
     before: dict[str, int] | None = None
     settings = {
         # Tasks that die with a worker four times are no fault of theirs here,
@@ -107,7 +108,7 @@ def soak(seconds: float, seed: int) -> dict[str, Any]:
         Client(cluster) as client,
     ):  # fmt: skip
         while time.monotonic() - began < seconds:
-            if before is None and time.monotonic() - began > seconds * WARM_UP:
+            if before is None and time.monotonic() - began > warm_up:
                 before = measured(cluster, client)
             cluster.scale(chance.randint(1, 4))
             client.wait_for_workers(1, timeout=PATIENCE)
@@ -121,7 +122,8 @@ def soak(seconds: float, seed: int) -> dict[str, Any]:
             done[kind] += 1
         after = measured(cluster, client)
         jobs = len(cluster.jobs)
-    return {"seed": seed, "rounds": sum(done.values()), "hurt": done, "jobs": jobs, "before": before, "after": after}
+    figures = {"seed": seed, "warm_up": warm_up, "rounds": sum(done.values()), "hurt": done, "jobs": jobs}
+    return {**figures, "before": before, "after": after}
 
 
 if __name__ == "__main__":
