@@ -13,6 +13,7 @@ import os
 import random
 import signal
 import subprocess
+import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable
@@ -103,7 +104,8 @@ def soak(seconds: float, seed: int) -> dict[str, Any]:
     with (
         dask.config.set(settings),
         Cluster(
-            backend="slurm", cores=1, memory="400MB", walltime="00:02:00", queue="batch", interface="lo"
+            backend="slurm", cores=1, memory="400MB", walltime="00:02:00", queue="batch", interface="lo",
+            local_directory=tempfile.gettempdir(),
         ) as cluster,
         Client(cluster) as client,
     ):  # fmt: skip
