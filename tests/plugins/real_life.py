@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shutil
 import subprocess
 import tempfile
@@ -122,6 +123,20 @@ class Slurm:
     def run(self, *command: str) -> str:
         line = [self.program(command[0]), *command[1:]]
         return subprocess.run(line, check=True, capture_output=True, text=True, timeout=60).stdout
+
+    def exit_code(self, job: str, timeout: float = 120.0) -> int:
+        """Of a job, when it has ended: `sbatch --wait` may notice that ten seconds late."""
+        said = ""
+
+        def has_ended() -> bool:
+            nonlocal said
+            said = self.run("scontrol", "show", "job", "--oneliner", job)
+            return re.search(r"JobState=(PENDING|RUNNING|COMPLETING)", said) is None
+
+        wait_until(has_ended, lambda: said, timeout)
+        found = re.search(r" ExitCode=(\d+):", said)
+        assert found, said
+        return int(found[1])
 
     def program(self, name: str) -> str:
         """Where a command is."""

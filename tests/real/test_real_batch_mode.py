@@ -15,6 +15,7 @@ from typing import Any
 import psutil
 import pytest
 from distributed import Client
+from real_life import Slurm
 
 from corral import Cluster
 from corral.errors import JobsFailed
@@ -37,17 +38,17 @@ def nodes():
 
 
 @pytest.fixture
-def job(tmp_path: Path) -> Job:
+def job(slurm: Slurm, tmp_path: Path) -> Job:
     script, output = tmp_path / "script.py", tmp_path / "job.out"
 
     def run(text: str, command: list[str] = RUN, begin: str = BEGIN) -> tuple[int, str]:
         script.write_text(begin + textwrap.dedent(text))
         batch = f"#!/bin/bash\nexec {' '.join(command)} {script}\n"
-        sbatch = ["sbatch", "--wait", "--nodes=3", "--no-kill", "--cpus-per-task=2", "--mem=1200", "--time=5"]
-        done = subprocess.run(
-            [*sbatch, f"--output={output}"], check=False, input=batch, text=True, capture_output=True, timeout=120
+        sbatch = ["sbatch", "--parsable", "--nodes=3", "--no-kill", "--cpus-per-task=2", "--mem=1200", "--time=5"]
+        submitted = subprocess.run(
+            [*sbatch, f"--output={output}"], check=True, input=batch, text=True, capture_output=True, timeout=60
         )
-        return done.returncode, output.read_text()
+        return slurm.exit_code(submitted.stdout.strip()), output.read_text()
 
     return run
 
