@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
+from distributed import Scheduler, rpc
 
+from corral.launch.nanny import Remains, remains_of
 from corral.launch.run import default_lead, leaving_time
 
 if TYPE_CHECKING:
@@ -249,3 +251,10 @@ def test_siblings_do_not_leave_together() -> None:
 def test_default_lead(walltime: float, lead: float) -> None:
     """A tenth of the time, within limits: a short job must have time to work."""
     assert default_lead(walltime) == lead
+
+
+async def test_a_worker_that_is_lost_already_leaves_nothing(caplog: pytest.LogCaptureFixture) -> None:
+    """And the scheduler is not asked what it would answer with a traceback on the user's screen."""
+    async with Scheduler(host="127.0.0.1", port=0, dashboard=False) as scheduler, rpc(scheduler.address) as asked:
+        assert await remains_of(asked, "tcp://127.0.0.1:1") == Remains()
+    assert "Exception" not in caplog.text

@@ -67,8 +67,11 @@ class Finishing(WorkerPlugin):
                     await self._changed.wait()
 
     async def _is_expected_to_work(self) -> bool:
-        address = self._worker.address
-        return bool((await self._worker.scheduler.processing(workers=[address]))[address])
+        address, scheduler = self._worker.address, self._worker.scheduler
+        # Asked for the tasks of a worker that it has lost, the scheduler fails, and its log says so to the user.
+        if not await scheduler.ncores(workers=[address]):
+            return False
+        return bool((await scheduler.processing(workers=[address]))[address])
 
     def _is_busy(self) -> bool:
         state = self._worker.state

@@ -164,7 +164,7 @@ class Nanny(distributed.Nanny):
         remains = None
         if (address := self.worker_address) is not None:
             async with rpc(self.scheduler_addr, connection_args=self.connection_args) as scheduler:
-                remains = await within(_QUESTION, _remains(scheduler, address))
+                remains = await within(_QUESTION, remains_of(scheduler, address))
                 await self.forget(scheduler)
         await self.close(timeout=1, reason=DRAINED)
         return remains or Remains()
@@ -207,7 +207,11 @@ def is_name_taken(error: BaseException) -> bool:
     return "name taken" in str(root_cause(error))
 
 
-async def _remains(scheduler: Any, address: str) -> Remains:
+async def remains_of(scheduler: Any, address: str) -> Remains:
+    """What this worker would leave behind now; nothing if the scheduler does not know it."""
+    # Asked for the tasks of a worker that it has lost, the scheduler fails, and its log says so to the user.
+    if not await scheduler.ncores(workers=[address]):
+        return Remains()
     processing = await scheduler.processing(workers=[address])
     held = await scheduler.has_what(workers=[address])
     keys = list(held[address])
