@@ -100,6 +100,10 @@ def soak(seconds: float, seed: int) -> dict[str, Any]:
         # nor are jobs that die more often than in any hour of a machine that works.
         "corral.replacements-per-hour": 10_000,
         "corral.commands-per-minute": 1000,
+        # What Dask remembers of messages and tasks, up to limits that take it hours, would hide what corral keeps.
+        "distributed.admin.log-length": 10,
+        "distributed.admin.low-level-log-length": 10,
+        "distributed.scheduler.dashboard.tasks.task-stream-length": 10,
     }
     with (
         dask.config.set(settings),
