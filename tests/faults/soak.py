@@ -23,6 +23,7 @@ from typing import Any
 import dask.config
 import psutil
 from distributed import Client, wait
+from distributed.utils import key_split
 
 from corral import Cluster
 
@@ -83,6 +84,7 @@ def measured(cluster: Cluster, client: Client) -> dict[str, int]:
     client.wait_for_workers(2, timeout=PATIENCE)
     eventually(lambda: len(cluster.observed) == 2, cluster)
     time.sleep(2)
+    key_split.cache_clear()
     gc.collect()
     process = psutil.Process()
     return {"files": process.num_fds(), "memory": process.memory_info().rss}
@@ -104,6 +106,7 @@ def soak(seconds: float, seed: int) -> dict[str, Any]:
         "distributed.admin.log-length": 10,
         "distributed.admin.low-level-log-length": 10,
         "distributed.scheduler.dashboard.tasks.task-stream-length": 10,
+        "distributed.scheduler.events-cleanup-delay": "1s",
     }
     with (
         dask.config.set(settings),

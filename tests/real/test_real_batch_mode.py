@@ -10,15 +10,17 @@ import textwrap
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import psutil
 import pytest
 from distributed import Client
-from real_life import Slurm
 
 from corral import Cluster
 from corral.errors import JobsFailed
+
+if TYPE_CHECKING:
+    from real_life import Slurm
 
 pytestmark = [pytest.mark.real("slurm"), pytest.mark.timeout(240)]
 

@@ -17,6 +17,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 from attrs import define, evolve, field
+from distributed.core import rpc
 from distributed.diagnostics.plugin import SchedulerPlugin
 
 from corral import jobs as lives
@@ -648,8 +649,10 @@ class Engine:
             if worker is None or not worker.nanny:
                 continue
             try:
-                async with pace.timeout(ANSWER_TIMEOUT):
-                    await getattr(self.scheduler.rpc(worker.nanny), operation)(**arguments)
+                # Not by the scheduler's pool, which would keep a connection to each launcher that there ever was.
+                connection = rpc(worker.nanny, connection_args=self.scheduler.connection_args)
+                async with pace.timeout(ANSWER_TIMEOUT), connection as launcher:
+                    await getattr(launcher, operation)(**arguments)
             except (OSError, TimeoutError) as error:
                 logger.info("cluster %s: job %s does not answer: %s", self.blueprint.name, job_id, error)
             else:
