@@ -79,6 +79,18 @@ def test_scale_compute_shrink_close(cluster: Callable[..., Cluster], state_direc
     assert [path for path in state_directory.rglob("*") if path.is_file()] == []
 
 
+def test_no_connection_is_kept_to_a_job_that_has_ended(cluster: Callable[..., Cluster]) -> None:
+    """A cluster that lives for days asks thousands of launchers to end."""
+    with cluster() as c:
+        c.scale(1)
+        c.wait_for_workers(1, timeout=60)
+        assert c.scheduler is not None
+        [worker] = c.scheduler.workers.values()
+        c.scale(0)
+        eventually(lambda: all(job.has_ended for job in c.jobs), lambda: repr(c))
+        assert worker.nanny not in c.scheduler.rpc.available
+
+
 @pytest.mark.parametrize(
     ("request_", "jobs"),
     [({"n": 5}, 3), ({"jobs": 2}, 2), ({"cores": 5}, 3), ({"memory": "900MB"}, 3), ({"n": 0}, 0)],

@@ -22,8 +22,8 @@ from typing import Any
 
 import dask.config
 import psutil
+from dask.utils import key_split
 from distributed import Client, wait
-from distributed.utils import key_split
 
 from corral import Cluster
 
