@@ -79,7 +79,10 @@ def computed(futures: list[Any], cluster: Cluster, client: Client) -> list[int]:
 
 
 def measured(cluster: Cluster, client: Client) -> dict[str, int]:
-    """Open files and memory of this process, at rest with two workers."""
+    """Open files and memory of this process, at rest with two new workers."""
+    # New ones remove what killed launchers have left.
+    cluster.scale(0)
+    eventually(lambda: all(job.has_ended for job in cluster.jobs), cluster)
     cluster.scale(2)
     client.wait_for_workers(2, timeout=PATIENCE)
     eventually(lambda: len(cluster.observed) == 2, cluster)
