@@ -21,7 +21,8 @@ FIGURES = Figures()
 #: Benchmarks that were to run, and that did.
 WANTED: set[str] = set()
 DONE: set[str] = set()
-LOAD: list[float] = []
+#: What was measured on, as it was before the first measurement.
+MACHINE: list[str] = []
 
 
 @pytest.fixture
@@ -36,8 +37,8 @@ def pytest_itemcollected(item: pytest.Item) -> None:
 
 
 def pytest_runtest_logreport(report: pytest.TestReport) -> None:
-    if report.when == "setup" and not LOAD:
-        LOAD.append(os.getloadavg()[0])
+    if report.when == "setup" and not MACHINE and report.nodeid in WANTED:
+        MACHINE.append(machine(os.getloadavg()[0]))
     if report.when == "call" and report.passed and report.nodeid in WANTED:
         DONE.add(report.nodeid)
 
@@ -45,7 +46,7 @@ def pytest_runtest_logreport(report: pytest.TestReport) -> None:
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     if FIGURES.is_empty:
         return
-    text = f"{machine(LOAD[0])}\n\n{FIGURES.markdown()}"
+    text = f"{MACHINE[0]}\n\n{FIGURES.markdown()}"
     terminalreporter.section("figures")
     terminalreporter.write_line(text)
     if missing := len(WANTED - DONE):
@@ -61,8 +62,8 @@ def machine(load: float) -> str:
     for name in ("distributed", "dask-jobqueue", "dask-mpi"):
         with suppress(importlib.metadata.PackageNotFoundError):
             versions.append(f"{name} {importlib.metadata.version(name)}")
-    if (slurm := shutil.which("sinfo")) is not None:
-        versions.append(_said([slurm, "--version"]).replace("slurm-wlm", "Slurm"))
+    if (sinfo := shutil.which("sinfo")) is not None and (slurm := _said([sinfo, "--version"])):
+        versions.append(slurm.replace("slurm-wlm", "Slurm"))
     size = f"{os.cpu_count()} cores, {psutil.virtual_memory().total / 2**30:.0f} GiB of memory"
     quiet = "nothing else ran" if load < 0.5 else "other work ran beside it, which makes every figure noisy"
     return (
