@@ -80,7 +80,6 @@ def computed(futures: list[Any], cluster: Cluster, client: Client) -> list[int]:
 
 def measured(cluster: Cluster, client: Client) -> dict[str, int]:
     """Open files and memory of this process, at rest with two new workers."""
-    # New ones remove what killed launchers have left.
     cluster.scale(0)
     eventually(lambda: all(job.has_ended for job in cluster.jobs), cluster)
     cluster.scale(2)
@@ -113,9 +112,11 @@ def soak(seconds: float, seed: int) -> dict[str, Any]:
     }
     with (
         dask.config.set(settings),
+        # What a job that was killed whole leaves on its node stays until a later one of this user removes it.
+        tempfile.TemporaryDirectory(prefix="soak-", ignore_cleanup_errors=True) as on_nodes,
         Cluster(
             backend="slurm", cores=1, memory="400MB", walltime="00:02:00", queue="batch", interface="lo",
-            local_directory=tempfile.gettempdir(),
+            local_directory=on_nodes,
         ) as cluster,
         Client(cluster) as client,
     ):  # fmt: skip
