@@ -92,20 +92,23 @@ def eventually() -> Callable[..., None]:
     return wait
 
 
+#: Arguments of a cluster of small jobs on the real Slurm.
+SMALL_JOBS: dict[str, Any] = {
+    "backend": "slurm",
+    "cores": 1,
+    "memory": "400MB",
+    "walltime": "00:10:00",
+    "queue": "batch",
+    "interface": "lo",
+}
+
+
 def slurm_cluster(**arguments: Any) -> Cluster:
-    """A cluster of small jobs on the real Slurm."""
+    """A cluster of small jobs on the real Slurm, whose workers know the tests' own tasks."""
     from corral import Cluster
 
-    usual = {
-        "backend": "slurm",
-        "cores": 1,
-        "memory": "400MB",
-        "walltime": "00:10:00",
-        "queue": "batch",
-        "interface": "lo",
-    }
     env = {"PYTHONPATH": str(Path(__file__).parent), **arguments.pop("env", {})}
-    return Cluster(**{**usual, **arguments}, env=env)
+    return Cluster(**{**SMALL_JOBS, **arguments}, env=env)
 
 
 class Slurm:

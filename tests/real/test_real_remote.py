@@ -12,22 +12,14 @@ from typing import Any
 
 import pytest
 from distributed import Client
+from real_life import SMALL_JOBS
 
 from corral import Cluster
 from corral.errors import SubmitRejected
 
 pytestmark = [pytest.mark.real("slurm"), pytest.mark.timeout(240)]
 
-ARGUMENTS: dict[str, Any] = {
-    "backend": "slurm",
-    "cores": 1,
-    "memory": "400MB",
-    "walltime": "00:10:00",
-    "queue": "batch",
-    "interface": "lo",
-    "scheduler": "job",
-    "scheduler_options": {"memory": "500MB"},
-}
+ARGUMENTS = {**SMALL_JOBS, "scheduler": "job", "scheduler_options": {"memory": "500MB"}}
 
 CLIENT = """
 import sys, time

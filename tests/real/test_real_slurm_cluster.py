@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 from distributed import Client
+from real_life import SMALL_JOBS
 
 from corral import Cluster, JobState
 from corral.errors import InvalidRequest, JobsFailed, SubmitRejected
@@ -22,15 +23,7 @@ Eventually = Callable[..., None]
 
 
 def cluster(**arguments: Any) -> Cluster:
-    usual = {
-        "backend": "slurm",
-        "cores": 1,
-        "memory": "400MB",
-        "walltime": "00:10:00",
-        "queue": "batch",
-        "interface": "lo",
-    }
-    return Cluster(**{**usual, **arguments})
+    return Cluster(**{**SMALL_JOBS, **arguments})
 
 
 @pytest.mark.usefixtures("leaves_nothing")
