@@ -28,6 +28,7 @@ from corral.errors import CorralError, InvalidRequest
 from corral.group import WorkerGroup
 from corral.hosting import HostingCluster, host
 from corral.jobs import JobFailure, JobRecord, Jobs
+from corral.launch import parked
 from corral.registry import Entry, JobLine
 from corral.security import Credentials, secured
 from corral.size import jobs_asked_for, known_group, the_group
@@ -98,6 +99,9 @@ class Cluster(HostingCluster):
         True: TLS with certificates made for this cluster (default). False: none. Or a `distributed.Security`.
     maximum_core_hours
         When the cluster's jobs have used so many core-hours, nothing more is submitted: `account` tells how many.
+    parked_results
+        How much of the results may be put into files in the shared directory when jobs leave and no other worker can take
+        them: ``"20GB"`` (default), or 0. They are read back, and not computed again.
     silence_logs
         Below this level, Dask's own log messages are not shown while the cluster lives; None: all are.
     asynchronous
@@ -152,6 +156,7 @@ class Cluster(HostingCluster):
         shutdown_on_close: bool | None = None,
         security: bool | Security | None = None,
         maximum_core_hours: float | None = None,
+        parked_results: int | str | None = None,
         silence_logs: int | str | None = logging.WARNING,
         asynchronous: bool = False,
         loop: Any = None,
@@ -182,6 +187,7 @@ class Cluster(HostingCluster):
                 "idle_timeout": idle_timeout,
                 "security": security,
                 "maximum_core_hours": maximum_core_hours,
+                "parked_results": parked_results,
                 "groups": groups,
                 **worker,
             }
@@ -325,6 +331,7 @@ class Cluster(HostingCluster):
     def _remove_traces(self) -> None:
         blueprint = self._blueprint
         blueprint.credentials_path.unlink(missing_ok=True)
+        parked.remove_all(blueprint.folder / parked.FOLDER)
         folders = [blueprint.folder, blueprint.folder.parent]
         if blueprint.chosen_log_directory is None:
             folders += [blueprint.log_directory, blueprint.log_directory.parent]

@@ -52,6 +52,12 @@ class WorkerGroup:
     walltime
         How long a job may run: ``"HH:MM:SS"``, ``"D-HH:MM:SS"`` or ``"2h"``; in Python also seconds, or a timedelta.
         Default: an hour.
+    task_time
+        How long a task takes, where nothing better is known: ``"30 min"``. A task is begun only where it can be
+        finished; better are ``dask.annotate(expected_duration="30 min")`` and what tasks of its kind took.
+    drain_time
+        How long before its walltime ends a job begins nothing more, whatever it could still finish. Default: a tenth of
+        the walltime, 10 s to 2 min, and up to as much again so that not all jobs leave together.
     queue
         Queue, or partition, as the batch system names it.
     account
@@ -106,6 +112,8 @@ class WorkerGroup:
     nodes: int = field(default=1)
     gpus: int = field(default=0)
     walltime: int | str | float | datetime.timedelta = field(default="01:00:00")
+    task_time: int | str | float | datetime.timedelta | None = field(default=None)
+    drain_time: int | str | float | datetime.timedelta | None = field(default=None)
     queue: str | None = field(default=None)
     account: str | None = field(default=None)
     extra_directives: Sequence[str] = field(default=())
@@ -129,6 +137,8 @@ class WorkerGroup:
     # What the arguments came to.
     resources: Resources = field(init=False, repr=False)
     walltime_seconds: int = field(init=False, repr=False)
+    task_seconds: float | None = field(init=False, repr=False)
+    drain_seconds: float | None = field(init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
         cores = _count("cores", self.cores, at_least=1)
@@ -147,7 +157,18 @@ class WorkerGroup:
             gpus=gpus,
         )
         object.__setattr__(self, "resources", resources)
-        object.__setattr__(self, "walltime_seconds", parse_walltime("walltime", self.walltime))
+        walltime = parse_walltime("walltime", self.walltime)
+        object.__setattr__(self, "walltime_seconds", walltime)
+        for argument, attribute in (("task_time", "task_seconds"), ("drain_time", "drain_seconds")):
+            value = getattr(self, argument)
+            seconds = None if value is None else parse_duration(argument, value)
+            object.__setattr__(self, attribute, seconds)
+            if seconds is not None and seconds >= walltime:
+                raise InvalidRequest(
+                    argument,
+                    f"{value!r} is {seconds:.0f} s, and a job of walltime {self.walltime!r} lasts {walltime} s; ask for "
+                    "a longer walltime=",
+                )
         for name in ("queue", "account", "conda_env", "python", "shebang", "interface", "local_directory"):
             _line(name, getattr(self, name))
         for name in ("extra_directives", "skip_directives", "modules"):
@@ -253,6 +274,8 @@ class WorkerGroup:
             arguments.append(f"--gpus={resources.gpus}")
         if walltime is not None:
             arguments.append(f"--walltime={walltime}")
+        if self.drain_seconds is not None:
+            arguments.append(f"--lead={self.drain_seconds:g}")
         for option, value in (
             ("interface", self.interface),
             ("worker-ports", self.worker_ports),
@@ -293,6 +316,22 @@ def _conda_lines(environment: str) -> list[str]:
 
 
 # --- what people write ------------------------------------------------------------------------------------------
+
+
+def parse_duration(argument: str, value: Any) -> float:
+    """Seconds; as people write durations: ``"30 min"``, ``"1h"``, 90, a timedelta.
+
+    Raises
+    ------
+    InvalidRequest
+    """
+    try:
+        seconds = float(dask.utils.parse_timedelta(value, "s"))
+    except (ValueError, TypeError, KeyError, AttributeError):
+        seconds = -1.0
+    if isinstance(value, bool) or not 0 < seconds < float("inf"):
+        raise InvalidRequest(argument, f"{value!r} is no duration above 0; write for example '30 min'")
+    return seconds
 
 
 def parse_memory(argument: str, value: object) -> int:

@@ -14,9 +14,10 @@ from typing import Any
 import psutil
 import pytest
 from attrs import define, evolve, field
-from distributed import Client, Scheduler
+from distributed import Client
 from distributed.diagnostics.plugin import SchedulerPlugin
 
+from corral.scheduler import Scheduler
 from corral.security import Credentials
 
 
