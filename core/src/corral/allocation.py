@@ -15,7 +15,6 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import dask.utils
 import platformdirs
 from attrs import evolve
 from distributed import Scheduler, Security
@@ -27,7 +26,7 @@ from corral.blueprint import CLUSTER_ARGUMENTS, DEFAULT_GROUP
 from corral.domain import JobId
 from corral.errors import CorralError, InvalidRequest, WorkersLost, WorkersNotReady
 from corral.granted import Grant, Shares, read_grant
-from corral.group import JOB_ENVIRONMENT, WorkerGroup
+from corral.group import JOB_ENVIRONMENT, WorkerGroup, parse_duration
 from corral.hosting import HostingCluster, host
 from corral.launch.spread import launcher_commands
 from corral.registry import Entry
@@ -392,7 +391,7 @@ class Allocation(HostingCluster):
         return found
 
     async def _wait_for_workers(self, n_workers: int = 0, timeout: float | str | None = None) -> None:
-        seconds = None if timeout is None else dask.utils.parse_timedelta(timeout, "s")
+        seconds = None if timeout is None else parse_duration("timeout", timeout)
         try:
             async with asyncio.timeout(seconds):
                 while self._ready() < n_workers:

@@ -11,7 +11,6 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import dask.utils
 import platformdirs
 from attrs import evolve, field, frozen
 
@@ -19,7 +18,7 @@ from corral import plugins, settings
 from corral.batch import BatchSystem
 from corral.choice import choose
 from corral.errors import InvalidRequest
-from corral.group import WorkerGroup, parse_memory, refuse_unknown
+from corral.group import WorkerGroup, parse_duration, parse_memory, refuse_unknown
 from corral.network import host_of_interface
 from corral.runner import Runner
 from corral.settings import Settings
@@ -282,7 +281,7 @@ def _drawn(backend: str, arguments: Mapping[str, Any]) -> Blueprint:
         security=_security(arguments.get("security")),
         maximum_core_hours=hours_of("maximum_core_hours", arguments.get("maximum_core_hours")),
         parked_results=_parking_room(arguments.get("parked_results", PARKED_RESULTS)),
-        idle_timeout=seconds_of("idle_timeout", arguments.get("idle_timeout", IDLE_TIMEOUT)),
+        idle_timeout=parse_duration("idle_timeout", arguments.get("idle_timeout", IDLE_TIMEOUT)),
     )
     for group, spec in groups.items():
         blueprint = blueprint.with_group(group, spec)
@@ -350,22 +349,6 @@ def hours_of(argument: str, value: object) -> float | None:
     if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or not value > 0):
         raise InvalidRequest(argument, f"{value!r} is not a number of hours above 0")
     return value
-
-
-def seconds_of(argument: str, value: Any) -> float:
-    """A duration, as people write it.
-
-    Raises
-    ------
-    InvalidRequest
-    """
-    try:
-        seconds = float(dask.utils.parse_timedelta(value, "s"))
-    except (ValueError, TypeError, KeyError, AttributeError):
-        raise InvalidRequest(argument, f"{value!r} is no duration; write for example '60s'") from None
-    if not 0 <= seconds < float("inf"):
-        raise InvalidRequest(argument, f"{value!r} is less than 0, or for ever")
-    return seconds
 
 
 def _options(argument: str, value: object) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from corral.blueprint import GROUP_ARGUMENTS, Blueprint, draw, hours_of, read_sc
 from corral.domain import JobId, Resources
 from corral.engine import Engine
 from corral.errors import CorralError, InvalidRequest
-from corral.group import WorkerGroup
+from corral.group import WorkerGroup, parse_duration
 from corral.hosting import HostingCluster, host
 from corral.jobs import JobFailure, JobRecord, Jobs
 from corral.launch import parked
@@ -532,10 +532,8 @@ class Cluster(HostingCluster):
     async def _wait_for_workers(
         self, n_workers: int | None = None, timeout: float | str | None = None, fraction: float = 1.0
     ) -> None:
-        import dask.utils
-
         assert self._engine is not None
-        seconds = None if timeout is None else dask.utils.parse_timedelta(timeout, "s")
+        seconds = None if timeout is None else parse_duration("timeout", timeout)
         if n_workers is None:
             n_workers = sum(slot.state.wanted * slot.workers_per_job for slot in self._engine.groups.values())
             if not n_workers:

@@ -568,7 +568,11 @@ class Engine:
         slot.bury(ended, self.jobs, self._clock.now())
         slot.is_examining = True
         try:
-            unasked = [record for record in ended if lives.ending(record) is not Ending.WANTED]
+            unasked = [
+                record
+                for record in ended
+                if lives.ending(record) is not Ending.WANTED and not record.left_in_good_time
+            ]
             failures = await asyncio.to_thread(logs.examine, unasked)
         finally:
             slot.is_examining = False

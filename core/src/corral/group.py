@@ -16,6 +16,7 @@ import dask.utils
 from attrs import evolve, field, fields, frozen
 
 from corral.domain import Job, Resources
+from corral.durations import seconds_in
 from corral.errors import InvalidRequest, did_you_mean
 
 #: Exported in every job unless the user's env= says otherwise. PYTHONHASHSEED must be the same on all workers before
@@ -161,7 +162,7 @@ class WorkerGroup:
         object.__setattr__(self, "walltime_seconds", walltime)
         for argument, attribute in (("task_time", "task_seconds"), ("drain_time", "drain_seconds")):
             value = getattr(self, argument)
-            seconds = None if value is None else parse_duration(argument, value)
+            seconds = None if value is None else parse_duration(argument, value, least=1.0)
             object.__setattr__(self, attribute, seconds)
             if seconds is not None and seconds >= walltime:
                 raise InvalidRequest(
@@ -318,19 +319,20 @@ def _conda_lines(environment: str) -> list[str]:
 # --- what people write ------------------------------------------------------------------------------------------
 
 
-def parse_duration(argument: str, value: Any) -> float:
-    """Seconds; as people write durations: ``"30 min"``, ``"1h"``, 90, a timedelta.
+def parse_duration(argument: str, value: object, *, least: float = 0.0) -> float:
+    """Seconds, from what people write: ``"30 min"``, ``"1h30m"``, ``"00:30:00"``, 90, a timedelta.
 
     Raises
     ------
     InvalidRequest
+        It is no duration, or less than `least` seconds.
     """
     try:
-        seconds = float(dask.utils.parse_timedelta(value, "s"))
-    except (ValueError, TypeError, KeyError, AttributeError):
-        seconds = -1.0
-    if isinstance(value, bool) or not 0 < seconds < float("inf"):
-        raise InvalidRequest(argument, f"{value!r} is no duration above 0; write for example '30 min'")
+        seconds = seconds_in(value)
+    except ValueError as error:
+        raise InvalidRequest(argument, f"{error}; write for example '60s' or '30 min'") from None
+    if seconds < least:
+        raise InvalidRequest(argument, f"{value!r} is less than {least:g} s")
     return seconds
 
 
@@ -366,9 +368,6 @@ def _exact_bytes(value: float | str) -> float:
     return value
 
 
-_CLOCK = re.compile(r"(?:(?P<days>\d+)-)?(?P<hours>\d+):(?P<minutes>\d{1,2}):(?P<seconds>\d{1,2})")
-
-
 def parse_walltime(argument: str, value: object) -> int:
     """Seconds, rounded up, from ``"HH:MM:SS"``, ``"D-HH:MM:SS"``, ``"2h"``, a number of seconds or a timedelta.
 
@@ -378,38 +377,11 @@ def parse_walltime(argument: str, value: object) -> int:
         ``"00:30"`` too: it is 30 seconds to some batch systems and 30 minutes to others.
     """
     examples = "write for example '02:00:00' or '2h'"
-    seconds: float
-    if isinstance(value, datetime.timedelta):
-        seconds = value.total_seconds()
-    elif isinstance(value, str):
-        text = value.strip()
-        if match := _CLOCK.fullmatch(text):
-            part = {name: int(number or 0) for name, number in match.groupdict().items()}
-            if part["minutes"] > 59 or part["seconds"] > 59:
-                raise InvalidRequest(argument, f"{value!r} has more than 59 minutes or seconds; {examples}")
-            seconds = ((part["days"] * 24 + part["hours"]) * 60 + part["minutes"]) * 60 + part["seconds"]
-        elif short := re.fullmatch(r"(\d+):(\d{1,2})", text):
-            first, second = int(short[1]), int(short[2])
-            raise InvalidRequest(
-                argument,
-                f"{value!r} is {first} min {second} s to Slurm and {first} h {second} min to LSF; "
-                f"write '00:{first:02}:{second:02}' or '{first:02}:{second:02}:00'",
-            )
-        elif re.fullmatch(r"[\d.]+", text):
-            raise InvalidRequest(
-                argument,
-                f"{value!r} has no unit: it is minutes to some batch systems and seconds to others; {examples}",
-            )
-        else:
-            try:
-                seconds = dask.utils.parse_timedelta(text)
-            except (ValueError, KeyError, TypeError, IndexError):
-                raise InvalidRequest(argument, f"{value!r} is no duration; {examples}") from None
-    elif isinstance(value, int | float) and not isinstance(value, bool):
-        seconds = value
-    else:
-        raise InvalidRequest(argument, f"{value!r} is no duration; {examples}")
-    if not math.isfinite(seconds) or seconds <= 0:
+    try:
+        seconds = seconds_in(value, bare_text=False)
+    except ValueError as error:
+        raise InvalidRequest(argument, f"{error}; {examples}") from None
+    if seconds <= 0:
         raise InvalidRequest(argument, f"{value!r} is not above 0; {examples}")
     return math.ceil(seconds)
 

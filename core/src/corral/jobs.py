@@ -139,6 +139,11 @@ class JobRecord:
         return self.ended_at is not None
 
     @property
+    def left_in_good_time(self) -> bool:
+        """True if it ended by itself as its launcher had said: its walltime was near, or somebody had it retire."""
+        return self.leaving not in ("", "signal") and self.status.state is JobState.COMPLETED
+
+    @property
     def is_connected(self) -> bool:
         """True if all of its workers are here."""
         return self.ended_at is None and len(self.workers) >= self.expected_workers

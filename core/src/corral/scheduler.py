@@ -69,8 +69,9 @@ class Scheduler(distributed.Scheduler):
         self._deciding: TaskState | None = None
         super().__init__(*arguments, **more)
         self.handlers.update(
-            corral_abandon=self.abandon, corral_reserve=self.reserve, corral_parked=self.park, corral_held=self.held
-        )
+            corral_abandon=self.abandon, corral_dismiss=self.dismiss, corral_held=self.held,
+            corral_reserve=self.reserve, corral_parked=self.park,
+        )  # fmt: skip
         self.add_plugin(_Ends(self), name="corral-task-times")
 
     # --- how long workers have ----------------------------------------------------------------------------------
@@ -254,8 +255,12 @@ class Scheduler(distributed.Scheduler):
             "names": [str(key) for key in sorted(cut_off, key=lambda key: -cut_off[key])[:_NAMED]],
             "lost": sum(1 for task in self._unshared(worker) if task.key not in self.parked),
         }
-        await self.remove_worker(address, stimulus_id=f"corral-abandon-{time.time()}", expected=True)
+        await self.dismiss(address)
         return said
+
+    async def dismiss(self, address: str) -> None:
+        """Remote call of a launcher: this worker goes as expected, and its process is looked after."""
+        await self.remove_worker(address, stimulus_id=f"corral-dismiss-{time.time()}", expected=True, close=False)
 
     # --- results in files ---------------------------------------------------------------------------------------
 
@@ -307,6 +312,8 @@ class Scheduler(distributed.Scheduler):
     def _depend_on_file(self, task: TaskState, path: str) -> None:
         """From now on, to compute this task is to read the file: what it was computed from is not needed for it."""
         task.run_spec = reading_task(task.key, path)
+        # Scattered data was never to be computed, and has no place in line.
+        task.priority = task.priority or (0, 0, 0)
         unneeded: dict[Any, Any] = {}
         for other in task.dependencies:
             other.dependents.discard(task)

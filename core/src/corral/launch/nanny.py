@@ -195,7 +195,7 @@ class Nanny(distributed.Nanny):
                 async with asyncio.timeout(_MOVE_AGAIN):
                     await give_up.wait()
                 return False
-        await self.forget(scheduler)
+        await scheduler.corral_dismiss(address=address)
         return True
 
     async def _give_away(self, scheduler: Any, address: str) -> int:

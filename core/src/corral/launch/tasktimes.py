@@ -13,10 +13,12 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-import dask.utils
 from attrs import define, field, frozen
+
+from corral.durations import seconds_in
 
 if TYPE_CHECKING:
     from distributed.scheduler import TaskState
@@ -84,12 +86,8 @@ class TaskTimes:
         value = annotations.get(ANNOTATION)
         if value is None:
             return None
-        try:
-            seconds = float(dask.utils.parse_timedelta(value, "s"))
-        except (ValueError, TypeError, KeyError, AttributeError):
-            seconds = -1.0
-        if seconds >= 0:
-            return seconds
+        with suppress(ValueError):
+            return seconds_in(value)
         if repr(value) not in self._misread and len(self._misread) < 100:
             self._misread.add(repr(value))
             logger.warning("%s=%r is no duration and is ignored; write for example '30 min'", ANNOTATION, value)
