@@ -6,6 +6,7 @@ workers, so that hundreds of them cost little.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import shutil
 import subprocess
@@ -29,8 +30,11 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from corral import Cluster, JobState, hookimpl, mapped
+from corral import Cluster, JobState, hookimpl, leftovers, mapped
 from corral.domain import Command
+from corral.jobs import presumed
+from corral.plan import GroupState
+from corral.registry import Entry, entries
 
 #: What becomes of one command of the batch system.
 FAULTS = {
@@ -47,15 +51,24 @@ exit "$(cat "$end")"
 """
 
 
+#: A controller that fails over: it does nothing, and answers with success that there is nothing.
+NOTHING = "exit 0"
+
+
 class Trouble:
     """A site whose commands go wrong when they are told to."""
 
     def __init__(self) -> None:
         self.coming: deque[str] = deque()
+        #: So many commands more do nothing and print nothing, with success.
+        self.silences = 0
         #: No cancellation works.
         self.spares_jobs = False
 
     def change(self, command: Command) -> Command:
+        if self.silences:
+            self.silences -= 1
+            return evolve(command, argv=["sh", "-c", NOTHING])
         if not self.coming:
             return command
         return evolve(command, argv=["sh", "-c", FAULTS[self.coming.popleft()], "sh", *command.argv])
@@ -119,6 +132,20 @@ class Life(RuleBasedStateMachine):
         if living := sorted(self.living()):
             (self.folder / living[number % len(living)]).write_text(str(code))
 
+    @rule(commands=st.integers(1, 3))
+    def commands_answer_nothing(self, commands: int) -> None:
+        """With success, while the queue is as it was: nothing comes of it."""
+        self.scale(jobs=self.wanted)
+        self.time_passes()
+        there = self.living().keys()
+        if there:
+            self.trouble.silences = commands
+            while self.trouble.silences:
+                time.sleep(0.1)
+            self.time_passes()
+            assert self.living().keys() == there
+            assert self.state().wanted == self.wanted
+
     @rule()
     def time_passes(self) -> None:
         """Until the queue and the cluster agree: which jobs there are, in which state, and how many are wanted."""
@@ -143,8 +170,7 @@ class Life(RuleBasedStateMachine):
             return f"different jobs: {said}"
         if any(JobState[there[job_id]] is not known[job_id].state for job_id in there):
             return f"different states: {said}"
-        assert self.cluster._engine is not None
-        group = self.cluster._engine.groups["default"].state
+        group = self.state()
         if group.broken:
             assert not any(JobState[state].is_waiting for state in there.values()) or self.trouble.coming
         # Cancelled from outside lowers the target; a breaker, a refusal and the hour's allowance stop it.
@@ -152,6 +178,10 @@ class Life(RuleBasedStateMachine):
         if len(there) != group.wanted and not (is_held_back and len(there) < group.wanted):
             return f"{group.wanted} wanted: {said}"
         return ""
+
+    def state(self) -> GroupState:
+        assert self.cluster._engine is not None
+        return self.cluster._engine.groups["default"].state
 
     def living(self) -> dict[str, str]:
         """State by id, of jobs that the queue has and that nobody has ended."""
@@ -166,6 +196,7 @@ class Life(RuleBasedStateMachine):
         if not hasattr(self, "cluster"):
             return
         self.trouble.coming.clear()
+        self.trouble.silences = 0
         self.cluster.close()
         left = self.living()
         shutil.rmtree(self.folder, ignore_errors=True)
@@ -188,7 +219,7 @@ def test_the_engine_and_the_queue_agree_in_the_end() -> None:
 
 
 @pytest.fixture
-def life() -> Iterator[Life]:
+def life(state_directory: Path) -> Iterator[Life]:
     life = Life()
     life.open()
     yield life
@@ -219,3 +250,62 @@ def test_jobs_of_a_submission_that_seemed_to_fail_are_given_up(life: Life) -> No
     life.scale(jobs=0)
     life.time_passes()
     assert life.living() == {}
+
+
+def test_a_silent_submission_is_no_refusal(life: Life) -> None:
+    """It is looked for by its name, and repeated."""
+    life.trouble.silences = 1
+    life.scale(jobs=2)
+    while len(life.living()) < 2:
+        time.sleep(0.1)
+    life.time_passes()
+    assert not life.state().rejected
+
+
+def test_jobs_that_are_not_listed_for_a_moment_are_ended_when_the_cluster_closes(life: Life) -> None:
+    """Their cancellation was answered with success, and lost: they are seen again, and cancelled again."""
+    life.scale(jobs=6)
+    life.time_passes()
+    life.trouble.silences = 3
+    life.cluster.close()
+    assert life.living() == {}
+    assert list(entries()) == []
+
+
+def test_jobs_that_are_not_listed_while_the_cluster_closes_are_not_forgotten(
+    life: Life, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nothing says that they have ended: closing says so, and what it leaves to be seen leads to them."""
+    life.scale(jobs=6)
+    life.time_passes()
+    while not (entry := registered()) or not entry.names:
+        time.sleep(0.1)
+    there = life.living()
+    life.trouble.silences = 1000
+    life.cluster.close()
+    life.trouble.silences = 0
+    assert life.living() == there
+    assert "6 job(s) are not listed by the batch system, which never said that they ended" in caplog.text
+    assert "`corral clean` looks for them again" in caplog.text
+    entry = registered()
+    assert entry is not None
+    assert {job_id.text for job_id in asyncio.run(leftovers.find(entry))} == there.keys()
+    life.local("cancel", *there)
+
+
+def test_jobs_whose_absence_was_believed_are_looked_for_when_the_cluster_closes(life: Life) -> None:
+    """The batch system had forgotten them for longer than anybody waits; it remembers them, and they are ended."""
+    life.scale(jobs=2)
+    life.time_passes()
+    engine = life.cluster._engine
+    assert engine is not None
+    for job in engine.jobs:
+        engine.roster.put(presumed(job, engine.now(), lists_none=True))
+    life.cluster.close()
+    assert life.living() == {}
+    assert all(job.has_ended for job in life.cluster.jobs)
+
+
+def registered() -> Entry | None:
+    """The cluster as other processes see it."""
+    return next(entries(), None)

@@ -10,7 +10,19 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from corral.domain import JobId, JobState, JobStatus
-from corral.jobs import Ending, JobRecord, Parting, connect, disconnect, ending, observe
+from corral.jobs import (
+    Ending,
+    JobRecord,
+    Parting,
+    connect,
+    disconnect,
+    ending,
+    is_gone,
+    must_be_sought,
+    observe,
+    presumed,
+    sought,
+)
 from corral.plan import GroupState, Plan, judge, lasts, plan, proved, rescaled, resized, submitted
 
 NOW = 10_000.0
@@ -302,36 +314,109 @@ def test_what_corral_ended_itself_has_no_consequences() -> None:
 # --- absence ----------------------------------------------------------------------------------------------------
 
 
-def test_an_unlisted_job_is_given_time() -> None:
-    """A controller's hiccup, or the moment after a submission, is not the end of a job; and it never COMPLETED."""
-    record = observe(job(1), None, NOW)
+def missed(record: JobRecord, *moments: float, lists_none: bool = True) -> JobRecord:
+    """A job that polls at these moments did not list, and that was not found whenever it was looked for by its name."""
+    for now in moments:
+        record = observe(record, None, now)
+        if is_gone(record, now, lists_none=lists_none, is_unfound=False):
+            return presumed(record, now, lists_none=lists_none)
+        if must_be_sought(record, now, lists_none=lists_none):
+            record = sought(record, now, is_found=False, lists_none=lists_none)
+    return record
+
+
+def test_an_answer_alone_ends_no_job() -> None:
+    """However long a poll does not list a job: absence is no evidence."""
+    record = observe(observe(job(1), None, NOW), None, NOW + 3600)
     assert not record.has_ended
-    record = observe(record, None, NOW + 59)
-    assert not record.has_ended
-    record = observe(record, None, NOW + 60)
+
+
+def test_a_job_that_is_missing_among_others_is_looked_for_once() -> None:
+    """The batch system knows the others: after a minute, and with find_jobs agreeing, the job is gone."""
+    assert not missed(job(1), NOW, NOW + 59, lists_none=False).has_ended
+    record = missed(job(1), NOW, NOW + 60, lists_none=False)
     assert record.has_ended
     assert record.state is JobState.UNKNOWN
-    back = observe(observe(job(1), None, NOW), JobStatus(state=JobState.PENDING), NOW + 50)
-    assert not observe(back, None, NOW + 70).has_ended
+    assert "no longer lists" in record.reason
 
 
-def test_a_cancelled_job_that_is_not_listed_is_cancelled() -> None:
+def test_an_answer_without_any_job_is_believed_after_minutes() -> None:
+    """A controller that fails over answers so for a minute and a half: find_jobs must agree twice, far apart."""
+    record = missed(job(1), *(NOW + seconds for seconds in range(0, 180, 10)))
+    assert not record.has_ended
+    assert missed(record, NOW + 180).has_ended
+
+
+def test_a_job_that_is_found_by_its_name_is_there() -> None:
+    """Then all that spoke against it is forgotten, and so it is when a poll lists it again."""
+    record = missed(job(1), NOW, NOW + 60)
+    back = sought(observe(record, None, NOW + 180), NOW + 180, is_found=True, lists_none=True)
+    assert not missed(back, NOW + 180, NOW + 239).has_ended
+    listed = observe(record, JobStatus(state=JobState.PENDING), NOW + 170)
+    assert not missed(listed, NOW + 180, NOW + 239).has_ended
+
+
+def test_a_job_whose_workers_have_left_has_two_witnesses() -> None:
+    """Where the batch system keeps no history, its absence and theirs are enough, after a minute as ever."""
+    record = disconnect(job(1, JobState.RUNNING, workers=1), "1-0", NOW)
+    assert not missed(record, NOW, NOW + 59).has_ended
+    assert missed(record, NOW, NOW + 60).has_ended
+
+
+CANCELLED: dict[str, Any] = {"parting": Parting.SURPLUS, "cancel_asked_at": NOW, "is_doomed": True}
+
+
+def test_a_cancelled_job_that_is_missing_among_others_is_cancelled() -> None:
     """Slurm drops a cancelled waiting element at once."""
-    record = observe(job(1, parting=Parting.SURPLUS, cancel_asked_at=NOW), None, NOW + 1)
+    record = missed(job(1, **CANCELLED), NOW + 1, lists_none=False)
     assert record.has_ended
     assert record.state is JobState.CANCELLED
 
 
+def test_a_cancelled_job_that_leaves_nothing_behind_is_looked_for() -> None:
+    """Grid Engine keeps no trace of a job that was deleted while it waited: it was there, and now is not found."""
+    record = observe(job(1, **CANCELLED), None, NOW + 1)
+    assert not is_gone(record, NOW + 1, lists_none=True, is_unfound=False)
+    record = missed(record, NOW + 1)
+    assert record.has_ended
+    assert record.state is JobState.CANCELLED
+
+
+def test_a_cancellation_of_a_job_that_was_absent_before_proves_nothing() -> None:
+    """A controller that knows no job accepts every cancellation."""
+    record = evolve(observe(job(1), None, NOW - 1), **CANCELLED)
+    assert not missed(record, *(NOW + seconds for seconds in range(0, 170, 10))).has_ended
+    assert missed(record, NOW, NOW + 60, NOW + 180).has_ended
+
+
+def test_a_cancellation_that_was_not_accepted_proves_nothing() -> None:
+    """That the job is missing afterwards is not its doing."""
+    record = missed(job(1, parting=Parting.SURPLUS, cancel_asked_at=NOW), NOW + 1, NOW + 10)
+    assert not record.has_ended
+
+
 def test_a_job_cancelled_before_it_was_ever_listed_is_waited_for() -> None:
     """It may not have reached the queue yet when the cancellation did."""
-    fresh = job(1, was_listed=False, parting=Parting.SURPLUS, cancel_asked_at=NOW)
-    assert not observe(fresh, None, NOW + 1).has_ended
-    assert observe(fresh, None, NOW + 2).has_ended
+    fresh = job(1, was_listed=False, **CANCELLED)
+    assert not missed(fresh, NOW + 1).has_ended
+    assert missed(fresh, NOW + 2).has_ended
+
+
+def test_a_waiting_job_that_vanishes_is_nobody_s_wish() -> None:
+    """Nobody said that it was cancelled: it is replaced, within the usual limits, and the target stays."""
+    state = GroupState(wanted=4)
+    vanished = [missed(job(number), NOW, NOW + 60, NOW + 180) for number in range(4)]
+    assert [ending(record) for record in vanished] == [Ending.LOST] * 4
+    state = judge(state, vanished, NOW + 180)
+    assert state.wanted == 4
+    todo = plan(state, vanished, NOW + 180)
+    assert (todo.submit, todo.replacements) == (4, 4)
 
 
 def test_a_job_that_was_given_up_lives_if_its_worker_comes() -> None:
     """Then it is known again, and cancelled again if nobody wants it."""
-    given_up = observe(job(1, was_listed=False, parting=Parting.SURPLUS, cancel_asked_at=NOW), None, NOW + 2)
+    given_up = missed(job(1, was_listed=False, **CANCELLED), NOW + 2)
+    assert given_up.has_ended
     back = connect(given_up, "1-0", NOW + 3)
     assert not back.has_ended
     assert back.state is JobState.RUNNING

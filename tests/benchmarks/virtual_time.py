@@ -44,8 +44,8 @@ class Simulation:
         for _ in range(rounds):
             self.now += ROUND
             living = self.roster.living()
-            ended, _ = self.roster.learn(self._queue(living), [record.id for record in living], self.now)
-            self.state = judge(proved(self.state, self.roster.jobs, self.now), ended, self.now)
+            lesson = self.roster.learn(self._queue(living), [record.id for record in living], self.now)
+            self.state = judge(proved(self.state, self.roster.jobs, self.now), lesson.ended, self.now)
             self.roster.forget_oldest()
             self._plan()
 
@@ -64,7 +64,7 @@ class Simulation:
                 self.now,
             )
         for record, parting in todo.cancel:
-            self.roster.put(evolve(record, parting=parting, cancel_asked_at=self.now))
+            self.roster.put(evolve(record, parting=parting, cancel_asked_at=self.now, is_doomed=True))
         for record in todo.retire:
             self.roster.put(evolve(record, parting=Parting.SURPLUS, retire_asked_at=self.now))
 

@@ -125,6 +125,9 @@ class BatchSystem:
                         lambda: self.manager.hook.submit(script=script, count=count), unknown=SubmitRejected
                     )
                 except (ParseError, SubmitRejected) as error:
+                    if isinstance(error, ParseError) and not error.text.strip():
+                        # No refusal is silent. It may have been taken, and is looked for before it is repeated.
+                        raise BatchSystemUnavailable(f"the submission was not answered: {error}") from error
                     if self._is_refusal(error):
                         raise
                     # Words that nobody knows may hide that it was accepted.
@@ -151,9 +154,22 @@ class BatchSystem:
             with attempt:
                 await self._converse(lambda: self.manager.hook.cancel(job_ids=job_ids))
 
-    async def find(self, name: str) -> list[JobId]:
+    async def find(self, name: str, *, waits: bool = False) -> list[JobId]:
+        """The jobs of this name that have not ended.
+
+        Parameters
+        ----------
+        waits
+            For the command budget: nobody depends on it now.
+
+        Raises
+        ------
+        BatchSystemError
+        """
         try:
-            return await self._converse(lambda: self.manager.hook.find_jobs(name=name))
+            return await self._converse(
+                lambda: self.manager.hook.find_jobs(name=name), admit=self._admission(waits=waits)
+            )
         except ParseError as error:
             # "Not found" would mean: submit it again.
             raise BatchSystemUnavailable(f"no readable answer: {error}") from error

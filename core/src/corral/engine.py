@@ -41,7 +41,7 @@ from corral.errors import (
 from corral.group import WorkerGroup
 from corral.jobs import Ending, JobFailure, JobRecord, Parting
 from corral.plan import Plan, plan, proved, rescaled, resized, submitted
-from corral.roster import REMEMBERED, Roster
+from corral.roster import REMEMBERED, Lesson, Roster
 from corral.standing import Group
 from corral.watch import Rhythm, Watch
 
@@ -59,6 +59,12 @@ VANISHED_GRACE = 2.0
 LEAVING_GRACE = 1.0
 #: When a submission that may have landed twice is looked for again (s).
 RECHECKS = (10.0, 60.0)
+#: Absent jobs are looked for under so many names after each poll, for each is a command; all, when the cluster closes.
+NAMES_AT_ONCE = 5
+#: Before a cluster that closes cancels jobs, it looks for so long whether they are there (s)...
+GLANCE = 5.0
+#: ... and where it never sees any, it looks again for so long (s): batch systems come back.
+DOUBT = 20.0
 #: How long connected jobs may take to end by themselves while the cluster closes (s).
 CLOSING_GRACE = 5.0
 #: How long results that no other worker can take are kept when the user scaled down (s).
@@ -105,6 +111,9 @@ class Engine:
     _wake: asyncio.Event = field(factory=asyncio.Event, init=False)
     #: Replaced when something changed: whoever waits for news holds the old one.
     _news: asyncio.Event = field(factory=asyncio.Event, init=False)
+    _is_closing: bool = field(default=False, init=False)
+    #: The last answer of the batch system lacked so many jobs, and listed none.
+    _missing: int = field(default=0, init=False)
     #: An answer of the batch system from before this moment does not show what was last asked of it.
     _acted_at: float = field(default=float("-inf"), init=False)
     #: Kinds of tasks of which the user was told that no job can finish them.
@@ -249,6 +258,8 @@ class Engine:
         parts = [f"{count} job{'s' * (count > 1)} {word}" for word, count in sorted(words.items())]
         parts += [f"{slot.submitting} being submitted" for slot in self.groups.values() if slot.submitting]
         troubles = [str(slot.trouble) for slot in self.groups.values() if slot.trouble]
+        if self._missing:
+            troubles.append("the batch system lists none of them now, which may be its own fault")
         return "; ".join([", ".join(parts) or "no job is in the queue", *troubles])
 
     async def close(self, timeout: float) -> None:
@@ -260,6 +271,7 @@ class Engine:
             After so many seconds it returns although jobs are left, and says which.
         """
         deadline = time.monotonic() + timeout
+        self._is_closing = True
         for task in (self._main, self._polling, self._looking, *self._rechecks):
             if task is not None:
                 task.cancel()
@@ -555,12 +567,55 @@ class Engine:
             self.rhythm.polled(self._clock.now())
 
     async def _learn(self, answer: Mapping[JobId, JobStatus], asked: Sequence[JobId]) -> None:
-        ended, is_changed = self.roster.learn(answer, asked, self._clock.now())
+        if self._cancelling is not None and not self._cancelling.done():
+            # What is being cancelled may be gone before the command has said so.
+            asked = [job_id for job_id in asked if job_id in answer or not self._is_being_cancelled(job_id)]
+        lesson = self.roster.learn(answer, asked, self._clock.now())
+        self._tell_missing(lesson)
+        await self._conclude(lesson)
+        if lesson.to_seek:
+            await self._seek(lesson.to_seek, lists_none=lesson.lists_none)
+        self._missing = min(self._missing, len(self.roster.living()))
+
+    async def _conclude(self, lesson: Lesson) -> None:
         for slot in self.groups.values():
-            if mine := [record for record in ended if record.group == slot.name]:
+            if mine := [record for record in lesson.ended if record.group == slot.name]:
                 await self._bury(slot, mine)
-        if is_changed:
+        if lesson.is_changed:
             self._changed()
+
+    def _is_being_cancelled(self, job_id: JobId) -> bool:
+        record = self.roster.get(job_id)
+        return record is not None and record.cancel_asked_at is not None and not record.is_doomed
+
+    async def _seek(self, absent: Iterable[JobRecord], *, lists_none: bool) -> None:
+        """Look for absent jobs by the names under which they were submitted."""
+        by_name: dict[tuple[str, str], list[JobId]] = {}
+        for record in absent:
+            by_name.setdefault((record.group, record.name), []).append(record.id)
+        most = None if self._is_closing else NAMES_AT_ONCE
+        for (group, name), job_ids in list(by_name.items())[:most]:
+            try:
+                found = await self.blueprint.batch_of(group).find(name, waits=not self._is_closing)
+            except BatchSystemError as error:
+                logger.info("cluster %s: the batch system did not answer: %s", self.blueprint.name, error)
+                return
+            now = self._clock.now()
+            await self._conclude(self.roster.sought(job_ids, frozenset(found), now, lists_none=lists_none))
+
+    def _tell_missing(self, lesson: Lesson) -> None:
+        """Say once that the batch system has lost all jobs from sight."""
+        before = self._missing
+        unexplained = [record for record in lesson.absent if record.was_listed and not record.is_doomed]
+        self._missing = len(unexplained) if lesson.lists_none else 0
+        if self._missing and not before:
+            logger.warning(
+                "cluster %s: the batch system answers, and lists none of the %d jobs that it should have; "
+                "they are believed to be there until it has said otherwise for minutes",
+                self.blueprint.name, self._missing,
+            )  # fmt: skip
+        elif before and not self._missing:
+            logger.info("cluster %s: the batch system knows the cluster's jobs again", self.blueprint.name)
 
     async def _bury(self, slot: Group, ended: Sequence[JobRecord]) -> None:
         """Remember why jobs ended, let the group draw its conclusions, and tell the user."""
@@ -734,15 +789,25 @@ class Engine:
         began = self._clock.now()
         for record in self.roster.living():
             self.roster.put(evolve(record, parting=Parting.CLOSING))
+        if any(not record.workers for record in self.roster.living()):
+            # That they are absent afterwards means something only if they were there before.
+            await self._glance()
         if waiting := [record for record in self.roster.living() if not record.workers]:
             await self._cancel(waiting)
         connected = [record.id for record in self.roster.living() if record.workers]
         await asyncio.gather(*(self._ask_launcher(job_id, "corral_stop") for job_id in connected))
         pauses = itertools.chain((0.1, 0.3, 0.6, 1.0, 2.0, 3.0), itertools.repeat(5.0))
-        while living := self.roster.living():
-            if time.monotonic() > deadline:
+        while living := self.roster.living() or await self._still_there(began):
+            is_in_doubt = all(record.absent_since is not None for record in living)
+            if time.monotonic() > deadline or (is_in_doubt and self._clock.now() - began > DOUBT):
                 names = ", ".join(str(record.id) for record in living[:10])
-                logger.error("cluster %s: %d job(s) have not ended: %s", self.blueprint.name, len(living), names)
+                logger.error(
+                    "cluster %s: %d job(s) %s: %s. `corral clean` looks for them again.",
+                    self.blueprint.name, len(living),
+                    "are not listed by the batch system, which never said that they ended" if is_in_doubt
+                    else "have not ended",
+                    names,
+                )  # fmt: skip
                 return
             # That workers leave is heard, not asked for.
             with suppress(TimeoutError):
@@ -763,6 +828,44 @@ class Engine:
             ]
             if stubborn:
                 await self._cancel(stubborn)
+
+    async def _glance(self) -> None:
+        """See which jobs the batch system lists, if it answers soon."""
+        job_ids = [record.id for record in self.roster.living()]
+        try:
+            async with asyncio.timeout(GLANCE):
+                answer = await self.batch.poll(job_ids, urgent=True)
+        except (CorralError, TimeoutError) as error:
+            logger.info("cluster %s: the batch system did not answer: %s", self.blueprint.name, error)
+        else:
+            await self._learn(answer, job_ids)
+
+    async def _still_there(self, began: float) -> list[JobRecord]:
+        """The jobs that are in the queue although their absence was once believed, and were not looked for since.
+
+        Those that had workers cannot be among them: the workers have left.
+        """
+        missed: dict[tuple[str, str], list[JobRecord]] = {}
+        for record in self.jobs:
+            was_sought = record.unfound_since is not None and record.unfound_since >= began
+            if record.is_presumed and record.connected_at is None and not was_sought:
+                missed.setdefault((record.group, record.name), []).append(record)
+        for (group, name), records in missed.items():
+            try:
+                present = set(await self.blueprint.batch_of(group).find(name))
+            except CorralError as error:
+                logger.warning(
+                    "cluster %s: whether jobs of %s are left is not known: %s", self.blueprint.name, name, error
+                )
+                present = {record.id for record in records}
+            for record in records:
+                if record.id in present:
+                    self.roster.put(evolve(lives.found(record), parting=Parting.CLOSING, is_doomed=False))
+                else:
+                    self.roster.put(evolve(record, unfound_since=self._clock.now()))
+        if living := self.roster.living():
+            await self._cancel(living)
+        return self.roster.living()
 
     # --- small questions ----------------------------------------------------------------------------------------
 

@@ -15,9 +15,12 @@ from corral import nodes as parts
 from corral.domain import JobId, JobState, JobStatus
 from corral.nodes import Node
 
-#: How long a batch system may fail to list a job before the job is given up. Controllers forget jobs for a moment
-#: right after a submission and while they restart.
+#: How long a batch system may fail to list a job before it is looked for by its name (s). Controllers forget jobs for
+#: a moment right after a submission and while they restart.
 ABSENCE_GRACE = 60.0
+#: Where nothing but its absence speaks for the end of a job, it must not be found by its name either, twice, and so
+#: far apart (s): a controller that fails over may answer for a minute and a half, with success, that there is nothing.
+SOUGHT_AGAIN_AFTER = 120.0
 #: How long a job that was cancelled before it was ever listed may still turn up (s).
 UNSEEN_GRACE = 2.0
 #: A job that ends sooner than this after its workers came has not worked.
@@ -46,7 +49,7 @@ class Ending(enum.Enum):
 
     #: corral asked for it.
     WANTED = "wanted"
-    #: The machine took it: node failure, preemption, walltime.
+    #: The machine took it: node failure, preemption, walltime; or it vanished from the queue.
     LOST = "lost"
     #: It died by itself before or soon after its workers came, or by memory.
     DIED = "died"
@@ -79,10 +82,16 @@ class JobRecord:
     was_listed: bool = False
     started_at: float | None = None
     absent_since: float | None = None
+    #: It was absent before the batch system had agreed to end it: then its absence is no proof that it was ended.
+    was_absent_before: bool = False
+    #: Since when it was not found by its name either; None: not looked for, or seen since.
+    unfound_since: float | None = None
     connected_at: float | None = None
     #: When the last of its workers left; None while it has one, or had none yet.
     deserted_at: float | None = None
     ended_at: float | None = None
+    #: Its absence was believed although no other job was listed either: it may turn out to be there.
+    is_presumed: bool = False
 
     #: Why we want it to end; None while it is wanted.
     parting: Parting | None = None
@@ -199,7 +208,10 @@ _SHOWN = 40
 
 
 def observe(record: JobRecord, status: JobStatus | None, now: float) -> JobRecord:
-    """What is known after a poll that asked for this job; `status` is None if the batch system did not list it."""
+    """What is known after a poll that asked for this job; `status` is None if the batch system did not list it.
+
+    That alone never ends a job: see `is_gone`.
+    """
     if record.has_ended:
         return record
     if status is None:
@@ -219,6 +231,8 @@ def observe(record: JobRecord, status: JobStatus | None, now: float) -> JobRecor
         status=status,
         was_listed=True,
         absent_since=None,
+        was_absent_before=False,
+        unfound_since=None,
         started_at=started,
         ended_at=now if status.state.is_final else None,
         workers=frozenset() if status.state.is_final else record.workers,
@@ -226,18 +240,76 @@ def observe(record: JobRecord, status: JobStatus | None, now: float) -> JobRecor
 
 
 def _unlisted(record: JobRecord, now: float) -> JobRecord:
-    if record.workers:
-        return record  # It is alive: its worker talks to us.
-    since = now if record.absent_since is None else record.absent_since
-    was_cancelled = record.cancel_asked_at is not None and (
-        record.was_listed or now - record.cancel_asked_at >= UNSEEN_GRACE
+    if record.workers or record.absent_since is not None:
+        return record  # One with workers is alive: they talk to us.
+    return evolve(record, absent_since=now, was_absent_before=not record.is_doomed)
+
+
+def is_gone(record: JobRecord, now: float, *, lists_none: bool, is_unfound: bool) -> bool:
+    """True if the absence of a job is to be believed.
+
+    Parameters
+    ----------
+    lists_none
+        The answer that lacks it lists no living job of the cluster: it may be the batch system that knows nothing.
+    is_unfound
+        It was just looked for by its name too, and not found.
+    """
+    if record.has_ended or record.workers or record.absent_since is None:
+        return False
+    was_cancelled = (
+        record.is_doomed
+        and record.cancel_asked_at is not None
+        and (record.was_listed or now - record.cancel_asked_at >= UNSEEN_GRACE)
     )
-    if was_cancelled or now - since >= ABSENCE_GRACE:
-        state = JobState.CANCELLED if record.cancel_asked_at is not None else JobState.UNKNOWN
-        reason = "" if was_cancelled else "the batch system no longer lists it"
-        status = evolve(record.status, state=state, native="", reason=reason)
-        return evolve(record, status=status, absent_since=since, ended_at=now)
-    return evolve(record, absent_since=since)
+    if was_cancelled and not lists_none:
+        return True
+    if not is_unfound:
+        return False
+    # Its workers are a second witness.
+    is_deserted = record.deserted_at is not None
+    if was_cancelled and (is_deserted or not record.was_absent_before):
+        return True
+    if now - record.absent_since < ABSENCE_GRACE:
+        return False
+    return is_deserted or not lists_none or _was_sought_before(record, now)
+
+
+def must_be_sought(record: JobRecord, now: float, *, lists_none: bool) -> bool:
+    """True if it is time to look for an absent job by its name."""
+    if record.has_ended or record.workers or record.absent_since is None:
+        return False
+    is_first_time = record.unfound_since is None and now - record.absent_since >= ABSENCE_GRACE
+    return is_first_time or is_gone(record, now, lists_none=lists_none, is_unfound=True)
+
+
+def sought(record: JobRecord, now: float, *, is_found: bool, lists_none: bool) -> JobRecord:
+    """What is known after an absent job was looked for by its name."""
+    if is_found:
+        return found(record)
+    if is_gone(record, now, lists_none=lists_none, is_unfound=True):
+        return presumed(evolve(record, unfound_since=now), now, lists_none=lists_none)
+    return evolve(record, unfound_since=now if record.unfound_since is None else record.unfound_since)
+
+
+def found(record: JobRecord) -> JobRecord:
+    """The job is in the queue after all, even if its absence was believed once."""
+    if record.is_presumed:
+        status = evolve(record.status, state=JobState.PENDING, reason="")
+        record = evolve(record, status=status, ended_at=None, is_presumed=False)
+    return evolve(record, was_listed=True, absent_since=None, was_absent_before=False, unfound_since=None)
+
+
+def presumed(record: JobRecord, now: float, *, lists_none: bool) -> JobRecord:
+    """The job has ended, as far as can be known."""
+    state = JobState.UNKNOWN if record.cancel_asked_at is None else JobState.CANCELLED
+    reason = "" if record.is_doomed else "the batch system no longer lists it"
+    status = evolve(record.status, state=state, native="", reason=reason)
+    return evolve(record, status=status, ended_at=now, is_presumed=lists_none)
+
+
+def _was_sought_before(record: JobRecord, now: float) -> bool:
+    return record.unfound_since is not None and now - record.unfound_since >= SOUGHT_AGAIN_AFTER
 
 
 def connect(record: JobRecord, worker: str, now: float) -> JobRecord:
@@ -252,7 +324,11 @@ def connect(record: JobRecord, worker: str, now: float) -> JobRecord:
         connected_at=connected,
         deserted_at=None,
         started_at=started,
+        absent_since=None,
+        was_absent_before=False,
+        unfound_since=None,
         ended_at=None,
+        is_presumed=False,
     )
 
 
@@ -292,10 +368,12 @@ def ending(record: JobRecord) -> Ending:
         return Ending.LOST if _was_healthy(record, record.deserted_at) else Ending.DIED
     if state is JobState.OUT_OF_MEMORY:
         return Ending.DIED
-    # A waiting job that is not listed any more was taken out of the queue: not every batch system keeps a trace.
-    vanished_waiting = state is JobState.UNKNOWN and record.was_listed and record.started_at is None
-    if state is JobState.CANCELLED or vanished_waiting:
+    if state is JobState.CANCELLED:
         return Ending.OPERATOR
+    # Somebody took it out of the queue, or the batch system has lost it: not every one keeps a trace. Nothing was
+    # said, so it is nobody's wish; and it never ran, so it is nobody's failure.
+    if state is JobState.UNKNOWN and record.was_listed and record.started_at is None:
+        return Ending.LOST
     if record.connected_at is None:
         return Ending.DIED
     if record.leaving or state is JobState.TIMEOUT or _was_healthy(record, record.ended_at):

@@ -19,6 +19,7 @@ from corral.batch import BatchSystem
 from corral.domain import JobId
 from corral.errors import (
     BatchSystemError,
+    BatchSystemUnavailable,
     ClusterNotFound,
     CredentialsError,
     InvalidRequest,
@@ -26,7 +27,7 @@ from corral.errors import (
     ParseError,
     SchedulerNotReady,
 )
-from corral.jobs import JobRecord, observe
+from corral.jobs import JobRecord, must_be_sought, observe, sought
 from corral.launch.contact import read_afresh
 from corral.order import ORDER, Draft
 from corral.registry import Entry, entries, registry_directory
@@ -43,6 +44,8 @@ _HALF_WRITTEN = 10.0
 #: How long a cluster may take to end all of its jobs (s), and its scheduler's job to end after that.
 _ENDING = 90.0
 _LEAVING = 10.0
+#: How long is looked for a job that is not listed, and whose end nobody has told (s): batch systems come back.
+_DOUBT = 20.0
 
 
 class Residence:
@@ -193,23 +196,43 @@ class Residence:
             try:
                 await self._await_end_of_job(is_cancelled=not was_asked)
             except (BatchSystemError, ParseError) as error:
-                logger.warning("cluster %s: whether %s has ended is not known: %s", self.entry.name, self, error)
+                logger.warning(
+                    "cluster %s: whether %s has ended is not known: %s. `corral clean` looks for it again.",
+                    self.entry.name, self, error,
+                )  # fmt: skip
+                return
         if not was_asked:
             await asyncio.to_thread(self.remove_traces)
 
     async def _await_end_of_job(self, *, is_cancelled: bool) -> None:
+        """Return when the job has ended; end it if it does not by itself.
+
+        Raises
+        ------
+        BatchSystemError, ParseError
+            Whether it has ended cannot be known.
+        """
         job_id = JobId(self.entry.scheduler_job)
-        record = JobRecord(id=job_id, submitted_at=time.monotonic(), was_listed=True)
-        cancel_at = time.monotonic() + (0.0 if is_cancelled else _LEAVING)
+        began = time.monotonic()
+        record = JobRecord(id=job_id, name=self.entry.scheduler_name, submitted_at=began, was_listed=True)
+        if is_cancelled:
+            # That it is absent afterwards means something only if it was there before.
+            with suppress(BatchSystemError, ParseError):
+                record = await looked_at(self.batch, record)
+        else:
+            # The cluster has ended, so its job ends by itself.
+            record = evolve(record, is_doomed=True, cancel_asked_at=began, deserted_at=began)
+        cancel_at = began + (0.0 if is_cancelled else _LEAVING)
         for pause in itertools.chain((0.1, 0.3, 0.6, 1.0, 2.0, 3.0), itertools.repeat(5.0)):
             if time.monotonic() >= cancel_at:
                 await self.batch.cancel([job_id])
                 cancel_at = time.monotonic() + 2 * _LEAVING
-                record = evolve(record, cancel_asked_at=time.monotonic())
-            status = (await self.batch.poll([job_id], urgent=True)).get(job_id)
-            # One that is not listed has been forgotten: it was known when this began.
-            if status is None or observe(record, status, time.monotonic()).has_ended:
+                record = evolve(record, cancel_asked_at=time.monotonic(), is_doomed=True)
+            record = await looked_at(self.batch, record)
+            if record.has_ended:
                 return
+            if record.absent_since is not None and time.monotonic() - began > _DOUBT:
+                raise BatchSystemUnavailable("it is not listed, and the batch system never said that it ended")
             await asyncio.sleep(pause)
 
     def remove_traces(self) -> None:
@@ -224,6 +247,21 @@ class Residence:
             with suppress(OSError):
                 folder.rmdir()
         self.entry.remove()
+
+
+async def looked_at(batch: BatchSystem, record: JobRecord, *, urgent: bool = True) -> JobRecord:
+    """What is known of a lone job after the batch system was asked for it now: by its name too, if it is not listed.
+
+    Raises
+    ------
+    BatchSystemError, ParseError
+    """
+    status = (await batch.poll([record.id], urgent=urgent)).get(record.id)
+    record = observe(record, status, time.monotonic())
+    if must_be_sought(record, time.monotonic(), lists_none=True):
+        is_found = record.id in await batch.find(record.name, waits=not urgent)
+        record = sought(record, time.monotonic(), is_found=is_found, lists_none=True)
+    return record
 
 
 class _Follower:
@@ -254,13 +292,11 @@ class _Follower:
         before, now = self._record, time.monotonic()
         if not before.id.text or self._rhythm.due() > now:
             return
-        batch = self._residence.batch
         try:
-            answer = await batch.poll([before.id], urgent=True)
+            self._record = await looked_at(self._residence.batch, before)
         except (BatchSystemError, ParseError) as error:
             self.words = str(error)
         else:
-            self._record = observe(before, answer.get(before.id), time.monotonic())
             if self._record.has_ended:
                 failures = await asyncio.to_thread(logs.examine, [self._record])
                 raise JobsFailed(f"the scheduler of cluster {self._residence.entry.name!r} has ended", failures)

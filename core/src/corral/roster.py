@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+
+from attrs import frozen
 
 from corral import jobs as lives
 from corral.domain import JobId, JobState, JobStatus
@@ -22,6 +24,21 @@ def job_of(worker: str) -> JobId | None:
     """The job that a worker belongs to, by its name: ``77_3-0``, or ``77_3.r1-0`` after a requeue."""
     match = _WORKER.fullmatch(worker)
     return JobId(match["job"]) if match else None
+
+
+@frozen(kw_only=True)
+class Lesson:
+    """What an answer of the batch system has changed."""
+
+    #: The jobs that have ended by it, and whether any state changed.
+    ended: Sequence[JobRecord]
+    is_changed: bool
+    #: Jobs that it should have listed and did not, and that are not believed gone.
+    absent: Sequence[JobRecord] = ()
+    #: Those of them that must be looked for by their name now.
+    to_seek: Sequence[JobRecord] = ()
+    #: It lists no living job of the cluster.
+    lists_none: bool = False
 
 
 class Roster:
@@ -74,29 +91,57 @@ class Roster:
             self.put(record)
             self._listener(record.id, None, record.status)
 
-    def learn(
-        self, answer: Mapping[JobId, JobStatus], asked: Iterable[JobId], now: float
-    ) -> tuple[list[JobRecord], bool]:
-        """A poll was answered.
-
-        Returns
-        -------
-        tuple[list[JobRecord], bool]
-            The jobs that have ended by it, and whether any state changed.
-        """
-        ended = []
+    def learn(self, answer: Mapping[JobId, JobStatus], asked: Iterable[JobId], now: float) -> Lesson:
+        """A poll was answered."""
+        known = [record for job_id in asked if (record := self._records.get(job_id)) and not record.has_ended]
+        lists_none = not any(not status.state.is_final for status in answer.values())
+        # Their workers talk to us: such an answer is wrong, and says nothing of the other jobs that it lacks.
+        is_wrong = lists_none and any(record.workers and record.id not in answer for record in known)
+        ended: list[JobRecord] = []
+        absent: list[JobRecord] = []
         is_changed = False
-        for job_id in asked:
-            before = self._records.get(job_id)
-            if before is None or before.has_ended:
+        for before in known:
+            status = answer.get(before.id)
+            if status is None and is_wrong:
+                absent.append(before)
                 continue
-            after = self.put(lives.observe(before, answer.get(job_id), now))
+            after = lives.observe(before, status, now)
+            if lives.is_gone(after, now, lists_none=lists_none, is_unfound=False):
+                after = lives.presumed(after, now, lists_none=lists_none)
+            self.put(after)
             if after.has_ended:
                 ended.append(after)
-            if after.has_ended or after.status.state is not before.status.state:
-                is_changed = True
-                self._listener(job_id, before.status, after.status)
-        return ended, is_changed
+            elif status is None:
+                absent.append(after)
+            is_changed |= self._tell(before, after)
+        to_seek = [record for record in absent if lives.must_be_sought(record, now, lists_none=lists_none)]
+        return Lesson(
+            ended=ended,
+            is_changed=is_changed,
+            absent=absent,
+            lists_none=lists_none,
+            to_seek=[] if is_wrong else to_seek,
+        )
+
+    def sought(self, job_ids: Iterable[JobId], found: Collection[JobId], now: float, *, lists_none: bool) -> Lesson:
+        """Absent jobs were looked for by their name."""
+        ended: list[JobRecord] = []
+        for job_id in job_ids:
+            before = self._records[job_id]
+            # While it was looked for, its worker may have come.
+            if before.absent_since is None or before.has_ended:
+                continue
+            after = self.put(lives.sought(before, now, is_found=job_id in found, lists_none=lists_none))
+            if self._tell(before, after):
+                ended.append(after)
+        return Lesson(ended=ended, is_changed=bool(ended), lists_none=lists_none)
+
+    def _tell(self, before: JobRecord, after: JobRecord) -> bool:
+        """Tell the listener if a job's state has changed."""
+        if not after.has_ended and after.status.state is before.status.state:
+            return False
+        self._listener(after.id, before.status, after.status)
+        return True
 
     def worker_came(self, address: str, name: str, now: float) -> bool:
         """A worker registered. False if it is none of ours."""

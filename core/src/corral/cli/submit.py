@@ -20,7 +20,7 @@ from corral.cli.options import cluster_arguments, cluster_options, worker_argume
 from corral.cli.run import OWN_FAILURE, run_options, run_words
 from corral.domain import JobState
 from corral.errors import BatchSystemError, ParseError
-from corral.jobs import JobRecord, observe
+from corral.jobs import JobRecord
 
 if TYPE_CHECKING:
     from corral.blueprint import Blueprint
@@ -123,18 +123,19 @@ class _Submission:
         return self._verdict()
 
     async def _await_end(self) -> None:
+        from corral.residence import looked_at  # not by whoever only submits
+
         assert self.record is not None
         rhythm = self.blueprint.rhythm()
         rhythm.changed(time.monotonic())
         while not self.record.has_ended:
             await asyncio.sleep(max(0.0, rhythm.due() - time.monotonic()))
             try:
-                answer = await self.blueprint.batch.poll([self.record.id])
+                before = self.record
+                self.record = await looked_at(self.blueprint.batch, before, urgent=False)
             except (BatchSystemError, ParseError) as error:
                 click.echo(f"corral: the batch system did not say how the job is: {error}", err=True)
             else:
-                before = self.record
-                self.record = observe(before, answer.get(before.id), time.monotonic())
                 if self.record.state is not before.state:
                     rhythm.changed(time.monotonic())
             rhythm.polled(time.monotonic())
