@@ -19,9 +19,8 @@ import platformdirs
 from attrs import evolve
 from distributed import Scheduler, Security
 from distributed.core import Status, rpc
-from distributed.utils import silence_logging_cmgr
 
-from corral import network, settings
+from corral import dask_logs, network, settings
 from corral.blueprint import CLUSTER_ARGUMENTS, DEFAULT_GROUP
 from corral.domain import JobId
 from corral.errors import CorralError, InvalidRequest, WorkersLost, WorkersNotReady
@@ -212,7 +211,7 @@ class Allocation(HostingCluster):
     async def _start(self) -> None:
         arguments = self._arguments
         if self._silence_logs is not None:
-            self._quiet.enter_context(silence_logging_cmgr(self._silence_logs))
+            self._quiet.enter_context(dask_logs.at_least(self._silence_logs))
         self._grant = await read_grant(
             arguments.get("backend"), options=arguments.get("backend_options"), site=arguments.get("site")
         )
@@ -295,7 +294,7 @@ class Allocation(HostingCluster):
         self.status = Status.closing
         if self._silence_logs is not None:
             # Losing results is what closing means; nobody needs a list of them.
-            self._quiet.enter_context(silence_logging_cmgr(logging.ERROR))
+            self._quiet.enter_context(dask_logs.at_least(logging.ERROR))
         if self._registrar is not None:
             self._registrar.cancel()
             with suppress(asyncio.CancelledError):

@@ -17,9 +17,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 from attrs import evolve
 from distributed import Security
 from distributed.core import Status, rpc
-from distributed.utils import silence_logging_cmgr
 
-from corral import logs, network
+from corral import dask_logs, logs, network
 from corral.account import Account
 from corral.blueprint import GROUP_ARGUMENTS, Blueprint, draw, hours_of, read_script, scheduler_place
 from corral.domain import JobId, Resources
@@ -265,7 +264,7 @@ class Cluster(HostingCluster):
     async def _start(self) -> None:
         blueprint = self._blueprint
         if self._silence_logs is not None:
-            self._quiet.enter_context(silence_logging_cmgr(self._silence_logs))
+            self._quiet.enter_context(dask_logs.at_least(self._silence_logs))
         network.raise_descriptor_limit()
         hosted = await host(
             self._credentials,
@@ -310,7 +309,7 @@ class Cluster(HostingCluster):
         self.status = Status.closing
         if self._silence_logs is not None:
             # Losing results is what closing means; nobody needs a list of them.
-            self._quiet.enter_context(silence_logging_cmgr(logging.ERROR))
+            self._quiet.enter_context(dask_logs.at_least(logging.ERROR))
         try:
             if self._adaptive is not None:
                 self._adaptive.stop("the cluster is closing")

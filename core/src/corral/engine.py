@@ -624,9 +624,7 @@ class Engine:
         slot.is_examining = True
         try:
             unasked = [
-                record
-                for record in ended
-                if lives.ending(record) is not Ending.WANTED and not record.left_in_good_time
+                record for record in ended if lives.ending(record) is not Ending.WANTED and not record.left_in_good_time
             ]
             failures = await asyncio.to_thread(logs.examine, unasked)
         finally:

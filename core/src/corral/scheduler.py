@@ -191,7 +191,9 @@ class Scheduler(distributed.Scheduler):
         for task in worker.processing:
             if (takes := self.times.expected(task)) is None:
                 return None
-            if (ran := worker.executing.get(task)) is None and time_needed(takes) > self.seconds_left(worker) - remaining:
+            if (ran := worker.executing.get(task)) is None and time_needed(takes) > self.seconds_left(
+                worker
+            ) - remaining:
                 continue  # it waits there, and will be handed back
             remaining += max(0.0, takes - (ran or 0.0))
         remaining /= worker.nthreads

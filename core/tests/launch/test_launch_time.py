@@ -195,7 +195,10 @@ def test_nonsense_about_a_task_is_ignored_and_told(nonsense: Any, caplog: pytest
 async def test_a_scheduler_without_ends_is_as_ever() -> None:
     """Workers that say nothing of their end get everything."""
     async with Scheduler(host="127.0.0.1", port=0, dashboard=False) as scheduler:
-        async with distributed.Worker(scheduler.address), distributed.Client(scheduler.address, asynchronous=True) as client:
+        async with (
+            distributed.Worker(scheduler.address),
+            distributed.Client(scheduler.address, asynchronous=True) as client,
+        ):
             with dask.annotate(expected_duration="10 days"):
                 futures = client.map(lambda x: x + 1, range(10))
             async with asyncio.timeout(20):

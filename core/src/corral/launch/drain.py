@@ -20,8 +20,8 @@ from distributed.worker_state_machine import RescheduleEvent
 from corral.launch import parked
 from corral.launch.ending import say
 from corral.launch.quiet import be_brief
-from corral.launch.zygote import ignore_warnings
 from corral.launch.tasktimes import EXPECTED, SECONDS_LEFT, time_needed
+from corral.launch.zygote import ignore_warnings
 
 if TYPE_CHECKING:
     from distributed import Worker
