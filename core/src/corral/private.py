@@ -15,10 +15,9 @@ from __future__ import annotations
 import errno
 import fcntl
 import os
-import secrets
 import stat
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, NoReturn, Self
@@ -33,8 +32,12 @@ _LIST = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FILE = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
 #: As many as the kernel follows.
 _LINKS = 40
-#: What begins a file that is not complete yet.
+#: What begins a file or folder that is not complete yet.
 _DRAFT = ".new-"
+#: How often a folder is made that vanishes again.
+_TRIES = 50
+#: What `rename` says where there is something else than an empty folder of the user's.
+_TAKEN = (errno.EEXIST, errno.ENOTEMPTY, errno.ENOTDIR, errno.EPERM, errno.EACCES, errno.EBUSY)
 #: How long a lock is waited for (s), and how long until it is tried again.
 PATIENCE = 1.0
 _AGAIN = 0.01
@@ -57,8 +60,49 @@ def open_private_folder(path: str | os.PathLike[str], *, make: bool = False) -> 
     OSError
     """
     whole = Path(os.path.abspath(path))
-    with _passed(whole.parent, make=make) as parent:
-        return _private_folder(parent, whole, make=make)
+    tries = _TRIES if make else 1
+    while True:
+        tries -= 1
+        try:
+            with _passed(whole.parent, make=make) as parent:
+                return _private_folder(parent, whole, make=make)
+        except FileNotFoundError:
+            # Who removes empty folders may have been quicker than who fills them.
+            if not tries:
+                raise
+
+
+def make_private_folder(path: str | os.PathLike[str], files: Mapping[str, str]) -> None:
+    """Make a folder that appears at once with these files in it; an empty one of the user's is replaced.
+
+    Raises
+    ------
+    FileExistsError
+        There is something of that name.
+    NotPrivate, OSError
+    """
+    whole = Path(os.path.abspath(path))
+    draft = f"{_DRAFT}{os.urandom(8).hex()}"
+    with _passed(whole.parent, make=True) as parent:
+        try:
+            with _private_folder(parent, whole.parent / draft, make=True) as folder:
+                for name, text in files.items():
+                    folder.write_new(name, text)
+            os.rename(draft, whole.name, src_dir_fd=parent, dst_dir_fd=parent)
+        except BaseException as error:
+            _discard(parent, draft, files)
+            # Where something is, the kernel says so in many words.
+            if isinstance(error, OSError) and error.errno in _TAKEN:
+                raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(whole)) from None
+            raise
+
+
+def _discard(parent: int, draft: str, files: Iterable[str]) -> None:
+    with suppress(OSError):
+        with _private_folder(parent, Path(draft), make=False) as folder:
+            for name in files:
+                folder.remove(name)
+        os.rmdir(draft, dir_fd=parent)
 
 
 class PrivateFolder:
@@ -136,7 +180,7 @@ class PrivateFolder:
             descriptor = os.open(name, (flags & ~os.O_TRUNC) | _FILE, 0o600, dir_fd=self.descriptor)
         except OSError as error:
             if error.errno in (errno.ELOOP, errno.ENXIO, errno.EISDIR):
-                _refuse(path, "is no regular file", "Remove it: corral never follows what stands in a file's place")
+                refuse(path, "is no regular file", "Remove it: corral never follows what stands in a file's place")
             raise
         try:
             _refuse_file(os.fstat(descriptor), path)
@@ -191,7 +235,7 @@ class PrivateFolder:
         ------
         NotPrivate, OSError
         """
-        draft = f"{_DRAFT}{secrets.token_hex(8)}"
+        draft = f"{_DRAFT}{os.urandom(8).hex()}"
         _plain(name)
         self.write_new(draft, text)
         try:
@@ -329,7 +373,7 @@ def _target(parent: int, link: Path) -> str:
     if not stat.S_ISLNK(status.st_mode):
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(link))
     if not _is_trusted(status.st_uid):
-        _refuse(link, f"is a link that belongs to {_user(status.st_uid)}", _ANOTHER)
+        refuse(link, f"is a link that belongs to {_user(status.st_uid)}", _ANOTHER)
     return os.readlink(link.name, dir_fd=parent)
 
 
@@ -339,7 +383,7 @@ def _private_folder(parent: int, path: Path, *, make: bool) -> PrivateFolder:
     except FileNotFoundError:
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path)) from None
     except NotADirectoryError:
-        _refuse(path, "is a link or a file where a private folder must be", "Remove it, or name the folder itself")
+        refuse(path, "is a link or a file where a private folder must be", "Remove it, or name the folder itself")
     except PermissionError as error:
         # One of somebody else's that is closed to us: say whose it is.
         with suppress(OSError):
@@ -362,7 +406,7 @@ _ANOTHER = "Name a folder below one that only you can write to, in your home for
 
 def _refuse_on_the_way(status: os.stat_result, path: Path) -> None:
     if not _is_trusted(status.st_uid):
-        _refuse(path, f"belongs to {_user(status.st_uid)}, who could replace what you have in it", _ANOTHER)
+        refuse(path, f"belongs to {_user(status.st_uid)}, who could replace what you have in it", _ANOTHER)
     mode = status.st_mode
     if mode & stat.S_ISVTX:
         # Others may add, and not touch what is there.
@@ -373,7 +417,7 @@ def _refuse_on_the_way(status: os.stat_result, path: Path) -> None:
     elif mode & stat.S_IWGRP and not _is_group_of_one(status.st_gid):
         whose = f"everybody in group {_group(status.st_gid)}"
     if whose:
-        _refuse(
+        refuse(
             path,
             f"has mode {stat.S_IMODE(mode):04o}: {whose} could replace what you have in it",
             f"{_ANOTHER}; or have its owner run: chmod {'+t' if status.st_uid == 0 else 'go-w'} {path}",
@@ -382,9 +426,9 @@ def _refuse_on_the_way(status: os.stat_result, path: Path) -> None:
 
 def _refuse_folder(status: os.stat_result, path: Path) -> None:
     if status.st_uid != os.geteuid():
-        _refuse(path, f"belongs to {_user(status.st_uid)}, and must be yours alone", _ANOTHER)
+        refuse(path, f"belongs to {_user(status.st_uid)}, and must be yours alone", _ANOTHER)
     if status.st_mode & 0o077:
-        _refuse(
+        refuse(
             path,
             f"has mode {stat.S_IMODE(status.st_mode):04o}, and must be yours alone",
             f"If nobody else has put anything there, run: chmod 700 {path}; else name another folder",
@@ -393,19 +437,20 @@ def _refuse_folder(status: os.stat_result, path: Path) -> None:
 
 def _refuse_file(status: os.stat_result, path: Path) -> None:
     if not stat.S_ISREG(status.st_mode):
-        _refuse(path, "is no regular file", "Remove it")
+        refuse(path, "is no regular file", "Remove it")
     if status.st_uid != os.geteuid() or status.st_mode & 0o077:
-        _refuse(
+        refuse(
             path,
             f"has mode {stat.S_IMODE(status.st_mode):04o} and belongs to {_user(status.st_uid)}: "
             "it must be yours alone",
             "Name a folder on a file system that keeps POSIX modes, and remove what others have written",
         )
     if status.st_nlink > 1:
-        _refuse(path, f"has {status.st_nlink} names, one of which may be anywhere", "Remove it")
+        refuse(path, f"has {status.st_nlink} names, one of which may be anywhere", "Remove it")
 
 
-def _refuse(path: Path, problem: str, cure: str) -> NoReturn:
+def refuse(path: Path, problem: str, cure: str) -> NoReturn:
+    """Raise `NotPrivate`, which costs an import that most processes do without."""
     from corral.errors import NotPrivate
 
     raise NotPrivate(path, problem, cure)
