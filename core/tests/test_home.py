@@ -40,7 +40,7 @@ def aged(path: Path) -> Path:
 
 def files(folder: Path) -> dict[str, str]:
     """All files below a folder, those that links lead to included."""
-    found = {}
+    found: dict[str, str] = {}
     for parent, _, names in os.walk(folder, followlinks=True):
         found |= {os.path.relpath(os.path.join(parent, name), folder): Path(parent, name).read_text() for name in names}
     return found

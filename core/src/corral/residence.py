@@ -214,7 +214,7 @@ class Residence:
         """Remove what was written for a cluster that did not come to be."""
         try:
             self.home.remove_cluster(self.entry.uuid)
-        except OSError as error:
+        except (ValueError, OSError) as error:
             # Without a job nothing was written, and what was wrong is being raised.
             if self.entry.scheduler_job:
                 logger.warning("cluster %s: its files are left where they are: %s", self.entry.name, error)
