@@ -48,7 +48,7 @@ class Account:
 
     @property
     def lost(self) -> float:
-        """Core-hours that the ends of jobs have cost: tasks that they cut off, and time in which jobs were leaving idle."""
+        """Core-hours that ends of jobs have cost: tasks that were cut off, and idle time while jobs were leaving."""
         return sum(usage.lost for usage in self.groups.values())
 
     def __str__(self) -> str:

@@ -46,6 +46,8 @@ from corral.standing import Group
 from corral.watch import Rhythm, Watch
 
 if TYPE_CHECKING:
+    from distributed import Scheduler as DaskScheduler
+
     from corral.launch.tasktimes import TooLong
     from corral.scheduler import Scheduler
 
@@ -292,7 +294,8 @@ class Engine:
         if self._ticking is not None:
             self._ticking.cancel()
         if self.blueprint.chosen_log_directory is None:
-            await asyncio.to_thread(logs.tidy, self.jobs)
+            with suppress(OSError):
+                await asyncio.to_thread(self.blueprint.home.remove_logs, self.blueprint.uuid, logs.of_no_use(self.jobs))
 
     # --- the loop -----------------------------------------------------------------------------------------------
 
@@ -359,9 +362,9 @@ class Engine:
             else f"is expected to take {task.expected:.0f} s"
         )
         logger.warning(
-            "cluster %s: task %r %s, and no job of this cluster has so much time for it (%.0f s at most). It is not begun "
-            "(again) and waits. Ask for a longer walltime=, or add a group that has it with cluster.add_group(); if it "
-            "takes less than that, say so: dask.annotate(expected_duration=\"10 min\").",
+            "cluster %s: task %r %s, and no job of this cluster has so much time for it (%.0f s at most). It is not "
+            "begun (again) and waits. Ask for a longer walltime=, or add a group that has it with cluster.add_group(); if "
+            "it takes less than that, say so: dask.annotate(expected_duration=\"10 min\").",
             self.blueprint.name, str(task.key), evidence, self.scheduler.longest_room,
         )  # fmt: skip
 
@@ -909,10 +912,10 @@ class _Ear(SchedulerPlugin):
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
 
-    def add_worker(self, scheduler: Scheduler, worker: str) -> None:
+    def add_worker(self, scheduler: DaskScheduler, worker: str) -> None:
         self.engine.worker_came(worker)
 
-    def remove_worker(self, scheduler: Scheduler, worker: str, *, stimulus_id: str, **_: Any) -> None:
+    def remove_worker(self, scheduler: DaskScheduler, worker: str, *, stimulus_id: str, **_: Any) -> None:
         self.engine.worker_left(worker)
 
     def log_event(self, topic: str, msg: Any) -> None:

@@ -167,8 +167,8 @@ class WorkerGroup:
             if seconds is not None and seconds >= walltime:
                 raise InvalidRequest(
                     argument,
-                    f"{value!r} is {seconds:.0f} s, and a job of walltime {self.walltime!r} lasts {walltime} s; ask for "
-                    "a longer walltime=",
+                    f"{value!r} is {seconds:.0f} s, and a job of walltime {self.walltime!r} lasts {walltime} s; ask "
+                    "for a longer walltime=",
                 )
         for name in ("queue", "account", "conda_env", "python", "shebang", "interface", "local_directory"):
             _line(name, getattr(self, name))

@@ -1,11 +1,12 @@
 """The Dask scheduler of a cluster whose workers have an end: it begins no task that its job cannot finish.
 
-distributed's scheduler takes every worker for immortal. This one knows how long each worker has left, because the worker
-says so with its first word and with every heartbeat, and how long each task takes (`corral.launch.tasktimes`). A worker that
-cannot finish a task is passed over; if none can, the task waits for a job with more time. A task of which nothing is known
-is begun anywhere. Results that a leaving worker could give to nobody are read back from files: see `corral.launch.parked`.
+distributed's scheduler takes every worker for immortal. This one knows how long each worker has left, because the
+worker says so with its first word and with every heartbeat, and how long each task takes (`corral.launch.tasktimes`).
+A worker that cannot finish a task is passed over; if none can, the task waits for a job with more time. A task of which
+nothing is known is begun anywhere. Results that a leaving worker could give to nobody are read back from files: see
+`corral.launch.parked`.
 
-What is overridden is public in distributed's own words, but for `_task_to_msg`; `core/tests/test_scheduler.py` holds each.
+What is overridden is public in distributed's own words, but for `_task_to_msg`; a test holds each.
 """
 
 from __future__ import annotations
@@ -13,17 +14,15 @@ from __future__ import annotations
 import asyncio
 import itertools
 import logging
-import os
 import time
-from collections.abc import Callable, Iterable, Mapping
-from contextlib import suppress
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 import distributed
 from attrs import frozen
 from distributed.diagnostics.plugin import SchedulerPlugin
 
-from corral.launch.parked import reading_task
+from corral.launch.parked import reading_task, remove
 from corral.launch.tasktimes import EXPECTED, SECONDS_LEFT, TaskTimes, TooLong, time_needed
 
 if TYPE_CHECKING:
@@ -51,7 +50,7 @@ class Scheduler(distributed.Scheduler):
 
     def __init__(self, *arguments: Any, **more: Any) -> None:
         self.times = TaskTimes()
-        #: By address: the moment (`time.monotonic`) at which a worker must be gone; those that say nothing are not in it.
+        #: By address: the moment (`time.monotonic`) at which a worker must be gone, if it has said so.
         self.leaves_at: dict[str, float] = {}
         #: The longest that a task may take which a new job begins at once (s); None: not known.
         self.longest_room: float | None = None
@@ -76,7 +75,7 @@ class Scheduler(distributed.Scheduler):
 
     # --- how long workers have ----------------------------------------------------------------------------------
 
-    def heartbeat_worker(self, *, address: str, metrics: Mapping[str, Any], **more: Any) -> dict[str, Any]:
+    def heartbeat_worker(self, *, address: str, metrics: dict[str, Any], **more: Any) -> dict[str, Any]:
         # Also called when a worker joins, before anything is assigned to it.
         said: dict[str, Any] = super().heartbeat_worker(address=address, metrics=metrics, **more)
         left = metrics.get(SECONDS_LEFT)
@@ -146,7 +145,7 @@ class Scheduler(distributed.Scheduler):
             super().stimulus_queue_slots_maybe_opened(stimulus_id=stimulus_id)
             return
         # Shorter tasks further back may fill the time that is too short for the first.
-        waiting = sorted(itertools.islice(self.queued, _LOOKED_AT), key=lambda task: task.priority)
+        waiting = sorted(itertools.islice(self.queued, _LOOKED_AT), key=lambda task: task.priority or ())
         for task in waiting:
             if not self.idle_task_count:
                 return
@@ -330,7 +329,7 @@ class Scheduler(distributed.Scheduler):
     def unpark_files(self, paths: Iterable[str]) -> None:
         """Remove files, away from the event loop."""
         if paths := list(paths):
-            asyncio.get_running_loop().run_in_executor(None, _remove, paths)
+            asyncio.get_running_loop().run_in_executor(None, remove, paths)
 
 
 class _Ends(SchedulerPlugin):
@@ -350,9 +349,3 @@ class _Ends(SchedulerPlugin):
             scheduler.times.interrupted.pop(key, None)
         if finish == "forgotten" and (file := scheduler.parked.pop(key, None)) is not None:
             scheduler.unpark_files([file.path])
-
-
-def _remove(paths: Iterable[str]) -> None:
-    for path in paths:
-        with suppress(OSError):
-            os.unlink(path)

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 from attrs import field, frozen
 from distributed.core import rpc
 
-from corral.launch import parked
 from corral.launch.contact import Contact, find_scheduler
 from corral.launch.drain import Finishing
 from corral.launch.ending import Ended, Exit, say
@@ -63,7 +62,7 @@ class Setting:
     @property
     def parking_folder(self) -> str:
         """Where results go that no other worker can take: with the credentials, where every node finds them."""
-        return os.path.join(os.path.dirname(os.path.abspath(self.options.credentials)), parked.FOLDER)
+        return os.path.dirname(os.path.abspath(self.options.credentials))
 
 
 class Crew:

@@ -1,7 +1,7 @@
 """The worker's part in leaving.
 
-Near its end it begins nothing that it cannot finish. When it leaves, it gives back what has not begun, finishes what runs,
-and writes to files what nobody else can take.
+Near its end it begins nothing that it cannot finish. When it leaves, it gives back what has not begun, finishes what
+runs, and writes to files what nobody else can take.
 """
 
 from __future__ import annotations
@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import time
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dask.utils import key_split
@@ -147,7 +146,7 @@ class Finishing(WorkerPlugin):
             try:
                 # Also from where it was spilled.
                 value = worker.data[key]
-                files.append((key, *await asyncio.to_thread(parked.write, Path(self._folder), value)))
+                files.append((key, *await asyncio.to_thread(parked.write, self._folder, value)))
             except Exception as error:
                 # One that cannot be written is computed again, as ever.
                 failed.append(key)

@@ -1,27 +1,24 @@
 """Results in files: what a leaving worker holds and no other worker can take, until a new one reads it back.
 
 A result is written as Dask spills it, to a file of its own in the cluster's private folder. The scheduler then takes
-"read that file" for what computes the result (`corral.scheduler.Scheduler.park`), so that Dask's own way of getting back
-what was lost, computing it again, becomes reading it.
+"read that file" for what computes the result (`corral.scheduler.Scheduler.park`), so that Dask's own way of getting
+back what was lost, computing it again, becomes reading it.
 """
 
 from __future__ import annotations
 
 import os
-import re
 import secrets
-import stat
 import time
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from distributed.protocol import deserialize_bytes, serialize_bytelist
+# From where both are defined: the package does not say that it exports them.
+from distributed.protocol.serialize import deserialize_bytes, serialize_bytelist
 
-#: Beside the cluster's credentials.
-FOLDER = "parked"
-#: The names of the files: nothing else in that folder is ever removed.
-FILE = re.compile(r"[0-9a-f]{32}\.result")
+from corral.home import PARKED
+from corral.private import open_private_folder
 
 #: Seconds for which a file server may hide a file that was just written.
 _HIDDEN = 60.0
@@ -31,7 +28,7 @@ class ParkedResultLost(Exception):
     """A result that was kept in a file cannot be read back."""
 
 
-def write(folder: Path, value: Any) -> tuple[str, int]:
+def write(cluster_folder: str, value: Any) -> tuple[str, int]:
     """Write a value to a new file that only its owner can read.
 
     Returns
@@ -46,20 +43,20 @@ def write(folder: Path, value: Any) -> tuple[str, int]:
         Whatever serializing raises.
     """
     pieces = serialize_bytelist(value, on_error="raise")
-    folder.mkdir(mode=0o700, exist_ok=True)
-    path = folder / f"{secrets.token_hex(16)}.result"
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
+    name = f"{secrets.token_hex(16)}.result"
     size = 0
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            for piece in pieces:
-                size += file.write(piece)
-            file.flush()
-            os.fsync(file.fileno())
-    except BaseException:
-        path.unlink(missing_ok=True)
-        raise
-    return str(path), size
+    with open_private_folder(cluster_folder) as cluster, cluster.folder(PARKED, make=True) as folder:
+        descriptor = folder.open(name, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
+        try:
+            with os.fdopen(descriptor, "wb") as file:
+                for piece in pieces:
+                    size += file.write(piece)
+                file.flush()
+                os.fsync(file.fileno())
+        except BaseException:
+            folder.remove(name)
+            raise
+        return str(folder.path / name), size
 
 
 def read(path: str) -> Any:
@@ -70,30 +67,25 @@ def read(path: str) -> Any:
     ParkedResultLost
     """
     deadline = time.monotonic() + _HIDDEN
+    file = Path(path)
     while True:
         try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW)
-            break
+            # What is read is unpickled: it must be private still.
+            with open_private_folder(file.parent) as folder:
+                # Listing the folder makes an NFS client ask its server again.
+                if file.name in folder.names() or time.monotonic() > deadline:
+                    with os.fdopen(folder.open(file.name), "rb") as opened:
+                        return deserialize_bytes(opened.read())
         except OSError as error:
-            # While its folder is there, an NFS client's memory may be old.
-            if not os.path.isdir(os.path.dirname(path)) or time.monotonic() > deadline:
-                raise ParkedResultLost(f"a finished result was kept in {path}, which cannot be read: {error}") from None
+            raise ParkedResultLost(f"a finished result was kept in {path}, which cannot be read: {error}") from error
         time.sleep(0.5)
-    with os.fdopen(descriptor, "rb") as file:
-        found = os.fstat(file.fileno())
-        # What is read is unpickled.
-        if not stat.S_ISREG(found.st_mode) or found.st_uid != os.geteuid() or found.st_mode & 0o022:
-            raise ParkedResultLost(f"{path} is not a private file of yours any more: it is not read")
-        return deserialize_bytes(file.read())
 
 
-def remove_all(folder: Path) -> None:
-    """Remove every result that was kept, and the folder if nothing else is in it."""
-    with suppress(OSError):
-        for path in folder.iterdir():
-            if FILE.fullmatch(path.name):
-                path.unlink(missing_ok=True)
-        folder.rmdir()
+def remove(paths: list[str]) -> None:
+    """Remove files that are not needed any more."""
+    for path in map(Path, paths):
+        with suppress(OSError), open_private_folder(path.parent) as folder:
+            folder.remove(path.name)
 
 
 def reading_task(key: Any, path: str) -> Any:
