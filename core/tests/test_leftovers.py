@@ -16,6 +16,7 @@ from attrs import evolve
 from click.testing import CliRunner
 
 from corral.cli import main
+from corral.home import Home
 from corral.registry import SILENT_AFTER, Entry, entries
 
 CLIENT = """
@@ -102,7 +103,9 @@ def test_a_registry_file_cannot_name_what_is_removed(tmp_path: Path) -> None:
 
 def test_a_damaged_registry_file_disturbs_nobody(state_directory: Path) -> None:
     """It is passed over."""
-    (state_directory / "registry").mkdir(parents=True)
+    with Home.of().folder("registry", make=True):
+        pass
     (state_directory / "registry" / "x.json").write_text("{half")
+    (state_directory / "registry" / "x.json").chmod(0o600)
     assert "No cluster is registered" in corral("ps")
     assert os.listdir(state_directory / "registry") == ["x.json"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import time
 from pathlib import Path
 
 import pytest
@@ -11,7 +10,7 @@ from attrs import evolve
 
 from corral.domain import JobId, JobState, JobStatus
 from corral.jobs import Ending, JobRecord, Parting, describe_end
-from corral.logs import examine, hint, remove_old, tail, tidy
+from corral.logs import examine, hint, of_no_use, tail
 
 
 def job(
@@ -91,26 +90,14 @@ def test_the_tail_of_a_huge_log_is_read_quickly(tmp_path: Path) -> None:
     assert tail(str(tmp_path / "missing")) == ()
 
 
-def test_logs_of_failed_jobs_are_kept_and_the_others_go(tmp_path: Path) -> None:
-    """An empty folder goes with them."""
-    well, failed = tmp_path / "a" / "well.log", tmp_path / "b" / "failed.log"
-    for log in (well, failed):
-        log.parent.mkdir()
-        log.touch()
-    tidy([job(JobState.COMPLETED, log=well, parting=Parting.CLOSING), job(JobState.FAILED, code=1, log=failed)])
-    assert [path.name for path in tmp_path.rglob("*")] == ["b", "failed.log"]
-
-
-def test_old_logs_go_after_a_week_and_new_folders_stay(tmp_path: Path) -> None:
-    """An empty folder may belong to a cluster that is just being started."""
-    old, new = tmp_path / "old" / "1.log", tmp_path / "new"
-    old.parent.mkdir()
-    old.touch()
-    new.mkdir()
-    remove_old(tmp_path, now=time.time() + 6 * 86400)
-    assert old.exists()
-    os.utime(old, (0, 0))
-    os.utime(new)
-    remove_old(tmp_path)
-    assert not old.exists()
-    assert new.exists()
+def test_logs_of_failed_jobs_are_kept_and_the_others_go() -> None:
+    """So do those of jobs that were lost to the machine; one that still runs writes its log."""
+    well, failed, running, lost = (Path(f"/logs/{name}.log") for name in ("well", "failed", "running", "lost"))
+    records = [
+        job(JobState.COMPLETED, log=well, parting=Parting.CLOSING),
+        job(JobState.FAILED, code=1, log=failed),
+        evolve(job(JobState.RUNNING, log=running), ended_at=None),
+        job(JobState.NODE_FAILED, log=lost),
+        job(JobState.COMPLETED),
+    ]
+    assert of_no_use(records) == ["/logs/well.log", "/logs/lost.log"]

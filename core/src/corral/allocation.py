@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import dask.utils
-import platformdirs
 from attrs import evolve
 from distributed import Scheduler, Security
 from distributed.core import Status, rpc
@@ -28,10 +27,11 @@ from corral.domain import JobId
 from corral.errors import CorralError, InvalidRequest, WorkersLost, WorkersNotReady
 from corral.granted import Grant, Shares, read_grant
 from corral.group import JOB_ENVIRONMENT, WorkerGroup
+from corral.home import CLIENT_PEM, Home
 from corral.hosting import HostingCluster, host
 from corral.launch.spread import launcher_commands
 from corral.registry import Entry
-from corral.security import CLIENT_PEM, secured
+from corral.security import secured
 
 logger = logging.getLogger("corral")
 
@@ -84,8 +84,8 @@ class Allocation(HostingCluster):
     site
         The name of an installed site plugin.
     shared_directory
-        A folder that all nodes share; the credentials go there, readable by you alone. Default: your state directory
-        (``~/.local/state/corral``).
+        A folder that all nodes share; the credentials go there, into one of corral's own (``corral-1000``). Default:
+        ``corral`` in your state directory (``~/.local/state``).
     interface
         Network interface of scheduler and workers, where `scheduler_interface` or `worker_interface` says nothing.
     scheduler_interface
@@ -185,8 +185,7 @@ class Allocation(HostingCluster):
         self._spare_first_node = spare_first_node
         self._worker_prefix = name
         self._uuid = uuid.uuid4().hex
-        folder = self._arguments.get("shared_directory") or platformdirs.user_state_path("corral")
-        self._folder = Path(folder).expanduser().absolute() / "clusters" / self._uuid
+        self._home = Home.of(self._arguments.get("shared_directory"))
         # It checks what it is given, and writes it for the launchers.
         self._spec = WorkerGroup(
             interface=self._arguments.get("worker_interface", self._arguments.get("interface")),
@@ -232,7 +231,7 @@ class Allocation(HostingCluster):
         )
         self.scheduler, self._credentials, self._prefix = hosted.scheduler, hosted.credentials, hosted.prefix
         self.scheduler_comm = rpc(self.scheduler.address, connection_args=self.security.get_connection_args("client"))
-        await asyncio.to_thread(self._credentials.write, self.credentials_path)
+        await asyncio.to_thread(self._credentials.write, self.credentials_path, home=self._home)
         self.status = Status.running
         self._registrar = asyncio.create_task(self._keep_registered())
         await self._launch()
@@ -303,7 +302,8 @@ class Allocation(HostingCluster):
                 await self._registrar
         try:
             # Launchers that are still starting see that there is nothing to join any more.
-            await asyncio.to_thread(self.credentials_path.unlink, missing_ok=True)
+            with suppress(OSError):
+                await asyncio.to_thread(self._home.remove_credentials, self._uuid)
             if self.scheduler is not None:
                 await self._stop_workers(self.scheduler)
                 await self.scheduler.close()
@@ -346,24 +346,24 @@ class Allocation(HostingCluster):
                     process.send_signal(number)
 
     def _remove_traces(self) -> None:
-        for path in (self.credentials_path, self.pem_path):
-            path.unlink(missing_ok=True)
+        try:
+            self._home.remove_cluster(self._uuid)
+        except OSError as error:
+            # Without launchers nothing was written, and what was wrong is being raised.
+            if self._launchers:
+                logger.warning("allocation %s: its files are left where they are: %s", self.name, error)
         if self._entry is not None:
             self._entry.remove()
-        # Other clusters may use the second.
-        for folder in (self._folder, self._folder.parent):
-            with suppress(OSError):
-                folder.rmdir()
 
     # --- what there is ------------------------------------------------------------------------------------------
 
     @property
     def credentials_path(self) -> Path:
-        return self._folder / "credentials.json"
+        return self._home.credentials(self._uuid)
 
     @property
     def pem_path(self) -> Path:
-        return self._folder / CLIENT_PEM
+        return self.credentials_path.with_name(CLIENT_PEM)
 
     @property
     def hosts(self) -> tuple[str, ...]:

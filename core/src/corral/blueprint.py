@@ -12,14 +12,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import dask.utils
-import platformdirs
 from attrs import evolve, field, frozen
 
 from corral import plugins, settings
 from corral.batch import BatchSystem
 from corral.choice import choose
-from corral.errors import InvalidRequest
+from corral.errors import InvalidRequest, NotPrivate
 from corral.group import WorkerGroup, refuse_unknown
+from corral.home import Home
 from corral.network import host_of_interface
 from corral.runner import Runner
 from corral.settings import Settings
@@ -54,7 +54,10 @@ class Blueprint:
     created: float = field(factory=time.time)
     site: str | None = None
     backend_options: Mapping[str, Any] = field(factory=dict)
-    shared_directory: Path
+    #: What was named; None: nothing.
+    shared_directory: Path | None = None
+    #: Where everything of corral's is.
+    home: Home
     #: The user's own choice; None: a folder of ours, from which logs of jobs that did well are removed.
     chosen_log_directory: Path | None = None
     scheduler_host: str | None = None
@@ -70,15 +73,35 @@ class Blueprint:
     @property
     def folder(self) -> Path:
         """What only this cluster has."""
-        return self.shared_directory / "clusters" / self.uuid
+        return self.home.cluster_folder(self.uuid)
 
     @property
     def credentials_path(self) -> Path:
-        return self.folder / "credentials.json"
+        return self.home.credentials(self.uuid)
 
     @property
     def log_directory(self) -> Path:
-        return self.chosen_log_directory or self.shared_directory / "logs" / self.uuid
+        return self.chosen_log_directory or self.home.log_folder(self.uuid)
+
+    def make_log_directory(self) -> None:
+        """Make the folder for logs, ours or the user's.
+
+        Raises
+        ------
+        InvalidRequest
+            It cannot be made.
+        NotPrivate
+            Others could change what is in it, or it is not corral's.
+        """
+        try:
+            if self.chosen_log_directory is not None:
+                self.chosen_log_directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            else:
+                self.home.make_log_folder(self.uuid)
+        except NotPrivate:
+            raise
+        except OSError as error:
+            raise InvalidRequest("log_directory", f"{self.log_directory} cannot be made: {error.strerror}") from error
 
     def batch_of(self, group: str) -> BatchSystem:
         """The batch system as this group's jobs are asked of it."""
@@ -257,6 +280,7 @@ def _drawn(backend: str, arguments: Mapping[str, Any]) -> Blueprint:
         budget=None if backend == "local" else CommandBudget(chosen.commands_per_minute),
     )
     identity = uuid.uuid4().hex
+    shared_directory = _directory("shared_directory", arguments.get("shared_directory"))
     blueprint = Blueprint(
         backend=backend,
         batch=batch,
@@ -267,8 +291,8 @@ def _drawn(backend: str, arguments: Mapping[str, Any]) -> Blueprint:
         uuid=identity,
         site=site,
         backend_options=options,
-        shared_directory=_directory("shared_directory", arguments.get("shared_directory"))
-        or platformdirs.user_state_path("corral"),
+        shared_directory=shared_directory,
+        home=Home.of(shared_directory),
         chosen_log_directory=_directory("log_directory", arguments.get("log_directory")),
         scheduler_host=None
         if scheduler_interface is None

@@ -19,7 +19,7 @@ from distributed import Security
 from distributed.core import Status, rpc
 from distributed.utils import silence_logging_cmgr
 
-from corral import logs, network
+from corral import network
 from corral.account import Account
 from corral.blueprint import GROUP_ARGUMENTS, Blueprint, draw, hours_of, read_script, scheduler_place
 from corral.domain import JobId, Resources
@@ -66,10 +66,10 @@ class Cluster(HostingCluster):
     plugins
         Plugin objects of your own, wrapped around the rest.
     shared_directory
-        A folder that this host and the compute nodes share; the credentials go there, readable by you alone.
-        Default: your state directory (``~/.local/state/corral``).
+        A folder that this host and the compute nodes share. Below it corral makes one of its own for each user
+        (``corral-1000``), for credentials and logs. Default: ``corral`` in your state directory (``~/.local/state``).
     log_directory
-        Where the jobs' logs go, all of them kept. Default: below `shared_directory`, where only logs of failed jobs
+        Where the jobs' logs go, all of them kept. Default: corral's own folder, where only logs of failed jobs
         are kept, for a week.
     interface
         Network interface of scheduler and workers, where `scheduler_interface` or `worker_interface` says nothing.
@@ -289,16 +289,11 @@ class Cluster(HostingCluster):
 
     def _make_folders(self) -> None:
         blueprint = self._blueprint
-        self._credentials.write(blueprint.credentials_path)
+        self._credentials.write(blueprint.credentials_path, home=blueprint.home)
         # Before the submission: a job whose log has no folder fails without a word, on more than one batch system.
-        try:
-            blueprint.log_directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        except OSError as error:
-            raise InvalidRequest(
-                "log_directory", f"{blueprint.log_directory} cannot be made: {error.strerror}"
-            ) from error
+        blueprint.make_log_directory()
         if blueprint.chosen_log_directory is None:
-            logs.remove_old(blueprint.log_directory.parent)
+            blueprint.home.remove_old_logs()
 
     async def _close_down(self) -> None:
         self.status = Status.closing
@@ -324,14 +319,12 @@ class Cluster(HostingCluster):
 
     def _remove_traces(self) -> None:
         blueprint = self._blueprint
-        blueprint.credentials_path.unlink(missing_ok=True)
-        folders = [blueprint.folder, blueprint.folder.parent]
-        if blueprint.chosen_log_directory is None:
-            folders += [blueprint.log_directory, blueprint.log_directory.parent]
-        # Those that other clusters use, or that hold logs of failed jobs, are not empty and stay.
-        for folder in folders:
-            with suppress(OSError):
-                folder.rmdir()
+        try:
+            blueprint.home.remove_cluster(blueprint.uuid)
+        except OSError as error:
+            # Without an engine nothing was written, and what was wrong is being raised.
+            if self._engine is not None:
+                logger.warning("cluster %s: its files are left where they are: %s", self.name, error)
         if self._entry is not None and (self._engine is None or all(job.has_ended for job in self._engine.jobs)):
             self._entry.remove()
 

@@ -287,7 +287,8 @@ class Engine:
         if self._ticking is not None:
             self._ticking.cancel()
         if self.blueprint.chosen_log_directory is None:
-            await asyncio.to_thread(logs.tidy, self.jobs)
+            with suppress(OSError):
+                await asyncio.to_thread(self.blueprint.home.remove_logs, self.blueprint.uuid, logs.of_no_use(self.jobs))
 
     # --- the loop -----------------------------------------------------------------------------------------------
 

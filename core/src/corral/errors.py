@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import os
 import shlex
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
@@ -184,6 +185,16 @@ class SchedulerNotReady(CorralError, TimeoutError):
 
 class CredentialsError(CorralError):
     """The credentials of a cluster cannot be written, read or trusted."""
+
+
+class NotPrivate(CorralError, PermissionError):
+    """A folder or file that must be the user's alone is not: others could read, write or replace it."""
+
+    def __init__(self, path: os.PathLike[str], problem: str, cure: str) -> None:
+        super().__init__(f"{os.fspath(path)} {problem}. {cure}")
+        self.path = path
+        self.problem = problem
+        self.cure = cure
 
 
 # --- words ------------------------------------------------------------------------------------------------------

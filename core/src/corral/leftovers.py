@@ -3,17 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from collections.abc import Sequence
-from contextlib import suppress
-from pathlib import Path
 
-from corral import logs, plugins
+from corral import plugins
 from corral.batch import BatchSystem
 from corral.domain import JobId
-from corral.order import ORDER
+from corral.home import Home
 from corral.registry import SILENT_AFTER, Entry
-from corral.security import CLIENT_PEM
+
+logger = logging.getLogger("corral")
 
 
 async def find(entry: Entry) -> list[JobId]:
@@ -65,14 +65,12 @@ def _batch(entry: Entry) -> BatchSystem:
 
 
 def _remove_files(entry: Entry) -> None:
-    credentials = Path(entry.credentials)
-    # The registry is a file that anything of the user's may have written: only what has the cluster's own name goes.
-    if credentials.name == "credentials.json" and credentials.parent.name == entry.uuid:
-        credentials.unlink(missing_ok=True)
-        (credentials.parent / CLIENT_PEM).unlink(missing_ok=True)
-        (credentials.parent / ORDER).unlink(missing_ok=True)
-        for folder in (credentials.parent, credentials.parent.parent):
-            with suppress(OSError):
-                folder.rmdir()
-        logs.remove_old(credentials.parent.parent.parent / "logs")
+    # The registry is a file that anything of the user's may have written: only what corral made, and marked, is
+    # touched, and there only what has the cluster's own name.
+    try:
+        home = Home.around(entry.credentials)
+        home.remove_cluster(entry.uuid)
+        home.remove_old_logs()
+    except (ValueError, OSError) as error:
+        logger.warning("cluster %s: files are left where they are: %s", entry.name, error)
     entry.remove()

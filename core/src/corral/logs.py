@@ -5,17 +5,12 @@ from __future__ import annotations
 import os
 import re
 import signal
-import time
 from collections.abc import Iterable, Sequence
-from contextlib import suppress
-from pathlib import Path
 
 from corral.domain import JobState
 from corral.jobs import Ending, JobFailure, JobRecord, ending
 
 TAIL_LINES = 12
-#: Logs of failed jobs in corral's own folder are kept for a week (s).
-KEPT = 7 * 24 * 3600.0
 #: The exit code of a shell whose command was killed by SIGKILL.
 _KILLED = 128 + signal.SIGKILL
 
@@ -103,28 +98,10 @@ def hint(record: JobRecord, lines: Sequence[str]) -> str:
     return ""
 
 
-def tidy(records: Iterable[JobRecord]) -> None:
-    """Remove the logs of jobs that did what they should, and the folders that this empties."""
-    folders = set()
-    for record in records:
-        if record.log is None:
-            continue
-        folders.add(Path(record.log).parent)
-        if record.has_ended and ending(record) in (Ending.WANTED, Ending.LOST):
-            with suppress(OSError):
-                os.unlink(record.log)
-    for folder in folders:
-        with suppress(OSError):
-            folder.rmdir()
-
-
-def remove_old(directory: Path, now: float | None = None) -> None:
-    """Remove what failed jobs left in corral's own folder more than a week ago; empty folders may be in use still."""
-    limit = (time.time() if now is None else now) - KEPT
-    for folder in directory.glob("*/"):
-        with suppress(OSError):
-            for log in folder.iterdir():
-                if log.stat().st_mtime < limit:
-                    log.unlink()
-            if folder.stat().st_mtime < limit:
-                folder.rmdir()
+def of_no_use(records: Iterable[JobRecord]) -> list[str]:
+    """The logs of jobs that did what they should."""
+    return [
+        record.log
+        for record in records
+        if record.log is not None and record.has_ended and ending(record) in (Ending.WANTED, Ending.LOST)
+    ]

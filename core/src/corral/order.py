@@ -16,10 +16,8 @@ from corral.blueprint import Blueprint, draw
 from corral.domain import Job
 from corral.errors import CredentialsError, InvalidRequest
 from corral.group import WorkerGroup
+from corral.home import ORDER, Home
 from corral.security import Credentials, read_private, secured, write_private
-
-#: The file's name, beside the credentials.
-ORDER = "order.json"
 
 #: What `scheduler_options` may say of the scheduler's job; the rest belongs to `distributed.Scheduler`.
 JOB_OPTIONS = (
@@ -28,6 +26,8 @@ JOB_OPTIONS = (
 )  # fmt: skip
 #: What the scheduler's job has of the workers' jobs, where they agree and nobody says otherwise.
 _SHARED = ("queue", "account", "skip_directives", "env", "modules", "conda_env", "prologue", "python", "shebang")
+#: Arguments that the order has in words of its own.
+_ELSEWHERE = ("security", "groups", "plugins", "scheduler", "shared_directory")
 #: What a scheduler needs for some hundred thousand tasks.
 _MEMORY = "4GB"
 
@@ -51,6 +51,8 @@ class Order:
     jobs: dict[str, int] = field(factory=dict)
     #: They name the cluster, and know no address yet.
     credentials: Credentials
+    #: Where everything of corral's is, as the submitting side sees it.
+    home: str
     #: Dask's configuration on the submitting side.
     configuration: dict[str, Any] = field(factory=dict)
     environment: dict[str, str] = field(factory=dict)
@@ -64,16 +66,16 @@ class Order:
     def identify(self, blueprint: Blueprint) -> Blueprint:
         """The blueprint of this very cluster."""
         known = self.credentials
-        return evolve(blueprint, name=known.cluster, uuid=known.uuid, created=known.created)
+        return evolve(blueprint, name=known.cluster, uuid=known.uuid, created=known.created, home=Home(Path(self.home)))
 
-    def write(self, path: Path) -> None:
-        """Write the private file.
+    def write(self, path: Path, *, home: Home | None = None) -> None:
+        """Write the private file, after making the folder of corral's own that it belongs to.
 
         Raises
         ------
         CredentialsError
         """
-        write_private(path, json.dumps(asdict(self)))
+        write_private(path, json.dumps(asdict(self)), home=home)
 
     @classmethod
     def read(cls, path: Path) -> Order:
@@ -158,9 +160,8 @@ def take(given: Mapping[str, Any]) -> tuple[Blueprint, Order]:
     for_scheduler = {name: value for name, value in blueprint.scheduler_options.items() if name not in JOB_OPTIONS}
     credentials, _ = secured(blueprint.security, cluster=blueprint.name, uuid=blueprint.uuid, created=blueprint.created)
     arguments = {
-        **{name: value for name, value in given.items() if name not in ("security", "groups", "plugins", "scheduler")},
+        **{name: value for name, value in given.items() if name not in _ELSEWHERE},
         "backend": blueprint.backend,
-        "shared_directory": str(blueprint.shared_directory),
         "scheduler_options": for_scheduler,
         "idle_timeout": blueprint.idle_timeout,
         "security": credentials.key is not None,
@@ -172,6 +173,7 @@ def take(given: Mapping[str, Any]) -> tuple[Blueprint, Order]:
     order = Order(
         arguments={name: _plain(name, value) for name, value in arguments.items()},
         credentials=credentials,
+        home=str(blueprint.home.path),
         configuration=dict(dask.config.config),
         environment={name: os.environ[name] for name in ("PATH", *_FOLDERS, *_ENVIRONMENT) if name in os.environ},
     )

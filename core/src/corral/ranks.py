@@ -17,12 +17,10 @@ import sys
 import time
 from collections.abc import Callable, Coroutine, Mapping
 from contextlib import suppress
-from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol, Self
 
 import dask
-import platformdirs
 from attrs import field, frozen
 from distributed import Security
 from distributed.comm.core import Comm, connect
@@ -31,6 +29,7 @@ from distributed.utils import LoopRunner, sync
 
 from corral import network
 from corral.errors import CredentialsError, InvalidRequest, TooFewRanks
+from corral.home import Home
 from corral.hosting import host
 from corral.launch.contact import Contact, find_scheduler
 from corral.launch.ending import Ended, say
@@ -396,7 +395,8 @@ class Ranks:
     scheduler_port, scheduler_file
         Port of the scheduler; where to write its address, as JSON.
     shared_directory
-        A folder that all nodes share: the credentials go there, readable by you alone. Default: your state directory.
+        A folder that all nodes share: the credentials go there, into one of corral's own (``corral-1000``). Default:
+        ``corral`` in your state directory (``~/.local/state``).
 
     Raises
     ------
@@ -624,6 +624,10 @@ def configure(credentials: Credentials, contact: Contact) -> None:
         dask.config.set({f"distributed.comm.tls.{name}": text for name, text in tls.items()})
 
 
+#: In the folder of corral's own.
+_RANKS = "ranks"
+
+
 class FileExchange:
     """Through a private file, which names the launch: another launch, or a requeue, has another one.
 
@@ -632,16 +636,15 @@ class FileExchange:
     """
 
     def __init__(self, world: World, shared_directory: str | os.PathLike[str] | None) -> None:
-        folder = Path(shared_directory or platformdirs.user_state_path("corral")).expanduser().absolute()
-        self.path = folder / "ranks" / f"{world.launch}.json"
+        self.home = Home.of(shared_directory or None)
+        self.path = self.home.path / _RANKS / f"{world.launch}.json"
 
     def publish(self, credentials: Credentials | None) -> None:
-        with suppress(FileNotFoundError):
-            self.path.unlink()
+        self._remove()
         if credentials is not None:
-            credentials.write(self.path)
+            credentials.write(self.path, home=self.home)
             return
-        Credentials(cluster="failed").write(self.path)
+        Credentials(cluster="failed").write(self.path, home=self.home)
         time.sleep(_FAREWELL)
         self.close()
 
@@ -664,6 +667,10 @@ class FileExchange:
         raise Ended(FAILURE, f"no scheduler by {self.path} within {PATIENCE:.0f} s: {problem}")
 
     def close(self) -> None:
-        self.path.unlink(missing_ok=True)
-        with suppress(OSError):
-            self.path.parent.rmdir()
+        self._remove()
+        with suppress(FileNotFoundError), self.home.open() as folder:
+            folder.remove_folder(_RANKS)
+
+    def _remove(self) -> None:
+        with suppress(FileNotFoundError), self.home.folder(_RANKS) as folder:
+            folder.remove(self.path.name)

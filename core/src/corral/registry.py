@@ -15,10 +15,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Self
 
-import platformdirs
 import psutil
 from attrs import asdict, field, frozen
 
+from corral.home import Home
 from corral.jobs import JobRecord
 
 if TYPE_CHECKING:
@@ -28,9 +28,8 @@ if TYPE_CHECKING:
 SILENT_AFTER = 600.0
 
 
-def registry_directory() -> Path:
-    """Where the files are: one folder for all hosts that share the home folder."""
-    return platformdirs.user_state_path("corral") / "registry"
+#: In the folder of corral's own in the user's state directory: one for all hosts that share the home folder.
+REGISTRY = "registry"
 
 
 def boot_id() -> str:
@@ -122,17 +121,16 @@ class Entry:
 
     @property
     def path(self) -> Path:
-        return registry_directory() / f"{self.uuid}.json"
+        return Home.of().path / REGISTRY / f"{self.uuid}.json"
 
     def write(self) -> None:
         """Replace the file at once, so that no reader sees half of it."""
-        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        draft = self.path.with_suffix(f".{self.pid}.new")
-        draft.write_text(json.dumps(asdict(self)))
-        draft.replace(self.path)
+        with Home.of().folder(REGISTRY, make=True) as folder:
+            folder.replace(self.path.name, json.dumps(asdict(self)))
 
     def remove(self) -> None:
-        self.path.unlink(missing_ok=True)
+        with suppress(FileNotFoundError), Home.of().folder(REGISTRY) as folder:
+            folder.remove(self.path.name)
 
     def process_is_gone(self) -> bool:
         """True if it is certain, or as good as certain, that nobody looks after this cluster any more.
@@ -155,9 +153,10 @@ class Entry:
 def entries() -> Iterator[Entry]:
     """All clusters of this user that left a file, oldest first; files that cannot be read are passed over."""
     found = []
-    for path in registry_directory().glob("*.json"):
-        with suppress(OSError, ValueError, TypeError):
-            fields = json.loads(path.read_text())
-            lines = tuple(JobLine(**line) for line in fields.pop("jobs"))
-            found.append(Entry(**fields, jobs=lines))
+    with suppress(FileNotFoundError), Home.of().folder(REGISTRY) as folder:
+        for name in folder.names():
+            with suppress(OSError, ValueError, TypeError):
+                fields = json.loads(folder.read(name))
+                lines = tuple(JobLine(**line) for line in fields.pop("jobs"))
+                found.append(Entry(**fields, jobs=lines))
     yield from sorted(found, key=lambda entry: entry.started)

@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import asyncio
-import fcntl
 import itertools
 import logging
-import os
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
 
 from attrs import evolve
@@ -22,15 +20,14 @@ from corral.errors import (
     BatchSystemUnavailable,
     ClusterNotFound,
     CredentialsError,
-    InvalidRequest,
     JobsFailed,
     ParseError,
     SchedulerNotReady,
 )
+from corral.home import Home
 from corral.jobs import JobRecord, must_be_sought, observe, sought
-from corral.launch.contact import read_afresh
-from corral.order import ORDER, Draft
-from corral.registry import Entry, entries, registry_directory
+from corral.order import Draft
+from corral.registry import REGISTRY, Entry, entries
 from corral.runner import Runner
 from corral.security import Credentials
 from corral.watch import CommandBudget, Rhythm
@@ -94,6 +91,11 @@ class Residence:
     def _credentials(self) -> Path:
         return Path(self.entry.credentials)
 
+    @property
+    def home(self) -> Home:
+        """Where the cluster's files are."""
+        return Home.around(self._credentials)
+
     # --- beginning ----------------------------------------------------------------------------------------------
 
     def claim(self) -> Residence | None:
@@ -129,12 +131,8 @@ class Residence:
         logger.info("cluster %s: its scheduler's job is %s", self.entry.name, job_id)
 
     def _write(self, draft: Draft) -> None:
-        folder = draft.blueprint.log_directory
-        try:
-            folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-        except OSError as error:
-            raise InvalidRequest("log_directory", f"{folder} cannot be made: {error.strerror}") from error
-        draft.order.write(draft.path)
+        draft.blueprint.make_log_directory()
+        draft.order.write(draft.path, home=draft.blueprint.home)
 
     async def await_credentials(self, patience: float | None) -> Credentials:
         """Wait until the scheduler has written where it is.
@@ -158,7 +156,7 @@ class Residence:
         follower = _Follower(self)
         while True:
             try:
-                return await asyncio.to_thread(read_afresh, self.entry.credentials)
+                return await asyncio.to_thread(Credentials.read, self.entry.credentials)
             except FileNotFoundError:
                 if not self.entry.path.exists():
                     raise ClusterNotFound(f"cluster {self.entry.name!r} has ended") from None
@@ -237,15 +235,12 @@ class Residence:
 
     def remove_traces(self) -> None:
         """Remove what was written for a cluster that did not come to be."""
-        for path in (self._credentials, self._credentials.parent / ORDER):
-            path.unlink(missing_ok=True)
-        shared = self._credentials.parent.parent.parent
-        for folder in (
-            self._credentials.parent, self._credentials.parent.parent,
-            shared / "logs" / self.entry.uuid, shared / "logs",
-        ):  # fmt: skip
-            with suppress(OSError):
-                folder.rmdir()
+        try:
+            self.home.remove_cluster(self.entry.uuid)
+        except (ValueError, OSError) as error:
+            # Without a job nothing was written, and what was wrong is being raised.
+            if self.entry.scheduler_job:
+                logger.warning("cluster %s: its files are left where they are: %s", self.entry.name, error)
         self.entry.remove()
 
 
@@ -321,14 +316,9 @@ def find_entry(name: str) -> Entry | None:
 @contextmanager
 def _registry_lock() -> Iterator[None]:
     """Two processes that want the same name at the same moment take turns."""
-    folder = registry_directory()
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    # The folder itself: a lock file would be one more thing to leave behind.
-    descriptor = os.open(folder, os.O_RDONLY | os.O_CLOEXEC)
-    try:
-        # Some file servers know no locks: then two at the same moment are two clusters.
-        with suppress(OSError):
-            fcntl.flock(descriptor, fcntl.LOCK_EX)
+    with Home.of().folder(REGISTRY, make=True) as folder, ExitStack() as stack:
+        # Who has it for so long was stopped: better two clusters of one name than none.
+        with suppress(TimeoutError):
+            # The folder itself: a lock file would be one more thing to leave behind.
+            stack.enter_context(folder.lock())
         yield
-    finally:
-        os.close(descriptor)

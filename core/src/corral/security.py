@@ -5,22 +5,19 @@ from __future__ import annotations
 import datetime
 import json
 import os
-import stat
 import time
 import uuid
-from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from attrs import asdict, field, frozen
 
-from corral.errors import CredentialsError
+from corral.errors import CredentialsError, NotPrivate
+from corral.home import Home
+from corral.private import open_private_folder
 
 if TYPE_CHECKING:
     from distributed import Security
-
-#: Beside a cluster's credentials, if programs other than corral need them.
-CLIENT_PEM = "client.pem"
 
 #: A day back, for hosts whose clocks disagree; longer than any queue's wait and walltime together.
 _VALID_BEFORE = datetime.timedelta(days=1)
@@ -76,15 +73,20 @@ class Credentials:
             },
         )
 
-    def write(self, path: str | os.PathLike[str]) -> None:
+    def write(self, path: str | os.PathLike[str], *, home: Home | None = None) -> None:
         """Write the file that jobs read: new, private, and on the disk when this returns.
+
+        Parameters
+        ----------
+        home
+            The folder of corral's own that the file belongs to; made and marked before.
 
         Raises
         ------
         CredentialsError
             It cannot be written, or others could read it there.
         """
-        write_private(Path(path), json.dumps(asdict(self)))
+        write_private(Path(path), json.dumps(asdict(self)), home=home)
 
     def write_pem(self, path: str | os.PathLike[str]) -> None:
         """Write certificate and key, as programs other than corral read them; private like the rest.
@@ -130,44 +132,42 @@ def secured(security: bool | Security, **identity: Any) -> tuple[Credentials, Se
 
 
 def read_private(path: Path) -> str:
-    """What `write_private` wrote.
+    """What `write_private` wrote, as the file server has it now.
 
     Raises
     ------
     FileNotFoundError
     CredentialsError
-        Others can read it, or it belongs to somebody else.
+        Others could read or replace it, or it belongs to somebody else.
     """
-    _refuse_if_readable_by_others(path)
-    return path.read_text()
+    try:
+        with open_private_folder(path.parent) as folder:
+            # Makes an NFS client ask its server again.
+            folder.names()
+            return folder.read(path.name)
+    except NotPrivate as error:
+        raise CredentialsError(f"others could use your cluster: {error}") from error
 
 
-def write_private(path: Path, text: str) -> None:
+def write_private(path: Path, text: str, *, home: Home | None = None) -> None:
     """Write a file that is new, readable by its owner alone, and on the disk when this returns.
+
+    Parameters
+    ----------
+    home
+        The folder of corral's own that the file belongs to; made and marked before.
 
     Raises
     ------
     CredentialsError
     """
     try:
-        path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600)
-        try:
-            with os.fdopen(descriptor, "w") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            # The jobs look the name up from other hosts: it must be on the server as well.
-            directory = os.open(path.parent, os.O_RDONLY)
-            try:
-                os.fsync(directory)
-            finally:
-                os.close(directory)
-            _refuse_if_readable_by_others(path)
-        except BaseException:
-            with suppress(OSError):
-                path.unlink()
-            raise
+        if home is not None:
+            home.make()
+        with open_private_folder(path.parent, make=True) as folder:
+            folder.write_new(path.name, text)
+    except NotPrivate as error:
+        raise CredentialsError(f"others could use your cluster: {error}") from error
     except OSError as error:
         raise CredentialsError(
             f"cannot write credentials to {path}: {error.strerror}. Name a directory that this host and the "
@@ -180,16 +180,6 @@ def _pem(value: str | None) -> str | None:
     if value is None or "\n" in value:
         return value
     return Path(value).read_text()
-
-
-def _refuse_if_readable_by_others(path: Path) -> None:
-    status = path.stat()
-    mode = stat.S_IMODE(status.st_mode)
-    if mode & 0o077 or status.st_uid != os.geteuid():
-        raise CredentialsError(
-            f"{path} has mode {mode:04o} and belongs to uid {status.st_uid}: others could use your cluster. Name a "
-            "directory on a file system that keeps POSIX modes with shared_directory=."
-        )
 
 
 def _self_signed(name: str) -> tuple[str, str]:

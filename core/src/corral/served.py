@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import socket
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -20,7 +19,7 @@ from corral.cluster import Cluster
 from corral.errors import CorralError, SubmitRejected
 from corral.group import WorkerGroup
 from corral.launch.run import default_lead
-from corral.order import ORDER, Order
+from corral.order import Order
 from corral.registry import Entry
 from corral.security import Credentials
 from corral.size import known_group
@@ -112,7 +111,7 @@ class Served(Cluster):
         # Before anybody knows the address.
         self.scheduler.handlers.update(self._handlers())
         # A job that was requeued begins again, at another address.
-        self._blueprint.credentials_path.unlink(missing_ok=True)
+        self._blueprint.home.remove_credentials(self._blueprint.uuid)
         super()._make_folders()
         # Whoever is told the name shall find it.
         self._new_entry().write()
@@ -179,12 +178,9 @@ class Served(Cluster):
 
     def _remove_traces(self) -> None:
         blueprint = self._blueprint
-        (blueprint.folder / ORDER).unlink(missing_ok=True)
         if blueprint.chosen_log_directory is None and self._own_log is not None:
             with suppress(OSError):
-                os.unlink(self._own_log)
-            with suppress(OSError):
-                blueprint.log_directory.rmdir()
+                blueprint.home.remove_logs(blueprint.uuid, [self._own_log])
         super()._remove_traces()
 
     # --- what handles ask ---------------------------------------------------------------------------------------

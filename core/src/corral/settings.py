@@ -4,7 +4,7 @@ Every argument of `Cluster` and of `WorkerGroup` may stand there, with dashes or
 one; and a few settings of the whole process::
 
     corral:
-      shared-directory: /scratch/me/corral
+      shared-directory: /scratch/me
       commands-per-minute: 5
       backends:
         slurm:

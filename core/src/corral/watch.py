@@ -22,6 +22,7 @@ from typing import ClassVar
 import platformdirs
 
 from corral.domain import JobId, JobStatus
+from corral.home import Home
 
 logger = logging.getLogger("corral.watch")
 
@@ -157,6 +158,8 @@ class CommandBudget:
     def _enter(self, *, may_wait: bool) -> float:
         """0 if the command was written down, else the seconds after which there may be room."""
         try:
+            if self.path.is_relative_to(Home.of().path):
+                Home.of().make()
             self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
             descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
         except OSError as error:

@@ -34,7 +34,7 @@ def test_a_queue_is_for_its_owner_only(queue: Queue) -> None:
 def test_a_directory_that_everybody_can_write_to_is_refused(tmp_path: Path) -> None:
     """Whoever can write there could run jobs as its owner."""
     tmp_path.chmod(0o777)
-    with pytest.raises(Refused, match="everybody may write"):
+    with pytest.raises(Refused, match="has mode 0777, and must be yours alone"):
         Queue(tmp_path)
 
 

@@ -74,7 +74,7 @@ def _job(blueprint: Blueprint, words: Sequence[str], options: dict[str, Any]) ->
             asked,
             # Some batch systems start jobs elsewhere, and output that is shown live must not wait in a buffer.
             prologue=(f"cd {shlex.quote(os.getcwd())}", *asked.prologue),
-            environment={"PYTHONUNBUFFERED": "1", **asked.environment},
+            environment={"PYTHONUNBUFFERED": "1", **_state(blueprint), **asked.environment},
         )
     )
     resources = job.resources
@@ -90,6 +90,12 @@ def _job(blueprint: Blueprint, words: Sequence[str], options: dict[str, Any]) ->
         "shared_directory": blueprint.shared_directory,
     }
     return evolve(job, command=(job.command[0], "-m", "corral.cli", "run", *run_words(said), *words))
+
+
+def _state(blueprint: Blueprint) -> dict[str, str]:
+    """What leads the job to the state directory that is this process's."""
+    state = os.environ.get("XDG_STATE_HOME", "")
+    return {"XDG_STATE_HOME": state} if state and blueprint.shared_directory is None else {}
 
 
 @define(kw_only=True)

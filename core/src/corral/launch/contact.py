@@ -37,7 +37,7 @@ async def wait_for_credentials(path: str, created: float | None) -> Credentials:
     deadline = time.monotonic() + patience
     while True:
         try:
-            return read_afresh(path)
+            return Credentials.read(path)
         except FileNotFoundError:
             ended = Ended(Exit.DONE, f"the cluster has ended: there are no credentials at {path}")
         except (CredentialsError, OSError) as error:
@@ -45,18 +45,6 @@ async def wait_for_credentials(path: str, created: float | None) -> Credentials:
         if time.monotonic() >= deadline:
             raise ended
         await asyncio.sleep(0.5)
-
-
-def read_afresh(path: str) -> Credentials:
-    """Read the credentials as the file server has them now.
-
-    Raises
-    ------
-    FileNotFoundError, CredentialsError
-    """
-    # Listing the directory makes an NFS client ask its server again.
-    os.listdir(os.path.dirname(os.path.abspath(path)))
-    return Credentials.read(path)
 
 
 @frozen(kw_only=True)

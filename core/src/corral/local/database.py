@@ -4,11 +4,16 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import stat
 from contextlib import suppress
 from pathlib import Path
 
+from corral.local.machine import default_directory
 from corral.local.request import Refused
+from corral.private import PrivateFolder, open_private_folder, refuse
 
+#: Where the records of running jobs are.
+RUNNING = "running"
 #: Seconds for which a transaction waits for those of other processes.
 PATIENCE = 30.0
 
@@ -63,11 +68,12 @@ def open_database(directory: Path) -> sqlite3.Connection:
         The directory belongs to somebody else, or to a host that still has jobs in it.
     """
     file = database_file(directory)
-    if not file.exists():
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-        _refuse_if_not_ours(directory)
-        _create(file)
-    _refuse_if_not_ours(directory)
+    try:
+        _prepare(directory, file)
+    except TimeoutError as error:
+        raise sqlite3.OperationalError(str(error)) from None
+    except OSError as error:
+        raise Refused(f"whoever can write to a queue runs commands as you: {error}") from None
     connection = _connect(file)
     _refuse_if_of_another_host(connection, directory)
     return connection
@@ -89,24 +95,51 @@ def _connect(file: Path) -> sqlite3.Connection:
     return connection
 
 
-def _create(file: Path) -> None:
+def _prepare(directory: Path, file: Path) -> None:
+    """Make folder and database if they are missing; refuse a folder that is not the user's alone, or holds what is not.
+
+    SQLite opens by names. They mean the same a moment later: nobody else can write to the folder, nor put another in
+    its place.
+    """
+    if directory == default_directory():
+        from corral.home import Home  # other queues start without it
+
+        if directory.is_relative_to((home := Home.of()).path):
+            home.make()
+    with open_private_folder(directory, make=True) as folder:
+        _refuse_what_is_not_ours(folder)
+        try:
+            os.close(folder.open(file.name))
+        except FileNotFoundError:
+            _create(folder, file)
+        with folder.folder(RUNNING, make=True) as running:
+            _refuse_what_is_not_ours(running)
+
+
+def _refuse_what_is_not_ours(folder: PrivateFolder) -> None:
+    """Others may have put something there while they still could."""
+    for name in folder.names():
+        with suppress(FileNotFoundError):
+            status = folder.status(name)
+            has_names = status.st_nlink if stat.S_ISREG(status.st_mode) else 1
+            if status.st_uid != os.geteuid() or stat.S_ISLNK(status.st_mode) or has_names > 1:
+                refuse(folder.path / name, "is somebody else's, or a link", "Remove it, and look what else is there")
+
+
+def _create(folder: PrivateFolder, file: Path) -> None:
     """Make the database under another name: nobody must see it half made."""
     draft = file.with_name(f"{file.name}.{os.getpid()}")
-    draft.touch(mode=0o600)
+    os.close(folder.open(draft.name, os.O_RDWR | os.O_CREAT | os.O_TRUNC))
     connection = _connect(draft)
     connection.execute("PRAGMA journal_mode = WAL")
     connection.executescript(_SCHEMA)
     connection.execute("INSERT INTO capacity VALUES (NULL, NULL, NULL, ?)", (os.uname().nodename,))
     connection.close()
-    with suppress(FileExistsError):  # another process was as quick
-        os.link(draft, file)
-    draft.unlink()
-
-
-def _refuse_if_not_ours(directory: Path) -> None:
-    status = directory.stat()
-    if status.st_uid != os.getuid() or status.st_mode & 0o002:
-        raise Refused(f"{directory} belongs to another user, or everybody may write to it: use a directory of your own")
+    # Another process may be as quick, and have jobs in it by now: this is not to be replaced.
+    with folder.lock():
+        if file.name not in folder.names():
+            os.rename(draft, file)
+    draft.unlink(missing_ok=True)
 
 
 def _refuse_if_of_another_host(connection: sqlite3.Connection, directory: Path) -> None:

@@ -78,7 +78,6 @@ class Dispatcher:
     def recover(self) -> None:
         """Take over what an earlier dispatcher has left, killed or not."""
         self.queue.purge()
-        record.folder(self.directory).mkdir(mode=0o700, exist_ok=True)
         left = {task.key: task for task in self.queue.running()}
         needed = {path for key in left for path in record.paths(self.directory, key)}
         for path in set(record.folder(self.directory).iterdir()) - needed:

@@ -12,6 +12,7 @@ import os
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from corral.local.database import RUNNING
 from corral.local.processes import boot
 from corral.local.queue import Key, Outcome
 
@@ -32,7 +33,7 @@ class Record(NamedTuple):
 
 def folder(directory: Path) -> Path:
     """Where the records of a queue are, and next to each the script that runs."""
-    return directory / "running"
+    return directory / RUNNING
 
 
 def record_path(directory: Path, key: Key) -> Path:

@@ -21,7 +21,7 @@ def wake(directory: Path) -> None:
 def poke(directory: Path) -> bool:
     """Tell the dispatcher that something has changed; False if there is none."""
     try:
-        pipe = os.open(directory / _PIPE, os.O_WRONLY | os.O_NONBLOCK)
+        pipe = os.open(directory / _PIPE, os.O_WRONLY | os.O_NONBLOCK | os.O_NOFOLLOW)
     except OSError:  # no pipe, or no reader (ENXIO)
         return False
     try:
@@ -40,12 +40,12 @@ def listen(directory: Path) -> int:
     with suppress(FileExistsError):
         os.mkfifo(directory / _PIPE, 0o600)
     # For writing too: a pipe whose last writer has gone would always be ready to be read.
-    return os.open(directory / _PIPE, os.O_RDWR | os.O_NONBLOCK)
+    return os.open(directory / _PIPE, os.O_RDWR | os.O_NONBLOCK | os.O_NOFOLLOW)
 
 
 def lock(directory: Path) -> int:
     """Open the file whose lock makes a process the dispatcher."""
-    return os.open(directory / "lock", os.O_RDWR | os.O_CREAT, 0o600)
+    return os.open(directory / "lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
 
 
 def try_lock(descriptor: int) -> bool:
@@ -70,7 +70,7 @@ def start_dispatcher(directory: Path) -> None:
         os.setsid()
         os.chdir("/")
         os.dup2(os.open(os.devnull, os.O_RDONLY), 0)
-        log = os.open(directory / "dispatcher.log", os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+        log = os.open(directory / "dispatcher.log", os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW, 0o600)
         os.dup2(log, 1)
         os.dup2(log, 2)
         for name in os.listdir("/dev/fd"):
