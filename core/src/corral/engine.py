@@ -363,8 +363,8 @@ class Engine:
         )
         logger.warning(
             "cluster %s: task %r %s, and no job of this cluster has so much time for it (%.0f s at most). It is not "
-            "begun (again) and waits. Ask for a longer walltime=, or add a group that has it with cluster.add_group(); if "
-            "it takes less than that, say so: dask.annotate(expected_duration=\"10 min\").",
+            "begun (again) and waits. Ask for a longer walltime=, or add a group that has it with cluster.add_group(); "
+            "if it takes less than that, say so: dask.annotate(expected_duration=\"10 min\").",
             self.blueprint.name, str(task.key), evidence, self.scheduler.longest_room,
         )  # fmt: skip
 
