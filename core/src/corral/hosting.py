@@ -22,6 +22,7 @@ from distributed.deploy.cluster import Cluster as DaskCluster
 from distributed.objects import SchedulerInfo
 
 from corral import network
+from corral.listening import guard_http, guarded
 from corral.scheduler import Scheduler
 from corral.security import Credentials
 
@@ -69,7 +70,9 @@ async def host(
         "http_prefix": f"/{secrets.token_urlsafe(16)}",
         **(options or {}),
     }
-    scheduler = await Scheduler(**chosen)
+    scheduler = guarded(Scheduler(**chosen))
+    guard_http(scheduler.http_server, chosen["http_prefix"])
+    await scheduler
     everywhere = chosen["host"] is None and "interface" not in chosen
     addresses = network.addresses_of(scheduler.address, everywhere=everywhere)
     return Hosted(

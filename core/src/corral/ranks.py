@@ -35,6 +35,7 @@ from corral.launch.contact import Contact, find_scheduler
 from corral.launch.ending import Ended, say
 from corral.launch.quiet import be_brief
 from corral.launch.worker_process import described
+from corral.listening import guarded_worker
 from corral.security import Credentials, secured
 from corral.world import World, find_world
 
@@ -311,8 +312,8 @@ async def work(
 
 
 async def _started(contact: Contact, security: Security, world: World, wishes: Wishes) -> Any:
-    return await _class(wishes.worker_class)(
-        contact.address, security=security, **wishes.worker_arguments(world.rank, contact)
+    return await guarded_worker(
+        _class(wishes.worker_class), contact.address, security=security, **wishes.worker_arguments(world.rank, contact)
     )
 
 

@@ -3,23 +3,35 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 import ssl
 from contextlib import suppress
-from typing import Self
+from typing import Any, Self
+
+from tornado.netutil import bind_sockets
+
+from corral.half_open import Acceptor, of_this_loop
 
 #: Bytes at a time.
 _PIECE = 2**16
 
 
 class Tunnel:
-    """Listens on one port, and passes every connection on to another."""
+    """Listens on one port, and passes every connection on to another once something has come through it.
 
-    def __init__(self, host: str, port: int, context: ssl.SSLContext | None) -> None:
-        self._host = host
-        self._port = port
-        self._context = context
-        self._server: asyncio.Server | None = None
+    Until then, for who has no key shall cost little, it holds one descriptor and is half-open: see `corral.half_open`.
+    """
+
+    def __init__(
+        self, to: tuple[str, int], accepts: ssl.SSLContext | None, connects: ssl.SSLContext | None, host: str | None
+    ) -> None:
+        self._to = to
+        self._accepts = accepts
+        self._connects = connects
         self._connections: set[asyncio.Task[None]] = set()
+        self._half_open = of_this_loop()
+        self._sockets = bind_sockets(0, host)
+        self._acceptors = [Acceptor(listening, self._take) for listening in self._sockets]
 
     @classmethod
     async def open(
@@ -41,39 +53,49 @@ class Tunnel:
         accepts, connects
             How connections that come, and those that go, prove themselves; None: plain TCP.
         """
-        tunnel = cls(*to, connects)
-        tunnel._server = await asyncio.start_server(tunnel._accept, host, 0, ssl=accepts)
-        return tunnel
+        return cls(to, accepts, connects, host)
 
     @property
     def port(self) -> int:
         """Where it listens."""
-        assert self._server is not None
-        number: int = self._server.sockets[0].getsockname()[1]
+        number: int = self._sockets[0].getsockname()[1]
         return number
 
     async def close(self) -> None:
         """Cut all connections."""
-        assert self._server is not None
-        self._server.close()
+        for acceptor, listening in zip(self._acceptors, self._sockets):
+            acceptor.stop()
+            listening.close()
+        # Each has begun then: one that is cancelled before would leave its connection open.
+        await asyncio.sleep(0)
         for task in self._connections:
             task.cancel()
         await asyncio.gather(*self._connections, return_exceptions=True)
 
-    async def _accept(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    def _take(self, connection: socket.socket, address: Any) -> None:
+        task = asyncio.create_task(self._serve(connection, address[0]))
+        self._connections.add(task)
+        task.add_done_callback(self._connections.discard)
+
+    async def _serve(self, connection: socket.socket, host: str) -> None:
         task = asyncio.current_task()
         assert task is not None
-        self._connections.add(task)
+        writer: asyncio.StreamWriter | None = None
         try:
             # A browser that leaves, or a dashboard that is gone, is no event.
             with suppress(OSError):
-                await self._pass_on(reader, writer)
+                with self._half_open.admitted(host, task.cancel):
+                    reader, writer = await _streams(connection, self._accepts)
+                    first = await reader.read(_PIECE)
+                if first:
+                    await self._pass_on(first, reader, writer)
         finally:
-            self._connections.discard(task)
-            writer.close()
+            if writer is not None:
+                writer.close()
 
-    async def _pass_on(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        their_reader, their_writer = await asyncio.open_connection(self._host, self._port, ssl=self._context)
+    async def _pass_on(self, first: bytes, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        their_reader, their_writer = await asyncio.open_connection(*self._to, ssl=self._connects)
+        their_writer.write(first)
         try:
             async with asyncio.TaskGroup() as group:
                 group.create_task(_pump(reader, their_writer))
@@ -82,6 +104,18 @@ class Tunnel:
             pass
         finally:
             their_writer.close()
+
+
+async def _streams(
+    connection: socket.socket, context: ssl.SSLContext | None
+) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Speak with who was accepted; with a context, after a TLS handshake."""
+    loop = asyncio.get_running_loop()
+    reader = asyncio.StreamReader()
+    protocol = asyncio.StreamReaderProtocol(reader)
+    connection.setblocking(False)
+    transport, _ = await loop.connect_accepted_socket(lambda: protocol, connection, ssl=context)
+    return reader, asyncio.StreamWriter(transport, protocol, reader, loop)
 
 
 async def _pump(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

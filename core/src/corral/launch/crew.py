@@ -19,6 +19,7 @@ from corral.launch.ending import Ended, Exit, say
 from corral.launch.nanny import CLUSTER_ENDED, LOST, Nanny, Remains, is_name_taken
 from corral.launch.place import gpus_of_node, share_of_gpus
 from corral.launch.worker_process import described
+from corral.listening import guarded
 
 if TYPE_CHECKING:
     from distributed import Worker
@@ -192,7 +193,7 @@ class Crew:
             "env": environ or None,
             "plugins": (Finishing(until=self._setting.until, folder=self._setting.parking_folder),),
         }
-        return Nanny(zygote=self._zygote, operations=self._operations, **(arguments | more))
+        return guarded(Nanny(zygote=self._zygote, operations=self._operations, **(arguments | more)))
 
     @functools.cached_property
     def _gpus(self) -> tuple[str, ...]:
