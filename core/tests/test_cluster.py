@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 from distributed import Client
 
-from corral import Cluster, JobState, hookimpl
+from corral import Cluster, JobState, dask_logs, hookimpl
 from corral.domain import Command, Completed, Failure, FailureKind, Job, JobId, JobStatus, Script
 from corral.errors import CorralError, InvalidRequest, JobsFailed, SubmitRejected, UnknownBackend, WorkersNotReady
 from corral.home import MARK
@@ -367,3 +367,24 @@ def test_a_job_script_becomes_a_cluster(
         assert len(c.plan) == 2
     assert "mpirun ./simulate" in caplog.text
     assert "a remark" not in caplog.text
+
+
+def test_a_log_file_shared_with_dask_keeps_what_corral_says(tmp_path: Path) -> None:
+    """Dask's messages are silenced, not the handler that they share with others."""
+    shared = logging.FileHandler(tmp_path / "log")
+    dask, ours = logging.getLogger("distributed.scheduler"), logging.getLogger("corral")
+    logging.getLogger("distributed").addHandler(shared)
+    ours.addHandler(shared)
+    before = ours.level
+    ours.setLevel(logging.INFO)
+    try:
+        with dask_logs.at_least(logging.WARNING):
+            dask.info("dask, quietly")
+            ours.info("corral, quietly")
+            dask.warning("dask, loudly")
+    finally:
+        ours.setLevel(before)
+        ours.removeHandler(shared)
+        logging.getLogger("distributed").removeHandler(shared)
+        shared.close()
+    assert (tmp_path / "log").read_text().splitlines() == ["corral, quietly", "dask, loudly"]

@@ -13,6 +13,7 @@ import psutil
 import pytest
 
 from corral import Cluster
+from corral.home import MARK
 from corral.local.outlook import describe
 from corral.local.queue import KEPT, Queue
 
@@ -71,7 +72,7 @@ def test_clusters_leave_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     assert threading.active_count() == threads
     # The queue's dispatcher lingers for a moment.
     eventually(lambda: not processes(tmp_path), lambda: processes(tmp_path))
-    left = [path for path in (tmp_path / "state").rglob("*") if path.name != "registry"]
+    left = [path for path in (tmp_path / "state").rglob("*") if path.name not in ("registry", MARK)]
     assert left == [tmp_path / "state" / "corral"]
     rows = Queue(queue)
     states = [row["state"] for row in describe(rows, rows.keys())]

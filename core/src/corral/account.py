@@ -17,12 +17,19 @@ class Usage:
     idle: float = 0.0
     #: The job ran, and its workers were not there yet.
     starting: float = 0.0
-    #: The job was leaving.
+    #: The job was leaving, and its workers had nothing to do any more.
     draining: float = 0.0
+    #: Spent on tasks that were cut off by the end of their job, and run again.
+    interrupted: float = 0.0
 
     @property
     def total(self) -> float:
-        return self.busy + self.idle + self.starting + self.draining
+        return self.busy + self.idle + self.starting + self.draining + self.interrupted
+
+    @property
+    def lost(self) -> float:
+        """What the ends of jobs have cost: interrupted tasks, and idle ends."""
+        return self.draining + self.interrupted
 
 
 STATES = tuple(attribute.name for attribute in fields(Usage))
@@ -39,12 +46,17 @@ class Account:
         """Core-hours of all groups."""
         return sum(usage.total for usage in self.groups.values())
 
+    @property
+    def lost(self) -> float:
+        """Core-hours that ends of jobs have cost: tasks that were cut off, and idle time while jobs were leaving."""
+        return sum(usage.lost for usage in self.groups.values())
+
     def __str__(self) -> str:
         width = max([5, *map(len, self.groups)])
-        rows = [f"{'group':{width}}" + "".join(f"{state:>10}" for state in (*STATES, "total"))]
+        rows = [f"{'group':{width}}" + "".join(f"{state:>12}" for state in (*STATES, "total"))]
         for name, usage in self.groups.items():
             hours = [*(getattr(usage, state) for state in STATES), usage.total]
-            rows.append(f"{name:{width}}" + "".join(f"{each:10.2f}" for each in hours))
+            rows.append(f"{name:{width}}" + "".join(f"{each:12.2f}" for each in hours))
         return "\n".join(rows)
 
 
@@ -61,6 +73,14 @@ class Ledger:
     def add(self, group: str, state: str, core_seconds: float) -> None:
         self.open(group)
         self._seconds[group][state] += core_seconds
+
+    def interrupt(self, group: str, core_seconds: float) -> None:
+        """Some of what was taken for work was for nothing."""
+        self.open(group)
+        seconds = self._seconds[group]
+        wasted = min(core_seconds, seconds["busy"])
+        seconds["busy"] -= wasted
+        seconds["interrupted"] += wasted
 
     @property
     def core_hours(self) -> float:

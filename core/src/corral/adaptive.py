@@ -15,10 +15,10 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 import dask.config
-import dask.utils
 from attrs import frozen
 
 from corral.errors import InvalidRequest
+from corral.group import parse_duration
 from corral.plan import lasts
 from corral.policy import IdleJob, Past, Rules, View, decide
 from corral.size import count, known_group
@@ -347,10 +347,7 @@ def bounds_of(
 
 
 def _seconds(argument: str, value: Any) -> float:
-    try:
-        seconds = float(dask.utils.parse_timedelta(value, "s"))
-    except (ValueError, TypeError, KeyError, AttributeError):
-        raise InvalidRequest(argument, f"{value!r} is no duration; write for example '60s'") from None
-    if not seconds > 0 or math.isinf(seconds):
+    seconds = parse_duration(argument, value)
+    if not seconds:
         raise InvalidRequest(argument, f"{value!r} is not above 0")
     return seconds

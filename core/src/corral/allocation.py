@@ -15,18 +15,16 @@ from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-import dask.utils
 from attrs import evolve
 from distributed import Scheduler, Security
 from distributed.core import Status, rpc
-from distributed.utils import silence_logging_cmgr
 
-from corral import network, settings
+from corral import dask_logs, network, settings
 from corral.blueprint import CLUSTER_ARGUMENTS, DEFAULT_GROUP
 from corral.domain import JobId
 from corral.errors import CorralError, InvalidRequest, WorkersLost, WorkersNotReady
 from corral.granted import Grant, Shares, read_grant
-from corral.group import JOB_ENVIRONMENT, WorkerGroup
+from corral.group import JOB_ENVIRONMENT, WorkerGroup, parse_duration
 from corral.home import CLIENT_PEM, Home
 from corral.hosting import HostingCluster, host
 from corral.launch.spread import launcher_commands
@@ -212,7 +210,7 @@ class Allocation(HostingCluster):
     async def _start(self) -> None:
         arguments = self._arguments
         if self._silence_logs is not None:
-            self._quiet.enter_context(silence_logging_cmgr(self._silence_logs))
+            self._quiet.enter_context(dask_logs.at_least(self._silence_logs))
         self._grant = await read_grant(
             arguments.get("backend"), options=arguments.get("backend_options"), site=arguments.get("site")
         )
@@ -295,7 +293,7 @@ class Allocation(HostingCluster):
         self.status = Status.closing
         if self._silence_logs is not None:
             # Losing results is what closing means; nobody needs a list of them.
-            self._quiet.enter_context(silence_logging_cmgr(logging.ERROR))
+            self._quiet.enter_context(dask_logs.at_least(logging.ERROR))
         if self._registrar is not None:
             self._registrar.cancel()
             with suppress(asyncio.CancelledError):
@@ -392,7 +390,7 @@ class Allocation(HostingCluster):
         return found
 
     async def _wait_for_workers(self, n_workers: int = 0, timeout: float | str | None = None) -> None:
-        seconds = None if timeout is None else dask.utils.parse_timedelta(timeout, "s")
+        seconds = None if timeout is None else parse_duration("timeout", timeout)
         try:
             async with asyncio.timeout(seconds):
                 while self._ready() < n_workers:

@@ -11,14 +11,13 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import dask.utils
 from attrs import evolve, field, frozen
 
 from corral import plugins, settings
 from corral.batch import BatchSystem
 from corral.choice import choose
 from corral.errors import InvalidRequest, NotPrivate
-from corral.group import WorkerGroup, refuse_unknown
+from corral.group import WorkerGroup, parse_duration, parse_memory, refuse_unknown
 from corral.home import Home
 from corral.network import host_of_interface
 from corral.runner import Runner
@@ -36,6 +35,8 @@ if TYPE_CHECKING:
 DEFAULT_GROUP = "default"
 #: When a cluster that nobody uses ends itself, if its scheduler lives in a job (s).
 IDLE_TIMEOUT = 3600.0
+#: The most bytes of results that leaving workers put into files, because no other worker could take them.
+PARKED_RESULTS = 20_000_000_000
 
 
 @frozen(kw_only=True)
@@ -67,6 +68,8 @@ class Blueprint:
     security: bool | Security = True
     #: Nothing more is submitted when so many were used; None: no limit.
     maximum_core_hours: float | None = None
+    #: The most bytes of results in files, which no worker could take.
+    parked_results: int = PARKED_RESULTS
     #: Seconds after which a cluster with a scheduler of its own ends if it has nothing to do; 0: never.
     idle_timeout: float = IDLE_TIMEOUT
 
@@ -186,7 +189,7 @@ class Blueprint:
 CLUSTER_ARGUMENTS = (
     "backend", "site", "plugins", "backend_options", "name", "shared_directory", "log_directory", "interface",
     "scheduler_interface", "worker_interface", "scheduler_port", "scheduler_options", "security", "groups",
-    "maximum_core_hours", "scheduler", "on_exists", "idle_timeout", "shutdown_on_close",
+    "maximum_core_hours", "parked_results", "scheduler", "on_exists", "idle_timeout", "shutdown_on_close",
 )  # fmt: skip
 #: Arguments of `WorkerGroup` that a cluster without groups takes for its only one.
 GROUP_ARGUMENTS = tuple(name for name in WorkerGroup.argument_names() if name not in ("interface", "backend_options"))
@@ -301,7 +304,8 @@ def _drawn(backend: str, arguments: Mapping[str, Any]) -> Blueprint:
         scheduler_options=_options("scheduler_options", arguments.get("scheduler_options")),
         security=_security(arguments.get("security")),
         maximum_core_hours=hours_of("maximum_core_hours", arguments.get("maximum_core_hours")),
-        idle_timeout=seconds_of("idle_timeout", arguments.get("idle_timeout", IDLE_TIMEOUT)),
+        parked_results=_parking_room(arguments.get("parked_results", PARKED_RESULTS)),
+        idle_timeout=parse_duration("idle_timeout", arguments.get("idle_timeout", IDLE_TIMEOUT)),
     )
     for group, spec in groups.items():
         blueprint = blueprint.with_group(group, spec)
@@ -354,6 +358,11 @@ def _port(argument: str, value: object) -> int:
     return value
 
 
+def _parking_room(value: object) -> int:
+    """Bytes; 0 for none."""
+    return 0 if value == 0 and not isinstance(value, bool) else parse_memory("parked_results", value)
+
+
 def hours_of(argument: str, value: object) -> float | None:
     """A number of hours, or None.
 
@@ -364,22 +373,6 @@ def hours_of(argument: str, value: object) -> float | None:
     if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or not value > 0):
         raise InvalidRequest(argument, f"{value!r} is not a number of hours above 0")
     return value
-
-
-def seconds_of(argument: str, value: Any) -> float:
-    """A duration, as people write it.
-
-    Raises
-    ------
-    InvalidRequest
-    """
-    try:
-        seconds = float(dask.utils.parse_timedelta(value, "s"))
-    except (ValueError, TypeError, KeyError, AttributeError):
-        raise InvalidRequest(argument, f"{value!r} is no duration; write for example '60s'") from None
-    if not 0 <= seconds < float("inf"):
-        raise InvalidRequest(argument, f"{value!r} is less than 0, or for ever")
-    return seconds
 
 
 def _options(argument: str, value: object) -> dict[str, Any]:

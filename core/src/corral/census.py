@@ -53,11 +53,10 @@ class Census:
             cost = passed * slot.resources.cores * slot.resources.nodes
             if record.connected_at is None:
                 self.ledger.add(record.group, "starting", cost)
-            elif not record.is_capacity:
-                self.ledger.add(record.group, "draining", cost)
-            else:
+            elif record.is_capacity or record.workers:
+                # One that has left works no more, whenever the batch system says so.
                 self.ledger.add(record.group, "busy", cost * part)
-                self.ledger.add(record.group, "idle", cost * (1 - part))
+                self.ledger.add(record.group, "idle" if record.is_capacity else "draining", cost * (1 - part))
         self.idle_since = idle
 
     def stored(self) -> dict[JobId, int]:

@@ -17,15 +17,14 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 from attrs import evolve
 from distributed import Security
 from distributed.core import Status, rpc
-from distributed.utils import silence_logging_cmgr
 
-from corral import network
+from corral import dask_logs, network
 from corral.account import Account
 from corral.blueprint import GROUP_ARGUMENTS, Blueprint, draw, hours_of, read_script, scheduler_place
 from corral.domain import JobId, Resources
 from corral.engine import Engine
 from corral.errors import CorralError, InvalidRequest
-from corral.group import WorkerGroup
+from corral.group import WorkerGroup, parse_duration
 from corral.hosting import HostingCluster, host
 from corral.jobs import JobFailure, JobRecord, Jobs
 from corral.registry import Entry, JobLine
@@ -98,6 +97,9 @@ class Cluster(HostingCluster):
         True: TLS with certificates made for this cluster (default). False: none. Or a `distributed.Security`.
     maximum_core_hours
         When the cluster's jobs have used so many core-hours, nothing more is submitted: `account` tells how many.
+    parked_results
+        How much of the results may be put into files in the shared directory when jobs leave and no other worker can
+        take them: ``"20GB"`` (default), or 0. They are read back, and not computed again.
     silence_logs
         Below this level, Dask's own log messages are not shown while the cluster lives; None: all are.
     asynchronous
@@ -152,6 +154,7 @@ class Cluster(HostingCluster):
         shutdown_on_close: bool | None = None,
         security: bool | Security | None = None,
         maximum_core_hours: float | None = None,
+        parked_results: int | str | None = None,
         silence_logs: int | str | None = logging.WARNING,
         asynchronous: bool = False,
         loop: Any = None,
@@ -182,6 +185,7 @@ class Cluster(HostingCluster):
                 "idle_timeout": idle_timeout,
                 "security": security,
                 "maximum_core_hours": maximum_core_hours,
+                "parked_results": parked_results,
                 "groups": groups,
                 **worker,
             }
@@ -259,7 +263,7 @@ class Cluster(HostingCluster):
     async def _start(self) -> None:
         blueprint = self._blueprint
         if self._silence_logs is not None:
-            self._quiet.enter_context(silence_logging_cmgr(self._silence_logs))
+            self._quiet.enter_context(dask_logs.at_least(self._silence_logs))
         network.raise_descriptor_limit()
         hosted = await host(
             self._credentials,
@@ -299,7 +303,7 @@ class Cluster(HostingCluster):
         self.status = Status.closing
         if self._silence_logs is not None:
             # Losing results is what closing means; nobody needs a list of them.
-            self._quiet.enter_context(silence_logging_cmgr(logging.ERROR))
+            self._quiet.enter_context(dask_logs.at_least(logging.ERROR))
         try:
             if self._adaptive is not None:
                 self._adaptive.stop("the cluster is closing")
@@ -518,10 +522,8 @@ class Cluster(HostingCluster):
     async def _wait_for_workers(
         self, n_workers: int | None = None, timeout: float | str | None = None, fraction: float = 1.0
     ) -> None:
-        import dask.utils
-
         assert self._engine is not None
-        seconds = None if timeout is None else dask.utils.parse_timedelta(timeout, "s")
+        seconds = None if timeout is None else parse_duration("timeout", timeout)
         if n_workers is None:
             n_workers = sum(slot.state.wanted * slot.workers_per_job for slot in self._engine.groups.values())
             if not n_workers:

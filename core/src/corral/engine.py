@@ -46,7 +46,10 @@ from corral.standing import Group
 from corral.watch import Rhythm, Watch
 
 if TYPE_CHECKING:
-    from distributed import Scheduler
+    from distributed import Scheduler as DaskScheduler
+
+    from corral.launch.tasktimes import TooLong
+    from corral.scheduler import Scheduler
 
 logger = logging.getLogger("corral")
 
@@ -115,6 +118,8 @@ class Engine:
     _missing: int = field(default=0, init=False)
     #: An answer of the batch system from before this moment does not show what was last asked of it.
     _acted_at: float = field(default=float("-inf"), init=False)
+    #: Kinds of tasks of which the user was told that no job can finish them.
+    _told_too_long: set[str] = field(factory=set, init=False)
     #: Rejections that nobody has heard of yet.
     _undelivered: list[CorralError] = field(factory=list, init=False)
 
@@ -149,6 +154,8 @@ class Engine:
     def start(self) -> None:
         """Listen to the scheduler, and begin."""
         self.scheduler.add_plugin(_Ear(self), name=self._plugin_name)
+        self.scheduler.parking_room = self.blueprint.parked_results
+        self.scheduler.on_too_long = self._tell_too_long
         self.counter.listen(self.scheduler)
         self.scheduler.add_plugin(self.counter, name=f"{self._plugin_name}-demand")
         self._looking = asyncio.create_task(self._look(), name="corral census")
@@ -311,9 +318,55 @@ class Engine:
             try:
                 self.census.look(self.groups, self._clock.now())
                 self.census.tell_unmet(self.counter.demand(), self.groups.values())
+                self._look_at_ends()
             except Exception:
                 logger.exception("cluster %s: the jobs could not be looked at", self.blueprint.name)
             await asyncio.sleep(CENSUS_INTERVAL)
+
+    def _look_at_ends(self) -> None:
+        """See which jobs have too little time for what waits, and foresee when others will."""
+        now = self._clock.now()
+        is_changed = False
+        rooms = [slot.room for slot in self.groups.values() if not slot.state.is_stopped and slot.room is not None]
+        self.scheduler.longest_room = max(rooms, default=None)
+        for record in self.roster.living():
+            if not (record.workers and record.is_capacity):
+                continue
+            workers = [self.scheduler.workers.get(address) for address in self.roster.addresses(record.id)]
+            present = [worker for worker in workers if worker is not None]
+            if present and all(self.scheduler.has_no_time(worker) for worker in present):
+                self.roster.put(evolve(record, parting=Parting.SPENT, retire_asked_at=now))
+                self._start(self._retire(record.id, patience=None))
+                is_changed = True
+                continue
+            moments = [self.scheduler.idle_from(worker) for worker in present]
+            known = [moment for moment in moments if moment is not None]
+            spent_at = now + max(known) if known and len(known) == len(present) else None
+            # What is foreseen anew every second is no news, unless it was not foreseen at all.
+            if (spent_at is None) != (record.spent_at is None) or (
+                spent_at is not None and abs(spent_at - (record.spent_at or 0.0)) > 1.0
+            ):
+                self.roster.put(evolve(record, spent_at=spent_at))
+                is_changed = True
+        if is_changed:
+            self._wake.set()
+
+    def _tell_too_long(self, task: TooLong) -> None:
+        """Say, once for each kind, that tasks are not begun because no job can finish them."""
+        if task.kind in self._told_too_long:
+            return
+        self._told_too_long.add(task.kind)
+        evidence = (
+            f"ran for {task.expected:.0f} s until the end of its job cut it off"
+            if task.was_interrupted
+            else f"is expected to take {task.expected:.0f} s"
+        )
+        logger.warning(
+            "cluster %s: task %r %s, and no job of this cluster has so much time for it (%.0f s at most). It is not "
+            "begun (again) and waits. Ask for a longer walltime=, or add a group that has it with cluster.add_group(); "
+            "if it takes less than that, say so: dask.annotate(expected_duration=\"10 min\").",
+            self.blueprint.name, str(task.key), evidence, self.scheduler.longest_room,
+        )  # fmt: skip
 
     def _step(self) -> float:
         """Do what is to do now; return when to look again at the latest."""
@@ -573,7 +626,9 @@ class Engine:
         slot.bury(ended, self.jobs, self._clock.now())
         slot.is_examining = True
         try:
-            unasked = [record for record in ended if lives.ending(record) is not Ending.WANTED]
+            unasked = [
+                record for record in ended if lives.ending(record) is not Ending.WANTED and not record.left_in_good_time
+            ]
             failures = await asyncio.to_thread(logs.examine, unasked)
         finally:
             slot.is_examining = False
@@ -594,9 +649,13 @@ class Engine:
         now = self._clock.now()
         if self.roster.worker_came(address, str(self.scheduler.workers[address].name), now):
             record = self.roster.job_at(address)
-            if record is not None and record.connected_at == now:
-                if (slot := self.groups.get(record.group)) is not None:
+            slot = None if record is None else self.groups.get(record.group)
+            if record is not None and slot is not None:
+                if record.connected_at == now:
                     slot.has_come(record)
+                if slot.spec.task_seconds is not None:
+                    self.scheduler.assumed[address] = slot.spec.task_seconds
+                slot.has_time(self.scheduler.seconds_left(self.scheduler.workers[address]))
             self._tell()
 
     def worker_left(self, address: str) -> None:
@@ -626,6 +685,8 @@ class Engine:
                 self._changed()
             case "left":
                 unfinished, lost = int(message.get("unfinished", 0)), int(message.get("lost", 0))
+                self._account_for_interrupted(record, float(message.get("seconds", 0.0)))
+                names = ", ".join(map(str, message.get("names") or ()))
                 if unfinished or lost:
                     self.roster.put(
                         evolve(
@@ -635,10 +696,18 @@ class Engine:
                         )
                     )
                     logger.warning(
-                        "cluster %s: job %s had to leave (%s) with %d tasks unfinished and %d results that no other "
+                        "cluster %s: job %s had to leave (%s) with %d tasks unfinished%s and %d results that no other "
                         "worker could take: these run again, and count as nobody's failure.",
-                        self.blueprint.name, record.id, message.get("reason"), unfinished, lost,
+                        self.blueprint.name, record.id, message.get("reason"), unfinished,
+                        f" (for example {names})" * bool(names), lost,
                     )  # fmt: skip
+
+    def _account_for_interrupted(self, record: JobRecord, task_seconds: float) -> None:
+        """What tasks had run that were cut off was for nothing."""
+        if (slot := self.groups.get(record.group)) is not None and task_seconds:
+            resources = slot.resources
+            cores_per_task = resources.cores * resources.nodes / max(1, resources.workers * resources.threads)
+            self.census.ledger.interrupt(record.group, task_seconds * cores_per_task)
 
     def _hear_of_node(self, record: JobRecord, message: Mapping[str, Any]) -> JobRecord:
         """The launcher of one node of a job of several says who it is, or that it has failed."""
@@ -690,8 +759,10 @@ class Engine:
         self._acted_at = time.monotonic()
         self._changed()
 
-    async def _retire(self, job_id: JobId) -> None:
-        if not await self._ask_launcher(job_id, "corral_retire", reason="no longer wanted", patience=RETIRE_PATIENCE):
+    async def _retire(self, job_id: JobId, patience: float | None = RETIRE_PATIENCE) -> None:
+        record = self.roster.get(job_id)
+        reason = Parting.SURPLUS if record is None or record.parting is None else record.parting
+        if not await self._ask_launcher(job_id, "corral_retire", reason=reason.value, patience=patience):
             record = self.roster.get(job_id)
             if record is not None and not record.has_ended:
                 # It is deaf: now the plan will cancel it.
@@ -841,10 +912,10 @@ class _Ear(SchedulerPlugin):
     def __init__(self, engine: Engine) -> None:
         self.engine = engine
 
-    def add_worker(self, scheduler: Scheduler, worker: str) -> None:
+    def add_worker(self, scheduler: DaskScheduler, worker: str) -> None:
         self.engine.worker_came(worker)
 
-    def remove_worker(self, scheduler: Scheduler, worker: str, *, stimulus_id: str, **_: Any) -> None:
+    def remove_worker(self, scheduler: DaskScheduler, worker: str, *, stimulus_id: str, **_: Any) -> None:
         self.engine.worker_left(worker)
 
     def log_event(self, topic: str, msg: Any) -> None:

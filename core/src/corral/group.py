@@ -16,6 +16,7 @@ import dask.utils
 from attrs import evolve, field, fields, frozen
 
 from corral.domain import Job, Resources
+from corral.durations import seconds_in
 from corral.errors import InvalidRequest, did_you_mean
 
 #: Exported in every job unless the user's env= says otherwise. PYTHONHASHSEED must be the same on all workers before
@@ -52,6 +53,12 @@ class WorkerGroup:
     walltime
         How long a job may run: ``"HH:MM:SS"``, ``"D-HH:MM:SS"`` or ``"2h"``; in Python also seconds, or a timedelta.
         Default: an hour.
+    task_time
+        How long a task takes, where nothing better is known: ``"30 min"``. A task is begun only where it can be
+        finished; better are ``dask.annotate(expected_duration="30 min")`` and what tasks of its kind took.
+    drain_time
+        How long before its walltime ends a job begins nothing more, whatever it could still finish. Default: a tenth of
+        the walltime, 10 s to 2 min, and up to as much again so that not all jobs leave together.
     queue
         Queue, or partition, as the batch system names it.
     account
@@ -106,6 +113,8 @@ class WorkerGroup:
     nodes: int = field(default=1)
     gpus: int = field(default=0)
     walltime: int | str | float | datetime.timedelta = field(default="01:00:00")
+    task_time: int | str | float | datetime.timedelta | None = field(default=None)
+    drain_time: int | str | float | datetime.timedelta | None = field(default=None)
     queue: str | None = field(default=None)
     account: str | None = field(default=None)
     extra_directives: Sequence[str] = field(default=())
@@ -129,6 +138,8 @@ class WorkerGroup:
     # What the arguments came to.
     resources: Resources = field(init=False, repr=False)
     walltime_seconds: int = field(init=False, repr=False)
+    task_seconds: float | None = field(init=False, repr=False)
+    drain_seconds: float | None = field(init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
         cores = _count("cores", self.cores, at_least=1)
@@ -147,7 +158,18 @@ class WorkerGroup:
             gpus=gpus,
         )
         object.__setattr__(self, "resources", resources)
-        object.__setattr__(self, "walltime_seconds", parse_walltime("walltime", self.walltime))
+        walltime = parse_walltime("walltime", self.walltime)
+        object.__setattr__(self, "walltime_seconds", walltime)
+        for argument, attribute in (("task_time", "task_seconds"), ("drain_time", "drain_seconds")):
+            value = getattr(self, argument)
+            seconds = None if value is None else parse_duration(argument, value, least=1.0)
+            object.__setattr__(self, attribute, seconds)
+            if seconds is not None and seconds >= walltime:
+                raise InvalidRequest(
+                    argument,
+                    f"{value!r} is {seconds:.0f} s, and a job of walltime {self.walltime!r} lasts {walltime} s; ask "
+                    "for a longer walltime=",
+                )
         for name in ("queue", "account", "conda_env", "python", "shebang", "interface", "local_directory"):
             _line(name, getattr(self, name))
         for name in ("extra_directives", "skip_directives", "modules"):
@@ -253,6 +275,8 @@ class WorkerGroup:
             arguments.append(f"--gpus={resources.gpus}")
         if walltime is not None:
             arguments.append(f"--walltime={walltime}")
+        if self.drain_seconds is not None:
+            arguments.append(f"--lead={self.drain_seconds:g}")
         for option, value in (
             ("interface", self.interface),
             ("worker-ports", self.worker_ports),
@@ -295,6 +319,23 @@ def _conda_lines(environment: str) -> list[str]:
 # --- what people write ------------------------------------------------------------------------------------------
 
 
+def parse_duration(argument: str, value: object, *, least: float = 0.0) -> float:
+    """Seconds, from what people write: ``"30 min"``, ``"1h30m"``, ``"00:30:00"``, 90, a timedelta.
+
+    Raises
+    ------
+    InvalidRequest
+        It is no duration, or less than `least` seconds.
+    """
+    try:
+        seconds = seconds_in(value)
+    except ValueError as error:
+        raise InvalidRequest(argument, f"{error}; write for example '60s' or '30 min'") from None
+    if seconds < least:
+        raise InvalidRequest(argument, f"{value!r} is less than {least:g} s")
+    return seconds
+
+
 def parse_memory(argument: str, value: object) -> int:
     """Bytes; ``"32GB"`` is 32 * 10^9, ``"32GiB"`` is 32 * 2^30.
 
@@ -327,9 +368,6 @@ def _exact_bytes(value: float | str) -> float:
     return value
 
 
-_CLOCK = re.compile(r"(?:(?P<days>\d+)-)?(?P<hours>\d+):(?P<minutes>\d{1,2}):(?P<seconds>\d{1,2})")
-
-
 def parse_walltime(argument: str, value: object) -> int:
     """Seconds, rounded up, from ``"HH:MM:SS"``, ``"D-HH:MM:SS"``, ``"2h"``, a number of seconds or a timedelta.
 
@@ -339,38 +377,11 @@ def parse_walltime(argument: str, value: object) -> int:
         ``"00:30"`` too: it is 30 seconds to some batch systems and 30 minutes to others.
     """
     examples = "write for example '02:00:00' or '2h'"
-    seconds: float
-    if isinstance(value, datetime.timedelta):
-        seconds = value.total_seconds()
-    elif isinstance(value, str):
-        text = value.strip()
-        if match := _CLOCK.fullmatch(text):
-            part = {name: int(number or 0) for name, number in match.groupdict().items()}
-            if part["minutes"] > 59 or part["seconds"] > 59:
-                raise InvalidRequest(argument, f"{value!r} has more than 59 minutes or seconds; {examples}")
-            seconds = ((part["days"] * 24 + part["hours"]) * 60 + part["minutes"]) * 60 + part["seconds"]
-        elif short := re.fullmatch(r"(\d+):(\d{1,2})", text):
-            first, second = int(short[1]), int(short[2])
-            raise InvalidRequest(
-                argument,
-                f"{value!r} is {first} min {second} s to Slurm and {first} h {second} min to LSF; "
-                f"write '00:{first:02}:{second:02}' or '{first:02}:{second:02}:00'",
-            )
-        elif re.fullmatch(r"[\d.]+", text):
-            raise InvalidRequest(
-                argument,
-                f"{value!r} has no unit: it is minutes to some batch systems and seconds to others; {examples}",
-            )
-        else:
-            try:
-                seconds = dask.utils.parse_timedelta(text)
-            except (ValueError, KeyError, TypeError, IndexError):
-                raise InvalidRequest(argument, f"{value!r} is no duration; {examples}") from None
-    elif isinstance(value, int | float) and not isinstance(value, bool):
-        seconds = value
-    else:
-        raise InvalidRequest(argument, f"{value!r} is no duration; {examples}")
-    if not math.isfinite(seconds) or seconds <= 0:
+    try:
+        seconds = seconds_in(value, bare_text=False)
+    except ValueError as error:
+        raise InvalidRequest(argument, f"{error}; {examples}") from None
+    if seconds <= 0:
         raise InvalidRequest(argument, f"{value!r} is not above 0; {examples}")
     return math.ceil(seconds)
 

@@ -3,6 +3,7 @@
     corral-1000/              made and marked by corral, for one user
         CORRALDIR.TAG
         clusters/UUID/        credentials.json, order.json, client.pem
+            parked/           results that no worker could take
         logs/UUID/            what the cluster's jobs print
         registry/             one file for each cluster, for other processes to see
         local/HOST/           the embedded queue
@@ -30,6 +31,9 @@ CREDENTIALS = "credentials.json"
 ORDER = "order.json"
 #: Beside a cluster's credentials, if programs other than corral need them.
 CLIENT_PEM = "client.pem"
+#: The folder for results that no worker could take when jobs left, and the names of its files.
+PARKED = "parked"
+PARKED_RESULT = re.compile(r"[0-9a-f]{32}\.result")
 
 #: As CACHEDIR.TAG: a name and a beginning that nobody has by accident.
 MARK = "CORRALDIR.TAG"
@@ -182,6 +186,11 @@ class Home(NamedTuple):
         """
         _checked(uuid)
         with suppress(FileNotFoundError), self.open() as top:
+            with suppress(FileNotFoundError), top.folder(_CLUSTERS) as clusters, clusters.folder(uuid) as cluster:
+                with cluster.folder(PARKED) as results:
+                    for name in filter(PARKED_RESULT.fullmatch, results.names()):
+                        results.remove(name)
+                cluster.remove_folder(PARKED)
             self._remove_files(top, _CLUSTERS, uuid, (CREDENTIALS, ORDER, CLIENT_PEM))
             self._remove_files(top, _LOGS, uuid, ())
 

@@ -16,13 +16,14 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from attrs import evolve, frozen
-from distributed import Scheduler, Security
+from distributed import Security
 from distributed.core import Status
 from distributed.deploy.cluster import Cluster as DaskCluster
 from distributed.objects import SchedulerInfo
 
 from corral import network
 from corral.listening import guard_http, guarded
+from corral.scheduler import Scheduler
 from corral.security import Credentials
 
 logger = logging.getLogger("corral")

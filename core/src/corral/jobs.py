@@ -38,6 +38,8 @@ class Parting(enum.Enum):
     DEAF = "its workers never connected"
     #: The batch system says that it runs, but all of its workers are gone.
     DESERTED = "its workers are gone"
+    #: It has nothing to do, and too little time for what waits.
+    SPENT = "its time is too short for the work that waits"
     #: The cluster is closing.
     CLOSING = "the cluster is closing"
 
@@ -101,6 +103,8 @@ class JobRecord:
     is_doomed: bool = False
     #: When its launcher will begin to leave, before the walltime ends; None: not said.
     leaves_at: float | None = None
+    #: When its workers will have no time for what waits to be computed; None: not to be foreseen.
+    spent_at: float | None = None
     #: Why its launcher said that it is leaving ("walltime", "signal", "retire"); empty while it stays.
     leaving: str = ""
     #: Tasks that it could not finish, and results that no other worker could take, when it left: they run again.
@@ -144,9 +148,19 @@ class JobRecord:
         return self.ended_at is not None
 
     @property
+    def left_in_good_time(self) -> bool:
+        """True if it ended by itself as its launcher had said: its walltime was near, or somebody had it retire."""
+        return self.leaving not in ("", "signal") and self.status.state is JobState.COMPLETED
+
+    @property
     def is_connected(self) -> bool:
         """True if all of its workers are here."""
         return self.ended_at is None and len(self.workers) >= self.expected_workers
+
+    @property
+    def works_until(self) -> float | None:
+        """When it stops being of use, if that can be foreseen; its replacement should be there by then."""
+        return min((moment for moment in (self.leaves_at, self.spent_at) if moment is not None), default=None)
 
     @property
     def is_capacity(self) -> bool:

@@ -100,7 +100,7 @@ def resized(state: GroupState, wanted: int, release: Iterable[JobId] = ()) -> Gr
 
 def lasts(record: JobRecord, now: float, lead: float) -> bool:
     """False if the job leaves so soon that another one must be on its way."""
-    return record.leaves_at is None or record.leaves_at - lead > now
+    return record.works_until is None or record.works_until - lead > now
 
 
 def judge(state: GroupState, ended: Sequence[JobRecord], now: float) -> GroupState:
@@ -199,7 +199,7 @@ def plan(
             lasting.append(record)
         else:
             expiring.append(record)
-    again += [record.leaves_at - lead for record in lasting if record.leaves_at is not None]
+    again += [record.works_until - lead for record in lasting if record.works_until is not None]
     if state.broken:
         cancel += [(record, Parting.BREAKER) for record in capacity if record.state.is_waiting]
         return Plan(cancel=tuple(cancel), again_at=min(again, default=None))
@@ -210,7 +210,7 @@ def plan(
     # Those that will leave anyway go as soon as enough others work; the nearest to its end first.
     retire = [record for record in victims if record.workers]
     working = sum(1 for record in lasting if record.workers) - len(retire)
-    relieved = sorted(expiring, key=lambda record: record.leaves_at or 0.0)
+    relieved = sorted(expiring, key=lambda record: record.works_until or 0.0)
     retire += relieved[: max(0, working + len(expiring) - state.wanted)]
 
     # Jobs that could not be cancelled yet are there all the same: never are there more than asked for.

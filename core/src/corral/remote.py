@@ -13,7 +13,6 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
-import dask.utils
 from attrs import evolve
 from distributed.core import Status, rpc
 from distributed.deploy.cluster import Cluster as DaskCluster
@@ -22,11 +21,11 @@ from distributed.objects import SchedulerInfo
 from corral import network
 from corral.account import Account
 from corral.adaptive import Adapting
-from corral.blueprint import hours_of, seconds_of
+from corral.blueprint import hours_of
 from corral.cluster import Cluster
 from corral.domain import Resources
 from corral.errors import ClusterExists, ClusterNotFound, CorralError, InvalidRequest, SchedulerNotReady
-from corral.group import WorkerGroup
+from corral.group import WorkerGroup, parse_duration
 from corral.jobs import JobFailure, Jobs
 from corral.launch.contact import find_scheduler
 from corral.launch.ending import Ended
@@ -92,7 +91,7 @@ class RemoteCluster(Cluster):
         cluster._state = State(backend=entry.backend, groups={})  # noqa: SLF001
         cluster._set_out(  # noqa: SLF001
             Residence(entry),
-            patience=seconds_of("timeout", timeout),
+            patience=parse_duration("timeout", timeout),
             shutdown_on_close=False,
             asynchronous=asynchronous,
             loop=loop,
@@ -355,7 +354,7 @@ class RemoteCluster(Cluster):
     async def _wait_for_workers(
         self, n_workers: int | None = None, timeout: float | str | None = None, fraction: float = 1.0
     ) -> None:
-        seconds = None if timeout is None else dask.utils.parse_timedelta(timeout, "s")
+        seconds = None if timeout is None else parse_duration("timeout", timeout)
         # What was asked for before comes first; others need not wait meanwhile.
         while self._asking:
             await asyncio.wait(set(self._asking))

@@ -62,6 +62,8 @@ class Group:
     avoided: dict[str, float] = field(factory=dict)
     #: How long its latest jobs took from their submission to their first worker (s).
     waits: deque[float] = field(factory=lambda: deque(maxlen=20))
+    #: How long its latest workers had when they came (s).
+    times: deque[float] = field(factory=lambda: deque(maxlen=20))
     #: How long they had run by then, as far as that was noticed (s).
     starts: deque[float] = field(factory=lambda: deque(maxlen=20))
 
@@ -93,6 +95,16 @@ class Group:
     def usual_wait(self) -> float:
         """How long before a job leaves its replacement is asked for (s): three of four came within this time."""
         return sorted(self.waits)[(3 * len(self.waits)) // 4] if self.waits else 0.0
+
+    def has_time(self, seconds: float) -> None:
+        """A new worker has so many seconds, or any number."""
+        if seconds != float("inf"):
+            self.times.append(seconds)
+
+    @property
+    def room(self) -> float | None:
+        """Seconds that a task may take which a new job begins at once; None: not known yet."""
+        return max(self.times, default=None)
 
     def has_come(self, record: JobRecord) -> None:
         """A job got its first worker."""

@@ -11,12 +11,14 @@ from collections.abc import AsyncIterator, Callable
 from pathlib import Path
 from typing import Any
 
+import distributed
 import psutil
 import pytest
 from attrs import define, evolve, field
-from distributed import Client, Scheduler
+from distributed import Client
 from distributed.diagnostics.plugin import SchedulerPlugin
 
+from corral.scheduler import Scheduler
 from corral.security import Credentials
 
 
@@ -30,10 +32,10 @@ class Log(SchedulerPlugin):
         self.changed = asyncio.Condition()
         self._tasks: set[asyncio.Task[None]] = set()
 
-    def add_worker(self, scheduler: Scheduler, worker: str) -> None:
+    def add_worker(self, scheduler: distributed.Scheduler, worker: str) -> None:
         self._tell()
 
-    def remove_worker(self, scheduler: Scheduler, worker: str, **_: object) -> None:
+    def remove_worker(self, scheduler: distributed.Scheduler, worker: str, **_: object) -> None:
         self._tell()
 
     def transition(self, key: object, start: str, finish: str, *_: object, **__: object) -> None:

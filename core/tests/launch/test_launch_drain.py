@@ -10,10 +10,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
-from distributed import Scheduler, rpc
+from distributed import rpc
 
-from corral.launch.nanny import Remains, remains_of
-from corral.launch.run import default_lead, leaving_time
+from corral.launch.run import default_lead, default_spread, leaving_time
+from corral.scheduler import Scheduler
 
 if TYPE_CHECKING:
     from core.tests.launch.conftest import Cluster
@@ -237,14 +237,26 @@ async def test_all_jobs_leave_at_once(cluster: Cluster, tmp_path: Path) -> None:
 
 
 def test_siblings_do_not_leave_together() -> None:
-    """The jobs of an array end at the same time; their leaving is spread over half a lead, the same each time."""
-    moments = [leaving_time(f"77_{index}", ends=10_000.0, lead=100.0) for index in range(200)]
+    """The jobs of an array begin at the same time; their leaving is spread evenly, the same each time."""
+    moments = [leaving_time(f"77_{index}", ends=10_000.0, lead=100.0, spread=200.0) for index in range(200)]
 
-    assert moments == [leaving_time(f"77_{index}", ends=10_000.0, lead=100.0) for index in range(200)]
-    assert 9850 <= min(moments) < 9855
+    assert moments == [leaving_time(f"77_{index}", ends=10_000.0, lead=100.0, spread=200.0) for index in range(200)]
+    assert 9700 <= min(moments) < 9705
     assert 9895 < max(moments) <= 9900
     gaps = [later - earlier for earlier, later in itertools.pairwise(sorted(moments))]
-    assert max(gaps) < 5
+    assert max(gaps) < 2
+
+
+def test_four_siblings_leave_far_apart() -> None:
+    """Also a few of them: each gap is an eighth of the spread at least."""
+    moments = sorted(leaving_time(f"526_{index}", ends=180.0, lead=18.0, spread=18.0) for index in range(4))
+    assert all(later - earlier >= 18.0 / 8 for earlier, later in itertools.pairwise(moments))
+
+
+@pytest.mark.parametrize(("walltime", "spread"), [(60, 6), (180, 18), (7200, 720), (86_400, 900)])
+def test_default_spread(walltime: float, spread: float) -> None:
+    """A tenth of the time, a quarter of an hour at most."""
+    assert default_spread(default_lead(walltime), walltime) == spread
 
 
 @pytest.mark.parametrize(("walltime", "lead"), [(8, 4), (60, 10), (600, 60), (86_400, 120)])
@@ -254,7 +266,8 @@ def test_default_lead(walltime: float, lead: float) -> None:
 
 
 async def test_a_worker_that_is_lost_already_leaves_nothing(caplog: pytest.LogCaptureFixture) -> None:
-    """And the scheduler is not asked what it would answer with a traceback on the user's screen."""
+    """And the scheduler does not answer with a traceback on the user's screen."""
     async with Scheduler(host="127.0.0.1", port=0, dashboard=False) as scheduler, rpc(scheduler.address) as asked:
-        assert await remains_of(asked, "tcp://127.0.0.1:1") == Remains()
+        assert await asked.corral_abandon(address="tcp://127.0.0.1:1") == {}
+        assert await asked.corral_held(address="tcp://127.0.0.1:1") == {"results": 0, "others": 0}
     assert "Exception" not in caplog.text

@@ -31,6 +31,8 @@ if TYPE_CHECKING:
 
 #: Seconds after which a worker whose name is taken knocks again.
 _NAME_TAKEN_AGAIN = 1.0
+#: Seconds before the end of the job at which the last worker must be gone, unless the job is short.
+_MARGIN = 5.0
 #: Seconds in which a scheduler that was lost may come back.
 _LOST_PATIENCE = 25.0
 
@@ -47,6 +49,21 @@ class Setting:
     scratch: str
     #: How long each step took.
     seconds: Mapping[str, float] = field(factory=dict)
+    #: When the launcher began, in seconds since the epoch.
+    began: float = field(factory=time.time)
+
+    @property
+    def until(self) -> float | None:
+        """When the last worker must be gone, in seconds since the epoch; None: never, or not known."""
+        ends = self.place.allocation.ends
+        if ends is None:
+            return None
+        return ends - min(_MARGIN, max(0.0, ends - self.began) / 4)
+
+    @property
+    def parking_folder(self) -> str:
+        """Where results go that no other worker can take: with the credentials, where every node finds them."""
+        return os.path.dirname(os.path.abspath(self.options.credentials))
 
 
 class Crew:
@@ -174,7 +191,7 @@ class Crew:
             "worker_port": ports,
             "resources": resources or None,
             "env": environ or None,
-            "plugins": (Finishing(),),
+            "plugins": (Finishing(until=self._setting.until, folder=self._setting.parking_folder),),
         }
         return guarded(Nanny(zygote=self._zygote, operations=self._operations, **(arguments | more)))
 
@@ -209,7 +226,12 @@ class Crew:
                 return await nanny.abandon()
 
         remains = await asyncio.gather(*(drained(nanny) for nanny in self.nannies.values()))
-        return Remains(unfinished=sum(each.unfinished for each in remains), lost=sum(each.lost for each in remains))
+        return Remains(
+            unfinished=sum(each.unfinished for each in remains),
+            seconds=sum(each.seconds for each in remains),
+            names=tuple(name for each in remains for name in each.names),
+            lost=sum(each.lost for each in remains),
+        )
 
     async def forget(self) -> None:
         """Tell the scheduler that all workers go now."""

@@ -1,51 +1,95 @@
-"""The worker's part in leaving: begin nothing more, give back what has not begun, and finish what runs."""
+"""The worker's part in leaving.
+
+Near its end it begins nothing that it cannot finish. When it leaves, it gives back what has not begun, finishes what
+runs, and writes to files what nobody else can take.
+"""
 
 from __future__ import annotations
 
 import asyncio
 import time
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from dask.utils import key_split
 from distributed.core import Status
 from distributed.diagnostics.plugin import WorkerPlugin
+from distributed.worker_state_machine import RescheduleEvent
 
+from corral.launch import parked
+from corral.launch.ending import say
 from corral.launch.quiet import be_brief
+from corral.launch.tasktimes import EXPECTED, SECONDS_LEFT, time_needed
 from corral.launch.zygote import ignore_warnings
 
 if TYPE_CHECKING:
     from distributed import Worker
-    from distributed.worker_state_machine import TaskState
+    from distributed.worker_state_machine import StateMachineEvent, TaskState
 
 #: Seconds after which the scheduler is asked again what it believes to be here.
 _ASK_AGAIN = 0.05
+#: A task that was handed back so often comes back because nobody else may have it: then it is begun.
+_HANDED_BACK = 5
 
 
 class Finishing(WorkerPlugin):
-    """Adds the operation ``corral_finish`` to a worker."""
+    """Lets a worker end in good time; adds the operations ``corral_finish`` and ``corral_park`` to it.
+
+    Parameters
+    ----------
+    until
+        When it must be gone, in seconds since the epoch; None: never.
+    folder
+        Where results go that no other worker can take.
+    """
 
     name = "corral-finishing"
+
+    def __init__(self, *, until: float | None = None, folder: str = "") -> None:
+        self._until = until
+        self._folder = folder
 
     def setup(self, worker: Worker) -> None:
         ignore_warnings()
         be_brief()
         self._worker = worker
         self._changed = asyncio.Event()
-        worker.handlers["corral_finish"] = self.finish
+        self._longest: dict[str, float] = {}
+        self._handed_back: dict[Any, int] = {}
+        worker.handlers.update(corral_finish=self.finish, corral_park=self.park)
+        if self._until is not None:
+            worker.metrics[SECONDS_LEFT] = lambda _: self._seconds_left()
+            self._execute = worker.execute
+            worker.execute = self._execute_in_time  # type: ignore[method-assign]
+
+    def _seconds_left(self) -> float:
+        assert self._until is not None
+        return self._until - time.time()
+
+    async def _execute_in_time(self, key: Any, *, stimulus_id: str) -> StateMachineEvent:
+        """Run a task, unless it cannot be finished: then the scheduler gives it to somebody else."""
+        task = self._worker.state.tasks[key]
+        kind = key_split(key)
+        expected = max((task.annotations or {}).get(EXPECTED, 0.0), self._longest.get(kind, 0.0))
+        if expected and time_needed(expected) > self._seconds_left():
+            self._handed_back[key] = times = self._handed_back.get(key, 0) + 1
+            if times <= _HANDED_BACK:
+                return RescheduleEvent(key=key, stimulus_id=f"corral-no-time-{time.time()}")
+        began = time.time()
+        try:
+            return await self._execute(key, stimulus_id=stimulus_id)
+        finally:
+            if "expected_duration" not in (task.annotations or {}):
+                self._longest[kind] = max(time.time() - began, self._longest.get(kind, 0.0))
 
     def transition(self, key: object, start: str, finish: str, **_: object) -> None:
         self._changed.set()
 
-    async def finish(self) -> int:
+    async def finish(self) -> None:
         """Bring the worker to rest, however long that takes.
 
         distributed's own retirement leaves running tasks to run twice. Here the scheduler takes back every task that
         has not begun, and this returns when those that have begun are finished *and* the scheduler knows it.
-
-        Returns
-        -------
-        int
-            How many results it holds.
         """
         worker = self._worker
         # It asked for this, and may no longer listen when the worker closes.
@@ -61,7 +105,7 @@ class Finishing(WorkerPlugin):
             self._give_back(returned)
             is_busy = self._is_busy()
             if not is_busy and not await self._is_expected_to_work():
-                return len(worker.data)
+                return
             with suppress(TimeoutError):
                 async with asyncio.timeout(None if is_busy else _ASK_AGAIN):
                     await self._changed.wait()
@@ -91,3 +135,22 @@ class Finishing(WorkerPlugin):
                         "stimulus_id": f"corral-give-back-{time.time()}",
                     }
                 )
+
+    async def park(self) -> int:
+        """Write to files what the scheduler asks for; returns how many results that were."""
+        worker = self._worker
+        keys = await worker.scheduler.corral_reserve(address=worker.address)
+        files: list[tuple[Any, str, int]] = []
+        failed = []
+        for key in keys:
+            try:
+                # Also from where it was spilled.
+                value = worker.data[key]
+                files.append((key, *await asyncio.to_thread(parked.write, self._folder, value)))
+            except Exception as error:
+                # One that cannot be written is computed again, as ever.
+                failed.append(key)
+                say(f"the result {key!r} cannot be kept in {self._folder}: {error!r}")
+        if keys:
+            await worker.scheduler.corral_parked(address=worker.address, files=files, failed=failed)
+        return len(files)

@@ -38,8 +38,11 @@ _QUESTION = 5.0
 class Remains:
     """What a worker left behind."""
 
-    #: Tasks that were cut off, and are to be run again.
+    #: Tasks that were cut off, and are to be run again; and how long those had run together (s).
     unfinished: int = 0
+    seconds: float = 0.0
+    #: The keys of some of them.
+    names: tuple[str, ...] = ()
     #: Results that no other worker has, and are to be computed again.
     lost: int = 0
 
@@ -143,12 +146,12 @@ class Nanny(distributed.Nanny):
     # --- leaving ------------------------------------------------------------------------------------------------
 
     async def drain(self, give_up: asyncio.Event) -> Remains:
-        """Let the worker finish what it has begun, give its results to others, and end it.
+        """Let the worker finish what it has begun, give its results to others or to files, and end it.
 
         Parameters
         ----------
         give_up
-            Set when results that no other worker can take shall no longer be kept.
+            Set when results that neither take shall no longer be kept.
         """
         self._is_draining = True
         if (address := self.worker_address) is not None:
@@ -164,10 +167,9 @@ class Nanny(distributed.Nanny):
         remains = None
         if (address := self.worker_address) is not None:
             async with rpc(self.scheduler_addr, connection_args=self.connection_args) as scheduler:
-                remains = await within(_QUESTION, remains_of(scheduler, address))
-                await self.forget(scheduler)
+                remains = await within(_QUESTION, scheduler.corral_abandon(address=address))
         await self.close(timeout=1, reason=DRAINED)
-        return remains or Remains()
+        return Remains(**(remains or {}))
 
     async def forget(self, scheduler: Any) -> None:
         """Tell the scheduler that the worker goes as expected: none of its tasks is to blame."""
@@ -177,47 +179,53 @@ class Nanny(distributed.Nanny):
 
     async def _hand_over(self, scheduler: Any, address: str, give_up: asyncio.Event) -> bool:
         """Have the worker finish, and others take its results; False if that cannot be."""
-        while (results := await self._finish(address)) is not None:
-            # Where nobody can take them, asking would do nothing but put warnings into the user's log.
-            if not results or set(await scheduler.ncores_running()) - {address}:
-                stimulus = f"corral-drain-{time.time()}"
-                # It answers with those that it has retired.
-                if await scheduler.retire_workers(
-                    workers=[address], close_workers=False, remove=True, stimulus_id=stimulus
-                ) or not await scheduler.ncores(workers=[address]):
-                    return True
+        finishing = asyncio.create_task(self._finish(address))
+        try:
+            # What it holds goes while it works: what runs may take all the time that there is.
+            while not finishing.done():
+                await self._give_away(scheduler, address)
+                await asyncio.wait([finishing], timeout=_MOVE_AGAIN)
+        finally:
+            finishing.cancel()
+        if not finishing.result():
+            return False
+        while await self._give_away(scheduler, address):
             # A new worker may come.
             with suppress(TimeoutError):
                 async with asyncio.timeout(_MOVE_AGAIN):
                     await give_up.wait()
                 return False
-        return False
+        await scheduler.corral_dismiss(address=address)
+        return True
 
-    async def _finish(self, address: str) -> int | None:
-        """How many results the worker holds when it has finished; None if it has died."""
+    async def _give_away(self, scheduler: Any, address: str) -> int:
+        """Have others take the results that only this worker has, else write them to files; how many are left."""
+        held = await scheduler.corral_held(address=address)
+        if held["results"] and held["others"]:
+            # Where nobody can take them, asking would do nothing but put warnings into the user's log.
+            stimulus = f"corral-move-{time.time()}"
+            await scheduler.retire_workers(workers=[address], close_workers=False, remove=False, stimulus_id=stimulus)
+            held = await scheduler.corral_held(address=address)
+        if held["results"]:
+            with suppress(OSError):
+                async with rpc(address, connection_args=self.connection_args) as worker:
+                    await worker.corral_park()
+            held = await scheduler.corral_held(address=address)
+        left: int = held["results"]
+        return left
+
+    async def _finish(self, address: str) -> bool:
+        """Return when the worker has finished; False if it has died."""
         with suppress(OSError):
             async with rpc(address, connection_args=self.connection_args) as worker:
-                results: int = await worker.corral_finish()
-                return results
-        return None
+                await worker.corral_finish()
+                return True
+        return False
 
 
 def is_name_taken(error: BaseException) -> bool:
     """True if the scheduler knows a worker of that name."""
     return "name taken" in str(root_cause(error))
-
-
-async def remains_of(scheduler: Any, address: str) -> Remains:
-    """What this worker would leave behind now; nothing if the scheduler does not know it."""
-    # Asked for the tasks of a worker that it has lost, the scheduler fails, and its log says so to the user.
-    if not await scheduler.ncores(workers=[address]):
-        return Remains()
-    processing = await scheduler.processing(workers=[address])
-    held = await scheduler.has_what(workers=[address])
-    keys = list(held[address])
-    # Without keys it would answer for all that there are.
-    holders = await scheduler.who_has(keys=keys) if keys else {}
-    return Remains(unfinished=len(processing[address]), lost=sum(len(workers) == 1 for workers in holders.values()))
 
 
 async def within(timeout: float, call: Awaitable[T]) -> T | None:

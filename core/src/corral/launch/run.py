@@ -10,6 +10,8 @@ import zlib
 from collections.abc import Coroutine
 from typing import Any
 
+from attrs import asdict
+
 from corral.launch.crew import Crew, Setting
 from corral.launch.ending import Ended, Exit, say
 from corral.launch.nanny import within
@@ -23,8 +25,9 @@ TOPIC = "corral"
 #: A signal that comes again within so many seconds is the same one: batch systems signal the script, which passes it
 #: on, and all of the job's processes as well.
 _SAME_SIGNAL = 2.0
-#: Seconds before the end of the job at which the last worker must be gone, unless the lead is shorter.
-_MARGIN = 5.0
+_GOLDEN = 0.6180339887498949
+#: A job of days need not leave hours before its end (s).
+_WIDEST_SPREAD = 900.0
 #: Seconds in which the scheduler is told of an end at once.
 _ABORT = 1.0
 #: Seconds for a message to the scheduler or to another node.
@@ -45,13 +48,22 @@ async def run(setting: Setting, zygote: Zygote | None) -> Ended:
             await zygote.close()
 
 
-def leaving_time(job: str, ends: float, lead: float) -> float:
-    """When to leave before the end of a job.
+def leaving_time(job: str, ends: float, lead: float, spread: float) -> float:
+    """When to begin nothing more before the end of a job.
 
-    Between one lead and one and a half: the jobs of an array, which end together, do not leave together.
+    Between `lead` and ``lead + spread`` seconds before it: the jobs of an array begin together and would all leave
+    together, with nobody there to take over. Neighbours in the array are far from each other.
     """
-    stagger = zlib.crc32(job.encode()) / 2**32 / 2
-    return ends - lead * (1 + stagger)
+    # Multiples of the golden ratio fill an interval evenly, however many there are.
+    match = re.search(r"(\d+)\D*$", job)
+    array, element = (job[: match.start()], int(match[1])) if match else (job, 0)
+    stagger = (zlib.crc32(array.encode()) / 2**32 + element * _GOLDEN) % 1.0
+    return ends - lead - stagger * spread
+
+
+def default_spread(lead: float, seconds: float) -> float:
+    """Seconds over which the jobs of an array, which lasts so many seconds, begin to leave."""
+    return max(lead / 2, min(seconds / 10, _WIDEST_SPREAD))
 
 
 def default_lead(seconds: float) -> float:
@@ -65,7 +77,7 @@ class _Launcher:
         self._options = setting.options
         self._allocation = setting.place.allocation
         self._job = self._allocation.job_id.text
-        self._began = time.time()
+        self._began = setting.began
         self._has_zygote = zygote is not None
         self._crew = Crew(setting, zygote, {"corral_retire": self.retire, "corral_stop": self.stop})
         self._is_leaving = False
@@ -91,10 +103,11 @@ class _Launcher:
 
     def _leaves_in(self, ends: float) -> float:
         """Seconds until it is time to leave, so that everything is done when the walltime ends."""
-        lead = self._options.lead
-        if lead is None:
-            lead = default_lead(self._options.walltime or ends - self._began)
-        return max(0.0, leaving_time(self._job, ends, lead) - time.time())
+        seconds = self._options.walltime or ends - self._began
+        lead = default_lead(seconds) if self._options.lead is None else self._options.lead
+        # Who asks for a time gets it.
+        spread = default_spread(lead, seconds) if self._options.lead is None else 0.0
+        return max(0.0, leaving_time(self._job, ends, lead, spread) - time.time())
 
     async def close(self) -> None:
         for task in self._tasks:
@@ -185,9 +198,7 @@ class _Launcher:
 
     def _seconds_left(self) -> float | None:
         """Seconds until the last worker must be gone."""
-        if (ends := self._allocation.ends) is None:
-            return None
-        return max(0.0, ends - time.time() - min(_MARGIN, (ends - self._began) / 4))
+        return None if (until := self._setting.until) is None else max(0.0, until - time.time())
 
     def _leave(self, reason: str, why: str, seconds: float | None) -> None:
         # Several reasons may come together: the shortest time counts.
@@ -202,7 +213,7 @@ class _Launcher:
         # A replacement can be asked for while this goes on.
         self._deliver(self._report("leaving", reason=reason, unfinished=0, lost=0))
         remains = await self._crew.drain(give_up=self._give_up, out_of_time=self._out_of_time)
-        self._deliver(self._report("left", reason=reason, unfinished=remains.unfinished, lost=remains.lost))
+        self._deliver(self._report("left", reason=reason, **asdict(remains)))
         await asyncio.wait(self._messages)
         again = f"; to be run again: {remains.unfinished} unfinished tasks, {remains.lost} results that nobody took"
         self._finish(Exit.DONE, "drained" + again * (remains.unfinished + remains.lost > 0))

@@ -1,0 +1,94 @@
+"""How long tasks take, and what that means for a worker that must be gone at a certain moment.
+
+What is known of a task's time, the best first:
+
+1. what the user says of it: ``dask.annotate(expected_duration="30 min")``;
+2. how long it has run already, if the end of a job interrupted it;
+3. the longest that a task of its kind (Dask's prefix) has run;
+4. what Dask expects (``distributed.scheduler.default-task-durations``, or the average so far);
+5. what the user says of all tasks of a group: ``WorkerGroup(task_time="30 min")``.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any
+
+from attrs import define, field, frozen
+
+from corral.durations import seconds_in
+
+if TYPE_CHECKING:
+    from distributed.scheduler import TaskState
+
+logger = logging.getLogger("corral")
+
+#: The annotation by which a user says how long a task takes.
+ANNOTATION = "expected_duration"
+#: What a worker says with every heartbeat: seconds until it must be gone.
+SECONDS_LEFT = "corral_seconds_left"
+#: What this scheduler tells a worker of each task: how long it is expected to take (s).
+EXPECTED = "corral_expected"
+#: What tasks take more than was expected, and what it takes to begin and to hand over (s): time that must be left.
+SLACK = 1.1
+MARGIN = 1.0
+
+
+def time_needed(expected: float) -> float:
+    """Seconds that a worker must have left to begin a task."""
+    return expected * SLACK + MARGIN
+
+
+@frozen(kw_only=True)
+class TooLong:
+    """A task that cannot be finished by any job that this cluster can have."""
+
+    key: Any
+    #: Dask's prefix: what tasks of its kind have in common.
+    kind: str
+    #: Seconds; what it is known to need.
+    expected: float
+    #: True if it has run that long and was interrupted; False if somebody said so, or another of its kind took that.
+    was_interrupted: bool
+
+
+@define(kw_only=True, eq=False)
+class TaskTimes:
+    """How long tasks take."""
+
+    #: By Dask's prefix: the longest that one has run (s).
+    longest: dict[str, float] = field(factory=dict)
+    #: By key: how long it had run when its job's end, or its worker's, interrupted it (s).
+    interrupted: dict[Any, float] = field(factory=dict)
+    _misread: set[str] = field(factory=set, init=False)
+
+    def ran(self, task: TaskState, seconds: float) -> None:
+        """A task has run for so long, and may go on."""
+        kind = task.prefix.name
+        if seconds > self.longest.get(kind, 0.0):
+            self.longest[kind] = seconds
+
+    def expected(self, task: TaskState) -> float | None:
+        """Seconds that this task will take, as far as anything is known."""
+        said = None if not task.annotations else self._said(task.annotations)
+        known = [] if said is None else [said]
+        if (seconds := self.interrupted.get(task.key)) is not None:
+            known.append(seconds)
+        if said is None:
+            # What the user says of one task is better than what others took.
+            average = task.prefix.duration_average
+            known += [seconds for seconds in (self.longest.get(task.prefix.name), average) if seconds and seconds > 0]
+        return max(known, default=None)
+
+    def _said(self, annotations: Mapping[str, Any]) -> float | None:
+        value = annotations.get(ANNOTATION)
+        if value is None:
+            return None
+        with suppress(ValueError):
+            return seconds_in(value)
+        if repr(value) not in self._misread and len(self._misread) < 100:
+            self._misread.add(repr(value))
+            logger.warning("%s=%r is no duration and is ignored; write for example '30 min'", ANNOTATION, value)
+        return None

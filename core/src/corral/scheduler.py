@@ -1,0 +1,351 @@
+"""The Dask scheduler of a cluster whose workers have an end: it begins no task that its job cannot finish.
+
+distributed's scheduler takes every worker for immortal. This one knows how long each worker has left, because the
+worker says so with its first word and with every heartbeat, and how long each task takes (`corral.launch.tasktimes`).
+A worker that cannot finish a task is passed over; if none can, the task waits for a job with more time. A task of which
+nothing is known is begun anywhere. Results that a leaving worker could give to nobody are read back from files: see
+`corral.launch.parked`.
+
+What is overridden is public in distributed's own words, but for `_task_to_msg`; a test holds each.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import time
+from collections.abc import Callable, Iterable
+from typing import TYPE_CHECKING, Any
+
+import distributed
+from attrs import frozen
+from distributed.diagnostics.plugin import SchedulerPlugin
+
+from corral.launch.parked import reading_task, remove
+from corral.launch.tasktimes import EXPECTED, SECONDS_LEFT, TaskTimes, TooLong, time_needed
+
+if TYPE_CHECKING:
+    from distributed.scheduler import TaskState, WorkerState
+
+logger = logging.getLogger("corral")
+
+#: So many waiting tasks are looked through for one that a worker near its end can still finish.
+_LOOKED_AT = 500
+#: So many tasks that were cut off are named.
+_NAMED = 3
+
+
+@frozen(kw_only=True)
+class Parked:
+    """A result in a file."""
+
+    path: str
+    #: Bytes.
+    size: int
+
+
+class Scheduler(distributed.Scheduler):
+    """A Dask scheduler that knows when its workers must be gone."""
+
+    def __init__(self, *arguments: Any, **more: Any) -> None:
+        self.times = TaskTimes()
+        #: By address: the moment (`time.monotonic`) at which a worker must be gone, if it has said so.
+        self.leaves_at: dict[str, float] = {}
+        #: The longest that a task may take which a new job begins at once (s); None: not known.
+        self.longest_room: float | None = None
+        #: Called with each task that no job of this cluster can finish.
+        self.on_too_long: Callable[[TooLong], None] = lambda _: None
+        #: Workers that had room for a task, but not the time: which task that was.
+        self.passed_over: dict[str, Any] = {}
+        #: By address: how long a task takes there of which nothing is known (s).
+        self.assumed: dict[str, float] = {}
+        #: The most bytes that parked results may have together.
+        self.parking_room = 0
+        self.parked: dict[Any, Parked] = {}
+        self._reserved: dict[Any, str] = {}
+        #: The task that is being decided about.
+        self._deciding: TaskState | None = None
+        super().__init__(*arguments, **more)
+        self.handlers.update(
+            corral_abandon=self.abandon, corral_dismiss=self.dismiss, corral_held=self.held,
+            corral_reserve=self.reserve, corral_parked=self.park,
+        )  # fmt: skip
+        self.add_plugin(_Ends(self), name="corral-task-times")
+
+    # --- how long workers have ----------------------------------------------------------------------------------
+
+    def heartbeat_worker(self, *, address: str, metrics: dict[str, Any], **more: Any) -> dict[str, Any]:
+        # Also called when a worker joins, before anything is assigned to it.
+        said: dict[str, Any] = super().heartbeat_worker(address=address, metrics=metrics, **more)
+        left = metrics.get(SECONDS_LEFT)
+        address = self.coerce_address(address, more.get("resolve_address", True))
+        worker = self.workers.get(address)
+        if worker is not None:
+            if isinstance(left, int | float):
+                self.leaves_at[address] = time.monotonic() + left
+            for task, seconds in worker.executing.items():
+                self.times.ran(task, seconds)
+        return said
+
+    def seconds_left(self, worker: WorkerState) -> float:
+        """Until the worker must be gone; infinite if it has not said."""
+        return self.leaves_at.get(worker.address, float("inf")) - time.monotonic()
+
+    def _too_short_lived(self, task: TaskState, workers: Iterable[WorkerState]) -> set[WorkerState]:
+        """Those of the workers that could not finish this task."""
+        if not self.leaves_at:
+            return set()
+        expected, now = self.times.expected(task), time.monotonic()
+        if expected is None and not self.assumed:
+            return set()
+
+        def is_too_short_lived(worker: WorkerState) -> bool:
+            seconds = self.assumed.get(worker.address) if expected is None else expected
+            leaves_at = self.leaves_at.get(worker.address)
+            return seconds is not None and leaves_at is not None and leaves_at < now + time_needed(seconds)
+
+        return set(filter(is_too_short_lived, workers))
+
+    # --- deciding where a task runs -----------------------------------------------------------------------------
+
+    def is_rootish(self, task: TaskState) -> bool:
+        # Asked first whenever a task is to be assigned.
+        self._deciding = task
+        self._tell_if_too_long(task)
+        return super().is_rootish(task)
+
+    def valid_workers(self, task: TaskState) -> set[WorkerState] | None:
+        valid = super().valid_workers(task)
+        doomed = self._too_short_lived(task, self.running if valid is None else valid)
+        if not doomed:
+            return valid
+        self._pass_over(doomed, task)
+        return (self.running if valid is None else valid) - doomed
+
+    def decide_worker_rootish_queuing_enabled(self) -> WorkerState | None:
+        if self._deciding is None or not (doomed := self._too_short_lived(self._deciding, self.idle_task_count)):
+            return super().decide_worker_rootish_queuing_enabled()
+        self._pass_over(doomed, self._deciding)
+        return min(
+            self.idle_task_count - doomed, key=lambda worker: len(worker.processing) / worker.nthreads, default=None
+        )
+
+    def decide_worker_rootish_queuing_disabled(self, task: TaskState) -> WorkerState | None:
+        if self._too_short_lived(task, self.running):
+            return self.decide_worker_non_rootish(task)
+        return super().decide_worker_rootish_queuing_disabled(task)
+
+    def stimulus_queue_slots_maybe_opened(self, *, stimulus_id: str) -> None:
+        if not self.queued or not self.idle_task_count:
+            return
+        head = self.queued.peek()
+        if not self._too_short_lived(head, self.idle_task_count):
+            self._deciding = head
+            super().stimulus_queue_slots_maybe_opened(stimulus_id=stimulus_id)
+            return
+        # Shorter tasks further back may fill the time that is too short for the first.
+        waiting = sorted(itertools.islice(self.queued, _LOOKED_AT), key=lambda task: task.priority or ())
+        for task in waiting:
+            if not self.idle_task_count:
+                return
+            if task.state == "queued" and self.idle_task_count - self._too_short_lived(task, self.idle_task_count):
+                self._deciding = task
+                self.transitions({task.key: "processing"}, stimulus_id)
+        self._pass_over(self._too_short_lived(head, self.idle_task_count), head)
+
+    def _task_to_msg(self, task: TaskState) -> dict[str, Any]:
+        # The worker looks once more when it begins the task: it may have waited there.
+        message: dict[str, Any] = super()._task_to_msg(task)
+        expected = self.times.expected(task)
+        if expected is None and task.processing_on is not None:
+            expected = self.assumed.get(task.processing_on.address)
+        if expected is not None:
+            message["annotations"] = {**message["annotations"], EXPECTED: expected}
+        return message
+
+    def _pass_over(self, workers: Iterable[WorkerState], task: TaskState) -> None:
+        for worker in workers:
+            self.passed_over[worker.address] = task.key
+
+    def has_no_time(self, worker: WorkerState) -> bool:
+        """True if it does nothing, and work that waits is too long for what is left of its time."""
+        if worker.processing:
+            return False
+        key = self.passed_over.get(worker.address)
+        task = None if key is None else self.tasks.get(key)
+        if task is None or task.state not in ("queued", "no-worker"):
+            self.passed_over.pop(worker.address, None)
+            return False
+        # What no job can do is no reason to leave.
+        expected = self.times.expected(task)
+        return expected is None or not self._is_too_long(expected)
+
+    def idle_from(self, worker: WorkerState) -> float | None:
+        """Seconds until the worker will have nothing that it can finish, if work waits; None: not to be foreseen."""
+        waiting = next(iter(self.queued.peekn(1)), None) or next(iter(self.unrunnable), None)
+        if waiting is None or (expected := self.times.expected(waiting)) is None or self._is_too_long(expected):
+            return None
+        remaining = 0.0
+        for task in worker.processing:
+            if (takes := self.times.expected(task)) is None:
+                return None
+            if (ran := worker.executing.get(task)) is None and time_needed(takes) > self.seconds_left(
+                worker
+            ) - remaining:
+                continue  # it waits there, and will be handed back
+            remaining += max(0.0, takes - (ran or 0.0))
+        remaining /= worker.nthreads
+        return remaining if self.seconds_left(worker) - remaining < time_needed(expected) else None
+
+    # --- tasks that are too long --------------------------------------------------------------------------------
+
+    def _is_too_long(self, expected: float) -> bool:
+        return self.longest_room is not None and time_needed(expected) > self.longest_room
+
+    def _tell_if_too_long(self, task: TaskState) -> None:
+        expected = self.times.expected(task)
+        if expected is not None and self._is_too_long(expected):
+            self.on_too_long(
+                TooLong(
+                    key=task.key,
+                    kind=task.prefix.name,
+                    expected=expected,
+                    was_interrupted=task.key in self.times.interrupted,
+                )
+            )
+
+    # --- leaving ------------------------------------------------------------------------------------------------
+
+    async def remove_worker(self, address: str, **more: Any) -> Any:
+        worker = self.workers.get(self.coerce_address(address))
+        if worker is not None:
+            self._note_interrupted(worker)
+            self.leaves_at.pop(worker.address, None)
+            self.passed_over.pop(worker.address, None)
+            self.assumed.pop(worker.address, None)
+            self._reserved = {key: other for key, other in self._reserved.items() if other != worker.address}
+        return await super().remove_worker(address=address, **more)
+
+    def _note_interrupted(self, worker: WorkerState) -> dict[Any, float]:
+        """What runs there is cut off: each has taken at least so long."""
+        since = max(0.0, time.time() - worker.last_seen)
+        found = {}
+        for task, seconds in worker.executing.items():
+            if task in worker.processing:
+                found[task.key] = seconds + since
+                self.times.interrupted[task.key] = max(seconds + since, self.times.interrupted.get(task.key, 0.0))
+        return found
+
+    async def abandon(self, address: str) -> dict[str, Any]:
+        """Remote call of a launcher: this worker ends with what it has and does, and none of its tasks is to blame.
+
+        Returns
+        -------
+        dict
+            ``unfinished``: tasks that are run again; ``seconds`` that those had run, and their ``names``, the longest
+            first; ``lost``: results that nobody has.
+        """
+        worker = self.workers.get(address)
+        if worker is None:
+            return {}
+        cut_off = self._note_interrupted(worker)
+        said = {
+            "unfinished": len(worker.processing),
+            "seconds": sum(cut_off.values()),
+            "names": [str(key) for key in sorted(cut_off, key=lambda key: -cut_off[key])[:_NAMED]],
+            "lost": sum(1 for task in self._unshared(worker) if task.key not in self.parked),
+        }
+        await self.dismiss(address)
+        return said
+
+    async def dismiss(self, address: str) -> None:
+        """Remote call of a launcher: this worker goes as expected, and its process is looked after."""
+        await self.remove_worker(address, stimulus_id=f"corral-dismiss-{time.time()}", expected=True, close=False)
+
+    # --- results in files ---------------------------------------------------------------------------------------
+
+    def _unshared(self, worker: WorkerState) -> list[TaskState]:
+        """What only this worker has, or workers that leave like it."""
+        return [task for task in worker.has_what if not (task.who_has or set()) & (self.running - {worker})]
+
+    def held(self, address: str) -> dict[str, int]:
+        """Remote call: how many results a worker has that nobody else has, and no file; and how many others work."""
+        worker = self.workers.get(address)
+        if worker is None:
+            return {"results": 0, "others": len(self.running)}
+        results = sum(1 for task in self._unshared(worker) if task.key not in self.parked)
+        return {"results": results, "others": len(self.running - {worker})}
+
+    def reserve(self, address: str) -> list[Any]:
+        """Remote call of a leaving worker: which of its results it shall write to files."""
+        worker = self.workers.get(address)
+        if worker is None:
+            return []
+        room = self.parking_room - sum(file.size for file in self.parked.values())
+        room -= sum(task.get_nbytes() for key in self._reserved if (task := self.tasks.get(key)) is not None)
+        chosen = []
+        for task in sorted(self._unshared(worker), key=lambda task: task.get_nbytes()):
+            if task.actor or task.key in self.parked or self._reserved.get(task.key, address) != address:
+                continue
+            if task.get_nbytes() > room:
+                break
+            room -= task.get_nbytes()
+            self._reserved[task.key] = address
+            chosen.append(task.key)
+        return chosen
+
+    def park(self, address: str, files: list[tuple[Any, str, int]], failed: list[Any]) -> None:
+        """Remote call of a leaving worker: these of its results are in files now, with so many bytes."""
+        forgotten = []
+        for key, path, size in files:
+            self._reserved.pop(key, None)
+            task = self.tasks.get(key)
+            if task is None or task.state != "memory":
+                forgotten.append(path)
+                continue
+            self.parked[key] = Parked(path=path, size=size)
+            self._depend_on_file(task, path)
+        for key in failed:
+            self._reserved.pop(key, None)
+        self.unpark_files(forgotten)
+
+    def _depend_on_file(self, task: TaskState, path: str) -> None:
+        """From now on, to compute this task is to read the file: what it was computed from is not needed for it."""
+        task.run_spec = reading_task(task.key, path)
+        # Scattered data was never to be computed, and has no place in line.
+        task.priority = task.priority or (0, 0, 0)
+        unneeded: dict[Any, Any] = {}
+        for other in task.dependencies:
+            other.dependents.discard(task)
+            if other.waiters:
+                other.waiters.discard(task)
+            if not other.dependents and not other.who_wants:
+                unneeded[other.key] = "forgotten"
+        task.dependencies = set()
+        if unneeded:
+            self.transitions(unneeded, f"corral-parked-{time.time()}")
+
+    def unpark_files(self, paths: Iterable[str]) -> None:
+        """Remove files, away from the event loop."""
+        if paths := list(paths):
+            asyncio.get_running_loop().run_in_executor(None, remove, paths)
+
+
+class _Ends(SchedulerPlugin):
+    """Hears how long tasks took, and which are forgotten."""
+
+    def __init__(self, scheduler: Scheduler) -> None:
+        self._scheduler = scheduler
+
+    def transition(self, key: Any, start: str, finish: str, *_: Any, **more: Any) -> None:
+        scheduler = self._scheduler
+        if finish == "memory" and start == "processing" and key not in scheduler.parked:
+            seconds = sum(
+                each["stop"] - each["start"] for each in more.get("startstops") or () if each["action"] == "compute"
+            )
+            scheduler.times.ran(scheduler.tasks[key], seconds)
+        if finish in ("memory", "erred", "forgotten"):
+            scheduler.times.interrupted.pop(key, None)
+        if finish == "forgotten" and (file := scheduler.parked.pop(key, None)) is not None:
+            scheduler.unpark_files([file.path])
