@@ -84,6 +84,13 @@ async def find_scheduler(credentials: Credentials, patience: float) -> Contact:
         await asyncio.sleep(0.5)
 
 
+async def knock(credentials: Credentials) -> tuple[Contact | None, str]:
+    """Try the scheduler's addresses once; None, and why, if nobody there proves that it belongs to the cluster."""
+    contact, problems = await _attempt(credentials.addresses, _tls_context(credentials))
+    tried = "; ".join(f"{address}: {problem}" for address, problem in problems.items()) or "no address is known"
+    return contact, "" if contact else tried
+
+
 _SILENT = f"no answer within {_ATTEMPT:g} s"
 
 
