@@ -18,8 +18,9 @@ import pytest
 from attrs import evolve
 from click.testing import CliRunner, Result
 
-from corral import leftovers
+from corral import Cluster, leftovers
 from corral.cli import main
+from corral.errors import ClusterNotFound
 from corral.identity import Identity, Sight
 from corral.registry import SILENT_AFTER, Entry, JobLine, Registration, entries, read
 from corral.security import Credentials
@@ -360,6 +361,8 @@ def check_it_is_passed_over(path: Path, problem: str, living: Entry) -> None:
         assert ran.exit_code == 0, ran.output
         assert ran.output.count(f"{path} is passed over") == 1
     assert "mine" in corral("ps")
+    with pytest.raises(ClusterNotFound, match="there is no cluster 'odd'"):
+        Cluster.connect("odd")
 
 
 @pytest.mark.parametrize("kind", ["pipe", "link", "dangling link", "folder", "huge", "readable", "foreign"])

@@ -83,11 +83,11 @@ async def examine(entry: Entry) -> Finding:
             return Finding(Fate.LIVES, "its process lives")
         case Sight.GONE:
             return Finding(Fate.DEAD, "its process is gone")
+    if not entry.is_silent:
+        return Finding(Fate.LIVES, f"it was heard of {entry.age:.0f} s ago")
     problem = await _asked(entry)
     if problem is None:
         return Finding(Fate.LIVES, "its scheduler answers")
-    if not entry.is_silent:
-        return Finding(Fate.LIVES, f"it was heard of {entry.age:.0f} s ago")
     if entry.process.ended_with_its_boot(entry.heartbeat):
         return Finding(Fate.DEAD, "this machine has been started anew since")
     if entry.scheduler_job and not await _is_listed(entry):
