@@ -159,10 +159,12 @@ async def remove_files(entry: Entry) -> None:
 
 async def _asked(entry: Entry) -> str | None:
     """None if the cluster itself answers; else what was tried."""
+    if not entry.credentials:
+        return "it names no credentials"
     try:
         credentials = await asyncio.to_thread(Credentials.read, entry.credentials)
     except (OSError, CredentialsError) as error:
-        return f"{entry.credentials or 'its credentials'}: {getattr(error, 'strerror', None) or error}"
+        return f"{entry.credentials}: {getattr(error, 'strerror', None) or error}"
     contact, problem = await knock(credentials)
     return None if contact is not None else problem
 
