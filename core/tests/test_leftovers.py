@@ -42,7 +42,8 @@ class Killer:
 
 c = Cluster(backend="local", memory="200MB", interface="lo", name="doomed", extra_directives=["--hold"], n_workers=2,
             plugins=[Killer()], backend_options={"directory": sys.argv[1], "cores": 2, "memory": "2GB"})
-while len(c._registration.entry.jobs) < 2:
+# From now on there is nothing to write for a minute.
+while [line.state for line in c._registration.entry.jobs] != ["held", "held"] or c._registration.entry.submitted:
     time.sleep(0.05)
 print("ready", flush=True)
 time.sleep(600)
@@ -204,6 +205,7 @@ def test_a_silent_cluster_that_answers_lives(queue: Path) -> None:
         said = corral("clean", "--yes", "--force")
         assert "Nothing to clean" in said
         assert "left alone" not in said
+        assert entries()[0].is_silent
         assert jobs(queue) == ["HELD", "HELD"]
         assert len(entries()) == 1
 
@@ -212,6 +214,8 @@ def test_a_silent_cluster_that_does_not_answer_is_doubtful(queue: Path, state_di
     """Nothing of it is touched unless somebody takes the blame."""
     with client(queue) as process:
         process.send_signal(signal.SIGSTOP)
+        # Not before its last thread has stopped.
+        os.waitpid(process.pid, os.WUNTRACED)
         known = rewritten(process=elsewhere(entries()[0].process), heartbeat=time.time() - 3 * 3600)
         said = corral("clean", "--yes")
         assert "left alone" in said
