@@ -110,7 +110,7 @@ async def test_a_scheduler_s_job_that_cannot_be_seen_is_not_forgotten(
 ) -> None:
     """Whether it was cancelled is not known: the registry's entry stays, and that is said."""
     silence = Silence()
-    options = {"directory": str(state_directory / "queue")}
+    options = {"directory": str(state_directory.parent / "queue")}
     batch = BatchSystem(backend="local", manager=plugins.load("local", options=options, plugins=[silence]))
     job = Job(name="dask-scheduler", command=["sleep", "1000"], resources=Resources(memory=10**8))
     [job_id] = (await batch.submit(batch.render(batch.prepare(job)), 1)).ids
