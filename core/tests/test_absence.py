@@ -13,6 +13,7 @@ from attrs import evolve
 from corral import JobState, hookimpl, mapped, plugins
 from corral.batch import BatchSystem
 from corral.domain import Command, Job, JobId, JobStatus, Resources
+from corral.identity import Identity
 from corral.jobs import JobRecord, connect
 from corral.registry import Entry
 from corral.residence import Residence
@@ -109,13 +110,14 @@ async def test_a_scheduler_s_job_that_cannot_be_seen_is_not_forgotten(
 ) -> None:
     """Whether it was cancelled is not known: the registry's entry stays, and that is said."""
     silence = Silence()
-    options = {"directory": str(state_directory / "queue")}
+    options = {"directory": str(state_directory.parent / "queue")}
     batch = BatchSystem(backend="local", manager=plugins.load("local", options=options, plugins=[silence]))
     job = Job(name="dask-scheduler", command=["sleep", "1000"], resources=Resources(memory=10**8))
     [job_id] = (await batch.submit(batch.render(batch.prepare(job)), 1)).ids
-    credentials = state_directory / "clusters" / "77" / "credentials.json"
+    uuid = "77" * 16
+    credentials = state_directory / "clusters" / uuid / "credentials.json"
     entry = Entry(
-        name="mine", uuid="77", backend="local", pid=0, scheduler="job", scheduler_name=job.name,
+        name="mine", uuid=uuid, backend="local", process=Identity.nobody(), scheduler="job", scheduler_name=job.name,
         scheduler_job=job_id.text, credentials=str(credentials),
     )  # fmt: skip
     entry.write()

@@ -9,12 +9,14 @@ from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from attrs import evolve
 from click.testing import CliRunner
 
 from corral import Cluster
 from corral.cli import main
 from corral.errors import CorralError, CredentialsError, NotPrivate
 from corral.home import CREDENTIALS, MARK, Home
+from corral.identity import Identity
 from corral.registry import Entry, entries
 from corral.security import Credentials
 
@@ -71,7 +73,8 @@ def test_files_of_the_user_s_survive(tmp_path: Path) -> None:
     ):  # fmt: skip
         assert {key: text for key, text in files(proj).items() if key in before} == before
     for credentials in (home.credentials(UUID), proj / "clusters" / UUID / CREDENTIALS):
-        Entry(name="a", uuid=UUID, backend="local", pid=2**22 + 1, credentials=str(credentials)).write()
+        process = evolve(Identity(), pid=2**22 + 1)
+        Entry(name="a", uuid=UUID, backend="local", process=process, credentials=str(credentials)).write()
         ran = CliRunner().invoke(main, ["clean", "--yes"])
         assert ran.exit_code == 0, ran.output
     assert {key: text for key, text in files(proj).items() if key in before} == before

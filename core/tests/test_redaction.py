@@ -43,7 +43,7 @@ def test_jobs_are_listed_without_hosts() -> None:
     jobs = [
         JobLine(id=str(n), group="default", state="running", hosts=[host]) for n, host in enumerate(["n7", "n8", "n7"])
     ]
-    Entry(name="c", uuid="u", backend="local", jobs=jobs).write()
+    Entry(name="c", uuid="ab" * 16, backend="local", jobs=jobs).write()
     hidden = corral("--redact", "ps").output
     assert socket.gethostname() not in hidden
     assert "n7" not in hidden

@@ -325,7 +325,7 @@ def test_an_order_says_all_that_the_client_said(arguments: dict[str, Any], tmp_p
 
 def test_only_clusters_that_serve_can_be_connected_to() -> None:
     """The words say where the scheduler is."""
-    Entry(name="mine", uuid="0123", backend="local").write()
+    Entry(name="mine", uuid="ab" * 16, backend="local").write()
     with pytest.raises(ClusterNotFound, match="has its scheduler in process"):
         Cluster.connect("mine")
 

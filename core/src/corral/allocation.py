@@ -8,7 +8,6 @@ import logging
 import os
 import shlex
 import signal
-import time
 import uuid
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -28,7 +27,7 @@ from corral.group import JOB_ENVIRONMENT, WorkerGroup, parse_duration
 from corral.home import CLIENT_PEM, Home
 from corral.hosting import HostingCluster, host
 from corral.launch.spread import launcher_commands
-from corral.registry import Entry
+from corral.registry import HEARTBEAT, Entry, Registration
 from corral.security import secured
 
 logger = logging.getLogger("corral")
@@ -39,8 +38,6 @@ RUN_BY = "CORRAL_RUN"
 #: Seconds for a launcher to answer, and to end after it was asked or signalled.
 _ANSWER = 3.0
 _PATIENCE = 5.0
-#: How often to say that it lives (s).
-_HEARTBEAT = 60.0
 #: How soon to look again whether workers are ready (s).
 _GLANCE = 0.05
 
@@ -196,7 +193,7 @@ class Allocation(HostingCluster):
         self._shares: Shares | None = None
         self._launchers: list[asyncio.subprocess.Process] = []
         self._watching: list[asyncio.Task[None]] = []
-        self._entry: Entry | None = None
+        self._registration: Registration | None = None
         self._registrar: asyncio.Task[None] | None = None
         #: Set when no worker is left, and not because somebody wished it.
         self.is_deserted = asyncio.Event()
@@ -229,6 +226,9 @@ class Allocation(HostingCluster):
         )
         self.scheduler, self._credentials, self._prefix = hosted.scheduler, hosted.credentials, hosted.prefix
         self.scheduler_comm = rpc(self.scheduler.address, connection_args=self.security.get_connection_args("client"))
+        self._registration = Registration(self._new_entry())
+        # First: whatever becomes of this process now, what it leaves is known.
+        await asyncio.to_thread(self._registration.renew)
         await asyncio.to_thread(self._credentials.write, self.credentials_path, home=self._home)
         self.status = Status.running
         self._registrar = asyncio.create_task(self._keep_registered())
@@ -273,21 +273,22 @@ class Allocation(HostingCluster):
 
     async def _keep_registered(self) -> None:
         """Tell `corral ps` and `corral clean`: a job that is killed at its walltime leaves its credentials behind."""
+        assert self._registration is not None
+        while True:
+            await asyncio.sleep(HEARTBEAT)
+            await asyncio.to_thread(self._registration.renew)
+
+    def _new_entry(self) -> Entry:
         assert self._grant is not None
-        self._entry = entry = Entry(
+        return Entry(
             name=self.name,
             uuid=self._uuid,
             backend=self._grant.backend,
             backend_options=dict(self._arguments.get("backend_options", {})),
             site=self._arguments.get("site"),
             credentials=str(self.credentials_path),
+            scheduler_job=self._grant.allocation.job_id.text,
         )
-        while True:
-            try:
-                await asyncio.to_thread(evolve(entry, heartbeat=time.time()).write)
-            except OSError as error:
-                logger.debug("allocation %s is not registered: %s", self.name, error)
-            await asyncio.sleep(_HEARTBEAT)
 
     async def _close_down(self) -> None:
         self.status = Status.closing
@@ -350,8 +351,8 @@ class Allocation(HostingCluster):
             # Without launchers nothing was written, and what was wrong is being raised.
             if self._launchers:
                 logger.warning("allocation %s: its files are left where they are: %s", self.name, error)
-        if self._entry is not None:
-            self._entry.remove()
+        if self._registration is not None:
+            self._registration.remove()
 
     # --- what there is ------------------------------------------------------------------------------------------
 

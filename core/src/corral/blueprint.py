@@ -177,12 +177,17 @@ class Blueprint:
         return Rhythm(at_rest=self.settings.polling_interval)
 
     def job_name(self, number: int) -> str:
-        """Unique, and begins with a letter: some batch systems insist."""
+        """The unique name of a submission."""
+        return f"{self.job_prefix}{number}"
+
+    @property
+    def job_prefix(self) -> str:
+        """How the names of this cluster's jobs begin, and no other's; with a letter, as some batch systems insist."""
         prefix = re.sub(r"[^A-Za-z0-9_.-]", "_", self.name)
         prefix = prefix if prefix[:1].isalpha() else f"c{prefix}"
         if not prefix.endswith(self.uuid[:8]):
             prefix += f"-{self.uuid[:8]}"
-        return f"{prefix}-{number}"
+        return f"{prefix}-"
 
 
 #: Arguments of `Cluster` that end up in a blueprint, beside those of `WorkerGroup`.

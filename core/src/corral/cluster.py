@@ -8,13 +8,11 @@ import inspect
 import logging
 import math
 import os
-import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 
-from attrs import evolve
 from distributed import Security
 from distributed.core import Status, rpc
 
@@ -27,7 +25,7 @@ from corral.errors import CorralError, InvalidRequest
 from corral.group import WorkerGroup, parse_duration
 from corral.hosting import HostingCluster, host
 from corral.jobs import JobFailure, JobRecord, Jobs
-from corral.registry import Entry, JobLine
+from corral.registry import HEARTBEAT, Entry, JobLine, Registration
 from corral.security import Credentials, secured
 from corral.size import jobs_asked_for, known_group, the_group
 from corral.watch import Watch
@@ -39,7 +37,6 @@ logger = logging.getLogger("corral")
 
 #: How long closing may take (s).
 CLOSE_TIMEOUT = 60.0
-HEARTBEAT = 60.0
 
 
 class Cluster(HostingCluster):
@@ -192,7 +189,7 @@ class Cluster(HostingCluster):
         )
         self._jobs_at_once = self._asked_at_once(n_workers)
         self._credentials, self.security = self._secured(self._blueprint)
-        self._entry: Entry | None = None
+        self._registration: Registration | None = None
         self._registrar: asyncio.Task[None] | None = None
         self._is_changed: asyncio.Event | None = None
         self._quiet = contextlib.ExitStack()
@@ -273,6 +270,7 @@ class Cluster(HostingCluster):
             options=blueprint.scheduler_options,
         )
         self.scheduler, self._credentials, self._prefix = hosted.scheduler, hosted.credentials, hosted.prefix
+        self._registration = Registration(self._new_entry())
         await asyncio.to_thread(self._make_folders)
         self.scheduler_comm = rpc(self.scheduler.address, connection_args=self.security.get_connection_args("client"))
         self._engine = Engine(
@@ -282,6 +280,8 @@ class Cluster(HostingCluster):
             rhythm=blueprint.rhythm(),
             replacements_per_hour=blueprint.settings.replacements_per_hour,
             on_change=self._on_change,
+            announce=self._registration.announce,
+            settle=self._registration.settle,
         )
         self._engine.start()
         self._is_changed = asyncio.Event()
@@ -293,6 +293,9 @@ class Cluster(HostingCluster):
 
     def _make_folders(self) -> None:
         blueprint = self._blueprint
+        if self._registration is not None:
+            # First: whatever becomes of this process now, what it leaves is known.
+            self._registration.renew()
         self._credentials.write(blueprint.credentials_path, home=blueprint.home)
         # Before the submission: a job whose log has no folder fails without a word, on more than one batch system.
         blueprint.make_log_directory()
@@ -329,8 +332,8 @@ class Cluster(HostingCluster):
             # Without an engine nothing was written, and what was wrong is being raised.
             if self._engine is not None:
                 logger.warning("cluster %s: its files are left where they are: %s", self.name, error)
-        if self._entry is not None and (self._engine is None or all(job.has_ended for job in self._engine.jobs)):
-            self._entry.remove()
+        if self._registration is not None and (self._engine is None or all(job.has_ended for job in self._engine.jobs)):
+            self._registration.remove()
 
     def shutdown(self, timeout: float | None = None) -> Any:
         """End the cluster and wait until its jobs have ended: `close` leaves one that others have, too."""
@@ -663,16 +666,11 @@ class Cluster(HostingCluster):
         """Tell other processes what there is: soon after a change, and once a minute."""
         assert self._engine is not None
         assert self._is_changed is not None
-        self._entry = self._new_entry()
+        assert self._registration is not None
         while True:
             self._is_changed.clear()
             lines = tuple(JobLine.of(record) for record in self._engine.jobs)
-            names = sorted({*self._entry.names, *(record.name for record in self._engine.jobs)})
-            self._entry = evolve(self._entry, heartbeat=time.time(), jobs=lines, names=names)
-            try:
-                await asyncio.to_thread(self._entry.write)
-            except OSError as error:
-                logger.debug("cluster %s is not registered: %s", self.name, error)
+            await asyncio.to_thread(self._registration.renew, jobs=lines)
             with suppress(TimeoutError):
                 async with asyncio.timeout(HEARTBEAT):
                     await self._is_changed.wait()

@@ -89,6 +89,10 @@ class Engine:
     replacements_per_hour: int | None = None
     #: Called on the event loop when something changed.
     on_change: Callable[[], None] = lambda: None
+    #: Called in a thread, with the name of a submission, before it is handed over: whoever cleans up can look for it.
+    announce: Callable[[str], None] = lambda _: None
+    #: Called with the same name when that has been answered, or will not be.
+    settle: Callable[[str], None] = lambda _: None
 
     groups: dict[str, Group] = field(init=False)
     roster: Roster = field(init=False)
@@ -463,6 +467,7 @@ class Engine:
             if script is None:
                 script = self._new_script(slot)
             batch = self.blueprint.batch_of(slot.name)
+            await asyncio.to_thread(self.announce, script.name)
             submission = await batch.submit(script, count, may_have_landed=may_have_landed)
         except (BatchSystemUnavailable, LimitReached) as error:
             slot.postpone(error, script, count, self._clock.now())
@@ -485,6 +490,8 @@ class Engine:
                 self._look_again(slot, script)
         finally:
             slot.submitting = 0
+            if script is not None:
+                self.settle(script.name)
             self._changed()
 
     def _new_script(self, slot: Group) -> Script:

@@ -121,7 +121,15 @@ def cancel(job_ids: Sequence[JobId]) -> Conversation[None]:
 
 @hookspec(firstresult=True)
 def find_jobs(name: str) -> Conversation[list[JobId]]:
-    """List the user's own jobs with exactly this name that have not ended: after a submission that timed out."""
+    """List the user's own jobs of this name that have not ended: after a submission that timed out, and to clean up.
+
+    Parameters
+    ----------
+    name
+        A whole name; or, if it ends in ``*``, the beginning of names. No job of corral's has a star in its name.
+        Upper and lower case differ, whatever the batch system thinks of them:
+        :func:`corral.parsing.is_called` compares.
+    """
     raise NotImplementedError
 
 

@@ -125,6 +125,11 @@ def assignments(text: str, separator: str = ",") -> dict[str, str]:
 # --- what qstat -f prints, of PBS and of TORQUE ------------------------------------------------------------------
 
 
+def is_called(name: str, wanted: str) -> bool:
+    """True if `find_jobs` was asked for a job of this name: by the whole of it, or by its beginning and ``*``."""
+    return name.startswith(wanted[:-1]) if wanted.endswith("*") else name == wanted
+
+
 def blocks(answer: str, title: str) -> Iterator[tuple[str, dict[str, str]]]:
     """Names and attributes of the objects in a list like this one, with long lines made whole. ::
 

@@ -25,6 +25,7 @@ from corral.errors import (
     SchedulerNotReady,
 )
 from corral.home import Home
+from corral.identity import Identity
 from corral.jobs import JobRecord, must_be_sought, observe, sought
 from corral.order import Draft
 from corral.registry import REGISTRY, Entry, entries
@@ -56,14 +57,7 @@ class Residence:
     def of(cls, draft: Draft) -> Residence:
         """Where a cluster is going to live."""
         entry = Entry.of(
-            draft.blueprint,
-            host="",
-            boot="",
-            pid=0,
-            process_started=0.0,
-            scheduler="job",
-            scheduler_name=draft.order.job_name,
-            names=[draft.order.job_name],
+            draft.blueprint, process=Identity.nobody(), scheduler="job", scheduler_name=draft.order.job_name
         )
         return cls(entry, draft.blueprint.batch)
 
@@ -101,9 +95,9 @@ class Residence:
     def claim(self) -> Residence | None:
         """Register under the name, unless another cluster has it: then that one is returned."""
         with _registry_lock():
-            if (existing := find_entry(self.entry.name)) is not None:
+            if (existing := find_entry(self.entry.name)) is not None and not existing.is_silent:
                 return Residence(existing)
-            self.entry = evolve(self.entry, started=time.time())
+            self.entry = evolve(self.entry, started=time.time(), submitted=time.time())
             self.entry.write()
         return None
 
@@ -304,13 +298,13 @@ class _Follower:
 
 
 def find_entry(name: str) -> Entry | None:
-    """The newest living cluster of this name that others can connect to."""
+    """The newest cluster of this name that others can connect to; one that is silent only if no other may live."""
     found = [
         entry
         for entry in entries()
         if entry.name == name and entry.scheduler != "process" and not entry.process_is_gone()
     ]
-    return found[-1] if found else None
+    return max(found, key=lambda entry: (not entry.is_silent, entry.started), default=None)
 
 
 @contextmanager

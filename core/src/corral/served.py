@@ -75,7 +75,6 @@ class Served(Cluster):
             scheduler_name=order.job_name,
             scheduler_job=self._job_id,
             scheduler_log=self._own_log,
-            names=[order.job_name] if order.job_name else [],
         )
 
     @property
@@ -113,8 +112,6 @@ class Served(Cluster):
         # A job that was requeued begins again, at another address.
         self._blueprint.home.remove_credentials(self._blueprint.uuid)
         super()._make_folders()
-        # Whoever is told the name shall find it.
-        self._new_entry().write()
 
     async def until_end(self) -> str:
         """Return, with the reason, when the cluster shall end; its workers have finished by then."""

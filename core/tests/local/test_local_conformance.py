@@ -28,6 +28,7 @@ RUNNING = Completed(
 {"rows": 2}
 """
 )
+FOUND = Completed(stdout='{"job": "1_0", "name": "dask-1"}\n{"job": "1_1", "name": "dask-1"}\n{"rows": 2}\n')
 PENDING = Completed(
     stdout="""\
 {"job": "2_0", "state": "PENDING", "reason": "Resources", "exit_code": null, "signal": null, \
@@ -58,7 +59,8 @@ class TestLocal(BackendConformance):
         Polls([PENDING], states={"2_0": JobState.PENDING}),
         Polls([EMPTY], states={}, absent=["9_0"]),
         CancelsGone([EMPTY], ids=["9_0"]),
-        Finds([RUNNING], name="dask-1", ids=["1_0", "1_1"]),
+        Finds([FOUND], name="dask-1", ids=["1_0", "1_1"]),
+        Finds([FOUND], name="dask-*", ids=["1_0", "1_1"]),
         Finds([EMPTY], name="nosuch", ids=[]),
         Inside(
             environ={

@@ -160,6 +160,8 @@ async def test_the_life_of_jobs(engine: Engine) -> None:
     assert {(os.uname().nodename,)} == {status.hosts for status in running.values()}
     assert await engine.ask("find_jobs", name="dask-1") == job_ids
     assert await engine.ask("find_jobs", name="dask-11") == []
+    assert await engine.ask("find_jobs", name="das*") == job_ids
+    assert await engine.ask("find_jobs", name="DAS*") == []
     end.touch()
     await engine.until(JobState.COMPLETED, *job_ids)
     assert await engine.ask("find_jobs", name="dask-1") == []

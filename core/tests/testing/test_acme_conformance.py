@@ -31,6 +31,7 @@ class TestAcme(BackendConformance):
         Polls(["poll-unknown.txt"], states={}, absent=["99.0"]),
         CancelsGone(["cancel-gone.txt"], ids=["1.0"]),
         Finds(["find.txt"], name="dask-1", ids=["4.1", "4.2"]),
+        Finds(["find.txt"], name="dask-*", ids=["4.1", "4.2"]),
         Inside(environ="environment.txt", job_id="4.1", hosts=["node01"]),
         Detects(["version.txt"], version="3.1"),
     )

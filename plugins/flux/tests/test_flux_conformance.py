@@ -53,6 +53,7 @@ class TestFlux(BackendConformance):
         CancelsGone(["cancel-unknown.txt"], ids=["f123"]),
         CancelsGone(["cancel-mixed.txt"], ids=["f48vGsd92", "f48v9TgjH"]),
         Finds(["find.txt"], name="held", ids=["f4ACtRUjZ", "f4ACuuU1u"]),
+        Finds(["find.txt"], name="he*", ids=["f4ACtRUjZ", "f4ACuuU1u"]),
         Inside(["resources.txt"], environ="environment.txt", job_id="f48LTU1Jo", hosts=["node2"], cores=2, gpus=["0"]),
         Inside(
             ["resources-nodes.txt"],

@@ -82,6 +82,7 @@ class TestHTCondor(BackendConformance):
         CancelsGone(["rm-again.txt"], ids=["40.0"]),
         CancelsGone(["25-rm-unknown.txt"], ids=["99999.0"]),
         Finds(["find.txt"], name="dask-run", ids=["27.0"]),
+        Finds(["find.txt"], name="dask-*", ids=["27.0"]),
         Finds(["find-none.txt"], name="nobody", ids=[]),
         Inside(
             ["ads-inside.txt"],

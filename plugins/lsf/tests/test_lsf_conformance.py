@@ -65,6 +65,7 @@ class TestOpenLava(LSFConformance):
         CancelsGone(["bkill-mixed.txt"], ids=["115.1", "115.7"]),
         CancelsGone(["bkill-unknown.txt"], ids=["9999.1"]),
         Finds(["bjobs-wide-found.txt"], name="held", ids=["114.1", "114.2", "114.3"]),
+        Finds(["bjobs-wide-found.txt"], name="he*", ids=["114.1", "114.2", "114.3"]),
         Finds(["bjobs-wide-not-found.txt"], name="nosuch", ids=[]),
         Inside(environ="environment.txt", job_id="111.2", hosts=["node01"], cores=2),
         Detects(["lsid.txt"], version="4.0dev4"),
@@ -148,6 +149,7 @@ class TestIBM(LSFConformance):
             ids=["65.1", "65.2", "65.99"],
         ),
         Finds([TABLE], name="dask-1", ids=["65.7", "65.8", "65.9"]),
+        Finds([TABLE], name="dask-*", ids=["65.7", "65.8", "65.9"]),
         Inside(
             environ={
                 "LSB_JOBID": "65",

@@ -56,6 +56,7 @@ class TestMoab(BackendConformance):
         CancelsGone(["canceljob-gone.txt"], ids=["Moab.12[6]", "Moab.99[1]"]),
         Finds([USER, "showq.txt"], name="dask-ends", ids=[f"Moab.12[{index}]" for index in range(1, 6)]),
         Finds([USER, "showq.txt"], name="dask", ids=[]),
+        Finds([USER, "showq.txt"], name="dask-e*", ids=[f"Moab.12[{index}]" for index in range(1, 6)]),
         Inside(["nodefile.txt"], environ="environment.txt", job_id="Moab.12[2]", hosts=["n1", "n2"], cores=2),
         Detects(["version.txt"], version="9.1.3"),
         DescribesQueues(["server.txt", "queues.txt"], names=["batch"]),

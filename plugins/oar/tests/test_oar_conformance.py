@@ -56,6 +56,7 @@ class TestOar(BackendConformance):
         CancelsGone(["oardel-gone.txt"], ids=["1018", "1019", "1020"]),
         CancelsGone(["oardel-again.txt"], ids=["1018", "1019", "1020"]),
         Finds(["oarstat-found.txt"], name="dask-inside", ids=["1018", "1019", "1020"]),
+        Finds(["oarstat-found.txt"], name="dask-*", ids=["1018", "1019", "1020"]),
         Inside(
             ["nodefile.txt", "stat.txt"], environ="environment.txt", job_id="1019", hosts=["node01", "node02"], cores=2
         ),

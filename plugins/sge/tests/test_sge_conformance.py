@@ -79,6 +79,7 @@ class TestGridEngine(BackendConformance):
         CancelsGone(["qdel-gone.txt"], ids=["25.1", "25.2", "25.5", "25.6", "99999.1", "99999.2", "99999.3"]),
         Finds(["qstat.txt"], name="held", ids=["25.1", "25.3", "25.4", "25.7", "25.8", "25.9"]),
         Finds(["qstat.txt"], name="hel", ids=[]),
+        Finds(["qstat.txt"], name="hel*", ids=["25.1", "25.3", "25.4", "25.7", "25.8", "25.9"]),
         Inside(["pe-hostfile.txt"], environ="environment.txt", job_id="7.2", hosts=["node01"], cores=2),
         Inside(environ="environment-one-slot.txt", job_id="9.1", hosts=["node01"], cores=1),
         Detects(["qstat-help.txt"], version="8.1.9"),

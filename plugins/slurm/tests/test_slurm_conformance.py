@@ -53,6 +53,11 @@ class TestSlurm(BackendConformance):
         CancelsGone(["scancel-elsewhere.txt"], ids=["1_1", "1_2"]),
         Finds(["squeue-found.txt"], name="dask-inside", ids=["195_0", "195_1", "195_2"]),
         Finds(["squeue-names-ended.txt"], name="ends", ids=[]),
+        Finds(
+            ["squeue-mine.txt"],
+            name="dask-12345678-*",
+            ids=["1_0", "1_1", "1_2", "2_0", "2_1", "2_2"],
+        ),
         Inside(
             ["hostnames.txt"],
             environ="environment.txt",

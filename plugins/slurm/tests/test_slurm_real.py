@@ -167,6 +167,8 @@ async def test_elements_that_wait_are_polled_cancelled_and_found(slurm: RealSlur
     assert "held" in await slurm.talk(SLURM.explain_pending(ids[7]))
     await slurm.talk(SLURM.cancel(ids[::2]))
     assert sorted(await slurm.talk(SLURM.find_jobs(job.name))) == sorted(ids[1::2])
+    assert sorted(await slurm.talk(SLURM.find_jobs(f"{job.name[:-1]}*"))) == sorted(ids[1::2])
+    assert await slurm.talk(SLURM.find_jobs(f"{job.name}-*")) == []
     found = await slurm.talk(SLURM.poll_status(ids))
     assert {job_id for job_id, status in found.items() if not status.state.is_final} == set(ids[1::2])
     await slurm.talk(SLURM.cancel(ids))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import time
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,11 +15,14 @@ from attrs import asdict
 from corral.cli.options import cluster_arguments, cluster_options, worker_arguments, worker_options
 from corral.cli.redact import Redaction
 from corral.cli.tables import show
-from corral.errors import BatchSystemError, CorralError
+from corral.errors import CorralError
 
 if TYPE_CHECKING:
     from corral.plugins import Installed
-    from corral.registry import Entry
+    from corral.registry import Entry, JobLine
+
+#: A living cluster writes every minute (s): what is older need not be true any more.
+_FRESH = 150.0
 
 # --- script -----------------------------------------------------------------------------------------------------
 
@@ -49,29 +53,27 @@ def ps(as_json: bool) -> None:
 
     They are found on all hosts that share your state directory.
     """
-    from corral.registry import entries
-
-    found = list(entries())
+    found = _registered()
     if as_json:
         for entry in found:
-            click.echo(json.dumps({**asdict(entry), "is_gone": entry.process_is_gone()}))
+            click.echo(json.dumps({**asdict(entry), **_seen(entry)}))
         return
     if not found:
         click.echo("No cluster is registered.")
         return
     for entry in found:
-        age = _age(time.time() - entry.started)
-        fate = "its process is gone; see corral clean" if entry.process_is_gone() else f"since {age}"
-        click.echo(f"{entry.name}  {entry.backend}  {_where(entry)}, {fate}")
+        click.echo(f"{entry.name}  {entry.backend}  {_where(entry)}, {_fate(entry)}")
         living = [job for job in entry.jobs if not job.has_ended]
         if living:
+            if _is_old(entry):
+                click.echo(f"  last known {_age(entry.age)} ago:")
             show(
                 ("job", "group", "state", "workers", "hosts", "reason"),
                 [
                     (
                         job.id,
                         job.group,
-                        job.state,
+                        _state(entry, job),
                         f"{job.workers}/{job.expected_workers}",
                         " ".join(job.hosts),
                         job.reason,
@@ -90,14 +92,12 @@ def ps(as_json: bool) -> None:
 @click.option("--lines", type=click.IntRange(min=1), help="Only so many of the last lines.")
 def logs(job: str | None, cluster: str | None, lines: int | None) -> None:
     """Print the log of a job, or list all logs."""
-    from corral.registry import entries
-
-    found = [(entry, line) for entry in entries() if cluster in (None, entry.name) for line in entry.jobs]
+    found = [(entry, line) for entry in _registered() if cluster in (None, entry.name) for line in entry.jobs]
     if job is None:
         if not found:
             click.echo("No job is registered.")
         for entry, line in found:
-            click.echo(f"{line.id}  {line.state}  {entry.name}  {line.log or 'output discarded'}")
+            click.echo(f"{line.id}  {_state(entry, line)}  {entry.name}  {line.log or 'output discarded'}")
         return
     matching = [(entry, line) for entry, line in found if line.id == job]
     if not matching:
@@ -117,30 +117,113 @@ def logs(job: str | None, cluster: str | None, lines: int | None) -> None:
 
 @click.command()
 @click.option("--yes", is_flag=True, help="Do it; without this, only say what would be done.")
-def clean(yes: bool) -> None:
+@click.option(
+    "--force", is_flag=True,
+    help="Take clusters for dead that are silent and cannot be seen from here. One that lives loses its jobs.",
+)  # fmt: skip
+@click.pass_context
+def clean(ctx: click.Context, yes: bool, force: bool) -> None:
     """Remove what killed clusters left.
 
-    Those are their jobs, credentials and registry files. Living clusters are not touched.
+    Those are their jobs, credentials and registry files. Living clusters are not touched, nor are those of which
+    nobody here can know. The exit code is 1 if something could not be removed.
     """
-    from corral import leftovers
-    from corral.registry import entries
+    from corral.registry import remove_drafts
 
-    dead = [entry for entry in entries() if _is_dead(entry)]
-    if not dead:
-        click.echo("Nothing to clean: no registered cluster has lost its process.")
-        return
-    for entry in dead:
-        job_ids = asyncio.run(leftovers.find(entry))
-        what = f"{entry.name} ({entry.backend}, pid {entry.pid} on {entry.host})"
-        jobs = f"{len(job_ids)} job(s) {' '.join(map(str, job_ids[:10]))}".rstrip()
-        if not yes:
-            click.echo(f"would remove {what}: cancel {jobs}, remove {entry.credentials or 'no credentials'}")
-        elif asyncio.run(leftovers.remove(entry, job_ids)):
-            click.echo(f"removed {what}: cancelled {jobs}")
-        else:
-            click.echo(f"left {what} alone: its process is back")
-    if not yes:
+    fates = [asyncio.run(_cleaned(entry, yes=yes, force=force)) for entry in _registered()]
+    if "dead" not in fates and "left" not in fates:
+        click.echo("Nothing to clean: no registered cluster is known to have lost its process.")
+    elif not yes:
         click.echo("Nothing was done. Say --yes to do it.")
+    if yes:
+        remove_drafts()
+    if "left" in fates:
+        ctx.exit(1)
+
+
+async def _cleaned(entry: Entry, *, yes: bool, force: bool) -> str:
+    """Clean up after one cluster, if it is dead; returns "spared", "dead", or "left" if it should be and is not."""
+    from corral import leftovers
+    from corral.leftovers import Fate
+
+    what = f"{entry.name} ({entry.backend}, pid {entry.pid} on {entry.host or 'no host yet'})"
+    try:
+        finding = await leftovers.examine(entry)
+        if finding.fate is Fate.LIVES:
+            return "spared"
+        if finding.fate is Fate.DOUBTFUL and not force:
+            click.echo(
+                f"{what} is left alone: {finding.why}. It was last heard of {_age(entry.age)} ago. Run corral clean on "
+                f"{entry.host}, or be sure that it is dead and say --force"
+            )
+            return "spared"
+        if not yes:
+            job_ids = await leftovers.find(entry)
+            files = entry.credentials or "no credentials"
+            click.echo(f"would remove {what}, since {finding.why}: cancel {_listed(job_ids)}, remove {files}")
+            return "dead"
+        outcome = await leftovers.cancel(entry)
+        if not outcome.left:
+            await leftovers.remove_files(entry)
+    except (CorralError, OSError) as error:
+        click.echo(f"{what} is left alone: {error}", err=True)
+        return "left"
+    done = f"cancelled {_listed(outcome.cancelled)}"
+    if outcome.left:
+        states = [
+            f"{job_id} ({status.state.value if status else 'state not known'})"
+            for job_id, status in outcome.left.items()
+        ]
+        click.echo(f"{what} stays registered: {done}; still in the queue: {_listed(states)}", err=True)
+        if outcome.problem:
+            click.echo(f"  The batch system said: {outcome.problem}", err=True)
+        return "left"
+    click.echo(f"removed {what}: {done}")
+    return "dead"
+
+
+def _listed(job_ids: Sequence[object]) -> str:
+    more = " …" if len(job_ids) > 10 else ""
+    return f"{len(job_ids)} job(s) {' '.join(map(str, job_ids[:10]))}{more}".rstrip()
+
+
+def _registered() -> list[Entry]:
+    """All clusters that left a file; what else is there is told."""
+    from corral.registry import read
+
+    found, odd = read()
+    for each in odd:
+        click.echo(f"corral: {each}", err=True)
+    return found
+
+
+def _seen(entry: Entry) -> dict[str, object]:
+    """What an entry does not say of itself, for programs."""
+    return {
+        "host": entry.host,
+        "pid": entry.pid,
+        "sight": entry.look().value,
+        "is_gone": entry.process_is_gone(),
+        "is_silent": entry.is_silent,
+        "age": round(entry.age, 1),
+    }
+
+
+def _is_old(entry: Entry) -> bool:
+    """True if what it says of jobs need not be so any more."""
+    return not entry.is_waiting and (entry.process_is_gone() or entry.age > _FRESH)
+
+
+def _fate(entry: Entry) -> str:
+    if entry.process_is_gone():
+        return "its process is gone; see corral clean"
+    if _is_old(entry):
+        return f"last heard of {_age(entry.age)} ago"
+    return f"since {_age(time.time() - entry.started)}"
+
+
+def _state(entry: Entry, job: JobLine) -> str:
+    return f"was {job.state}" if _is_old(entry) and not job.has_ended else job.state
 
 
 def _where(entry: Entry) -> str:
@@ -148,16 +231,6 @@ def _where(entry: Entry) -> str:
         return f"its scheduler's job {entry.scheduler_job or 'is being submitted'} has not started"
     job = f", scheduler in job {entry.scheduler_job}" if entry.scheduler == "job" else ""
     return f"on {entry.host}, pid {entry.pid}{job}"
-
-
-def _is_dead(entry: Entry) -> bool:
-    from corral import leftovers
-
-    try:
-        return asyncio.run(leftovers.is_dead(entry))
-    except BatchSystemError as error:
-        click.echo(f"{entry.name} is left alone: {error}", err=True)
-        return False
 
 
 def _age(seconds: float) -> str:

@@ -45,7 +45,7 @@ def serve(n_workers: int, **options: Any) -> None:
 
     more = {name: options[name] for name in ("scheduler_interface", "scheduler_port", "idle_timeout")}
     blueprint, order = take({**cluster_arguments(options), **worker_arguments(options), **more})
-    if (existing := find_entry(blueprint.name)) is not None:
+    if (existing := find_entry(blueprint.name)) is not None and not existing.is_silent:
         raise ClusterExists(
             f"there is a cluster {blueprint.name!r} already ({Residence(existing)}); choose another --name"
         )

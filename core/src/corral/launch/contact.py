@@ -20,6 +20,8 @@ from corral.security import Credentials
 _HIDDEN = 60.0
 #: Seconds of nothing but refusals after which the scheduler is taken for dead: a killed cluster leaves its file.
 _REFUSED = 10.0
+#: Seconds for two sides to say goodbye.
+_LEAVE = 0.1
 #: Seconds for one attempt, and the head start of an address over the next one.
 _ATTEMPT = 5.0
 _HEAD_START = 0.25
@@ -82,6 +84,15 @@ async def find_scheduler(credentials: Credentials, patience: float) -> Contact:
             tried = "; ".join(f"{address}: {problem}" for address, problem in problems.items()) or "none: none is known"
             raise Ended(Exit.UNAVAILABLE, f"no scheduler answered within {now - began:.0f} s; tried {tried}")
         await asyncio.sleep(0.5)
+
+
+async def knock(credentials: Credentials) -> tuple[Contact | None, str]:
+    """Try the scheduler's addresses once; None, and why, if nobody there proves that it belongs to the cluster."""
+    contact, problems = await _attempt(credentials.addresses, _tls_context(credentials))
+    # Connections take leave on the event loop, which may end with this.
+    await asyncio.sleep(_LEAVE)
+    tried = "; ".join(f"{address}: {problem}" for address, problem in problems.items()) or "no address is known"
+    return contact, "" if contact else tried
 
 
 _SILENT = f"no answer within {_ATTEMPT:g} s"

@@ -78,8 +78,8 @@ def status(queue: Queue, arguments: argparse.Namespace) -> None:
 
 
 def find(queue: Queue, arguments: argparse.Namespace) -> None:
-    """Say of the jobs with a name, unless they have ended, what is known."""
-    _answer(outlook.describe(queue, queue.find(arguments.name)))
+    """Say which jobs with a name have not ended."""
+    _answer([{"job": str(key), "name": name} for key, name in queue.find(arguments.name).items()])
 
 
 def change(queue: Queue, arguments: argparse.Namespace) -> None:

@@ -41,6 +41,7 @@ from corral.local.request import (
     write_memory,
     write_walltime,
 )
+from corral.parsing import is_called
 from corral.scripting import job_body
 
 T = TypeVar("T")
@@ -166,7 +167,8 @@ class Local:
     @hookimpl
     def find_jobs(self, name: str) -> Conversation[list[JobId]]:
         done = yield self._command("find", "--", name)
-        return [job_id for job_id, _ in _table(done, "job", _status)]
+        rows = _table(done, "job", lambda row: (JobId(row["job"]), str(row["name"])))
+        return [job_id for job_id, found in rows if is_called(found, name)]
 
     @hookimpl
     def describe_queues(self) -> Conversation[list[Queue]]:

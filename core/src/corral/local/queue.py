@@ -12,6 +12,7 @@ from typing import NamedTuple
 from corral.local.database import has_work, open_database
 from corral.local.machine import Capacity, measure
 from corral.local.request import QUEUE, Refused, Request
+from corral.parsing import is_called
 
 #: Seconds for which an ended job is still listed.
 KEPT = 3600.0
@@ -184,12 +185,12 @@ class Queue:
         """Every job that is still listed."""
         return [Key(*row) for row in self.connection.execute("SELECT array, element FROM jobs")]
 
-    def find(self, name: str) -> list[Key]:
-        """The jobs with this name that have not ended."""
+    def find(self, name: str) -> dict[Key, str]:
+        """The names of the jobs with this name that have not ended; a star at its end stands for any end."""
         rows = self.connection.execute(
-            "SELECT array, element FROM jobs JOIN arrays ON arrays.id = array WHERE name = ? AND ended IS NULL", (name,)
+            "SELECT array, element, name FROM jobs JOIN arrays ON arrays.id = array WHERE ended IS NULL"
         )
-        return [Key(*row) for row in rows]
+        return {Key(array, element): found for array, element, found in rows if is_called(found, name)}
 
     def before(self, key: Key) -> int:
         """How many jobs are in line before this one."""

@@ -33,7 +33,7 @@ from corral.domain import (
 from corral.errors import CommandError, CommandNotFound, CommandTimedOut, InvalidRequest, ParseError
 from corral.testing.driving import Answer, Mismatch, completed_or_error, converse, drive, transcript
 from corral.testing.garbage import FOREIGN, HOSTILE, garbled, hostile_texts
-from corral.testing.recordings import Inside, Recording, Submits, UnknownWord
+from corral.testing.recordings import Finds, Inside, Recording, Submits, UnknownWord
 from corral.testing.silence import SilentHooks
 from corral.testing.site import LoginNode
 
@@ -96,6 +96,7 @@ class BackendConformance:
                 Polls(["10-squeue.txt"], states={"11_0": JobState.RUNNING}, absent=["11_7"]),
                 CancelsGone(["22-scancel-unknown.txt"], ids=["999999_0"]),
                 Finds(["13-squeue-name.txt"], name="dask-1", ids=["11_0"]),
+                Finds(["14-squeue-me.txt"], name="dask-*", ids=["11_0", "12_0"]),
                 Inside(environ="35-env.txt", job_id="11_0", hosts=["n2"], cores=1),
                 Detects(["00-version.txt"], version="22.05.8"),
             )
@@ -318,6 +319,19 @@ class BackendConformance:
         for recording in self.recordings:
             if recording.hook == hook:
                 assert not converse(self._ask(hooks, script, recording), lambda _: "")
+
+    def test_jobs_are_found_by_their_name_and_by_its_beginning(self, hooks: SilentHooks, script: Script) -> None:
+        """After a submission that timed out by the whole name; what a killed cluster left by what its names share."""
+        found = [each for each in self._recorded(Finds) if each.ids]
+        assert [each for each in found if not each.name.endswith("*")], "record a Finds of a whole name"
+        by_beginning = [each for each in found if each.name.endswith("*")]
+        assert by_beginning, "record a Finds whose name ends in *"
+        for recording in by_beginning:
+            # The same answers: what is no such name must not be taken for one.
+            answers = recording.answers_from(self.transcripts)
+            for other in (recording.name.swapcase(), f"{recording.name[:-1]}\N{SNOWMAN}*", f"x{recording.name}"):
+                strangers = converse(hooks.find_jobs(name=other), _in_order([*answers, *[""] * 100]))
+                assert not set(strangers) & set(recording.ids), other
 
     def test_a_submission_without_an_answer_is_a_parse_error(self, hooks: SilentHooks, script: Script) -> None:
         """It was accepted, but nobody knows as what."""

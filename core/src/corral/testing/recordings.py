@@ -133,7 +133,7 @@ class CancelsGone(Recording):
 
 @frozen(kw_only=True)
 class Finds(Recording):
-    """`find_jobs` found these jobs by their name."""
+    """`find_jobs` found these jobs by their name, or by its beginning and a star."""
 
     hook = "find_jobs"
     name: str

@@ -22,6 +22,7 @@ from corral.domain import (
     Script,
 )
 from corral.errors import CommandFailed, InvalidRequest, ParseError
+from corral.parsing import is_called
 from corral.scripting import job_body
 
 STATES = {
@@ -118,7 +119,7 @@ class Acme:
     @hookimpl
     def find_jobs(self, name: str) -> Conversation[list[JobId]]:
         rows = yield from _table([])
-        return [job_id for job_id, status, job_name in rows if job_name == name and not status.state.is_final]
+        return [job_id for job_id, status, job_name in rows if is_called(job_name, name) and not status.state.is_final]
 
     @hookimpl
     def cancel(self, job_ids: Sequence[JobId]) -> Conversation[None]:

@@ -181,6 +181,13 @@ class LosesTheWord(Acme):
         return {job_id: evolve(status, native="") for job_id, status in found.items()}
 
 
+@found_by("test_jobs_are_found_by_their_name_and_by_its_beginning")
+class LosesUpperCase(Acme):
+    @hookimpl
+    def find_jobs(self, name: str) -> Conversation[list[JobId]]:
+        return (yield from super().find_jobs(name.lower()))
+
+
 @found_by("test_garbage_raises_parse_error_and_nothing_else")
 class TrustsTheTable(Acme):
     @hookimpl

@@ -31,6 +31,7 @@ from corral.domain import (
 )
 from corral.errors import CommandFailed, InvalidRequest, ParseError
 from corral.hookspecs import hookimpl
+from corral.parsing import is_called
 from corral.scripting import job_body
 from corral_flux import answers, directives
 
@@ -140,8 +141,10 @@ class Flux:
 
     @hookimpl
     def find_jobs(self, name: str) -> Conversation[list[JobId]]:
-        done = yield from _flux_jobs(answers.columns("id.f58plain name"), "-c", "0", f"--name={name}")
-        return [JobId(text) for text, found in answers.rows(done.stdout, 2) if found == name]
+        # flux jobs knows whole names only.
+        which = [] if name.endswith("*") else [f"--name={name}"]
+        done = yield from _flux_jobs(answers.columns("id.f58plain name"), "-c", "0", *which)
+        return [JobId(text) for text, found in answers.rows(done.stdout, 2) if is_called(found, name)]
 
     @hookimpl
     def explain_pending(self, job_id: JobId) -> Conversation[str]:

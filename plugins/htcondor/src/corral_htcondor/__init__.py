@@ -33,7 +33,7 @@ from corral.domain import (
 )
 from corral.errors import CommandFailed, InvalidRequest, ParseError
 from corral.hookspecs import hookimpl
-from corral.parsing import in_units, size_in_bytes
+from corral.parsing import in_units, is_called, size_in_bytes
 from corral.scripting import job_body
 from corral_htcondor import answers, description
 
@@ -269,13 +269,15 @@ class HTCondor:
 
     @hookimpl
     def find_jobs(self, name: str) -> Conversation[list[JobId]]:
+        whole = name.removesuffix("*")
+        quoted = whole.replace("\\", "\\\\").replace('"', '\\"')
+        its = f"substr(JobBatchName, 0, {len(whole.encode())})" if name.endswith("*") else "JobBatchName"
         # == would not tell upper from lower case.
-        quoted = name.replace("\\", "\\\\").replace('"', '\\"')
-        done = yield self._question("condor_q", "-constraint", f'JobBatchName =?= "{quoted}"')
+        done = yield self._question("condor_q", "-constraint", f'{its} =?= "{quoted}"')
         return [
             JobId(text)
             for text, ad in answers.jobs(done.stdout).items()
-            if ad.get("JobBatchName") == name and not answers.status(ad).state.is_final
+            if is_called(str(ad.get("JobBatchName", "")), name) and not answers.status(ad).state.is_final
         ]
 
     @hookimpl

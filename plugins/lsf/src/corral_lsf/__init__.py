@@ -268,9 +268,12 @@ class LSF:
 
     @hookimpl
     def find_jobs(self, name: str) -> Conversation[list[JobId]]:
+        # bjobs understands a star as it is meant here.
         _, table = yield from self._bjobs("-J", name)
         return [
-            JobId(row.text) for row in table if row.name.partition("[")[0] == name and not row.status.state.is_final
+            JobId(row.text)
+            for row in table
+            if parsing.is_called(row.name.partition("[")[0], name) and not row.status.state.is_final
         ]
 
     @hookimpl

@@ -8,6 +8,7 @@ from xml.etree import ElementTree
 
 from corral.domain import Completed, Failure, FailureKind, JobId, JobState, JobStatus
 from corral.errors import ParseError
+from corral.parsing import is_called
 
 #: Moab's job states, without the case and the blanks in which its versions differ.
 _STATES = {
@@ -107,11 +108,13 @@ def named(answer: str, name: str) -> list[JobId]:
     ------
     ParseError
     """
-    is_name = re.compile(re.escape(name) + r"([.-]?\[?\d+\]?)?", re.ASCII)
+    is_element = re.compile(re.escape(name) + r"[.-]?\[?\d+\]?", re.ASCII)
     return [
         JobId(told["JobID"])
         for told in jobs(answer)
-        if "JobID" in told and is_name.fullmatch(told.get("JobName", "")) and not _status(told).state.is_final
+        if "JobID" in told
+        and (is_called(found := told.get("JobName", ""), name) or is_element.fullmatch(found))
+        and not _status(told).state.is_final
     ]
 
 

@@ -248,9 +248,15 @@ class Oar:
 
     @hookimpl
     def find_jobs(self, name: str) -> Conversation[list[JobId]]:
-        done = yield _oarstat(f"job_name = {directives.text(name)} AND {_LIVES}")
+        whole = name.removesuffix("*")
+        its = f"SUBSTR(job_name, 1, {len(whole)})" if name.endswith("*") else "job_name"
+        done = yield _oarstat(f"{its} = {directives.text(whole)} AND {_LIVES}")
         # MySQL compares without case.
-        return [JobId(text) for text, row in answers.rows(done.stdout).items() if row.get("name") == name]
+        return [
+            JobId(text)
+            for text, row in answers.rows(done.stdout).items()
+            if parsing.is_called(str(row.get("name", "")), name)
+        ]
 
     @hookimpl
     def explain_pending(self, job_id: JobId) -> Conversation[str]:

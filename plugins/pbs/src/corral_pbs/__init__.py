@@ -216,8 +216,17 @@ class PBS:
             raise ParseError("this is no user's name", done.stdout)
         # By state: elements that were deleted are listed until their array has ended.
         whose = ["-u", user] if user else []
-        done = yield Command(["qselect", "-T", "-s", "EHQRSTUW", *whose, "-N", name])
-        return answers.element_ids(done.stdout)
+        which = [] if name.endswith("*") else ["-N", name]
+        done = yield Command(["qselect", "-T", "-s", "EHQRSTUW", *whose, *which])
+        listed = answers.element_ids(done.stdout)
+        if which:
+            return listed
+        # qselect knows whole names only, and tells none.
+        found: list[JobId] = []
+        for ids in _portions(answers.arrays(listed)):
+            done = yield from _qstat([], ids)
+            found += answers.named(done.stdout, name, listed)
+        return found
 
     @hookimpl
     def explain_pending(self, job_id: JobId) -> Conversation[str]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from functools import lru_cache
 
@@ -12,7 +12,7 @@ from attrs import evolve
 
 from corral.domain import Completed, Failure, FailureKind, JobId, JobState, JobStatus, Queue
 from corral.errors import ParseError
-from corral.parsing import blocks, clock_seconds, ctime_seconds, ranges
+from corral.parsing import blocks, clock_seconds, ctime_seconds, is_called, ranges
 
 # --- qstat -f ---------------------------------------------------------------------------------------------------
 
@@ -209,6 +209,21 @@ def element_ids(answer: str) -> list[JobId]:
     if lines and not found:
         raise ParseError("this is no list of jobs", answer)
     return found
+
+
+def named(answer: str, name: str, listed: Sequence[JobId]) -> list[JobId]:
+    """Those of the listed jobs that ``qstat -f`` gives this name, or one that begins like it.
+
+    Raises
+    ------
+    ParseError
+    """
+    wanted = {job_id.text: job_id for job_id in listed}
+    return [
+        wanted[text]
+        for text, told in _blocks(answer, "Job Id")
+        if text in wanted and is_called(told.get("Job_Name", ""), name)
+    ]
 
 
 def addressed(job_id: JobId) -> str:

@@ -32,7 +32,7 @@ from corral.domain import (
 )
 from corral.errors import CommandError, CommandFailed, InvalidRequest, ParseError
 from corral.hookspecs import hookimpl
-from corral.parsing import hours_and_time
+from corral.parsing import hours_and_time, is_called
 from corral.scripting import job_body
 from corral_sge import answers, directives
 
@@ -281,7 +281,7 @@ class GridEngine:
     @hookimpl
     def find_jobs(self, name: str) -> Conversation[list[JobId]]:
         listed = yield from _jobs()
-        return [JobId(text) for row in listed if row.name == name for text in row.ids]
+        return [JobId(text) for row in listed if is_called(row.name, name) for text in row.ids]
 
     @hookimpl
     def explain_pending(self, job_id: JobId) -> Conversation[str]:

@@ -31,6 +31,7 @@ from corral.domain import (
 )
 from corral.errors import CommandError, CommandFailed, InvalidRequest, ParseError
 from corral.hookspecs import hookimpl
+from corral.parsing import is_called
 from corral.scripting import job_body
 from corral_slurm import answers, directives
 
@@ -236,9 +237,11 @@ class Slurm:
 
     @hookimpl
     def find_jobs(self, name: str) -> Conversation[list[JobId]]:
-        done = yield from _squeue("JobArrayID State Name", "--me", "-n", name)
+        # squeue knows whole names only.
+        which = [] if name.endswith("*") else ["-n", name]
+        done = yield from _squeue("JobArrayID State Name", "--me", *which)
         rows = answers.names(done.stdout)
-        return [JobId(text) for text, state, found in rows if found == name and not state.is_final]
+        return [JobId(text) for text, state, found in rows if is_called(found, name) and not state.is_final]
 
     @hookimpl
     def explain_pending(self, job_id: JobId) -> Conversation[str]:

@@ -9,7 +9,7 @@ from functools import lru_cache
 
 from corral.domain import Completed, Failure, FailureKind, JobId, JobState, JobStatus, Queue
 from corral.errors import ParseError
-from corral.parsing import blocks, clock_seconds, ctime_seconds
+from corral.parsing import blocks, clock_seconds, ctime_seconds, is_called
 
 _STATES = {
     "Q": JobState.PENDING,
@@ -145,10 +145,11 @@ def named(answer: str, name: str, user: str) -> list[JobId]:
     ------
     ParseError
     """
+    is_element = re.compile(re.escape(name) + r"-\d+", re.ASCII)
     return [
         JobId(job_id)
         for job_id, told in _blocks(answer, "Job Id")
-        if re.fullmatch(re.escape(name) + r"(-\d+)?", told.get("Job_Name", ""), re.ASCII)
+        if (is_called(found := told.get("Job_Name", ""), name) or is_element.fullmatch(found))
         and "[]" not in job_id
         and told.get("job_state") != "C"
         and user in ("", told.get("Job_Owner", "").partition("@")[0])
