@@ -388,3 +388,33 @@ def test_a_log_file_shared_with_dask_keeps_what_corral_says(tmp_path: Path) -> N
         logging.getLogger("distributed").removeHandler(shared)
         shared.close()
     assert (tmp_path / "log").read_text().splitlines() == ["corral, quietly", "dask, loudly"]
+
+
+class _Counter:
+    def increment(self) -> int:
+        return 1
+
+
+def test_actors_of_a_job_that_will_leave_are_told(
+    cluster: Callable[..., Cluster], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Before it happens: nobody can take them over."""
+    with caplog.at_level(logging.WARNING, "corral"), cluster(walltime="60s") as c, Client(c) as client:
+        c.scale(1)
+        c.wait_for_workers(1, timeout=60)
+        actor = client.submit(_Counter, actor=True).result()
+        eventually(lambda: "holds 1 actor(s)" in caplog.text, lambda: caplog.text)
+        assert actor.increment().result() == 1
+        assert not any(job.has_ended for job in c.jobs)
+
+
+def test_a_retired_job_is_no_failure(cluster: Callable[..., Cluster]) -> None:
+    """The user's own doing; and as so many jobs are wanted, another comes."""
+    with cluster() as c, Client(c) as client:
+        c.scale(1)
+        c.wait_for_workers(1, timeout=60)
+        client.retire_workers(list(c.scheduler_info["workers"]))
+        eventually(lambda: any(job.has_ended for job in c.jobs), lambda: repr(c))
+        c.wait_for_workers(1, timeout=60)
+        assert c.failures == ()
+        assert [job.state for job in c.jobs if job.has_ended] == [JobState.COMPLETED]

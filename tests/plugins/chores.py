@@ -28,3 +28,10 @@ def launcher_pid() -> int:
     """The launcher's: the worker's parent is the zygote, and that one's is the launcher."""
     status = Path(f"/proc/{os.getppid()}/status").read_text()
     return int(status.partition("PPid:")[2].split()[0])
+
+
+def mark_begin_and_end(number: int, marks: str, seconds: float, size: int = 1) -> bytes:
+    """Write down that it has begun, take a while, write down that it has finished, and return so many bytes."""
+    leave_a_mark(number, f"{marks}-begun", seconds)
+    leave_a_mark(number, f"{marks}-finished", 0.0)
+    return bytes(size)

@@ -73,6 +73,8 @@ CLOSING_GRACE = 5.0
 RETIRE_PATIENCE = 10.0
 #: How long a launcher may take to answer (s).
 ANSWER_TIMEOUT = 10.0
+#: How long before it leaves the user is told that a job holds actors (s).
+ACTORS_TOLD_BEFORE = 120.0
 #: How often is looked at what jobs do (s).
 CENSUS_INTERVAL = 1.0
 
@@ -124,6 +126,8 @@ class Engine:
     _acted_at: float = field(default=float("-inf"), init=False)
     #: Kinds of tasks of which the user was told that no job can finish them.
     _told_too_long: set[str] = field(factory=set, init=False)
+    #: Jobs with actors, of whose end the user was told.
+    _told_of_actors: set[JobId] = field(factory=set, init=False)
     #: Rejections that nobody has heard of yet.
     _undelivered: list[CorralError] = field(factory=list, init=False)
 
@@ -343,6 +347,7 @@ class Engine:
                 self._start(self._retire(record.id, patience=None))
                 is_changed = True
                 continue
+            self._tell_of_actors(record, sum(len(worker.actors) for worker in present), now)
             moments = [self.scheduler.idle_from(worker) for worker in present]
             known = [moment for moment in moments if moment is not None]
             spent_at = now + max(known) if known and len(known) == len(present) else None
@@ -354,6 +359,17 @@ class Engine:
                 is_changed = True
         if is_changed:
             self._wake.set()
+
+    def _tell_of_actors(self, record: JobRecord, actors: int, now: float) -> None:
+        """Say it before a job leaves that holds what nobody can take over."""
+        leaves_in = float("inf") if record.leaves_at is None else record.leaves_at - now
+        if actors and leaves_in <= ACTORS_TOLD_BEFORE and record.id not in self._told_of_actors:
+            self._told_of_actors.add(record.id)
+            logger.warning(
+                "cluster %s: job %s holds %d actor(s), which no other worker can take over, and leaves in %.0f s, "
+                "before its walltime ends: save their state now.",
+                self.blueprint.name, record.id, actors, max(0.0, leaves_in),
+            )  # fmt: skip
 
     def _tell_too_long(self, task: TooLong) -> None:
         """Say, once for each kind, that tasks are not begun because no job can finish them."""

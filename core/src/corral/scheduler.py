@@ -64,6 +64,8 @@ class Scheduler(distributed.Scheduler):
         self.parking_room = 0
         self.parked: dict[Any, Parked] = {}
         self._reserved: dict[Any, str] = {}
+        #: Told when a worker is gone.
+        self._removed = asyncio.Condition()
         #: The task that is being decided about.
         self._deciding: TaskState | None = None
         super().__init__(*arguments, **more)
@@ -225,6 +227,11 @@ class Scheduler(distributed.Scheduler):
             self.passed_over.pop(worker.address, None)
             self.assumed.pop(worker.address, None)
             self._reserved = {key: other for key, other in self._reserved.items() if other != worker.address}
+            try:
+                return await super().remove_worker(address=address, **more)
+            finally:
+                async with self._removed:
+                    self._removed.notify_all()
         return await super().remove_worker(address=address, **more)
 
     def _note_interrupted(self, worker: WorkerState) -> dict[Any, float]:
@@ -262,6 +269,54 @@ class Scheduler(distributed.Scheduler):
     async def dismiss(self, address: str) -> None:
         """Remote call of a launcher: this worker goes as expected, and its process is looked after."""
         await self.remove_worker(address, stimulus_id=f"corral-dismiss-{time.time()}", expected=True, close=False)
+
+    async def retire_workers(
+        self,
+        workers: list[str] | None = None,
+        *,
+        names: list[Any] | None = None,
+        close_workers: bool = False,
+        remove: bool = True,
+        stimulus_id: str | None = None,
+        **more: Any,
+    ) -> dict[str, Any]:
+        """Let workers leave: as distributed has it, but what runs is finished, and what nobody takes is kept.
+
+        Workers of jobs are asked to drain, and end; it returns when they have.
+        """
+        super_retires: Callable[..., Any] = super().retire_workers
+        if not remove:
+            return dict(  # nothing but their results moves: launchers ask for that
+                await super_retires(workers=workers, close_workers=close_workers, remove=False, stimulus_id=stimulus_id)
+            )
+        if names is not None:
+            wanted = set(map(str, names))
+            chosen = [each.address for each in self.workers.values() if str(each.name) in wanted]
+        else:
+            chosen = self.workers_to_close(**more) if workers is None else list(workers)
+        draining = {
+            address: worker.identity()
+            for address in chosen
+            if (worker := self.workers.get(address)) is not None and await self._drains(worker)
+        }
+        others = [address for address in chosen if address not in draining]
+        retired = (
+            dict(await super_retires(workers=others, close_workers=close_workers, stimulus_id=stimulus_id))
+            if others
+            else {}
+        )
+        async with self._removed:
+            await self._removed.wait_for(lambda: not draining.keys() & self.workers.keys())
+        return {**retired, **draining}
+
+    async def _drains(self, worker: WorkerState) -> bool:
+        """Ask a worker's nanny to let it drain; False if it is none of a launcher's, or does not answer."""
+        if not worker.nanny:
+            return False
+        try:
+            return await self.rpc(worker.nanny).corral_drain() == "OK"
+        except (OSError, AttributeError, ValueError):
+            return False
 
     # --- results in files ---------------------------------------------------------------------------------------
 

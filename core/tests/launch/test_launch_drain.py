@@ -271,3 +271,25 @@ async def test_a_worker_that_is_lost_already_leaves_nothing(caplog: pytest.LogCa
         assert await asked.corral_abandon(address="tcp://127.0.0.1:1") == {}
         assert await asked.corral_held(address="tcp://127.0.0.1:1") == {"results": 0, "others": 0}
     assert "Exception" not in caplog.text
+
+
+async def test_workers_that_a_client_retires_finish_what_they_do(cluster: Cluster, tmp_path: Path) -> None:
+    """Dask's own retirement would run it twice; the other worker of the job stays, and works."""
+    leaver = await cluster.connect("--workers=2", job="1")
+    runs = tmp_path / "runs"
+    async with cluster.client() as client:
+        futures = client.map(recorder(runs), range(6), seconds=1.0)
+        await begun(runs, 2)
+        retired = await client.retire_workers(names=["1-0"])
+        assert [info["name"] for info in retired.values()] == ["1-0"]
+        assert cluster.names == {"1-1"}
+        assert await client.gather(futures) == list(range(6))
+        assert ran(runs) == list(range(6))
+        # The last one of the job: nobody else can take its results.
+        cluster.scheduler.parking_room = 1_000_000
+        await client.retire_workers(names=["1-1"])
+        code, log = await leaver.end()
+        assert (code, "retired" in log) == (0, True)
+        await cluster.connect(job="2")
+        assert await client.gather(futures) == list(range(6))
+    assert ran(runs) == list(range(6))

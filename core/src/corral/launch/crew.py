@@ -33,6 +33,8 @@ if TYPE_CHECKING:
 _NAME_TAKEN_AGAIN = 1.0
 #: Seconds before the end of the job at which the last worker must be gone, unless the job is short.
 _MARGIN = 5.0
+#: The last words of a job whose workers all left because somebody asked them to.
+RETIRED = "the workers were retired"
 #: Seconds in which a scheduler that was lost may come back.
 _LOST_PATIENCE = 25.0
 
@@ -119,7 +121,7 @@ class Crew:
         reasons = {nanny.reason for nanny in self.nannies.values() if not nanny.has_failed}
         if not reasons:
             raise Ended(Exit.FAILED, "all workers have given up")
-        return "the cluster has ended" if reasons == {CLUSTER_ENDED} else "the workers were retired"
+        return "the cluster has ended" if reasons == {CLUSTER_ENDED} else RETIRED
 
     async def _supervise(self, index: int) -> None:
         """Have one worker; again, if the scheduler was lost and comes back."""

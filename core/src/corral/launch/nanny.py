@@ -60,8 +60,9 @@ class Nanny(distributed.Nanny):
 
     def __init__(self, *, zygote: Zygote | None, operations: dict[str, Callable[..., Any]], **arguments: Any) -> None:
         super().__init__(**arguments)
-        self.handlers.update(operations)
+        self.handlers.update(operations, corral_drain=self._drain_alone)
         self._zygote = zygote
+        self._draining: asyncio.Task[Remains] | None = None
         #: From then on, a worker that dies is not replaced.
         self._is_draining = False
         #: How often in a row the process died while it started.
@@ -160,6 +161,12 @@ class Nanny(distributed.Nanny):
                     return await self.abandon()
         await self.close(reason=DRAINED)
         return Remains()
+
+    def _drain_alone(self) -> str:
+        """Remote call: let this one worker of the job leave."""
+        if not self._is_draining:
+            self._draining = asyncio.create_task(self.drain(asyncio.Event()))
+        return "OK"
 
     async def abandon(self) -> Remains:
         """End the worker with what it has and does, in such a way that no task is suspected of having killed it."""

@@ -12,7 +12,7 @@ from typing import Any
 
 from attrs import asdict
 
-from corral.launch.crew import Crew, Setting
+from corral.launch.crew import RETIRED, Crew, Setting
 from corral.launch.ending import Ended, Exit, say
 from corral.launch.nanny import within
 from corral.launch.quiet import be_brief
@@ -141,6 +141,8 @@ class _Launcher:
                 self._finish(ended.code, str(ended))
         else:
             if not self._is_leaving:
+                if last_words == RETIRED:
+                    await self._report("leaving", reason="retire", unfinished=0, lost=0)
                 self._finish(Exit.DONE, last_words)
 
     async def _report_start(self) -> None:
