@@ -314,7 +314,7 @@ class Scheduler(distributed.Scheduler):
         if not worker.nanny:
             return False
         try:
-            return await self.rpc(worker.nanny).corral_drain() == "OK"
+            return bool(await self.rpc(worker.nanny).corral_drain() == "OK")
         except (OSError, AttributeError, ValueError):
             return False
 
