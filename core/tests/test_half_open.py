@@ -353,19 +353,19 @@ def _get(port: int, path: str) -> http.client.HTTPConnection:
 
 
 async def test_the_dashboard_ends_connections_that_do_not_know_its_prefix(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Silent ones, and ones that guess; who has named it may be silent as long as he likes."""
+    """Ones that guess at once, silent ones in time; who has named it may be silent as long as he likes."""
     monkeypatch.setattr(half_open, "PATIENCE", 2.0)
     async with hosted() as it, Strangers() as strangers, asyncio.timeout(40):
         port = it.scheduler.service_ports["dashboard"]
         silent = await strangers.connect(port, 50)
         guessing = await asyncio.to_thread(_get, port, "/health")
-        knowing = await asyncio.to_thread(_get, port, f"{it.prefix}/health")
-        await count_becomes(51)
+        knowing = await asyncio.to_thread(_get, port, f"{it.credentials.dashboard_prefix}/health")
+        assert guessing.sock is None
+        await count_becomes(50)
         for reader in silent:
             await closed(reader)
         await count_becomes(0)
-        assert await asyncio.to_thread(guessing.sock.recv, 1) == b""
-        knowing.request("GET", f"{it.prefix}/health")
+        knowing.request("GET", f"{it.credentials.dashboard_prefix}/health")
         answer = await asyncio.to_thread(knowing.getresponse)
         assert answer.read() == b"ok"
         guessing.close()

@@ -37,6 +37,44 @@ def test_the_dashboard_is_found_where_people_work(monkeypatch: pytest.MonkeyPatc
         assert dashboard_link(8787, "/secret") == "https://hub//user/me/proxy/8787/secret/status"
 
 
+def test_a_link_that_cannot_be_made_as_asked_is_a_plain_one(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """What a user wrote is for another machine, or wrong: that is told once, and is no error."""
+    monkeypatch.delenv("JUPYTERHUB_USER", raising=False)
+    for template, told in (
+        ("/user/{JUPYTERHUB_USER}/proxy/{port}/status", "no variable 'JUPYTERHUB_USER'"),
+        ("/proxy/{}/status", "Replacement index 0"),
+        ("/proxy/{port/status", "expected '}'"),
+        ("/proxy/{port.number}/status", "no attribute 'number'"),
+    ):
+        caplog.clear()
+        with dask.config.set({"distributed.dashboard.link": template}):
+            for _ in range(3):
+                assert dashboard_link(8787, "/secret") == "http://127.0.0.1:8787/secret/status"
+        [record] = caplog.records
+        assert template in record.message
+        assert told in record.message
+
+
+@pytest.mark.parametrize(
+    ("template", "link"),
+    [
+        ("/user/{NAME}/proxy/{port}/status", "/user/me/proxy/8787/secret/status"),
+        ("/node/{NAME}/5000/proxy/{port}/status?x", "/node/me/5000/proxy/8787/secret/status?x"),
+        ("/rnode/{host}/{port}/status", "/rnode/node7/8787/secret/status"),
+        ("{scheme}://{host}:{port}/status", "http://node7:8787/secret/status"),
+        ("https://hub/proxy/{port}/", "https://hub/proxy/8787/secret/status"),
+    ],
+)
+def test_a_template_of_the_user_s(monkeypatch: pytest.MonkeyPatch, template: str, link: str) -> None:
+    """It need not know the secret: that stands before the page, after all that proxies take off."""
+    monkeypatch.delenv("JUPYTERHUB_SERVICE_PREFIX", raising=False)
+    monkeypatch.setenv("NAME", "me")
+    with dask.config.set({"distributed.dashboard.link": template}):
+        assert dashboard_link(8787, "/secret", "node7") == link
+
+
 def test_open_files_are_allowed_before_the_scheduler_starts(caplog: pytest.LogCaptureFixture) -> None:
     """A soft limit of 1,024 ends near 340 workers; what the hard limit cannot hold is told."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import importlib.util
 import os
 import stat
 import subprocess
+import sys
 from pathlib import Path
 from urllib.error import HTTPError
 from urllib.parse import urlsplit
 from urllib.request import urlopen
 
+import dask.config
 import pytest
 from distributed import Client, Scheduler, Security, Worker
 from distributed.comm.core import connect
@@ -78,9 +81,23 @@ def test_another_user_gets_nothing(tmp_path: Path) -> None:
         assert (done.returncode != 0, done.stdout) == (True, "")
 
 
-def test_the_dashboard_answers_only_those_who_know_its_prefix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("draws", [True, False], ids=["with bokeh", "without"])
+def test_the_dashboard_answers_only_those_who_know_its_prefix(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, draws: bool
+) -> None:
     """On loopback alone; without the prefix there is not even a page that says what this is."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    # Bokeh's application has routes of its own: what holds without it says nothing of what holds with it.
+    assert importlib.util.find_spec("bokeh") is not None
+    if not draws:
+        monkeypatch.setitem(sys.modules, "distributed.dashboard.scheduler", None)
+    # Without, Dask appends to the list that is in its configuration.
+    routes = list(dask.config.get("distributed.scheduler.http.routes"))
+    with dask.config.set({"distributed.scheduler.http.routes": routes}):
+        check_that_strangers_stay_outside(tmp_path, draws)
+
+
+def check_that_strangers_stay_outside(tmp_path: Path, draws: bool) -> None:
     with Cluster(
         backend="local", memory="100MB", interface="lo", backend_options={"directory": str(tmp_path / "q")}
     ) as c:
@@ -93,9 +110,14 @@ def test_the_dashboard_answers_only_those_who_know_its_prefix(tmp_path: Path, mo
         assert len(prefix) > 20
         with urlopen(f"http://{link.netloc}{prefix}/health") as answer:
             assert answer.read() == b"ok"
-        for path in ("/health", "/status", "/json/identity.json", "/"):
-            with pytest.raises(HTTPError, match="404"):
+        assert len(c.scheduler.http_application.applications) == draws
+        for path in ("/health", "/status", "/json/identity.json", "/", "/nothing"):
+            with pytest.raises(HTTPError, match="404") as refused:
                 urlopen(f"http://{link.netloc}{path}")
+            # Not by a redirection either.
+            assert refused.value.url == f"http://{link.netloc}{path}"
+            assert prefix.strip("/") not in str(refused.value.headers)
+            refused.value.close()
 
 
 def test_only_those_who_belong_get_in() -> None:

@@ -22,6 +22,7 @@ SCRIPTS = Path(__file__).parent.parent / "batch-systems"
 
 #: A quick command for each batch system that succeeds when it answers, and that no other batch system has.
 PROBES = {
+    "chromium": ["chromedriver", "--version"],
     "flux": ["flux", "getattr", "size"],
     "htcondor": ["condor_status", "-schedd"],
     "lsf": ["lsid"],

@@ -64,6 +64,16 @@ def test_initialize_leaves_the_script_on_one_rank(mpiexec: MpiExec, module: str)
     assert (code, said.splitlines()) == (0, ["tls:// 55"])
 
 
+def test_the_script_can_tell_where_the_dashboard_is(mpiexec: MpiExec) -> None:
+    """By the link that Dask's own client has; nobody else is told its secret prefix."""
+    code, said = mpiexec(INITIALIZE, """
+        from urllib.request import urlopen
+        with urlopen(client.dashboard_link, timeout=60) as page:
+            print(page.status, len(page.url) > len("http://127.0.0.1:12345/status") + 20)
+    """)  # fmt: skip
+    assert (code, said.splitlines()) == (0, ["200 True"])
+
+
 def test_a_script_that_raises_ends_all_ranks(mpiexec: MpiExec) -> None:
     """Where dask-mpi hangs."""
     code, said = mpiexec(INITIALIZE, "raise RuntimeError('of mine')\n")

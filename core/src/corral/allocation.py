@@ -224,7 +224,7 @@ class Allocation(HostingCluster):
             port=arguments.get("scheduler_port", 0),
             options=arguments.get("scheduler_options"),
         )
-        self.scheduler, self._credentials, self._prefix = hosted.scheduler, hosted.credentials, hosted.prefix
+        self.scheduler, self._credentials, self._dashboard = hosted.scheduler, hosted.credentials, hosted.dashboard
         self.scheduler_comm = rpc(self.scheduler.address, connection_args=self.security.get_connection_args("client"))
         self._registration = Registration(self._new_entry())
         # First: whatever becomes of this process now, what it leaves is known.

@@ -269,7 +269,7 @@ class Cluster(HostingCluster):
             port=blueprint.scheduler_port,
             options=blueprint.scheduler_options,
         )
-        self.scheduler, self._credentials, self._prefix = hosted.scheduler, hosted.credentials, hosted.prefix
+        self.scheduler, self._credentials, self._dashboard = hosted.scheduler, hosted.credentials, hosted.dashboard
         self._registration = Registration(self._new_entry())
         await asyncio.to_thread(self._make_folders)
         self.scheduler_comm = rpc(self.scheduler.address, connection_args=self.security.get_connection_args("client"))

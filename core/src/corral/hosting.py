@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import atexit
 import logging
-import secrets
 import signal
 import time
 import weakref
@@ -17,11 +16,13 @@ from typing import Any
 
 from attrs import evolve, frozen
 from distributed import Security
+from distributed.comm.addressing import get_address_host
 from distributed.core import Status
 from distributed.deploy.cluster import Cluster as DaskCluster
 from distributed.objects import SchedulerInfo
 
 from corral import network
+from corral.door import Door
 from corral.listening import guard_http, guarded
 from corral.scheduler import Scheduler
 from corral.security import Credentials
@@ -33,14 +34,24 @@ EXIT_TIMEOUT = 20.0
 
 
 @frozen(kw_only=True)
+class Dashboard:
+    """Where a dashboard listens."""
+
+    host: str
+    port: int
+    #: Of every path; empty if the user wanted none.
+    prefix: str
+
+
+@frozen(kw_only=True)
 class Hosted:
     """A scheduler that runs."""
 
     scheduler: Scheduler
-    #: They know its addresses.
+    #: They know its addresses, and its dashboard's prefix.
     credentials: Credentials
-    #: Of every path of its dashboard.
-    prefix: str
+    #: None: it has none.
+    dashboard: Dashboard | None
 
 
 async def host(
@@ -58,35 +69,53 @@ async def host(
     address
         Where it listens; None: everywhere.
     options
-        Further keyword arguments of `distributed.Scheduler`; they win.
+        Further keyword arguments of `distributed.Scheduler`; they win. An ``http_prefix`` takes the place of the secret
+        one; ``"/"`` is none.
     """
+    further = dict(options or {})
+    # Loopback is shared by everybody on a login node: hence the prefix that nobody can guess.
+    chosen_prefix = further.pop("http_prefix", None)
+    door = Door.with_secret() if chosen_prefix is None else Door.of(chosen_prefix)
+    prefix = "" if door is None else door.prefix
     chosen: dict[str, Any] = {
         "host": address,
         "port": port,
         "protocol": "tls" if credentials.key is not None else "tcp",
         "security": security,
-        # Loopback is shared by everybody on a login node: hence the prefix that nobody can guess.
         "dashboard_address": "127.0.0.1:0",
-        "http_prefix": f"/{secrets.token_urlsafe(16)}",
-        **(options or {}),
+        **further,
     }
     scheduler = guarded(Scheduler(**chosen))
-    guard_http(scheduler.http_server, chosen["http_prefix"])
+    # It listens already, and accepts once the event loop has its turn.
+    if door is not None:
+        door.guard(scheduler.http_server)
+    guard_http(scheduler.http_server, prefix)
     await scheduler
     everywhere = chosen["host"] is None and "interface" not in chosen
     addresses = network.addresses_of(scheduler.address, everywhere=everywhere)
     return Hosted(
         scheduler=scheduler,
-        credentials=evolve(credentials, addresses=addresses),
-        prefix=chosen["http_prefix"].rstrip("/"),
+        credentials=evolve(credentials, addresses=addresses, dashboard_prefix=prefix),
+        dashboard=_dashboard_of(scheduler, chosen, prefix),
     )
+
+
+def _dashboard_of(scheduler: Scheduler, chosen: Mapping[str, Any], prefix: str) -> Dashboard | None:
+    is_wanted = chosen.get("dashboard")
+    # As the scheduler reads these two.
+    if not (chosen["dashboard_address"] if is_wanted is None else is_wanted):
+        return None
+    # These attributes are distributed's own.
+    server: Any = scheduler.http_server
+    host = get_address_host(scheduler.address) if server.address in ("0.0.0.0", "::") else server.address  # noqa: S104
+    return Dashboard(host=host, port=server.port, prefix=prefix)
 
 
 class HostingCluster(DaskCluster):
     """The part of a cluster that its scheduler in this process answers for."""
 
     scheduler: Scheduler | None = None
-    _prefix = ""
+    _dashboard: Dashboard | None = None
     _closing: asyncio.Task[None] | None = None
 
     @abstractmethod
@@ -163,9 +192,11 @@ class HostingCluster(DaskCluster):
 
     @property
     def dashboard_link(self) -> str:
-        """Where the dashboard is, with the secret prefix that keeps others on this host out."""
-        port = self.scheduler_info["services"].get("dashboard")
-        return "" if port is None else network.dashboard_link(port, self._prefix)
+        """Where the dashboard is, with the secret prefix that keeps others on this host out; empty if there is none."""
+        found = self._dashboard
+        if found is None or self.scheduler is None or self.scheduler.status is not Status.running:
+            return ""
+        return network.dashboard_link(found.port, found.prefix, found.host)
 
 
 # --- the end of Python ------------------------------------------------------------------------------------------

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 import resource
@@ -9,6 +10,7 @@ import socket
 from contextlib import suppress
 from urllib.parse import urlsplit
 
+import dask.config
 import psutil
 from distributed.utils import format_dashboard_link, get_ip_interface
 
@@ -16,6 +18,8 @@ from corral.errors import InvalidRequest, did_you_mean
 
 logger = logging.getLogger("corral")
 
+#: Dask's own template of a dashboard's address: nobody has asked for another one.
+PLAIN_LINK = "{scheme}://{host}:{port}/status"
 #: fs.nr_open, by default.
 _CEILING = 1_048_576
 #: The Dask scheduler needs two to three file descriptors a worker.
@@ -65,20 +69,41 @@ def addresses_of(contact: str, *, everywhere: bool) -> tuple[str, ...]:
     return tuple(dict.fromkeys([contact, *(f"{parts.scheme}://{host}:{parts.port}" for host in hosts)]))
 
 
-def dashboard_link(port: int, prefix: str) -> str:
-    """Where a person finds the dashboard that listens on loopback under an unguessable prefix.
+def dashboard_link(port: int, prefix: str, host: str = "127.0.0.1") -> str:
+    """Where a person finds a dashboard that listens under an unguessable prefix.
 
-    Honours ``distributed.dashboard.link``; inside JupyterHub, the default becomes the hub's proxy.
+    Honours ``distributed.dashboard.link``, which need not know the prefix; inside JupyterHub, the default becomes the
+    hub's proxy. A template that cannot be filled in is told once, and the plain address returned.
     """
-    import dask.config
-
-    template = dask.config.get("distributed.dashboard.link")
+    template = str(dask.config.get("distributed.dashboard.link"))
     hub = os.environ.get("JUPYTERHUB_SERVICE_PREFIX")
-    if hub and template == "{scheme}://{host}:{port}/status":
+    if hub and template == PLAIN_LINK:
         return f"{hub.rstrip('/')}/proxy/{port}{prefix}/status"
-    link: str = format_dashboard_link("127.0.0.1", port)
-    head, status, _ = link.rpartition("/status")
-    return f"{head}{prefix}{status}" if status else f"{link.rstrip('/')}{prefix}/status"
+    with dask.config.set({"distributed.dashboard.link": link_template(template, prefix)}):
+        try:
+            link: str = format_dashboard_link(host, port)
+        # All that str.format raises on a text that somebody else wrote.
+        except (KeyError, IndexError, ValueError, AttributeError, TypeError) as error:
+            missing = f"there is no variable {error}" if isinstance(error, KeyError) else str(error)
+            _tell_once(f"distributed.dashboard.link is {template!r}, which cannot be filled in: {missing}")
+            return f"{'https' if dashboard_has_tls() else 'http'}://{host}:{port}{prefix}/status"
+    return link
+
+
+def link_template(template: str, prefix: str) -> str:
+    """The template of links to a dashboard, ``distributed.dashboard.link``, with a prefix before its path."""
+    head, status, rest = template.rpartition("/status")
+    return f"{head}{prefix}{status}{rest}" if status else f"{template.rstrip('/')}{prefix}/status"
+
+
+def dashboard_has_tls() -> bool:
+    """True if Dask's configuration has certificates for dashboards."""
+    return bool(dask.config.get("distributed.scheduler.dashboard.tls.cert"))
+
+
+@functools.cache
+def _tell_once(words: str) -> None:
+    logger.warning("%s", words)
 
 
 def raise_descriptor_limit(workers: int = 0) -> None:

@@ -618,8 +618,10 @@ def _fall_silent() -> None:
 
 
 def configure(credentials: Credentials, contact: Contact) -> None:
-    """Let ``Client()`` in this process find the cluster."""
+    """Let ``Client()`` in this process find the cluster, and its dashboard."""
     dask.config.set({"scheduler-address": contact.address})
+    template = dask.config.get("distributed.dashboard.link")
+    dask.config.set({"distributed.dashboard.link": network.link_template(template, credentials.dashboard_prefix)})
     if credentials.key is not None:
         tls = {"ca-file": credentials.ca, "client.cert": credentials.certificate, "client.key": credentials.key}
         dask.config.set({f"distributed.comm.tls.{name}": text for name, text in tls.items()})

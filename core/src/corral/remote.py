@@ -24,6 +24,7 @@ from corral.adaptive import Adapting
 from corral.blueprint import hours_of
 from corral.cluster import Cluster
 from corral.domain import Resources
+from corral.door import Door
 from corral.errors import ClusterExists, ClusterNotFound, CorralError, InvalidRequest, SchedulerNotReady
 from corral.group import WorkerGroup, parse_duration
 from corral.jobs import JobFailure, Jobs
@@ -117,6 +118,7 @@ class RemoteCluster(Cluster):
         self._turn = asyncio.Lock()
         self._follower: asyncio.Task[None] | None = None
         self._tunnel: Tunnel | None = None
+        self._prefix = ""
         self._undelivered: CorralError | None = None
         DaskCluster.__init__(self, asynchronous=asynchronous, loop=loop, quiet=True, name=residence.entry.name)
         if not self.asynchronous:
@@ -186,6 +188,7 @@ class RemoteCluster(Cluster):
         self.scheduler_comm = rpc(
             contact.address, timeout=CONNECT_TIMEOUT, connection_args=self.security.get_connection_args("client")
         )
+        self._prefix = credentials.dashboard_prefix
         # The clock of this scheduler's host is the one that counts now.
         self._state = evolve(self._state, moment=0.0)
         await self._ask("state")
@@ -193,9 +196,12 @@ class RemoteCluster(Cluster):
             if self._tunnel is not None:
                 await self._tunnel.close()
             host = contact.address.partition("://")[2].rpartition(":")[0]
+            # What is TLS between browser and dashboard is read at the scheduler's end alone.
+            door = None if network.dashboard_has_tls() else Door.of(self._prefix)
             self._tunnel = await Tunnel.open(
                 (host, self._state.dashboard_port),
                 host="127.0.0.1",
+                door=door,
                 connects=self.security.get_connection_args("client").get("ssl_context"),
             )
 
@@ -413,7 +419,7 @@ class RemoteCluster(Cluster):
     @property
     def dashboard_link(self) -> str:
         """Where the dashboard is: on this host, from where an encrypted connection leads to the scheduler's."""
-        return "" if self._tunnel is None else network.dashboard_link(self._tunnel.port, self._state.prefix)
+        return "" if self._tunnel is None else network.dashboard_link(self._tunnel.port, self._prefix)
 
     def __repr__(self) -> str:
         if self.status is not Status.running:

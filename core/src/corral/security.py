@@ -41,6 +41,8 @@ class Credentials:
     created: float = field(factory=time.time)
     #: Every address of the scheduler, the likeliest first: ``tls://10.0.0.1:4000``.
     addresses: tuple[str, ...] = field(default=(), converter=_texts)
+    #: What precedes every path of its dashboard, and is as secret as the key.
+    dashboard_prefix: str = field(default="", repr=False)
     ca: str | None = field(default=None, repr=False)
     certificate: str | None = field(default=None, repr=False)
     key: str | None = field(default=None, repr=False)

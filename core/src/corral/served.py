@@ -289,8 +289,7 @@ class Served(Cluster):
                 log=tuple(adaptive.log),
             ),
             identity=Identity(self.scheduler.identity()),
-            prefix=self._prefix,
-            dashboard_port=await self._dashboard(),
+            dashboard_port=await self._tunnel_port(),
             ending=self._ending,
         )
 
@@ -304,10 +303,11 @@ class Served(Cluster):
             script=self._scripts[name],
         )  # fmt: skip
 
-    async def _dashboard(self) -> int | None:
+    async def _tunnel_port(self) -> int | None:
         """The port through which those who have the cluster's key reach the dashboard; it listens on loopback."""
-        port = self.scheduler_info["services"].get("dashboard")
-        if port is not None and self._tunnel is None:
+        found = self._dashboard
+        if found is not None and self._tunnel is None:
             context = self.security.get_listen_args("scheduler").get("ssl_context")
-            self._tunnel = await Tunnel.open(("127.0.0.1", port), host=self._blueprint.scheduler_host, accepts=context)
+            to = (found.host, found.port)
+            self._tunnel = await Tunnel.open(to, host=self._blueprint.scheduler_host, accepts=context)
         return None if self._tunnel is None else self._tunnel.port

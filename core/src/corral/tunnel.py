@@ -10,6 +10,7 @@ from typing import Any, Self
 
 from tornado.netutil import bind_sockets
 
+from corral.door import Door
 from corral.half_open import Acceptor, of_this_loop
 
 #: Bytes at a time.
@@ -23,11 +24,17 @@ class Tunnel:
     """
 
     def __init__(
-        self, to: tuple[str, int], accepts: ssl.SSLContext | None, connects: ssl.SSLContext | None, host: str | None
+        self,
+        to: tuple[str, int],
+        accepts: ssl.SSLContext | None,
+        connects: ssl.SSLContext | None,
+        host: str | None,
+        door: Door | None,
     ) -> None:
         self._to = to
         self._accepts = accepts
         self._connects = connects
+        self._door = door
         self._connections: set[asyncio.Task[None]] = set()
         self._half_open = of_this_loop()
         self._sockets = bind_sockets(0, host)
@@ -41,6 +48,7 @@ class Tunnel:
         host: str | None = None,
         accepts: ssl.SSLContext | None = None,
         connects: ssl.SSLContext | None = None,
+        door: Door | None = None,
     ) -> Self:
         """Begin to listen, on any free port.
 
@@ -52,8 +60,10 @@ class Tunnel:
             Where to listen; None: everywhere.
         accepts, connects
             How connections that come, and those that go, prove themselves; None: plain TCP.
+        door
+            Who does not know its prefix is turned away before anything is passed on. None: nobody is.
         """
-        return cls(to, accepts, connects, host)
+        return cls(to, accepts, connects, host, door)
 
     @property
     def port(self) -> int:
@@ -86,7 +96,7 @@ class Tunnel:
             with suppress(OSError):
                 with self._half_open.admitted(host, task.cancel):
                     reader, writer = await _streams(connection, self._accepts)
-                    first = await reader.read(_PIECE)
+                    first = await (self._door.admit(reader, writer) if self._door else reader.read(_PIECE))
                 if first:
                     await self._pass_on(first, reader, writer)
         finally:

@@ -72,8 +72,6 @@ class State:
     adaptive: AdaptiveState | None = None
     #: What the Dask scheduler says of itself and its workers.
     identity: Identity = field(factory=lambda: Identity({}))
-    #: Of every path of the dashboard.
-    prefix: str = ""
     #: Through which the dashboard is reached, on the scheduler's host; None: there is no dashboard.
     dashboard_port: int | None = None
     #: Why the cluster ends soon; empty while it does not.
