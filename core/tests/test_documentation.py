@@ -16,9 +16,10 @@ from corral import Cluster, hookspecs
 from corral.allocation import Allocation
 from corral.blueprint import CLUSTER_ARGUMENTS
 from corral.cli import main
-from corral.cli.options import documented, spoken
+from corral.cli.options import spoken
 from corral.cli.schema import configuration_schema
 from corral.contract import HOOKS
+from corral.docstrings import docstring, documented
 from corral.group import WorkerGroup
 from corral.settings import Settings
 
@@ -73,6 +74,27 @@ def test_every_option_is_described_once(owner: type) -> None:
     assert len(set(words.values())) == len(words)
     pages = "".join(path.read_text() for path in DOCS.glob("*.md"))
     assert len(re.findall(rf"autoclass:: {owner.__module__}\.{owner.__qualname__}\b", pages)) == 1
+
+
+def indented(docstring: str, by: int) -> str:
+    """As in the source of something nested so deep; Python 3.13 takes what is common to all lines away."""
+    first, *rest = inspect.cleandoc(docstring).splitlines()
+    return "\n".join([first, *(by * " " + line if line else "" for line in rest)])
+
+
+@pytest.mark.parametrize("owner", OPTIONS)
+def test_parameters_are_found_however_a_docstring_is_indented(owner: type) -> None:
+    """Python 3.11 and 3.13 show the same docstring differently."""
+    words = documented(docstring(owner.__module__, owner.__name__))
+    assert len(words) >= len(OPTIONS[owner])
+    for by in (0, 4, 8):
+        assert words == documented(indented(docstring(owner.__module__, owner.__name__), by))
+
+
+def test_what_has_no_docstring_says_nothing() -> None:
+    """Nor does what has no source: a built-in module, or a name that is not there."""
+    missing: list[tuple[str, ...]] = [("builtins", "int"), ("sys",), ("corral.errors", "NoSuch"), ("no_such",)]
+    assert {docstring(*each) for each in missing} == {""}
 
 
 def test_what_a_job_and_a_cluster_share_is_said_in_the_same_words() -> None:

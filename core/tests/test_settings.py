@@ -10,7 +10,7 @@ import pytest
 
 from corral.blueprint import draw
 from corral.choice import decide, traces
-from corral.cli.options import documented
+from corral.docstrings import documented
 from corral.domain import Detected
 from corral.errors import InvalidRequest, UnknownBackend
 from corral.group import WorkerGroup
