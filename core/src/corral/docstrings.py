@@ -24,9 +24,8 @@ def docstring(module: str, name: str | None = None) -> str:
     source = None if spec is None or spec.loader is None else _source(spec.loader, module)
     if source is None:
         return ""
-    found: ast.AST | None = ast.parse(source)
-    if name is not None:
-        found = next((node for node in ast.iter_child_nodes(found) if getattr(node, "name", None) == name), None)
+    tree = ast.parse(source)
+    found = tree if name is None else next((node for node in tree.body if getattr(node, "name", None) == name), None)
     if not isinstance(found, ast.Module | ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef):
         return ""
     return ast.get_docstring(found) or ""

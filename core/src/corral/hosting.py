@@ -23,6 +23,7 @@ from distributed.objects import SchedulerInfo
 
 from corral import network
 from corral.listening import guard_http, guarded
+from corral.membership import ClusterSecurity, bear_with_silent_browsers
 from corral.scheduler import Scheduler
 from corral.security import Credentials
 
@@ -70,7 +71,9 @@ async def host(
         "http_prefix": f"/{secrets.token_urlsafe(16)}",
         **(options or {}),
     }
+    chosen["security"] = ClusterSecurity.of(chosen["security"])
     scheduler = guarded(Scheduler(**chosen))
+    bear_with_silent_browsers(scheduler)
     guard_http(scheduler.http_server, chosen["http_prefix"])
     await scheduler
     everywhere = chosen["host"] is None and "interface" not in chosen
