@@ -7,6 +7,7 @@ import os
 import pickle
 import socket
 import ssl
+import struct
 import subprocess
 import sys
 import threading
@@ -18,6 +19,7 @@ import dask
 import distributed.protocol.pickle as dask_pickle
 import pytest
 from distributed import Security
+from distributed.comm.core import Comm, CommClosedError, connect, listen
 
 from corral.hosting import host
 from corral.launch.contact import _tls_context
@@ -85,6 +87,30 @@ def test_a_silent_end_spoils_no_other_connection() -> None:
     assert lives.ours.recv(4) == b"well"
     dies.close()
     lives.close()
+
+
+def test_half_a_message_is_no_message() -> None:
+    """A connection that is cut in the middle is lost, though its end passes for an ordinary one."""
+
+    async def check() -> None:
+        security = Credentials.create(cluster="a").security()
+        failures: asyncio.Queue[BaseException] = asyncio.Queue()
+
+        async def receive(comm: Comm) -> None:
+            try:
+                await comm.read()
+            except BaseException as error:
+                await failures.put(error)
+
+        listener = await listen("tls://127.0.0.1:0", receive, **security.get_listen_args("scheduler"))
+        comm = await connect(listener.contact_address, **security.get_connection_args("client"))
+        # One frame of a thousand bytes, of which a hundred come.
+        await comm.stream.write(struct.pack("QQQ", 1016, 1, 1000) + 100 * b"x")
+        os.close(comm.stream.socket.detach())
+        assert isinstance(await failures.get(), CommClosedError)
+        listener.stop()
+
+    asyncio.run(check())
 
 
 @pytest.mark.parametrize("theirs", [True, Security.temporary(), Own.temporary()], ids=["ours", "a user's", "a class"])
