@@ -33,6 +33,11 @@ OPTIONS = {
 }
 
 
+def words_of(owner: type) -> dict[str, str]:
+    """What a class says of its parameters, read as the command line reads it."""
+    return documented(docstring(owner.__module__, owner.__name__))
+
+
 def test_every_hook_is_in_the_reference_once() -> None:
     """The reference is built from the docstrings, one directive for each hook."""
     listed = re.findall(r"autofunction:: corral\.hookspecs\.(\w+)", (DOCS / "hooks.md").read_text())
@@ -43,7 +48,7 @@ def test_every_hook_is_in_the_reference_once() -> None:
 def test_every_hook_says_what_it_does_in_full_types(name: str) -> None:
     """A docstring, and no parameter or result without a type."""
     function = getattr(hookspecs, name)
-    assert inspect.getdoc(function)
+    assert docstring("corral.hookspecs", name)
     signature = inspect.signature(function)
     assert signature.return_annotation is not inspect.Signature.empty
     assert all(each.annotation is not inspect.Parameter.empty for each in signature.parameters.values())
@@ -67,7 +72,7 @@ def test_every_test_that_a_page_names_is_there(page: str) -> None:
 @pytest.mark.parametrize("owner", OPTIONS)
 def test_every_option_is_described_once(owner: type) -> None:
     """In the docstring of the class that has it, in words of its own; and its page is made from that."""
-    words = documented(owner.__doc__ or "")
+    words = words_of(owner)
     assert sorted(OPTIONS[owner]) == sorted(words)
     assert all(len(text) > 10 for text in words.values())
     assert not any("**" in text for text in words.values())
@@ -85,7 +90,7 @@ def indented(docstring: str, by: int) -> str:
 @pytest.mark.parametrize("owner", OPTIONS)
 def test_parameters_are_found_however_a_docstring_is_indented(owner: type) -> None:
     """Python 3.11 and 3.13 show the same docstring differently."""
-    words = documented(docstring(owner.__module__, owner.__name__))
+    words = words_of(owner)
     assert len(words) >= len(OPTIONS[owner])
     for by in (0, 4, 8):
         assert words == documented(indented(docstring(owner.__module__, owner.__name__), by))
@@ -101,8 +106,8 @@ def test_what_a_job_and_a_cluster_share_is_said_in_the_same_words() -> None:
     """`Allocation` has arguments of both; some of them mean something else inside a job."""
     own = {"cores", "memory", "processes", "name", "backend", "shared_directory", "death_timeout", "asynchronous"}
     own |= {"worker_class", "worker_options"}
-    everywhere = documented(WorkerGroup.__doc__ or "") | documented(Cluster.__doc__ or "")
-    here = documented(Allocation.__doc__ or "")
+    everywhere = words_of(WorkerGroup) | words_of(Cluster)
+    here = words_of(Allocation)
     shared = here.keys() & everywhere.keys() - own
     assert len(shared) >= 12
     assert {name: everywhere[name] for name in shared} == {name: here[name] for name in shared}
@@ -120,7 +125,7 @@ def test_help_says_what_docstrings_say(name: str) -> None:
     """The same words, without marks."""
     options = cluster_options_of(main.commands[name])
     assert len(options) > 25
-    cluster, job = (spoken(documented(owner.__doc__ or ""), _names(options)) for owner in (Cluster, WorkerGroup))
+    cluster, job = (spoken(words_of(owner), _names(options)) for owner in (Cluster, WorkerGroup))
     for option in options:
         words = (option.help or "").removesuffix(" May be repeated.")
         assert words in (cluster.get(str(option.name)), job.get(str(option.name)))
@@ -142,7 +147,7 @@ def described(schema: dict[str, Any]) -> Iterator[tuple[str, str]]:
 
 def test_the_schema_says_what_docstrings_say() -> None:
     """Every option that can stand in YAML, with the same words, without marks."""
-    texts = [spoken(documented(owner.__doc__ or ""), ()) for owner in OPTIONS]
+    texts = [spoken(words_of(owner), ()) for owner in OPTIONS]
     found = list(described(configuration_schema()))
     for name, text in found:
         assert name == "backends" or any(text == words.get(name) for words in texts)
