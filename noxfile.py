@@ -60,6 +60,13 @@ def real(session: nox.Session) -> None:
     session.run("pytest", "-m", "real and not bench and not soak", *session.posargs, success_codes=[0, 5])
 
 
+@nox.session(venv_backend="none")
+def debian13(session: nox.Session) -> None:
+    """Debian 13 with Python 3.13, OpenSSL 3.5 and Slurm 24.11: what CI runs there, or `-- COMMAND` (root, Debian)."""
+    command = session.posargs or ["tests/batch-systems/debian13-tests.sh"]
+    session.run("tests/batch-systems/debian13.sh", *command, external=True)
+
+
 @nox.session
 def bench(session: nox.Session) -> None:
     """Measure, beside dask-jobqueue on the same Slurm, and write docs/benchmarks.md; `-- -k NAME` only measures."""

@@ -16,9 +16,10 @@ from corral import Cluster, hookspecs
 from corral.allocation import Allocation
 from corral.blueprint import CLUSTER_ARGUMENTS
 from corral.cli import main
-from corral.cli.options import documented, spoken
+from corral.cli.options import spoken
 from corral.cli.schema import configuration_schema
 from corral.contract import HOOKS
+from corral.docstrings import docstring, documented
 from corral.group import WorkerGroup
 from corral.settings import Settings
 
@@ -32,6 +33,11 @@ OPTIONS = {
 }
 
 
+def words_of(owner: type) -> dict[str, str]:
+    """What a class says of its parameters, read as the command line reads it."""
+    return documented(docstring(owner.__module__, owner.__name__))
+
+
 def test_every_hook_is_in_the_reference_once() -> None:
     """The reference is built from the docstrings, one directive for each hook."""
     listed = re.findall(r"autofunction:: corral\.hookspecs\.(\w+)", (DOCS / "hooks.md").read_text())
@@ -42,7 +48,7 @@ def test_every_hook_is_in_the_reference_once() -> None:
 def test_every_hook_says_what_it_does_in_full_types(name: str) -> None:
     """A docstring, and no parameter or result without a type."""
     function = getattr(hookspecs, name)
-    assert inspect.getdoc(function)
+    assert docstring("corral.hookspecs", name)
     signature = inspect.signature(function)
     assert signature.return_annotation is not inspect.Signature.empty
     assert all(each.annotation is not inspect.Parameter.empty for each in signature.parameters.values())
@@ -66,7 +72,7 @@ def test_every_test_that_a_page_names_is_there(page: str) -> None:
 @pytest.mark.parametrize("owner", OPTIONS)
 def test_every_option_is_described_once(owner: type) -> None:
     """In the docstring of the class that has it, in words of its own; and its page is made from that."""
-    words = documented(owner.__doc__ or "")
+    words = words_of(owner)
     assert sorted(OPTIONS[owner]) == sorted(words)
     assert all(len(text) > 10 for text in words.values())
     assert not any("**" in text for text in words.values())
@@ -75,12 +81,33 @@ def test_every_option_is_described_once(owner: type) -> None:
     assert len(re.findall(rf"autoclass:: {owner.__module__}\.{owner.__qualname__}\b", pages)) == 1
 
 
+def indented(docstring: str, by: int) -> str:
+    """As in the source of something nested so deep; Python 3.13 takes what is common to all lines away."""
+    first, *rest = inspect.cleandoc(docstring).splitlines()
+    return "\n".join([first, *(by * " " + line if line else "" for line in rest)])
+
+
+@pytest.mark.parametrize("owner", OPTIONS)
+def test_parameters_are_found_however_a_docstring_is_indented(owner: type) -> None:
+    """Python 3.11 and 3.13 show the same docstring differently."""
+    words = words_of(owner)
+    assert len(words) >= len(OPTIONS[owner])
+    for by in (0, 4, 8):
+        assert words == documented(indented(docstring(owner.__module__, owner.__name__), by))
+
+
+def test_what_has_no_docstring_says_nothing() -> None:
+    """Nor does what has no source: a built-in module, or a name that is not there."""
+    missing: list[tuple[str, ...]] = [("builtins", "int"), ("sys",), ("corral.errors", "NoSuch"), ("no_such",)]
+    assert {docstring(*each) for each in missing} == {""}
+
+
 def test_what_a_job_and_a_cluster_share_is_said_in_the_same_words() -> None:
     """`Allocation` has arguments of both; some of them mean something else inside a job."""
     own = {"cores", "memory", "processes", "name", "backend", "shared_directory", "death_timeout", "asynchronous"}
     own |= {"worker_class", "worker_options"}
-    everywhere = documented(WorkerGroup.__doc__ or "") | documented(Cluster.__doc__ or "")
-    here = documented(Allocation.__doc__ or "")
+    everywhere = words_of(WorkerGroup) | words_of(Cluster)
+    here = words_of(Allocation)
     shared = here.keys() & everywhere.keys() - own
     assert len(shared) >= 12
     assert {name: everywhere[name] for name in shared} == {name: here[name] for name in shared}
@@ -98,7 +125,7 @@ def test_help_says_what_docstrings_say(name: str) -> None:
     """The same words, without marks."""
     options = cluster_options_of(main.commands[name])
     assert len(options) > 25
-    cluster, job = (spoken(documented(owner.__doc__ or ""), _names(options)) for owner in (Cluster, WorkerGroup))
+    cluster, job = (spoken(words_of(owner), _names(options)) for owner in (Cluster, WorkerGroup))
     for option in options:
         words = (option.help or "").removesuffix(" May be repeated.")
         assert words in (cluster.get(str(option.name)), job.get(str(option.name)))
@@ -120,7 +147,7 @@ def described(schema: dict[str, Any]) -> Iterator[tuple[str, str]]:
 
 def test_the_schema_says_what_docstrings_say() -> None:
     """Every option that can stand in YAML, with the same words, without marks."""
-    texts = [spoken(documented(owner.__doc__ or ""), ()) for owner in OPTIONS]
+    texts = [spoken(words_of(owner), ()) for owner in OPTIONS]
     found = list(described(configuration_schema()))
     for name, text in found:
         assert name == "backends" or any(text == words.get(name) for words in texts)

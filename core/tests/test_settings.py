@@ -10,7 +10,7 @@ import pytest
 
 from corral.blueprint import draw
 from corral.choice import decide, traces
-from corral.cli.options import documented
+from corral.docstrings import docstring, documented
 from corral.domain import Detected
 from corral.errors import InvalidRequest, UnknownBackend
 from corral.group import WorkerGroup
@@ -63,7 +63,7 @@ def test_a_wrong_value_is_named_with_its_variable(monkeypatch: pytest.MonkeyPatc
 @pytest.mark.parametrize("described", [WorkerGroup, Settings])
 def test_every_option_is_documented_once(described: type) -> None:
     """The docstring serves the command line's help and the documentation as well."""
-    words = documented(described.__doc__ or "")
+    words = documented(docstring(described.__module__, described.__name__))
     names = [attribute.name for attribute in attrs.fields(described) if attribute.init]
     assert sorted(words) == sorted(names)
     assert all(words.values())

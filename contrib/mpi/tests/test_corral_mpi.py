@@ -79,3 +79,12 @@ def test_joining_needs_to_know_what(tmp_path: Path) -> None:
         Outside.joining(None, None)
     with pytest.raises(Ended, match="does not say where"):
         Outside.joining(None, str(tmp_path / "missing.json")).fetch()
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"address": null}', '{"address": 4}'])
+def test_a_scheduler_file_without_an_address_is_named(tmp_path: Path, text: str) -> None:
+    """Whatever JSON it holds instead."""
+    file = tmp_path / "scheduler.json"
+    file.write_text(text)
+    with pytest.raises(Ended, match=r"scheduler\.json does not say where"):
+        Outside.joining(None, str(file)).fetch()

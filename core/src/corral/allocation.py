@@ -27,6 +27,7 @@ from corral.group import JOB_ENVIRONMENT, WorkerGroup, parse_duration
 from corral.home import CLIENT_PEM, Home
 from corral.hosting import HostingCluster, host
 from corral.launch.spread import launcher_commands
+from corral.membership import LOADER
 from corral.registry import HEARTBEAT, Entry, Registration
 from corral.security import secured
 
@@ -388,6 +389,7 @@ class Allocation(HostingCluster):
             self._credentials.write_pem(self.pem_path)
             variables = ("CA_FILE", "CLIENT__CERT", "CLIENT__KEY")
             found |= {f"DASK_DISTRIBUTED__COMM__TLS__{variable}": str(self.pem_path) for variable in variables}
+            found["DASK_DISTRIBUTED__CLIENT__SECURITY_LOADER"] = LOADER
         return found
 
     async def _wait_for_workers(self, n_workers: int = 0, timeout: float | str | None = None) -> None:

@@ -24,6 +24,7 @@ from distributed.objects import SchedulerInfo
 from corral import network
 from corral.door import Door
 from corral.listening import guard_http, guarded
+from corral.membership import ClusterSecurity, bear_with_silent_browsers
 from corral.scheduler import Scheduler
 from corral.security import Credentials
 
@@ -85,7 +86,9 @@ async def host(
         "dashboard_address": "127.0.0.1:0",
         **further,
     }
+    chosen["security"] = ClusterSecurity.of(chosen["security"])
     scheduler = guarded(Scheduler(**chosen))
+    bear_with_silent_browsers(scheduler)
     # It listens already, and accepts once the event loop has its turn.
     if door is not None:
         door.guard(scheduler.http_server)

@@ -36,6 +36,7 @@ from corral.launch.ending import Ended, say
 from corral.launch.quiet import be_brief
 from corral.launch.worker_process import described
 from corral.listening import guarded_worker
+from corral.membership import LOADER, ClusterSecurity
 from corral.security import Credentials, secured
 from corral.world import World, find_world
 
@@ -312,9 +313,9 @@ async def work(
 
 
 async def _started(contact: Contact, security: Security, world: World, wishes: Wishes) -> Any:
-    return await guarded_worker(
-        _class(wishes.worker_class), contact.address, security=security, **wishes.worker_arguments(world.rank, contact)
-    )
+    arguments = {"security": security, **wishes.worker_arguments(world.rank, contact)}
+    arguments["security"] = ClusterSecurity.of(arguments["security"])
+    return await guarded_worker(_class(wishes.worker_class), contact.address, **arguments)
 
 
 async def _guest_end() -> int:
@@ -625,6 +626,7 @@ def configure(credentials: Credentials, contact: Contact) -> None:
     if credentials.key is not None:
         tls = {"ca-file": credentials.ca, "client.cert": credentials.certificate, "client.key": credentials.key}
         dask.config.set({f"distributed.comm.tls.{name}": text for name, text in tls.items()})
+        dask.config.set({"distributed.client.security-loader": LOADER})
 
 
 #: In the folder of corral's own.

@@ -63,17 +63,16 @@ class Credentials:
         """What distributed's scheduler, workers and clients take; TLS both ways, or nothing."""
         from distributed import Security
 
+        from corral.membership import ClusterSecurity
+
         if self.key is None:
-            return Security(require_encryption=False)
-        return Security(
-            require_encryption=True,
-            tls_ca_file=self.ca,
-            **{
-                f"tls_{role}_{part}": text
-                for role in ("scheduler", "worker", "client")
-                for part, text in (("cert", self.certificate), ("key", self.key))
-            },
-        )
+            return ClusterSecurity(Security(require_encryption=False))
+        certificates = {
+            f"tls_{role}_{part}": text
+            for role in ("scheduler", "worker", "client")
+            for part, text in (("cert", self.certificate), ("key", self.key))
+        }
+        return ClusterSecurity(Security(require_encryption=True, tls_ca_file=self.ca, **certificates))
 
     def write(self, path: str | os.PathLike[str], *, home: Home | None = None) -> None:
         """Write the file that jobs read: new, private, and on the disk when this returns.
@@ -128,7 +127,9 @@ def secured(security: bool | Security, **identity: Any) -> tuple[Credentials, Se
         True: TLS with a certificate of its own; False: plain TCP; or certificates of somebody else's making.
     """
     if not isinstance(security, bool):
-        return Credentials.of(security, **identity), security
+        from corral.membership import ClusterSecurity
+
+        return Credentials.of(security, **identity), ClusterSecurity.of(security)
     credentials = Credentials.create(**identity) if security else Credentials(**identity)
     return credentials, credentials.security()
 

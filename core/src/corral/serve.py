@@ -12,6 +12,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from corral.docstrings import docstring
 from corral.errors import CorralError
 from corral.launch.ending import Exit, say
 from corral.launch.place import process_started
@@ -45,7 +46,9 @@ async def serve(order: Order, *, job_id: str = "", ends: float | None = None) ->
 
 def main(arguments: Sequence[str]) -> int:
     """Be the process of a scheduler's job; returns its exit code."""
-    parser = argparse.ArgumentParser(prog="python -m corral.serve", allow_abbrev=False, description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m corral.serve", allow_abbrev=False, description=__doc__ or docstring("corral.serve")
+    )
     parser.add_argument("--order", required=True, type=Path, metavar="FILE")
     path: Path = parser.parse_args(arguments).order
     try:

@@ -7,9 +7,11 @@ from typing import Any
 
 import click
 
+from corral.cli.options import explained
 from corral_mpi.executing import execute
 
 
+@explained
 @click.command()
 @click.argument("scheduler_address", required=False)
 @click.option("--scheduler-file", help="Where the scheduler's address is, or is to be written, as JSON.")

@@ -69,6 +69,17 @@ class Outside:
         return _Elsewhere(scheduler_address, scheduler_file)
 
 
+def _address_in(scheduler_file: str) -> str:
+    try:
+        found = json.loads(Path(scheduler_file).read_text())
+    except (OSError, ValueError) as error:
+        raise Ended(FAILURE, f"{scheduler_file} does not say where the scheduler is: {error}") from error
+    address = found.get("address") if isinstance(found, dict) else None
+    if not isinstance(address, str):
+        raise Ended(FAILURE, f"{scheduler_file} does not say where the scheduler is: it has no address")
+    return address
+
+
 class _Elsewhere:
     def __init__(self, scheduler_address: str | None, scheduler_file: str | None) -> None:
         self._address = scheduler_address
@@ -80,10 +91,8 @@ class _Elsewhere:
         if self._file is not None:
             if _beside(self._file).exists():
                 credentials = Credentials.read(_beside(self._file))
-            try:
-                address = address or json.loads(Path(self._file).read_text())["address"]
-            except (OSError, ValueError, KeyError) as error:
-                raise Ended(FAILURE, f"{self._file} does not say where the scheduler is: {error}") from error
+            address = address or _address_in(self._file)
+        # `joining` has seen to it that one of the two is there.
         assert address is not None
         found = Credentials(
             cluster=credentials.cluster,

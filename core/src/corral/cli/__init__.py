@@ -12,6 +12,7 @@ from corral._version import __version__
 from corral.cli import commands
 from corral.cli.demo import demo
 from corral.cli.new import new_backend, new_site
+from corral.cli.options import explained
 from corral.cli.redact import Redaction, redacted
 from corral.cli.run import run
 from corral.cli.schema import schema
@@ -41,6 +42,7 @@ class _Group(click.Group):
         ctx.exit(code)
 
 
+@explained
 @click.group(cls=_Group, name="corral", context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__, prog_name="corral")
 @click.option(
@@ -60,7 +62,7 @@ _COMMANDS = (
     schema, serve, submit,
 )  # fmt: skip
 for command in _COMMANDS:
-    main.add_command(command)
+    main.add_command(explained(command))
 
 if __name__ == "__main__":
     sys.exit(main())

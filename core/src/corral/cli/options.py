@@ -2,20 +2,20 @@
 
 from __future__ import annotations
 
-import ast
-import importlib.util
 import json
 import re
+from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
-from pathlib import Path
 from typing import Any, TypeVar
 
 import click
 
+from corral.docstrings import docstring, documented
 from corral.errors import InvalidRequest
 from corral.group import WorkerGroup
 
 F = TypeVar("F", bound=Callable[..., Any])
+C = TypeVar("C", bound=click.Command)
 
 #: Arguments of `Cluster` that are options of commands.
 _CLUSTER = ("backend", "backend_options", "site", "name", "shared_directory", "log_directory")
@@ -26,19 +26,17 @@ _REPEATED = {"extra_directives", "skip_directives", "modules", "prologue", "epil
 _NUMBERS = {"cores": int, "processes": int, "nodes": int, "gpus": int, "death_timeout": float}
 
 
-def documented(text: str) -> dict[str, str]:
-    """The parameters of a NumPy docstring, each with its description in one line."""
-    section = re.search(r"Parameters\n\s*-+\n(.*?)(?:\n\s*\n\s*\w+\n\s*-+\n|\Z)", text, re.DOTALL)
-    found: dict[str, str] = {}
-    names: list[str] = []
-    for line in section[1].splitlines() if section else ():
-        if match := re.fullmatch(r" {4}(\*{0,2}\w+(?:, \w+)*)", line):
-            names = [name for name in match[1].split(", ") if not name.startswith("*")]
-            found.update(dict.fromkeys(names, ""))
-        elif line.strip():
-            for name in names:
-                found[name] = f"{found[name]} {line.strip()}".strip()
-    return found
+def explained(command: C) -> C:
+    """The command, with its function's docstring as its help also where Python has dropped that (-OO)."""
+    if command.help is None and command.callback is not None:
+        command.help = docstring(command.callback.__module__, command.callback.__name__)
+    return command
+
+
+def described(module: str, name: str, options: Collection[str] = ()) -> dict[str, str]:
+    """What a class says of its parameters, as --help says it; importing `Cluster` takes a second, and is not needed."""
+    # Without the source there are no words, and an option is an option all the same.
+    return defaultdict(str, spoken(documented(docstring(module, name)), options))
 
 
 def spoken(descriptions: Mapping[str, str], options: Collection[str]) -> dict[str, str]:
@@ -58,7 +56,7 @@ def cluster_options(*, backend: str | None = None) -> Callable[[F], F]:
     """Give a command options for what describes a cluster as a whole; `backend` is the default of the first."""
 
     def decorate(command: F) -> F:
-        words = spoken(documented(docstring("corral.cluster", "Cluster")), _CLUSTER)
+        words = described("corral.cluster", "Cluster", _CLUSTER)
         for name in reversed(_CLUSTER):
             option = _option(name)
             if name == "backend":
@@ -88,19 +86,9 @@ def cluster_arguments(options: Mapping[str, Any]) -> dict[str, Any]:
     return arguments
 
 
-def docstring(module: str, name: str) -> str:
-    """The docstring of a class, read from its source: importing `Cluster` takes a second, which --help must not."""
-    spec = importlib.util.find_spec(module)
-    assert spec is not None
-    assert spec.origin is not None
-    tree = ast.parse(Path(spec.origin).read_text())
-    found = next(node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == name)
-    return ast.get_docstring(found, clean=False) or ""
-
-
 def worker_options(command: F) -> F:
     """Give a command one option for each argument of `WorkerGroup`."""
-    words = spoken(documented(WorkerGroup.__doc__ or ""), _WORKER)
+    words = described(WorkerGroup.__module__, WorkerGroup.__name__, _WORKER)
     for name in reversed(_WORKER):
         option = _option(name)
         if name == "env":

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from corral.cli.options import backend_option, docstring, documented, json_object, plugin_options, spoken
+from corral.cli.options import backend_option, described, json_object, plugin_options
 from corral.errors import CorralError
 from corral.launch.ending import say
 from corral.launch.zygote import WARNINGS
@@ -68,7 +68,7 @@ _TEXTS = ("worker_options", "dashboard_address", "scheduler_file")
 
 def run_options(only: Collection[str] = ()) -> Callable[[F], F]:
     """Give a command the options of `corral run`, or some of them."""
-    words = spoken(documented(docstring("corral.allocation", "Allocation")), _PLAIN)
+    words = described("corral.allocation", "Allocation", _PLAIN)
     options = {
         name: click.option(f"--{name.replace('_', '-')}", *aliases, name, type=kind, help=words[name])
         for name, (kind, aliases) in _PLAIN.items()

@@ -9,7 +9,7 @@ from typing import Any
 
 import click
 
-from corral.cli.options import documented, spoken
+from corral.cli.options import described
 
 #: What values of Python's types are in YAML; other types are for programs alone.
 _NAMES: Mapping[object, str] = {
@@ -70,7 +70,7 @@ def _section(properties: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _properties(owner: type, names: Iterable[str]) -> dict[str, Any]:
-    words = spoken(documented(owner.__doc__ or ""), ())
+    words = described(owner.__module__, owner.__name__)
     hints = typing.get_type_hints(owner.__init__)  # type: ignore[misc]
     return {name: {"description": words[name], **_type(hints[name])} for name in names}
 

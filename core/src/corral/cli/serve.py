@@ -11,14 +11,12 @@ from attrs import evolve
 from corral.cli.options import (
     cluster_arguments,
     cluster_options,
-    docstring,
-    documented,
-    spoken,
+    described,
     worker_arguments,
     worker_options,
 )
 
-_WORDS = spoken(documented(docstring("corral.cluster", "Cluster")), ())
+_WORDS = described("corral.cluster", "Cluster")
 
 
 @click.command()

@@ -15,6 +15,7 @@ from attrs import frozen
 from corral.errors import CredentialsError
 from corral.launch.ending import Ended, Exit
 from corral.security import Credentials
+from corral.tls import bear_with_silent_ends
 
 #: Seconds for which a file server may hide a file that was just written: NFS clients cache for up to 60.
 _HIDDEN = 60.0
@@ -158,4 +159,4 @@ def _tls_context(credentials: Credentials) -> ssl.SSLContext | None:
         file.write(credentials.certificate + credentials.key)
         file.flush()
         context.load_cert_chain(file.name)
-    return context
+    return bear_with_silent_ends(context)

@@ -20,6 +20,7 @@ from corral.launch.nanny import CLUSTER_ENDED, LOST, Nanny, Remains, is_name_tak
 from corral.launch.place import gpus_of_node, share_of_gpus
 from corral.launch.worker_process import described
 from corral.listening import guarded
+from corral.membership import ClusterSecurity
 
 if TYPE_CHECKING:
     from distributed import Worker
@@ -179,7 +180,7 @@ class Crew:
         if "worker_class" in more:
             more["worker_class"] = _worker_class(more["worker_class"])
         ports = None if options.worker_ports is None else "{}:{}".format(*options.worker_ports)
-        arguments = {
+        arguments: dict[str, Any] = {
             "scheduler_ip": self._contact.address,
             "security": self._security,
             "name": name,
@@ -195,7 +196,9 @@ class Crew:
             "env": environ or None,
             "plugins": (Finishing(until=self._setting.until, folder=self._setting.parking_folder),),
         }
-        return guarded(Nanny(zygote=self._zygote, operations=self._operations, **(arguments | more)))
+        arguments |= more
+        arguments["security"] = ClusterSecurity.of(arguments["security"])
+        return guarded(Nanny(zygote=self._zygote, operations=self._operations, **arguments))
 
     @functools.cached_property
     def _gpus(self) -> tuple[str, ...]:

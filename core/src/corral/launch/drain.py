@@ -21,6 +21,7 @@ from corral.launch.ending import say
 from corral.launch.quiet import be_brief
 from corral.launch.tasktimes import EXPECTED, SECONDS_LEFT, time_needed
 from corral.launch.zygote import ignore_warnings
+from corral.membership import bear_with_silent_browsers
 
 if TYPE_CHECKING:
     from distributed import Worker
@@ -52,6 +53,7 @@ class Finishing(WorkerPlugin):
     def setup(self, worker: Worker) -> None:
         ignore_warnings()
         be_brief()
+        bear_with_silent_browsers(worker)
         self._worker = worker
         self._changed = asyncio.Event()
         self._longest: dict[str, float] = {}

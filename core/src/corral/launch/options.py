@@ -10,6 +10,7 @@ from typing import Any, NoReturn, TypeVar
 
 from attrs import Factory, frozen
 
+from corral.docstrings import docstring
 from corral.launch.ending import Exit
 
 N = TypeVar("N", int, float)
@@ -79,7 +80,9 @@ class _Parser(argparse.ArgumentParser):
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = _Parser(prog="python -m corral.launch", allow_abbrev=False, description=__doc__)
+    parser = _Parser(
+        prog="python -m corral.launch", allow_abbrev=False, description=__doc__ or docstring("corral.launch.options")
+    )
     add = parser.add_argument
     add("--credentials", required=True, metavar="FILE")
     add("--cluster-created", type=_number(float), metavar="EPOCH")

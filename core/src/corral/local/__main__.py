@@ -14,6 +14,7 @@ import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from corral.docstrings import docstring
 from corral.local import outlook, wakeup
 from corral.local.crashes import crash_point
 from corral.local.machine import default_directory
@@ -132,7 +133,9 @@ _COMMANDS = {
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m corral.local", description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog="python -m corral.local", description=__doc__ or docstring("corral.local.__main__")
+    )
     commands = parser.add_subparsers(dest="command", required=True)
     for name in (*_COMMANDS, "dispatch"):
         command = commands.add_parser(name)

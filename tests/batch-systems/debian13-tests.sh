@@ -1,0 +1,25 @@
+#!/usr/bin/env bash
+# What is tested on Debian 13, where debian13.sh runs this: the README's first command, the same on Slurm, the tests of
+# the core and of the Slurm plugin, and all that need a real Slurm.
+#
+#   tests/batch-systems/debian13.sh tests/batch-systems/debian13-tests.sh [arguments of pytest]
+set -euo pipefail
+cd "$(dirname "$0")/../.."
+
+step() { echo "=== $(date +%T) $*"; }
+
+step "$(python3 -c 'import ssl, sys; print("Python", sys.version.split()[0], ssl.OPENSSL_VERSION)')"
+mapfile -t commands < <(sed -n '/^```sh$/,/^```$/{/^```/!p}' README.md)
+step "${commands[0]}"
+bash -c "${commands[0]}"
+
+eval "$(tests/batch-systems/slurm-up.sh)"
+trap tests/batch-systems/slurm-down.sh EXIT
+step "corral demo --backend slurm, on $(sinfo --version)"
+.venv/bin/corral demo --backend slurm
+
+step "tests"
+./test -q core/tests plugins/slurm -m "not real and not bench and not soak" "$@"
+step "tests on a real Slurm"
+./test -q --backend slurm "$@"
+step "done"
