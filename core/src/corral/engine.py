@@ -35,6 +35,7 @@ from corral.errors import (
     InvalidRequest,
     JobsFailed,
     LimitReached,
+    PluginError,
     SubmitRejected,
     WorkersNotReady,
 )
@@ -274,11 +275,11 @@ class Engine:
         """
         deadline = time.monotonic() + timeout
         self._is_closing = True
-        for task in (self._main, self._polling, self._looking, *self._rechecks):
-            if task is not None:
-                task.cancel()
-                with suppress(asyncio.CancelledError):
-                    await task
+        own = {task for task in (self._main, self._polling, self._looking, *self._rechecks) if task is not None}
+        for task in own:
+            task.cancel()
+        if own:
+            await asyncio.wait(own)
         # A submission that is under way is seen to its end: cutting it off would leave jobs that nobody knows.
         if self._tasks:
             _, unfinished = await asyncio.wait(self._tasks, timeout=timeout)
@@ -296,6 +297,38 @@ class Engine:
         if self.blueprint.chosen_log_directory is None:
             with suppress(OSError):
                 await asyncio.to_thread(self.blueprint.home.remove_logs, self.blueprint.uuid, logs.of_no_use(self.jobs))
+
+    async def cancel_all(self, timeout: float) -> None:
+        """End all jobs when the scheduler's event loop has ended: the batch system is asked, and nobody else.
+
+        On another event loop. Returns after `timeout` seconds at the latest, or when the batch system is done.
+        """
+        deadline = time.monotonic() + timeout
+        living = {record.id: record for record in self.roster.living()}
+        for slot, script in self._repeated:
+            with suppress(BatchSystemError):
+                found = await self.blueprint.batch_of(slot.name).find(script.name)
+                living |= {job_id: JobRecord(id=job_id, name=script.name) for job_id in found}
+        pauses = itertools.chain((0.3, 0.6, 1.0, 2.0, 3.0), itertools.repeat(5.0))
+        is_cancelled = False
+        while living:
+            try:
+                if not is_cancelled:
+                    await self.batch.cancel(list(living))
+                    is_cancelled = True
+                answer = await self.batch.poll(list(living), urgent=True)
+            except CorralError as error:
+                logger.warning("cluster %s: %d job(s) are not cancelled yet: %s", self.blueprint.name, len(living), error)
+            else:
+                asked = [evolve(each, cancel_asked_at=0.0, workers=frozenset(), was_listed=True) for each in living.values()]
+                after = [self.roster.put(lives.observe(record, answer.get(record.id), 0.0)) for record in asked]
+                living = {record.id: record for record in after if not record.has_ended}
+            if living and time.monotonic() > deadline:
+                names = ", ".join(map(str, list(living)[:10]))
+                logger.error("cluster %s: %d job(s) have not ended: %s", self.blueprint.name, len(living), names)
+                return
+            if living:
+                await asyncio.sleep(next(pauses))
 
     # --- the loop -----------------------------------------------------------------------------------------------
 
@@ -639,10 +672,7 @@ class Engine:
         self.roster.forget_oldest()
 
     def _broadcast(self, job_id: JobId, before: JobStatus | None, after: JobStatus) -> None:
-        try:
-            self.batch.manager.hook.job_state_changed(job=job_id, before=before, after=after)
-        except Exception:
-            logger.exception("a plugin failed in job_state_changed")
+        self.batch.tell(job_id, before, after)
 
     def worker_came(self, address: str) -> None:
         """The scheduler has a new worker."""
@@ -890,7 +920,7 @@ class Engine:
         if possible >= count or any(slot.is_examining for slot in self.groups.values()):
             return
         for slot in self.groups.values():
-            if isinstance(slot.trouble, SubmitRejected | JobsFailed | InvalidRequest | BudgetSpent):
+            if isinstance(slot.trouble, SubmitRejected | JobsFailed | InvalidRequest | BudgetSpent | PluginError):
                 with suppress(ValueError):
                     self._undelivered.remove(slot.trouble)
                 raise slot.trouble
