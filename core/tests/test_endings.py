@@ -68,7 +68,7 @@ def eventually(condition: Callable[[], object], timeout: float = 30.0) -> None:
         time.sleep(0.02)
 
 
-def run(tmp_path: Path, script: str, *, timeout: float = 100.0, **options: Any) -> subprocess.CompletedProcess[str]:
+def run(tmp_path: Path, script: str, *, timeout: float = 100.0, before: Sequence[str] = ()) -> subprocess.CompletedProcess[str]:
     """Run a script in a Python of its own, where `make(...)` makes a cluster on the test's queue."""
     prelude = f"""
         import asyncio, gc, logging, os, signal, sys, time
@@ -87,9 +87,9 @@ def run(tmp_path: Path, script: str, *, timeout: float = 100.0, **options: Any) 
     (tmp_path / "script.py").write_text(text)
     return subprocess.run(
         # Dask's own temporary files are watched as well.
-        [sys.executable, "-W", "ignore::DeprecationWarning", str(tmp_path / "script.py")],
+        [*before, sys.executable, "-W", "ignore::DeprecationWarning", str(tmp_path / "script.py")],
         capture_output=True, text=True, timeout=timeout, check=False,
-        env={**os.environ, "DASK_TEMPORARY_DIRECTORY": str(tmp_path / "scratch")}, **options,
+        env={**os.environ, "DASK_TEMPORARY_DIRECTORY": str(tmp_path / "scratch")},
     )  # fmt: skip
 
 
@@ -394,3 +394,248 @@ def test_an_event_loop_that_was_ended_keeps_no_close_waiting(tmp_path: Path) -> 
     assert done.stdout == "quick closed []\n", done.stdout + done.stderr
     assert "its event loop has ended before it was closed" in done.stderr
     assert set(states_of(tmp_path)) <= {"CANCELLED", "COMPLETED", "FAILED"}
+
+
+# --- steps of closing that fail ---------------------------------------------------------------------------------
+
+
+def unprivileged() -> list[str]:
+    """The beginning of a command line for which modes of files count, whoever runs it."""
+    if os.getuid():
+        return []
+    if shutil.which("setpriv") is None:
+        pytest.skip("root without setpriv: modes of files do not count")
+    return ["setpriv", "--bounding-set=-dac_override,-dac_read_search", "--inh-caps=-all"]
+
+
+TROUBLES = {
+    "unwritable": "state.chmod(0o500); [folder.chmod(0o500) for folder in state.rglob('*') if folder.is_dir()]",
+    "removed": "shutil.rmtree(state)",
+    "a file in its place": "shutil.rmtree(state); state.write_text('')",
+    "logs removed": "shutil.rmtree(state / 'logs')",
+}
+
+
+@pytest.mark.parametrize("trouble", TROUBLES.values(), ids=TROUBLES.keys())
+@pytest.mark.parametrize("way", ["sync", "async"])
+def test_trouble_while_closing_hides_nothing(tmp_path: Path, trouble: str, way: str) -> None:
+    """The user's own exception arrives, what cannot be removed is told, and everything else is closed."""
+    body = f"cluster.scale(1); await_workers; {trouble}; raise ZeroDivisionError('the user\\'s own')"
+    if way == "sync":
+        use = "with make() as cluster:\n    " + body.replace("await_workers", "cluster.wait_for_workers(1, timeout=60)")
+    else:
+        body = body.replace("await_workers", "await cluster.wait_for_workers(1, timeout=60)")
+        use = f"async def main():\n    global cluster\n    async with make(asynchronous=True) as cluster:\n        {body}\n"
+        use += "asyncio.run(main())"
+    script = f"""
+import shutil
+state = Path(os.environ["XDG_STATE_HOME"]) / "corral"
+try:
+{textwrap.indent(use, "    ")}
+except ZeroDivisionError as error:
+    print(error, "|", cluster.status.name, "|", cluster.scheduler.status.name, "|", error.__context__)
+"""
+    done = run(tmp_path, script, before=unprivileged())
+    assert done.stdout == "the user's own | closed | closed | None\n", done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    is_told = "cluster corral-" in done.stderr and "could not be removed" in done.stderr
+    assert is_told == ("500" in trouble or "write_text" in trouble)
+    assert states_of(tmp_path) == ["COMPLETED"]
+
+
+def test_a_step_that_fails_keeps_no_other_from_being_tried(
+    cluster: MakeCluster, caplog: pytest.LogCaptureFixture, state_directory: Path
+) -> None:
+    """A scheduler that cannot be closed, say: the credentials go all the same."""
+    c = cluster()
+    assert c.scheduler is not None
+
+    async def fail(*args: Any, **kwargs: Any) -> None:
+        raise RuntimeError("a plugin of Dask's")
+
+    close, c.scheduler.close = c.scheduler.close, fail  # type: ignore[method-assign]
+    credentials = list(state_directory.rglob("credentials.json"))
+    assert credentials
+    loop = c.loop
+    assert loop is not None
+    asyncio.run_coroutine_threadsafe(close(), loop.asyncio_loop).result(30)  # type: ignore[attr-defined]
+    c.close()
+    assert c.status.name == "closed"
+    assert not list(state_directory.rglob("credentials.json"))
+    assert "its scheduler could not be closed: RuntimeError: a plugin of Dask's" in caplog.text
+
+
+def test_a_start_that_fails_is_told_although_its_end_fails_too(tmp_path: Path) -> None:
+    """What a user can mend is why it did not start."""
+    (tmp_path / "state" / "corral").mkdir(parents=True)
+    (tmp_path / "state" / "corral" / "logs").write_text("")
+    done = run(tmp_path, """
+        from corral.errors import InvalidRequest
+        state = Path(os.environ["XDG_STATE_HOME"]) / "corral"
+        from corral.security import Credentials
+        write = Credentials.write
+        def write_and_shut(self, path):
+            write(self, path)
+            Path(path).parent.chmod(0o500)
+        Credentials.write = write_and_shut
+        try:
+            make()
+        except InvalidRequest as error:
+            print("told", error.argument)
+    """, before=unprivileged())  # fmt: skip
+    assert done.stdout == "told log_directory\n", done.stdout + done.stderr
+    assert "credentials.json" in done.stderr
+
+
+# --- other threads and event loops ------------------------------------------------------------------------------
+
+
+def test_a_cluster_is_closed_on_another_event_loop_after_its_own_has_ended(tmp_path: Path) -> None:
+    """``asyncio.run`` twice: its jobs are cancelled, its files removed, and that is told."""
+    done = run(tmp_path, """
+        async def begin():
+            cluster = await make(asynchronous=True, n_workers=1)
+            await cluster.wait_for_workers(1, timeout=60)
+            return cluster
+
+        async def end(cluster):
+            await cluster.close()
+
+        cluster = asyncio.run(begin())
+        asyncio.run(end(cluster))
+        print(cluster.status.name, files())
+        asyncio.run(cluster.close())
+        cluster.close()
+    """)  # fmt: skip
+    assert done.stdout == "closed []\n", done.stdout + done.stderr
+    assert "its event loop has ended before it was closed" in done.stderr
+    assert "Exception" not in done.stderr
+    assert not set(states_of(tmp_path)) & {"PENDING", "RUNNING"}
+
+
+@pytest.mark.parametrize(
+    "end", ["cluster.close()", "asyncio.run(cluster.close())", "pass", "del cluster", "cluster.shutdown()"]
+)
+def test_a_cluster_whose_event_loop_has_ended_leaves_nothing(tmp_path: Path, end: str) -> None:
+    """However it is closed, or if it is not."""
+    done = run(tmp_path, f"""
+        async def begin():
+            return await make(asynchronous=True, n_workers=1, extra_directives=["--hold"])
+
+        cluster = asyncio.run(begin())
+        {end}
+    """)  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "its event loop has ended before it was closed" in done.stderr
+    assert states_of(tmp_path) == ["CANCELLED"]
+    assert not [path for path in (tmp_path / "state").rglob("*") if path.is_file()]
+
+
+async def test_a_cluster_is_closed_from_another_running_event_loop(cluster: MakeCluster) -> None:
+    """In another thread: that closes it on its own."""
+    c = await cluster(asynchronous=True, n_workers=1)
+    await c.wait_for_workers(1, timeout=60)
+
+    async def elsewhere() -> None:
+        await c.close()
+
+    await asyncio.to_thread(asyncio.run, elsewhere())
+    assert c.status.name == "closed"
+    assert c.scheduler.status.name == "closed"
+    assert [job.state.value for job in c.jobs] == ["completed"]
+
+
+async def test_a_cluster_is_closed_from_a_thread_without_an_event_loop(cluster: MakeCluster) -> None:
+    """There, close() waits."""
+    c = await cluster(asynchronous=True)
+    await asyncio.to_thread(c.close)
+    assert c.status.name == "closed"
+    await c.close()
+
+
+async def test_close_without_await_closes(cluster: MakeCluster) -> None:
+    """As in the handler of a signal, which cannot await."""
+    c = await cluster(asynchronous=True)
+    c.close()
+    deadline = time.monotonic() + 30
+    while c.status.name != "closed":
+        assert time.monotonic() < deadline
+        await asyncio.sleep(0.05)
+
+
+async def test_what_close_returns_may_become_a_task(cluster: MakeCluster) -> None:
+    """It is a coroutine to asyncio."""
+    c = await cluster(asynchronous=True)
+    await asyncio.gather(asyncio.create_task(c.close()), c.close())
+    assert c.status.name == "closed"
+
+
+def test_a_cluster_is_started_on_its_own_event_loop_alone(cluster: MakeCluster) -> None:
+    """The error says what to do."""
+
+    async def made() -> Cluster:
+        return cluster(asynchronous=True)
+
+    async def used(c: Cluster) -> None:
+        async with c:
+            pass
+
+    c = asyncio.run(made())
+    with pytest.raises(CorralError, match="was made on another event loop: make it on the one that uses it"):
+        asyncio.run(used(c))
+
+
+def test_an_event_loop_that_is_run_in_parts(cluster: MakeCluster) -> None:
+    """``loop.run_until_complete(cluster.close())``."""
+    loop = asyncio.new_event_loop()
+
+    async def begin() -> Cluster:
+        return await cluster(asynchronous=True)
+
+    c = loop.run_until_complete(begin())
+    loop.run_until_complete(c.close())
+    assert c.status.name == "closed"
+    loop.run_until_complete(asyncio.sleep(0.1))
+    loop.run_until_complete(loop.shutdown_default_executor())
+    loop.close()
+
+
+def test_many_threads_close_one_cluster(cluster: MakeCluster) -> None:
+    """All return when it is closed, and nobody is left waiting for its event loop."""
+    c = cluster(n_workers=1)
+    c.wait_for_workers(1, timeout=60)
+    errors: list[BaseException] = []
+
+    def close() -> None:
+        try:
+            c.close()
+            assert c.status.name == "closed"
+        except BaseException as error:
+            errors.append(error)
+
+    threads = [threading.Thread(target=close) for _ in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert not any(thread.is_alive() for thread in threads)
+    assert not errors
+    c.close()
+    assert not [thread for thread in threading.enumerate() if thread.name == "IO loop"]
+
+
+def test_a_handler_of_a_signal_closes_a_cluster_that_is_closing(tmp_path: Path) -> None:
+    """In the very thread that waits for the end."""
+    done = run(tmp_path, """
+        cluster = make(n_workers=1)
+        cluster.wait_for_workers(1, timeout=60)
+        def handle(*_):
+            cluster.close()
+            print("closed in the handler", cluster.status.name)
+        signal.signal(signal.SIGALRM, handle)
+        signal.setitimer(signal.ITIMER_REAL, 0.05)
+        cluster.close()
+        print(cluster.status.name, files())
+    """)  # fmt: skip
+    assert done.stdout == "closed in the handler closed\nclosed []\n", done.stdout + done.stderr
+    assert done.stderr == ""
