@@ -7,7 +7,6 @@ import gc
 import logging
 import os
 import shutil
-import signal
 import subprocess
 import sys
 import textwrap
@@ -68,7 +67,7 @@ def eventually(condition: Callable[[], object], timeout: float = 30.0) -> None:
         time.sleep(0.02)
 
 
-def run(tmp_path: Path, script: str, *, timeout: float = 100.0, before: Sequence[str] = ()) -> subprocess.CompletedProcess[str]:
+def run(tmp_path: Path, script: str, *, before: Sequence[str] = ()) -> subprocess.CompletedProcess[str]:
     """Run a script in a Python of its own, where `make(...)` makes a cluster on the test's queue."""
     prelude = f"""
         import asyncio, gc, logging, os, signal, sys, time
@@ -88,7 +87,7 @@ def run(tmp_path: Path, script: str, *, timeout: float = 100.0, before: Sequence
     return subprocess.run(
         # Dask's own temporary files are watched as well.
         [*before, sys.executable, "-W", "ignore::DeprecationWarning", str(tmp_path / "script.py")],
-        capture_output=True, text=True, timeout=timeout, check=False,
+        capture_output=True, text=True, timeout=100, check=False,
         env={**os.environ, "DASK_TEMPORARY_DIRECTORY": str(tmp_path / "scratch")},
     )  # fmt: skip
 
@@ -425,8 +424,8 @@ def test_trouble_while_closing_hides_nothing(tmp_path: Path, trouble: str, way: 
         use = "with make() as cluster:\n    " + body.replace("await_workers", "cluster.wait_for_workers(1, timeout=60)")
     else:
         body = body.replace("await_workers", "await cluster.wait_for_workers(1, timeout=60)")
-        use = f"async def main():\n    global cluster\n    async with make(asynchronous=True) as cluster:\n        {body}\n"
-        use += "asyncio.run(main())"
+        use = "async def main():\n    global cluster\n    async with make(asynchronous=True) as cluster:\n"
+        use += f"        {body}\nasyncio.run(main())"
     script = f"""
 import shutil
 state = Path(os.environ["XDG_STATE_HOME"]) / "corral"
@@ -589,7 +588,7 @@ def test_an_event_loop_that_is_run_in_parts(cluster: MakeCluster) -> None:
     """``loop.run_until_complete(cluster.close())``."""
     loop = asyncio.new_event_loop()
 
-    async def begin() -> Cluster:
+    async def begin() -> Any:
         return await cluster(asynchronous=True)
 
     c = loop.run_until_complete(begin())

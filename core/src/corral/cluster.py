@@ -27,6 +27,7 @@ from corral.errors import CorralError, InvalidRequest
 from corral.group import WorkerGroup, parse_duration
 from corral.hosting import MARGIN, HostingCluster, WayBack, find_open, host
 from corral.jobs import JobFailure, JobRecord, Jobs
+from corral.printable import html
 from corral.registry import Entry, JobLine
 from corral.security import Credentials, secured
 from corral.size import jobs_asked_for, known_group, the_group
@@ -289,7 +290,9 @@ class Cluster(HostingCluster):
         )
         self._engine.start()
         self._is_changed = asyncio.Event()
-        self._registrar = asyncio.create_task(_keep_registered(self._way_back, self._is_changed), name="corral registry")
+        self._registrar = asyncio.create_task(
+            _keep_registered(self._way_back, self._is_changed), name="corral registry"
+        )
         self.status = Status.running
         if any(self._jobs_at_once.values()):
             self._want(self._jobs_at_once)
@@ -614,7 +617,7 @@ class Cluster(HostingCluster):
         return str(blueprint.script(the_group(group, self.groups)))
 
     def logs(self, job: JobRecord | JobId | str) -> str:
-        """What a job has printed so far.
+        """What a job has printed so far, as it is: `corral logs` shows it so that no terminal obeys it.
 
         Raises
         ------
@@ -663,7 +666,7 @@ class Cluster(HostingCluster):
         return "" if self._engine is None else self._engine.whereabouts()
 
     def _scaling_status(self) -> str:
-        text = _escaped(f"Workers: {len(self.observed)}; {self._whereabouts()}")
+        text = html(f"Workers: {len(self.observed)}; {self._whereabouts()}")
         return f"<table><tr><td style='text-align: left;'>{text}</td></tr></table>"
 
     # --- the registry -------------------------------------------------------------------------------------------
@@ -701,7 +704,7 @@ async def _keep_registered(way_back: WayBack, is_changed: asyncio.Event) -> None
         is_changed.clear()
         cluster: Cluster | None = way_back()
         if cluster is not None:
-            await cluster._register()
+            await cluster._register()  # noqa: SLF001 - its own
         del cluster
         with suppress(TimeoutError):
             async with asyncio.timeout(HEARTBEAT):
@@ -714,7 +717,7 @@ def _changing(way_back: WayBack) -> Callable[[], None]:
 
     def change() -> None:
         if (cluster := way_back()) is not None:
-            cluster._on_change()
+            cluster._on_change()  # noqa: SLF001 - its own
 
     return change
 
@@ -748,9 +751,3 @@ def _names(record: JobRecord) -> set[str]:
             names.add(name)
             missing -= 1
     return names
-
-
-def _escaped(text: str) -> str:
-    import html
-
-    return html.escape(text)

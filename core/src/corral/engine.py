@@ -42,6 +42,7 @@ from corral.errors import (
 from corral.group import WorkerGroup
 from corral.jobs import Ending, JobFailure, JobRecord, Parting
 from corral.plan import Plan, plan, proved, rescaled, resized, submitted
+from corral.printable import printable
 from corral.roster import REMEMBERED, Lesson, Roster
 from corral.standing import Group
 from corral.watch import Rhythm, Watch
@@ -318,9 +319,13 @@ class Engine:
                     is_cancelled = True
                 answer = await self.batch.poll(list(living), urgent=True)
             except CorralError as error:
-                logger.warning("cluster %s: %d job(s) are not cancelled yet: %s", self.blueprint.name, len(living), error)
+                logger.warning(
+                    "cluster %s: %d job(s) are not cancelled yet: %s", self.blueprint.name, len(living), error
+                )
             else:
-                asked = [evolve(each, cancel_asked_at=0.0, workers=frozenset(), was_listed=True) for each in living.values()]
+                asked = [
+                    evolve(each, cancel_asked_at=0.0, workers=frozenset(), was_listed=True) for each in living.values()
+                ]
                 after = [self.roster.put(lives.observe(record, answer.get(record.id), 0.0)) for record in asked]
                 living = {record.id: record for record in after if not record.has_ended}
             if living and time.monotonic() > deadline:
@@ -710,7 +715,7 @@ class Engine:
                     self.roster.put(evolve(record, leaves_at=leaves_at))
                     self._wake.set()
             case "leaving":
-                self.roster.put(evolve(record, leaving=str(message.get("reason") or "leaving")))
+                self.roster.put(evolve(record, leaving=_reason(message) or "leaving"))
                 self.rhythm.urgent(self._clock.now() + LEAVING_GRACE)
                 self._changed()
             case "left":
@@ -728,7 +733,7 @@ class Engine:
                     logger.warning(
                         "cluster %s: job %s had to leave (%s) with %d tasks unfinished%s and %d results that no other "
                         "worker could take: these run again, and count as nobody's failure.",
-                        self.blueprint.name, record.id, message.get("reason"), unfinished,
+                        self.blueprint.name, record.id, _reason(message), unfinished,
                         f" (for example {names})" * bool(names), lost,
                     )  # fmt: skip
 
@@ -747,7 +752,9 @@ class Engine:
         present = {node.index: node for node in record.nodes if not node.is_lost}
         # If it is the last one, the job fails, and that is told.
         if message.get("event") == "failed" and index in present and len(present) > 1:
-            record = self._lose_node(record, present[index], f"its launcher failed: {message.get('reason')}")
+            record = self._lose_node(
+                record, present[index], f"its launcher failed: {printable(str(message.get('reason')))}"
+            )
             self._changed()
         return record
 
@@ -934,6 +941,10 @@ class Engine:
         """What a connected job would have to finish or move: tasks, and gigabytes."""
         workers = [self.scheduler.workers.get(address) for address in self.roster.addresses(record.id)]
         return sum(len(worker.processing) + worker.nbytes / 1e9 for worker in workers if worker is not None)
+
+
+def _reason(message: Mapping[str, Any]) -> str:
+    return printable(str(message.get("reason") or ""))
 
 
 class _Ear(SchedulerPlugin):

@@ -21,6 +21,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from attrs import evolve, frozen
+from dask.widgets.widgets import get_template
 from distributed import Security
 from distributed.core import Status
 from distributed.deploy.cluster import Cluster as DaskCluster
@@ -29,6 +30,7 @@ from distributed.objects import SchedulerInfo
 from corral import network
 from corral.errors import CorralError
 from corral.listening import guard_http, guarded
+from corral.printable import html
 from corral.scheduler import Scheduler
 from corral.security import Credentials
 
@@ -40,7 +42,6 @@ EXIT_TIMEOUT = 20.0
 LOOK_AT_LOOP = 1.0
 #: What a step of closing may take beyond its time-out (s).
 MARGIN = 15.0
-
 
 
 @frozen(kw_only=True)
@@ -318,7 +319,7 @@ class HostingCluster(DaskCluster):
             if self.status is Status.closed:
                 return
             logger.warning(
-                "cluster %s: its event loop has ended before it was closed; it is closed without, and tasks are cut off",
+                "cluster %s: its event loop has ended before it was closed; it is closed all the same, tasks are cut off",
                 self.name,
             )
             with self._tried("its jobs could not be ended; corral clean ends what is left"):
@@ -367,6 +368,19 @@ class HostingCluster(DaskCluster):
 
     # --- what there is ------------------------------------------------------------------------------------------
 
+    def _repr_html_(self, cluster_status: Any = None) -> str:
+        # Dask's own puts names and addresses into its page as if they were markup.
+        info = SchedulerInfo(_escaped(dict(self.scheduler_info)))
+        page: str = get_template("cluster.html.j2").render(
+            type=type(self).__name__,
+            name=html(self.name),
+            workers=info["workers"],
+            dashboard_link=html(self.dashboard_link),
+            scheduler_info_repr=info._repr_html_(),
+            cluster_status=cluster_status,
+        )
+        return page
+
     @property
     def observed(self) -> set[str]:
         """Names of the workers that are connected."""
@@ -388,6 +402,19 @@ class HostingCluster(DaskCluster):
         """Where the dashboard is, with the secret prefix that keeps others on this host out."""
         port = self.scheduler_info["services"].get("dashboard")
         return "" if port is None else network.dashboard_link(port, self._prefix)
+
+
+def _escaped(value: Any) -> Any:
+    """The same dictionaries and lists, with texts that are no markup."""
+    match value:
+        case str():
+            return html(value)
+        case dict():
+            return {_escaped(key): _escaped(each) for key, each in value.items()}
+        case list() | tuple():
+            return [_escaped(each) for each in value]
+        case _:
+            return value
 
 
 # --- clusters of this process -----------------------------------------------------------------------------------

@@ -10,7 +10,6 @@ import asyncio
 import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from typing import Any
 
 from attrs import evolve
@@ -30,6 +29,7 @@ from corral.jobs import JobFailure, Jobs
 from corral.launch.contact import find_scheduler
 from corral.launch.ending import Ended
 from corral.order import Draft
+from corral.printable import printable
 from corral.residence import Residence, find_entry
 from corral.size import known_group, the_group
 from corral.tunnel import Tunnel
@@ -421,7 +421,7 @@ class RemoteCluster(Cluster):
         if self.status is not Status.running:
             return f"Cluster({self._state.backend!r}, name={self.name!r}, {self.status.name})"
         ending = f"; ends: {self._state.ending}" if self._state.ending else ""
-        return (
+        return printable(
             f"Cluster({self._state.backend!r}, name={self.name!r}, scheduler={self._residence}, "
             f"workers={len(self.observed)}: {self._state.whereabouts}{ending})"
         )

@@ -13,7 +13,7 @@ from attrs import asdict
 
 from corral.cli.options import cluster_arguments, cluster_options, worker_arguments, worker_options
 from corral.cli.redact import Redaction
-from corral.cli.tables import show
+from corral.cli.tables import say, show, show_file
 from corral.errors import BatchSystemError, CorralError
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def ps(as_json: bool) -> None:
     for entry in found:
         age = _age(time.time() - entry.started)
         fate = "its process is gone; see corral clean" if entry.process_is_gone() else f"since {age}"
-        click.echo(f"{entry.name}  {entry.backend}  {_where(entry)}, {fate}")
+        say(f"{entry.name}  {entry.backend}  {_where(entry)}, {fate}")
         living = [job for job in entry.jobs if not job.has_ended]
         if living:
             show(
@@ -89,7 +89,10 @@ def ps(as_json: bool) -> None:
 @click.option("--cluster", help="Name of the cluster, if several have such a job.")
 @click.option("--lines", type=click.IntRange(min=1), help="Only so many of the last lines.")
 def logs(job: str | None, cluster: str | None, lines: int | None) -> None:
-    """Print the log of a job, or list all logs."""
+    """Print the log of a job, or list all logs.
+
+    In a terminal, what would move its cursor or change its colours is shown instead; a pipe gets the file as it is.
+    """
     from corral.registry import entries
 
     found = [(entry, line) for entry in entries() if cluster in (None, entry.name) for line in entry.jobs]
@@ -97,7 +100,7 @@ def logs(job: str | None, cluster: str | None, lines: int | None) -> None:
         if not found:
             click.echo("No job is registered.")
         for entry, line in found:
-            click.echo(f"{line.id}  {line.state}  {entry.name}  {line.log or 'output discarded'}")
+            say(f"{line.id}  {line.state}  {entry.name}  {line.log or 'output discarded'}")
         return
     matching = [(entry, line) for entry, line in found if line.id == job]
     if not matching:
@@ -109,10 +112,10 @@ def logs(job: str | None, cluster: str | None, lines: int | None) -> None:
     path = matching[0][1].log
     if path is None:
         raise LookupError(f"the output of job {job} is discarded")
-    text = Path(path).read_text(errors="replace")
+    text = Path(path).read_bytes()
     if lines is not None:
-        text = "".join(text.splitlines(keepends=True)[-lines:])
-    click.echo(text, nl=False)
+        text = b"".join(text.splitlines(keepends=True)[-lines:])
+    show_file(text)
 
 
 @click.command()
@@ -134,11 +137,11 @@ def clean(yes: bool) -> None:
         what = f"{entry.name} ({entry.backend}, pid {entry.pid} on {entry.host})"
         jobs = f"{len(job_ids)} job(s) {' '.join(map(str, job_ids[:10]))}".rstrip()
         if not yes:
-            click.echo(f"would remove {what}: cancel {jobs}, remove {entry.credentials or 'no credentials'}")
+            say(f"would remove {what}: cancel {jobs}, remove {entry.credentials or 'no credentials'}")
         elif asyncio.run(leftovers.remove(entry, job_ids)):
-            click.echo(f"removed {what}: cancelled {jobs}")
+            say(f"removed {what}: cancelled {jobs}")
         else:
-            click.echo(f"left {what} alone: its process is back")
+            say(f"left {what} alone: its process is back")
     if not yes:
         click.echo("Nothing was done. Say --yes to do it.")
 
@@ -156,7 +159,7 @@ def _is_dead(entry: Entry) -> bool:
     try:
         return asyncio.run(leftovers.is_dead(entry))
     except BatchSystemError as error:
-        click.echo(f"{entry.name} is left alone: {error}", err=True)
+        say(f"{entry.name} is left alone: {error}", err=True)
         return False
 
 
