@@ -319,7 +319,8 @@ class HostingCluster(DaskCluster):
             if self.status is Status.closed:
                 return
             logger.warning(
-                "cluster %s: its event loop has ended before it was closed; it is closed all the same, its tasks cut off",
+                "cluster %s: its event loop has ended before it was closed: "
+                "that is made up for now, and its tasks are cut off",
                 self.name,
             )
             with self._tried("its jobs could not be ended; corral clean ends what is left"):
