@@ -259,13 +259,15 @@ def test_a_cluster_that_a_client_uses_is_referred_to(cluster: MakeCluster, caplo
 
 
 def test_a_closed_cluster_is_no_news_and_is_freed(cluster: MakeCluster, caplog: pytest.LogCaptureFixture) -> None:
-    """Nothing of corral's keeps it."""
+    """Nothing keeps it, nor its scheduler, which had a worker."""
     c = cluster()
+    c.scale(1)
+    c.wait_for_workers(1, timeout=60)
     c.close()
-    gone = weakref.ref(c)
+    gone = weakref.ref(c), weakref.ref(c.scheduler)
     del c
     gc.collect()
-    assert gone() is None
+    assert [reference() for reference in gone] == [None, None]
     assert "not referred to" not in caplog.text
 
 

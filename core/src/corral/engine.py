@@ -753,7 +753,7 @@ class Engine:
         # If it is the last one, the job fails, and that is told.
         if message.get("event") == "failed" and index in present and len(present) > 1:
             record = self._lose_node(
-                record, present[index], f"its launcher failed: {printable(str(message.get('reason')))}"
+                record, present[index], f"its launcher failed: {_reason(message)}"
             )
             self._changed()
         return record

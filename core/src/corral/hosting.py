@@ -22,7 +22,7 @@ from typing import Any
 
 from attrs import evolve, frozen
 from dask.widgets.widgets import get_template
-from distributed import Security
+from distributed import Security, core
 from distributed.core import Status
 from distributed.deploy.cluster import Cluster as DaskCluster
 from distributed.objects import SchedulerInfo
@@ -312,6 +312,11 @@ class HostingCluster(DaskCluster):
     def _is_ended(self) -> None:
         self.status = Status.closed
         forget(self)
+        # distributed remembers which handlers take a connection by the handlers, and those keep their scheduler:
+        # a third of a megabyte for each cluster that had workers.
+        clear = getattr(getattr(core, "_expects_comm", None), "cache_clear", None)
+        if clear is not None:
+            clear()
 
     def _end_without_loop(self, timeout: float) -> None:
         """End what can be ended although nobody can speak to scheduler and workers any more."""
