@@ -210,6 +210,29 @@ def test_a_fork_does_not_end_a_handle_s_cluster(tmp_path: Path) -> None:
     assert done.stdout.splitlines() == ["0 True", "running", "[]"], done.stdout + done.stderr
 
 
+def test_a_fork_does_not_end_an_allocation(tmp_path: Path) -> None:
+    """In batch mode the workers are children of this very process."""
+    done = run(tmp_path, """
+        from corral import Allocation
+        from distributed import Client
+        with Allocation(backend="local", interface="lo", processes=1, threads=1) as cluster:
+            cluster.wait_for_workers(1, timeout=60)
+            before = files()
+            for child in range(2):
+                if (pid := os.fork()) == 0:
+                    if child:
+                        cluster.close()
+                    del cluster
+                    gc.collect()
+                    os._exit(0) if child else sys.exit(0)
+                print(os.waitpid(pid, 0)[1], files() == before)
+            with Client(cluster) as client:
+                print(client.submit(lambda: 6 * 7).result(timeout=30))
+        print(files())
+    """)  # fmt: skip
+    assert done.stdout.splitlines() == ["0 True", "0 True", "42", "[]"], done.stdout + done.stderr
+
+
 # --- a cluster that nobody refers to ----------------------------------------------------------------------------
 
 
@@ -571,6 +594,13 @@ async def test_what_close_returns_may_become_a_task(cluster: MakeCluster) -> Non
     assert c.status.name == "closed"
 
 
+async def test_a_cluster_with_a_loop_of_its_own_is_closed_inside_another(cluster: MakeCluster) -> None:
+    """As in a notebook, whose cells run on an event loop: close() waits all the same."""
+    c = cluster()
+    assert c.close() is None
+    assert c.status.name == "closed"
+
+
 def test_a_cluster_is_started_on_its_own_event_loop_alone(cluster: MakeCluster) -> None:
     """The error says what to do."""
 
@@ -621,6 +651,18 @@ def test_many_threads_close_one_cluster(cluster: MakeCluster) -> None:
         thread.join(60)
     assert not any(thread.is_alive() for thread in threads)
     assert not errors
+    c.close()
+    assert not [thread for thread in threading.enumerate() if thread.name == "IO loop"]
+
+
+def test_who_gives_up_waiting_does_not_stop_it_from_closing(cluster: MakeCluster) -> None:
+    """The time-out is the waiter's alone."""
+    c = cluster(n_workers=1)
+    c.wait_for_workers(1, timeout=60)
+    with pytest.raises(TimeoutError, match="it goes on closing"):
+        c.close(timeout="1ms")
+    eventually(lambda: c.status.name == "closed")
+    assert [job.state.value for job in c.jobs] == ["completed"]
     c.close()
     assert not [thread for thread in threading.enumerate() if thread.name == "IO loop"]
 

@@ -752,9 +752,7 @@ class Engine:
         present = {node.index: node for node in record.nodes if not node.is_lost}
         # If it is the last one, the job fails, and that is told.
         if message.get("event") == "failed" and index in present and len(present) > 1:
-            record = self._lose_node(
-                record, present[index], f"its launcher failed: {_reason(message)}"
-            )
+            record = self._lose_node(record, present[index], f"its launcher failed: {_reason(message)}")
             self._changed()
         return record
 

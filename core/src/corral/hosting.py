@@ -21,6 +21,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from attrs import evolve, frozen
+from dask.utils import parse_timedelta
 from dask.widgets.widgets import get_template
 from distributed import Security, core
 from distributed.core import Status
@@ -221,7 +222,7 @@ class HostingCluster(DaskCluster):
         Parameters
         ----------
         timeout
-            Seconds. Default: as long as it takes, a minute and a half at most.
+            Seconds, or a text like "30s". Default: as long as it takes, a minute and a half at most.
 
         Raises
         ------
@@ -239,6 +240,8 @@ class HostingCluster(DaskCluster):
             if self._is_asynchronous and (is_stopped or _is_called_on_a_loop()):
                 return _Later(self._close, timeout)
             self._close_and_wait(timeout)
+        elif not self._closers and not self._is_asynchronous and not self._is_on_loop():
+            self._stop_loop()  # nobody waited for the end
         return _Later(_done) if self._is_asynchronous else None
 
     def _close_and_wait(self, timeout: float | None) -> None:
@@ -250,11 +253,12 @@ class HostingCluster(DaskCluster):
             with self._guard:
                 self._closers -= 1
                 is_last = not self._closers
-            if is_last and not self._is_asynchronous:
+            # Who gave up waiting has not stopped it from closing.
+            if is_last and self.status is Status.closed and not self._is_asynchronous:
                 self._stop_loop()
 
     def _await_end(self, timeout: float | None) -> None:
-        limit = self._patience_with_closing if timeout is None else timeout
+        limit = self._patience_with_closing if timeout is None else parse_timedelta(timeout)
         deadline = time.monotonic() + limit
         closing: Future[None] | None = None
         while True:
@@ -324,8 +328,7 @@ class HostingCluster(DaskCluster):
             if self.status is Status.closed:
                 return
             logger.warning(
-                "cluster %s: its event loop has ended before it was closed: "
-                "that is made up for now, and its tasks are cut off",
+                "cluster %s: its event loop has ended before it was closed: it is closed now, its tasks are cut off",
                 self.name,
             )
             with self._tried("its jobs could not be ended; corral clean ends what is left"):
@@ -551,7 +554,7 @@ class _Later(Coroutine[Any, Any, None]):
     """A coroutine that begins when it is awaited, and that nobody need await."""
 
     def __init__(self, begin: Callable[[], Awaitable[None]], timeout: float | None = None) -> None:
-        self._begin = begin if timeout is None else lambda: asyncio.wait_for(begin(), timeout)
+        self._begin = begin if timeout is None else lambda: asyncio.wait_for(begin(), parse_timedelta(timeout))
         self._steps: Any = None
 
     def __await__(self) -> Any:
