@@ -660,7 +660,7 @@ def test_who_gives_up_waiting_does_not_stop_it_from_closing(cluster: MakeCluster
     c = cluster(n_workers=1)
     c.wait_for_workers(1, timeout=60)
     with pytest.raises(TimeoutError, match="it goes on closing"):
-        c.close(timeout="1ms")
+        c.close(timeout=0.001)
     eventually(lambda: c.status.name == "closed")
     assert [job.state.value for job in c.jobs] == ["completed"]
     c.close()
