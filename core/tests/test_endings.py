@@ -391,13 +391,14 @@ def test_hooks_that_end_programs_do_not_keep_a_cluster_from_closing(
 ) -> None:
     """Neither the one that polls nor the one that cancels."""
     monkeypatch.setattr("corral.cluster.CLOSE_TIMEOUT", 4.0)
-    caplog.set_level(logging.INFO, "corral")
     for where in ("poll_status", "cancel"):
         caplog.clear()
         began = time.monotonic()
         c = cluster(plugins=[Leaving(SystemExit(3), where)], extra_directives=["--hold"])
         c.scale(1)
         eventually(lambda: c.jobs)  # noqa: B023 - at once
+        if where == "poll_status":
+            eventually(lambda: "hook 'poll_status' raised SystemExit(3)" in caplog.text)
         c.close()
         assert time.monotonic() - began < 20
         assert f"hook '{where}' raised SystemExit(3)" in caplog.text
