@@ -59,6 +59,12 @@ def states_of(tmp_path: Path) -> list[str]:
         queue.close()
 
 
+def files_left(tmp_path: Path) -> list[Path]:
+    """What clusters left below the state directory; the mark of corral's own folder stays."""
+    found = (tmp_path / "state").rglob("*")
+    return [path for path in found if path.is_file() and path.name != "CORRALDIR.TAG"]
+
+
 def eventually(condition: Callable[[], object], timeout: float = 30.0) -> None:
     """Poll what tells no event."""
     deadline = time.monotonic() + timeout
@@ -303,7 +309,7 @@ def test_a_forgotten_cluster_ends_with_its_process(tmp_path: Path) -> None:
     assert done.stdout == "here\n"
     assert "cluster forgotten is not referred to" in done.stderr
     assert states_of(tmp_path) == ["COMPLETED"]
-    assert not [path for path in (tmp_path / "state").rglob("*") if path.is_file()]
+    assert not files_left(tmp_path)
 
 
 # --- plugins that end programs ----------------------------------------------------------------------------------
@@ -315,9 +321,11 @@ class Leaving:
     def __init__(self, error: BaseException, where: str) -> None:
         self.error = error
         self.where = where
+        self.times = 0
 
     def _leave(self, where: str) -> None:
         if self.where == where:
+            self.times += 1
             raise self.error
 
     @hookimpl
@@ -387,21 +395,20 @@ def test_a_hook_cannot_end_the_event_loop(cluster: MakeCluster, error: BaseExcep
 
 
 def test_hooks_that_end_programs_do_not_keep_a_cluster_from_closing(
-    cluster: MakeCluster, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+    cluster: MakeCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Neither the one that polls nor the one that cancels."""
     monkeypatch.setattr("corral.cluster.CLOSE_TIMEOUT", 4.0)
     for where in ("poll_status", "cancel"):
-        caplog.clear()
         began = time.monotonic()
-        c = cluster(plugins=[Leaving(SystemExit(3), where)], extra_directives=["--hold"])
+        plugin = Leaving(SystemExit(3), where)
+        c = cluster(plugins=[plugin], extra_directives=["--hold"])
         c.scale(1)
         eventually(lambda: c.jobs)  # noqa: B023 - at once
-        if where == "poll_status":
-            eventually(lambda: "hook 'poll_status' raised SystemExit(3)" in caplog.text)
         c.close()
-        assert time.monotonic() - began < 20
-        assert f"hook '{where}' raised SystemExit(3)" in caplog.text
+        assert time.monotonic() - began < 30
+        assert plugin.times
+        assert c.status.name == "closed"
 
 
 def test_an_event_loop_that_was_ended_keeps_no_close_waiting(tmp_path: Path) -> None:
@@ -409,14 +416,17 @@ def test_an_event_loop_that_was_ended_keeps_no_close_waiting(tmp_path: Path) -> 
     done = run(tmp_path, """
         cluster = make(n_workers=1)
         cluster.wait_for_workers(1, timeout=60)
+        port = int(cluster.scheduler_address.rpartition(":")[2])
         def leave():
             raise SystemExit(3)
         cluster.loop.asyncio_loop.call_soon_threadsafe(leave)
         began = time.monotonic()
         cluster.close()
         print("quick" if time.monotonic() - began < 15 else "slow", cluster.status.name, files())
+        import psutil
+        print([each for each in psutil.Process().net_connections() if each.status == "LISTEN" and each.laddr.port == port])
     """)  # fmt: skip
-    assert done.stdout == "quick closed []\n", done.stdout + done.stderr
+    assert done.stdout == "quick closed []\n[]\n", done.stdout + done.stderr
     assert "its event loop has ended before it was closed" in done.stderr
     assert set(states_of(tmp_path)) <= {"CANCELLED", "COMPLETED", "FAILED"}
 
@@ -492,19 +502,16 @@ def test_a_step_that_fails_keeps_no_other_from_being_tried(
 
 def test_a_start_that_fails_is_told_although_its_end_fails_too(tmp_path: Path) -> None:
     """What a user can mend is why it did not start."""
-    (tmp_path / "state" / "corral").mkdir(parents=True)
-    (tmp_path / "state" / "corral" / "logs").write_text("")
     done = run(tmp_path, """
         from corral.errors import InvalidRequest
-        state = Path(os.environ["XDG_STATE_HOME"]) / "corral"
         from corral.security import Credentials
         write = Credentials.write
-        def write_and_shut(self, path):
-            write(self, path)
+        def write_and_shut(self, path, **more):
+            write(self, path, **more)
             Path(path).parent.chmod(0o500)
         Credentials.write = write_and_shut
         try:
-            make()
+            make(log_directory="/proc/cannot-be-made")
         except InvalidRequest as error:
             print("told", error.argument)
     """, before=unprivileged())  # fmt: skip
@@ -553,7 +560,7 @@ def test_a_cluster_whose_event_loop_has_ended_leaves_nothing(tmp_path: Path, end
     assert done.returncode == 0, done.stderr
     assert "its event loop has ended before it was closed" in done.stderr
     assert states_of(tmp_path) == ["CANCELLED"]
-    assert not [path for path in (tmp_path / "state").rglob("*") if path.is_file()]
+    assert not files_left(tmp_path)
 
 
 async def test_a_cluster_is_closed_from_another_running_event_loop(cluster: MakeCluster) -> None:
@@ -632,8 +639,14 @@ def test_an_event_loop_that_is_run_in_parts(cluster: MakeCluster) -> None:
     loop.close()
 
 
+def event_loops() -> set[threading.Thread]:
+    """The threads of clusters' own event loops."""
+    return {thread for thread in threading.enumerate() if thread.name == "IO loop"}
+
+
 def test_many_threads_close_one_cluster(cluster: MakeCluster) -> None:
     """All return when it is closed, and nobody is left waiting for its event loop."""
+    before = event_loops()
     c = cluster(n_workers=1)
     c.wait_for_workers(1, timeout=60)
     errors: list[BaseException] = []
@@ -653,11 +666,12 @@ def test_many_threads_close_one_cluster(cluster: MakeCluster) -> None:
     assert not any(thread.is_alive() for thread in threads)
     assert not errors
     c.close()
-    assert not [thread for thread in threading.enumerate() if thread.name == "IO loop"]
+    assert event_loops() <= before
 
 
 def test_who_gives_up_waiting_does_not_stop_it_from_closing(cluster: MakeCluster) -> None:
     """The time-out is the waiter's alone."""
+    before = event_loops()
     c = cluster(n_workers=1)
     c.wait_for_workers(1, timeout=60)
     with pytest.raises(TimeoutError, match="it goes on closing"):
@@ -665,7 +679,7 @@ def test_who_gives_up_waiting_does_not_stop_it_from_closing(cluster: MakeCluster
     eventually(lambda: c.status.name == "closed")
     assert [job.state.value for job in c.jobs] == ["completed"]
     c.close()
-    assert not [thread for thread in threading.enumerate() if thread.name == "IO loop"]
+    assert event_loops() <= before
 
 
 def test_a_handler_of_a_signal_closes_a_cluster_that_is_closing(tmp_path: Path) -> None:

@@ -342,9 +342,12 @@ class Cluster(HostingCluster):
         try:
             blueprint.home.remove_cluster(blueprint.uuid)
         except OSError as error:
-            # Without an engine nothing was written, and what was wrong is being raised.
-            if self._engine is not None:
-                logger.warning("cluster %s: its files are left where they are: %s", self.name, error)
+            # Where nothing was written, what was wrong is being raised.
+            if self._engine is not None or os.path.lexists(blueprint.credentials_path):
+                logger.warning(
+                    "cluster %s: its files are left where they are, %s too: %s",
+                    self.name, blueprint.credentials_path, error,
+                )  # fmt: skip
         if self._entry is not None and (self._engine is None or all(job.has_ended for job in self._engine.jobs)):
             self._entry.remove()
 

@@ -26,7 +26,7 @@ from corral.batch import BatchSystem
 from corral.blueprint import Blueprint
 from corral.census import Census
 from corral.demand import DemandCounter
-from corral.domain import JobId, JobStatus, Script
+from corral.domain import JobId, JobState, JobStatus, Script
 from corral.errors import (
     BatchSystemError,
     BatchSystemUnavailable,
@@ -308,8 +308,8 @@ class Engine:
         living = {record.id: record for record in self.roster.living()}
         for slot, script in self._repeated:
             with suppress(BatchSystemError):
-                found = await self.blueprint.batch_of(slot.name).find(script.name)
-                living |= {job_id: JobRecord(id=job_id, name=script.name) for job_id in found}
+                unknown = await self.blueprint.batch_of(slot.name).find(script.name)
+                living |= {job_id: JobRecord(id=job_id, name=script.name) for job_id in unknown if job_id not in living}
         pauses = itertools.chain((0.3, 0.6, 1.0, 2.0, 3.0), itertools.repeat(5.0))
         is_cancelled = False
         while living:
@@ -318,16 +318,20 @@ class Engine:
                     await self.batch.cancel(list(living))
                     is_cancelled = True
                 answer = await self.batch.poll(list(living), urgent=True)
+                # What is not listed is believed gone when it is not found either.
+                absent = {record.name for job_id, record in living.items() if job_id not in answer}
+                found = {job_id for name in absent for job_id in await self.batch.find(name)}
             except CorralError as error:
-                logger.warning(
-                    "cluster %s: %d job(s) are not cancelled yet: %s", self.blueprint.name, len(living), error
-                )
+                logger.warning("cluster %s: %d job(s) may be left: %s", self.blueprint.name, len(living), error)
             else:
-                asked = [
-                    evolve(each, cancel_asked_at=0.0, workers=frozenset(), was_listed=True) for each in living.values()
-                ]
-                after = [self.roster.put(lives.observe(record, answer.get(record.id), 0.0)) for record in asked]
-                living = {record.id: record for record in after if not record.has_ended}
+                for job_id, record in list(living.items()):
+                    status = answer.get(job_id)
+                    if status is None and job_id not in found:
+                        status = evolve(record.status, state=JobState.CANCELLED, native="", reason="")
+                    # Nobody can hear of its workers any more.
+                    after = self.roster.put(lives.observe(evolve(record, workers=frozenset()), status, self.now()))
+                    if after.has_ended:
+                        del living[job_id]
             if living and time.monotonic() > deadline:
                 names = ", ".join(map(str, list(living)[:10]))
                 logger.error("cluster %s: %d job(s) have not ended: %s", self.blueprint.name, len(living), names)

@@ -335,11 +335,13 @@ class HostingCluster(DaskCluster):
                 run_apart(self._end_jobs_apart, timeout)
             with self._tried("its files could not be removed"):
                 self._remove_traces()
-            with self._tried("its scheduler could not be closed"):
-                for listener in self.scheduler.listeners if self.scheduler is not None else ():
-                    listener.stop()
+            with self._tried("what its scheduler holds could not be given back"):
                 for finalizer in _finalizers(self.scheduler):
                     finalizer()
+                for listener in self.scheduler.listeners if self.scheduler is not None else ():
+                    # A server's own stop() needs its event loop.
+                    for listening in getattr(getattr(listener, "tcp_server", None), "_sockets", {}).values():
+                        listening.close()
             self._is_ended()
 
     def _loop_is_running(self) -> bool:
