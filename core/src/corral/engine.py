@@ -725,7 +725,7 @@ class Engine:
             case "left":
                 unfinished, lost = int(message.get("unfinished", 0)), int(message.get("lost", 0))
                 self._account_for_interrupted(record, float(message.get("seconds", 0.0)))
-                names = ", ".join(map(str, message.get("names") or ()))
+                names = printable(", ".join(map(str, message.get("names") or ())))
                 if unfinished or lost:
                     self.roster.put(
                         evolve(
