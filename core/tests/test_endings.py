@@ -307,7 +307,6 @@ def test_a_forgotten_cluster_ends_with_its_process(tmp_path: Path) -> None:
         print("here")
     """)  # fmt: skip
     assert done.stdout == "here\n"
-    assert "cluster forgotten is not referred to" in done.stderr
     assert states_of(tmp_path) == ["COMPLETED"]
     assert not files_left(tmp_path)
 
