@@ -239,7 +239,7 @@ def test_a_listener_hears_every_state(cluster: Callable[..., Cluster], caplog: p
         c.wait_for_workers(1, timeout=60)
         job = c.jobs[0].id.text
     assert [state for name, state in heard if name == job] == [JobState.PENDING, JobState.RUNNING, JobState.COMPLETED]
-    assert "a plugin failed in job_state_changed" in caplog.text
+    assert "Listener' failed in job_state_changed" in caplog.text
 
 
 def test_a_wrapper_of_the_user_s_own_changes_the_request(cluster: Callable[..., Cluster]) -> None:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import subprocess
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -81,3 +83,42 @@ def test_clusters_leave_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch,
     rows.purge()
     assert not list(rows.keys()), "records of ended jobs are kept for an hour, and no longer"
     rows.close()
+
+
+#: Prints how the process has grown by clusters: MB each, open files, threads.
+GROWTH = """
+import gc, os, sys, threading, psutil
+from corral import Cluster
+
+def open_and_close(jobs):
+    options = {"directory": sys.argv[1], "cores": 4, "memory": "4GB"}
+    with Cluster(backend="local", memory="200MB", interface="lo", backend_options=options) as cluster:
+        if jobs:
+            cluster.scale(jobs=jobs)
+            cluster.wait_for_workers(jobs, timeout=90)
+
+def measured():
+    gc.collect()
+    return process.memory_info().rss / 1e6, process.num_fds(), threading.active_count()
+
+process = psutil.Process()
+for number in range(10):  # what is loaded once and for all
+    open_and_close(jobs=int(number % 5 == 0))
+before = measured()
+for number in range(50):
+    open_and_close(jobs=int(number % 5 == 0))
+after = measured()
+print((after[0] - before[0]) / 50, after[1] - before[1], after[2] - before[2])
+"""
+
+
+@pytest.mark.timeout(300)
+def test_a_process_does_not_grow_by_the_clusters_that_it_had(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of fifty, ten had a worker: open files and threads stay as many, and each has left less than 0.1 MB behind."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    argv = [sys.executable, "-c", GROWTH, str(tmp_path / "queue")]
+    done = subprocess.run(argv, capture_output=True, text=True, check=True)
+    megabytes, files, threads = map(float, done.stdout.split())
+    assert (files, threads) == (0, 0)
+    assert megabytes < 0.1
+    print(f"{megabytes:.3f} MB each")

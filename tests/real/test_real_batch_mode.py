@@ -7,7 +7,7 @@ import signal
 import subprocess
 import sys
 import textwrap
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -43,10 +43,15 @@ def nodes():
 def job(slurm: Slurm, tmp_path: Path) -> Job:
     script, output = tmp_path / "script.py", tmp_path / "job.out"
 
-    def run(text: str, command: list[str] = RUN, begin: str = BEGIN) -> tuple[int, str]:
+    def run(
+        text: str,
+        command: list[str] = RUN,
+        begin: str = BEGIN,
+        wants: Sequence[str] = ("--nodes=3", "--cpus-per-task=2"),
+    ) -> tuple[int, str]:
         script.write_text(begin + textwrap.dedent(text))
         batch = f"#!/bin/bash\nexec {' '.join(command)} {script}\n"
-        sbatch = ["sbatch", "--parsable", "--nodes=3", "--no-kill", "--cpus-per-task=2", "--mem=1200", "--time=5"]
+        sbatch = ["sbatch", "--parsable", *wants, "--no-kill", "--mem=1200", "--time=5"]
         submitted = subprocess.run(
             [*sbatch, f"--output={output}"], check=True, input=batch, text=True, capture_output=True, timeout=60
         )
@@ -68,6 +73,14 @@ def test_a_job_script_computes_on_three_hosts(job: Job, end: str, code: int) -> 
     """)
     assert "n1 n1 n2 n2 n3 n3 tls://" in said
     assert done == code, said
+
+
+@pytest.mark.usefixtures("leaves_nothing")
+def test_nodes_that_give_unequal_cpus(job: Job) -> None:
+    """Slurm fills one node and takes the rest of another: each works with as many as the smaller has."""
+    done, said = job("print(*nodes())", wants=["--nodes=2", "--ntasks=66", "--distribution=block"])
+    assert done == 0, said
+    assert "n1 n1 n2 n2" in said
 
 
 @pytest.mark.usefixtures("leaves_nothing")

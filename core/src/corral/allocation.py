@@ -200,7 +200,7 @@ class Allocation(HostingCluster):
         self.is_deserted = asyncio.Event()
         self._quiet = contextlib.ExitStack()
         self._silence_logs = silence_logs
-        super().__init__(asynchronous=asynchronous, loop=loop, quiet=True, name=f"corral-{self._uuid[:8]}")
+        super().__init__(asynchronous=asynchronous, loop=loop, name=f"corral-{self._uuid[:8]}")
         self._begin()
 
     # --- life ---------------------------------------------------------------------------------------------------
@@ -298,21 +298,27 @@ class Allocation(HostingCluster):
             self._quiet.enter_context(dask_logs.at_least(logging.ERROR))
         if self._registrar is not None:
             self._registrar.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._registrar
+            await asyncio.wait([self._registrar])
         try:
-            # Launchers that are still starting see that there is nothing to join any more.
-            with suppress(OSError):
+            with self._tried(f"{self.credentials_path} could not be removed"):
+                # Launchers that are still starting see that there is nothing to join any more.
                 await asyncio.to_thread(self._home.remove_credentials, self._uuid)
-            if self.scheduler is not None:
-                await self._stop_workers(self.scheduler)
-                await self.scheduler.close()
-            if self.scheduler_comm is not None:
-                await self.scheduler_comm.close_rpc()
-            await self._end_launchers()
-            await asyncio.to_thread(self._remove_traces)
+            with self._tried("its workers and its scheduler could not be stopped in an orderly way"):
+                if self.scheduler is not None:
+                    await self._stop_workers(self.scheduler)
+                    await self.scheduler.close()
+                if self.scheduler_comm is not None:
+                    await self.scheduler_comm.close_rpc()
+            with self._tried("its launchers could not be ended"):
+                await self._end_launchers()
+            with self._tried("its files could not be removed"):
+                await asyncio.to_thread(self._remove_traces)
         finally:
             self._quiet.close()
+
+    async def _end_jobs_apart(self, timeout: float) -> None:
+        # Their job goes on; without credentials and scheduler they would end by themselves, a little later.
+        self._signal(signal.SIGTERM)
 
     async def _stop_workers(self, scheduler: Scheduler) -> None:
         """Let workers stop before their scheduler does: then they have no complaints."""

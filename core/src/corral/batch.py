@@ -100,6 +100,18 @@ class BatchSystem:
             job = evolve(job, resources=evolve(job.resources, processes=job.resources.cores))
         return evolve(job, command=(*job.command, *spec.launcher_arguments(group, job.resources, job.walltime)))
 
+    def tell(self, job_id: JobId, before: JobStatus | None, after: JobStatus) -> None:
+        """Let every plugin that listens hear of a job's new state, whatever another one makes of it."""
+        listening = self.manager.hook.job_state_changed.get_hookimpls()
+        for each in listening:
+            others = [other.plugin for other in listening if other.plugin is not each.plugin]
+            hook = self.manager.subset_hook_caller("job_state_changed", others)
+            try:
+                hook(job=job_id, before=before, after=after)
+            except BaseException:
+                # SystemExit too: on an event loop it would end the loop, and with it the care for all jobs.
+                logger.exception("plugin %r failed in job_state_changed", each.plugin_name)
+
     # --- conversations ------------------------------------------------------------------------------------------
 
     async def submit(self, script: Script, count: int, *, may_have_landed: bool = False) -> Submission:

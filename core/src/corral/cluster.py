@@ -23,8 +23,9 @@ from corral.domain import JobId, Resources
 from corral.engine import Engine
 from corral.errors import CorralError, InvalidRequest
 from corral.group import WorkerGroup, parse_duration
-from corral.hosting import HostingCluster, host
+from corral.hosting import MARGIN, HostingCluster, WayBack, find_open, host
 from corral.jobs import JobFailure, JobRecord, Jobs
+from corral.printable import html
 from corral.registry import HEARTBEAT, Entry, JobLine, Registration
 from corral.security import Credentials, secured
 from corral.size import jobs_asked_for, known_group, the_group
@@ -194,7 +195,7 @@ class Cluster(HostingCluster):
         self._is_changed: asyncio.Event | None = None
         self._quiet = contextlib.ExitStack()
         self._silence_logs = silence_logs
-        super().__init__(asynchronous=asynchronous, loop=loop, quiet=True, name=self._blueprint.name)
+        super().__init__(asynchronous=asynchronous, loop=loop, name=self._blueprint.name)
         self._begin()
 
     #: True where this process is the one that serves others.
@@ -217,6 +218,8 @@ class Cluster(HostingCluster):
         From any process of yours that sees the same state directory: another shell, a notebook, another node. Closing
         what is returned leaves the cluster as it is; `shutdown` ends it.
 
+        A cluster that this very process has is returned itself, also when no variable refers to it any more.
+
         Parameters
         ----------
         name
@@ -233,6 +236,8 @@ class Cluster(HostingCluster):
         JobsFailed
             The scheduler's job has ended.
         """
+        if isinstance(here := find_open(name), Cluster):
+            return here
         from corral.remote import RemoteCluster
 
         return RemoteCluster.to(name, timeout=timeout, asynchronous=asynchronous, loop=loop)
@@ -279,13 +284,15 @@ class Cluster(HostingCluster):
             watch=Watch.shared((blueprint.backend, repr(blueprint.backend_options), blueprint.site)),
             rhythm=blueprint.rhythm(),
             replacements_per_hour=blueprint.settings.replacements_per_hour,
-            on_change=self._on_change,
+            on_change=_changing(self._way_back),
             announce=self._registration.announce,
             settle=self._registration.settle,
         )
         self._engine.start()
         self._is_changed = asyncio.Event()
-        self._registrar = asyncio.create_task(self._keep_registered(), name="corral registry")
+        self._registrar = asyncio.create_task(
+            _keep_registered(self._way_back, self._is_changed), name="corral registry"
+        )
         self.status = Status.running
         if any(self._jobs_at_once.values()):
             self._want(self._jobs_at_once)
@@ -311,27 +318,39 @@ class Cluster(HostingCluster):
             if self._adaptive is not None:
                 self._adaptive.stop("the cluster is closing")
             if self._engine is not None:
-                await self._engine.close(CLOSE_TIMEOUT)
+                with self._tried("its jobs could not be ended in an orderly way; corral clean ends what is left"):
+                    async with asyncio.timeout(CLOSE_TIMEOUT + MARGIN):
+                        await self._engine.close(CLOSE_TIMEOUT)
             if self._registrar is not None:
                 self._registrar.cancel()
-                with suppress(asyncio.CancelledError):
-                    await self._registrar
+                await asyncio.wait([self._registrar])
             if self.scheduler is not None:
-                await self.scheduler.close()
+                with self._tried("its scheduler could not be closed"):
+                    async with asyncio.timeout(MARGIN):
+                        await self.scheduler.close()
             if self.scheduler_comm is not None:
-                await self.scheduler_comm.close_rpc()
-            await asyncio.to_thread(self._remove_traces)
+                with self._tried("its connection to the scheduler could not be closed"):
+                    await self.scheduler_comm.close_rpc()
+            with self._tried(f"its files could not be removed ({self._blueprint.credentials_path} is one of them)"):
+                await asyncio.to_thread(self._remove_traces)
         finally:
             self._quiet.close()
+
+    async def _end_jobs_apart(self, timeout: float) -> None:
+        if self._engine is not None:
+            await self._engine.cancel_all(timeout)
 
     def _remove_traces(self) -> None:
         blueprint = self._blueprint
         try:
             blueprint.home.remove_cluster(blueprint.uuid)
         except OSError as error:
-            # Without an engine nothing was written, and what was wrong is being raised.
-            if self._engine is not None:
-                logger.warning("cluster %s: its files are left where they are: %s", self.name, error)
+            # Where nothing was written, what was wrong is being raised.
+            if self._engine is not None or os.path.lexists(blueprint.credentials_path):
+                logger.warning(
+                    "cluster %s: its files are left where they are, %s too: %s",
+                    self.name, blueprint.credentials_path, error,
+                )  # fmt: skip
         if self._registration is not None and (self._engine is None or all(job.has_ended for job in self._engine.jobs)):
             self._registration.remove()
 
@@ -341,12 +360,12 @@ class Cluster(HostingCluster):
 
     def __exit__(self, exc_type: Any, exc_value: Any, traceback: Any) -> None:
         super().__exit__(exc_type, exc_value, traceback)
-        if exc_type is None:
+        if exc_type is None and not self._is_inherited:
             self._raise_undelivered()
 
     async def __aexit__(self, exc_type: Any, exc_value: Any, traceback: Any) -> None:
-        await self._close()
-        if exc_type is None:
+        await super().__aexit__(exc_type, exc_value, traceback)
+        if exc_type is None and not self._is_inherited:
             self._raise_undelivered()
 
     def _raise_undelivered(self) -> None:
@@ -604,7 +623,7 @@ class Cluster(HostingCluster):
         return str(blueprint.script(the_group(group, self.groups)))
 
     def logs(self, job: JobRecord | JobId | str) -> str:
-        """What a job has printed so far.
+        """What a job has printed so far, as it is: `corral logs` shows it so that no terminal obeys it.
 
         Raises
         ------
@@ -653,7 +672,7 @@ class Cluster(HostingCluster):
         return "" if self._engine is None else self._engine.whereabouts()
 
     def _scaling_status(self) -> str:
-        text = _escaped(f"Workers: {len(self.observed)}; {self._whereabouts()}")
+        text = html(f"Workers: {len(self.observed)}; {self._whereabouts()}")
         return f"<table><tr><td style='text-align: left;'>{text}</td></tr></table>"
 
     # --- the registry -------------------------------------------------------------------------------------------
@@ -662,29 +681,15 @@ class Cluster(HostingCluster):
         if self._is_changed is not None:
             self._is_changed.set()
 
-    async def _keep_registered(self) -> None:
-        """Tell other processes what there is: soon after a change, and once a minute."""
+    async def _register(self) -> None:
+        """Tell other processes what there is."""
         assert self._engine is not None
-        assert self._is_changed is not None
         assert self._registration is not None
-        while True:
-            self._is_changed.clear()
-            lines = tuple(JobLine.of(record) for record in self._engine.jobs)
-            await asyncio.to_thread(self._registration.renew, jobs=lines)
-            with suppress(TimeoutError):
-                async with asyncio.timeout(HEARTBEAT):
-                    await self._is_changed.wait()
-            await asyncio.sleep(1.0)
+        lines = tuple(JobLine.of(record) for record in self._engine.jobs)
+        await asyncio.to_thread(self._registration.renew, jobs=lines)
 
     def _new_entry(self) -> Entry:
         return Entry.of(self._blueprint)
-
-    def _is_on_loop(self) -> bool:
-        assert self.loop is not None
-        try:
-            return asyncio.get_running_loop() is getattr(self.loop, "asyncio_loop", None)
-        except RuntimeError:
-            return False
 
     def _on_loop(self, function: Callable[..., None], *arguments: Any) -> None:
         """Call on the event loop; at once if we are on it."""
@@ -692,6 +697,30 @@ class Cluster(HostingCluster):
             function(*arguments)
         else:
             self.sync(_called, function, *arguments)
+
+
+async def _keep_registered(way_back: WayBack, is_changed: asyncio.Event) -> None:
+    """Tell other processes what there is: soon after a change, and once a minute."""
+    while True:
+        is_changed.clear()
+        cluster: Cluster | None = way_back()
+        if cluster is not None:
+            await cluster._register()  # noqa: SLF001 - its own
+        del cluster
+        with suppress(TimeoutError):
+            async with asyncio.timeout(HEARTBEAT):
+                await is_changed.wait()
+        await asyncio.sleep(1.0)
+
+
+def _changing(way_back: WayBack) -> Callable[[], None]:
+    """What the engine calls when something changed."""
+
+    def change() -> None:
+        if (cluster := way_back()) is not None:
+            cluster._on_change()  # noqa: SLF001 - its own
+
+    return change
 
 
 # For help() and completion: the arguments of WorkerGroup belong to the signature.
@@ -723,9 +752,3 @@ def _names(record: JobRecord) -> set[str]:
             names.add(name)
             missing -= 1
     return names
-
-
-def _escaped(text: str) -> str:
-    import html
-
-    return html.escape(text)

@@ -15,15 +15,17 @@ from __future__ import annotations
 import inspect
 import types
 from collections.abc import Callable, Generator, Iterator, Sequence
-from typing import NoReturn, get_args, get_origin, get_type_hints
+from typing import NoReturn, TypeVar, get_args, get_origin, get_type_hints
 
 import pluggy
 from attrs import frozen
 
 from corral import hookspecs
-from corral.domain import Completed, Conversation, Failure, Job, JobId, Queue
+from corral.domain import Command, Completed, Conversation, Failure, Job, JobId, Queue
 from corral.errors import PluginError, did_you_mean
 from corral.hookspecs import hookimpl
+
+T = TypeVar("T")
 
 # --- the specification, read from hookspecs.py ------------------------------------------------------------------
 
@@ -187,20 +189,57 @@ _RESULT_CHECKS = "corral result checks"
 def _result_check(manager: pluggy.PluginManager, spec: HookSpec) -> Callable[[], Generator[None, object, object]]:
     """A wrapper around all others that refuses a result of another type: mostly a forgotten ``return``."""
 
+    def refuse(problem: str, cause: BaseException | None = None) -> NoReturn:
+        implementations = getattr(manager.hook, spec.name).get_hookimpls()
+        names = [each.plugin_name for each in implementations if each.plugin_name != _RESULT_CHECKS]
+        raise PluginError(" or ".join(names), f"hook {spec.name!r} {problem}") from cause
+
+    def refuse_to_leave(error: BaseException) -> NoReturn:
+        refuse(f"raised {error!r}, which is not an error but the end of a program. Raise an Exception", error)
+
+    def contained(conversation: Generator[Command, Completed, object]) -> Generator[Command, Completed, object]:
+        """The same conversation; what would end the event loop that drives it becomes an error."""
+        try:
+            command = _stepped(conversation.__next__, refuse_to_leave)
+            while True:
+                try:
+                    completed = yield command
+                except Exception as error:
+                    thrown = error
+                    command = _stepped(lambda: conversation.throw(thrown), refuse_to_leave)  # noqa: B023 - at once
+                else:
+                    answered = completed
+                    command = _stepped(lambda: conversation.send(answered), refuse_to_leave)  # noqa: B023 - at once
+        except StopIteration as stop:
+            return stop.value
+        finally:
+            _stepped(conversation.close, refuse_to_leave)
+
     @hookimpl(wrapper=True, tryfirst=True, specname=spec.name)
     def check() -> Generator[None, object, object]:
-        result = yield
+        try:
+            result = yield
+        except Exception:
+            raise
+        except BaseException as error:
+            refuse_to_leave(error)
         if not isinstance(result, spec.results):
-            implementations = getattr(manager.hook, spec.name).get_hookimpls()
-            names = [each.plugin_name for each in implementations if each.plugin_name != _RESULT_CHECKS]
-            raise PluginError(
-                " or ".join(names),
-                f"hook {spec.name!r} answered {result!r} where a {spec.results[0].__name__} is due. "
-                "Return it: a wrapper returns what its yield gave",
+            refuse(
+                f"answered {result!r} where a {spec.results[0].__name__} is due. "
+                "Return it: a wrapper returns what its yield gave"
             )
-        return result
+        return contained(result) if isinstance(result, Generator) else result
 
     return check
+
+
+def _stepped(step: Callable[[], T], refuse: Callable[[BaseException], NoReturn]) -> T:
+    try:
+        return step()
+    except Exception:
+        raise
+    except BaseException as error:
+        refuse(error)
 
 
 def _free_name(manager: pluggy.PluginManager, name: str) -> str:

@@ -13,6 +13,8 @@ from typing import TypeVar
 
 from attrs import field, frozen
 
+from corral.printable import printable
+
 T = TypeVar("T")
 
 
@@ -21,6 +23,10 @@ T = TypeVar("T")
 
 def _texts(values: Sequence[str]) -> tuple[str, ...]:
     return tuple(values)
+
+
+def _lines(values: Sequence[str]) -> tuple[str, ...]:
+    return tuple(printable(value) for value in values)
 
 
 def _mapping(values: Mapping[str, str]) -> dict[str, str]:
@@ -184,17 +190,17 @@ _FINAL = frozenset(
 
 @frozen(kw_only=True)
 class JobStatus:
-    """What a batch system said of one job, at one moment."""
+    """What a batch system said of one job, at one moment; its texts as they may be shown."""
 
     state: JobState
     #: The batch system's own word (``CG``, ``hqw``, ``BOOT_FAIL``).
-    native: str = ""
+    native: str = field(default="", converter=printable)
     #: Why it waits or why it ended, in the batch system's words; empty if it gave none.
-    reason: str = ""
+    reason: str = field(default="", converter=printable)
     exit_code: int | None = None
     #: The number of the signal that ended it.
     signal: int | None = None
-    hosts: tuple[str, ...] = field(default=(), converter=_texts)
+    hosts: tuple[str, ...] = field(default=(), converter=_lines)
     submitted: float | None = None
     started: float | None = None
     #: When the batch system thinks that it may start.

@@ -26,7 +26,7 @@ from corral.batch import BatchSystem
 from corral.blueprint import Blueprint
 from corral.census import Census
 from corral.demand import DemandCounter
-from corral.domain import JobId, JobStatus, Script
+from corral.domain import JobId, JobState, JobStatus, Script
 from corral.errors import (
     BatchSystemError,
     BatchSystemUnavailable,
@@ -35,12 +35,14 @@ from corral.errors import (
     InvalidRequest,
     JobsFailed,
     LimitReached,
+    PluginError,
     SubmitRejected,
     WorkersNotReady,
 )
 from corral.group import WorkerGroup
 from corral.jobs import Ending, JobFailure, JobRecord, Parting
 from corral.plan import Plan, plan, proved, rescaled, resized, submitted
+from corral.printable import printable
 from corral.roster import REMEMBERED, Lesson, Roster
 from corral.standing import Group
 from corral.watch import Rhythm, Watch
@@ -282,11 +284,11 @@ class Engine:
         """
         deadline = time.monotonic() + timeout
         self._is_closing = True
-        for task in (self._main, self._polling, self._looking, *self._rechecks):
-            if task is not None:
-                task.cancel()
-                with suppress(asyncio.CancelledError):
-                    await task
+        own = {task for task in (self._main, self._polling, self._looking, *self._rechecks) if task is not None}
+        for task in own:
+            task.cancel()
+        if own:
+            await asyncio.wait(own)
         # A submission that is under way is seen to its end: cutting it off would leave jobs that nobody knows.
         if self._tasks:
             _, unfinished = await asyncio.wait(self._tasks, timeout=timeout)
@@ -304,6 +306,46 @@ class Engine:
         if self.blueprint.chosen_log_directory is None:
             with suppress(OSError):
                 await asyncio.to_thread(self.blueprint.home.remove_logs, self.blueprint.uuid, logs.of_no_use(self.jobs))
+
+    async def cancel_all(self, timeout: float) -> None:
+        """End all jobs when the scheduler's event loop has ended: the batch system is asked, and nobody else.
+
+        On another event loop. Returns after `timeout` seconds at the latest, or when the batch system is done.
+        """
+        deadline = time.monotonic() + timeout
+        living = {record.id: record for record in self.roster.living()}
+        for slot, script in self._repeated:
+            with suppress(BatchSystemError):
+                unknown = await self.blueprint.batch_of(slot.name).find(script.name)
+                living |= {job_id: JobRecord(id=job_id, name=script.name) for job_id in unknown if job_id not in living}
+        pauses = itertools.chain((0.3, 0.6, 1.0, 2.0, 3.0), itertools.repeat(5.0))
+        is_cancelled = False
+        while living:
+            try:
+                if not is_cancelled:
+                    await self.batch.cancel(list(living))
+                    is_cancelled = True
+                answer = await self.batch.poll(list(living), urgent=True)
+                # What is not listed is believed gone when it is not found either.
+                absent = {record.name for job_id, record in living.items() if job_id not in answer}
+                found = {job_id for name in absent for job_id in await self.batch.find(name)}
+            except CorralError as error:
+                logger.warning("cluster %s: %d job(s) may be left: %s", self.blueprint.name, len(living), error)
+            else:
+                for job_id, record in list(living.items()):
+                    status = answer.get(job_id)
+                    if status is None and job_id not in found:
+                        status = evolve(record.status, state=JobState.CANCELLED, native="", reason="")
+                    # Nobody can hear of its workers any more.
+                    after = self.roster.put(lives.observe(evolve(record, workers=frozenset()), status, self.now()))
+                    if after.has_ended:
+                        del living[job_id]
+            if living and time.monotonic() > deadline:
+                names = ", ".join(map(str, list(living)[:10]))
+                logger.error("cluster %s: %d job(s) have not ended: %s", self.blueprint.name, len(living), names)
+                return
+            if living:
+                await asyncio.sleep(next(pauses))
 
     # --- the loop -----------------------------------------------------------------------------------------------
 
@@ -662,10 +704,7 @@ class Engine:
         self.roster.forget_oldest()
 
     def _broadcast(self, job_id: JobId, before: JobStatus | None, after: JobStatus) -> None:
-        try:
-            self.batch.manager.hook.job_state_changed(job=job_id, before=before, after=after)
-        except Exception:
-            logger.exception("a plugin failed in job_state_changed")
+        self.batch.tell(job_id, before, after)
 
     def worker_came(self, address: str) -> None:
         """The scheduler has a new worker."""
@@ -703,13 +742,13 @@ class Engine:
                     self.roster.put(evolve(record, leaves_at=leaves_at))
                     self._wake.set()
             case "leaving":
-                self.roster.put(evolve(record, leaving=str(message.get("reason") or "leaving")))
+                self.roster.put(evolve(record, leaving=_reason(message) or "leaving"))
                 self.rhythm.urgent(self._clock.now() + LEAVING_GRACE)
                 self._changed()
             case "left":
                 unfinished, lost = int(message.get("unfinished", 0)), int(message.get("lost", 0))
                 self._account_for_interrupted(record, float(message.get("seconds", 0.0)))
-                names = ", ".join(map(str, message.get("names") or ()))
+                names = printable(", ".join(map(str, message.get("names") or ())))
                 if unfinished or lost:
                     self.roster.put(
                         evolve(
@@ -721,7 +760,7 @@ class Engine:
                     logger.warning(
                         "cluster %s: job %s had to leave (%s) with %d tasks unfinished%s and %d results that no other "
                         "worker could take: these run again, and count as nobody's failure.",
-                        self.blueprint.name, record.id, message.get("reason"), unfinished,
+                        self.blueprint.name, record.id, _reason(message), unfinished,
                         f" (for example {names})" * bool(names), lost,
                     )  # fmt: skip
 
@@ -740,7 +779,7 @@ class Engine:
         present = {node.index: node for node in record.nodes if not node.is_lost}
         # If it is the last one, the job fails, and that is told.
         if message.get("event") == "failed" and index in present and len(present) > 1:
-            record = self._lose_node(record, present[index], f"its launcher failed: {message.get('reason')}")
+            record = self._lose_node(record, present[index], f"its launcher failed: {_reason(message)}")
             self._changed()
         return record
 
@@ -913,7 +952,7 @@ class Engine:
         if possible >= count or any(slot.is_examining for slot in self.groups.values()):
             return
         for slot in self.groups.values():
-            if isinstance(slot.trouble, SubmitRejected | JobsFailed | InvalidRequest | BudgetSpent):
+            if isinstance(slot.trouble, SubmitRejected | JobsFailed | InvalidRequest | BudgetSpent | PluginError):
                 with suppress(ValueError):
                     self._undelivered.remove(slot.trouble)
                 raise slot.trouble
@@ -927,6 +966,10 @@ class Engine:
         """What a connected job would have to finish or move: tasks, and gigabytes."""
         workers = [self.scheduler.workers.get(address) for address in self.roster.addresses(record.id)]
         return sum(len(worker.processing) + worker.nbytes / 1e9 for worker in workers if worker is not None)
+
+
+def _reason(message: Mapping[str, Any]) -> str:
+    return printable(str(message.get("reason") or ""))
 
 
 class _Ear(SchedulerPlugin):

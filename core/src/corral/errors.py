@@ -9,6 +9,7 @@ from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
 from corral.domain import Command, Completed
+from corral.printable import printable_lines
 
 if TYPE_CHECKING:
     from corral.jobs import JobFailure
@@ -16,6 +17,10 @@ if TYPE_CHECKING:
 
 class CorralError(Exception):
     """The root of the tree."""
+
+    def __str__(self) -> str:
+        """Return the words, with what others have said in them as it may be shown."""
+        return printable_lines(super().__str__())
 
 
 # --- the user's request -----------------------------------------------------------------------------------------

@@ -9,11 +9,12 @@ from __future__ import annotations
 import enum
 from collections.abc import Iterable
 
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
 
 from corral import nodes as parts
 from corral.domain import JobId, JobState, JobStatus
 from corral.nodes import Node
+from corral.printable import printable, printable_lines
 
 #: How long a batch system may fail to list a job before it is looked for by its name (s). Controllers forget jobs for
 #: a moment right after a submission and while they restart.
@@ -117,7 +118,7 @@ class JobRecord:
         why = f" ({self.reason})" if self.reason not in ("", "None") else ""
         workers = f"{len(self.workers)} of {self.expected_workers} workers"
         lost = "".join(f", {host} lost" for host in self.lost_hosts)
-        return f"<job {self.id}: {self.state.value}{why}{where}, {workers}{lost}>"
+        return printable(f"<job {self.id}: {self.state.value}{why}{where}, {workers}{lost}>")
 
     @property
     def state(self) -> JobState:
@@ -385,14 +386,18 @@ def _was_healthy(record: JobRecord, until: float | None) -> bool:
     return record.connected_at is not None and until is not None and until - record.connected_at >= HEALTHY_AFTER
 
 
+def _shown(lines: Iterable[str]) -> tuple[str, ...]:
+    return tuple(printable_lines(line) for line in lines)
+
+
 @frozen(kw_only=True)
 class JobFailure:
     """A job that ended without being asked to, with the evidence."""
 
     job: JobRecord
     ending: Ending
-    #: The last lines of its log; empty if there is none.
-    log_tail: tuple[str, ...] = ()
+    #: The last lines of its log, as they may be shown; empty if there is none.
+    log_tail: tuple[str, ...] = field(default=(), converter=_shown)
     #: What usually helps; empty if nothing is known.
     hint: str = ""
 
@@ -405,7 +410,7 @@ class JobFailure:
             text += f"\n  its log is empty or missing: {self.job.log}"
         if self.hint:
             text += f"\n  {self.hint}"
-        return text
+        return printable_lines(text)
 
 
 def describe_end(record: JobRecord) -> str:

@@ -10,7 +10,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
+
+from corral.printable import printable
 
 #: A node without workers for so long is lost (s): those that a nanny restarts are back by then.
 SILENT_GRACE = 15.0
@@ -23,7 +25,7 @@ class Node:
     #: 0 is the node where the job's script runs.
     index: int
     #: Its name, as the batch system spells it; empty: its launcher has not said it yet.
-    host: str = ""
+    host: str = field(default="", converter=printable)
     #: When its last worker left; None while it has one, or had none yet.
     silent_since: float | None = None
     is_lost: bool = False

@@ -424,6 +424,7 @@ class Ranks:
         self._exits = exits
         self._loop_runner = LoopRunner()
         self._script: Script | None = None
+        self._owner = os.getpid()
         self.status = Status.created
         self.security: Security | None = None
         self.scheduler_address = ""
@@ -462,7 +463,8 @@ class Ranks:
 
     def end(self, code: int = 0) -> None:
         """Say on the script's rank that the script has ended: all other ranks end with this code."""
-        if self.status is Status.running:
+        # A fork of the script ends for itself alone.
+        if self.status is Status.running and self._owner == os.getpid():
             self.status = Status.closed
             assert self._script is not None
             sync(self.loop, self._script.end, code)

@@ -10,12 +10,10 @@ import asyncio
 import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from typing import Any
 
 from attrs import evolve
 from distributed.core import Status, rpc
-from distributed.deploy.cluster import Cluster as DaskCluster
 from distributed.objects import SchedulerInfo
 
 from corral import network
@@ -27,10 +25,12 @@ from corral.domain import Resources
 from corral.door import Door
 from corral.errors import ClusterExists, ClusterNotFound, CorralError, InvalidRequest, SchedulerNotReady
 from corral.group import WorkerGroup, parse_duration
+from corral.hosting import HostingCluster
 from corral.jobs import JobFailure, Jobs
 from corral.launch.contact import find_scheduler
 from corral.launch.ending import Ended
 from corral.order import Draft
+from corral.printable import printable
 from corral.residence import Residence, find_entry
 from corral.size import known_group, the_group
 from corral.tunnel import Tunnel
@@ -54,6 +54,9 @@ class RemoteCluster(Cluster):
     #: What is to be started, before it is; None: it is there already.
     _draft: Draft | None = None
     _on_exists = "connect"
+    #: It is a handle: the cluster goes on without it.
+    _ends_with_process = False
+    _patience_with_closing = 180.0
     _resources_on_paper: Mapping[str, Resources] = {}
 
     def __init__(
@@ -120,14 +123,8 @@ class RemoteCluster(Cluster):
         self._tunnel: Tunnel | None = None
         self._prefix = ""
         self._undelivered: CorralError | None = None
-        DaskCluster.__init__(self, asynchronous=asynchronous, loop=loop, quiet=True, name=residence.entry.name)
-        if not self.asynchronous:
-            self._loop_runner.start()
-            try:
-                self.sync(self._start)
-            except BaseException:
-                self.close()
-                raise
+        HostingCluster.__init__(self, asynchronous=asynchronous, loop=loop, name=residence.entry.name)
+        self._begin()
 
     # --- life ---------------------------------------------------------------------------------------------------
 
@@ -233,15 +230,20 @@ class RemoteCluster(Cluster):
         self.status = Status.closing
         if self._follower is not None:
             self._follower.cancel()
-            with suppress(asyncio.CancelledError):
-                await self._follower
+            await asyncio.wait([self._follower])
         if self._asking:
-            await asyncio.wait(self._asking)
+            await asyncio.wait(self._asking, timeout=CONTACT_PATIENCE)
         try:
             if self._shutdown_on_close:
-                await self._shut_down()
+                with self._tried("whether it has ended is not known; see corral ps"):
+                    await self._shut_down()
         finally:
-            await self._let_go()
+            with self._tried("its connections could not be closed"):
+                await self._let_go()
+
+    async def _end_jobs_apart(self, timeout: float) -> None:
+        if self._shutdown_on_close:
+            await self._residence.await_end(was_asked=False)
 
     async def _shut_down(self) -> None:
         """End the cluster, and return when its jobs have ended."""
@@ -425,7 +427,7 @@ class RemoteCluster(Cluster):
         if self.status is not Status.running:
             return f"Cluster({self._state.backend!r}, name={self.name!r}, {self.status.name})"
         ending = f"; ends: {self._state.ending}" if self._state.ending else ""
-        return (
+        return printable(
             f"Cluster({self._state.backend!r}, name={self.name!r}, scheduler={self._residence}, "
             f"workers={len(self.observed)}: {self._state.whereabouts}{ending})"
         )

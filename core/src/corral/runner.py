@@ -130,7 +130,11 @@ class Runner:
             result: T = stop.value
             return result
         finally:
-            conversation.close()
+            try:
+                conversation.close()
+            except Exception:
+                # What it did on its way out must not hide why it was ended.
+                logger.exception("a conversation failed when it was ended")
 
     async def run(self, command: Command) -> Completed:
         """Run one command to its end.

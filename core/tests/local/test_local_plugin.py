@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import sys
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -233,7 +234,7 @@ def test_a_locked_database_is_a_matter_of_time(
 ) -> None:
     """Somebody else writes for longer than a command waits: try again."""
     monkeypatch.setattr(database, "PATIENCE", 0.01)
-    with Queue(tmp_path).transaction():
+    with closing(Queue(tmp_path)) as queue, queue.transaction():
         code = main(["cancel", f"--directory={tmp_path}", "1_0"])
     failure = hooks.classify_failure(completed=Completed(returncode=code, stderr=capsys.readouterr().err))
     assert (failure.kind, failure.message) == (FailureKind.TRANSIENT, "database is locked")

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import os
+import sqlite3
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -47,6 +50,23 @@ def test_a_queue_of_another_host_is_left_alone(queue: Queue) -> None:
     queue.cancel(queue.expand([str(array)]))
     Queue(queue.directory).close()
     assert queue.connection.execute("SELECT host FROM capacity").fetchone() == (os.uname().nodename,)
+
+
+def test_a_refusal_leaves_no_connection_open(queue: Queue) -> None:
+    """Whoever holds on to the error does not hold on to the database."""
+    _submit(queue, Request())
+    queue.connection.execute("UPDATE capacity SET host = 'elsewhere'")
+
+    def is_open(connection: sqlite3.Connection) -> bool:
+        with suppress(sqlite3.ProgrammingError):
+            return connection.total_changes >= 0
+        return False
+
+    with pytest.raises(Refused) as told:
+        Queue(queue.directory)
+    connections = [each for each in gc.get_objects() if isinstance(each, sqlite3.Connection)]
+    assert [each for each in connections if is_open(each)] == [queue.connection]
+    assert "elsewhere" in str(told.value)
 
 
 def test_a_refused_submission_changes_nothing(queue: Queue) -> None:

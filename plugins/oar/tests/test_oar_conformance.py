@@ -61,6 +61,7 @@ class TestOar(BackendConformance):
             ["nodefile.txt", "stat.txt"], environ="environment.txt", job_id="1019", hosts=["node01", "node02"], cores=2
         ),
         Detects(["oarstat-version.txt"], version="2.5.9"),
+        Detects(["oarstat-version-2.6.txt"], version="2.6.1"),
         DescribesQueues(["oarnodes.txt"], names=["default"]),
         ExplainsPending(["pending-expected.txt"], job_id="1038", words=["free", "expects to start"]),
         ExplainsPending(["pending-no-nodes.txt"], job_id="1035", words=["no nodes", "no_matching_slot"]),

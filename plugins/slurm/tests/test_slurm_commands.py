@@ -58,6 +58,16 @@ def test_a_smaller_limit_of_the_site_is_learnt_in_the_conversation() -> None:
     assert asked[1:] == [("scontrol", "show", "config"), ("sbatch", "--parsable", "--array=0-100")]
 
 
+def test_arrays_that_are_off_are_told() -> None:
+    """Slurm's own words do not say so; who asks for one job hears of arrays for the first time."""
+    with pytest.raises(CommandFailed, match="Invalid job array specification") as told:
+        drive(SLURM.submit(SCRIPT, 1), [HERE / "sbatch-arrays-off.txt", HERE / "scontrol-config-arrays-off.txt"])
+    failure = SLURM.classify_failure(told.value.completed)
+    assert failure is not None
+    assert failure.kind is FailureKind.FATAL
+    assert "job arrays are switched off here (MaxArraySize=0)" in failure.message
+
+
 @pytest.mark.parametrize("config", ["MaxArraySize            = 0\n", "MaxArraySize            = 20001\n", ""])
 def test_a_limit_that_is_no_cure_ends_the_submission(config: str) -> None:
     """Arrays may be switched off, or refused for another reason: nothing is tried twice."""
@@ -128,6 +138,24 @@ def test_one_squeue_tells_all() -> None:
         JobId("100_0"): not_launched,
         JobId("101_0"): waits,
     }
+
+
+def test_a_script_that_never_began_is_told_alike_by_all_versions() -> None:
+    """24.11 calls it RaisedSignal:53(Real-time signal 19), where 22.05 said JobLaunchFailure."""
+    found = drive(SLURM.poll_status(ids("29_0", "33_0")), [HERE / "squeue-no-log-directory.txt"])
+    told = {job_id.text: (each.state, each.reason, each.exit_code, each.signal) for job_id, each in found.items()}
+    assert told == {
+        "29_0": (JobState.FAILED, "JobLaunchFailure", None, None),
+        "33_0": (JobState.FAILED, "NonZeroExitCode", 2, None),
+    }
+
+
+def test_a_prolog_that_fails_is_named() -> None:
+    """Slurm gives no reason for a job that was cancelled as it started."""
+    [status] = drive(SLURM.poll_status(ids("46_0")), [HERE / "squeue-prolog-fails.txt"]).values()
+    assert status.state is JobState.CANCELLED
+    assert "Prolog failed" in status.reason
+    assert "sinfo -R" in status.reason
 
 
 def test_squeue_is_asked_by_array_and_in_full() -> None:
@@ -470,6 +498,23 @@ def test_only_slurms_own_sbatch_is_slurm() -> None:
             FailureKind.TRANSIENT,
             "Unable to contact slurm controller (connect failure)",
         ),
+        ("sbatch-dependency", FailureKind.FATAL, "Job dependency problem"),
+        (
+            "sbatch-crlf",
+            FailureKind.FATAL,
+            "Batch script contains DOS line breaks (\\r\\n); instead of expected UNIX line breaks (\\n)",
+        ),
+        (
+            "sbatch-lua-refuses",
+            FailureKind.FATAL,
+            "Welcome. Your project has 100 core-hours left; Jobs named bad are not allowed here: ask the help desk",
+        ),
+        (
+            "sbatch-lua-refuses-account",
+            FailureKind.FATAL,
+            "Welcome. Your project has 100 core-hours left; no account given; "
+            "Invalid account or account/partition combination specified",
+        ),
         (
             "sbatch-option",
             FailureKind.FATAL,
@@ -508,6 +553,18 @@ def test_failures_are_told_apart(said: str, kind: FailureKind | None) -> None:
 # --- inside a job -----------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize(
+    ("counts", "cores"), [("7,1", 1), ("1,7(x3)", 1), ("8(x2)", 8), ("4(x12),16", 4), ("", 8), ("garbage", 8)]
+)
+def test_nodes_with_unequal_cpus_give_what_the_smallest_has(counts: str, cores: int) -> None:
+    """With more, srun waits for ever: "Job step may never run"."""
+    environ = environment(HERE / "environment-gpus.txt")
+    environ |= {"SLURM_JOB_CPUS_PER_NODE": counts, "SLURM_CPUS_ON_NODE": "8"}
+    allocation = drive(SLURM.read_allocation(environ))
+    assert allocation is not None
+    assert allocation.cores == cores
+
+
 def test_the_node_that_asks_comes_first() -> None:
     """A launcher may run on any of them."""
     environ = environment(HERE / "environment.txt") | {"SLURMD_NODENAME": "n2"}
@@ -530,7 +587,11 @@ def test_newer_slurms_say_when_the_job_ends() -> None:
     ("changes", "memory", "gpus"),
     [
         ({"SLURM_MEM_PER_NODE": "0"}, None, ("0", "1")),
-        ({"SLURM_MEM_PER_NODE": "", "SLURM_MEM_PER_CPU": "30", "SLURM_CPUS_ON_NODE": "4"}, 120 * 2**20, ("0", "1")),
+        (
+            {"SLURM_MEM_PER_NODE": "", "SLURM_MEM_PER_CPU": "30", "SLURM_JOB_CPUS_PER_NODE": "4"},
+            120 * 2**20,
+            ("0", "1"),
+        ),
         ({"CUDA_VISIBLE_DEVICES": "NoDevFiles"}, 10 * 2**20, ()),
         ({"CUDA_VISIBLE_DEVICES": "", "SLURM_JOB_GPUS": "2,3"}, 10 * 2**20, ("2", "3")),
         ({"CUDA_VISIBLE_DEVICES": "MIG-a,MIG-b"}, 10 * 2**20, ("MIG-a", "MIG-b")),

@@ -18,6 +18,7 @@ from corral.cli.run import run
 from corral.cli.schema import schema
 from corral.cli.serve import serve
 from corral.cli.submit import submit
+from corral.cli.tables import say
 from corral.errors import CorralError, InvalidRequest, UnknownBackend
 
 #: Exit codes: 1 for a failure, 2 for words that cannot be used.
@@ -38,7 +39,7 @@ class _Group(click.Group):
     def _say(self, ctx: click.Context, error: Exception, code: int) -> NoReturn:
         if os.environ.get("CORRAL_TRACEBACK"):
             raise error
-        click.echo(f"corral: {error}", err=True)
+        say(f"corral: {error}", err=True)
         ctx.exit(code)
 
 

@@ -14,7 +14,7 @@ from attrs import asdict
 
 from corral.cli.options import cluster_arguments, cluster_options, worker_arguments, worker_options
 from corral.cli.redact import Redaction
-from corral.cli.tables import show
+from corral.cli.tables import say, show, show_file
 from corral.errors import CorralError
 
 if TYPE_CHECKING:
@@ -62,11 +62,11 @@ def ps(as_json: bool) -> None:
         click.echo("No cluster is registered.")
         return
     for entry in found:
-        click.echo(f"{entry.name}  {entry.backend}  {_where(entry)}, {_fate(entry)}")
+        say(f"{entry.name}  {entry.backend}  {_where(entry)}, {_fate(entry)}")
         living = [job for job in entry.jobs if not job.has_ended]
         if living:
             if _is_old(entry):
-                click.echo(f"  last known {_age(entry.age)} ago:")
+                say(f"  last known {_age(entry.age)} ago:")
             show(
                 ("job", "group", "state", "workers", "hosts", "reason"),
                 [
@@ -83,7 +83,7 @@ def ps(as_json: bool) -> None:
             )
         ended = len(entry.jobs) - len(living)
         if ended:
-            click.echo(f"  and {ended} that ended")
+            say(f"  and {ended} that ended")
 
 
 @click.command()
@@ -91,13 +91,16 @@ def ps(as_json: bool) -> None:
 @click.option("--cluster", help="Name of the cluster, if several have such a job.")
 @click.option("--lines", type=click.IntRange(min=1), help="Only so many of the last lines.")
 def logs(job: str | None, cluster: str | None, lines: int | None) -> None:
-    """Print the log of a job, or list all logs."""
+    """Print the log of a job, or list all logs.
+
+    In a terminal, what would move its cursor or change its colours is shown instead; a pipe gets the file as it is.
+    """
     found = [(entry, line) for entry in _registered() if cluster in (None, entry.name) for line in entry.jobs]
     if job is None:
         if not found:
             click.echo("No job is registered.")
         for entry, line in found:
-            click.echo(f"{line.id}  {_state(entry, line)}  {entry.name}  {line.log or 'output discarded'}")
+            say(f"{line.id}  {_state(entry, line)}  {entry.name}  {line.log or 'output discarded'}")
         return
     matching = [(entry, line) for entry, line in found if line.id == job]
     if not matching:
@@ -109,10 +112,10 @@ def logs(job: str | None, cluster: str | None, lines: int | None) -> None:
     path = matching[0][1].log
     if path is None:
         raise LookupError(f"the output of job {job} is discarded")
-    text = Path(path).read_text(errors="replace")
+    text = Path(path).read_bytes()
     if lines is not None:
-        text = "".join(text.splitlines(keepends=True)[-lines:])
-    click.echo(text, nl=False)
+        text = b"".join(text.splitlines(keepends=True)[-lines:])
+    show_file(text)
 
 
 @click.command()
@@ -152,7 +155,7 @@ async def _cleaned(entry: Entry, *, yes: bool, force: bool) -> str:
         if finding.fate is Fate.LIVES:
             return "spared"
         if finding.fate is Fate.DOUBTFUL and not force:
-            click.echo(
+            say(
                 f"{what} is left alone: {finding.why}. It was last heard of {_age(entry.age)} ago. Run corral clean on "
                 f"{entry.host}, or be sure that it is dead and say --force"
             )
@@ -160,13 +163,13 @@ async def _cleaned(entry: Entry, *, yes: bool, force: bool) -> str:
         if not yes:
             job_ids = await leftovers.find(entry)
             files = entry.credentials or "no credentials"
-            click.echo(f"would remove {what}, since {finding.why}: cancel {_listed(job_ids)}, remove {files}")
+            say(f"would remove {what}, since {finding.why}: cancel {_listed(job_ids)}, remove {files}")
             return "dead"
         outcome = await leftovers.cancel(entry)
         if not outcome.left:
             await leftovers.remove_files(entry)
     except (CorralError, OSError) as error:
-        click.echo(f"{what} is left alone: {error}", err=True)
+        say(f"{what} is left alone: {error}", err=True)
         return "left"
     done = f"cancelled {_listed(outcome.cancelled)}"
     if outcome.left:
@@ -174,11 +177,11 @@ async def _cleaned(entry: Entry, *, yes: bool, force: bool) -> str:
             f"{job_id} ({status.state.value if status else 'state not known'})"
             for job_id, status in outcome.left.items()
         ]
-        click.echo(f"{what} stays registered: {done}; still in the queue: {_listed(states)}", err=True)
+        say(f"{what} stays registered: {done}; still in the queue: {_listed(states)}", err=True)
         if outcome.problem:
-            click.echo(f"  The batch system said: {outcome.problem}", err=True)
+            say(f"  The batch system said: {outcome.problem}", err=True)
         return "left"
-    click.echo(f"removed {what}: {done}")
+    say(f"removed {what}: {done}")
     return "dead"
 
 
@@ -193,7 +196,7 @@ def _registered() -> list[Entry]:
 
     found, odd = read()
     for each in odd:
-        click.echo(f"corral: {each}", err=True)
+        say(f"corral: {each}", err=True)
     return found
 
 

@@ -18,6 +18,7 @@ from attrs import define, evolve, field
 
 from corral.cli.options import cluster_arguments, cluster_options, worker_arguments, worker_options
 from corral.cli.run import OWN_FAILURE, run_options, run_words
+from corral.cli.tables import say, show_file
 from corral.domain import JobState
 from corral.errors import BatchSystemError, ParseError
 from corral.jobs import JobRecord
@@ -62,7 +63,7 @@ def submit(script: str, arguments: Sequence[str], waits: bool, follows: bool, **
         sys.exit(asyncio.run(submission.run(waits=waits or follows, follows=follows)))
     except KeyboardInterrupt:
         if submission.record is not None:
-            click.echo(f"corral: job {submission.record.id} goes on; cancel it as you cancel any job", err=True)
+            say(f"corral: job {submission.record.id} goes on; cancel it as you cancel any job", err=True)
         sys.exit(130)
 
 
@@ -115,7 +116,7 @@ class _Submission:
         [job_id, *_] = (await batch.submit(script, 1)).ids
         log = None if script.log is None else script.log.replace("{id}", job_id.text)
         self.record = JobRecord(id=job_id, name=script.name, log=log, submitted_at=time.monotonic())
-        click.echo(str(job_id), err=follows)
+        say(str(job_id), err=follows)
         if not waits:
             return 0
         if follows and log is not None:
@@ -153,7 +154,7 @@ class _Submission:
         if status.state is JobState.COMPLETED or (status.state is JobState.FAILED and status.exit_code):
             return status.exit_code or 0
         why = f" ({status.reason})" if status.reason not in ("", "None") else ""
-        click.echo(f"corral: job {self.record.id}: {status.state.name}{why}", err=True)
+        say(f"corral: job {self.record.id}: {status.state.name}{why}", err=True)
         return OWN_FAILURE if status.signal is None else 128 + status.signal
 
 
@@ -166,7 +167,7 @@ async def _show(path: Path) -> None:
             file.seek(shown)
             more = file.read()
             shown += len(more)
-            click.echo(more, nl=False)
+            show_file(more)
         if is_over:
             return
         try:

@@ -1,4 +1,4 @@
-"""Tables for people: rich in a terminal, plain columns elsewhere."""
+"""Lines and tables for people: rich in a terminal, plain columns elsewhere; text of others as it may be shown."""
 
 from __future__ import annotations
 
@@ -7,9 +7,30 @@ from collections.abc import Sequence
 
 import click
 
+from corral.printable import printable, printable_lines
+
+
+def say(text: str, *, err: bool = False) -> None:
+    """Print lines."""
+    click.echo(printable_lines(text), err=err)
+
+
+def show_file(raw: bytes) -> None:
+    """Print what a job has written: as it is for a program that reads it, for a terminal so that it is not obeyed."""
+    text = raw.decode(errors="replace")
+    if sys.stdout.isatty():
+        click.echo(printable_lines(text), nl=False)
+    elif hasattr(sys.stdout, "buffer"):
+        sys.stdout.flush()
+        sys.stdout.buffer.write(raw)
+        sys.stdout.buffer.flush()
+    else:
+        sys.stdout.write(text)
+
 
 def show(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
     """Print rows under a head. Text from elsewhere is never taken for markup."""
+    rows = [[printable(cell) for cell in row] for row in rows]
     if sys.stdout.isatty():
         from rich import box
         from rich.console import Console

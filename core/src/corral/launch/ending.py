@@ -8,6 +8,8 @@ import sys
 from contextlib import suppress
 from typing import NoReturn
 
+from corral.printable import printable_lines
+
 
 class Exit(enum.IntEnum):
     """Every exit code of the launcher, besides 128 + n for a signal that ended it at once."""
@@ -33,7 +35,7 @@ class Ended(Exception):
 def say(message: str) -> None:
     """Write a line to the job's log, if it takes one: a full disk must not end the job."""
     with suppress(OSError):
-        sys.stderr.write(f"corral: {message}\n")
+        sys.stderr.write(f"corral: {printable_lines(message)}\n")
     flush()
 
 

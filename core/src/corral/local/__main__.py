@@ -12,6 +12,7 @@ import os
 import sqlite3
 import sys
 from collections.abc import Mapping, Sequence
+from contextlib import closing
 from pathlib import Path
 
 from corral.docstrings import docstring
@@ -38,7 +39,8 @@ def main(argv: Sequence[str] | None = None) -> int:
 
             dispatch(directory)
         else:
-            _COMMANDS[arguments.command](Queue(directory), arguments)
+            with closing(Queue(directory)) as queue:
+                _COMMANDS[arguments.command](queue, arguments)
     except Refused as error:
         sys.stderr.write(f"corral.local: refused: {error}\n")
         return REFUSED

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sqlite3
 import stat
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 
 from corral.local.machine import default_directory
@@ -75,7 +75,11 @@ def open_database(directory: Path) -> sqlite3.Connection:
     except OSError as error:
         raise Refused(f"whoever can write to a queue runs commands as you: {error}") from None
     connection = _connect(file)
-    _refuse_if_of_another_host(connection, directory)
+    try:
+        _refuse_if_of_another_host(connection, directory)
+    except BaseException:
+        connection.close()
+        raise
     return connection
 
 
@@ -90,8 +94,12 @@ def has_work(connection: sqlite3.Connection) -> bool:
 
 def _connect(file: Path) -> sqlite3.Connection:
     connection = sqlite3.connect(file, timeout=PATIENCE, isolation_level=None)
-    # With write-ahead logging this survives a loss of power too, less the newest transactions.
-    connection.execute("PRAGMA synchronous = NORMAL")
+    try:
+        # With write-ahead logging this survives a loss of power too, less the newest transactions.
+        connection.execute("PRAGMA synchronous = NORMAL")
+    except BaseException:
+        connection.close()
+        raise
     return connection
 
 
@@ -130,11 +138,10 @@ def _create(folder: PrivateFolder, file: Path) -> None:
     """Make the database under another name: nobody must see it half made."""
     draft = file.with_name(f"{file.name}.{os.getpid()}")
     os.close(folder.open(draft.name, os.O_RDWR | os.O_CREAT | os.O_TRUNC))
-    connection = _connect(draft)
-    connection.execute("PRAGMA journal_mode = WAL")
-    connection.executescript(_SCHEMA)
-    connection.execute("INSERT INTO capacity VALUES (NULL, NULL, NULL, ?)", (os.uname().nodename,))
-    connection.close()
+    with closing(_connect(draft)) as connection:
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.executescript(_SCHEMA)
+        connection.execute("INSERT INTO capacity VALUES (NULL, NULL, NULL, ?)", (os.uname().nodename,))
     # Another process may be as quick, and have jobs in it by now: this is not to be replaced.
     with folder.lock():
         if file.name not in folder.names():

@@ -53,7 +53,7 @@ _LONGEST_COMMAND = 60_000
 class Oar:
     """The backend ``oar``; its attributes are the backend's options."""
 
-    tried: ClassVar[str] = "OAR 2.5.9"
+    tried: ClassVar[str] = "OAR 2.5.9 and 2.6.1"
 
     #: Jobs of one submission. OAR has no limit of its own.
     max_array_size: int = field(default=1000, validator=ge(1))
@@ -272,7 +272,7 @@ class Oar:
     @hookimpl
     def detect(self) -> Conversation[Detected | None]:
         done = yield Command(["oarstat", "-V"])
-        match = re.search(r"^OAR version : (\S+)", done.stdout, re.MULTILINE)
+        match = re.search(r"^OAR version ?: (\S+)", done.stdout, re.MULTILINE)
         return Detected(version=match[1], evidence="oarstat -V") if match else None
 
     @hookimpl

@@ -81,7 +81,7 @@ _LISTED = 1000
 class Slurm:
     """The backend ``slurm``; its attributes are the backend's options."""
 
-    tried: ClassVar[str] = "Slurm 22.05.8"
+    tried: ClassVar[str] = "Slurm 22.05.8 and 24.11.5"
 
     #: The site's MaxArraySize (``scontrol show config``); a larger one of ours is corrected when Slurm refuses it.
     max_array_size: int = field(default=1001, validator=ge(1))
@@ -199,6 +199,8 @@ class Slurm:
         if refused is not None:
             config = yield Command(["scontrol", "show", "config"])
             limit = answers.array_limit(config.stdout)
+            if limit == 0:
+                raise _told(refused, _ARRAYS_ARE_OFF)
             if limit is None or not 1 <= limit < size:
                 raise refused
             size = limit
@@ -289,7 +291,7 @@ class Slurm:
             if not hosts or any(" " in host for host in hosts):
                 raise ParseError("these are not names of hosts", done.stdout)
         here = environ.get("SLURMD_NODENAME")
-        cores = _number(environ, "SLURM_CPUS_ON_NODE")
+        cores = answers.least_cpus(environ.get("SLURM_JOB_CPUS_PER_NODE", "")) or _number(environ, "SLURM_CPUS_ON_NODE")
         megabytes = _number(environ, "SLURM_MEM_PER_NODE")
         if not megabytes:  # 0: all of the node's, and Slurm does not say how much that is
             megabytes = (_number(environ, "SLURM_MEM_PER_CPU") or 0) * (cores or 0)
@@ -335,6 +337,15 @@ _UNCUT = {"SLURM_BITSTR_LEN": "0"}
 _ACCOUNTING_PATIENCE = 15.0
 _UNKNOWN_ID = "Invalid job id"
 _ALREADY_GONE = rf"{_UNKNOWN_ID}|already completing or completed|already finished"
+
+
+#: corral's jobs are elements of arrays, even a single one.
+_ARRAYS_ARE_OFF = "job arrays are switched off here (MaxArraySize=0), and corral needs them: ask your centre"
+
+
+def _told(error: CommandFailed, cause: str) -> CommandFailed:
+    """The same failure, with what it comes from."""
+    return CommandFailed(error.command, evolve(error.completed, stderr=f"{error.completed.stderr.rstrip()}\n{cause}"))
 
 
 def _line(options: str) -> str:

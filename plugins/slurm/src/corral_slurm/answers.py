@@ -90,6 +90,11 @@ def _status(word: str, exit_text: str, nodes: str, submit: str, start: str, end:
     hosts = host_names(nodes)
     waits = state.is_waiting
     code, signal = _exit(exit_text) if state.is_final else (None, None)
+    if signal == _NEVER_BEGAN:
+        # Slurm 22.05 says the first of these words, 24.11 "RaisedSignal:53(Real-time signal 19)".
+        signal, reason = None, "JobLaunchFailure"
+    elif state is JobState.CANCELLED and reason in ("None", "0") and hosts and _is_sudden(start, end):
+        reason = _SUDDEN_END
     if code == 0 and state is not JobState.COMPLETED:
         code = None  # never ran, or was ended before it could say anything
     return JobStatus(
@@ -151,6 +156,18 @@ def _is_held(reason: str) -> bool:
     return "held" in reason.lower() or "hold" in reason.lower()
 
 
+#: Slurm's own number for a script that never began: no log directory, say.
+_NEVER_BEGAN = 53
+
+#: Neither squeue nor sacct tells a Prolog that failed from an administrator who cancels.
+_SUDDEN_END = "cancelled as it started: its node's Prolog failed (see sinfo -R), or an administrator did it"
+
+
+def _is_sudden(start: str, end: str) -> bool:
+    began, ended = moment(start), moment(end)
+    return began is not None and ended is not None and ended - began <= 1
+
+
 @lru_cache
 def _exit(text: str) -> tuple[int | None, int | None]:
     """Exit code and signal of ``3:0``; squeue before 23.02 prints the wait status instead: ``768``."""
@@ -159,8 +176,6 @@ def _exit(text: str) -> tuple[int | None, int | None]:
         return None, None
     status = int(match[1])
     code, signal = (status >> 8 & 0xFF, status & 0x7F) if match[2] is None else (status, int(match[2]))
-    if signal == 53:  # Slurm's own number for a script that never began: no log directory, say
-        return None, None
     return (None, signal) if signal else (code, None)
 
 
@@ -246,7 +261,8 @@ _KINDS = (
     (
         FailureKind.FATAL,
         r"[Ii]nvalid|not available|can not be satisfied|not permitted|denied|unrecognized option|mutually exclusive|"
-        r"does not look like a batch script|Batch script is empty|requires an argument|is ambiguous",
+        r"does not look like a batch script|Batch script is empty|requires an argument|is ambiguous|"
+        r"DOS line breaks|[Dd]ependency problem|Unspecified error",  # the last is job_submit.lua's refusal
     ),
 )
 
@@ -259,10 +275,12 @@ _PREFIX = re.compile(
 def failure(completed: Completed) -> Failure | None:
     """What a failed command means; None for words that are not known."""
     lines = (completed.stderr.strip() or completed.stdout.strip()).splitlines()
-    message = "; ".join(dict.fromkeys(sentence for line in lines if (sentence := _bare(line))))
+    sentences = list(dict.fromkeys(sentence for line in lines if (sentence := _bare(line))))
+    message = "; ".join(sentences)
     for kind, words in _KINDS:
         if re.search(words, message):
-            return Failure(kind=kind, message=message)
+            said = [sentence for sentence in sentences if sentence != "Unspecified error"]
+            return Failure(kind=kind, message="; ".join(said) or message)
     return None
 
 
@@ -320,6 +338,15 @@ def pending_words(reason: str) -> str:
             return f"it will not start: one job may not ask for this much or this little ({whose})"
         return f"a limit of {whose} on what may run at once or be used in all is reached"
     return "Slurm does not say more"
+
+
+def least_cpus(counts: str) -> int | None:
+    """The smallest of ``7(x2),1``: what every node of a job has.
+
+    A step that asks for more of each than one of them has never starts, and srun waits for ever.
+    """
+    numbers = re.findall(r"(\d+)(?:\(x\d+\))?(?:,|$)", counts)
+    return min(map(int, numbers)) if numbers else None
 
 
 def array_limit(answer: str) -> int | None:
