@@ -244,5 +244,5 @@ def test_a_log_is_shown_to_a_terminal_and_given_to_a_pipe(tmp_path: Path) -> Non
 def test_json_is_for_programs(tmp_path: Path) -> None:
     """It keeps the text as it is, in its own escapes."""
     registered(tmp_path)
-    [entry] = [json.loads(line) for line in CliRunner().invoke(main, ["ps", "--json"]).output.splitlines()]
-    assert entry["name"] == f"mine{HOSTILE}"
+    [entry] = [json.loads(line) for line in CliRunner().invoke(main, ["ps", "--json"]).stdout.splitlines()]
+    assert entry["jobs"][0]["reason"] == HOSTILE
