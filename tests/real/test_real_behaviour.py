@@ -7,25 +7,14 @@ from pathlib import Path
 
 import pytest
 from distributed import Client
-from operators import OPERATORS, Operator
+from operators import Operator
 
-from corral import JobState, plugins
+from corral import JobState
 from corral.errors import JobsFailed
 
 pytestmark = [pytest.mark.timeout(300), pytest.mark.usefixtures("leaves_nothing")]
 
 Eventually = Callable[..., None]
-
-
-@pytest.fixture(
-    params=[pytest.param(each, id=each.backend, marks=pytest.mark.real(each.backend)) for each in OPERATORS]
-)
-def operator(request: pytest.FixtureRequest) -> Operator:
-    """Each batch system in turn."""
-    operator: Operator = request.param
-    if operator.backend not in {plugin.name for plugin in plugins.usable("backend")}:
-        pytest.skip(f"{operator.backend} answers, but there is no corral-{operator.backend} here")
-    return operator
 
 
 def test_four_jobs_compute_and_end_well(operator: Operator, state_directory: Path, eventually: Eventually) -> None:

@@ -97,7 +97,8 @@ class Allocation(HostingCluster):
     worker_ports
         Ports that workers may listen on: ``"10000:10100"``. Default: any.
     local_directory
-        Where workers spill, on the node. Default: the node's temporary directory.
+        Where workers spill, on the node; ``$TMPDIR`` and other variables are the node's. It is made if it is missing.
+        Default: the node's temporary directory.
     launcher
         ``"fork"`` (default) starts workers from one import per node; ``"spawn"`` is for libraries that cannot be
         forked.

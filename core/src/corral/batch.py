@@ -32,6 +32,7 @@ from corral.errors import (
 )
 from corral.group import WorkerGroup
 from corral.runner import Runner
+from corral.surroundings import NOWHERE, Surroundings
 from corral.watch import CommandBudget
 
 if TYPE_CHECKING:
@@ -83,6 +84,8 @@ class BatchSystem:
         log_directory: str | None,
         launcher_options: Sequence[str],
         excluded_hosts: Sequence[str] = (),
+        surroundings: Surroundings = NOWHERE,
+        own_directory: str | None = None,
     ) -> Job:
         """A prepared request for jobs of this kind.
 
@@ -91,7 +94,13 @@ class BatchSystem:
         InvalidRequest
         """
         options = [*launcher_options, f"--job-name={name}", f"--group={group}"]
-        wanted = spec.request(name=name, log_directory=log_directory, launcher_options=options)
+        wanted = spec.request(
+            name=name,
+            log_directory=log_directory,
+            launcher_options=options,
+            surroundings=surroundings,
+            own_directory=own_directory,
+        )
         job = self.prepare(evolve(wanted, excluded_hosts=excluded_hosts))
         if job.resources.memory is None:
             raise InvalidRequest("memory", "say how much a job may use on each node: memory='16GB'")

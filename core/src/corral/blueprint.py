@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import evolve, field, frozen
 
 from corral import plugins, settings
+from corral._version import __version__
 from corral.batch import BatchSystem
 from corral.choice import choose
 from corral.errors import InvalidRequest, NotPrivate
@@ -23,6 +24,8 @@ from corral.network import host_of_interface
 from corral.runner import Runner
 from corral.settings import Settings
 from corral.size import check_name, the_group
+from corral.surroundings import Surroundings
+from corral.variables import expanded_path
 from corral.watch import CommandBudget, Rhythm
 
 if TYPE_CHECKING:
@@ -53,6 +56,8 @@ class Blueprint:
     name: str
     uuid: str = field(factory=lambda: uuid.uuid4().hex)
     created: float = field(factory=time.time)
+    #: Of the process that made it.
+    surroundings: Surroundings = field(factory=Surroundings.here)
     site: str | None = None
     backend_options: Mapping[str, Any] = field(factory=dict)
     #: What was named; None: nothing.
@@ -142,6 +147,7 @@ class Blueprint:
         """The prepared request of submission `number`, for jobs of this group."""
         spec = self.groups[group]
         options = [
+            f"--made-by={__version__}",
             f"--credentials={self.credentials_path}",
             f"--cluster-created={self.created:.0f}",
             f"--backend={self.backend}",
@@ -157,6 +163,8 @@ class Blueprint:
             log_directory=str(self.log_directory),
             launcher_options=options,
             excluded_hosts=excluded_hosts,
+            surroundings=self.surroundings,
+            own_directory=str(self.folder),
         )
 
     def resources(self, group: str) -> Resources:
@@ -354,7 +362,10 @@ def _directory(argument: str, value: str | os.PathLike[str] | None) -> Path | No
     text = os.fspath(value)
     if not isinstance(text, str) or not text.strip() or not text.isprintable():
         raise InvalidRequest(argument, f"{value!r} is no path of printable characters")
-    return Path(os.path.abspath(os.path.expanduser(text)))
+    try:
+        return Path(expanded_path(text, os.environ))
+    except ValueError as error:
+        raise InvalidRequest(argument, str(error)) from None
 
 
 def _port(argument: str, value: object) -> int:

@@ -84,6 +84,12 @@ class Job:
     account: str | None = None
     #: One log file per job lands here; None discards the output.
     log_directory: str | None = None
+    #: Where the script changes to before all that the user wrote, if that is there on the node: `job_body` sees to
+    #: it. None: it starts wherever the batch system starts it.
+    directory: str | None = None
+    #: A folder of corral's own, which this host and the nodes share, for batch systems that must be given one. It is
+    #: there when the job is submitted.
+    own_directory: str | None = None
     #: Exported by the job's script, in this order, as data: no expansion. Nothing else of the submitting
     #: environment may reach the job.
     environment: Mapping[str, str] = field(factory=dict, converter=_mapping)

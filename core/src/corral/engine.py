@@ -22,6 +22,7 @@ from distributed.diagnostics.plugin import SchedulerPlugin
 
 from corral import jobs as lives
 from corral import logs, nodes, pace
+from corral._version import __version__
 from corral.batch import BatchSystem
 from corral.blueprint import Blueprint
 from corral.census import Census
@@ -105,6 +106,8 @@ class Engine:
     #: Nothing is submitted when the jobs have used so many; None: no limit.
     maximum_core_hours: float | None = field(init=False)
     _failures: deque[JobFailure] = field(factory=lambda: deque(maxlen=REMEMBERED), init=False)
+    #: Of corral in jobs, that were told.
+    _versions: set[str] = field(factory=set, init=False)
     _numbers: itertools.count[int] = field(factory=lambda: itertools.count(1), init=False)
     #: The latest submissions that may have landed unknown, or twice.
     _repeated: deque[tuple[Group, Script]] = field(factory=lambda: deque(maxlen=20), init=False)
@@ -556,6 +559,7 @@ class Engine:
         job = self.blueprint.request(
             slot.name, next(self._numbers), excluded_hosts=slot.excluded_hosts(self._clock.now())
         )
+        self.blueprint.surroundings.tell_left_out(job)
         return self.blueprint.batch_of(slot.name).render(job)
 
     def _avoid(self, slot: Group, host: str) -> None:
@@ -737,6 +741,7 @@ class Engine:
             record = self._hear_of_node(record, message)
         match message.get("event"):
             case "ready":
+                self._compare_versions(record, str(message.get("version", "")))
                 if (seconds := message.get("leaves_in")) is not None:
                     leaves_at = min(self._clock.now() + seconds, record.leaves_at or float("inf"))
                     self.roster.put(evolve(record, leaves_at=leaves_at))
@@ -770,6 +775,16 @@ class Engine:
             resources = slot.resources
             cores_per_task = resources.cores * resources.nodes / max(1, resources.workers * resources.threads)
             self.census.ledger.interrupt(record.group, task_seconds * cores_per_task)
+
+    def _compare_versions(self, record: JobRecord, theirs: str) -> None:
+        """Tell the user, once, that jobs run another corral."""
+        if theirs != __version__ and theirs not in self._versions:
+            self._versions.add(theirs)
+            logger.warning(
+                "cluster %s: job %s runs corral %s, and this is corral %s: they may misunderstand each other. "
+                "Install the same version in both Pythons.",
+                self.blueprint.name, record.id, theirs or "of another version", __version__,
+            )  # fmt: skip
 
     def _hear_of_node(self, record: JobRecord, message: Mapping[str, Any]) -> JobRecord:
         """The launcher of one node of a job of several says who it is, or that it has failed."""

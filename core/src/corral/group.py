@@ -5,6 +5,7 @@ from __future__ import annotations
 import datetime
 import json
 import math
+import numbers
 import os
 import re
 import shlex
@@ -18,6 +19,8 @@ from attrs import evolve, field, fields, frozen
 from corral.domain import Job, Resources
 from corral.durations import seconds_in
 from corral.errors import InvalidRequest, did_you_mean
+from corral.surroundings import NOWHERE, Surroundings, inherited
+from corral.variables import has_variable
 
 #: Exported in every job unless the user's env= says otherwise. PYTHONHASHSEED must be the same on all workers before
 #: Python starts, or whatever partitions by hash() is silently wrong; 6640 is Dask's own choice.
@@ -68,7 +71,11 @@ class WorkerGroup:
     skip_directives
         Names of directives to leave out (``mem``), or the words memory, cores, nodes, walltime, gpus.
     env
-        Environment variables of the job. Nothing else of your environment reaches it.
+        Environment variables of the job, as they are: nothing in them is expanded. Of your environment it has nothing
+        else but PYTHONPATH, LD_LIBRARY_PATH where this Python needs it, and what `inherit_env` names.
+    inherit_env
+        Names or patterns of your own environment variables that jobs have, too: ``HDF5_*``. A pattern never means what
+        looks like a secret.
     modules
         Environment modules to load.
     conda_env
@@ -78,15 +85,17 @@ class WorkerGroup:
     epilogue
         Shell lines to run after the workers.
     python
-        The Python that runs the workers. Default: this one, or the one of `conda_env`.
+        The Python that runs the workers, or the words of a command that is one:
+        ``["apptainer", "exec", "image.sif", "python3"]``. Default: this one, or the one of `conda_env`.
     shebang
-        First line of the job script. Default: ``#!/usr/bin/env bash``.
+        First line of the job script: a shell like sh or bash. Default: ``#!/usr/bin/env bash``.
     interface
         Network interface of the workers (``"ib0"``). Default: the one that reaches the scheduler.
     worker_ports
         Ports that workers may listen on: ``"10000:10100"``. Default: any.
     local_directory
-        Where workers spill, on the node. Default: the node's temporary directory.
+        Where workers spill, on the node; ``$TMPDIR`` and other variables are the node's. It is made if it is missing.
+        Default: the node's temporary directory.
     launcher
         ``"fork"`` (default) starts workers from one import per node; ``"spawn"`` is for libraries that cannot be
         forked.
@@ -119,12 +128,13 @@ class WorkerGroup:
     account: str | None = field(default=None)
     extra_directives: Sequence[str] = field(default=())
     skip_directives: Sequence[str] = field(default=())
-    env: Mapping[str, str] = field(factory=dict)
+    env: Mapping[str, str | int | float] = field(factory=dict)
+    inherit_env: Sequence[str] = field(default=())
     modules: Sequence[str] = field(default=())
     conda_env: str | None = field(default=None)
     prologue: Sequence[str] = field(default=())
     epilogue: Sequence[str] = field(default=())
-    python: str | None = field(default=None)
+    python: str | Sequence[str] | None = field(default=None)
     shebang: str = field(default="#!/usr/bin/env bash")
     interface: str | None = field(default=None)
     worker_ports: str | None = field(default=None)
@@ -140,6 +150,8 @@ class WorkerGroup:
     walltime_seconds: int = field(init=False, repr=False)
     task_seconds: float | None = field(init=False, repr=False)
     drain_seconds: float | None = field(init=False, repr=False)
+    #: `inherit_env` and `env` together, as they were when the group was made.
+    variables: Mapping[str, str] = field(init=False, repr=False)
 
     def __attrs_post_init__(self) -> None:
         cores = _count("cores", self.cores, at_least=1)
@@ -170,9 +182,10 @@ class WorkerGroup:
                     f"{value!r} is {seconds:.0f} s, and a job of walltime {self.walltime!r} lasts {walltime} s; ask "
                     "for a longer walltime=",
                 )
-        for name in ("queue", "account", "conda_env", "python", "shebang", "interface", "local_directory"):
+        for name in ("queue", "account", "conda_env", "shebang", "interface", "local_directory"):
             _line(name, getattr(self, name))
-        for name in ("extra_directives", "skip_directives", "modules"):
+        _python_words(self.python)
+        for name in ("extra_directives", "skip_directives", "modules", "inherit_env"):
             for item in _lines(name, getattr(self, name)):
                 _line(name, item)
         for name in ("prologue", "epilogue"):
@@ -187,7 +200,7 @@ class WorkerGroup:
             raise InvalidRequest("launcher", f"{self.launcher!r} is not 'fork' or 'spawn'")
         if not isinstance(self.death_timeout, int | float) or not self.death_timeout > 0:
             raise InvalidRequest("death_timeout", f"{self.death_timeout!r} is not a number of seconds above 0")
-        _environment(self.env)
+        object.__setattr__(self, "variables", {**_inherited(self.inherit_env), **_environment(self.env)})
         if self.worker_class is not None:
             object.__setattr__(self, "worker_class", _class_path("worker_class", self.worker_class))
         for name in ("worker_options", "backend_options"):
@@ -225,16 +238,29 @@ class WorkerGroup:
         }
         return {name: value for name, value in found.items() if value}
 
-    def request(self, *, name: str, log_directory: str | None, launcher_options: Sequence[str]) -> Job:
+    def request(
+        self,
+        *,
+        name: str,
+        log_directory: str | None,
+        launcher_options: Sequence[str],
+        surroundings: Surroundings = NOWHERE,
+        own_directory: str | None = None,
+    ) -> Job:
         """The job that the core hands to `prepare_job`.
 
         Parameters
         ----------
+        surroundings
+            Where its cluster was made.
+        own_directory
+            A folder of corral's own, which the nodes see, too.
         launcher_options
             Arguments of the launcher that belong to the cluster, not to this group.
         """
         environment_lines, python = self._python()
-        command = (python, "-m", "corral.launch", *launcher_options)
+        # -P: a random.py in the folder where a job happens to start is no part of Python's library.
+        command = (*python, "-P", "-m", "corral.launch", *launcher_options)
         return Job(
             name=name,
             command=command,
@@ -243,7 +269,13 @@ class WorkerGroup:
             queue=self.queue,
             account=self.account,
             log_directory=log_directory,
-            environment=JOB_ENVIRONMENT | dict(self.env),
+            directory=surroundings.directory,
+            own_directory=own_directory,
+            environment={
+                **JOB_ENVIRONMENT,
+                **surroundings.environment(own_python=self.has_own_python),
+                **self.variables,
+            },
             prologue=(*self._module_lines(), *environment_lines, *self.prologue),
             epilogue=tuple(self.epilogue),
             extra_directives=tuple(self.extra_directives),
@@ -302,13 +334,19 @@ class WorkerGroup:
         # `module` is a shell function that login shells define; a job script is none.
         return ["type module >/dev/null 2>&1 || . /etc/profile", f"module load {shlex.join(self.modules)}"]
 
-    def _python(self) -> tuple[list[str], str]:
-        """The lines that activate a conda environment, and the Python to run."""
+    @property
+    def has_own_python(self) -> bool:
+        """True if workers run the Python of this process."""
+        return self.conda_env is None and self.python in (None, sys.executable)
+
+    def _python(self) -> tuple[list[str], tuple[str, ...]]:
+        """The lines that activate a conda environment, and the words that run its Python."""
+        words = _python_words(self.python)
         if self.conda_env is not None:
-            return _conda_lines(self.conda_env), self.python or "python"
+            return _conda_lines(self.conda_env), words or ("python",)
         if self.python is None and os.path.isdir(os.path.join(sys.prefix, "conda-meta")):
-            return _conda_lines(sys.prefix), sys.executable
-        return [], self.python or sys.executable
+            return _conda_lines(sys.prefix), (sys.executable,)
+        return [], words or (sys.executable,)
 
 
 def _conda_lines(environment: str) -> list[str]:
@@ -419,14 +457,61 @@ def _lines(argument: str, value: object) -> Sequence[str]:
     return value
 
 
-def _environment(env: object) -> None:
+def _environment(env: object) -> dict[str, str]:
+    """Variables as text."""
+    found: dict[str, str] = {}
     if not isinstance(env, Mapping):
         raise InvalidRequest("env", f"{env!r} is not a mapping of names to texts")
     for name, value in env.items():
         if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
             raise InvalidRequest("env", f"{name!r} is no name of an environment variable")
+        if value is None or isinstance(value, bool):
+            cure = (
+                "leave it out, or unset it in prologue=" if value is None else "write '1' or '0', or what it stands for"
+            )
+            raise InvalidRequest("env", f"{name} is {value!r}, which is no text: {cure}")
+        if isinstance(value, numbers.Real):
+            found[name] = str(value)
+            continue
         if not isinstance(value, str) or "\0" in value:
             raise InvalidRequest("env", f"the value of {name} must be text without NUL characters, not {value!r}")
+        if has_variable(value):
+            raise InvalidRequest(
+                "env",
+                f"{name} is {value!r}, and nothing in env= is expanded. Have the job's shell do it: "
+                f"prologue=['export {name}=\"{value}\"']; or, if it means the very text: "
+                f"prologue=[{f'export {name}={shlex.quote(value)}'!r}]",
+            )
+        found[name] = value
+    return found
+
+
+def _inherited(patterns: Sequence[str]) -> dict[str, str]:
+    try:
+        return inherited(patterns, os.environ)
+    except ValueError as error:
+        raise InvalidRequest("inherit_env", str(error)) from None
+
+
+def _python_words(python: object) -> tuple[str, ...]:
+    """The words of a command that is a Python; none if nothing was said."""
+    if python is None:
+        return ()
+    if not isinstance(python, str):
+        words = _lines("python", python)
+        if not words:
+            raise InvalidRequest("python", "has no words; leave it out instead")
+        for word in words:
+            _line("python", word)
+        return tuple(words)
+    _line("python", python)
+    if len(python.split()) > 1 and not os.path.isfile(python):
+        raise InvalidRequest(
+            "python",
+            f"{python!r} has blanks and is no file here; if it is a command, say its words one by one: "
+            f"python={python.split()}",
+        )
+    return (python,)
 
 
 def _class_path(argument: str, value: object) -> str:

@@ -12,20 +12,25 @@ from typing import Any
 import dask.config
 from attrs import asdict, evolve, field, frozen
 
+from corral import settings
 from corral.blueprint import Blueprint, draw
 from corral.domain import Job
 from corral.errors import CredentialsError, InvalidRequest
 from corral.group import WorkerGroup
 from corral.home import ORDER, Home
-from corral.security import Credentials, read_private, secured, write_private
+from corral.security import Credentials, read_credentials, read_private, secured, write_private
+from corral.surroundings import Surroundings
 
 #: What `scheduler_options` may say of the scheduler's job; the rest belongs to `distributed.Scheduler`.
 JOB_OPTIONS = (
-    "cores", "memory", "walltime", "queue", "account", "extra_directives", "skip_directives", "env", "modules",
-    "conda_env", "prologue", "epilogue", "python", "shebang",
+    "cores", "memory", "walltime", "queue", "account", "extra_directives", "skip_directives", "env", "inherit_env",
+    "modules", "conda_env", "prologue", "epilogue", "python", "shebang",
 )  # fmt: skip
 #: What the scheduler's job has of the workers' jobs, where they agree and nobody says otherwise.
-_SHARED = ("queue", "account", "skip_directives", "env", "modules", "conda_env", "prologue", "python", "shebang")
+_SHARED = (
+    "queue", "account", "skip_directives", "env", "inherit_env", "modules", "conda_env", "prologue", "python",
+    "shebang",
+)  # fmt: skip
 #: Arguments that the order has in words of its own.
 _ELSEWHERE = ("security", "groups", "plugins", "scheduler", "shared_directory")
 #: What a scheduler needs for some hundred thousand tasks.
@@ -56,6 +61,7 @@ class Order:
     #: Dask's configuration on the submitting side.
     configuration: dict[str, Any] = field(factory=dict)
     environment: dict[str, str] = field(factory=dict)
+    surroundings: Surroundings = Surroundings()
     #: Of the scheduler's job; empty if it has none.
     job_name: str = ""
     #: Seconds, of the scheduler's job.
@@ -66,7 +72,14 @@ class Order:
     def identify(self, blueprint: Blueprint) -> Blueprint:
         """The blueprint of this very cluster."""
         known = self.credentials
-        return evolve(blueprint, name=known.cluster, uuid=known.uuid, created=known.created, home=Home(Path(self.home)))
+        return evolve(
+            blueprint,
+            name=known.cluster,
+            uuid=known.uuid,
+            created=known.created,
+            home=Home(Path(self.home)),
+            surroundings=self.surroundings,
+        )
 
     def write(self, path: Path, *, home: Home | None = None) -> None:
         """Write the private file, after making the folder of corral's own that it belongs to.
@@ -87,7 +100,8 @@ class Order:
         """
         try:
             fields = json.loads(read_private(path))
-            return cls(**{**fields, "credentials": Credentials(**fields["credentials"])})
+            credentials = read_credentials(path, fields.pop("credentials"))
+            return cls(**{**fields, "credentials": credentials, "surroundings": Surroundings(**fields["surroundings"])})
         except (ValueError, TypeError, KeyError) as error:
             raise CredentialsError(f"{path} is no order for a cluster") from error
 
@@ -104,6 +118,7 @@ class Order:
             else:
                 os.environ.setdefault(name, value)
         dask.config.update(dask.config.config, self.configuration)
+        self.credentials.program.extend_path()
 
 
 @frozen(kw_only=True)
@@ -134,11 +149,15 @@ class Draft:
         blueprint, order = take(given)
         spec = _scheduler_spec(blueprint)
         name = blueprint.job_name(0)
-        job = spec.request(name=name, log_directory=str(blueprint.log_directory), launcher_options=())
-        python = job.command[0]
-        job = blueprint.batch.prepare(
-            evolve(job, command=(python, "-m", "corral.serve", f"--order={blueprint.folder / ORDER}"))
+        job = spec.request(
+            name=name,
+            log_directory=str(blueprint.log_directory),
+            launcher_options=(),
+            surroundings=blueprint.surroundings,
+            own_directory=str(blueprint.folder),
         )
+        words = ("corral.serve", f"--order={blueprint.folder / ORDER}")
+        job = blueprint.batch.prepare(evolve(job, command=(*job.command[:-1], *words)))
         log = blueprint.batch.render(job).log
         order = evolve(order, job_name=name, walltime=job.walltime, log=log)
         return cls(blueprint=blueprint, order=order, job=job)
@@ -168,14 +187,23 @@ def take(given: Mapping[str, Any]) -> tuple[Blueprint, Order]:
     }
     if blueprint.chosen_log_directory is not None:
         arguments["log_directory"] = str(blueprint.chosen_log_directory)
+    # Variables are those of this process, not of the scheduler's.
     if "groups" in given:
-        arguments["groups"] = {name: _written(group) for name, group in given["groups"].items()}
+        arguments["groups"] = {
+            name: {**_written(group), "inherit_env": [], "env": dict(blueprint.groups[name].variables)}
+            for name, group in given["groups"].items()
+        }
+    else:
+        [spec] = blueprint.groups.values()
+        arguments |= {"inherit_env": [], "env": dict(spec.variables)}
     order = Order(
         arguments={name: _plain(name, value) for name, value in arguments.items()},
         credentials=credentials,
         home=str(blueprint.home.path),
-        configuration=dict(dask.config.config),
+        configuration=settings.elsewhere(dask.config.config),
         environment={name: os.environ[name] for name in ("PATH", *_FOLDERS, *_ENVIRONMENT) if name in os.environ},
+        # What was left out is told here.
+        surroundings=evolve(blueprint.surroundings, mattering={}, modules=()),
     )
     return blueprint, evolve(order, configuration=_plain("configuration", order.configuration))
 

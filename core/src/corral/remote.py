@@ -156,6 +156,7 @@ class RemoteCluster(Cluster):
             await other.shutdown()
             existing = await asyncio.to_thread(self._residence.claim)
         if existing is None:
+            draft.blueprint.surroundings.tell_left_out(draft.job)
             await self._residence.submit(draft)
             return True
         if self._on_exists != "connect":

@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import os
+import re
 import shlex
 
 from corral.domain import Job
+from corral.errors import InvalidRequest
+
+#: Shells that understand what `job_body` writes.
+SHELLS = ("sh", "bash", "dash", "ash", "ksh", "mksh", "pdksh", "lksh", "yash", "posh", "zsh")
 
 
 def job_body(job: Job, *, job_id: str) -> str:
@@ -15,9 +21,17 @@ def job_body(job: Job, *, job_id: str) -> str:
     job_id
         A shell expression for the id by which `submit` knows this job, such as
         ``${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID}``. It is put between double quotes.
+
+    Raises
+    ------
+    InvalidRequest
+        The script's interpreter cannot run it.
     """
+    _refuse_foreign_shell(job.shebang)
     lines = [f'export CORRAL_JOB_ID="{job_id}"']
     lines += [f"export {name}={shlex.quote(value)}" for name, value in job.environment.items()]
+    if job.directory is not None:
+        lines.append(_START.format(folder=shlex.quote(job.directory)))
     lines += job.prologue
     command = shlex.join(job.command)
     if job.epilogue:
@@ -26,6 +40,24 @@ def job_body(job: Job, *, job_id: str) -> str:
         lines.append(f"exec {command}")
     return "\n".join(lines) + "\n"
 
+
+def _refuse_foreign_shell(shebang: str) -> None:
+    words = shebang.removeprefix("#!").split()
+    # #!/usr/bin/env -S bash -l; ksh93, zsh-5.9.
+    names = [re.sub(r"[-.\d]+$", "", os.path.basename(word)) for word in words]
+    if not any(name in SHELLS for name in names):
+        raise InvalidRequest(
+            "shebang",
+            f"{shebang!r}: job scripts are written for sh, bash, dash, ksh or zsh; another interpreter would lose env= "
+            "and more without a word. Write '#!/bin/bash', and what needs another one into a script of its own, run by "
+            "prologue=",
+        )
+
+
+#: Batch systems start jobs where they were submitted, in the home directory, or in a scratch directory.
+_START = """\
+cd {folder} 2>/dev/null || \\
+    printf 'corral: %s is not on %s, the job starts in %s\\n' {folder} "$(uname -n)" "$PWD" >&2"""
 
 #: bash hears a signal only between commands, and batch systems often signal the script alone: pass SIGTERM on.
 _FOREGROUND = """\

@@ -12,9 +12,12 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import asdict, field, frozen
 
+from corral._version import __version__
 from corral.errors import CredentialsError, NotPrivate
 from corral.home import Home
 from corral.private import open_private_folder
+from corral.program import Program
+from corral.versions import mismatch
 
 if TYPE_CHECKING:
     from distributed import Security
@@ -26,6 +29,10 @@ _VALID_AFTER = datetime.timedelta(days=730)
 
 def _texts(values: Any) -> tuple[str, ...]:
     return tuple(values)
+
+
+def _program(value: Program | dict[str, Any]) -> Program:
+    return value if isinstance(value, Program) else Program(**value)
 
 
 @frozen(kw_only=True)
@@ -46,6 +53,10 @@ class Credentials:
     ca: str | None = field(default=None, repr=False)
     certificate: str | None = field(default=None, repr=False)
     key: str | None = field(default=None, repr=False)
+    #: Of the one who made the cluster.
+    program: Program = field(factory=Program, converter=_program, repr=False)
+    #: Of corral, where the cluster was made.
+    version: str = __version__
 
     @classmethod
     def create(cls, *, cluster: str, **identity: Any) -> Credentials:
@@ -113,9 +124,27 @@ class Credentials:
             Others can read the file, it belongs to somebody else, or it is not such a file.
         """
         try:
-            return cls(**json.loads(read_private(Path(path))))
-        except (ValueError, TypeError) as error:
-            raise CredentialsError(f"{path} holds no credentials of a cluster, or not all of them yet") from error
+            return read_credentials(Path(path), json.loads(read_private(Path(path))))
+        except ValueError as error:
+            raise CredentialsError(_INCOMPLETE.format(path=path)) from error
+
+
+_INCOMPLETE = "{path} holds no credentials of a cluster, or not all of them yet"
+
+
+def read_credentials(path: Path, fields: Any) -> Credentials:
+    """What `asdict` made of credentials.
+
+    Raises
+    ------
+    CredentialsError
+        They are none, or those of another version of corral; names it.
+    """
+    try:
+        return Credentials(**{"version": "", **fields})
+    except TypeError as error:
+        theirs = fields.get("version", "") if isinstance(fields, dict) and "cluster" in fields else __version__
+        raise CredentialsError(mismatch(str(theirs)) or _INCOMPLETE.format(path=path)) from error
 
 
 def secured(security: bool | Security, **identity: Any) -> tuple[Credentials, Security]:
@@ -126,6 +155,7 @@ def secured(security: bool | Security, **identity: Any) -> tuple[Credentials, Se
     security
         True: TLS with a certificate of its own; False: plain TCP; or certificates of somebody else's making.
     """
+    identity["program"] = Program.running()
     if not isinstance(security, bool):
         from corral.membership import ClusterSecurity
 

@@ -26,6 +26,7 @@ import dask.config
 from attrs import field, fields, frozen
 
 from corral.errors import InvalidRequest, did_you_mean
+from corral.variables import expanded, expanded_path
 
 
 def _positive(_: Settings, attribute: Any, value: object) -> None:
@@ -55,6 +56,10 @@ class Settings:
     polling_interval: float = field(default=60.0, validator=_positive)
     replacements_per_hour: int | None = field(default=None)
 
+
+_PATHS = ("log_directory", "shared_directory")
+#: In these, ``$NAME`` is a variable of the host that reads the configuration.
+_OF_THIS_HOST = (*_PATHS, "account", "queue")
 
 #: Keys that hold further keys.
 _SECTIONS = ("backends",)
@@ -99,7 +104,47 @@ def arguments(backend: str, known: Sequence[str]) -> dict[str, Any]:
                     stacklevel=4,
                 )
     merged = {**general, **special}
-    return {name: value for name, value in merged.items() if name in known and value is not None}
+    try:
+        return {name: _meant_here(name, value) for name, value in merged.items() if name in known and value is not None}
+    except InvalidRequest as error:
+        raise located(error, backend) from None
+
+
+def elsewhere(configuration: Mapping[str, Any]) -> dict[str, Any]:
+    """The configuration for a process on another host: what means this host's variables is said in full.
+
+    Raises
+    ------
+    InvalidRequest
+    """
+
+    def section(found: Mapping[str, Any]) -> dict[str, Any]:
+        return {
+            key: _meant_here(name, value)
+            for key, value in found.items()
+            # Which variables those were is in the groups by now.
+            if (name := str(key).replace("-", "_")) != "inherit_env"
+        }
+
+    mine = configuration.get("corral")
+    if not isinstance(mine, Mapping):
+        return dict(configuration)
+    said = section(mine)
+    if isinstance(backends := mine.get("backends"), Mapping):
+        said["backends"] = {
+            name: section(found) if isinstance(found, Mapping) else found for name, found in backends.items()
+        }
+    return {**configuration, "corral": said}
+
+
+def _meant_here(name: str, value: Any) -> Any:
+    """A value of the configuration, in which ``$NAME`` may stand for a variable of this host."""
+    if not isinstance(value, str) or name not in _OF_THIS_HOST:
+        return value
+    try:
+        return (expanded_path if name in _PATHS else expanded)(value, os.environ)
+    except ValueError as error:
+        raise InvalidRequest(name, str(error)) from None
 
 
 def value(name: str, backend: str | None) -> Any:

@@ -81,6 +81,8 @@ class State:
 def arguments_of(spec: WorkerGroup) -> dict[str, Any]:
     """The arguments that make an equal group."""
     found = {name: getattr(spec, name) for name in spec.argument_names()}
+    # Its variables are those of the process that made it.
+    found |= {"inherit_env": (), "env": dict(spec.variables)}
     if isinstance(spec.walltime, datetime.timedelta):
         found["walltime"] = spec.walltime_seconds
     return found

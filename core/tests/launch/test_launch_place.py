@@ -127,6 +127,24 @@ async def test_which_node_this_is(hosts: tuple[str, ...], environ: dict[str, str
     assert place.is_alone
 
 
+async def test_the_other_nodes_of_a_job_start_where_its_script_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]
+) -> None:
+    """Remote shells start at home; a folder that this node has not is a line in the log."""
+    (tmp_path / "project").mkdir()
+    monkeypatch.chdir(tmp_path / "project")
+    handed = handed_down(Allocation(job_id=JobId("8"), hosts=(HOST,)))
+    monkeypatch.chdir(tmp_path)
+
+    await find_place(options(), {HANDED_DOWN: handed})
+    assert Path.cwd() == tmp_path / "project"
+
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "project").rmdir()
+    await find_place(options(), {HANDED_DOWN: handed})
+    assert "project: No such file or directory; the job is in" in capfd.readouterr().err
+
+
 async def test_an_unknown_node() -> None:
     """A node that cannot be told from the others must not take another one's names."""
     allocation = Allocation(job_id=JobId("8"), hosts=("x", "y"))

@@ -93,6 +93,22 @@ def test_what_is_not_asked_for_is_not_said() -> None:
     assert script.log is None
 
 
+def test_the_initial_directory_is_a_folder_of_corral_s_own() -> None:
+    """HTCondor renames a core that it finds there, and may hide what is below /tmp; the script changes its folder."""
+    script = CONDOR.render_script(evolve(JOB, directory="/home/me/project", own_directory="/state/corral/$1"))
+    assert "initialdir = /state/corral/$(DOLLAR)1" in [each.text for each in script.directives]
+    assert "cd /home/me/project" in script.body
+    assert CONDOR.parse_resources(str(script)) == CONDOR.parse_resources(str(CONDOR.render_script(JOB)))
+
+
+@pytest.mark.parametrize("key", ["initialdir", "initial_dir", "InitialDir", "job_iwd"])
+def test_nobody_else_says_the_initial_directory(key: str) -> None:
+    """It is refused with the cure, and of a description of one's own it is no request."""
+    with pytest.raises(InvalidRequest, match=r"extra_directives: .*prologue=\['cd …'\]"):
+        CONDOR.render_script(evolve(JOB, extra_directives=[f"{key} = /home/me"]))
+    assert not CONDOR.parse_resources(f"request_cpus = 2\n{key} = /home/me\n").extra_directives
+
+
 def test_a_description_carries_the_script_in_its_arguments() -> None:
     """No file has to outlive the submission; here-documents would not survive in arguments, base64 does."""
     job = evolve(JOB, prologue=['cat <<EOF\nit\'s a "here" $(document)\nEOF'])

@@ -94,7 +94,7 @@ def test_what_sbatch_sees_is_what_the_job_gets() -> None:
     }
     seen = command_environment(environ, next(SLURM.submit(SCRIPT, 1)))
     assert set(seen) == {"PATH", "HOME", "SLURM_CONF", "SBATCH_ACCOUNT", "LC_ALL"}
-    assert "unset LC_ALL" in SCRIPT.body.splitlines()[0]
+    assert "unset LC_ALL SLURM_JWT" in SCRIPT.body.splitlines()
 
 
 def test_an_argument_wins_over_the_environment() -> None:

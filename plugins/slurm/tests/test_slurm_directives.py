@@ -50,6 +50,9 @@ def test_a_script_is_what_a_person_would_submit() -> None:
         "#SBATCH --no-requeue\n"
         "#SBATCH --qos=high\n"
         "\n"
+        "# --export=ALL passes on what sbatch sees, and corral lets it see PATH, HOME, USER, LOGNAME, SHELL, LANG, TZ\n"
+        "# and how to reach Slurm, nothing else of your environment. If you submit this yourself, it passes on all of "
+        "yours.\n"
         "unset LC_ALL SLURM_JWT\n"
         'export CORRAL_JOB_ID="${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID}"\n'
         "export LC_ALL=de_DE.UTF-8\n"

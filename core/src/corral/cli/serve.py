@@ -51,4 +51,6 @@ def serve(n_workers: int, **options: Any) -> None:
         resources = {name: blueprint.resources(name) for name in blueprint.groups}
         order = evolve(order, jobs=jobs_asked_for(resources, {"n": n_workers}, workers={}))
     process.tell_log()
+    for name in blueprint.groups:
+        blueprint.surroundings.tell_left_out(blueprint.request(name, 1))
     asyncio.run(process.serve(order))

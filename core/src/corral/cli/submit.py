@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import shlex
 import sys
 import time
 from collections.abc import Sequence
@@ -69,12 +68,17 @@ def submit(script: str, arguments: Sequence[str], waits: bool, follows: bool, **
 
 def _job(blueprint: Blueprint, words: Sequence[str], options: dict[str, Any]) -> Job:
     [spec] = blueprint.groups.values()
-    asked = spec.request(name=blueprint.job_name(1), log_directory=str(blueprint.log_directory), launcher_options=())
+    asked = spec.request(
+        name=blueprint.job_name(1),
+        log_directory=str(blueprint.log_directory),
+        launcher_options=(),
+        surroundings=blueprint.surroundings,
+        own_directory=str(blueprint.home.path),
+    )
     job = blueprint.batch.prepare(
         evolve(
             asked,
-            # Some batch systems start jobs elsewhere, and output that is shown live must not wait in a buffer.
-            prologue=(f"cd {shlex.quote(os.getcwd())}", *asked.prologue),
+            # Output that is shown live must not wait in a buffer.
             environment={"PYTHONUNBUFFERED": "1", **_state(blueprint), **asked.environment},
         )
     )
@@ -90,7 +94,7 @@ def _job(blueprint: Blueprint, words: Sequence[str], options: dict[str, Any]) ->
         "memory": resources.memory,
         "shared_directory": blueprint.shared_directory,
     }
-    return evolve(job, command=(job.command[0], "-m", "corral.cli", "run", *run_words(said), *words))
+    return evolve(job, command=(*job.command[:-1], "corral.cli", "run", *run_words(said), *words))
 
 
 def _state(blueprint: Blueprint) -> dict[str, str]:
@@ -113,6 +117,7 @@ class _Submission:
         script = batch.render(self.job)
         if script.log is not None:
             Path(script.log).parent.mkdir(parents=True, exist_ok=True)
+        self.blueprint.home.make()
         [job_id, *_] = (await batch.submit(script, 1)).ids
         log = None if script.log is None else script.log.replace("{id}", job_id.text)
         self.record = JobRecord(id=job_id, name=script.name, log=log, submitted_at=time.monotonic())

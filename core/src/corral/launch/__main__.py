@@ -30,7 +30,9 @@ from corral.launch.place import Place, find_place
 from corral.launch.scratch import make_scratch
 from corral.launch.spread import spread
 from corral.launch.zygote import WARNINGS, Zygote, why_not_fork
+from corral.program import Program
 from corral.security import Credentials
+from corral.versions import mismatch
 
 #: The seed that Dask itself uses: https://github.com/dask/dask/issues/6640
 _HASH_SEED = "6640"
@@ -39,6 +41,8 @@ _HASH_SEED = "6640"
 def main(arguments: Sequence[str]) -> int:
     """Be a launcher; returns its exit code."""
     options = Options.parse(arguments)
+    if options.made_by and (doubt := mismatch(options.made_by)):
+        say(doubt)
     for number in WARNINGS:
         signal.signal(number, _end_early)
     seconds: dict[str, float] = {}
@@ -54,9 +58,10 @@ def main(arguments: Sequence[str]) -> int:
     seconds["credentials"] = time.monotonic() - began
 
     began = time.monotonic()
+    credentials.program.extend_path()
     # Modules stay: looking for garbage among them would take a fifth of a worker's start.
     gc.disable()
-    _import_distributed(options.launcher)
+    _import_distributed(options.launcher, credentials.program)
     # Not before: these import distributed.
     from corral.launch.crew import Setting
     from corral.launch.run import run
@@ -79,6 +84,8 @@ def main(arguments: Sequence[str]) -> int:
         else:
             # Forked processes leave through here, by SystemExit: nothing around this line may catch it.
             zygote = Zygote.fork(run_worker, scratch)
+    if zygote is None:
+        _write_configuration(scratch)
     seconds["zygote"] = time.monotonic() - began
     setting = Setting(
         options=options, place=place, credentials=credentials, contact=contact, scratch=scratch, seconds=seconds
@@ -97,17 +104,31 @@ async def _find(options: Options) -> tuple[Credentials, Contact, Place]:
     return credentials, contact, place
 
 
-def _import_distributed(launcher: str) -> None:
+def _import_distributed(launcher: str, program: Program) -> None:
     with _read_by_libyaml():
         import dask
 
+        program.configure()
         if not dask.config.get("logging", None) and not dask.config.get("distributed.logging", None):
             # By the environment, because spawned workers must know it too. A user who wants to hear more has said so.
             os.environ["DASK_LOGGING__DISTRIBUTED"] = "warning"
-            dask.config.refresh()
+            dask.config.update(dask.config.config, dask.config.collect_env())
         importlib.import_module("distributed")
     if launcher == "spawn":
         dask.config.set({"distributed.worker.multiprocessing-method": "spawn"})
+
+
+def _write_configuration(scratch: str) -> None:
+    """Have spawned workers find Dask's configuration before they import distributed, which reads some of it once.
+
+    In a private file, and not by DASK_INTERNAL_INHERIT_CONFIG: a task's own processes show their environment.
+    """
+    yaml: Any = importlib.import_module("yaml")
+    config: Any = importlib.import_module("dask.config")
+    path = os.path.join(scratch, "dask.yaml")
+    with open(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as file:
+        yaml.safe_dump(config.config, file)
+    os.environ["DASK_CONFIG"] = path
 
 
 @contextlib.contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import socket
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn, TypeVar
 
@@ -12,6 +13,8 @@ from attrs import Factory, frozen
 
 from corral.docstrings import docstring
 from corral.launch.ending import Exit
+from corral.variables import expanded_path
+from corral.versions import mismatch
 
 N = TypeVar("N", int, float)
 
@@ -20,6 +23,8 @@ N = TypeVar("N", int, float)
 class Options:
     """What the job's script asked for."""
 
+    #: The version of corral that asks for this; empty: it did not say.
+    made_by: str = ""
     #: The file that `corral.security.Credentials.write` wrote.
     credentials: str
     #: When it was written, in seconds since the epoch; None: it must be there at once.
@@ -61,7 +66,9 @@ class Options:
     @classmethod
     def parse(cls, arguments: Sequence[str]) -> Options:
         """Read a command line; ends the process with code 2 if it is wrong."""
-        parser = _parser()
+        # Before the rest, which another version may spell otherwise.
+        asked_by = next((word.partition("=")[2] for word in arguments if word.startswith(f"{_MADE_BY}=")), "")
+        parser = _parser(mismatch(asked_by) if asked_by else None)
         options = cls(**vars(parser.parse_args(arguments)))
         if options.worker_ports is not None:
             first, last = options.worker_ports
@@ -75,15 +82,24 @@ class Options:
 
 
 class _Parser(argparse.ArgumentParser):
+    #: Why it may not understand what it is told.
+    doubt: str | None = None
+
     def error(self, message: str) -> NoReturn:
-        self.exit(Exit.USAGE, f"corral: {message}\n")
+        doubt = "" if self.doubt is None else f"corral: {self.doubt}\n"
+        self.exit(Exit.USAGE, f"{doubt}corral: {message}\n")
 
 
-def _parser() -> argparse.ArgumentParser:
+_MADE_BY = "--made-by"
+
+
+def _parser(doubt: str | None = None) -> argparse.ArgumentParser:
     parser = _Parser(
         prog="python -m corral.launch", allow_abbrev=False, description=__doc__ or docstring("corral.launch.options")
     )
+    parser.doubt = doubt
     add = parser.add_argument
+    add(_MADE_BY, default="", metavar="VERSION")
     add("--credentials", required=True, metavar="FILE")
     add("--cluster-created", type=_number(float), metavar="EPOCH")
     add("--backend", metavar="NAME")
@@ -100,7 +116,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--grace", type=_number(float), default=20.0, metavar="SECONDS")
     add("--interface", metavar="NAME")
     add("--worker-ports", type=_ports, metavar="FIRST:LAST")
-    add("--local-directory", type=os.path.abspath, metavar="DIRECTORY")
+    add("--local-directory", type=_directory, metavar="DIRECTORY")
     add("--death-timeout", type=_number(float, least=1), default=60.0, metavar="SECONDS")
     add("--launcher", choices=["fork", "spawn"], default="fork")
     add("--worker-options", type=_worker_options, default={}, metavar="JSON")
@@ -121,6 +137,14 @@ def _number(kind: type[N], least: int = 0) -> Callable[[str], N]:
         return value
 
     return parse
+
+
+def _directory(text: str) -> str:
+    """A folder of this node: its variables are set here, not where the job was submitted."""
+    try:
+        return expanded_path(text, os.environ)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(f"{error}, on {socket.gethostname()}") from None
 
 
 def _ports(text: str) -> tuple[int, int]:

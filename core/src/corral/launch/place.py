@@ -68,6 +68,7 @@ async def find_place(options: Options, environ: Mapping[str, str]) -> Place:
     """
     if HANDED_DOWN in environ:
         fields = json.loads(environ[HANDED_DOWN])
+        _start_in(fields.pop("directory", None))
         allocation = Allocation(job_id=JobId(fields.pop("job_id")), **fields)
         index = _node_index(allocation.hosts, environ) if options.node_index is None else options.node_index
         return Place(allocation=allocation, node_index=index)
@@ -79,6 +80,15 @@ async def find_place(options: Options, environ: Mapping[str, str]) -> Place:
     return Place(allocation=allocation, node_index=options.node_index or 0, manager=spreads)
 
 
+def _start_in(directory: str | None) -> None:
+    """Be where the job's script is: remote shells start elsewhere."""
+    if directory is not None:
+        try:
+            os.chdir(directory)
+        except OSError as error:
+            say(f"{directory}: {error.strerror}; the job is in {os.getcwd()} on {socket.gethostname()}")
+
+
 def handed_down(allocation: Allocation) -> str:
     """The value of `HANDED_DOWN`: what is the same on every node."""
     return json.dumps(
@@ -87,6 +97,7 @@ def handed_down(allocation: Allocation) -> str:
             "hosts": allocation.hosts,
             "ends": allocation.ends,
             "attempt": allocation.attempt,
+            "directory": os.getcwd(),
         }
     )
 

@@ -12,6 +12,7 @@ from typing import Any
 
 from attrs import asdict
 
+from corral._version import __version__
 from corral.launch.crew import RETIRED, Crew, Setting
 from corral.launch.ending import Ended, Exit, say
 from corral.launch.nanny import within
@@ -242,6 +243,7 @@ class _Launcher:
             "name": self._options.job_name,
             "group": self._options.group,
             "attempt": self._allocation.attempt,
+            "version": __version__,
             "node": self._setting.place.node_index,
             "hosts": [self._setting.place.host],
             **more,

@@ -19,12 +19,23 @@ _YOUNG = 60.0
 
 def make_scratch(parent: str | None) -> str:
     """Make a private directory for workers, in `parent` or where temporary files belong."""
+    if parent is not None:
+        _make(parent)
     path = tempfile.mkdtemp(prefix=_prefix(), dir=parent)
     # Never closed: the processes that are forked from this one hold it too.
     descriptor = os.open(os.path.join(path, _LOCK), os.O_CREAT | os.O_RDWR, 0o600)
     with suppress(OSError):
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     return path
+
+
+def _make(path: str) -> None:
+    """Make a directory and its parents, each that is missing for this user alone."""
+    if not os.path.isdir(path):
+        _make(os.path.dirname(path))
+        # A launcher beside this one may be as quick.
+        with suppress(FileExistsError):
+            os.mkdir(path, 0o700)
 
 
 def remove_leftovers(parent: str | None) -> None:

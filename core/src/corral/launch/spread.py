@@ -20,7 +20,10 @@ if TYPE_CHECKING:
     from corral.domain import Allocation
 
 #: Remote shells start with an environment of their own.
-_CARRIED = ("CORRAL_JOB_ID", "PYTHONHASHSEED", "MALLOC_TRIM_THRESHOLD_", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
+_CARRIED = (
+    "CORRAL_JOB_ID", "PYTHONPATH", "LD_LIBRARY_PATH", "PYTHONHASHSEED", "MALLOC_TRIM_THRESHOLD_", "OMP_NUM_THREADS",
+    "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS",
+)  # fmt: skip
 
 
 def launcher_commands(
@@ -41,7 +44,7 @@ def launcher_commands(
     carried = {**(environment or {}), **{name: os.environ[name] for name in _CARRIED if name in os.environ}}
     carried[HANDED_DOWN] = handed_down(allocation)
     command = ["env", *(f"{name}={value}" for name, value in carried.items())]
-    command += [sys.executable, "-m", "corral.launch", *arguments]
+    command += [sys.executable, "-P", "-m", "corral.launch", *arguments]
     if len(allocation.hosts) == 1:
         return [[*command, "--node-index=0"]]
     lists: list[list[str]] = manager.hook.launch_command(allocation=allocation, command=command)

@@ -168,6 +168,10 @@ class HTCondor:
             yield "error", log
         # Only to machines that share this host's files: the interpreter, the credentials and the log are there.
         yield "should_transfer_files", "NO"
+        # HTCondor renames a "core" that it finds there when the job ends, and where it hides the host's /tmp from
+        # jobs it must not be below that. The script itself changes to the user's folder.
+        if job.own_directory is not None:
+            yield "initialdir", description.literal(job.own_directory, "shared_directory")
         yield "getenv", _LOGIN
         yield "environment", _ENVIRONMENT
         yield "periodic_remove", _REMOVED

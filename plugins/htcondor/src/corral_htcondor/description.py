@@ -31,11 +31,11 @@ _SPELLINGS = {
     ]
 } | {
     "out": "output", "stdout": "output", "err": "error", "stderr": "error", "env": "environment", "cmd": "executable",
-    "args": "arguments",
+    "args": "arguments", "initialdir": "initialdir", "iwd": "initialdir", "jobiwd": "initialdir",
 }  # fmt: skip
 
 #: What the script's way to the machine needs for itself.
-CARRIED = frozenset({"executable", "arguments", "transfer_executable", "environment"})
+CARRIED = frozenset({"executable", "arguments", "transfer_executable", "environment", "initialdir"})
 #: Jobs that are created later would be taken for lost.
 _LATE = frozenset({"max_materialize", "max_idle"})
 
@@ -104,6 +104,12 @@ def checked(extra: str) -> Statement:
         said = statement(extra.strip())
     except ValueError as error:
         raise InvalidRequest("extra_directives", f"{error}; {example}") from error
+    if said.name == "initialdir":
+        raise InvalidRequest(
+            "extra_directives",
+            f"{extra!r}: initialdir is corral's own; jobs start in the folder in which the cluster is made, or where "
+            "prologue=['cd …'] says",
+        )
     if said.name in CARRIED:
         raise InvalidRequest("extra_directives", f"{extra!r}: {said.name} is corral's own; variables go into env=")
     if said.name in _LATE:

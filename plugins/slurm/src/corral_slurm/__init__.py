@@ -56,6 +56,11 @@ _ARGUMENTS = {"job-name": "name", "partition": "queue", "account": "account", "o
 _LOGIN = ("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "TZ")
 _CONTROLLER = ("SLURM_CONF", "SLURM_CONF_SERVER", "SLURM_CLUSTERS", "SLURM_JWT", "KRB5CCNAME")
 
+_EXPORT_ALL = f"""\
+# --export=ALL passes on what sbatch sees, and corral lets it see {", ".join(_LOGIN)}
+# and how to reach Slurm, nothing else of your environment. If you submit this yourself, it passes on all of yours.
+"""
+
 #: Wishes that people and sites keep in the environment, by the option that each stands for. sbatch lets them
 #: overrule the script, so one is passed on only if the script does not say the same.
 _WISHES = {
@@ -125,13 +130,14 @@ class Slurm:
             if not job.skip & {name, _WORDS.get(name)} and name not in replaced
         ]
         has_log = job.log_directory is not None and any(line.name == "output" for line in lines)
+        comment = _EXPORT_ALL if any(line.name == "export" for line in lines) else ""
         lines += [Directive(name=found[0].name, text=_line(extra)) for found, extra in extras]
         return Script(
             name=job.name,
             shebang=job.shebang,
             directives=tuple(lines),
             # The runner's locale and a token for the controller came along with sbatch: neither is the job's.
-            body="unset LC_ALL SLURM_JWT\n" + job_body(job, job_id=_SHELL_ID),
+            body=comment + "unset LC_ALL SLURM_JWT\n" + job_body(job, job_id=_SHELL_ID),
             log=f"{job.log_directory}/{{id}}.log" if has_log else None,
         )
 

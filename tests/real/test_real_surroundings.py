@@ -1,0 +1,96 @@
+"""Jobs have the folder, modules and configuration of the program that makes their cluster, on every batch system."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import dask
+import pytest
+from distributed import Client
+from operators import Operator
+
+pytestmark = [pytest.mark.timeout(300), pytest.mark.usefixtures("leaves_nothing")]
+
+
+@pytest.fixture
+def project(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder with data, in which the program is, and modules in three others."""
+    for place in ("variable", "hand"):
+        (tmp_path / place).mkdir()
+        (tmp_path / place / f"by_{place}.py").write_text(f"NAME = {place!r}\n")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [str(tmp_path / "variable"), _python_path()])))
+    monkeypatch.setattr(sys, "path", [*sys.path, str(tmp_path / "hand")])
+    work = tmp_path / "it's a project"
+    work.mkdir()
+    (work / "data.nc").write_text("42")
+    (work / "random.py").write_text("raise SystemExit('not the one that you look for')\n")
+    # Where the batch system's own commands would have put things.
+    (work / "core").mkdir()
+    monkeypatch.chdir(work)
+    return work
+
+
+def _python_path() -> str | None:
+    return os.environ.get("PYTHONPATH")
+
+
+def _task() -> Callable[[], dict[str, Any]]:
+    def task() -> dict[str, Any]:
+        modules = [importlib.import_module(name) for name in ("by_variable", "by_hand")]
+        data = Path("data.nc").read_text()
+        Path("result.txt").write_text("written")
+        return {
+            "modules": [module.NAME for module in modules],
+            "data": data,
+            "folder": os.getcwd(),
+            "terminate": dask.config.get("distributed.worker.memory.terminate"),
+            "inherited": os.environ.get("HDF5_USE_FILE_LOCKING"),
+            "secret": os.environ.get("HDF5_API_TOKEN"),
+            "left out": os.environ.get("PROJ_DATA"),
+        }
+
+    return task
+
+
+def test_a_task_finds_what_the_program_finds(
+    operator: Operator, project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Modules, relative paths both ways, configuration, and of the environment what was named."""
+    for name in ("HDF5_USE_FILE_LOCKING", "HDF5_API_TOKEN", "PROJ_DATA"):
+        monkeypatch.setenv(name, "mine")
+    with (
+        dask.config.set({"distributed.worker.memory.terminate": 0.97}),
+        operator.cluster(inherit_env=["HDF5_*"]) as cluster,
+        Client(cluster) as client,
+    ):
+        cluster.scale(1)
+        client.wait_for_workers(1, timeout=operator.patience)
+        assert client.submit(_task()).result(timeout=60) == {
+            "modules": ["variable", "hand"],
+            "data": "42",
+            "folder": str(project),
+            "terminate": 0.97,
+            "inherited": "mine",
+            "secret": None,
+            "left out": None,
+        }
+    assert sorted(path.name for path in project.iterdir()) == ["core", "data.nc", "random.py", "result.txt"]
+
+
+def test_a_local_directory_is_the_node_s(operator: Operator, tmp_path: Path) -> None:
+    """A variable that the job's shell sets, and parents that are not there."""
+    prologue = [f"export NODE_SCRATCH={tmp_path}"]
+    with (
+        operator.cluster(prologue=prologue, local_directory="$NODE_SCRATCH/a/$USER") as cluster,
+        Client(cluster) as client,
+    ):
+        cluster.scale(1)
+        client.wait_for_workers(1, timeout=operator.patience)
+        [worker] = client.scheduler_info()["workers"].values()
+        assert worker["local_directory"].startswith(f"{tmp_path}/a/")
+        assert "$" not in worker["local_directory"]
