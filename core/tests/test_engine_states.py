@@ -204,7 +204,7 @@ class Life(RuleBasedStateMachine):
 
 
 @pytest.mark.timeout(600)
-def test_the_engine_and_the_queue_agree_in_the_end() -> None:
+def test_the_engine_and_the_queue_agree_in_the_end(state_directory: Path) -> None:
     """Users scale, operators cancel, jobs fail, commands fail: nothing is lost, doubled or left."""
     run_state_machine_as_test(
         Life,

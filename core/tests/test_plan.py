@@ -22,6 +22,7 @@ from corral.jobs import (
     observe,
     presumed,
     sought,
+    spared,
 )
 from corral.plan import GroupState, Plan, judge, lasts, plan, proved, rescaled, resized, submitted
 
@@ -118,13 +119,33 @@ def test_what_could_not_be_cancelled_still_counts() -> None:
     assert plan(GroupState(wanted=6), [ending_itself], NOW + 1).submit == 6
 
 
-def test_a_cancellation_is_repeated_until_it_works() -> None:
-    """PBS forgets a qdel that comes right after the qsub: ask again after some seconds, not at once."""
-    record = job(1, JobState.RUNNING, parting=Parting.SURPLUS, cancel_asked_at=NOW)
-    early = plan(GroupState(), [record], NOW + 1)
-    assert not early.cancel
-    assert early.again_at == NOW + 5
-    assert plan(GroupState(), [record], NOW + 5).cancel == ((record, Parting.SURPLUS),)
+def test_a_cancellation_that_failed_is_repeated_with_growing_pauses() -> None:
+    """PBS forgets a qdel that comes right after the qsub: ask again after some seconds, but not for ever so often."""
+    for cancellations, pause in ((1, 5), (2, 10), (3, 20), (4, 40), (40, 300)):
+        record = job(1, JobState.RUNNING, parting=Parting.SURPLUS, cancel_asked_at=NOW, cancellations=cancellations)
+        early = plan(GroupState(), [record], NOW + pause - 0.1)
+        assert not early.cancel
+        assert early.again_at == NOW + pause
+        assert plan(GroupState(), [record], NOW + pause).cancel == ((record, Parting.SURPLUS),)
+
+
+def test_a_cancellation_that_was_accepted_is_repeated_only_if_a_later_answer_shows_the_job() -> None:
+    """Otherwise repetitions fill the ledger of commands, and the question that would end them never has its turn."""
+    accepted = job(
+        1,
+        JobState.RUNNING,
+        parting=Parting.SURPLUS,
+        cancel_asked_at=NOW,
+        cancellations=1,
+        is_doomed=True,
+        doomed_at=NOW,
+    )
+    assert plan(GroupState(), [accepted], NOW + 100_000) == Plan()
+    # That answer was under way already.
+    assert spared(accepted, NOW - 1) == accepted
+    alive = spared(accepted, NOW + 1)
+    assert not plan(GroupState(), [alive], NOW + 4).cancel
+    assert plan(GroupState(), [alive], NOW + 5).cancel == ((alive, Parting.SURPLUS),)
 
 
 def test_a_retired_job_is_not_cancelled_while_its_workers_work() -> None:

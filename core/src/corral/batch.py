@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeVar
@@ -31,9 +32,9 @@ from corral.errors import (
     SubmitRejected,
 )
 from corral.group import WorkerGroup
+from corral.ledger import CommandBudget, Kind
 from corral.runner import Runner
 from corral.surroundings import NOWHERE, Surroundings
-from corral.watch import CommandBudget
 
 if TYPE_CHECKING:
     import pluggy
@@ -123,13 +124,17 @@ class BatchSystem:
 
     # --- conversations ------------------------------------------------------------------------------------------
 
-    async def submit(self, script: Script, count: int, *, may_have_landed: bool = False) -> Submission:
+    async def submit(
+        self, script: Script, count: int, *, may_have_landed: bool = False, is_replacement: bool = False
+    ) -> Submission:
         """Submit up to `count` jobs; what may have landed is looked for, by its name, before it is repeated.
 
         Parameters
         ----------
         may_have_landed
             This script was submitted before, and nobody knows whether that worked.
+        is_replacement
+            These jobs take the place of lost ones: nobody has asked for them just now.
 
         Raises
         ------
@@ -143,7 +148,9 @@ class BatchSystem:
                 landed_before, may_have_landed = may_have_landed, True
                 try:
                     ids = await self._converse(
-                        lambda: self.manager.hook.submit(script=script, count=count), unknown=SubmitRejected
+                        lambda: self.manager.hook.submit(script=script, count=count),
+                        unknown=SubmitRejected,
+                        admit=self._admission(Kind.REPLACEMENT if is_replacement else Kind.ACT),
                     )
                 except (ParseError, SubmitRejected) as error:
                     if isinstance(error, ParseError) and not error.text.strip():
@@ -158,22 +165,37 @@ class BatchSystem:
                 return Submission(ids=ids, is_certain=not landed_before)
         raise AssertionError("the last attempt returns or raises")
 
-    async def poll(self, job_ids: Sequence[JobId], *, urgent: bool = False) -> Mapping[JobId, JobStatus]:
+    async def poll(
+        self, job_ids: Sequence[JobId], *, urgent: bool = False, is_admitted: bool = False
+    ) -> Mapping[JobId, JobStatus]:
         """One round of questions; not repeated here, because the next round will come.
 
         Parameters
         ----------
         urgent
             The user waits for it (a cluster is closing): it does not wait for the command budget.
+        is_admitted
+            Its first command is in the ledger already.
         """
+        first = None if is_admitted else Kind.MORE if urgent else Kind.QUESTION
         return await self._converse(
-            lambda: self.manager.hook.poll_status(job_ids=job_ids), admit=self._admission(waits=not urgent)
+            lambda: self.manager.hook.poll_status(job_ids=job_ids), admit=self._admission(first)
         )
 
-    async def cancel(self, job_ids: Sequence[JobId]) -> None:
+    async def cancel(self, job_ids: Sequence[JobId], *, again: bool = False) -> None:
+        """Ask for the end of these jobs.
+
+        Parameters
+        ----------
+        again
+            It was asked for before, and nobody waits: it waits for the command budget.
+        """
         async for attempt in self._attempts():
             with attempt:
-                await self._converse(lambda: self.manager.hook.cancel(job_ids=job_ids))
+                await self._converse(
+                    lambda: self.manager.hook.cancel(job_ids=job_ids),
+                    admit=self._admission(Kind.AGAIN if again else Kind.ACT),
+                )
 
     async def find(self, name: str, *, waits: bool = False) -> list[JobId]:
         """The jobs of this name that have not ended.
@@ -189,7 +211,8 @@ class BatchSystem:
         """
         try:
             return await self._converse(
-                lambda: self.manager.hook.find_jobs(name=name), admit=self._admission(waits=waits)
+                lambda: self.manager.hook.find_jobs(name=name),
+                admit=self._admission(Kind.QUESTION if waits else Kind.MORE),
             )
         except ParseError as error:
             # "Not found" would mean: submit it again.
@@ -197,11 +220,11 @@ class BatchSystem:
 
     async def explain(self, job_id: JobId) -> str:
         return await self._converse(
-            lambda: self.manager.hook.explain_pending(job_id=job_id), admit=self._admission(waits=True)
+            lambda: self.manager.hook.explain_pending(job_id=job_id), admit=self._admission(Kind.QUESTION)
         )
 
     async def queues(self) -> list[Queue]:
-        return await self._converse(self.manager.hook.describe_queues, admit=self._admission(waits=True))
+        return await self._converse(self.manager.hook.describe_queues, admit=self._admission(Kind.QUESTION))
 
     async def detect(self) -> Detected | None:
         """None if it is not here."""
@@ -232,14 +255,28 @@ class BatchSystem:
         admit: Callable[[], Awaitable[None]] | None = None,
     ) -> T:
         try:
-            return await self.runner.converse(conversation(), admit or self._admission(waits=False))
+            return await self.runner.converse(conversation(), admit or self._admission(Kind.ACT))
         except CommandError as error:
             raise self._sorted(error, unknown) from error
 
-    def _admission(self, *, waits: bool) -> Callable[[], Awaitable[None]] | None:
-        if self.budget is None:
+    def _admission(self, first: Kind | None) -> Callable[[], Awaitable[None]] | None:
+        """What the commands of one conversation wait for.
+
+        Parameters
+        ----------
+        first
+            Of what kind the first command is; None: it is in the ledger. The others follow without waiting: half a
+            question is of no use to anybody.
+        """
+        if (budget := self.budget) is None:
             return None
-        return self.budget.wait if waits else self.budget.note
+        kinds = itertools.chain([first], itertools.repeat(Kind.MORE))
+
+        async def admit() -> None:
+            if (kind := next(kinds)) is not None:
+                await budget.wait(kind)
+
+        return admit
 
     def _is_refusal(self, error: Exception) -> bool:
         """True if the batch system said, in words that the plugin knows, that it did not take the jobs."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import shutil
 import time
 import uuid
 from collections.abc import Mapping, Sequence
@@ -17,16 +18,18 @@ from corral import plugins, settings
 from corral._version import __version__
 from corral.batch import BatchSystem
 from corral.choice import choose
+from corral.domain import JobId
 from corral.errors import InvalidRequest, NotPrivate
 from corral.group import WorkerGroup, parse_duration, parse_memory, refuse_unknown
 from corral.home import Home
+from corral.ledger import CommandBudget
 from corral.network import host_of_interface
-from corral.runner import Runner
+from corral.runner import Runner, command_environment
 from corral.settings import Settings
 from corral.size import check_name, the_group
 from corral.surroundings import Surroundings
 from corral.variables import expanded_path
-from corral.watch import CommandBudget, Rhythm
+from corral.watch import Rhythm
 
 if TYPE_CHECKING:
     from distributed import Security
@@ -36,6 +39,10 @@ if TYPE_CHECKING:
 
 #: The group of a cluster that has but one.
 DEFAULT_GROUP = "default"
+#: How the variables begin by which commands find their batch system.
+_SERVER_VARIABLES = (
+    "SLURM_", "PBS_", "SGE_", "LSF_", "LSB_", "FLUX_", "OAR", "CONDOR_", "_CONDOR_", "MOAB", "TORQUE",
+)  # fmt: skip
 #: When a cluster that nobody uses ends itself, if its scheduler lives in a job (s).
 IDLE_TIMEOUT = 3600.0
 #: The most bytes of results that leaving workers put into files, because no other worker could take them.
@@ -179,9 +186,25 @@ class Blueprint:
     def _backend_options(self, spec: WorkerGroup) -> dict[str, Any]:
         return {**self.backend_options, **spec.backend_options}
 
+    def identity(self) -> str:
+        """Which batch system is asked, and how: clusters that have this in common can share answers.
+
+        That is the first command of a question, where its program is, and what it would see of the environment. So
+        nothing is shared between two servers that only a variable, a site's plugin or the order of PATH tells apart.
+        """
+        question = self.batch.manager.hook.poll_status(job_ids=[JobId("1")])
+        command = next(question)
+        question.close()
+        prefixes = (*_SERVER_VARIABLES, f"{self.backend.upper()}_")
+        environment = command_environment(os.environ, command)
+        told = {name: value for name, value in environment.items() if name.startswith(prefixes)}
+        own = [f"{type(plugin).__module__}.{type(plugin).__qualname__}" for plugin in self.plugins]
+        what = [self.backend, repr(self.backend_options), self.site, own, command.argv, shutil.which(command.argv[0])]
+        return json.dumps([__version__, what, sorted(told.items())], default=str)
+
     def rhythm(self) -> Rhythm:
         if self.backend == "local":
-            return Rhythm(after_change=(0.3, 1.0, 2.0, 5.0, 10.0), at_rest=10.0)
+            return Rhythm(after_change=(0.3, 1.0, 2.0, 5.0, 10.0), at_rest=10.0, all_connected=10.0)
         return Rhythm(at_rest=self.settings.polling_interval)
 
     def job_name(self, number: int) -> str:

@@ -281,7 +281,7 @@ class Cluster(HostingCluster):
         self._engine = Engine(
             blueprint=blueprint,
             scheduler=self.scheduler,
-            watch=Watch.shared((blueprint.backend, repr(blueprint.backend_options), blueprint.site)),
+            watch=Watch.of(blueprint.identity(), blueprint.batch.budget),
             rhythm=blueprint.rhythm(),
             replacements_per_hour=blueprint.settings.replacements_per_hour,
             on_change=_changing(self._way_back),

@@ -8,6 +8,7 @@ system, workers that connect and leave, and what launchers report. Whatever it l
 from __future__ import annotations
 
 import asyncio
+import functools
 import itertools
 import logging
 import time
@@ -20,8 +21,8 @@ from attrs import define, evolve, field
 from distributed.core import rpc
 from distributed.diagnostics.plugin import SchedulerPlugin
 
+from corral import exits, logs, nodes, pace
 from corral import jobs as lives
-from corral import logs, nodes, pace
 from corral._version import __version__
 from corral.batch import BatchSystem
 from corral.blueprint import Blueprint
@@ -42,11 +43,12 @@ from corral.errors import (
 )
 from corral.group import WorkerGroup
 from corral.jobs import Ending, JobFailure, JobRecord, Parting
-from corral.plan import Plan, plan, proved, rescaled, resized, submitted
+from corral.ledger import Kind
+from corral.plan import DESERTED_AFTER, Plan, pause_before_cancelling, plan, proved, rescaled, resized, submitted
 from corral.printable import printable
 from corral.roster import REMEMBERED, Lesson, Roster
 from corral.standing import Group
-from corral.watch import Rhythm, Watch
+from corral.watch import Answer, Need, Rhythm, Watch
 
 if TYPE_CHECKING:
     from distributed import Scheduler as DaskScheduler
@@ -80,6 +82,13 @@ ANSWER_TIMEOUT = 10.0
 ACTORS_TOLD_BEFORE = 120.0
 #: How often is looked at what jobs do (s).
 CENSUS_INTERVAL = 1.0
+#: How often is looked for answers to other clusters' questions, and for exit codes that jobs have written (s).
+NEWS_INTERVAL = 0.5
+EXITS_INTERVAL = 1.0
+#: A job that has written its exit code is listed as ended by then (s).
+EXIT_GRACE = 0.5
+#: So long the batch system may take to say how it ended, before its exit code is taken for the whole truth (s).
+EXIT_PATIENCE = 3.0
 
 
 @define(kw_only=True, eq=False)
@@ -120,6 +129,12 @@ class Engine:
     _main: asyncio.Task[None] | None = field(default=None, init=False)
     _polling: asyncio.Task[None] | None = field(default=None, init=False)
     _cancelling: asyncio.Task[None] | None = field(default=None, init=False)
+    _cancelling_again: asyncio.Task[None] | None = field(default=None, init=False)
+    _listening: asyncio.Task[None] | None = field(default=None, init=False)
+    _reading: asyncio.Task[None] | None = field(default=None, init=False)
+    _exits: exits.ExitFiles = field(factory=exits.ExitFiles, init=False)
+    #: Jobs that say that they have ended: their exit codes, and when they were seen.
+    _said: dict[JobId, tuple[int, float]] = field(factory=dict, init=False)
     #: Set when there may be something to do.
     _wake: asyncio.Event = field(factory=asyncio.Event, init=False)
     #: Replaced when something changed: whoever waits for news holds the old one.
@@ -127,8 +142,11 @@ class Engine:
     _is_closing: bool = field(default=False, init=False)
     #: The last answer of the batch system lacked so many jobs, and listed none.
     _missing: int = field(default=0, init=False)
-    #: An answer of the batch system from before this moment does not show what was last asked of it.
+    #: An answer of the batch system from before this moment, on the watch's clock, does not show what was last asked
+    #: of it.
     _acted_at: float = field(default=float("-inf"), init=False)
+    #: When the latest answer that is known was asked for, on the watch's clock.
+    _learnt_at: float = field(default=float("-inf"), init=False)
     #: Kinds of tasks of which the user was told that no job can finish them.
     _told_too_long: set[str] = field(factory=set, init=False)
     #: Jobs with actors, of whose end the user was told.
@@ -173,6 +191,8 @@ class Engine:
         self.scheduler.add_plugin(self.counter, name=f"{self._plugin_name}-demand")
         self._looking = asyncio.create_task(self._look(), name="corral census")
         self._ticking = asyncio.create_task(self._clock.run(), name="corral clock")
+        self._listening = asyncio.create_task(self._listen(), name="corral news")
+        self._reading = asyncio.create_task(self._read_exits(), name="corral exits")
         self._main = asyncio.create_task(self._run(), name="corral engine")
 
     def scale_all(self, jobs: Mapping[str, int]) -> None:
@@ -275,6 +295,8 @@ class Engine:
         troubles = [str(slot.trouble) for slot in self.groups.values() if slot.trouble]
         if self._missing:
             troubles.append("the batch system lists none of them now, which may be its own fault")
+        if delay := self.watch.delay(self):
+            troubles.append(delay)
         return "; ".join([", ".join(parts) or "no job is in the queue", *troubles])
 
     async def close(self, timeout: float) -> None:
@@ -287,7 +309,8 @@ class Engine:
         """
         deadline = time.monotonic() + timeout
         self._is_closing = True
-        own = {task for task in (self._main, self._polling, self._looking, *self._rechecks) if task is not None}
+        watching = (self._polling, self._looking, self._listening, self._reading, self._cancelling_again)
+        own = {task for task in (self._main, *watching, *self._rechecks) if task is not None}
         for task in own:
             task.cancel()
         if own:
@@ -303,9 +326,10 @@ class Engine:
         with suppress(ValueError):
             self.scheduler.remove_plugin(self._plugin_name)
             self.scheduler.remove_plugin(f"{self._plugin_name}-demand")
-        self.watch.forget(self)
+        await asyncio.to_thread(self.watch.forget, self)
         if self._ticking is not None:
             self._ticking.cancel()
+        await asyncio.to_thread(exits.remove, self.jobs)
         if self.blueprint.chosen_log_directory is None:
             with suppress(OSError):
                 await asyncio.to_thread(self.blueprint.home.remove_logs, self.blueprint.uuid, logs.of_no_use(self.jobs))
@@ -468,9 +492,9 @@ class Engine:
             slot.tell_withheld(todo)
             if todo.again_at is not None:
                 again.append(todo.again_at)
-        if cancel and (self._cancelling is None or self._cancelling.done()):
-            self._cancelling = self._start(self._cancel(cancel))
+        self._start_to_cancel(cancel)
         if living := self.roster.living():
+            self.rhythm.is_connected = all(job.is_connected and job.status.state is JobState.RUNNING for job in living)
             due = self.rhythm.due()
             if due > now:
                 again.append(due)
@@ -529,7 +553,9 @@ class Engine:
                 script = self._new_script(slot)
             batch = self.blueprint.batch_of(slot.name)
             await asyncio.to_thread(self.announce, script.name)
-            submission = await batch.submit(script, count, may_have_landed=may_have_landed)
+            submission = await batch.submit(
+                script, count, may_have_landed=may_have_landed, is_replacement=todo.replacements >= count
+            )
         except (BatchSystemUnavailable, LimitReached) as error:
             slot.postpone(error, script, count, self._clock.now())
             if slot.doubtful is not None:
@@ -544,7 +570,7 @@ class Engine:
             slot.doubtful = slot.trouble = None
             slot.has_room()
             slot.state = submitted(slot.state, min(todo.replacements, len(submission.ids)), self._clock.now())
-            self._acted_at = time.monotonic()
+            self._acted_at = self.watch.now()
             self._admit(slot, script, submission.ids)
             logger.info("submitted %d job(s) of group %s as %s", len(submission.ids), slot.name, script.name)
             if not submission.is_certain:
@@ -625,18 +651,107 @@ class Engine:
 
     async def _poll(self, job_ids: Sequence[JobId]) -> None:
         try:
-            answer = await self.watch.poll(
-                self, job_ids, self.batch.poll, patience=self.rhythm.patience(), since=self._acted_at
-            )
+            answer = await self._ask(job_ids, functools.partial(self._need, frozenset(job_ids)))
         except BatchSystemError as error:
             logger.info("cluster %s: the batch system did not answer: %s", self.blueprint.name, error)
         except Exception as error:
             # A garbled answer tells nothing about any job; the next round will come.
             logger.warning("cluster %s: the batch system's answer was not understood: %s", self.blueprint.name, error)
         else:
-            await self._learn(answer, job_ids)
-        finally:
-            self.rhythm.polled(self._clock.now())
+            # None: another cluster's question was answered meanwhile, or this one must be asked anew.
+            if answer is not None:
+                await self._take(answer)
+            return
+        self.rhythm.polled(self._clock.now())
+
+    def _need(self, job_ids: frozenset[JobId]) -> Need | None:
+        """What is to be known of these jobs now; None if all is, or there are others by now."""
+        now = self._clock.now()
+        living = {record.id for record in self.roster.living()}
+        if self.rhythm.due() > now or not living or living - job_ids:
+            return None
+        kind = Kind.URGENT if self.rhythm.is_urgent(now) and self._is_amiss() else Kind.QUESTION
+        return Need(max(self._acted_at, self.watch.now() - now + self.rhythm.oldest(now)), kind)
+
+    def _is_amiss(self) -> bool:
+        """True if only the batch system can say what is wrong: jobs that have failed by themselves tell it in time."""
+        if any(record.deserted_at is not None or record.leaving for record in self.roster.living()):
+            return True
+        said = [(self.roster.get(job_id), code) for job_id, (code, _) in self._said.items()]
+        return any(record is not None and exits.evidence(record, code) is None for record, code in said)
+
+    def _need_while_closing(self, pause: float) -> Need:
+        """A person waits: the budget does not count, and what somebody else has just asked serves."""
+        return Need(max(self._acted_at, self.watch.now() - pause / 2), Kind.MORE)
+
+    async def _ask(self, job_ids: Sequence[JobId], need: Callable[[], Need | None]) -> Answer | None:
+        """What the batch system says of these jobs, whoever asks it."""
+        return await self.watch.poll(
+            self, job_ids, lambda everybody: self.batch.poll(everybody, is_admitted=True), need=need
+        )
+
+    async def _listen(self) -> None:
+        """Learn from the answers to questions of other clusters."""
+        while True:
+            await asyncio.sleep(NEWS_INTERVAL)
+            try:
+                job_ids = [record.id for record in self.roster.living()]
+                if job_ids and (answer := await self.watch.news(self, job_ids)) is not None:
+                    await self._take(answer)
+            except Exception:
+                logger.exception("cluster %s: an answer could not be learnt from", self.blueprint.name)
+
+    async def _take(self, answer: Answer) -> None:
+        """Learn from an answer, unless more is known already."""
+        if answer.asked_at <= max(self._learnt_at, self._acted_at):
+            return
+        self._learnt_at = answer.asked_at
+        asked_at = self._clock.now() - (self.watch.now() - answer.asked_at)
+        if all(record.id in answer.asked for record in self.roster.living()):
+            self.rhythm.polled(asked_at)
+        await self._learn(answer.jobs, list(answer.asked))
+        for job_id in answer.jobs:
+            if (record := self.roster.get(job_id)) is not None:
+                self.roster.put(lives.spared(record, asked_at))
+        self._ask_again_about_the_deserted()
+        self._wake.set()
+
+    def _ask_again_about_the_deserted(self) -> None:
+        """Some batch systems call a job running for seconds after its end: it is asked about soon, and ever less so."""
+        now = self._clock.now()
+        gone = [record.deserted_at for record in self.roster.living() if record.deserted_at is not None]
+        passed = now - max(gone, default=float("-inf"))
+        if passed < DESERTED_AFTER:
+            self.rhythm.urgent(now + max(LEAVING_GRACE, passed))
+
+    async def _read_exits(self) -> None:
+        """See jobs end by what their scripts write: ask at once, and if nobody answers, believe it."""
+        while True:
+            await asyncio.sleep(EXITS_INTERVAL)
+            try:
+                living = self.roster.living()
+                codes = await asyncio.to_thread(self._exits.look, living)
+                now = self._clock.now()
+                for job_id, code in codes.items():
+                    self._said[job_id] = code, now
+                    self.rhythm.urgent(now + EXIT_GRACE)
+                    self.rhythm.changed(now)
+                    self._wake.set()
+                await self._believe_exits(now)
+            except Exception:
+                logger.exception("cluster %s: exit codes could not be read", self.blueprint.name)
+
+    async def _believe_exits(self, now: float) -> None:
+        """Jobs whose scripts have failed have ended, also while the batch system cannot be asked."""
+        answer: dict[JobId, JobStatus] = {}
+        for job_id, (code, seen_at) in list(self._said.items()):
+            record = self.roster.get(job_id)
+            if record is None or record.has_ended or now - seen_at >= EXIT_PATIENCE:
+                del self._said[job_id]
+                if record is not None and (status := exits.evidence(record, code)) is not None:
+                    answer[job_id] = status
+        if answer:
+            await self._conclude(self.roster.learn(answer, list(answer), now))
 
     async def _learn(self, answer: Mapping[JobId, JobStatus], asked: Sequence[JobId]) -> None:
         if self._cancelling is not None and not self._cancelling.done():
@@ -699,6 +814,7 @@ class Engine:
                 record for record in ended if lives.ending(record) is not Ending.WANTED and not record.left_in_good_time
             ]
             failures = await asyncio.to_thread(logs.examine, unasked)
+            await asyncio.to_thread(exits.remove, ended)
         finally:
             slot.is_examining = False
         self._failures.extend(failures)
@@ -819,22 +935,35 @@ class Engine:
 
     # --- ending jobs --------------------------------------------------------------------------------------------
 
-    async def _cancel(self, records: Sequence[JobRecord]) -> None:
-        now = self._clock.now()
-        for record in records:
-            self.roster.put(evolve(self.roster.get(record.id) or record, cancel_asked_at=now))
+    def _start_to_cancel(self, records: Sequence[JobRecord]) -> None:
+        """Cancel all of them with one command; repetitions alone wait for room, and keep nothing else waiting."""
+        is_new = any(record.cancel_asked_at is None for record in records)
+        if is_new and (self._cancelling is None or self._cancelling.done()):
+            self._cancelling = self._start(self._cancel(records))
+        elif records and not is_new and (self._cancelling_again is None or self._cancelling_again.done()):
+            self._cancelling_again = self._start(self._cancel(records, again=True))
+
+    async def _cancel(self, records: Sequence[JobRecord], *, again: bool = False) -> None:
+        self._note_cancellation(records, cancel_asked_at=self._clock.now())
         try:
-            await self.batch.cancel([record.id for record in records])
+            await self.batch.cancel([record.id for record in records], again=again)
         except Exception as error:
             logger.warning(
                 "cluster %s: cancelling %d job(s) failed, it is tried again: %s",
                 self.blueprint.name, len(records), error,
             )  # fmt: skip
+            accepted = {}
         else:
-            for record in records:
-                self.roster.put(evolve(self.roster.get(record.id) or record, is_doomed=True))
-        self._acted_at = time.monotonic()
+            accepted = {"is_doomed": True, "doomed_at": self._clock.now(), "spared_at": None}
+        # A command that waited for room was given just now.
+        self._note_cancellation(records, 1, cancel_asked_at=self._clock.now(), **accepted)
+        self._acted_at = self.watch.now()
         self._changed()
+
+    def _note_cancellation(self, records: Iterable[JobRecord], more: int = 0, **changes: Any) -> None:
+        for record in records:
+            record = self.roster.get(record.id) or record  # noqa: PLW2901 - the same job, better known
+            self.roster.put(evolve(record, cancellations=record.cancellations + more, **changes))
 
     async def _retire(self, job_id: JobId, patience: float | None = RETIRE_PATIENCE) -> None:
         record = self.roster.get(job_id)
@@ -892,18 +1021,17 @@ class Engine:
                 async with asyncio.timeout(max(0.0, began + CLOSING_GRACE - self._clock.now())):
                     while any(record.workers for record in self.jobs):
                         await self._news.wait()
-            await asyncio.sleep(next(pauses))
+            pause = next(pauses)
+            await asyncio.sleep(pause)
             try:
                 job_ids = [record.id for record in living]
-                await self._learn(await self.batch.poll(job_ids, urgent=True), job_ids)
+                need = functools.partial(self._need_while_closing, pause)
+                if (answer := await self._ask(job_ids, need)) is not None:
+                    await self._take(answer)
             except CorralError as error:
                 logger.info("cluster %s: the batch system did not answer: %s", self.blueprint.name, error)
             now = self._clock.now()
-            stubborn = [
-                record
-                for record in self.roster.living()
-                if now - (began if record.cancel_asked_at is None else record.cancel_asked_at) >= CLOSING_GRACE
-            ]
+            stubborn = [record for record in self.roster.living() if _is_stubborn(record, began, now)]
             if stubborn:
                 await self._cancel(stubborn)
 
@@ -985,6 +1113,14 @@ class Engine:
 
 def _reason(message: Mapping[str, Any]) -> str:
     return printable(str(message.get("reason") or ""))
+
+
+def _is_stubborn(record: JobRecord, began: float, now: float) -> bool:
+    """Whether to cancel a job (again) while the cluster closes, which began at that moment."""
+    if record.cancel_asked_at is None:
+        return now - began >= CLOSING_GRACE
+    is_accepted = record.is_doomed and record.spared_at is None
+    return not is_accepted and now - record.cancel_asked_at >= pause_before_cancelling(record.cancellations)
 
 
 class _Ear(SchedulerPlugin):

@@ -7,6 +7,7 @@
         logs/UUID/            what the cluster's jobs print
         registry/             one file for each cluster, for other processes to see
         local/HOST/           the embedded queue
+        hosts/HOST/           what clusters on one host share: the ledger of commands, questions and answers
         ranks/                where the ranks of one launch meet
 
 Nothing is removed but what corral wrote: files of names that it gives, in folders that it made, reached through the

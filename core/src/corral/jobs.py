@@ -100,8 +100,13 @@ class JobRecord:
     retire_asked_at: float | None = None
     #: The batch system was asked to cancel it.
     cancel_asked_at: float | None = None
-    #: The batch system has said that it will.
+    #: How often it was asked to.
+    cancellations: int = 0
+    #: The batch system has said that it will, and when it said so.
     is_doomed: bool = False
+    doomed_at: float | None = None
+    #: It said so, and was seen alive all the same, at this moment.
+    spared_at: float | None = None
     #: When its launcher will begin to leave, before the walltime ends; None: not said.
     leaves_at: float | None = None
     #: When its workers will have no time for what waits to be computed; None: not to be foreseen.
@@ -313,6 +318,13 @@ def _was_sought_before(record: JobRecord, now: float) -> bool:
     return record.unfound_since is not None and now - record.unfound_since >= SOUGHT_AGAIN_AFTER
 
 
+def spared(record: JobRecord, asked_at: float) -> JobRecord:
+    """A question of this moment has shown that the job lives: if it was to be cancelled, that has not worked yet."""
+    if record.has_ended or record.doomed_at is None or asked_at <= record.doomed_at:
+        return record
+    return evolve(record, spared_at=asked_at)
+
+
 def connect(record: JobRecord, worker: str, now: float) -> JobRecord:
     """A worker of this job has registered with the Dask scheduler: it lives, even if it was given up."""
     started = now if record.started_at is None else record.started_at
@@ -329,6 +341,8 @@ def connect(record: JobRecord, worker: str, now: float) -> JobRecord:
         was_absent_before=False,
         unfound_since=None,
         ended_at=None,
+        # Whatever cancellation was accepted has not worked.
+        spared_at=now if record.is_doomed else None,
         is_presumed=False,
     )
 

@@ -26,8 +26,9 @@ DEAF_AFTER = 300.0
 DESERTED_AFTER = 60.0
 #: A job that was told to end by itself, and has no worker any more, is cancelled after this (s).
 RETIRED_GRACE = 60.0
-#: How soon a cancellation that has not worked is repeated (s).
+#: How soon a cancellation that has not worked is repeated (s): each time after twice the pause.
 CANCEL_AGAIN_AFTER = 5.0
+CANCEL_AGAIN_WITHIN = 300.0
 
 
 @frozen(kw_only=True)
@@ -176,7 +177,9 @@ def plan(
                     continue
                 due = record.retire_asked_at + RETIRED_GRACE
             elif record.cancel_asked_at is not None:
-                due = record.cancel_asked_at + CANCEL_AGAIN_AFTER
+                if record.is_doomed and record.spared_at is None:
+                    continue  # it was accepted: whether it has worked, the next answer shows
+                due = record.cancel_asked_at + pause_before_cancelling(record.cancellations)
             else:
                 due = now
             if due <= now:
@@ -236,6 +239,11 @@ def plan(
         withheld=withheld,
         again_at=min(again, default=None),
     )
+
+
+def pause_before_cancelling(cancellations: int) -> float:
+    """How long after so many cancellations another one may follow (s): 5, 10, 20, 40 and so on."""
+    return min(CANCEL_AGAIN_WITHIN, CANCEL_AGAIN_AFTER * 2.0 ** min(20, max(0, cancellations - 1)))
 
 
 def submitted(state: GroupState, replacements: int, now: float) -> GroupState:

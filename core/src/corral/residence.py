@@ -27,11 +27,12 @@ from corral.errors import (
 from corral.home import Home
 from corral.identity import Identity
 from corral.jobs import JobRecord, must_be_sought, observe, sought
+from corral.ledger import CommandBudget
 from corral.order import Draft
 from corral.registry import REGISTRY, Entry, entries
 from corral.runner import Runner
 from corral.security import Credentials
-from corral.watch import CommandBudget, Rhythm
+from corral.watch import Rhythm
 
 logger = logging.getLogger("corral")
 
@@ -260,7 +261,9 @@ class _Follower:
         self._residence = residence
         entry = residence.entry
         self._rhythm = (
-            Rhythm(after_change=(0.3, 1.0, 2.0, 5.0, 10.0), at_rest=10.0) if entry.backend == "local" else Rhythm()
+            Rhythm(after_change=(0.3, 1.0, 2.0, 5.0, 10.0), at_rest=10.0, all_connected=10.0)
+            if entry.backend == "local"
+            else Rhythm()
         )
         now = time.monotonic()
         self._rhythm.changed(now)

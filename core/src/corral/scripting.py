@@ -16,6 +16,9 @@ SHELLS = ("sh", "bash", "dash", "ash", "ksh", "mksh", "pdksh", "lksh", "yash", "
 def job_body(job: Job, *, job_id: str) -> str:
     """The part of a job's script that comes after the directives.
 
+    Where there is a folder for logs, the script writes its exit code there when it ends, into ``ID.exit``: so a job
+    that dies is known without a question (`corral.exits`).
+
     Parameters
     ----------
     job_id
@@ -29,12 +32,14 @@ def job_body(job: Job, *, job_id: str) -> str:
     """
     _refuse_foreign_shell(job.shebang)
     lines = [f'export CORRAL_JOB_ID="{job_id}"']
+    if job.log_directory is not None:
+        lines.append(_TELL.format(folder=shlex.quote(job.log_directory)))
     lines += [f"export {name}={shlex.quote(value)}" for name, value in job.environment.items()]
     if job.directory is not None:
         lines.append(_START.format(folder=shlex.quote(job.directory)))
     lines += job.prologue
     command = shlex.join(job.command)
-    if job.epilogue:
+    if job.epilogue or job.log_directory is not None:
         lines += [_FOREGROUND.format(command=command), *job.epilogue, 'exit "$corral_status"']
     else:
         lines.append(f"exec {command}")
@@ -59,13 +64,20 @@ _START = """\
 cd {folder} 2>/dev/null || \\
     printf 'corral: %s is not on %s, the job starts in %s\\n' {folder} "$(uname -n)" "$PWD" >&2"""
 
-#: bash hears a signal only between commands, and batch systems often signal the script alone: pass SIGTERM on.
+#: A folder that is gone is no reason to complain, nor is a full disk: then the batch system is asked.
+_TELL = """\
+corral_exit={folder}/"$CORRAL_JOB_ID.exit"
+trap '{{ echo "$?" >|"$corral_exit"; }} 2>/dev/null' EXIT"""
+
+#: bash hears a signal only between commands, and batch systems often signal the script alone: pass it on. A signal
+#: also ends `wait` before its time.
 _FOREGROUND = """\
-corral_child= corral_stops=
-trap 'corral_stops=yes; [ -z "$corral_child" ] || kill -TERM "$corral_child" 2>/dev/null' TERM
+corral_child= corral_heard=
+corral_pass() {{ corral_heard=$1; [ -z "$corral_child" ] || kill -s "$1" "$corral_child" 2>/dev/null; }}
+for corral_signal in HUP INT TERM USR1 USR2 XCPU; do trap "corral_pass $corral_signal" "$corral_signal"; done
 {command} &
 corral_child=$!
-[ -z "$corral_stops" ] || kill -TERM "$corral_child" 2>/dev/null
-wait "$corral_child"; corral_status=$?
-while kill -0 "$corral_child" 2>/dev/null; do wait "$corral_child"; corral_status=$?; done
-trap - TERM"""
+[ -z "$corral_heard" ] || kill -s "$corral_heard" "$corral_child" 2>/dev/null
+corral_heard=again
+while [ -n "$corral_heard" ]; do corral_heard=; wait "$corral_child"; corral_status=$?; done
+trap - HUP INT TERM USR1 USR2 XCPU"""

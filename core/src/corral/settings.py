@@ -42,11 +42,12 @@ class Settings:
     ----------
     commands_per_minute
         How many commands corral may run in a minute for one user on one host, over all clusters and processes.
-        Questions wait for room; submissions and cancellations only count. Default: 10.
+        Questions wait for room, two fifths are kept for them, and one serves all clusters; submissions and
+        cancellations only count. Default: 10.
     command_timeout
         How long a command of the batch system may take (s). Default: 60.
     polling_interval
-        How often jobs are polled when nothing changes (s). Default: 60.
+        How often jobs are polled when nothing changes (s); once all are connected, every ten minutes. Default: 60.
     replacements_per_hour
         How many jobs of a group may be replaced in an hour. Default: as many as are wanted, but at least 3.
     """

@@ -1,34 +1,38 @@
 """When to ask a batch system, and how seldom: what administrators accept.
 
-Three parts: the rhythm of one cluster's questions (`Rhythm`), one answer for all clusters of a process (`Watch`), and
-a limit on the commands of one user on one host over all processes (`CommandBudget`).
+Two parts: the rhythm of one cluster's questions (`Rhythm`), and one question for all clusters of a user on a host
+(`Watch`). How many commands there may be is the ledger's business (`corral.ledger`).
 """
 
 from __future__ import annotations
 
 import asyncio
-import fcntl
-import json
+import hashlib
 import logging
-import os
-import socket
 import threading
 import time
+import uuid
 import weakref
-from collections.abc import Awaitable, Callable, Hashable, Iterable, Mapping, Sequence
-from pathlib import Path
-from typing import ClassVar
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
+from contextlib import asynccontextmanager, suppress
+from typing import Any, ClassVar
 
-import platformdirs
+from attrs import evolve, field, fields, frozen
 
-from corral.domain import JobId, JobStatus
-from corral.home import Home
+from corral.domain import JobId, JobState, JobStatus
+from corral.errors import BatchSystemUnavailable
+from corral.ledger import CommandBudget, Kind
+from corral.shared import BUSY, Board, Shared
 
 logger = logging.getLogger("corral.watch")
 
 #: Seconds after a change at which jobs are polled, and the pace when nothing changes.
 AFTER_CHANGE = (2.0, 5.0, 10.0, 20.0)
 AT_REST = 60.0
+#: The pace while all jobs are connected: launchers and workers report by themselves.
+ALL_CONNECTED = 600.0
+#: An answer that is asked for so little before an urgent question is due serves it as well (s).
+_SLACK = 0.5
 
 
 class Rhythm:
@@ -37,9 +41,18 @@ class Rhythm:
     Moments are seconds on the clock of whoever calls.
     """
 
-    def __init__(self, *, after_change: Sequence[float] = AFTER_CHANGE, at_rest: float = AT_REST) -> None:
+    def __init__(
+        self,
+        *,
+        after_change: Sequence[float] = AFTER_CHANGE,
+        at_rest: float = AT_REST,
+        all_connected: float = ALL_CONNECTED,
+    ) -> None:
         self.after_change = after_change
         self.at_rest = at_rest
+        self.all_connected = max(at_rest, all_connected)
+        #: True while every job reports by itself.
+        self.is_connected = False
         self._changed_at = 0.0
         self._polled_at: float | None = None
         self._urgent_at: float | None = None
@@ -52,47 +65,141 @@ class Rhythm:
         """A question that cannot wait, at that moment."""
         self._urgent_at = at if self._urgent_at is None else min(at, self._urgent_at)
 
-    def polled(self, now: float) -> None:
-        self._polled_at = now
-        if self._urgent_at is not None and self._urgent_at <= now:
+    def polled(self, asked_at: float) -> None:
+        """Everything is known that could be known at that moment."""
+        self._polled_at = asked_at if self._polled_at is None else max(asked_at, self._polled_at)
+        if self._urgent_at is not None and self._urgent_at <= asked_at + _SLACK:
             self._urgent_at = None
 
     def due(self) -> float:
         """When to ask next."""
-        steps = [self._changed_at + seconds for seconds in self.after_change]
-        last = self._changed_at if self._polled_at is None else self._polled_at
-        due = next((step for step in steps if step > last), max(last, steps[-1]) + self.at_rest)
+        due, _ = self._next()
         return due if self._urgent_at is None else min(due, self._urgent_at)
 
-    def patience(self) -> float:
-        """How old an answer to somebody else's question may be, to serve instead of asking again (s)."""
-        if self._urgent_at is not None:
-            return 0.0
+    def is_urgent(self, now: float) -> bool:
+        """Whether what is due now cannot wait."""
+        return self._urgent_at is not None and self._urgent_at <= now
+
+    def oldest(self, now: float) -> float:
+        """An answer that was asked for at this moment or later, by whomever, serves for what is due now."""
+        due, oldest = self._next()
+        if self._urgent_at is not None and self._urgent_at <= now:
+            return self._urgent_at - _SLACK if due > now else max(oldest, self._urgent_at - _SLACK)
+        return oldest
+
+    def _next(self) -> tuple[float, float]:
+        """When the next question of the rhythm is due, and since when an answer serves in its stead."""
         last = self._changed_at if self._polled_at is None else self._polled_at
-        return max(0.0, (self.due() - last) / 2)
+        before = self._changed_at
+        for seconds in self.after_change:
+            step = self._changed_at + seconds
+            if (oldest := (before + step) / 2) > last:
+                return step, oldest
+            before = step
+        last = max(last, before)
+        pause = self.all_connected if self.is_connected else self.at_rest
+        return last + pause, last + pause / 2
+
+
+@frozen(kw_only=True)
+class Answer:
+    """What the batch system said, to whoever asked."""
+
+    #: On the watch's clock.
+    asked_at: float
+    #: Whom it was asked about. Those of them that are not in `jobs` were not listed.
+    asked: frozenset[JobId]
+    jobs: Mapping[JobId, JobStatus]
+
+    def about(self, job_ids: Iterable[JobId]) -> Answer:
+        """The part of it that concerns these jobs."""
+        asked = self.asked & frozenset(job_ids)
+        return evolve(self, asked=asked, jobs={job_id: self.jobs[job_id] for job_id in asked if job_id in self.jobs})
+
+
+@frozen
+class Need:
+    """What one cluster wants to know."""
+
+    #: No older than this moment, on the watch's clock.
+    since: float
+    #: How the question waits for the command budget.
+    kind: Kind = Kind.QUESTION
+
+
+#: So long a cluster's jobs are asked about after its process was last seen (s).
+EXPIRY = 120.0
+#: Whoever asks says so all the while, this often; who has not for so long is not waited for (s).
+_BEAT = 2.0
+_ABANDONED = 6.0
+#: How often is looked whether somebody else's question was answered (s).
+_GLANCE = 0.2
+#: How often is tried to let others know of an answer: they can ask themselves.
+_TRIES = 3
+#: A question that has waited for so long is told (s).
+TOLD_AFTER = 20.0
+
+
+@frozen(kw_only=True)
+class _Enquiry:
+    """What is shared of the questions to one batch system."""
+
+    #: By owner: until when its jobs are wanted, and which.
+    wanted: Mapping[str, tuple[float, tuple[JobId, ...]]] = field(factory=dict)
+    #: Who is asking, and when that was last seen to go on.
+    asking: str = ""
+    beat: float = 0.0
+    #: When the last answer was asked for, and why there was none; empty if there was.
+    answered_at: float = float("-inf")
+    failure: str = ""
 
 
 class Watch:
-    """One command a round for the jobs of all clusters of this process that talk to the same batch system."""
+    """One question for the jobs of all clusters of a user on a host that talk to the same batch system.
 
-    _shared: ClassVar[weakref.WeakValueDictionary[Hashable, Watch]] = weakref.WeakValueDictionary()
+    The clusters, in whatever processes, leave in a file which jobs they want to know of. Whoever wants to know takes
+    an answer that is young enough, waits for one that is under way, or asks for everybody.
+    """
+
+    _all: ClassVar[weakref.WeakValueDictionary[str, Watch]] = weakref.WeakValueDictionary()
     _guard: ClassVar[threading.Lock] = threading.Lock()
 
     @classmethod
-    def shared(cls, key: Hashable) -> Watch:
+    def of(cls, identity: str, budget: CommandBudget | None) -> Watch:
         """The watch of this process for one batch system; clusters run in different threads."""
         with cls._guard:
-            watch = cls._shared.get(key)
+            watch = cls._all.get(identity)
+            # The embedded queue is asked by each process for itself.
             if watch is None:
-                watch = cls._shared[key] = cls()
+                watch = cls._all[identity] = cls(identity, budget)
             return watch
 
-    def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._wanted: weakref.WeakKeyDictionary[object, frozenset[JobId]] = weakref.WeakKeyDictionary()
-        self._asked: frozenset[JobId] = frozenset()
-        self._answer: Mapping[JobId, JobStatus] = {}
-        self._answered_at = float("-inf")
+    def __init__(self, identity: str = "", budget: CommandBudget | None = None) -> None:
+        """Share under this identity.
+
+        Parameters
+        ----------
+        identity
+            Which batch system, asked how: answers are shared by those alone who have the same.
+        budget
+            None: questions are free, and nothing is shared with other processes.
+        """
+        self._key = hashlib.sha256(identity.encode()).hexdigest()[:16]
+        self._budget = budget
+        self._shared = Shared(clock=time.monotonic) if budget is None else budget.shared
+        self._owners: weakref.WeakKeyDictionary[object, str] = weakref.WeakKeyDictionary()
+        #: By owner, what there was to see when it looked last.
+        self._seen: weakref.WeakKeyDictionary[object, object] = weakref.WeakKeyDictionary()
+        self._latest: Answer | None = None
+        #: The last question, for everybody, failed: the next one is for its owner alone.
+        self._is_alone = False
+        #: Since when somebody's question has waited, and why.
+        self._waiting: weakref.WeakKeyDictionary[object, tuple[float, str]] = weakref.WeakKeyDictionary()
+        self._told_of: weakref.WeakKeyDictionary[object, float] = weakref.WeakKeyDictionary()
+
+    def now(self) -> float:
+        """The moment, on the clock of answers."""
+        return self._shared.now()
 
     async def poll(
         self,
@@ -100,83 +207,299 @@ class Watch:
         job_ids: Iterable[JobId],
         ask: Callable[[list[JobId]], Awaitable[Mapping[JobId, JobStatus]]],
         *,
-        patience: float,
-        since: float,
-    ) -> Mapping[JobId, JobStatus]:
+        need: Callable[[], Need | None],
+    ) -> Answer | None:
         """The status of these jobs: from a recent answer that covers them, or by asking for everybody's jobs.
 
         Parameters
         ----------
         owner
             Who asks; its jobs are included when others ask, as long as it lives.
-        patience
-            How old the answer may be (s).
-        since
-            No older than this moment of `time.monotonic`: what the owner did then must show in it.
+        ask
+            Its first command is in the ledger already.
+        need
+            How young the answer must be, and how the question waits for the command budget; asked again while it
+            waits. None: there is no need any more, which is what is returned then.
+
+        Raises
+        ------
+        BatchSystemUnavailable
+            Somebody else asked, and there was no answer.
+        Exception
+            Whatever `ask` raised.
         """
         mine = frozenset(job_ids)
-        with self._lock:
-            self._wanted[owner] = mine
-            fresh = self._answered_at >= max(since, time.monotonic() - patience)
-            if fresh and mine <= self._asked:
-                return {job_id: self._answer[job_id] for job_id in mine if job_id in self._answer}
-            everybody = frozenset().union(*self._wanted.values())
-        asked_at = time.monotonic()
-        # By its text: comparing ten thousand ids as values would hold the event loop up.
-        answer = await ask(sorted(everybody, key=str))
-        with self._lock:
-            self._asked, self._answer, self._answered_at = everybody, answer, asked_at
-        return {job_id: answer[job_id] for job_id in mine if job_id in answer}
+        began = self.now()
+        try:
+            while True:
+                if (wanted := need()) is None:
+                    return None
+                turn = await asyncio.to_thread(self._turn, owner, mine, wanted)
+                if not isinstance(turn, float):
+                    break
+                self._tell_delay(owner, began)
+                await asyncio.sleep(turn)
+        finally:
+            self._waiting.pop(owner, None)
+        if isinstance(turn, Answer):
+            return turn.about(mine)
+        return (await self._ask(owner, turn if mine < turn and not self._is_alone else mine, ask)).about(mine)
+
+    async def _ask(
+        self,
+        owner: object,
+        job_ids: frozenset[JobId],
+        ask: Callable[[list[JobId]], Awaitable[Mapping[JobId, JobStatus]]],
+    ) -> Answer:
+        """Ask, and let the others know what was answered, or that nothing was."""
+        question = Answer(asked_at=self.now(), asked=job_ids, jobs={})
+        told: Answer | str | None = None
+        try:
+            async with self._asking(owner):
+                # By its text: comparing ten thousand ids as values would hold the event loop up.
+                answer = told = evolve(question, jobs=await ask(sorted(job_ids, key=str)))
+            self._is_alone = False
+        except Exception as error:
+            told = str(error) or repr(error)
+            # Should it be for an id of somebody else's, this owner hears of its own the next time.
+            self._is_alone = not self._is_alone
+            raise
+        finally:
+            publishing = asyncio.to_thread(self._publish, owner, question.asked_at, told)
+            await asyncio.shield(asyncio.create_task(publishing))
+        return answer
+
+    async def news(self, owner: object, job_ids: Iterable[JobId]) -> Answer | None:
+        """An answer that the owner has not seen yet; None if there is none. Says that its jobs are wanted still."""
+        return await asyncio.to_thread(self._news, owner, frozenset(job_ids))
 
     def forget(self, owner: object) -> None:
-        """This owner asks no more."""
-        with self._lock:
-            self._wanted.pop(owner, None)
+        """This owner asks no more. Blocks for a moment."""
+        name = self._owners.pop(owner, None)
+        if name is None:
+            return
+        with self._shared.locked() as board:
+            enquiry = self._read(board)
+            wanted = {other: want for other, want in enquiry.wanted.items() if other != name}
+            if wanted:
+                self._write(board, evolve(enquiry, wanted=wanted))
+            else:
+                board.remove(self._file)
+                board.remove(self._answer_file)
 
+    def delay(self, owner: object) -> str:
+        """Why this owner's question has waited for long; empty if it has not."""
+        since, why = self._waiting.get(owner, (self.now(), ""))
+        waited = self.now() - since
+        return f"a question to the batch system has waited for {waited:.0f} s {why}" if waited >= TOLD_AFTER else ""
 
-class CommandBudget:
-    """How many commands one user may run in a minute on one host, over all processes: a ledger under a lock.
+    # --- under the lock -----------------------------------------------------------------------------------------
 
-    Questions wait until there is room. What a user asked for (a submission, a cancellation) is written down and
-    never waits, so that questions make room for it.
-    """
+    @property
+    def _file(self) -> str:
+        return f"questions-{self._key}.json"
 
-    def __init__(self, per_minute: int, path: Path | None = None) -> None:
-        self.per_minute = per_minute
-        self.path = path or platformdirs.user_state_path("corral") / f"commands-{socket.gethostname()}.json"
+    @property
+    def _answer_file(self) -> str:
+        return f"answer-{self._key}.json"
 
-    async def wait(self) -> None:
-        """Write down a question as soon as there is room for it, and return."""
-        while delay := await asyncio.to_thread(self._enter, may_wait=True):
-            logger.debug("at most %d commands a minute: waiting %.1f s", self.per_minute, delay)
-            await asyncio.sleep(delay)
+    def _turn(self, owner: object, mine: frozenset[JobId], need: Need) -> Answer | float | frozenset[JobId]:
+        """An answer, the seconds to wait, or the jobs to ask about."""
+        name = self._name(owner)
+        with self._shared.locked() as board:
+            # Not before: what was written while the lock was waited for is no news from the future.
+            now = self.now()
+            if board.is_busy:
+                self._waiting[owner] = self._waiting.get(owner, (now, ""))[0], "for the lock that all of them share"
+                return BUSY
+            before = self._read(board)
+            enquiry = evolve(before, wanted=_wanted(before.wanted, name, mine, now))
+            if before.answered_at >= need.since:
+                if before.failure:
+                    raise BatchSystemUnavailable(before.failure)
+                answer = self._read_answer(board, before.answered_at)
+                if answer is not None and mine <= answer.asked:
+                    if enquiry.wanted is not before.wanted:
+                        self._write(board, enquiry)
+                    return answer
+            is_asked = before.asking not in ("", name) and 0.0 <= now - before.beat < _ABANDONED
+            delay = 0.0
+            if not is_asked and self._budget is not None:
+                delay = self._budget.enter(board, need.kind, self._key)
+            if is_asked or delay:
+                if enquiry.wanted is not before.wanted:
+                    self._write(board, enquiry)
+                since, _ = self._waiting.get(owner, (now, ""))
+                self._waiting[owner] = since, self._why(is_asked, len(enquiry.wanted) - 1)
+                return _GLANCE if is_asked else min(delay, 1.0)
+            self._write(board, evolve(enquiry, asking=name, beat=now))
+        return frozenset().union(*(ids for _, ids in enquiry.wanted.values()))
 
-    async def note(self) -> None:
-        """Write down a command that does not wait."""
-        await asyncio.to_thread(self._enter, may_wait=False)
+    def _why(self, is_asked: bool, others: int) -> str:
+        """What a question waits for."""
+        clusters = f"your {others} other cluster{'s' * (others != 1)} on this host"
+        if is_asked or self._budget is None:
+            return f"for an answer that one of {clusters} has asked for"
+        return f"for the command budget ({self._budget.per_minute} a minute), which it shares with {clusters}"
 
-    def _enter(self, *, may_wait: bool) -> float:
-        """0 if the command was written down, else the seconds after which there may be room."""
+    def _publish(self, owner: object, asked_at: float, told: Answer | str | None) -> None:
+        """Let the others know an answer, why there was none, or that this owner asks no more."""
+        for _ in range(_TRIES):
+            with self._shared.locked() as board:
+                if not board.is_busy:
+                    self._publish_on(board, owner, asked_at, told)
+                    return
+
+    def _publish_on(self, board: Board, owner: object, asked_at: float, told: Answer | str | None) -> None:
+        enquiry = self._read(board)
+        if enquiry.asking == self._name(owner):
+            enquiry = evolve(enquiry, asking="", beat=0.0)
+        if told is not None and asked_at > enquiry.answered_at:
+            enquiry = evolve(enquiry, answered_at=asked_at, failure="")
+            if isinstance(told, str):
+                enquiry = evolve(enquiry, failure=told)
+            else:
+                board.write(self._answer_file, _encoded(told))
+                self._latest = told
+        self._write(board, enquiry)
+
+    def _news(self, owner: object, mine: frozenset[JobId]) -> Answer | None:
+        now = self.now()
+        name = self._name(owner)
+        stamp = (self._shared.stamp(self._answer_file), mine, now // (EXPIRY / 4))
+        if self._seen.get(owner) == stamp:
+            return None
+        with self._shared.locked() as board:
+            if board.is_busy:
+                return None
+            enquiry = self._read(board)
+            wanted = _wanted(enquiry.wanted, name, mine, now)
+            if wanted is not enquiry.wanted:
+                self._write(board, evolve(enquiry, wanted=wanted))
+            answer = None if enquiry.failure else self._read_answer(board, enquiry.answered_at)
+        self._seen[owner] = stamp
+        return None if answer is None else answer.about(mine)
+
+    def _read(self, board: Board) -> _Enquiry:
+        return _decoded_enquiry(board.read(self._file), self.now())
+
+    def _write(self, board: Board, enquiry: _Enquiry) -> None:
+        content: dict[str, Any] = {
+            "wanted": {
+                owner: [until, [[job_id.text, job_id.where] for job_id in ids]]
+                for owner, (until, ids) in enquiry.wanted.items()
+            },
+            "asking": enquiry.asking,
+            "beat": enquiry.beat,
+            "failure": enquiry.failure,
+        }
+        if enquiry.answered_at > float("-inf"):
+            content["answered_at"] = enquiry.answered_at
+        board.write(self._file, content)
+
+    def _read_answer(self, board: Board, asked_at: float) -> Answer | None:
+        if self._latest is None or self._latest.asked_at != asked_at:
+            answer = _decoded(board.read(self._answer_file))
+            # The other file was written, and this one not.
+            if answer is None or answer.asked_at != asked_at:
+                return None
+            self._latest = answer
+        return self._latest
+
+    # --- oneself ------------------------------------------------------------------------------------------------
+
+    def _name(self, owner: object) -> str:
+        with self._guard:
+            return self._owners.setdefault(owner, uuid.uuid4().hex)
+
+    @asynccontextmanager
+    async def _asking(self, owner: object) -> AsyncIterator[None]:
+        """Say all the while that this process is asking: one that was stopped is not waited for."""
+
+        async def beat() -> None:
+            while True:
+                await asyncio.sleep(_BEAT)
+                await asyncio.to_thread(self._beat, owner)
+
+        beating = asyncio.create_task(beat())
         try:
-            if self.path.is_relative_to(Home.of().path):
-                Home.of().make()
-            self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-            descriptor = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW, 0o600)
-        except OSError as error:
-            # Without a place to write, each cluster still keeps its own rhythm.
-            logger.debug("no command ledger: %s", error)
-            return 0.0
-        with os.fdopen(descriptor, "r+") as ledger:
-            fcntl.flock(ledger, fcntl.LOCK_EX)
-            now = time.time()
-            try:
-                moments = [moment for moment in json.loads(ledger.read() or "[]") if now - 60.0 < moment <= now]
-            except (ValueError, TypeError):
-                moments = []
-            if may_wait and len(moments) >= self.per_minute:
-                oldest: float = sorted(moments)[-self.per_minute]
-                return max(0.05, oldest + 60.0 - now)
-            ledger.seek(0)
-            ledger.truncate()
-            json.dump([*moments, now][-10 * self.per_minute :], ledger)
-            return 0.0
+            yield
+        finally:
+            beating.cancel()
+            with suppress(asyncio.CancelledError):
+                await beating
+
+    def _beat(self, owner: object) -> None:
+        with self._shared.locked() as board:
+            enquiry = self._read(board)
+            if enquiry.asking == self._name(owner):
+                self._write(board, evolve(enquiry, beat=self.now()))
+
+    def _tell_delay(self, owner: object, began: float) -> None:
+        """Say once that a question has waited for long."""
+        if self.now() - began >= TOLD_AFTER and self._told_of.get(owner) != began:
+            self._told_of[owner] = began
+            logger.warning("%s", self.delay(owner))
+
+
+def _wanted(
+    wanted: Mapping[str, tuple[float, tuple[JobId, ...]]], name: str, mine: frozenset[JobId], now: float
+) -> Mapping[str, tuple[float, tuple[JobId, ...]]]:
+    """What is wanted now, by this owner too; the same mapping if that is nothing new."""
+    until, ids = wanted.get(name, (0.0, ()))
+    if until - now > EXPIRY / 2 and mine == set(ids) and all(other > now for other, _ in wanted.values()):
+        return wanted
+    others = {other: want for other, want in wanted.items() if want[0] > now}
+    return {**others, name: (now + EXPIRY, tuple(mine))}
+
+
+# --- as text ----------------------------------------------------------------------------------------------------
+
+
+def _encoded(answer: Answer) -> dict[str, Any]:
+    jobs = {}
+    for job_id, status in answer.jobs.items():
+        values = {each.name: getattr(status, each.name) for each in fields(JobStatus)}
+        jobs[job_id.text] = {name: value for name, value in values.items() if value not in ("", None, ())}
+        jobs[job_id.text]["state"] = status.state.name
+    asked = [[job_id.text, job_id.where] for job_id in answer.asked]
+    return {"asked_at": answer.asked_at, "asked": asked, "jobs": jobs}
+
+
+def _decoded(content: dict[str, Any]) -> Answer | None:
+    """None if it is nothing that this version has written."""
+    try:
+        asked = frozenset(map(_job_id, content["asked"]))
+        jobs = {
+            JobId(text): JobStatus(**{**values, "state": JobState[values["state"]]})
+            for text, values in content["jobs"].items()
+        }
+        return Answer(asked_at=float(content["asked_at"]), asked=asked, jobs=jobs)
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return None
+
+
+def _decoded_enquiry(content: dict[str, Any], now: float) -> _Enquiry:
+    try:
+        wanted = {
+            str(owner): (float(until), tuple(map(_job_id, ids))) for owner, (until, ids) in content["wanted"].items()
+        }
+        answered_at = float(content.get("answered_at", float("-inf")))
+        return _Enquiry(
+            # What claims to be of the future is not believed.
+            wanted={owner: want for owner, want in wanted.items() if want[0] <= now + EXPIRY},
+            asking=str(content["asking"]),
+            beat=float(content["beat"]),
+            answered_at=answered_at if answered_at <= now else float("-inf"),
+            failure=str(content["failure"]),
+        )
+    except (KeyError, TypeError, ValueError, AttributeError):
+        return _Enquiry()
+
+
+def _job_id(words: Any) -> JobId:
+    text, where = words
+    # It becomes a word of a command.
+    if not isinstance(text, str) or not text.isprintable() or not text or text[0] == "-" or " " in text:
+        raise ValueError(f"{text!r} is no id")
+    return JobId(text, where=str(where))

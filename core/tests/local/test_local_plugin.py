@@ -19,6 +19,7 @@ from corral.local.__main__ import main
 from corral.local.plugin import Local
 from corral.local.queue import Queue
 from corral.runner import Runner
+from corral.scripting import job_body
 
 JOB = Job(
     name="dask-1",
@@ -40,7 +41,7 @@ def hooks() -> Any:
 
 def test_a_script_as_a_person_would_submit_it(hooks: Any) -> None:
     """Directives first, then the body, then the command."""
-    expected = """\
+    header = """\
 #!/usr/bin/env bash
 #CORRAL --name=dask-1
 #CORRAL --queue=local
@@ -50,11 +51,9 @@ def test_a_script_as_a_person_would_submit_it(hooks: Any) -> None:
 #CORRAL --output=/scratch/logs/{id}.log
 #CORRAL --hold
 
-export CORRAL_JOB_ID="${CORRAL_LOCAL_JOB_ID}"
-exec echo hello
 """
     script = hooks.render_script(job=evolve(JOB, extra_directives=["--hold"]))
-    assert expected == str(script)
+    assert header + job_body(JOB, job_id="${CORRAL_LOCAL_JOB_ID}") == str(script)
     assert (script.name, script.log) == ("dask-1", "/scratch/logs/{id}.log")
 
 

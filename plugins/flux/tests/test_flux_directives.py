@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from corral.domain import Job, Resources
 from corral.errors import InvalidRequest, ParseError
+from corral.scripting import job_body
 from corral_flux import Flux
 
 FLUX = Flux()
@@ -53,10 +54,7 @@ def test_a_script_is_what_a_person_would_submit() -> None:
         f"#flux: {ENVIRONMENT}\n"
         "#flux: --urgency=20\n"
         "\n"
-        'export CORRAL_JOB_ID="${FLUX_JOB_ID:-$FLUX_ENCLOSING_ID}"\n'
-        "export LC_ALL=de_DE.UTF-8\n"
-        "exec python -m corral.launch\n"
-    )
+    ) + job_body(JOB, job_id="${FLUX_JOB_ID:-$FLUX_ENCLOSING_ID}")
     assert (script.name, script.log) == ("dask-1", "/scratch/a b/{id}.log")
 
 

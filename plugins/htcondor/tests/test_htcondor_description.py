@@ -15,6 +15,7 @@ from hypothesis import strategies as st
 
 from corral.domain import Job, Resources
 from corral.errors import InvalidRequest, ParseError
+from corral.scripting import job_body
 from corral_htcondor import HTCondor, description
 
 MEBI = 2**20
@@ -71,10 +72,7 @@ def test_a_script_says_all_of_a_request() -> None:
         '+ProjectName = "dask"\n'
         "\n"
         "# What runs on the machine; corral hands it over as an argument:\n"
-        'export CORRAL_JOB_ID="${CORRAL_JOB_ID}"\n'
-        "export GREETING='it'\"'\"'s $HOME'\n"
-        "exec python -m corral.launch\n"
-    )
+    ) + job_body(JOB, job_id="${CORRAL_JOB_ID}")
     assert (script.name, script.log) == ("dask-1", "/scratch/a b/$100%/{id}.log")
 
 

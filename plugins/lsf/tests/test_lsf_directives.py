@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from corral.domain import Job, Resources
 from corral.errors import InvalidRequest, ParseError
+from corral.scripting import job_body
 from corral_lsf import LSF
 
 JOB = Job(
@@ -47,10 +48,7 @@ def test_a_script_is_what_a_person_would_submit() -> None:
         "\n"
         "[ ! -d '/scratch/a b' ] || exec >>'/scratch/a b'/\"$LSB_JOBID.$LSB_JOBINDEX.log\" 2>&1\n"
         "unset LC_ALL LSB_NTRIES LSB_DISPLAY_YEAR\n"
-        'export CORRAL_JOB_ID="$LSB_JOBID.$LSB_JOBINDEX"\n'
-        "export LC_ALL=de_DE.UTF-8\n"
-        "exec python -m corral.launch\n"
-    )
+    ) + job_body(JOB, job_id="$LSB_JOBID.$LSB_JOBINDEX")
     assert (script.name, script.log) == ("dask-1", "/scratch/a b/{id}.log")
 
 

@@ -6,9 +6,11 @@ import subprocess
 from pathlib import Path
 
 import pytest
+from attrs import evolve
 
 from corral.domain import Allocation, Completed, Job, JobId, Resources
 from corral.errors import CommandFailed, ParseError
+from corral.scripting import job_body
 from corral.testing import drive, environment
 from corral_moab import Moab
 
@@ -37,9 +39,9 @@ def test_a_script_is_torques_with_another_prefix() -> None:
         "#MSUB -o /scratch/logs/moab.out\n"
         "#MSUB -m n\n"
         "\n"
-        'export CORRAL_JOB_ID="${MOAB_JOBID%%\\[*}[${MOAB_JOBARRAYINDEX}]"\n'
-        'exec >/scratch/logs/"$CORRAL_JOB_ID.log" 2>&1\n'
-        "exec python -m corral.launch\n"
+    ) + job_body(
+        evolve(JOB, prologue=['exec >/scratch/logs/"$CORRAL_JOB_ID.log" 2>&1']),
+        job_id=r"${MOAB_JOBID%%\[*}[${MOAB_JOBARRAYINDEX}]",
     )
     assert script.log == "/scratch/logs/{id}.log"
 

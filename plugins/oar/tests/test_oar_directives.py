@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from corral.domain import Job, Resources
 from corral.errors import InvalidRequest, ParseError
+from corral.scripting import job_body
 from corral_oar import Oar, directives
 
 OAR = Oar(memory_property="memcore", gpu_resource="gpu")
@@ -51,10 +52,7 @@ def test_a_script_is_what_a_person_would_submit() -> None:
         "#OAR -p (memcore >= 4096) AND (gpu IS NOT NULL)\n"
         "#OAR -t besteffort\n"
         "\n"
-        'export CORRAL_JOB_ID="$OAR_JOB_ID"\n'
-        "export LC_ALL=de_DE.UTF-8\n"
-        "exec python -m corral.launch\n"
-    )
+    ) + job_body(JOB, job_id="$OAR_JOB_ID")
     assert (script.name, script.log) == ("dask-1", "/scratch/my logs/{id}.log")
 
 

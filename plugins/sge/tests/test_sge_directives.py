@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from corral.domain import Job, Resources
 from corral.errors import InvalidRequest, ParseError
+from corral.scripting import job_body
 from corral_sge import GridEngine, directives
 
 SITE = GridEngine(
@@ -55,10 +56,7 @@ def test_a_script_is_what_a_person_would_submit() -> None:
         "#$ -l arch=lx-amd64\n"
         "\n"
         "unset LC_ALL\n"
-        'export CORRAL_JOB_ID="${JOB_ID}.${SGE_TASK_ID}"\n'
-        "export LC_ALL=de_DE.UTF-8\n"
-        "exec python -m corral.launch\n"
-    )
+    ) + job_body(JOB, job_id="${JOB_ID}.${SGE_TASK_ID}")
     assert (script.name, script.log) == ("dask-1", "/scratch/a b/$USER/{id}.log")
 
 

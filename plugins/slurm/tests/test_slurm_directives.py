@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from corral.domain import Job, Resources
 from corral.errors import InvalidRequest, ParseError
+from corral.scripting import job_body
 from corral_slurm import Slurm, directives
 
 JOB = Job(
@@ -54,10 +55,7 @@ def test_a_script_is_what_a_person_would_submit() -> None:
         "# and how to reach Slurm, nothing else of your environment. If you submit this yourself, it passes on all of "
         "yours.\n"
         "unset LC_ALL SLURM_JWT\n"
-        'export CORRAL_JOB_ID="${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID}"\n'
-        "export LC_ALL=de_DE.UTF-8\n"
-        "exec python -m corral.launch\n"
-    )
+    ) + job_body(JOB, job_id="${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID}")
     assert (script.name, script.log) == ("dask-1", "/scratch/a b/100%/{id}.log")
 
 

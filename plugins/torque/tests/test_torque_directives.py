@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from corral.domain import Job, Resources
 from corral.errors import InvalidRequest, ParseError
+from corral.scripting import job_body
 from corral_torque import Torque
 
 JOB = Job(
@@ -44,9 +45,7 @@ def test_a_script_is_what_a_person_would_submit() -> None:
         "#PBS -m n\n"
         "#PBS -p 10\n"
         "\n"
-        'export CORRAL_JOB_ID="${PBS_JOBID}"\n'
-        "exec python -m corral.launch\n"
-    )
+    ) + job_body(JOB, job_id="${PBS_JOBID}")
     assert (script.name, script.log) == ("dask-1", "/scratch/a%b/{id}.log")
 
 
