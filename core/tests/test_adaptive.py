@@ -129,6 +129,23 @@ def test_tasks_that_no_group_can_run_are_told_once(
         assert {job.group for job in c.jobs} == {"large"}
 
 
+def test_tasks_that_are_longer_than_any_job_ask_for_none(
+    cluster: Callable[..., Cluster], caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is told before any job has come; shorter ones are as ever, and a group with more time cures it."""
+    with cluster(cores=1, memory="200MB", walltime="00:10:00") as c, Client(c) as client:
+        c.adapt(maximum=4, interval="100ms")
+        with annotate(expected_duration="20 min"):
+            long = client.submit(abs, -1)
+        eventually(lambda: "no job of this cluster has so much time" in caplog.text, lambda: caplog.text)
+        with annotate(expected_duration="1 s"):
+            assert client.submit(abs, -2).result() == 2
+        assert len(c.jobs) == 1
+        c.add_group("long", WorkerGroup(cores=1, memory="200MB", walltime="01:00:00"))
+        assert long.result() == 1
+        assert {job.group for job in c.jobs} == {"default", "long"}
+
+
 def test_a_budget_stops_growth(cluster: Callable[..., Cluster], caplog: pytest.LogCaptureFixture) -> None:
     """What works goes on, nothing more is submitted, and whoever waits is told."""
     with cluster(cores=1, memory="200MB", maximum_core_hours=1 / 3600) as c:

@@ -6,9 +6,12 @@ import asyncio
 from collections.abc import Callable
 from typing import Any
 
+from dask.base import annotate
 from distributed import Client, Event, LocalCluster, Scheduler, Worker
 
 from corral.demand import DemandCounter
+from corral.launch.tasktimes import time_needed
+from corral.scheduler import Scheduler as OurScheduler
 from corral.workload import Demand, Load
 
 
@@ -89,6 +92,60 @@ async def test_tasks_are_counted_by_need_wherever_they_wait() -> None:
         del early, gpu, mixed, total, bound, again
         await eventually(lambda: counter.demand() == Demand())
         assert not counter._places
+
+
+async def test_what_is_known_of_durations_counts() -> None:
+    """What the user says, what ran here, and how long a task had run when it was cut off."""
+    async with (
+        OurScheduler(host="127.0.0.1", port=0, dashboard=False) as scheduler,
+        Client(scheduler.address, asynchronous=True) as client,
+    ):
+        counter = DemandCounter()
+        counter.listen(scheduler)
+        scheduler.add_plugin(counter)
+        with annotate(expected_duration="30 min"):
+            half_hours = client.map(abs, range(3), pure=False)
+        with annotate(expected_duration="1 h"):
+            hours = client.map(abs, range(2), pure=False)
+        unknown = client.map(int, range(5), pure=False)
+        await eventually(lambda: len(scheduler.tasks) == 10)
+
+        def found() -> dict[int, tuple[float | None, float]]:
+            return {load.ready: (load.duration, load.time_needed) for load in counter.demand().loads}
+
+        assert found() == {3: (1800, time_needed(1800)), 2: (3600, time_needed(3600)), 5: (None, 0)}
+        scheduler.times.ran(scheduler.tasks[unknown[0].key], 500.0)
+        assert found()[5] == (None, time_needed(500)), "one has run that long, and may go on"
+        scheduler.task_prefixes["int"].add_duration("compute", 0.0, 100.0)
+        assert found()[5] == (100, time_needed(500)), "on average, and at most"
+        # The end of a job cuts one off that had run for longer than was said.
+        cut_off = scheduler.tasks[half_hours[0].key]
+        scheduler.times.interrupted[cut_off.key] = 7000.0
+        counter.transition(cut_off.key, "no-worker", "released", stimulus_id="test")
+        counter.transition(cut_off.key, "released", "no-worker", stimulus_id="test")
+        assert found()[1] == (7000, time_needed(7000))
+        del half_hours, hours, unknown, cut_off
+
+
+async def test_what_jobs_finish_that_leave_is_told_apart() -> None:
+    """What they run, and not what waits there."""
+    async with (
+        OurScheduler(host="127.0.0.1", port=0, dashboard=False) as scheduler,
+        Client(scheduler.address, asynchronous=True) as client,
+        Worker(scheduler.address, host="127.0.0.1", nthreads=1, heartbeat_interval="50ms"),
+    ):
+        counter = DemandCounter()
+        counter.listen(scheduler)
+        scheduler.add_plugin(counter)
+        futures = client.map(wait, range(3), name="go", pure=False)
+        [worker] = scheduler.workers.values()
+        await eventually(lambda: len(worker.executing) == 1)
+        [load] = counter.demand([worker]).loads
+        assert (load.ready + load.assigned, load.finishing, load.tasks) == (3, 1, 2)
+        [load] = counter.demand().loads
+        assert (load.finishing, load.tasks) == (0, 3)
+        await Event("go").set()
+        await client.gather(futures)
 
 
 async def test_a_client_may_bring_it_to_a_scheduler_elsewhere() -> None:

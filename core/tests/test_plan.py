@@ -87,6 +87,21 @@ def test_a_replacement_is_asked_for_as_early_as_the_queue_is_slow() -> None:
     assert plan(GroupState(wanted=1), [record, job(2)], NOW + 700, lead=300) == Plan()
 
 
+def test_what_waits_to_relieve_others_is_not_given_up_because_the_queue_was_quicker_once() -> None:
+    """Ten jobs leave in ten minutes, and eight replacements wait when new ones begin to come within five."""
+    leaving = [job(number, workers=1, connected_at=0.0, leaves_at=NOW + 600) for number in range(10)]
+    waiting = [job(number, submitted_at=NOW - 100) for number in range(10, 18)]
+    known = [*leaving, *waiting]
+    assert plan(GroupState(wanted=10), known, NOW, lead=700).submit == 2
+    assert plan(GroupState(wanted=10), known, NOW, lead=400) == Plan(again_at=NOW + 200)
+    # What nobody needs goes as ever: by the user's word, by the policy's, or because those that work stay for long.
+    given_up = plan(GroupState(wanted=3), known, NOW, lead=400)
+    assert (len(given_up.cancel), len(given_up.retire)) == (5, 7)
+    chosen = GroupState(wanted=10, release=frozenset({waiting[0].id}))
+    assert [record for record, _ in plan(chosen, known, NOW, lead=400).cancel] == [waiting[0]]
+    assert len(plan(GroupState(wanted=10), known, NOW, lead=200).cancel) == 8
+
+
 def test_a_job_whose_replacement_works_is_relieved() -> None:
     """No more workers than wanted, and none fewer while the replacement waits."""
     old, older = (evolve(job(n, JobState.RUNNING, workers=1), leaves_at=NOW + 10 * n) for n in (2, 1))

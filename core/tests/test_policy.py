@@ -59,6 +59,32 @@ def test_a_group_that_is_stopped_is_passed_over() -> None:
     assert sizes(tasks(80), stopped, View(kind=BIG), View(kind=GPU)) == {"cpu": 0, "big": 10, "gpu": 0}
 
 
+def test_what_no_job_has_the_time_for_asks_for_none() -> None:
+    """A group whose jobs last longer has it; if there is none, nothing is asked for, and the rest is as ever."""
+    long = tasks(5, 3600.0, time_needed=4000.0)
+    short = View(kind=evolve(ONE, lifetime=3900.0))
+    assert sizes(long, short) == {"one": 0}
+    assert decide(long, [short], {}, NOW, USUAL).unmet == ()
+    assert sizes(long, short, View(kind=evolve(CPU, lifetime=86000.0))) == {"one": 0, "cpu": 1}
+    both = evolve(long, loads=(*long.loads, Load(ready=3, duration=60.0, time_needed=70.0)))
+    assert sizes(both, short) == {"one": 3}
+
+
+def test_jobs_that_leave_are_replaced_for_what_waits_and_not_for_what_they_finish() -> None:
+    """Ten leave, each of which finishes a task; the last of a computation need nobody more."""
+    leaving = View(kind=ONE)
+    assert sizes(tasks(30, 3600.0, assigned=10, finishing=10), leaving) == {"one": 30}
+    assert sizes(tasks(0, 3600.0, assigned=10, finishing=10), leaving) == {"one": 0}
+
+
+def test_what_a_group_says_of_its_tasks_is_no_guess() -> None:
+    """Until one was seen to run for longer."""
+    said = View(kind=evolve(ONE, task_time=1800.0))
+    assert sizes(tasks(500, None), said) == {"one": 500}
+    assert sizes(tasks(500, None), View(kind=ONE)) == {"one": 50}
+    assert sizes(tasks(500, None), View(kind=evolve(ONE, task_time=0.05))) == {"one": 5}
+
+
 # --- growing ----------------------------------------------------------------------------------------------------
 
 

@@ -58,3 +58,14 @@ def test_one_host_is_always_left(group: Group) -> None:
     jobs = [works(20, "n0"), works(21, "n1"), works(22, "n2")]
     blamed = [group.blame(jobs, NOW), group.blame(jobs, NOW), group.blame(jobs, NOW)]
     assert blamed == ["n0", "n1", None]
+
+
+def test_how_long_workers_have_is_bounded_by_the_walltime_until_one_has_come(group: Group) -> None:
+    """And is not known where jobs do not end."""
+    assert group.kind.lifetime == float("inf")
+    group.walltime = 3600.0
+    assert group.kind.lifetime == 3600.0
+    group.has_time(3550.0)
+    group.has_time(3560.0)
+    group.has_time(float("inf"))
+    assert group.kind.lifetime == 3560.0

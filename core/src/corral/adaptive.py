@@ -191,8 +191,16 @@ class Adaptive:
             if record.is_capacity and record.group in jobs:
                 jobs[record.group].append(record)
         stored = engine.census.stored()
+        leaving = [
+            worker
+            for slot in slots
+            for record in jobs[slot.name]
+            if not lasts(record, now, slot.usual_wait)
+            for address in engine.roster.addresses(record.id)
+            if (worker := engine.scheduler.workers.get(address)) is not None
+        ]
         views = [self._view(slot, jobs[slot.name], stored, now) for slot in slots]
-        decision = decide(engine.counter.demand(), views, self._past, now, self._rules)
+        decision = decide(engine.counter.demand(leaving), views, self._past, now, self._rules)
         self._past = decision.past
         for view in views:
             size = decision.sizes[view.kind.name]

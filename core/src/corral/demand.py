@@ -2,20 +2,27 @@
 
 To go through 100,000 tasks takes a tenth of a second, in which the scheduler does nothing else. So tasks are counted as
 they change their state, which costs about a microsecond each time; a question is answered from the counts.
+
+How long they take is what the user says of them, or else what Dask has seen. Whether a job has the time for them is
+decided by what corral's own scheduler would ask for (`corral.launch.tasktimes`).
 """
 
 from __future__ import annotations
 
+import math
+from collections import Counter
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 from attrs import asdict, define, field
 from distributed.diagnostics.plugin import SchedulerPlugin
 
+from corral.launch.tasktimes import TaskTimes, time_needed
 from corral.workload import Demand, Load, Need
 
 if TYPE_CHECKING:
     from distributed import Scheduler
-    from distributed.scheduler import TaskState
+    from distributed.scheduler import TaskState, WorkerState
 
 #: States of tasks that are still to be computed. Without a worker, those with restrictions are in "no-worker", others
 #: in "queued"; once one worker fits, all that wait for it are in "processing" at once.
@@ -23,12 +30,20 @@ _READY = ("no-worker", "queued")
 _COUNTED = frozenset({"waiting", "processing", *_READY})
 
 
+#: Tasks of which the user says nearly the same, with this factor between them, are counted together.
+_ALIKE = 1.02
+#: What tasks are counted by: need, prefix, and what is said of their duration, on a scale of such steps.
+_Place = tuple[Need, str, int | None]
+
+
 @define(slots=True, eq=False)
 class _Count:
-    """Tasks of one need and one prefix, by state."""
+    """Tasks of one place, by state."""
 
     need: Need
     prefix: str
+    #: Seconds that the user says one takes; None: nothing is said.
+    said: float | None
     #: Seconds that a task took when that was known last: one straggler makes Dask forget it.
     duration: float | None = None
     tasks: dict[str, int] = field(factory=lambda: dict.fromkeys(_COUNTED, 0))
@@ -45,8 +60,10 @@ class DemandCounter(SchedulerPlugin):
 
     def __init__(self) -> None:
         self._scheduler: Scheduler
-        #: By need and prefix. Those without tasks are dropped when somebody asks.
-        self._counts: dict[tuple[Need, str], _Count] = {}
+        #: Those of corral's own scheduler, if it is one.
+        self._times: TaskTimes | None = None
+        #: Those without tasks are dropped when somebody asks.
+        self._counts: dict[_Place, _Count] = {}
         #: Where each task that is counted is counted, and in which state.
         self._places: dict[Any, tuple[_Count, str]] = {}
 
@@ -58,6 +75,7 @@ class DemandCounter(SchedulerPlugin):
     def listen(self, scheduler: Scheduler) -> None:
         """Count what is there already; whoever calls adds the plugin."""
         self._scheduler = scheduler
+        self._times = getattr(scheduler, "times", None)
         for key, task in scheduler.tasks.items():
             if task.state in _COUNTED:
                 self._enter(key, task, task.state)
@@ -81,15 +99,34 @@ class DemandCounter(SchedulerPlugin):
             return  # bound to workers that are known by name: another one would not help
         restrictions = task.resource_restrictions
         need = tuple(sorted(restrictions.items())) if restrictions else ()
-        place = need, task.prefix.name
+        said = self._said(task) if task.annotations else None
+        place = need, task.prefix.name, None if said is None else round(math.log(said, _ALIKE))
         count = self._counts.get(place)
         if count is None:
-            count = self._counts[place] = _Count(*place)
+            count = self._counts[place] = _Count(need, task.prefix.name, said)
         count.tasks[state] += 1
         self._places[key] = count, state
 
-    def demand(self) -> Demand:
-        """What is to be computed now."""
+    def _said(self, task: TaskState) -> float | None:
+        """What the user says of this task, or how long it had run already when it was cut off, if that is more."""
+        if self._times is None or (said := self._times.said(task)) is None:
+            return None
+        return max(said, self._times.interrupted.get(task.key, 0.0), 0.001)
+
+    def demand(self, leaving: Iterable[WorkerState] = ()) -> Demand:
+        """What is to be computed now.
+
+        Parameters
+        ----------
+        leaving
+            Workers that finish what they run, and begin little or nothing more.
+        """
+        finishing = Counter(
+            id(self._places[task.key][0])
+            for worker in leaving
+            for task in worker.executing
+            if task.state == "processing" and task.processing_on is worker and task.key in self._places
+        )
         loads = []
         blocked = 0
         for place, count in list(self._counts.items()):
@@ -100,19 +137,26 @@ class DemandCounter(SchedulerPlugin):
             blocked += tasks["waiting"]
             ready, assigned = sum(tasks[state] for state in _READY), tasks["processing"]
             if ready or assigned:
-                prefix = self._scheduler.task_prefixes.get(count.prefix)
-                if prefix is not None and prefix.duration_average >= 0:
-                    count.duration = prefix.duration_average
-                loads.append(
-                    Load(
-                        need=count.need,
-                        ready=ready,
-                        assigned=assigned,
-                        duration=count.duration,
-                        elapsed=max(0.0, prefix.max_exec_time) if prefix is not None else 0.0,
-                    )
-                )
+                loads.append(self._load(count, ready, assigned, finishing[id(count)]))
         return Demand(loads=tuple(loads), blocked=blocked)
+
+    def _load(self, count: _Count, ready: int, assigned: int, finishing: int) -> Load:
+        prefix = self._scheduler.task_prefixes.get(count.prefix)
+        average = -1.0 if prefix is None else prefix.duration_average
+        if average >= 0:
+            count.duration = average
+        longest = count.said
+        if longest is None and self._times is not None:
+            longest = max(average, self._times.longest.get(count.prefix, 0.0))
+        return Load(
+            need=count.need,
+            ready=ready,
+            assigned=assigned,
+            duration=count.duration if count.said is None else count.said,
+            elapsed=0.0 if prefix is None else max(0.0, prefix.max_exec_time),
+            finishing=min(finishing, assigned),
+            time_needed=time_needed(longest) if longest else 0.0,
+        )
 
     def _answer(self) -> dict[str, Any]:
         return asdict(self.demand())

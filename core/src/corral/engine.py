@@ -11,6 +11,7 @@ import asyncio
 import functools
 import itertools
 import logging
+import math
 import time
 from collections import deque
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
@@ -163,9 +164,11 @@ class Engine:
     def _new_group(self, name: str) -> Group:
         blueprint = self.blueprint
         self.census.ledger.open(name)
+        job = blueprint.request(name, 1)
         return Group(
-            name=name, cluster=blueprint.name, spec=blueprint.groups[name], resources=blueprint.resources(name)
-        )
+            name=name, cluster=blueprint.name, spec=blueprint.groups[name], resources=job.resources,
+            walltime=math.inf if job.walltime is None else job.walltime,
+        )  # fmt: skip
 
     @property
     def batch(self) -> BatchSystem:
@@ -404,8 +407,9 @@ class Engine:
         """See which jobs have too little time for what waits, and foresee when others will."""
         now = self._clock.now()
         is_changed = False
-        rooms = [slot.room for slot in self.groups.values() if not slot.state.is_stopped and slot.room is not None]
-        self.scheduler.longest_room = max(rooms, default=None)
+        # Also of groups that have had no job yet: they will have one if a task needs it.
+        lifetimes = [slot.lifetime for slot in self.groups.values() if not (slot.state.is_stopped or slot.is_removed)]
+        self.scheduler.longest_room = max(lifetimes, default=None)
         for record in self.roster.living():
             if not (record.workers and record.is_capacity):
                 continue

@@ -166,7 +166,9 @@ class JobRecord:
     @property
     def works_until(self) -> float | None:
         """When it stops being of use, if that can be foreseen; its replacement should be there by then."""
-        return min((moment for moment in (self.leaves_at, self.spent_at) if moment is not None), default=None)
+        if self.spent_at is None or self.leaves_at is None:
+            return self.leaves_at if self.spent_at is None else self.spent_at
+        return min(self.leaves_at, self.spent_at)
 
     @property
     def is_capacity(self) -> bool:

@@ -209,6 +209,8 @@ def plan(
 
     # Jobs under way cannot be taken back: if they are too many, they are surplus when they are known.
     victims = _least_useful(lasting, max(0, len(lasting) - state.wanted), load, state.release)
+    if victims and lead:
+        victims = _without_relief(victims, lasting, now, lead, state.release)
     cancel += [(record, Parting.SURPLUS) for record in victims if not record.workers]
     # Those that will leave anyway go as soon as enough others work; the nearest to its end first.
     retire = [record for record in victims if record.workers]
@@ -269,6 +271,28 @@ def _end_of_patience(record: JobRecord) -> tuple[float, Parting] | None:
     if record.deserted_at is None:
         return None
     return record.deserted_at + DESERTED_AFTER, Parting.DESERTED
+
+
+def _without_relief(
+    victims: Sequence[JobRecord],
+    lasting: Sequence[JobRecord],
+    now: float,
+    lead: float,
+    release: frozenset[JobId],
+) -> list[JobRecord]:
+    """The victims without waiting jobs that will soon relieve those that stay.
+
+    How early a replacement is asked for changes with how long the latest jobs had to wait. What has waited for a while
+    is not given up, and asked for anew a minute later, because the queue was quicker once.
+    """
+    doomed = {record.id for record in victims}
+    soon = sum(
+        1 for record in lasting if record.workers and record.id not in doomed and not lasts(record, now, 2 * lead)
+    )
+    waiting = [record for record in victims if not record.workers and record.id not in release]
+    # The youngest are first.
+    kept = {record.id for record in waiting[max(0, len(waiting) - soon) :]}
+    return [record for record in victims if record.id not in kept]
 
 
 def _least_useful(

@@ -23,7 +23,7 @@ from attrs import frozen
 from distributed.diagnostics.plugin import SchedulerPlugin
 
 from corral.launch.parked import reading_task, remove
-from corral.launch.tasktimes import EXPECTED, SECONDS_LEFT, TaskTimes, TooLong, time_needed
+from corral.launch.tasktimes import EXPECTED, SECONDS_LEFT, TaskTimes, TooLong, idle_from, time_needed
 
 if TYPE_CHECKING:
     from distributed.scheduler import TaskState, WorkerState
@@ -188,17 +188,12 @@ class Scheduler(distributed.Scheduler):
         waiting = next(iter(self.queued.peekn(1)), None) or next(iter(self.unrunnable), None)
         if waiting is None or (expected := self.times.expected(waiting)) is None or self._is_too_long(expected):
             return None
-        remaining = 0.0
+        running = []
         for task in worker.processing:
             if (takes := self.times.expected(task)) is None:
                 return None
-            if (ran := worker.executing.get(task)) is None and time_needed(takes) > self.seconds_left(
-                worker
-            ) - remaining:
-                continue  # it waits there, and will be handed back
-            remaining += max(0.0, takes - (ran or 0.0))
-        remaining /= worker.nthreads
-        return remaining if self.seconds_left(worker) - remaining < time_needed(expected) else None
+            running.append((takes, worker.executing.get(task)))
+        return idle_from(running, worker.nthreads, self.seconds_left(worker), expected)
 
     # --- tasks that are too long --------------------------------------------------------------------------------
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import math
 from collections import deque
 from collections.abc import Iterable, Sequence
 
@@ -41,8 +42,9 @@ class Group:
     #: The cluster's name, for messages.
     cluster: str
     spec: WorkerGroup
-    #: What each of its jobs has.
+    #: What each of its jobs has, and how long it lasts (s).
     resources: Resources
+    walltime: float = math.inf
     state: GroupState = GroupState()
     #: Jobs of the submission that is under way.
     submitting: int = 0
@@ -89,6 +91,8 @@ class Group:
             cores=resources.cores * resources.nodes,
             gpus=resources.gpus * resources.nodes,
             is_open=not self.state.is_stopped,
+            lifetime=self.lifetime,
+            task_time=self.spec.task_seconds,
         )
 
     @property
@@ -102,9 +106,9 @@ class Group:
             self.times.append(seconds)
 
     @property
-    def room(self) -> float | None:
-        """Seconds that a task may take which a new job begins at once; None: not known yet."""
-        return max(self.times, default=None)
+    def lifetime(self) -> float:
+        """Seconds that a worker has when it comes; until one has come, the walltime bounds it."""
+        return max(self.times, default=self.walltime)
 
     def has_come(self, record: JobRecord) -> None:
         """A job got its first worker."""

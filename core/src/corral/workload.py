@@ -27,10 +27,14 @@ class Load:
     duration: float | None = None
     #: The longest that one of them was seen to run (s).
     elapsed: float = 0.0
+    #: Those of the assigned ones that jobs which leave will finish: nobody needs to come for them.
+    finishing: int = 0
+    #: Seconds that a worker must have left to begin one of them; 0: not known, then any will do.
+    time_needed: float = 0.0
 
     @property
     def tasks(self) -> int:
-        return self.ready + self.assigned
+        return self.ready + self.assigned - self.finishing
 
 
 @frozen(kw_only=True)
@@ -69,6 +73,10 @@ class Kind:
     gpus: int = 0
     #: False if nothing can be submitted: its jobs keep failing, or were refused.
     is_open: bool = True
+    #: Seconds that a worker has when it comes; infinite: its job does not end, or nobody knows when.
+    lifetime: float = math.inf
+    #: Seconds that a task takes here of which nothing else is known; None: nobody has said.
+    task_time: float | None = None
 
     def room(self, need: Need) -> int:
         """How many tasks that need this one worker runs at a time; 0: none, ever."""
@@ -115,7 +123,7 @@ def shares(
     Returns
     -------
     tuple[dict[str, Share], tuple[Need, ...]]
-        What each group is there for, and what no group has, open or not.
+        What each group is there for, and what no group has, open or not. What no job has the time for is for no group.
     """
     found = {kind.name: Share() for kind in kinds}
     unmet: list[Need] = []
@@ -125,10 +133,16 @@ def shares(
             if load.need not in unmet:
                 unmet.append(load.need)
             continue
-        prices = [(kind.price(load.need), kind.name, kind.room(load.need)) for kind in able if kind.is_open]
+        prices = [
+            (kind.price(load.need), kind.name, kind)
+            for kind in able
+            if kind.is_open and load.time_needed <= kind.lifetime
+        ]
         if prices:
-            _, cheapest, room = min(prices)
-            found[cheapest] = _with(found[cheapest], load, room, targets[cheapest], guess)
+            _, name, cheapest = min(prices)
+            if load.duration is None and cheapest.task_time is not None:
+                load = evolve(load, duration=max(cheapest.task_time, load.elapsed))  # noqa: PLW2901 - the same tasks
+            found[name] = _with(found[name], load, cheapest.room(load.need), targets[name], guess)
     return found, tuple(unmet)
 
 

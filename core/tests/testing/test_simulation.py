@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from attrs import evolve
 
 from corral.adaptive import Bounds
 from corral.policy import Rules
-from corral.testing.simulation import Corral, Dask, Fixed, Load, Queue, World, simulate
+from corral.testing.simulation import Corral, Dask, Ends, Fixed, Load, Queue, World, simulate
 from corral.testing.simulation.scenario import Step, Tasks, ours
 from corral.workload import Kind
 
@@ -30,10 +31,54 @@ def test_a_fixed_size_takes_what_it_takes() -> None:
 
 
 def test_jobs_run_as_many_at_a_time_as_they_may_and_in_the_order_of_a_trace() -> None:
-    """One at a time: the first takes nothing more when its walltime is over, and the second is next."""
-    queue = Queue(title="", trace=(10.0, 20.0), start_up=0.0, running=1, walltime=500.0)
+    """One at a time: the second begins when the walltime of the first is near, and it has no time for another task."""
+    queue = Queue(title="", trace=(10.0, 20.0), start_up=0.0, running=1, walltime=1500.0)
     outcome = simulate(load((Tasks(name="a", count=4, seconds=900),)), queue, Fixed())
-    assert outcome.makespan == pytest.approx(10 + 900 + 1 + 900, abs=2)
+    assert outcome.makespan == pytest.approx(10 + 900 + 900, abs=4)
+
+
+@pytest.mark.parametrize(
+    ("ends", "rounds", "interrupted"), [(Ends.CUT, 500.0, 2), (Ends.DRAINED, 495.0, 2), (Ends.HEEDED, 402.0, 0)]
+)
+def test_what_ends_of_jobs_cost(ends: Ends, rounds: float, interrupted: int) -> None:
+    """Tasks of 200 s on jobs of 500 s: the third of each thread is begun and cut off, or not begun."""
+    short = evolve(load((Tasks(name="a", count=6, seconds=200),)), fixed=1)
+    outcome = simulate(short, Queue(title="", start_up=0.0, walltime=500.0), Fixed(ends=ends))
+    assert outcome.interrupted == interrupted
+    assert outcome.makespan == pytest.approx(rounds + 200, abs=5)
+    assert outcome.lost_core_hours == pytest.approx(2 * (rounds - 400) / 3600, abs=0.002)
+    assert outcome.lost_core_hours <= outcome.wasted_core_hours
+
+
+def test_tasks_of_half_an_hour_on_jobs_of_two_lose_nearly_nothing() -> None:
+    """A thousand of them on fifty jobs, in a queue of twenty minutes; nobody has said how long they take."""
+    half_hours, queue = Load.read("half-hours"), Queue.read("twenty")
+    [tasks] = half_hours.steps[0].stages[0]
+    assert (tasks.count, tasks.seconds, tasks.expected) == (1000, 1800, None)
+    assert (half_hours.fixed, half_hours.maximum, half_hours.walltime, queue.median) == (50, 50, 7200, 1200)
+    kept = simulate(half_hours, queue, Fixed(), interval=10.0)
+    adapted = simulate(half_hours, queue, Corral(), interval=10.0)
+    before = simulate(half_hours, queue, Fixed(ends=Ends.DRAINED), interval=10.0)
+    assert kept.lost_core_hours <= 0.02 * kept.core_hours
+    assert adapted.lost_core_hours <= 0.02 * adapted.core_hours
+    assert before.lost_core_hours > 0.1 * before.core_hours
+    # Replacements are there in time, whoever decides, and few of them are given up while they wait.
+    assert max(kept.makespan, adapted.makespan) < 1.3 * 1000 * 1800 / 50
+    assert max(kept.cancelled, adapted.cancelled) <= 0.05 * kept.submitted
+    assert (kept.interrupted, adapted.interrupted) == (0, 0)
+
+
+def test_short_tasks_fill_what_long_ones_leave() -> None:
+    """The user says how long each takes: after the long one there is time for two short ones."""
+    stage = (
+        Tasks(name="long", count=2, seconds=900, expected=900),
+        Tasks(name="short", count=4, seconds=200, expected=200),
+        Tasks(name="last", count=2, seconds=900, expected=900),
+    )
+    one = evolve(load(stage, kinds=(evolve(CPU, threads=1, cores=1),)), fixed=2)
+    outcome = simulate(one, Queue(title="", start_up=0.0, walltime=1500.0), Fixed())
+    assert outcome.makespan == pytest.approx(900 + 400 + 900, abs=5)
+    assert outcome.interrupted == 0
 
 
 def test_tasks_run_where_they_can(tmp_path: Path) -> None:

@@ -12,7 +12,7 @@ What is known of a task's time, the best first:
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +39,25 @@ MARGIN = 1.0
 def time_needed(expected: float) -> float:
     """Seconds that a worker must have left to begin a task."""
     return expected * SLACK + MARGIN
+
+
+def idle_from(
+    running: Iterable[tuple[float, float | None]], threads: int, seconds_left: float, expected: float
+) -> float | None:
+    """Seconds until a worker will have no time for a task that takes so long; None: it will have.
+
+    Parameters
+    ----------
+    running
+        Of each task that it has: how long it takes, and how long it has run; None: it has not begun.
+    """
+    remaining = 0.0
+    for takes, ran in running:
+        if ran is None and time_needed(takes) > seconds_left - remaining:
+            continue  # it waits there, and will be handed back
+        remaining += max(0.0, takes - (ran or 0.0))
+    remaining /= threads
+    return remaining if seconds_left - remaining < time_needed(expected) else None
 
 
 @frozen(kw_only=True)
@@ -72,7 +91,7 @@ class TaskTimes:
 
     def expected(self, task: TaskState) -> float | None:
         """Seconds that this task will take, as far as anything is known."""
-        said = None if not task.annotations else self._said(task.annotations)
+        said = self.said(task)
         known = [] if said is None else [said]
         if (seconds := self.interrupted.get(task.key)) is not None:
             known.append(seconds)
@@ -82,7 +101,11 @@ class TaskTimes:
             known += [seconds for seconds in (self.longest.get(task.prefix.name), average) if seconds and seconds > 0]
         return max(known, default=None)
 
-    def _said(self, annotations: Mapping[str, Any]) -> float | None:
+    def said(self, task: TaskState) -> float | None:
+        """Seconds that the user says this task takes."""
+        return self._read(task.annotations) if task.annotations else None
+
+    def _read(self, annotations: Mapping[str, Any]) -> float | None:
         value = annotations.get(ANNOTATION)
         if value is None:
             return None

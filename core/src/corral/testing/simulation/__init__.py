@@ -11,6 +11,6 @@ from __future__ import annotations
 
 from corral.testing.simulation.scenario import Load, Queue
 from corral.testing.simulation.steering import Corral, Dask, Fixed
-from corral.testing.simulation.world import Outcome, World, simulate
+from corral.testing.simulation.world import Ends, Outcome, World, simulate
 
-__all__ = ["Corral", "Dask", "Fixed", "Load", "Outcome", "Queue", "World", "simulate"]
+__all__ = ["Corral", "Dask", "Ends", "Fixed", "Load", "Outcome", "Queue", "World", "simulate"]

@@ -6,6 +6,8 @@ in a graph of tasks. ::
 
     title = "Bursts with pauses"
     fixed = 50                  # jobs of a cluster of fixed size, for comparison
+    maximum = 50                # the most jobs of one that adapts; left out: any number
+    walltime = 7200             # seconds; left out: the queue's
 
     [[kinds]]                   # kinds of jobs; each job has one worker
     name = "cpu"
@@ -19,7 +21,8 @@ in a graph of tasks. ::
     tasks = [{ name = "simulate", count = 400, seconds = 20, spread = 0.2, need = { cpu = 1 } }]
 
 `seconds` is the median of a task's duration and `spread` the standard deviation of its logarithm. Tasks of one name are
-taken for alike by Dask: what one takes, the others are expected to.
+taken for alike by Dask: what one takes, the others are expected to. `expected` is what the user says of them
+(``dask.annotate(expected_duration=…)``); left out, it is learnt.
 
 A queue says how long jobs wait. ::
 
@@ -59,6 +62,8 @@ class Tasks:
     seconds: float
     spread: float = 0.0
     need: Need = ()
+    #: Seconds that the user says one takes; None: nothing is said.
+    expected: float | None = None
 
 
 @frozen(kw_only=True)
@@ -78,6 +83,10 @@ class Load:
     steps: tuple[Step, ...]
     #: Jobs of a cluster of fixed size.
     fixed: int = 10
+    #: The most jobs of one whose size follows the work.
+    maximum: float = math.inf
+    #: Seconds that jobs ask for; the queue may give less.
+    walltime: float = math.inf
     #: The only kind of jobs for those who have no groups: it can run everything.
     uniform: str = ""
 
@@ -92,6 +101,8 @@ class Load:
             kinds=kinds,
             steps=steps,
             fixed=found["fixed"],
+            maximum=found.get("maximum", math.inf),
+            walltime=found.get("walltime", math.inf),
             uniform=found.get("uniform", kinds[0].name),
         )
 

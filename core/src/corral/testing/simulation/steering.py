@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Collection, Iterable, Mapping
 from contextlib import suppress
 from typing import Any
@@ -14,51 +14,46 @@ from distributed.deploy.adaptive_core import AdaptiveCore
 from corral.adaptive import Bounds, view_of
 from corral.domain import JobId, JobState, JobStatus
 from corral.jobs import JobRecord, Parting, connect
-from corral.plan import GroupState, judge, plan, proved, resized, submitted
+from corral.plan import GroupState, judge, lasts, plan, proved, resized, submitted
 from corral.policy import Past, Rules, decide
-from corral.testing.simulation.world import SimulatedJob, World
+from corral.testing.simulation.world import Ends, SimulatedJob, World
 from corral.workload import Kind
 
 #: How soon a time-out is noticed if nothing happens (s).
 RESOLUTION = 10.0
 
 
-class Fixed:
-    """So many jobs from the beginning to the end; None: as many as the load's file says."""
-
-    def __init__(self, jobs: int | None = None) -> None:
-        self.jobs = jobs
-
-    def look(self, world: World) -> float:
-        """Submit once."""
-        if not world.submitted:
-            world.submit(_uniform(world), world.load.fixed if self.jobs is None else self.jobs)
-        return math.inf
-
-
 class Corral:
     """The policy and the plan that a cluster runs."""
 
-    def __init__(self, rules: Rules = Rules(), bounds: Mapping[str, Bounds] | None = None) -> None:  # noqa: B008 - frozen
-        self.rules = rules
+    def __init__(
+        self,
+        rules: Rules | None = None,
+        bounds: Mapping[str, Bounds] | None = None,
+        ends: Ends = Ends.HEEDED,
+    ) -> None:
+        self.ends = ends
+        #: None: as the load's file says.
+        self._rules = rules
         self._bounds = bounds or {}
         self._states: dict[str, GroupState] = {}
         self._records: dict[int, JobRecord] = {}
-        self._waits: dict[str, deque[float]] = {}
-        self._starts: dict[str, deque[float]] = {}
+        self._waits: dict[str, deque[float]] = defaultdict(_latest)
+        self._starts: dict[str, deque[float]] = defaultdict(_latest)
+        #: How long the latest workers had when they came.
+        self._times: dict[str, deque[float]] = defaultdict(_latest)
         self._past: Mapping[str, Past] = {}
 
     def look(self, world: World) -> float:
         """Learn, let the policy decide, carry out the plans."""
         now = world.now
         ended = self._learn(world)
+        self._look_at_ends(world)
         by_group: dict[str, list[JobRecord]] = {kind.name: [] for kind in world.load.kinds}
         for record in self._records.values():
             by_group[record.group].append(record)
         for name, records in by_group.items():
             state = self._states.setdefault(name, GroupState())
-            self._waits.setdefault(name, deque(maxlen=20))
-            self._starts.setdefault(name, deque(maxlen=20))
             if mine := [record for record in ended if record.group == name]:
                 state = judge(state, mine, now)
             self._states[name] = proved(state, records, now)
@@ -78,6 +73,31 @@ class Corral:
                 self._states[kind.name] = submitted(self._states[kind.name], todo.replacements, now)
         return again
 
+    def _look_at_ends(self, world: World) -> None:
+        """As the engine does: jobs that have no time for what waits leave, and when that is foreseen it is noted."""
+        if self.ends is not Ends.HEEDED:
+            return
+        world.longest_room = max(self._lifetime(world, kind.name) for kind in world.load.kinds)
+        expected = world.next_expected()
+        for number, record in self._records.items():
+            if not (record.workers and record.is_capacity):
+                continue
+            job = world.jobs[number]
+            if world.has_no_time(job):
+                self._records[number] = evolve(record, parting=Parting.SPENT, retire_asked_at=world.now)
+                world.retire([number])
+                continue
+            remaining = None if expected is None else world.idle_from(job, expected)
+            spent_at = None if remaining is None else world.now + remaining
+            # What is foreseen anew is no news.
+            if (spent_at is None) != (record.spent_at is None) or abs(
+                (spent_at or 0.0) - (record.spent_at or 0.0)
+            ) > 0.001:
+                self._records[number] = evolve(record, spent_at=spent_at)
+
+    def _lifetime(self, world: World, group: str) -> float:
+        return max(self._times[group], default=min(world.load.walltime, world.queue.walltime))
+
     def _decide(self, world: World, by_group: Mapping[str, list[JobRecord]]) -> None:
         idle_since = {
             JobId(str(job.number)): job.idle_since for job in world.jobs.values() if job.idle_since is not None
@@ -87,7 +107,7 @@ class Corral:
             state = self._states[kind.name]
             views.append(
                 view_of(
-                    evolve(kind, is_open=not state.is_stopped),
+                    evolve(kind, is_open=not state.is_stopped, lifetime=self._lifetime(world, kind.name)),
                     state,
                     [record for record in by_group[kind.name] if record.is_capacity],
                     world.now,
@@ -100,7 +120,14 @@ class Corral:
                     bounds=self._bounds.get(kind.name, Bounds()),
                 )
             )
-        decision = decide(world.demand(), views, self._past, world.now, self.rules)
+        leaving = [
+            int(record.id.text)
+            for records in by_group.values()
+            for record in records
+            if record.workers and record.is_capacity and not lasts(record, world.now, self._lead(record.group))
+        ]
+        rules = Rules(maximum=world.load.maximum) if self._rules is None else self._rules
+        decision = decide(world.demand(leaving), views, self._past, world.now, rules)
         self._past = decision.past
         for name, size in decision.sizes.items():
             self._states[name] = resized(self._states[name], size.jobs, size.release)
@@ -112,17 +139,27 @@ class Corral:
             job = world.jobs.get(number)
             if job is None:
                 del self._records[number]
-                state = JobState.CANCELLED if record.parting else JobState.FAILED
-                ended.append(evolve(record, status=JobStatus(state=state), ended_at=world.now, workers=frozenset()))
+                ended.append(self._buried(record, world.ended[number]))
             elif record.connected_at is None:
                 self._records[number] = self._grown(record, job)
+            elif job.has_expired and not record.leaving:
+                self._records[number] = evolve(record, leaving="walltime")
         return ended
+
+    def _buried(self, record: JobRecord, job: SimulatedJob) -> JobRecord:
+        state = JobState.CANCELLED if record.parting else JobState.FAILED
+        if job.has_expired:
+            state = JobState.TIMEOUT if self.ends is Ends.CUT else JobState.COMPLETED
+            record = evolve(record, leaving="" if self.ends is Ends.CUT else "walltime")
+        return evolve(record, status=JobStatus(state=state), ended_at=job.ended_at, workers=frozenset())
 
     def _grown(self, record: JobRecord, job: SimulatedJob) -> JobRecord:
         if job.connected_at is not None and job.started_at is not None:
             self._waits[record.group].append(job.connected_at - job.submitted_at)
             self._starts[record.group].append(job.connected_at - job.started_at)
-            return connect(record, f"{job.number}-0", job.connected_at)
+            self._times[record.group].append(job.cut_at - job.connected_at)
+            leaves_at = None if self.ends is Ends.CUT else job.leaves_at
+            return evolve(connect(record, f"{job.number}-0", job.connected_at), leaves_at=leaves_at)
         if job.started_at is not None and record.started_at is None:
             return evolve(record, started_at=job.started_at, status=JobStatus(state=JobState.RUNNING))
         return record
@@ -132,11 +169,25 @@ class Corral:
         return sorted(waits)[(3 * len(waits)) // 4] if waits else 0.0
 
 
+class Fixed(Corral):
+    """So many jobs from the beginning to the end, kept by the plan; None: as many as the load's file says."""
+
+    def __init__(self, jobs: int | None = None, ends: Ends = Ends.HEEDED) -> None:
+        super().__init__(ends=ends)
+        self.jobs = jobs
+
+    def _decide(self, world: World, by_group: Mapping[str, list[JobRecord]]) -> None:
+        name = world.load.uniform
+        wanted = world.load.fixed if self.jobs is None else self.jobs
+        self._states[name] = evolve(self._states[name], wanted=wanted)
+
+
 class Dask(AdaptiveCore):
     """Dask's own: its recommendations are made by its own code, on the numbers that its scheduler would give."""
 
     def __init__(self, wait_count: int = 3, interval: float = 1.0, target_duration: float = 5.0) -> None:
-        super().__init__(wait_count=wait_count)
+        super().__init__(wait_count=wait_count, maximum=math.inf)
+        self.ends = Ends.CUT
         self._interval = interval
         self._target_duration = target_duration
         self._world: World
@@ -144,6 +195,7 @@ class Dask(AdaptiveCore):
     def look(self, world: World) -> float:
         """Let Dask's code adapt, once."""
         self._world = world
+        self.maximum = world.load.maximum
         # None of its steps waits for anything here.
         with suppress(StopIteration):
             self.adapt().send(None)
@@ -166,7 +218,7 @@ class Dask(AdaptiveCore):
         world = self._world
         occupancy = 0.0
         ready = assigned = 0
-        for _, name, more_ready, more_assigned in world.tasks():
+        for (_, name, _), more_ready, more_assigned in world.tasks():
             species = world.species(name)
             # Dask takes a task that nobody has seen end for twice what one has run so far.
             unknown = 2 * species.longest if species.longest > 0 else 0.5
@@ -206,6 +258,10 @@ class Dask(AdaptiveCore):
 
     def _idle(self) -> list[int]:
         return [job.number for job in self._workers() if not job.running]
+
+
+def _latest() -> deque[float]:
+    return deque(maxlen=20)
 
 
 def _uniform(world: World) -> Kind:

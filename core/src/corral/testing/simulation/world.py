@@ -2,23 +2,39 @@
 
 from __future__ import annotations
 
+import enum
 import heapq
 import itertools
 import math
 import random
 from collections import Counter, deque
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from functools import partial
 from typing import Protocol
 
 from attrs import define, field, frozen
 
+from corral.launch.run import default_lead, default_spread, leaving_time
+from corral.launch.tasktimes import idle_from, time_needed
 from corral.testing.simulation.scenario import Load, Queue, Tasks, drawn
 from corral.workload import Demand, Kind, Need
 from corral.workload import Load as Waiting
 
 #: Seconds from the end of a job's last task to the end of the job, when it was asked to leave.
 LEAVING = 1.0
+#: Seconds before its walltime ends at which a launcher gives up what still runs.
+MARGIN = 5.0
+
+
+class Ends(enum.Enum):
+    """What happens to tasks when the walltime of their job comes near."""
+
+    #: They are begun as ever, and what runs in the end is cut off.
+    CUT = "cut"
+    #: In the last two minutes none is begun, and what runs in the end is cut off: so it was in corral once.
+    DRAINED = "drained"
+    #: None is begun that could not be finished, and a job that has no time for what waits leaves: so it is in corral.
+    HEEDED = "heeded"
 
 
 @frozen(kw_only=True)
@@ -27,8 +43,13 @@ class Outcome:
 
     makespan: float
     core_hours: float
-    #: Core-hours in which no task ran.
+    #: Core-hours in which no task ran that came to its end.
     wasted_core_hours: float
+    #: Those of them that the ends of jobs have cost: spent on tasks that were cut off, and by threads for which nothing
+    #: was left while their job was leaving, or had too little time for what waited.
+    lost_core_hours: float
+    #: Tasks that were cut off, and run again.
+    interrupted: int
     submitted: int
     #: Submissions: commands of the batch system.
     requests: int
@@ -41,8 +62,32 @@ class Outcome:
 class Controller(Protocol):
     """Decides how many jobs there are."""
 
+    @property
+    def ends(self) -> Ends:
+        """How its jobs come to their end."""
+
     def look(self, world: World) -> float:
         """Act on what there is; returns when to look again although nothing happened."""
+
+
+#: What waits is sorted by what is needed, the name, and whether it has been cut off before.
+_Place = tuple[Need, str, bool]
+
+
+@define(eq=False)
+class _Task:
+    """One task."""
+
+    need: Need
+    name: str
+    duration: float
+    #: The longest that it had run when it was cut off (s).
+    cut_off: float = 0.0
+    begun_at: float = 0.0
+
+    @property
+    def place(self) -> _Place:
+        return self.need, self.name, self.cut_off > 0
 
 
 @define(eq=False)
@@ -51,17 +96,29 @@ class SimulatedJob:
 
     number: int
     kind: Kind
+    #: Its number in its array, and that of the array.
+    element: int
+    array: int
     submitted_at: float
     may_start_at: float
     started_at: float | None = None
     connected_at: float | None = None
     ended_at: float | None = None
+    #: When it begins to leave by itself, and when what still runs is cut off.
+    leaves_at: float = math.inf
+    cut_at: float = math.inf
     has_failed: bool = False
     is_leaving: bool = False
+    #: It leaves, or left, because of its walltime and not because it was asked to.
+    has_expired: bool = False
+    #: There are tasks that it had room for, and no time.
+    is_passed_over: bool = False
     free_threads: int = 0
     free: dict[str, float] = field(factory=dict)
-    running: int = 0
+    running: dict[int, _Task] = field(factory=dict)
     idle_since: float | None = None
+    #: Until when it is known what its idle threads have cost.
+    settled_at: float = 0.0
 
     @property
     def lives(self) -> bool:
@@ -79,6 +136,8 @@ class _Species:
     #: When those that run have begun.
     begun: deque[tuple[float, int]] = field(factory=deque)
     ended: set[int] = field(factory=set)
+    #: What the user says that one takes (s).
+    said: float | None = None
 
 
 class World:
@@ -89,6 +148,8 @@ class World:
         self.queue = queue
         self.now = 0.0
         self.jobs: dict[int, SimulatedJob] = {}
+        self.ended: dict[int, SimulatedJob] = {}
+        self.ends = Ends.CUT
         self.submitted = self.requests = self.cancelled = 0
         self.blocked = 0
         self.is_done = False
@@ -101,18 +162,23 @@ class World:
         self._eligible: deque[SimulatedJob] = deque()
         self._running_jobs = 0
         self._species: dict[str, _Species] = {}
-        self._ready: dict[tuple[Need, str], deque[float]] = {}
-        self._assigned: Counter[tuple[Need, str]] = Counter()
+        self._ready: dict[_Place, deque[_Task]] = {}
+        self._assigned: Counter[_Place] = Counter()
         self._open: dict[str, deque[SimulatedJob]] = {}
-        self._used = self._busy = 0.0
+        self._used = self._busy = self._interrupted = self._idle_ends = 0.0
+        self._cut_off = 0
+        #: Seconds that a new worker has at most, as far as the controller knows.
+        self.longest_room = math.inf
+        self._passed_over: set[SimulatedJob] = set()
         self._steps = deque(load.steps)
         self._stages: deque[tuple[Tasks, ...]] = deque()
         self._unfinished = 0
 
     # --- time ---------------------------------------------------------------------------------------------------
 
-    def run(self, controller: Controller, interval: float = 1.0, limit: float = 30 * 86400.0) -> Outcome:
+    def run(self, controller: Controller, interval: float = 1.0, limit: float = 5 * 86400.0) -> Outcome:
         """Let time pass until the load has been computed."""
+        self.ends = controller.ends
         self._next_step()
         look_at = 0.0
         is_news = True
@@ -138,6 +204,8 @@ class World:
             makespan=self.now,
             core_hours=self._used / 3600,
             wasted_core_hours=(self._used - self._busy) / 3600,
+            lost_core_hours=(self._interrupted + self._idle_ends) / 3600,
+            interrupted=self._cut_off,
             submitted=self.submitted,
             requests=self.requests,
             cancelled=self.cancelled,
@@ -161,8 +229,10 @@ class World:
         self.requests += 1
         self.submitted += count
         numbers = []
-        for _ in range(count):
-            job = SimulatedJob(next(self._numbers), kind, self.now, self.now + next(self._waits))
+        for element in range(count):
+            job = SimulatedJob(
+                next(self._numbers), kind, element, self.requests, self.now, self.now + next(self._waits)
+            )
             self.jobs[job.number] = job
             self._at(job.may_start_at, partial(self._may_start, job))
             numbers.append(job.number)
@@ -179,9 +249,42 @@ class World:
         """Let jobs finish what they do, and end."""
         for number in numbers:
             if (job := self.jobs.get(number)) is not None and not job.is_leaving:
+                self._settle(job)
                 job.is_leaving = True
                 if not job.running:
                     self._at(self.now + LEAVING, partial(self._end, job))
+
+    def _expire(self, job: SimulatedJob) -> None:
+        """Its walltime is near."""
+        if job.lives and not job.is_leaving:
+            job.has_expired = True
+            self.retire([job.number])
+
+    def _cut(self, job: SimulatedJob) -> None:
+        """What it has not finished by now is lost."""
+        if job.lives:
+            job.has_expired = True
+            self._end(job)
+            self._dispatch()
+
+    def _interrupt(self, job: SimulatedJob) -> None:
+        """What runs there has run for nothing, and waits again."""
+        for number, task in job.running.items():
+            ran = self.now - task.begun_at
+            self._interrupted += ran
+            self._cut_off += 1
+            species = self._species[task.name]
+            species.ended.add(number)
+            species.longest = max(species.longest, ran)
+            self._assigned[task.place] -= 1
+            task.cut_off = max(ran, task.cut_off)
+            self._ready.setdefault(task.place, deque()).append(task)
+
+    def _settle(self, job: SimulatedJob) -> None:
+        """Account for threads that had nothing to do because the end was near."""
+        if job.lives and job.connected_at is not None and (job.is_leaving or job.is_passed_over):
+            self._idle_ends += (self.now - job.settled_at) * job.free_threads
+        job.settled_at = self.now
 
     def _may_start(self, job: SimulatedJob) -> None:
         if job.lives:
@@ -198,7 +301,18 @@ class World:
             starting = drawn(self.queue.start_up, 0.2, self._chance)
             fails = self.queue.failing and self._chance.random() < self.queue.failing
             self._at(self.now + starting, partial(self._fail if fails else self._connect, job))
-            self._at(self.now + self.queue.walltime, partial(self.retire, [job.number]))
+            self._plan_end(job)
+
+    def _plan_end(self, job: SimulatedJob) -> None:
+        walltime = min(self.load.walltime, self.queue.walltime)
+        job.cut_at = self.now + walltime
+        if self.ends is not Ends.CUT:
+            lead = default_lead(walltime)
+            spread = lead / 4 if self.ends is Ends.DRAINED else default_spread(lead, walltime)
+            job.leaves_at = leaving_time(f"{job.array}_{job.element}", job.cut_at, lead, spread)
+            job.cut_at -= MARGIN
+            self._at(job.leaves_at, partial(self._expire, job))
+        self._at(job.cut_at, partial(self._cut, job))
 
     def _fail(self, job: SimulatedJob) -> None:
         job.has_failed = True
@@ -207,7 +321,7 @@ class World:
     def _connect(self, job: SimulatedJob) -> None:
         if not job.lives:
             return
-        job.connected_at = job.idle_since = self.now
+        job.connected_at = job.idle_since = job.settled_at = self.now
         job.free_threads = job.kind.threads
         job.free = dict(job.kind.resources)
         self._open.setdefault(job.kind.name, deque()).append(job)
@@ -216,8 +330,10 @@ class World:
     def _end(self, job: SimulatedJob) -> None:
         if not job.lives:
             return
+        self._settle(job)
+        self._interrupt(job)
         job.ended_at = self.now
-        del self.jobs[job.number]
+        self.ended[job.number] = self.jobs.pop(job.number)
         if job.started_at is not None:
             self._running_jobs -= 1
             self._used += (self.now - job.started_at) * job.kind.cores
@@ -225,22 +341,82 @@ class World:
 
     # --- the scheduler ------------------------------------------------------------------------------------------
 
-    def demand(self) -> Demand:
-        """What is to be computed, as corral reads it from a Dask scheduler."""
+    def demand(self, leaving: Collection[int] = ()) -> Demand:
+        """What is to be computed, as corral reads it from a Dask scheduler.
+
+        Parameters
+        ----------
+        leaving
+            Numbers of jobs that finish what they do, and begin little or nothing more.
+        """
+        finishing = Counter(task.place for number in leaving for task in self.jobs[number].running.values())
         loads = []
-        for need, name, ready, assigned in self.tasks():
+        for place, ready, assigned in self.tasks():
+            need, name, _ = place
             species = self.species(name)
             loads.append(
-                Waiting(need=need, ready=ready, assigned=assigned, duration=species.known, elapsed=species.longest)
+                Waiting(
+                    need=need,
+                    ready=ready,
+                    assigned=assigned,
+                    duration=species.known if species.said is None else species.said,
+                    elapsed=species.longest,
+                    finishing=finishing[place],
+                    time_needed=self._time_needed(self._ready[place][0]) if ready else 0.0,
+                )
             )
         return Demand(loads=tuple(loads), blocked=self.blocked)
 
-    def tasks(self) -> Iterator[tuple[Need, str, int, int]]:
-        """Need, name, and how many wait and run."""
-        for (need, name), durations in self._ready.items():
-            assigned = self._assigned[need, name]
-            if durations or assigned:
-                yield need, name, len(durations), assigned
+    def tasks(self) -> Iterator[tuple[_Place, int, int]]:
+        """How many wait and run, by place."""
+        for place, waiting in self._ready.items():
+            assigned = self._assigned[place]
+            if waiting or assigned:
+                yield place, len(waiting), assigned
+
+    # --- ends of jobs, as corral's scheduler sees them -------------------------------------------------------------
+
+    def expected(self, task: _Task) -> float | None:
+        """Seconds that a task will take, as far as anything is known: see `corral.launch.tasktimes`."""
+        species = self._species[task.name]
+        seconds = max(species.longest, species.average) if species.said is None else species.said
+        return max(seconds, task.cut_off) or None
+
+    def _time_needed(self, task: _Task) -> float:
+        expected = self.expected(task) if self.ends is Ends.HEEDED else None
+        return 0.0 if expected is None else time_needed(expected)
+
+    def has_no_time(self, job: SimulatedJob) -> bool:
+        """True if it does nothing, and work that waits is too long for what is left of its time."""
+        return job.is_passed_over and not job.running
+
+    def next_expected(self) -> float | None:
+        """Seconds that the task takes that waits first; None: none waits, or nothing is known of it."""
+        waiting = next(self._heads(), None)
+        return None if waiting is None else self.expected(waiting)
+
+    def idle_from(self, job: SimulatedJob, expected: float) -> float | None:
+        """Seconds until it has no time for a task that takes so long; None: it will have."""
+        running = [(self.expected(task) or 0.0, self.now - task.begun_at) for task in job.running.values()]
+        return idle_from(running, job.kind.threads, job.cut_at - self.now, expected)
+
+    def _heads(self) -> Iterator[_Task]:
+        """The first task of each place, but for those that no job has the time for."""
+        for waiting in self._ready.values():
+            if waiting and self._time_needed(waiting[0]) <= self.longest_room:
+                yield waiting[0]
+
+    def _pass_over(self) -> None:
+        """See who has room for what still waits, and no time."""
+        heads = list(self._heads())
+        passed_over = set()
+        for job in itertools.chain.from_iterable(self._open.values()) if heads else ():
+            if job.lives and not job.is_leaving and any(self._fits(job, task.need) for task in heads):
+                passed_over.add(job)
+        for job in passed_over ^ self._passed_over:
+            self._settle(job)
+            job.is_passed_over = job in passed_over
+        self._passed_over = passed_over
 
     def species(self, name: str) -> _Species:
         """What is known of tasks of this name now: also by how long those that run have run."""
@@ -274,15 +450,16 @@ class World:
         self.blocked = sum(tasks.count for later in self._stages for tasks in later)
         self._unfinished = sum(tasks.count for tasks in stage)
         for tasks in stage:
-            self._species.setdefault(tasks.name, _Species())
-            durations = self._ready.setdefault((tasks.need, tasks.name), deque())
-            durations.extend(drawn(tasks.seconds, tasks.spread, self._chance) for _ in range(tasks.count))
+            self._species.setdefault(tasks.name, _Species(said=tasks.expected))
+            waiting = self._ready.setdefault((tasks.need, tasks.name, False), deque())
+            for _ in range(tasks.count):
+                waiting.append(_Task(tasks.need, tasks.name, drawn(tasks.seconds, tasks.spread, self._chance)))
         self._dispatch()
 
     def _dispatch(self) -> None:
         """Give tasks to free threads: those that need most first, to one worker after the other."""
-        for (need, name), durations in sorted(self._ready.items(), key=lambda item: -len(item[0][0])):
-            if not durations:
+        for (need, *_), tasks in sorted(self._ready.items(), key=lambda item: -len(item[0][0])):
+            if not tasks:
                 continue
             for kind in self.load.kinds:
                 if not kind.room(need):
@@ -292,45 +469,53 @@ class World:
                     job = workers.popleft()
                     if not job.lives or job.is_leaving:
                         continue
-                    if durations and self._fits(job, need):
-                        self._begin(job, need, name, durations.popleft())
+                    if tasks and self._suits(job, tasks[0]):
+                        self._begin(job, tasks.popleft())
                     if job.free_threads:
                         workers.append(job)
-                while durations and any(self._fits(job, need) for job in workers):
-                    for job in [job for job in workers if self._fits(job, need)]:
-                        if durations:
-                            self._begin(job, need, name, durations.popleft())
+                while tasks and (suited := [job for job in workers if self._suits(job, tasks[0])]):
+                    for job in suited:
+                        if tasks and self._suits(job, tasks[0]):
+                            self._begin(job, tasks.popleft())
                     for job in [job for job in workers if not job.free_threads]:
                         workers.remove(job)
+        if self.ends is Ends.HEEDED:
+            self._pass_over()
+
+    def _suits(self, job: SimulatedJob, task: _Task) -> bool:
+        """True if it has room for this task, and time."""
+        return self._fits(job, task.need) and self.now + self._time_needed(task) <= job.cut_at
 
     @staticmethod
     def _fits(job: SimulatedJob, need: Need) -> bool:
         return job.free_threads > 0 and all(job.free.get(resource, 0.0) >= amount for resource, amount in need)
 
-    def _begin(self, job: SimulatedJob, need: Need, name: str, duration: float) -> None:
+    def _begin(self, job: SimulatedJob, task: _Task) -> None:
+        self._settle(job)
         job.free_threads -= 1
-        for resource, amount in need:
+        for resource, amount in task.need:
             job.free[resource] -= amount
-        job.running += 1
-        job.idle_since = None
-        self._assigned[need, name] += 1
         number = next(self._order)
-        self._species[name].begun.append((self.now, number))
-        self._at(self.now + duration, partial(self._finish, job, need, name, duration, number))
+        job.running[number] = task
+        job.idle_since = None
+        task.begun_at = self.now
+        self._assigned[task.place] += 1
+        self._species[task.name].begun.append((self.now, number))
+        self._at(self.now + task.duration, partial(self._finish, job, number))
 
-    def _finish(self, job: SimulatedJob, need: Need, name: str, duration: float, number: int) -> None:
-        species = self._species[name]
-        species.ended.add(number)
-        self._assigned[need, name] -= 1
+    def _finish(self, job: SimulatedJob, number: int) -> None:
         if not job.lives:
-            self._ready[need, name].append(duration)  # its job was cut off: it runs again
-            self._dispatch()
-            return
-        self._busy += duration
-        species.average = duration if species.average < 0 else (species.average + duration) / 2
+            return  # it was cut off
+        task = job.running.pop(number)
+        species = self._species[task.name]
+        species.ended.add(number)
+        self._assigned[task.place] -= 1
+        self._busy += task.duration
+        species.average = task.duration if species.average < 0 else (species.average + task.duration) / 2
         species.known = species.average
-        job.running -= 1
-        for resource, amount in need:
+        species.longest = max(species.longest, task.duration)
+        self._settle(job)
+        for resource, amount in task.need:
             job.free[resource] += amount
         job.free_threads += 1
         if not job.running:
