@@ -253,8 +253,9 @@ def told(*processes: subprocess.Popen[str]) -> set[str]:
             hanging.append(process)
             process.send_signal(signal.SIGABRT)
     ends = [process.communicate() for process in processes]
-    assert not hanging, "\n".join(errors for _, errors in ends)
-    assert [process.returncode for process in processes] == [0] * len(processes), ends
+    codes = [process.returncode for process in processes]
+    said = "\n".join(text for end in ends for text in end)
+    assert (codes, hanging) == ([0] * len(processes), []), said
     return set().union(*(output.splitlines() for output, _ in ends))
 
 
