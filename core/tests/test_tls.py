@@ -235,7 +235,9 @@ WORLD = {"PMIX_SIZE": "4", "PMIX_NAMESPACE": "7"}
 def started(code: str, home: Path, *words: str, **environ: str) -> subprocess.Popen[str]:
     """The program, as the last words before its own arguments say."""
     path = home / "program.py"
-    path.write_text(code)
+    # Never written over: another rank may just be reading it.
+    if not path.exists():
+        path.write_text(code)
     command = [sys.executable, *(str(path) if word == "PROGRAM" else word for word in words)]
     variables = {**os.environ, "XDG_STATE_HOME": str(home), "PYTHONFAULTHANDLER": "1", **environ}
     return subprocess.Popen(command, env=variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
