@@ -235,7 +235,9 @@ WORLD = {"PMIX_SIZE": "4", "PMIX_NAMESPACE": "7"}
 def started(code: str, home: Path, *words: str, **environ: str) -> subprocess.Popen[str]:
     """The program, as the last words before its own arguments say."""
     path = home / "program.py"
-    path.write_text(code)
+    # Never written over: another rank may just be reading it.
+    if not path.exists():
+        path.write_text(code)
     command = [sys.executable, *(str(path) if word == "PROGRAM" else word for word in words)]
     variables = {**os.environ, "XDG_STATE_HOME": str(home), "PYTHONFAULTHANDLER": "1", **environ}
     return subprocess.Popen(command, env=variables, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
@@ -253,8 +255,9 @@ def told(*processes: subprocess.Popen[str]) -> set[str]:
             hanging.append(process)
             process.send_signal(signal.SIGABRT)
     ends = [process.communicate() for process in processes]
-    assert not hanging, "\n".join(errors for _, errors in ends)
-    assert [process.returncode for process in processes] == [0] * len(processes), ends
+    codes = [process.returncode for process in processes]
+    said = "\n".join(text for end in ends for text in end)
+    assert (codes, hanging) == ([0] * len(processes), []), said
     return set().union(*(output.splitlines() for output, _ in ends))
 
 
