@@ -33,6 +33,7 @@ from corral.order import Draft
 from corral.printable import printable
 from corral.residence import Residence, find_entry
 from corral.size import known_group, the_group
+from corral.trimmed import tells_plainly
 from corral.tunnel import Tunnel
 from corral.wire import AdaptiveState, State, arguments_of, to_error, to_state
 
@@ -59,6 +60,7 @@ class RemoteCluster(Cluster):
     _patience_with_closing = 180.0
     _resources_on_paper: Mapping[str, Resources] = {}
 
+    @tells_plainly
     def __init__(
         self,
         backend: str | None = None,
@@ -350,6 +352,7 @@ class RemoteCluster(Cluster):
         return told or dict(self._resources_on_paper)
 
     # Dask's takes the class of the policy first, and lets anything follow.
+    @tells_plainly
     def adapt(self, **bounds: Any) -> Adapting:  # type: ignore[override]
         self._refuse_if_closed("cannot adapt")
         given = {name: value for name, value in bounds.items() if value is not None}
