@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import logging
 import numbers
 import os
 import re
@@ -39,6 +40,7 @@ if TYPE_CHECKING:
 
     from corral.domain import Job, Resources, Script
 
+logger = logging.getLogger("corral")
 
 #: The group of a cluster that has but one.
 DEFAULT_GROUP = "default"
@@ -301,7 +303,14 @@ def read_script(path: str | os.PathLike[str], given: Mapping[str, Any]) -> tuple
     backend = given.get("backend") or (site and plugins.backend_of_site(site)) or choose(site)
     manager = plugins.load(backend, options=_options("backend_options", given.get("backend_options")), site=site)
     job: Job = manager.hook.parse_resources(text=text)
+    if "cores" in job.skip and "cores" not in given:
+        logger.warning(
+            "%s asks for whole nodes and does not say how many cores they have: workers will use one. Say cores=", path
+        )
+    # Directives alone, as of a submit description, are no commands.
+    is_script = any(re.match(r"#\S", line) for line in text.splitlines())
     commands = [line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
+    commands = commands if is_script else []
     return {"backend": backend, **WorkerGroup.arguments_of(job)}, commands
 
 
