@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 import json
+import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from dask.base import annotate
 from dask.delayed import delayed

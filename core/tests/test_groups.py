@@ -156,7 +156,7 @@ def test_what_stands_beside_groups_fills_what_they_leave_empty(cluster: Callable
         ({"groups": {"a": {"memroy": "1GB"}}}, "memroy"),
         ({"groups": {"a": WorkerGroup()}}, "memory"),
         ({"groups": {"a": WorkerGroup(memory="1GB", nodes=2)}}, "nodes"),
-        ({"memory": "lots"}, "memory"),
+        ({"walltime": "soon"}, "walltime"),
         ({"n_workers": 3}, "n_workers"),
         ({"n_workers": {"nosuch": 1}}, "n_workers"),
         ({"maximum_core_hours": 0}, "maximum_core_hours"),

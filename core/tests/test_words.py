@@ -241,7 +241,12 @@ def test_what_workers_do_take_is_taken() -> None:
     assert WorkerGroup(worker_class=f"{__name__}.Strict", worker_options={"validate": np.bool_(True)})
     assert WorkerGroup(worker_class=f"{__name__}.Own", worker_options={"flavour": "x", "anything": 1})
     assert WorkerGroup(worker_class="only.there.Worker", worker_options={"anything": 1})
-    for options in ({"dashboard_address": ":0"}, {"protocol": "tls"}, {"protocol": "tls://"}, {"worker_ttl": "5 minutes"}):
+    for options in (
+        {"dashboard_address": ":0"},
+        {"protocol": "tls"},
+        {"protocol": "tls://"},
+        {"worker_ttl": "5 minutes"},
+    ):
         draw({"backend": "local", "memory": "1GB", "scheduler_options": options})
 
 
@@ -279,7 +284,9 @@ def test_a_whole_number_is_one_whoever_counted(one: Any) -> None:
     assert json.dumps([group.cores, group.processes, group.nodes, group.gpus, group.threads]) == "[1, 1, 1, 1, 1]"
 
 
-@pytest.mark.parametrize("wrong", [2.5, np.float32(0.5), True, np.bool_(True), "2", float("nan"), float("inf"), -1, [1]])
+@pytest.mark.parametrize(
+    "wrong", [2.5, np.float32(0.5), True, np.bool_(True), "2", float("nan"), float("inf"), -1, [1]]
+)
 def test_what_is_no_whole_number_is_refused(wrong: Any) -> None:
     """Rounding in silence would ask for another size than was meant."""
     with pytest.raises(InvalidRequest, match="n: .* is not a whole number"):
@@ -319,7 +326,11 @@ def test_numpy_counts_bytes_and_hours_as_well() -> None:
 def test_every_path_may_be_a_path(tmp_path: Path) -> None:
     """Of pathlib, as everywhere in Python."""
     group = WorkerGroup(conda_env=tmp_path, python=tmp_path / "python", local_directory=tmp_path)
-    assert (group.conda_env, group.python, group.local_directory) == (*[str(tmp_path)], f"{tmp_path}/python", str(tmp_path))
+    assert (group.conda_env, group.python, group.local_directory) == (
+        *[str(tmp_path)],
+        f"{tmp_path}/python",
+        str(tmp_path),
+    )
     drawn = draw({
         "backend": "local", "memory": "1GB", "shared_directory": tmp_path, "log_directory": tmp_path / "logs",
         "local_directory": tmp_path, "backend_options": {"directory": tmp_path / "queue"},

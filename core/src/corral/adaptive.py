@@ -379,7 +379,8 @@ def bounds_of(
     jobs = [name for name in BOUNDS if "_" in name and given.get(name) is not None]
     if jobs and len(resources) != 1:
         raise InvalidRequest(
-            jobs[0], f"jobs of different groups are not the same; say it by group: groups={{{next(iter(resources))!r}: …}}"
+            jobs[0],
+            f"jobs of different groups are not the same; say it by group: groups={{{next(iter(resources))!r}: …}}",
         )
     found = {}
     for name, bounds in by_group.items():

@@ -348,9 +348,7 @@ def _drawn(backend: str, arguments: Mapping[str, Any], *, for_job: Sequence[str]
         shared_directory=shared_directory,
         home=Home.of(shared_directory),
         chosen_log_directory=_directory("log_directory", arguments.get("log_directory")),
-        scheduler_host=None
-        if scheduler_interface is None
-        else host_of_interface(whose, scheduler_interface),
+        scheduler_host=None if scheduler_interface is None else host_of_interface(whose, scheduler_interface),
         scheduler_port=_port("scheduler_port", arguments.get("scheduler_port", 0)),
         scheduler_options=scheduler_options,
         security=security,

@@ -52,8 +52,8 @@ class Cluster(HostingCluster):
         them). Default: the configured one, else the site's, else the one that answers on this host, else, where there
         is no trace of a batch system, the embedded queue ``"local"``.
     groups
-        Several kinds of jobs: a mapping of names to `WorkerGroup`. Then arguments of `WorkerGroup` that stand beside it,
-        or in the configuration, fill what a group leaves empty.
+        Several kinds of jobs: a mapping of names to `WorkerGroup`. Then arguments of `WorkerGroup` that stand beside it
+        or in the configuration fill what a group leaves empty.
     n_workers
         Workers to ask for at once, or a mapping of groups to workers; `scale` changes that.
     name
@@ -127,7 +127,10 @@ class Cluster(HostingCluster):
     def __new__(cls, *arguments: Any, **named: Any) -> Self:
         # As with pathlib.Path: whoever asks for a cluster need not know which kind serves him. What subclasses take is
         # their own.
-        if cls is Cluster and scheduler_place(named.get("scheduler"), *arguments[:1] or (named.get("backend"),)) == "job":
+        if (
+            cls is Cluster
+            and scheduler_place(named.get("scheduler"), *arguments[:1] or (named.get("backend"),)) == "job"
+        ):
             from corral.remote import RemoteCluster
 
             return cast("Self", super().__new__(RemoteCluster))
@@ -453,7 +456,9 @@ class Cluster(HostingCluster):
         try:
             if isinstance(n_workers, Mapping):
                 return jobs_asked_for(resources, {}, workers=n_workers) if n_workers else {}
-            return jobs_asked_for(resources, {"n": n_workers}, workers={}) if parse_count("n_workers", n_workers) else {}
+            return (
+                jobs_asked_for(resources, {"n": n_workers}, workers={}) if parse_count("n_workers", n_workers) else {}
+            )
         except InvalidRequest as error:
             raise InvalidRequest("n_workers", error.problem) from None
 

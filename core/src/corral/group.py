@@ -53,8 +53,8 @@ class WorkerGroup:
         Dask workers per node. Default: one per GPU; without GPUs ``cores // threads``, or if that is not said 1 below 4
         cores, else about the square root of `cores`.
     threads
-        Threads of each worker. Default: ``cores // processes``. Fewer, where cores are asked for because memory comes with
-        them.
+        Threads of each worker. Default: ``cores // processes``. Fewer, where cores are asked for because memory comes
+        with them.
     nodes
         Nodes per job. Default: 1.
     gpus
@@ -184,9 +184,7 @@ class WorkerGroup:
         memory = None if self.memory is None else parse_memory("memory", self.memory)
         if not isinstance(self.memory, str):
             object.__setattr__(self, "memory", memory)
-        resources = Resources(
-            nodes=self.nodes, processes=processes, cores=cores, memory=memory, gpus=self.gpus
-        )
+        resources = Resources(nodes=self.nodes, processes=processes, cores=cores, memory=memory, gpus=self.gpus)
         object.__setattr__(self, "resources", resources)
         walltime = parse_walltime("walltime", self.walltime)
         object.__setattr__(self, "walltime_seconds", walltime)
@@ -255,9 +253,7 @@ class WorkerGroup:
     def filled(self, shared: Mapping[str, Any]) -> WorkerGroup:
         """The same group, with what it leaves empty as `shared` says."""
         said = self.said()
-        return evolve(
-            self, **{name: value for name, value in shared.items() if name not in said and value is not None}
-        )
+        return evolve(self, **{name: value for name, value in shared.items() if name not in said and value is not None})
 
     def threads_of(self, resources: Resources) -> int:
         """Threads of each worker of a job with these resources."""
@@ -475,7 +471,8 @@ def parse_walltime(argument: str, value: object) -> int:
 
 def usual_processes(cores: int, gpus: int = 0, threads: int | None = None) -> int:
     """Workers for so many cores: one per GPU; else as `threads` divides them, or by the divisor nearest to the square
-    root, so that no core is left."""
+    root, so that no core is left.
+    """
     if gpus:
         return min(gpus, cores)
     if threads is not None:
@@ -635,8 +632,8 @@ def _ports(argument: str, value: object, workers: int) -> None:
     if ports < 2 * workers:
         raise InvalidRequest(
             argument,
-            f"{value!r} is {counted(ports, 'port')}, and {counted(workers, 'worker')} per node must have {2 * workers}: "
-            "each listens on one, and so does its nanny",
+            f"{value!r} is {counted(ports, 'port')}, and {counted(workers, 'worker')} per node must have "
+            f"{2 * workers}: each listens on one, and so does its nanny",
         )
 
 

@@ -81,9 +81,7 @@ def _imported(path: str) -> object:
         return None
 
 
-def _refuse_unknown(
-    argument: str, made: type, ours: type, options: Mapping[str, Any], also: frozenset[str]
-) -> None:
+def _refuse_unknown(argument: str, made: type, ours: type, options: Mapping[str, Any], also: frozenset[str]) -> None:
     known = set(also)
     for owner in made.__mro__[:-1]:
         if "__init__" not in vars(owner):

@@ -142,8 +142,8 @@ def threads_allowed() -> Iterator[None]:
         soft, _ = resource.getrlimit(resource.RLIMIT_NPROC)
         limit = "its limit" if soft == resource.RLIM_INFINITY else f"{soft} (ulimit -u)"
         raise CorralError(
-            f"this host lets you start no more processes and threads than {limit}, and a Dask scheduler needs some 20: end "
-            "others of yours, ask your administrators, or let the scheduler live in a job with scheduler='job'"
+            f"this host lets you start no more processes and threads than {limit}, and a Dask scheduler needs some 20: "
+            "end others of yours, ask your administrators, or let the scheduler live in a job with scheduler='job'"
         ) from error
 
 

@@ -262,9 +262,11 @@ async def survey(runner: Runner, *, site: str | None = None) -> list[Finding]:
         except CommandNotFound as error:
             return Finding(plugin=plugin, reason=f"there is no {error.command.argv[0]!r} here")
         except (PluginError, InvalidRequest) as error:
+            logger.debug("backend %r cannot say whether its batch system is here: %s", plugin.name, _said(error))
             problem = error.problem if isinstance(error, PluginError) else str(error)
             return Finding(plugin=plugin, reason=problem, is_usable=False)
         except (Exception, SystemExit) as error:
+            logger.debug("backend %r cannot say whether its batch system is here: %s", plugin.name, _said(error))
             words = str(error) if isinstance(error, CorralError) else _said(error)
             return Finding(plugin=plugin, reason=words)
         if detected is None:
@@ -285,14 +287,12 @@ async def detect_all(runner: Runner, *, site: str | None = None) -> dict[str, De
 
     A backend that cannot be loaded, or whose question fails, is left out: it must not disturb the others.
     """
-    found = {}
-    for finding in await survey(runner, site=site):
-        name = finding.plugin.name
-        if finding.detected is not None and name != "local":
-            found[name] = finding.detected
-        elif finding.reason:
-            logger.debug("backend %r: %s", name, finding.reason)
-    return found
+    findings = await survey(runner, site=site)
+    return {
+        finding.plugin.name: finding.detected
+        for finding in findings
+        if finding.detected is not None and finding.plugin.name != "local"
+    }
 
 
 def _the_one(name: str, kind: Literal["backend", "site"], available: Sequence[Installed]) -> Installed:

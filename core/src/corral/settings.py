@@ -34,7 +34,10 @@ from corral.words import meaning, translated
 
 def _count(argument: str) -> Callable[[Any], int]:
     def read(value: int) -> int:
-        return parse_count(argument, value, at_least=1)
+        try:
+            return parse_count(argument, value, at_least=1)
+        except InvalidRequest:
+            raise InvalidRequest(argument, f"{value!r} is not a number above 0") from None
 
     return read
 

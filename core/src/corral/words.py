@@ -1,7 +1,7 @@
 """Words that people bring along from other tools, and what each is called here.
 
-dask-jobqueue's and Dask's own come first, then those of batch systems. A word is looked up by its meaning before anybody
-guesses by its spelling: ``ncpus`` is no misspelt ``gpus``.
+dask-jobqueue's and Dask's own, and those of batch systems. A word is looked up by its meaning before anybody guesses
+by its spelling: ``ncpus`` is no misspelt ``gpus``.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ _BY_MEANING: Mapping[str, tuple[str, ...]] = {
     "where the scheduler listens is scheduler_interface= here": ("host", "scheduler_host", "ip"),
     "it is scheduler_port= here": ("port",),
     "it is walltime= here": (
-        "time", "time_limit", "timelimit", "wall_time", "max_time", "runtime", "max_walltime", "job_time", "h_rt",
+        "time", "time_limit", "timelimit", "max_time", "runtime", "max_walltime", "job_time", "h_rt",
         "duration",
     ),
     "a job's life is walltime=, and drain_time= is how long before its end it begins nothing more": (

@@ -318,7 +318,10 @@ def test_a_description_of_ones_own_is_read() -> None:
 @pytest.mark.parametrize(
     ("text", "resources"),
     [
-        ("mem = 4GB\ncpus = 8\nrequest_memory = $(mem)\nrequest_cpus = $(Cpus)\nqueue", Resources(cores=8, memory=2**32)),
+        (
+            "mem = 4GB\ncpus = 8\nrequest_memory = $(mem)\nrequest_cpus = $(Cpus)\nqueue",
+            Resources(cores=8, memory=2**32),
+        ),
         ("request_memory = $(mem:2G)\nrequest_gpus = 2", Resources(memory=2**31, gpus=2)),
         ("a = $(b)\nb = 3\nRequestCpus=$(a)\nn = 4\nqueue $(n)", Resources(cores=3)),
         ("request_cpus = 2\nrequest_cpus = 4", Resources(cores=4)),

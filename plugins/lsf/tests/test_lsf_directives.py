@@ -76,7 +76,7 @@ def test_bad_hosts_are_avoided() -> None:
     ],
 )
 def test_there_is_one_requirement(users: list[str], one: str) -> None:
-    """bsub takes -R once (OpenLava: "the -R option was used more than once"): what a user says replaces that of ours."""
+    """bsub takes -R once ("the -R option was used more than once"): what a user says replaces that of ours."""
     job = evolve(JOB, extra_directives=[f'-R "{requirement}"' for requirement in users])
     assert [line for line in lines(job) if line.startswith("-R")] == [f'-R "{one}"']
     read = LSF().parse_resources(str(LSF().render_script(job)))

@@ -216,8 +216,8 @@ class LSF:
         try:
             if "nnodes" in said and not self.nnodes:
                 raise ValueError(
-                    "-nnodes asks for whole nodes, as LSF with CSM has them; say so with backend_options={'nnodes': True, "
-                    "'launcher': 'jsrun'}"
+                    "-nnodes asks for whole nodes, as LSF with CSM has them; say so with "
+                    "backend_options={'nnodes': True, 'launcher': 'jsrun'}"
                 )
             job = directives.job(
                 said,

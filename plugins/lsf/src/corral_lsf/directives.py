@@ -170,7 +170,9 @@ def job(said: Mapping[str, str], *, limit_unit: str, reservation_unit: str, per_
     found = []
     if "M" in said:
         found.append(-(-parsing.size_in_bytes(said["M"].rstrip("!"), unit=limit_unit) // max(1, nodes)))
-    for reserved in re.finditer(r"rusage\[[^]]*\bmem=([\d.]+[KMGTP]?B?)(?:/(job|host|task))?", requirement, re.IGNORECASE):
+    for reserved in re.finditer(
+        r"rusage\[[^]]*\bmem=([\d.]+[KMGTP]?B?)(?:/(job|host|task))?", requirement, re.IGNORECASE
+    ):
         size = parsing.size_in_bytes(reserved[1], unit=reservation_unit)
         counted_by = reserved[2] or ("task" if per_slot else "host")
         found.append({"task": size * cores, "host": size, "job": -(-size // max(1, nodes))}[counted_by.lower()])

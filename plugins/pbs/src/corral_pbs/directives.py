@@ -148,9 +148,7 @@ def job(said: Mapping[str, str], extras: Iterable[str], *, account: str, gpus: s
         name=said.get("N", ""),
         queue=said.get("q"),
         account=said.get(account),
-        resources=Resources(
-            nodes=nodes, cores=cores, memory=memory or None, gpus=int(chunk.get(gpus, "0"))
-        ),
+        resources=Resources(nodes=nodes, cores=cores, memory=memory or None, gpus=int(chunk.get(gpus, "0"))),
         walltime=(parsing.clock_seconds(said["walltime"]) or None) if "walltime" in said else None,
         log_directory=log[:-1] if log.endswith("/") and len(log) > 1 and said.get("j") == "oe" else None,
         # Whole nodes, of which nobody says how many cores they have.

@@ -347,7 +347,9 @@ def _layout(values: Mapping[str, str]) -> tuple[int, int]:
     per_node = _number(values, "ntasks-per-node", 0)
     if "ntasks-per-socket" in values and not per_node:
         if not tasks and "sockets-per-node" not in values:
-            raise ValueError("--ntasks-per-socket says nothing of a node without --sockets-per-node; say tasks per node")
+            raise ValueError(
+                "--ntasks-per-socket says nothing of a node without --sockets-per-node; say tasks per node"
+            )
         per_node = _number(values, "ntasks-per-socket") * _number(values, "sockets-per-node", 1 << 30)
     if "nodes" in values:
         fewest, _, most = values["nodes"].partition("-")

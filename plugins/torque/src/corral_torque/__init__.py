@@ -152,7 +152,10 @@ class Torque:
             extras = directives.by_node(extras)
             # What our own directives would not say of this job stays the user's, as does what an extra one keeps out.
             replaced = {
-                name for extra in extras for option in directives.checked(extra) for name in directives.replaced_by(option)
+                name
+                for extra in extras
+                for option in directives.checked(extra)
+                for name in directives.replaced_by(option)
             }
             ours = {(name, value) for name, value in self._options(job) if name not in replaced}
             left = [

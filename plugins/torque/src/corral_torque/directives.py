@@ -137,7 +137,9 @@ def job(said: Mapping[str, str], extras: Iterable[str], memory: str, log_file: s
         nodes, properties = _tasks(asked["L"])
     for name in ("procs", "size", "nodect"):
         if name in asked:
-            raise ValueError(f"{name}={asked[name]} leaves it to the batch system how many nodes there are; say nodes=N:ppn=M")
+            raise ValueError(
+                f"{name}={asked[name]} leaves it to the batch system how many nodes there are; say nodes=N:ppn=M"
+            )
     cores = int(properties.get("ppn", asked.get("ncpus", "1") if "nodes" not in said else "1"))
     if "tpn" in asked:
         cores = max(cores, int(asked["tpn"]))
@@ -209,7 +211,9 @@ def _tasks(request: str) -> tuple[int, dict[str, str]]:
     if count < 1 or not values.get("lprocs", "1").isdecimal():
         raise ValueError(f"-L {request} is no number of tasks and of processors")
     if count > 1 and not values.get("place", "").startswith("node"):
-        raise ValueError(f"-L {request} leaves it to TORQUE how many tasks share a node; add place=node, or say nodes=N:ppn=M")
+        raise ValueError(
+            f"-L {request} leaves it to TORQUE how many tasks share a node; add place=node, or say nodes=N:ppn=M"
+        )
     found = {"ppn": values.get("lprocs", "1"), "gpus": values.get("gpus", "0")}
     return count, found | ({"memory": values["memory"]} if "memory" in values else {})
 
