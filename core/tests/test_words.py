@@ -9,7 +9,9 @@ import os
 import resource
 import subprocess
 import sys
+import time
 import traceback
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +24,19 @@ from corral import Cluster, WorkerGroup
 from corral.allocation import Allocation
 from corral.blueprint import CLUSTER_ARGUMENTS, GROUP_ARGUMENTS, draw
 from corral.cli.schema import configuration_schema
+from corral.connecting import credentials_of
 from corral.durations import seconds_in
 from corral.errors import CorralError, InvalidRequest
 from corral.group import parse_duration, parse_walltime
 from corral.network import host_of_interface
+from corral.registry import entries
 from corral.settings import Settings, settings
 from corral.size import jobs_asked_for
 from corral.words import MEANINGS, meaning
 
+#: Given what their types do not allow.
+_cluster: Any = Cluster
+_group: Any = WorkerGroup
 KNOWN = (*CLUSTER_ARGUMENTS, *GROUP_ARGUMENTS)
 
 
@@ -90,12 +97,12 @@ def state_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_word_of_other_tools_is_answered_by_its_meaning(word: str, ours: str) -> None:
     """Not by the nearest spelling: ncpus is no misspelt gpus."""
     with pytest.raises(InvalidRequest) as refusal:
-        Cluster(backend="local", memory="1GB", **{word: 1})
+        _cluster(backend="local", memory="1GB", **{word: 1})
     assert refusal.value.argument == word
     assert ours in str(refusal.value)
     assert "Did you mean" not in str(refusal.value)
     with pytest.raises(InvalidRequest, match="WorkerGroup"):
-        WorkerGroup(memory="1GB", **{word: 1})
+        _group(memory="1GB", **{word: 1})
 
 
 def test_a_misspelt_word_is_answered_by_its_spelling() -> None:
@@ -133,7 +140,7 @@ def test_a_traceback_of_a_wrong_argument_is_short_and_ends_with_the_message() ->
         lambda: Cluster(scheduler="nowhere"),
         lambda: Cluster("nosuch", memory="1GB"),
         lambda: WorkerGroup(cores=0),
-        lambda: WorkerGroup(ncpus=4),
+        lambda: WorkerGroup(ncpus=4),  # type: ignore[call-arg]
         lambda: Allocation(death_timeout="soon"),
     ):
         with pytest.raises((InvalidRequest, LookupError)) as refusal:
@@ -237,17 +244,17 @@ def test_what_three_jobs_would_die_of_is_refused_at_once(arguments: dict[str, An
 def test_what_workers_do_take_is_taken() -> None:
     """Their options, a class's own, a class that is only where the jobs are, and the scheduler's options."""
     for options in ({"resources": {"A": 1}}, {"preload": [Path("/x.py")]}, {"env": {"A": "1"}}, {"validate": True}):
-        assert WorkerGroup(memory="1GB", worker_options=options)
-    assert WorkerGroup(worker_class=f"{__name__}.Strict", worker_options={"validate": np.bool_(True)})
-    assert WorkerGroup(worker_class=f"{__name__}.Own", worker_options={"flavour": "x", "anything": 1})
-    assert WorkerGroup(worker_class="only.there.Worker", worker_options={"anything": 1})
-    for options in (
+        WorkerGroup(memory="1GB", worker_options=options)
+    WorkerGroup(worker_class=f"{__name__}.Strict", worker_options={"validate": np.bool_(True)})
+    WorkerGroup(worker_class=f"{__name__}.Own", worker_options={"flavour": "x", "anything": 1})
+    WorkerGroup(worker_class="only.there.Worker", worker_options={"anything": 1})
+    for scheduler_options in (
         {"dashboard_address": ":0"},
         {"protocol": "tls"},
         {"protocol": "tls://"},
         {"worker_ttl": "5 minutes"},
     ):
-        draw({"backend": "local", "memory": "1GB", "scheduler_options": options})
+        draw({"backend": "local", "memory": "1GB", "scheduler_options": scheduler_options})
 
 
 @pytest.mark.parametrize(
@@ -315,7 +322,7 @@ def test_no_memory_is_answered_with_what_to_do(nothing: Any) -> None:
 
 def test_numpy_counts_bytes_and_hours_as_well() -> None:
     """In every unit that is asked for."""
-    assert WorkerGroup(memory=np.int64(2**30)).memory == 2**30
+    assert _group(memory=np.int64(2**30)).memory == 2**30
     drawn = draw({
         "backend": "local", "memory": np.float64(1e9), "maximum_core_hours": np.int64(3), "parked_results": np.int64(0),
         "scheduler_port": np.int64(0),
@@ -492,6 +499,45 @@ def test_a_subclass_has_arguments_of_its_own() -> None:
         assert (cluster.kind, cluster.groups["default"].account, cluster.groups["default"].cores) == ("large", "bio", 2)
     with pytest.raises(InvalidRequest, match="ncpus: is no argument of Cluster"):
         Centre("bio", ncpus=3)
+
+
+# --- other programs -----------------------------------------------------------------------------------------------
+
+
+def test_an_address_alone_is_answered_with_what_to_write() -> None:
+    """Dask says that a context is None; who has the cluster in this process is told how to give its credentials."""
+    with Cluster("local", memory="300MB", interface="lo") as cluster:
+        with pytest.raises(InvalidRequest, match=r"Client\(cluster\).*security=cluster\.security") as refusal:
+            distributed.Client(cluster.scheduler_address, timeout=5)
+        assert cluster.name in str(refusal.value)
+        with distributed.Client(cluster.scheduler_address, security=cluster.security, timeout=30) as client:
+            assert client.scheduler_info()["id"]
+    with Cluster("local", memory="300MB", interface="lo", security=False) as cluster:
+        distributed.Client(cluster.scheduler_address, timeout=30).close()
+
+
+def test_another_program_finds_the_credentials_if_it_is_told_to(tmp_path: Path) -> None:
+    """By Dask's own setting, from an address alone: as Prefect and notebooks' extensions connect."""
+    code = (
+        "import sys; from dask.distributed import Client\n"
+        "with Client(sys.argv[1], timeout=30) as client: print(len(client.scheduler_info()['id']) > 5)"
+    )
+    with Cluster("local", memory="300MB", interface="lo") as cluster:
+        _eventually(lambda: any(entry.credentials for entry in entries()))
+        environment = {**os.environ, "DASK_DISTRIBUTED__CLIENT__SECURITY_LOADER": "corral.connecting.credentials_of"}
+        command = [sys.executable, "-c", code, cluster.scheduler_address]
+        done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=120)
+        assert (done.returncode, done.stdout) == (0, "True\n"), done.stderr
+        assert credentials_of({"address": cluster.scheduler_address}) is cluster.security
+        assert credentials_of({"address": "tls://192.0.2.1:1"}) is None
+
+
+def _eventually(condition: Callable[[], object], timeout: float = 30.0) -> None:
+    """Poll what tells no event."""
+    deadline = time.monotonic() + timeout
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
 
 
 # --- the command line -------------------------------------------------------------------------------------------

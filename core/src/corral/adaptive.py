@@ -173,7 +173,7 @@ class Adaptive:
 
     def _workers(self) -> list[tuple[float, float]]:
         """The bounds of each group in workers; infinity times none would be no number."""
-        found = []
+        found: list[tuple[float, float]] = []
         for name, slot in self._engine.groups.items():
             bounds = self._bounds.get(name, Bounds())
             if not slot.is_removed:

@@ -19,7 +19,7 @@ from attrs import evolve
 from distributed import Scheduler, Security
 from distributed.core import Status, rpc
 
-from corral import dask_logs, network, settings
+from corral import connecting, dask_logs, network, settings
 from corral.blueprint import CLUSTER_ARGUMENTS, DEFAULT_GROUP
 from corral.domain import JobId
 from corral.errors import CorralError, InvalidRequest, WorkersLost, WorkersNotReady
@@ -236,6 +236,7 @@ class Allocation(HostingCluster):
         await asyncio.to_thread(self._registration.renew)
         await asyncio.to_thread(self._credentials.write, self.credentials_path, home=self._home)
         self.status = Status.running
+        connecting.remember(self)
         self._registrar = asyncio.create_task(self._keep_registered())
         await self._launch()
 

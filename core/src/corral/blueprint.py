@@ -316,8 +316,7 @@ def read_script(path: str | os.PathLike[str], given: Mapping[str, Any]) -> tuple
 
 def _drawn(backend: str, arguments: Mapping[str, Any], *, for_job: Sequence[str]) -> Blueprint:
     """`for_job`: what `scheduler_options` may say of the scheduler's own job."""
-    whose = "scheduler_interface" if "scheduler_interface" in arguments else "interface"
-    scheduler_interface = arguments.get(whose)
+    scheduler_interface = arguments.get("scheduler_interface", arguments.get("interface"))
     groups = _groups(arguments)
     options = plain_options("backend_options", arguments.get("backend_options") or {})
     security = _security(arguments.get("security"))
@@ -348,7 +347,9 @@ def _drawn(backend: str, arguments: Mapping[str, Any], *, for_job: Sequence[str]
         shared_directory=shared_directory,
         home=Home.of(shared_directory),
         chosen_log_directory=_directory("log_directory", arguments.get("log_directory")),
-        scheduler_host=None if scheduler_interface is None else host_of_interface(whose, scheduler_interface),
+        scheduler_host=None
+        if scheduler_interface is None
+        else host_of_interface("scheduler_interface", scheduler_interface),
         scheduler_port=_port("scheduler_port", arguments.get("scheduler_port", 0)),
         scheduler_options=scheduler_options,
         security=security,
@@ -421,7 +422,7 @@ def hours_of(argument: str, value: object) -> float | None:
     if value is None:
         return None
     # numpy's numbers are some, too.
-    if is_truth(value) or not isinstance(value, numbers.Real) or not value > 0:
+    if is_truth(value) or not isinstance(value, numbers.Real) or not float(value) > 0:
         raise InvalidRequest(argument, f"{value!r} is not a number of hours above 0")
     return float(value)
 
@@ -443,7 +444,7 @@ def _scheduler_options(value: object, security: bool | Security, for_job: Sequen
 
     check_scheduler(found, also=for_job)
     # Everything that joins speaks the one protocol for which there are credentials.
-    is_plain = security is False or (security is not True and security.tls_worker_key is None)
+    is_plain = security is False or (security is not True and not security.get_tls_config_for_role("worker").get("key"))
     expected = "tcp" if is_plain else "tls"
     if (protocol := found.get("protocol") or expected).rstrip(":/") != expected:
         cure = "leave security= out for TLS" if is_plain else "say security=False for a cluster without TLS"

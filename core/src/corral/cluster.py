@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 from distributed import Security
 from distributed.core import Status, rpc
 
-from corral import dask_logs, network
+from corral import connecting, dask_logs, network
 from corral.account import Account
 from corral.blueprint import GROUP_ARGUMENTS, Blueprint, draw, hours_of, read_script, scheduler_place
 from corral.domain import JobId, Resources
@@ -305,6 +305,7 @@ class Cluster(HostingCluster):
             _keep_registered(self._way_back, self._is_changed), name="corral registry"
         )
         self.status = Status.running
+        connecting.remember(self)
         if any(self._jobs_at_once.values()):
             self._want(self._jobs_at_once)
             await self._engine.submitted()

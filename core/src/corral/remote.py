@@ -16,7 +16,7 @@ from attrs import evolve
 from distributed.core import Status, rpc
 from distributed.objects import SchedulerInfo
 
-from corral import network
+from corral import connecting, network
 from corral.account import Account
 from corral.adaptive import Adapting
 from corral.blueprint import hours_of
@@ -142,6 +142,7 @@ class RemoteCluster(Cluster):
         else:
             self._shutdown_on_close = wished is True
         self.status = Status.running
+        connecting.remember(self)
         self._follower = asyncio.create_task(self._follow(), name="corral news")
 
     async def _settle(self, draft: Draft) -> bool:

@@ -19,7 +19,7 @@ from __future__ import annotations
 import datetime
 import os
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,28 +32,23 @@ from corral.variables import expanded, expanded_path
 from corral.words import meaning, translated
 
 
-def _count(argument: str) -> Callable[[Any], int]:
-    def read(value: int) -> int:
-        try:
-            return parse_count(argument, value, at_least=1)
-        except InvalidRequest:
-            raise InvalidRequest(argument, f"{value!r} is not a number above 0") from None
-
-    return read
+def _commands_per_minute(value: int) -> int:
+    try:
+        return parse_count("commands_per_minute", value, at_least=1)
+    except InvalidRequest:
+        raise InvalidRequest("commands_per_minute", f"{value!r} is not a number above 0") from None
 
 
-def _count_if_given(argument: str) -> Callable[[Any], int | None]:
-    def read(value: int | None) -> int | None:
-        return None if value is None else parse_count(argument, value)
-
-    return read
+def _command_timeout(value: float | str | datetime.timedelta) -> float:
+    return parse_duration("command_timeout", value, least=1.0)
 
 
-def _seconds(argument: str) -> Callable[[Any], float]:
-    def read(value: float | str | datetime.timedelta) -> float:
-        return parse_duration(argument, value, least=1.0)
+def _polling_interval(value: float | str | datetime.timedelta) -> float:
+    return parse_duration("polling_interval", value, least=1.0)
 
-    return read
+
+def _replacements_per_hour(value: int | None) -> int | None:
+    return None if value is None else parse_count("replacements_per_hour", value)
 
 
 @frozen(kw_only=True)
@@ -74,10 +69,10 @@ class Settings:
         How many jobs of a group may be replaced in an hour. Default: as many as are wanted, but at least 3.
     """
 
-    commands_per_minute: int = field(default=10, converter=_count("commands_per_minute"))
-    command_timeout: float = field(default=60.0, converter=_seconds("command_timeout"))
-    polling_interval: float = field(default=60.0, converter=_seconds("polling_interval"))
-    replacements_per_hour: int | None = field(default=None, converter=_count_if_given("replacements_per_hour"))
+    commands_per_minute: int = field(default=10, converter=_commands_per_minute)
+    command_timeout: float = field(default=60.0, converter=_command_timeout)
+    polling_interval: float = field(default=60.0, converter=_polling_interval)
+    replacements_per_hour: int | None = field(default=None, converter=_replacements_per_hour)
 
 
 _PATHS = ("log_directory", "shared_directory")
@@ -183,7 +178,9 @@ def _tell_of_jobqueue(backend: str, known: Sequence[str]) -> None:
             ours, left = translated(section, known)
             if not ours and not left:
                 continue
-            lines = dask.config.yaml.safe_dump({"corral": {"backends": {name: ours}}}, sort_keys=False).rstrip()
+            import yaml  # type: ignore[import-untyped]
+
+            lines = yaml.safe_dump({"corral": {"backends": {name: ours}}}, sort_keys=False).rstrip()
             rest = f"\nThese have no plain translation: {', '.join(left)}; see corral schema." if left else ""
             warnings.warn(
                 f"{path} has a section jobqueue.{name}, which is dask-jobqueue's and is not read here. In corral's "

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from attrs import evolve
 from hypothesis import given
@@ -106,7 +108,8 @@ def test_never_less_is_asked_for_than_the_script_did(text: str, resources: Resou
 
 def test_a_limit_that_our_jobs_do_not_say_stays() -> None:
     """Where the site reserves memory and limits none."""
-    job = LSF(memory_options=["reservation"]).parse_resources("-M 4GB")
+    options: dict[str, Any] = {"memory_options": ["reservation"]}
+    job = LSF(**options).parse_resources("-M 4GB")
     assert (job.resources.memory, job.extra_directives) == (2**32, ("-M 4GB",))
 
 
