@@ -63,16 +63,17 @@ def credentials_of(client: Mapping[str, Any]) -> Security | None:
 
     address = client.get("address")
     if (cluster := _cluster_at(address)) is not None:
-        return cluster.security
+        found: Security = cluster.security  # type: ignore[attr-defined] # as every Dask cluster has
+        return found
     for entry in entries():
         if not entry.credentials:
             continue
         try:
-            found = Credentials.read(entry.credentials)
+            credentials = Credentials.read(entry.credentials)
         except (CorralError, OSError):
             continue  # it has ended, or waits for its job
-        if address in found.addresses:
-            return found.security()
+        if address in credentials.addresses:
+            return credentials.security()
     return None
 
 
