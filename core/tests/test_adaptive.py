@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 from dask.base import annotate
 from dask.delayed import delayed
@@ -163,6 +165,22 @@ def test_a_budget_stops_growth(cluster: Callable[..., Cluster], caplog: pytest.L
             c.maximum_core_hours = -1
 
 
+def test_bounds_in_cores_and_memory_are_bounds_in_whole_jobs(cluster: Callable[..., Cluster]) -> None:
+    """As in Dask; what is told of them is JSON, for notebooks' extensions write it so. Jobs have two workers here."""
+    with cluster(cores=2, processes=2, memory="400MB") as c:
+        c.adapt(maximum_jobs=3)
+        for given, bounds in (
+            ({"maximum_jobs": 3}, (0, 6)),
+            ({"minimum_cores": 3, "maximum_cores": 9}, (4, 8)),
+            ({"minimum_memory": "401MB", "maximum_memory": "1.3GB"}, (4, 6)),
+            ({"minimum": np.int64(1), "maximum": 4.0, "maximum_cores": np.int64(40)}, (2, 4)),
+            ({"groups": {"default": {"maximum_memory": "900MB"}}}, (0, 4)),
+        ):
+            adaptive = c.adapt(**given)
+            assert (adaptive.minimum, adaptive.maximum) == bounds
+            assert json.loads(json.dumps([adaptive.minimum, adaptive.maximum], allow_nan=False)) == list(bounds)
+
+
 @pytest.mark.parametrize(
     ("arguments", "argument"),
     [
@@ -176,7 +194,10 @@ def test_a_budget_stops_growth(cluster: Callable[..., Cluster], caplog: pytest.L
         ({"groups": {"nosuch": {}}}, "nosuch"),
         ({"groups": {"default": 3}}, "groups"),
         ({"groups": {"default": {"maximal": 3}}}, "groups"),
-        ({"groups": {"default": {"minimum_jobs": 3, "maximum_jobs": 2}}}, "minimum"),
+        ({"groups": {"default": {"minimum_jobs": 3, "maximum_jobs": 2}}}, "minimum_jobs"),
+        ({"maximum_cores": 1}, "maximum_cores"),
+        ({"maximum_memory": "300MB"}, "maximum_memory"),
+        ({"minimum_memory": "2GB", "maximum_cores": 4}, "minimum_memory"),
     ],
 )
 def test_bounds_that_cannot_be_are_refused(

@@ -104,7 +104,17 @@ def test_what_has_no_docstring_says_nothing() -> None:
 
 def test_what_a_job_and_a_cluster_share_is_said_in_the_same_words() -> None:
     """`Allocation` has arguments of both; some of them mean something else inside a job."""
-    own = {"cores", "memory", "processes", "name", "backend", "shared_directory", "death_timeout", "asynchronous"}
+    own = {
+        "cores",
+        "memory",
+        "processes",
+        "threads",
+        "name",
+        "backend",
+        "shared_directory",
+        "death_timeout",
+        "asynchronous",
+    }
     own |= {"worker_class", "worker_options"}
     everywhere = words_of(WorkerGroup) | words_of(Cluster)
     here = words_of(Allocation)

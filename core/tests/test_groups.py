@@ -130,10 +130,20 @@ def test_what_groups_leave_empty_is_configured(cluster: Callable[..., Cluster]) 
     configured: dict[str, Any] = {"corral.memory": "333MB", "corral.queue": "batch", "corral.cores": 4}
     groups = {"a": WorkerGroup(), "b": WorkerGroup(memory="111MB")}
     with dask.config.set(configured), cluster(groups=groups) as c:
-        assert [(group.memory, group.cores) for group in c.groups.values()] == [("333MB", 1), ("111MB", 1)]
+        assert [(group.memory, group.cores) for group in c.groups.values()] == [("333MB", 4), ("111MB", 4)]
     configured = {"corral.groups": {"a": {"memory": "222MB", "extra-directives": ["--hold"]}}}
     with dask.config.set(configured), cluster(groups=None) as c:
         assert c.groups["a"].extra_directives == ["--hold"]
+
+
+def test_what_stands_beside_groups_fills_what_they_leave_empty(cluster: Callable[..., Cluster]) -> None:
+    """As the configuration does, and before it; what a group says stays, also where it says what is usual."""
+    groups = {"a": WorkerGroup(memory="111MB"), "b": WorkerGroup(memory="111MB", walltime="01:00:00", cores=2)}
+    beside: dict[str, Any] = {"walltime": "2h", "queue": "batch", "env": {"A": "1"}}
+    with dask.config.set({"corral.walltime": "3h"}), cluster(groups=groups, **beside) as c:
+        a, b = c.groups.values()
+        assert (a.walltime_seconds, a.queue, a.env, a.interface) == (7200, "batch", {"A": "1"}, "lo")
+        assert (b.walltime_seconds, b.queue, b.cores) == (3600, "batch", 2)
 
 
 @pytest.mark.parametrize(
@@ -146,7 +156,7 @@ def test_what_groups_leave_empty_is_configured(cluster: Callable[..., Cluster]) 
         ({"groups": {"a": {"memroy": "1GB"}}}, "memroy"),
         ({"groups": {"a": WorkerGroup()}}, "memory"),
         ({"groups": {"a": WorkerGroup(memory="1GB", nodes=2)}}, "nodes"),
-        ({"memory": "1GB"}, "memory"),
+        ({"walltime": "soon"}, "walltime"),
         ({"n_workers": 3}, "n_workers"),
         ({"n_workers": {"nosuch": 1}}, "n_workers"),
         ({"maximum_core_hours": 0}, "maximum_core_hours"),

@@ -11,11 +11,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from attrs import evolve
 from distributed import Client
 from real_life import SMALL_JOBS
 
 from corral import Cluster, JobState
 from corral.errors import InvalidRequest, JobsFailed, SubmitRejected
+from corral_slurm import Slurm
 
 pytestmark = [pytest.mark.real("slurm"), pytest.mark.timeout(180)]
 
@@ -217,3 +219,41 @@ def test_bad_input_is_refused_before_anything_is_submitted() -> None:
         with pytest.raises(InvalidRequest) as refusal:
             cluster(**arguments)
         assert refusal.value.argument == next(iter(arguments))
+
+
+@pytest.mark.usefixtures("leaves_nothing")
+def test_a_script_becomes_workers_of_its_size(tmp_path: Path) -> None:
+    """Its cores, memory and options; threads are said beside it."""
+    script = tmp_path / "job.sh"
+    script.write_text(
+        "#!/bin/bash\n#SBATCH -n 2 --tasks-per-node=1 -c 2 --exclusive\n#SBATCH --mem=300M -t 5\npython x.py\n"
+    )
+    with Cluster.from_script(script, **{**SMALL_JOBS, "memory": "300MiB", "cores": 2, "processes": 1}, threads=1) as c:
+        assert "--nodes=2\n" in c.job_script()
+        assert "#SBATCH --exclusive\n" in c.job_script()
+        c.scale(workers=2)
+        with Client(c) as client:
+            client.wait_for_workers(2, timeout=90)
+            workers = client.scheduler_info()["workers"].values()
+            assert [(each["nthreads"], each["memory_limit"]) for each in workers] == [(1, 300 * 2**20)] * 2
+        assert len(c.jobs) == 1
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "-n 8 --ntasks-per-node=4",
+        "--exclusive -N 2",
+        "-n 2 --mem-per-cpu=100M",
+        "--sockets-per-node=1 --ntasks-per-socket=2",
+        "--mincpus=2",
+        "-p gpu -n 2 --gpus-per-task=1",
+        "-p gpu --gres=gpu:1 --cpus-per-gpu=2 --mem-per-gpu=100M",
+    ],
+)
+def test_what_scripts_ask_for_is_taken_as_we_say_it(slurm: Any, text: str, tmp_path: Path) -> None:
+    """Slurm finds nodes for it."""
+    job = Slurm().parse_resources(text)
+    script = str(Slurm().render_script(evolve(job, name="x", command=("true",))))
+    (tmp_path / "job.sh").write_text(script)
+    assert slurm.run("sbatch", "--test-only", str(tmp_path / "job.sh")) == ""

@@ -16,12 +16,13 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import dask.config
 from attrs import frozen
+from dask.utils import format_bytes
 
-from corral.errors import InvalidRequest
+from corral.errors import InvalidRequest, counted
 from corral.group import parse_duration
 from corral.plan import lasts
 from corral.policy import IdleJob, Past, Rules, View, decide
-from corral.size import count, known_group
+from corral.size import count, known_group, memory_or_none
 
 if TYPE_CHECKING:
     from corral.domain import JobId, Resources
@@ -35,8 +36,11 @@ logger = logging.getLogger("corral")
 
 #: A job that has been idle since so soon after it came has not been used (s).
 UNUSED = 3.0
-#: What bounds a size.
-BOUNDS = ("minimum", "maximum", "minimum_jobs", "maximum_jobs")
+#: What bounds a size: in workers, and in other units, by which one group alone is counted.
+BOUNDS = (
+    "minimum", "maximum", "minimum_jobs", "maximum_jobs", "minimum_cores", "maximum_cores", "minimum_memory",
+    "maximum_memory",
+)  # fmt: skip
 
 
 @frozen(kw_only=True)
@@ -58,21 +62,45 @@ class Bounds:
         for name in given:
             if name not in BOUNDS:
                 raise InvalidRequest("groups", f"{name!r} is no bound{where}; there are {', '.join(BOUNDS)}")
-        workers = resources.workers
-        minimum = max(
-            math.ceil(count("minimum", given.get("minimum", 0)) / workers),
-            count("minimum_jobs", given.get("minimum_jobs", 0)),
-        )
+        least = [_in_jobs(name, value, resources) for name, value in given.items() if name.startswith("minimum")]
+        minimum = max((math.ceil(jobs) for jobs in least), default=0)
         maximum = math.inf
-        if (most := given.get("maximum", math.inf)) != math.inf:
-            maximum = count("maximum", most) // workers
-            if most and not maximum:
-                raise InvalidRequest("maximum", f"{most} is less than the {workers} workers of one job{where}")
-        if (most := given.get("maximum_jobs", math.inf)) != math.inf:
-            maximum = min(maximum, count("maximum_jobs", most))
+        for name, value in given.items():
+            jobs = _in_jobs(name, value, resources) if name.startswith("maximum") else math.inf
+            if jobs == math.inf:
+                continue
+            if 0 < jobs < 1:
+                raise InvalidRequest(name, f"{value} is less than one job{where}, which has {_size(name, resources)}")
+            maximum = min(maximum, math.floor(jobs))
         if minimum > maximum:
-            raise InvalidRequest("minimum", f"is more than the maximum{where}: whole jobs have {workers} worker(s)")
+            raise InvalidRequest(
+                next(name for name in given if name.startswith("minimum")),
+                f"is {counted(minimum, 'job')}{where}, and the maximum is {counted(int(maximum), 'job')}: a job has "
+                f"{_size('workers', resources)}",
+            )
         return cls(minimum=minimum, maximum=maximum)
+
+
+def _in_jobs(bound: str, value: Any, resources: Resources) -> float:
+    """A bound in jobs, which may be a part of one."""
+    unit = bound.partition("_")[2]
+    if isinstance(value, float) and value == math.inf:
+        return math.inf
+    if unit == "memory":
+        if resources.memory is None:
+            raise InvalidRequest(bound, "the memory of a job is up to the site; say it in jobs")
+        return memory_or_none(bound, value) / (resources.memory * resources.nodes)
+    amount = count(bound, value)
+    return amount / {"": resources.workers, "jobs": 1, "cores": resources.cores * resources.nodes}[unit]
+
+
+def _size(bound: str, resources: Resources) -> str:
+    """What one job has, in the unit of a bound."""
+    if bound.endswith("memory"):
+        return format_bytes((resources.memory or 0) * resources.nodes)
+    if bound.endswith("cores"):
+        return counted(resources.cores * resources.nodes, "core")
+    return counted(resources.workers, "worker")
 
 
 class Adapting(Protocol):
@@ -137,11 +165,21 @@ class Adaptive:
 
     @property
     def minimum(self) -> int:
-        return self._rules.minimum
+        return max(self._rules.minimum, int(sum(least for least, _ in self._workers())))
 
     @property
     def maximum(self) -> float:
-        return self._rules.maximum
+        return min(self._rules.maximum, sum(most for _, most in self._workers()))
+
+    def _workers(self) -> list[tuple[float, float]]:
+        """The bounds of each group in workers; infinity times none would be no number."""
+        found: list[tuple[float, float]] = []
+        for name, slot in self._engine.groups.items():
+            bounds = self._bounds.get(name, Bounds())
+            if not slot.is_removed:
+                each = slot.workers_per_job
+                found.append((bounds.minimum * each, bounds.maximum * each))
+        return found
 
     @property
     def target_duration(self) -> float:
@@ -313,7 +351,7 @@ def rules_of(given: Mapping[str, Any]) -> tuple[Rules, float]:
     return (
         Rules(
             minimum=count("minimum", chosen["minimum"]),
-            maximum=maximum if maximum == math.inf else count("maximum", maximum),
+            maximum=math.inf if isinstance(maximum, float) and maximum == math.inf else count("maximum", maximum),
             target_duration=_seconds("target_duration", chosen["target_duration"]),
             # Who says how quick it should be means it.
             is_thrifty="target_duration" not in given,
@@ -338,9 +376,12 @@ def bounds_of(
     ------
     InvalidRequest
     """
-    jobs = [name for name in ("minimum_jobs", "maximum_jobs") if given.get(name) is not None]
+    jobs = [name for name in BOUNDS if "_" in name and given.get(name) is not None]
     if jobs and len(resources) != 1:
-        raise InvalidRequest(jobs[0], "jobs of different groups are not the same; say it by group, in groups=")
+        raise InvalidRequest(
+            jobs[0],
+            f"jobs of different groups are not the same; say it by group: groups={{{next(iter(resources))!r}: …}}",
+        )
     found = {}
     for name, bounds in by_group.items():
         if not isinstance(bounds, Mapping):

@@ -11,6 +11,7 @@ import signal
 import uuid
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +19,7 @@ from attrs import evolve
 from distributed import Scheduler, Security
 from distributed.core import Status, rpc
 
-from corral import dask_logs, network, settings
+from corral import connecting, dask_logs, network, settings
 from corral.blueprint import CLUSTER_ARGUMENTS, DEFAULT_GROUP
 from corral.domain import JobId
 from corral.errors import CorralError, InvalidRequest, WorkersLost, WorkersNotReady
@@ -30,6 +31,7 @@ from corral.launch.spread import launcher_commands
 from corral.membership import LOADER
 from corral.registry import HEARTBEAT, Entry, Registration
 from corral.security import secured
+from corral.trimmed import tells_plainly
 
 logger = logging.getLogger("corral")
 
@@ -103,7 +105,7 @@ class Allocation(HostingCluster):
         ``"fork"`` (default) starts workers from one import per node; ``"spawn"`` is for libraries that cannot be
         forked.
     death_timeout
-        How long a worker tries to reach the scheduler before it gives up (s).
+        How long a worker tries to reach the scheduler before it gives up (``"60s"``).
     worker_class
         The class of the workers, or its path (``"package.module.Class"``). Default: `distributed.Worker`.
     worker_options
@@ -128,6 +130,7 @@ class Allocation(HostingCluster):
 
     _supports_scaling = False
 
+    @tells_plainly
     def __init__(
         self,
         *,
@@ -149,9 +152,9 @@ class Allocation(HostingCluster):
         scheduler_options: Mapping[str, Any] | None = None,
         security: bool | Security | None = None,
         worker_ports: str | None = None,
-        local_directory: str | None = None,
+        local_directory: str | os.PathLike[str] | None = None,
         launcher: str | None = None,
-        death_timeout: float | None = None,
+        death_timeout: float | str | timedelta | None = None,
         worker_class: str | type | None = None,
         worker_options: Mapping[str, Any] | None = None,
         silence_logs: int | str | None = logging.WARNING,
@@ -233,6 +236,7 @@ class Allocation(HostingCluster):
         await asyncio.to_thread(self._registration.renew)
         await asyncio.to_thread(self._credentials.write, self.credentials_path, home=self._home)
         self.status = Status.running
+        connecting.remember(self)
         self._registrar = asyncio.create_task(self._keep_registered())
         await self._launch()
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import logging
+import numbers
 import os
 import re
 import shutil
@@ -19,23 +21,26 @@ from corral._version import __version__
 from corral.batch import BatchSystem
 from corral.choice import choose
 from corral.domain import JobId
+from corral.durations import is_truth
 from corral.errors import InvalidRequest, NotPrivate
-from corral.group import WorkerGroup, parse_duration, parse_memory, refuse_unknown
+from corral.group import WorkerGroup, parse_count, parse_duration, plain_options
 from corral.home import Home
 from corral.ledger import CommandBudget
 from corral.network import host_of_interface
 from corral.runner import Runner, command_environment
 from corral.settings import Settings
-from corral.size import check_name, the_group
+from corral.size import check_name, memory_or_none, the_group
 from corral.surroundings import Surroundings
 from corral.variables import expanded_path
 from corral.watch import Rhythm
+from corral.words import refuse_unknown
 
 if TYPE_CHECKING:
     from distributed import Security
 
     from corral.domain import Job, Resources, Script
 
+logger = logging.getLogger("corral")
 
 #: The group of a cluster that has but one.
 DEFAULT_GROUP = "default"
@@ -227,6 +232,11 @@ CLUSTER_ARGUMENTS = (
     "scheduler_interface", "worker_interface", "scheduler_port", "scheduler_options", "security", "groups",
     "maximum_core_hours", "parked_results", "scheduler", "on_exists", "idle_timeout", "shutdown_on_close",
 )  # fmt: skip
+#: What `scheduler_options` may say of the scheduler's job; the rest belongs to `distributed.Scheduler`.
+JOB_OPTIONS = (
+    "cores", "memory", "walltime", "queue", "account", "extra_directives", "skip_directives", "env", "inherit_env",
+    "modules", "conda_env", "prologue", "epilogue", "python", "shebang",
+)  # fmt: skip
 #: Arguments of `WorkerGroup` that a cluster without groups takes for its only one.
 GROUP_ARGUMENTS = tuple(name for name in WorkerGroup.argument_names() if name not in ("interface", "backend_options"))
 
@@ -269,10 +279,8 @@ def draw(given: Mapping[str, Any], *, scheduler_is_here: bool = True) -> Bluepri
     arguments = {**settings.arguments(backend, known), **given, "site": site}
     if not scheduler_is_here:
         arguments["scheduler_interface"] = None
-    if "groups" in given and (beside := [name for name in given if name in GROUP_ARGUMENTS]):
-        raise InvalidRequest(beside[0], "belongs to each group where there are groups=")
     try:
-        return _drawn(backend, arguments)
+        return _drawn(backend, arguments, for_job=() if scheduler_is_here else JOB_OPTIONS)
     except InvalidRequest as error:
         raise (error if error.argument in given else settings.located(error, backend)) from None
 
@@ -295,18 +303,24 @@ def read_script(path: str | os.PathLike[str], given: Mapping[str, Any]) -> tuple
     backend = given.get("backend") or (site and plugins.backend_of_site(site)) or choose(site)
     manager = plugins.load(backend, options=_options("backend_options", given.get("backend_options")), site=site)
     job: Job = manager.hook.parse_resources(text=text)
+    if "cores" in job.skip and "cores" not in given:
+        logger.warning(
+            "%s asks for whole nodes and does not say how many cores they have: workers will use one. Say cores=", path
+        )
+    # Directives alone, as of a submit description, are no commands.
+    is_script = any(re.match(r"#\S", line) for line in text.splitlines())
     commands = [line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
+    commands = commands if is_script else []
     return {"backend": backend, **WorkerGroup.arguments_of(job)}, commands
 
 
-def _drawn(backend: str, arguments: Mapping[str, Any]) -> Blueprint:
+def _drawn(backend: str, arguments: Mapping[str, Any], *, for_job: Sequence[str]) -> Blueprint:
+    """`for_job`: what `scheduler_options` may say of the scheduler's own job."""
     scheduler_interface = arguments.get("scheduler_interface", arguments.get("interface"))
     groups = _groups(arguments)
-    options = _options("backend_options", arguments.get("backend_options"))
-    try:
-        json.dumps(options)
-    except (TypeError, ValueError) as error:
-        raise InvalidRequest("backend_options", f"must be expressible in JSON ({error})") from None
+    options = plain_options("backend_options", arguments.get("backend_options") or {})
+    security = _security(arguments.get("security"))
+    scheduler_options = _scheduler_options(arguments.get("scheduler_options"), security, for_job)
     site: str | None = arguments["site"]
     own_plugins = arguments.get("plugins", ())
     manager = plugins.load(backend, options=options, site=site, plugins=own_plugins)
@@ -337,10 +351,10 @@ def _drawn(backend: str, arguments: Mapping[str, Any]) -> Blueprint:
         if scheduler_interface is None
         else host_of_interface("scheduler_interface", scheduler_interface),
         scheduler_port=_port("scheduler_port", arguments.get("scheduler_port", 0)),
-        scheduler_options=_options("scheduler_options", arguments.get("scheduler_options")),
-        security=_security(arguments.get("security")),
+        scheduler_options=scheduler_options,
+        security=security,
         maximum_core_hours=hours_of("maximum_core_hours", arguments.get("maximum_core_hours")),
-        parked_results=_parking_room(arguments.get("parked_results", PARKED_RESULTS)),
+        parked_results=memory_or_none("parked_results", arguments.get("parked_results", PARKED_RESULTS)),
         idle_timeout=parse_duration("idle_timeout", arguments.get("idle_timeout", IDLE_TIMEOUT)),
     )
     for group, spec in groups.items():
@@ -361,10 +375,10 @@ def _groups(arguments: Mapping[str, Any]) -> dict[str, WorkerGroup]:
 
 
 def _group(name: str, group: object, shared: Mapping[str, Any]) -> WorkerGroup:
-    """One of several groups; what it leaves empty is as the configuration says."""
+    """One of several groups; what it leaves empty is as said beside groups=, or by the configuration."""
     if isinstance(group, Mapping):
         written = {str(key).replace("-", "_"): value for key, value in group.items()}
-        refuse_unknown(written, WorkerGroup.argument_names())
+        refuse_unknown(written, WorkerGroup.argument_names(), "WorkerGroup")
         return WorkerGroup(**{**shared, **written})
     if not isinstance(group, WorkerGroup):
         raise InvalidRequest("groups", f"{name!r} is {group!r}, which is no WorkerGroup")
@@ -392,14 +406,10 @@ def _directory(argument: str, value: str | os.PathLike[str] | None) -> Path | No
 
 
 def _port(argument: str, value: object) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or not 0 <= value < 65536:
+    port = parse_count(argument, value)
+    if port > 65535:
         raise InvalidRequest(argument, f"{value!r} is no port (0: any)")
-    return value
-
-
-def _parking_room(value: object) -> int:
-    """Bytes; 0 for none."""
-    return 0 if value == 0 and not isinstance(value, bool) else parse_memory("parked_results", value)
+    return port
 
 
 def hours_of(argument: str, value: object) -> float | None:
@@ -409,9 +419,12 @@ def hours_of(argument: str, value: object) -> float | None:
     ------
     InvalidRequest
     """
-    if value is not None and (isinstance(value, bool) or not isinstance(value, int | float) or not value > 0):
+    if value is None:
+        return None
+    # numpy's numbers are some, too.
+    if is_truth(value) or not isinstance(value, numbers.Real) or not float(value) > 0:
         raise InvalidRequest(argument, f"{value!r} is not a number of hours above 0")
-    return value
+    return float(value)
 
 
 def _options(argument: str, value: object) -> dict[str, Any]:
@@ -420,6 +433,27 @@ def _options(argument: str, value: object) -> dict[str, Any]:
     if not isinstance(value, Mapping) or not all(isinstance(key, str) for key in value):
         raise InvalidRequest(argument, f"{value!r} is not a mapping of names to values")
     return dict(value)
+
+
+def _scheduler_options(value: object, security: bool | Security, for_job: Sequence[str]) -> dict[str, Any]:
+    found = _options("scheduler_options", value)
+    if not found:
+        return found
+    # Looks at Dask's own classes, which takes a second to import.
+    from corral.keywords import check_scheduler
+
+    check_scheduler(found, also=for_job)
+    # Everything that joins speaks the one protocol for which there are credentials.
+    is_plain = security is False or (security is not True and not security.get_tls_config_for_role("worker").get("key"))
+    expected = "tcp" if is_plain else "tls"
+    if (protocol := found.get("protocol") or expected).rstrip(":/") != expected:
+        cure = "leave security= out for TLS" if is_plain else "say security=False for a cluster without TLS"
+        raise InvalidRequest(
+            "scheduler_options",
+            f"its protocol {protocol!r} does not go with security={security!r}, where corral's jobs speak {expected}; "
+            f"leave the protocol out, or {cure}",
+        )
+    return found
 
 
 def _security(value: object) -> bool | Security:

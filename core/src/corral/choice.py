@@ -13,6 +13,7 @@ from pathlib import Path
 from corral import plugins
 from corral.domain import Detected
 from corral.errors import UnknownBackend
+from corral.network import threads_allowed
 from corral.runner import Runner
 
 logger = logging.getLogger("corral")
@@ -34,7 +35,7 @@ def choose(site: str | None = None) -> str:
         None answers although there are traces of one, or several answer.
     """
     # Also called from inside a running event loop: the questions have a loop of their own.
-    with concurrent.futures.ThreadPoolExecutor(1) as thread:
+    with threads_allowed(), concurrent.futures.ThreadPoolExecutor(1) as thread:
         here = thread.submit(lambda: asyncio.run(plugins.detect_all(Runner(timeout=20.0), site=site))).result()
     name, why = decide(here, traces(os.environ))
     logger.info("backend %r: %s", name, why)

@@ -10,25 +10,27 @@ import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 
 from distributed import Security
 from distributed.core import Status, rpc
 
-from corral import dask_logs, network
+from corral import connecting, dask_logs, network
 from corral.account import Account
 from corral.blueprint import GROUP_ARGUMENTS, Blueprint, draw, hours_of, read_script, scheduler_place
 from corral.domain import JobId, Resources
 from corral.engine import Engine
 from corral.errors import CorralError, InvalidRequest
-from corral.group import WorkerGroup, parse_duration
+from corral.group import WorkerGroup, parse_count, parse_duration
 from corral.hosting import MARGIN, HostingCluster, WayBack, find_open, host
 from corral.jobs import JobFailure, JobRecord, Jobs
 from corral.printable import html
 from corral.registry import HEARTBEAT, Entry, JobLine, Registration
 from corral.security import Credentials, secured
 from corral.size import jobs_asked_for, known_group, the_group
+from corral.trimmed import tells_plainly
 from corral.watch import Watch
 
 if TYPE_CHECKING:
@@ -50,8 +52,8 @@ class Cluster(HostingCluster):
         them). Default: the configured one, else the site's, else the one that answers on this host, else, where there
         is no trace of a batch system, the embedded queue ``"local"``.
     groups
-        Several kinds of jobs: a mapping of names to `WorkerGroup`. Then the arguments of `WorkerGroup` belong to the
-        groups; what the configuration says of them fills what a group leaves empty.
+        Several kinds of jobs: a mapping of names to `WorkerGroup`. Then arguments of `WorkerGroup` that stand beside it
+        or in the configuration fill what a group leaves empty.
     n_workers
         Workers to ask for at once, or a mapping of groups to workers; `scale` changes that.
     name
@@ -121,14 +123,20 @@ class Cluster(HostingCluster):
     ...     client = Client(cluster)
     """
 
-    def __new__(cls, backend: str | None = None, *, scheduler: str | None = None, **_: Any) -> Self:
-        # As with pathlib.Path: whoever asks for a cluster need not know which kind serves him.
-        if cls is Cluster and scheduler_place(scheduler, backend) == "job":
+    @tells_plainly
+    def __new__(cls, *arguments: Any, **named: Any) -> Self:
+        # As with pathlib.Path: whoever asks for a cluster need not know which kind serves him. What subclasses take is
+        # their own.
+        if (
+            cls is Cluster
+            and scheduler_place(named.get("scheduler"), *arguments[:1] or (named.get("backend"),)) == "job"
+        ):
             from corral.remote import RemoteCluster
 
             return cast("Self", super().__new__(RemoteCluster))
         return super().__new__(cls)
 
+    @tells_plainly
     def __init__(
         self,
         backend: str | None = None,
@@ -196,7 +204,8 @@ class Cluster(HostingCluster):
         self._quiet = contextlib.ExitStack()
         self._silence_logs = silence_logs
         super().__init__(asynchronous=asynchronous, loop=loop, name=self._blueprint.name)
-        self._begin()
+        with network.threads_allowed():
+            self._begin()
 
     #: True where this process is the one that serves others.
     _is_served: ClassVar[bool] = False
@@ -210,6 +219,7 @@ class Cluster(HostingCluster):
         return secured(blueprint.security, cluster=blueprint.name, uuid=blueprint.uuid, created=blueprint.created)
 
     @classmethod
+    @tells_plainly
     def connect(
         cls, name: str, *, timeout: str | float = "60s", asynchronous: bool = False, loop: Any = None
     ) -> Cluster:
@@ -243,6 +253,7 @@ class Cluster(HostingCluster):
         return RemoteCluster.to(name, timeout=timeout, asynchronous=asynchronous, loop=loop)
 
     @classmethod
+    @tells_plainly
     def from_script(cls, path: str | os.PathLike[str], **arguments: Any) -> Cluster:
         """A cluster whose jobs ask for what an existing job script asks for.
 
@@ -294,6 +305,7 @@ class Cluster(HostingCluster):
             _keep_registered(self._way_back, self._is_changed), name="corral registry"
         )
         self.status = Status.running
+        connecting.remember(self)
         if any(self._jobs_at_once.values()):
             self._want(self._jobs_at_once)
             await self._engine.submitted()
@@ -381,6 +393,7 @@ class Cluster(HostingCluster):
             return dict(self._blueprint.groups)
         return {name: slot.spec for name, slot in self._engine.groups.items() if not slot.is_removed}
 
+    @tells_plainly
     def add_group(self, name: str, group: WorkerGroup) -> None:
         """Make another kind of jobs known; `scale` or `adapt` asks for them.
 
@@ -391,12 +404,14 @@ class Cluster(HostingCluster):
         engine = self._running_engine("cannot have another group")
         self._on_loop(engine.add_group, name, group)
 
+    @tells_plainly
     def remove_group(self, name: str) -> None:
         """Let the jobs of a group finish what they do and end; then the group is forgotten."""
         engine = self._running_engine("cannot lose a group")
         known_group(name, self.groups)
         self._on_loop(engine.remove_group, name)
 
+    @tells_plainly
     def scale(
         self,
         n: int | None = None,
@@ -417,7 +432,7 @@ class Cluster(HostingCluster):
         group
             Whose size. May be left out if there is one group alone.
         **workers
-            Workers by group: ``scale(cpu=10, gpu=2)``.
+            Workers by group: ``scale(cpu=10, gpu=2)``; ``workers=2`` is n, as elsewhere.
 
         Raises
         ------
@@ -442,7 +457,9 @@ class Cluster(HostingCluster):
         try:
             if isinstance(n_workers, Mapping):
                 return jobs_asked_for(resources, {}, workers=n_workers) if n_workers else {}
-            return jobs_asked_for(resources, {"n": n_workers}, workers={}) if n_workers != 0 else {}
+            return (
+                jobs_asked_for(resources, {"n": n_workers}, workers={}) if parse_count("n_workers", n_workers) else {}
+            )
         except InvalidRequest as error:
             raise InvalidRequest("n_workers", error.problem) from None
 
@@ -458,6 +475,7 @@ class Cluster(HostingCluster):
         return self._engine
 
     # Dask's takes the class of the policy first, and lets anything follow.
+    @tells_plainly
     def adapt(  # type: ignore[override]
         self,
         *,
@@ -465,10 +483,14 @@ class Cluster(HostingCluster):
         maximum: float | None = None,
         minimum_jobs: int | None = None,
         maximum_jobs: int | None = None,
-        target_duration: str | float | None = None,
-        interval: str | float | None = None,
+        minimum_cores: int | None = None,
+        maximum_cores: int | None = None,
+        minimum_memory: int | str | None = None,
+        maximum_memory: int | str | None = None,
+        target_duration: str | float | timedelta | None = None,
+        interval: str | float | timedelta | None = None,
         wait_count: int | None = None,
-        idle_timeout: str | float | None = None,
+        idle_timeout: str | float | timedelta | None = None,
         maximum_core_hours: float | None = None,
         groups: Mapping[str, Mapping[str, Any]] | None = None,
     ) -> Adapting:
@@ -483,8 +505,9 @@ class Cluster(HostingCluster):
         minimum, maximum
             Workers of the whole cluster that must be there, and that may be. A group has whole jobs. Default: Dask's
             configuration (``distributed.adaptive``), which says 0 and no limit.
-        minimum_jobs, maximum_jobs
-            The same in jobs, where there is one group alone.
+        minimum_jobs, maximum_jobs, minimum_cores, maximum_cores, minimum_memory, maximum_memory
+            The same in jobs, or in cores or memory of all of them ("1TB"), where there is one group alone. The narrower
+            counts; whole jobs keep within it.
         target_duration
             What waits should be done in this time, if there were no queue ("5s").
         interval
@@ -496,7 +519,7 @@ class Cluster(HostingCluster):
         maximum_core_hours
             The cluster's `maximum_core_hours` from now on.
         groups
-            Bounds by group: ``{"gpu": {"minimum": 0, "maximum": 4}}``, in workers or (``maximum_jobs``) in jobs.
+            Bounds by group: ``{"gpu": {"minimum": 0, "maximum": 4}}``, in workers or by the other words for bounds.
 
         Returns
         -------
@@ -516,6 +539,10 @@ class Cluster(HostingCluster):
             "maximum": maximum,
             "minimum_jobs": minimum_jobs,
             "maximum_jobs": maximum_jobs,
+            "minimum_cores": minimum_cores,
+            "maximum_cores": maximum_cores,
+            "minimum_memory": minimum_memory,
+            "maximum_memory": maximum_memory,
             "target_duration": target_duration,
             "interval": interval,
             "wait_count": wait_count,
@@ -528,9 +555,9 @@ class Cluster(HostingCluster):
         bounds = bounds_of(limits, groups or {}, resources)
         if maximum_core_hours is not None:
             self.maximum_core_hours = maximum_core_hours
-        if rules.maximum != math.inf:
-            network.raise_descriptor_limit(int(rules.maximum))
         adaptive = Adaptive(engine, rules=rules, bounds=bounds, interval=seconds, wait_count=wait_count)
+        if adaptive.maximum != math.inf:
+            network.raise_descriptor_limit(int(adaptive.maximum))
         self._on_loop(self._begin_to_adapt, engine, adaptive)
         return adaptive
 
@@ -552,8 +579,13 @@ class Cluster(HostingCluster):
                 raise InvalidRequest("n_workers", "no worker is wanted; say how many, or call scale() first")
         await self._engine.wait_for_workers(math.ceil(round(n_workers * fraction, 6)), seconds)
 
+    @tells_plainly
     def wait_for_workers(
-        self, n_workers: int | None = None, timeout: float | None = None, *, fraction: float = 1.0
+        self,
+        n_workers: int | None = None,
+        timeout: float | str | timedelta | None = None,
+        *,
+        fraction: float = 1.0,
     ) -> Any:
         """Wait until so many workers are connected.
 
@@ -571,8 +603,8 @@ class Cluster(HostingCluster):
         WorkersNotReady
             They did not come within `timeout` seconds; a TimeoutError that says where the jobs are.
         """
-        if n_workers is not None and (not isinstance(n_workers, int) or n_workers < 1):
-            raise ValueError(f"`n_workers` must be a positive integer. Instead got {n_workers}.")
+        if n_workers is not None:
+            n_workers = parse_count("n_workers", n_workers, at_least=1)
         if not 0 < fraction <= 1:
             raise InvalidRequest("fraction", f"{fraction!r} is not above 0 and at most 1")
         return self.sync(self._wait_for_workers, n_workers, timeout=timeout, fraction=fraction)

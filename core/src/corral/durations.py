@@ -15,14 +15,17 @@ _SECONDS = {
     **dict.fromkeys(("w", "week", "weeks"), 604_800.0),
 }
 _PART = re.compile(r"\s*(\d+(?:\.\d*)?|\.\d+)\s*([A-Za-z]+)\s*,?")
-_CLOCK = re.compile(r"(?:(?P<days>\d+)-)?(?P<hours>\d+):(?P<minutes>\d{1,2}):(?P<seconds>\d{1,2})")
+#: Days are set off as Slurm does (``1-02:00:00``), as TORQUE does (``1:02:00:00``), or as Python prints a timedelta.
+_CLOCK = re.compile(
+    r"(?:(?P<days>\d+)(?:-|:| days?, *))?(?P<hours>\d+):(?P<minutes>\d{1,2}):(?P<seconds>\d{1,2})(?P<rest>\.\d+)?"
+)
 #: Slurm's days and hours: ``2-12``, ``2-12:30``.
 _DAYS = re.compile(r"(?P<days>\d+)-(?P<hours>\d{1,2})(?::(?P<minutes>\d{1,2}))?")
 _SHORT = re.compile(r"(\d+):(\d{1,2})")
 
 
 def seconds_in(value: object, *, bare_text: bool = True) -> float:
-    """Seconds, from ``"90s"``, ``"1h30m"``, ``"30 min"``, ``"HH:MM:SS"``, ``"D-HH"``, a number, or a timedelta.
+    """Seconds, from ``"90s"``, ``"1h30m"``, ``"30 min"``, ``"HH:MM:SS"``, ``"D-HH"``, a number, a timedelta.
 
     Parameters
     ----------
@@ -41,23 +44,32 @@ def seconds_in(value: object, *, bare_text: bool = True) -> float:
 
 
 def _seconds(value: object, bare_text: bool) -> float:
-    if isinstance(value, datetime.timedelta):
-        return value.total_seconds()
     if isinstance(value, str):
         return _read(value, value.strip(), bare_text)
+    if type(value).__name__ == "timedelta64":
+        # numpy's, whose number counts any unit: as a timedelta, or None if it is none.
+        value = value.astype("timedelta64[us]").item()  # type: ignore[attr-defined]
+    if isinstance(value, datetime.timedelta):
+        return value.total_seconds()
     # Also numpy's numbers.
-    if isinstance(value, bool) or not hasattr(value, "__float__"):
+    if is_truth(value) or not hasattr(value, "__float__"):
         raise ValueError(f"{value!r} is no duration")
     return float(value)
 
 
+def is_truth(value: object) -> bool:
+    """Whether it is True or False, Python's or numpy's: those are numbers to Python, and to nobody else."""
+    return isinstance(value, bool) or type(value).__name__ in ("bool_", "bool")
+
+
 def _read(value: str, text: str, bare_text: bool) -> float:
     if match := _CLOCK.fullmatch(text) or _DAYS.fullmatch(text):
-        part = {name: int(number or 0) for name, number in match.groupdict().items()}
+        rest = float(match.groupdict().get("rest") or 0)
+        part = {name: int(number or 0) for name, number in match.groupdict().items() if name != "rest"}
         if part["minutes"] > 59 or part.get("seconds", 0) > 59 or (part["days"] and part["hours"] > 23):
             raise ValueError(f"{value!r} has more than 59 minutes or seconds, or more than 23 hours beside days")
         hours = part["days"] * 24 + part["hours"]
-        return float((hours * 60 + part["minutes"]) * 60 + part.get("seconds", 0))
+        return (hours * 60 + part["minutes"]) * 60 + part.get("seconds", 0) + rest
     if short := _SHORT.fullmatch(text):
         first, second = int(short[1]), int(short[2])
         raise ValueError(

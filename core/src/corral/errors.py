@@ -214,6 +214,11 @@ def excerpt(text: str, limit: int = 600) -> str:
     return f"{text[:half]} … {text[-half:]}"
 
 
+def counted(number: int, thing: str) -> str:
+    """``1 worker``, ``2 workers``."""
+    return f"{number} {thing}{'' if number == 1 else 's'}"
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """`` Did you mean 'slurm'?``, or nothing."""
     close = difflib.get_close_matches(word, list(known), n=1)

@@ -14,7 +14,7 @@ from attrs import frozen
 from corral import plugins
 from corral.domain import Allocation, JobId, Resources
 from corral.errors import CorralError, InvalidRequest, NoAllocation
-from corral.group import parse_memory, usual_processes
+from corral.group import parse_count, parse_memory, usual_processes
 from corral.local.machine import measure
 from corral.runner import Runner
 
@@ -145,6 +145,9 @@ class Shares:
     ) -> Shares:
         """Even shares of what was granted; of what this machine has, where neither the batch system nor you say."""
         here = measure()
+        cores = None if cores is None else parse_count("cores", cores, at_least=1)
+        processes = None if processes is None else parse_count("processes", processes, at_least=1)
+        threads = None if threads is None else parse_count("threads", threads, at_least=1)
         cores = cores or allocation.cores or here.cores
         total = parse_memory("memory", memory) if memory else allocation.memory or here.memory
         gpus = len(allocation.gpus)

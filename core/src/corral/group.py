@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime
+import inspect
 import json
 import math
 import numbers
@@ -11,16 +12,18 @@ import re
 import shlex
 import sys
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Self
 
 import dask.utils
 from attrs import evolve, field, fields, frozen
 
 from corral.domain import Job, Resources
-from corral.durations import seconds_in
-from corral.errors import InvalidRequest, did_you_mean
+from corral.durations import is_truth, seconds_in
+from corral.errors import InvalidRequest, counted
 from corral.surroundings import NOWHERE, Surroundings, inherited
+from corral.trimmed import tells_plainly
 from corral.variables import has_variable
+from corral.words import refuse_unknown
 
 #: Exported in every job unless the user's env= says otherwise. PYTHONHASHSEED must be the same on all workers before
 #: Python starts, or whatever partitions by hash() is silently wrong; 6640 is Dask's own choice.
@@ -47,8 +50,11 @@ class WorkerGroup:
         Memory per node: ``"32GB"`` (10^9 bytes), ``"32GiB"`` (2^30), or bytes. Needed, unless your site
         has a default.
     processes
-        Dask workers per node; each has ``cores // processes`` threads. Default: one per GPU; without GPUs 1 below 4
+        Dask workers per node. Default: one per GPU; without GPUs ``cores // threads``, or if that is not said 1 below 4
         cores, else about the square root of `cores`.
+    threads
+        Threads of each worker. Default: ``cores // processes``. Fewer, where cores are asked for because memory comes
+        with them.
     nodes
         Nodes per job. Default: 1.
     gpus
@@ -100,7 +106,7 @@ class WorkerGroup:
         ``"fork"`` (default) starts workers from one import per node; ``"spawn"`` is for libraries that cannot be
         forked.
     death_timeout
-        How long a worker tries to reach the scheduler before its job gives up (s). Default: 60.
+        How long a worker tries to reach the scheduler before its job gives up. Default: ``"60s"``.
     worker_class
         The class of the workers: a subclass of `distributed.Worker`, or its path (``"package.module.Class"``), which
         must be importable in the job.
@@ -119,6 +125,7 @@ class WorkerGroup:
     cores: int = field(default=1)
     memory: int | str | None = field(default=None)
     processes: int | None = field(default=None)
+    threads: int | None = field(default=None)
     nodes: int = field(default=1)
     gpus: int = field(default=0)
     walltime: int | str | float | datetime.timedelta = field(default="01:00:00")
@@ -131,16 +138,16 @@ class WorkerGroup:
     env: Mapping[str, str | int | float] = field(factory=dict)
     inherit_env: Sequence[str] = field(default=())
     modules: Sequence[str] = field(default=())
-    conda_env: str | None = field(default=None)
+    conda_env: str | os.PathLike[str] | None = field(default=None)
     prologue: Sequence[str] = field(default=())
     epilogue: Sequence[str] = field(default=())
-    python: str | Sequence[str] | None = field(default=None)
+    python: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | None = field(default=None)
     shebang: str = field(default="#!/usr/bin/env bash")
     interface: str | None = field(default=None)
     worker_ports: str | None = field(default=None)
-    local_directory: str | None = field(default=None)
+    local_directory: str | os.PathLike[str] | None = field(default=None)
     launcher: str = field(default="fork")
-    death_timeout: float = field(default=60.0)
+    death_timeout: int | str | float | datetime.timedelta = field(default=60.0)
     worker_class: str | type | None = field(default=None)
     worker_options: Mapping[str, Any] = field(factory=dict)
     backend_options: Mapping[str, Any] = field(factory=dict)
@@ -152,23 +159,32 @@ class WorkerGroup:
     drain_seconds: float | None = field(init=False, repr=False)
     #: `inherit_env` and `env` together, as they were when the group was made.
     variables: Mapping[str, str] = field(init=False, repr=False)
+    death_seconds: float = field(init=False, repr=False)
+    #: The names of the arguments that were given.
+    given: frozenset[str] = field(init=False, repr=False, eq=False)
+
+    def __new__(cls, *_: object, **arguments: object) -> Self:
+        refuse_unknown(arguments, cls.argument_names(), "WorkerGroup")
+        group = super().__new__(cls)
+        object.__setattr__(group, "given", frozenset(arguments))
+        return group
 
     def __attrs_post_init__(self) -> None:
-        cores = _count("cores", self.cores, at_least=1)
-        processes = self.processes
-        gpus = _count("gpus", self.gpus, at_least=0)
-        processes = usual_processes(cores, gpus) if processes is None else _count("processes", processes, at_least=1)
+        # Kept as Python's own numbers, whoever counted them: they travel as JSON.
+        for name, least in (("cores", 1), ("gpus", 0), ("nodes", 1), ("threads", 1), ("processes", 1)):
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, parse_count(name, getattr(self, name), at_least=least))
+        cores, processes = self.cores, self.processes
+        if processes is None:
+            processes = usual_processes(cores, self.gpus, self.threads)
         if processes > cores:
             raise InvalidRequest(
-                "processes", f"{processes} processes do not fit on {cores} core{'s' * (cores > 1)}; ask for more cores"
+                "processes", f"{processes} processes do not fit on {counted(cores, 'core')}; ask for more cores"
             )
-        resources = Resources(
-            nodes=_count("nodes", self.nodes, at_least=1),
-            processes=processes,
-            cores=cores,
-            memory=None if self.memory is None else parse_memory("memory", self.memory),
-            gpus=gpus,
-        )
+        memory = None if self.memory is None else parse_memory("memory", self.memory)
+        if not isinstance(self.memory, str):
+            object.__setattr__(self, "memory", memory)
+        resources = Resources(nodes=self.nodes, processes=processes, cores=cores, memory=memory, gpus=self.gpus)
         object.__setattr__(self, "resources", resources)
         walltime = parse_walltime("walltime", self.walltime)
         object.__setattr__(self, "walltime_seconds", walltime)
@@ -182,6 +198,17 @@ class WorkerGroup:
                     f"{value!r} is {seconds:.0f} s, and a job of walltime {self.walltime!r} lasts {walltime} s; ask "
                     "for a longer walltime=",
                 )
+        object.__setattr__(self, "death_seconds", parse_duration("death_timeout", self.death_timeout, least=1.0))
+        for argument, number in (
+            ("walltime", self.walltime_seconds),
+            ("task_time", self.task_seconds),
+            ("drain_time", self.drain_seconds),
+            ("death_timeout", self.death_seconds),
+        ):
+            if number is not None and not isinstance(getattr(self, argument), str):
+                object.__setattr__(self, argument, number)
+        for name in ("conda_env", "python", "local_directory"):
+            object.__setattr__(self, name, _path(getattr(self, name)))
         for name in ("queue", "account", "conda_env", "shebang", "interface", "local_directory"):
             _line(name, getattr(self, name))
         _python_words(self.python)
@@ -195,31 +222,42 @@ class WorkerGroup:
         if not self.shebang.startswith("#!"):
             raise InvalidRequest("shebang", f"{self.shebang!r} does not begin with #!")
         if self.worker_ports is not None:
-            _ports("worker_ports", self.worker_ports)
+            _ports("worker_ports", self.worker_ports, processes)
         if self.launcher not in ("fork", "spawn"):
             raise InvalidRequest("launcher", f"{self.launcher!r} is not 'fork' or 'spawn'")
-        if not isinstance(self.death_timeout, int | float) or not self.death_timeout > 0:
-            raise InvalidRequest("death_timeout", f"{self.death_timeout!r} is not a number of seconds above 0")
         object.__setattr__(self, "variables", {**_inherited(self.inherit_env), **_environment(self.env)})
         if self.worker_class is not None:
             object.__setattr__(self, "worker_class", _class_path("worker_class", self.worker_class))
         for name in ("worker_options", "backend_options"):
-            try:
-                json.dumps(dict(getattr(self, name)))
-            except (TypeError, ValueError) as error:
-                raise InvalidRequest(
-                    name, f"must be expressible in JSON ({error}); name classes by their path"
-                ) from None
+            object.__setattr__(self, name, plain_options(name, getattr(self, name)))
         _amounts("worker_options", self.worker_options.get("resources", {}))
+        if self.worker_options or self.worker_class is not None:
+            # Looks at Dask's own classes, which takes a second to import.
+            from corral.keywords import check_worker
+
+            check_worker(self.worker_class, self.worker_options)
 
     @classmethod
     def argument_names(cls) -> tuple[str, ...]:
         return tuple(attribute.name for attribute in fields(cls) if attribute.init)
 
+    def said(self) -> dict[str, Any]:
+        """The arguments that were given, and say something."""
+        given = {name: getattr(self, name) for name in self.argument_names() if name in self.given}
+        if len(given) == len(self.argument_names()):
+            # Made from another group, as `attrs.evolve` does: what is as by default was not said by anybody.
+            unsaid = WorkerGroup()
+            given = {name: value for name, value in given.items() if value != getattr(unsaid, name)}
+        return {name: value for name, value in given.items() if value is not None and value not in ((), [], {})}
+
     def filled(self, shared: Mapping[str, Any]) -> WorkerGroup:
         """The same group, with what it leaves empty as `shared` says."""
-        empty = {name for name in self.argument_names() if getattr(self, name) in (None, (), [], {})}
-        return evolve(self, **{name: value for name, value in shared.items() if name in empty and value is not None})
+        said = self.said()
+        return evolve(self, **{name: value for name, value in shared.items() if name not in said and value is not None})
+
+    def threads_of(self, resources: Resources) -> int:
+        """Threads of each worker of a job with these resources."""
+        return resources.threads if self.threads is None else self.threads
 
     @staticmethod
     def arguments_of(job: Job) -> dict[str, Any]:
@@ -289,7 +327,7 @@ class WorkerGroup:
         The group's name, once for each thread: to ask for it says where a task runs, and does not keep others away.
         MEMORY in bytes and GPU, as much as the worker has: tasks that ask for them share them out.
         """
-        found: dict[str, float] = {group: resources.threads}
+        found: dict[str, float] = {group: self.threads_of(resources)}
         if resources.memory is not None:
             found["MEMORY"] = resources.memory // resources.processes
         if resources.gpus:
@@ -300,7 +338,7 @@ class WorkerGroup:
     def launcher_arguments(self, group: str, resources: Resources, walltime: int | None) -> list[str]:
         """The launcher's arguments for jobs of this size: what was prepared may be more than what was asked for."""
         processes = resources.processes
-        arguments = [f"--workers={processes}", f"--threads={resources.threads}"]
+        arguments = [f"--workers={processes}", f"--threads={self.threads_of(resources)}"]
         # Limits round down: workers must never believe in more than the job has.
         arguments.append(f"--memory-limit={(resources.memory or 0) // processes}")
         if resources.gpus:
@@ -318,7 +356,7 @@ class WorkerGroup:
                 arguments.append(f"--{option}={value}")
         if self.launcher != "fork":
             arguments.append(f"--launcher={self.launcher}")
-        arguments.append(f"--death-timeout={self.death_timeout:g}")
+        arguments.append(f"--death-timeout={self.death_seconds:g}")
         options = {**self.worker_options, "resources": self.worker_resources(group, resources)}
         # The launcher shares out the GPUs itself: it knows which there are.
         if "GPU" not in self.worker_options.get("resources", {}):
@@ -343,7 +381,7 @@ class WorkerGroup:
         """The lines that activate a conda environment, and the words that run its Python."""
         words = _python_words(self.python)
         if self.conda_env is not None:
-            return _conda_lines(self.conda_env), words or ("python",)
+            return _conda_lines(os.fspath(self.conda_env)), words or ("python",)
         if self.python is None and os.path.isdir(os.path.join(sys.prefix, "conda-meta")):
             return _conda_lines(sys.prefix), (sys.executable,)
         return [], words or (sys.executable,)
@@ -382,28 +420,35 @@ def parse_memory(argument: str, value: object) -> int:
     InvalidRequest
     """
     problem = InvalidRequest(argument, f"{value!r} is no amount of memory; write for example '32GB' or '30GiB'")
-    if isinstance(value, bool) or not isinstance(value, int | float | str):
-        raise problem
     try:
         # Requests round up: never ask for less than the user did.
         parsed = math.ceil(_exact_bytes(value))
     except (ValueError, OverflowError):
         raise problem from None
-    if parsed < 2**20:
+    if parsed == 0:
+        raise InvalidRequest(
+            argument,
+            f"{value!r} is no memory at all; leave {argument}= out where the batch system or your site decides, and "
+            "workers keep within what the job is given",
+        )
+    if 0 < parsed < 2**20:
         raise InvalidRequest(
             argument, f"{value!r} is {parsed} bytes, less than a worker can start with; did you forget 'GB'?"
         )
+    if parsed < 0:
+        raise problem
     return parsed
 
 
-def _exact_bytes(value: float | str) -> float:
+def _exact_bytes(value: object) -> float:
     if isinstance(value, str):
         if not value.strip()[:1].isdigit() and not value.strip().startswith("."):
             raise ValueError(value)  # parse_bytes reads "GB" as one gigabyte
         return dask.utils.parse_bytes(value)
-    if not math.isfinite(value):
+    # Also numpy's numbers.
+    if is_truth(value) or not hasattr(value, "__float__") or not math.isfinite(float(value)):
         raise ValueError(value)
-    return value
+    return value if isinstance(value, int) else float(value)
 
 
 def parse_walltime(argument: str, value: object) -> int:
@@ -424,19 +469,66 @@ def parse_walltime(argument: str, value: object) -> int:
     return math.ceil(seconds)
 
 
-def usual_processes(cores: int, gpus: int = 0) -> int:
-    """Workers for so many cores: one per GPU; else the divisor nearest to the square root, so that no core is left."""
+def usual_processes(cores: int, gpus: int = 0, threads: int | None = None) -> int:
+    """Workers for so many cores: one per GPU; else as `threads` divides them, or by the divisor nearest to the square
+    root, so that no core is left.
+    """
     if gpus:
         return min(gpus, cores)
+    if threads is not None:
+        return max(1, cores // threads)
     if cores < 4:
         return 1
     return min((n for n in range(1, cores + 1) if cores % n == 0), key=lambda n: (abs(n - math.sqrt(cores)), n))
 
 
-def _count(argument: str, value: object, *, at_least: int) -> int:
-    if isinstance(value, bool) or not isinstance(value, int) or value < at_least:
+def parse_count(argument: str, value: object, *, at_least: int = 0) -> int:
+    """A whole number, also numpy's, or 2.0.
+
+    Raises
+    ------
+    InvalidRequest
+    """
+    number = -1
+    if not is_truth(value) and not isinstance(value, str) and hasattr(value, "__float__"):
+        exact = float(value)
+        number = int(value) if math.isfinite(exact) and exact.is_integer() else -1  # type: ignore[call-overload]
+    if number < at_least:
         raise InvalidRequest(argument, f"{value!r} is not a whole number of at least {at_least}")
-    return value
+    return number
+
+
+def plain_options(argument: str, value: object) -> dict[str, Any]:
+    """A mapping as JSON has it: paths are texts, numpy's numbers are numbers.
+
+    Raises
+    ------
+    InvalidRequest
+    """
+
+    def spelled(other: Any) -> object:
+        if isinstance(other, os.PathLike):
+            return os.fspath(other)
+        if isinstance(other, type):
+            raise TypeError(f"{other!r}; name classes by their path")
+        if hasattr(other, "item"):
+            return other.item()
+        raise TypeError(f"{other!r}")
+
+    if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):
+        raise InvalidRequest(argument, f"{value!r} is not a mapping of names to values")
+    try:
+        found: dict[str, Any] = json.loads(json.dumps(dict(value), default=spelled))
+    except (TypeError, ValueError) as error:
+        raise InvalidRequest(argument, f"must be expressible in JSON, which has no {error}") from None
+    return found
+
+
+def _path(value: Any) -> Any:
+    """A path as text; also one among the words of a command."""
+    if isinstance(value, list | tuple):
+        return [_path(each) for each in value]
+    return os.fspath(value) if isinstance(value, os.PathLike) else value
 
 
 def _line(argument: str, value: object) -> None:
@@ -532,14 +624,21 @@ def _amounts(argument: str, value: object) -> None:
         raise InvalidRequest(argument, f"its resources, {value!r}, are not a mapping of names to numbers")
 
 
-def _ports(argument: str, value: object) -> None:
+def _ports(argument: str, value: object, workers: int) -> None:
     match = re.fullmatch(r"(\d+)(?::(\d+))?", value) if isinstance(value, str) else None
     if match is None or not 0 < int(match[1]) <= int(match[2] or match[1]) < 65536:
-        raise InvalidRequest(argument, f"{value!r} is no port or range of ports like '10000:10100'")
+        raise InvalidRequest(argument, f"{value!r} is no range of ports like '10000:10100'")
+    ports = int(match[2] or match[1]) - int(match[1]) + 1
+    if ports < 2 * workers:
+        raise InvalidRequest(
+            argument,
+            f"{value!r} is {counted(ports, 'port')}, and {counted(workers, 'worker')} per node must have "
+            f"{2 * workers}: each listens on one, and so does its nanny",
+        )
 
 
-def refuse_unknown(arguments: Mapping[str, object], known: Sequence[str]) -> None:
-    """Refuse the first argument that nobody knows, with the nearest name."""
-    for name in arguments:
-        if name not in known:
-            raise InvalidRequest(name, f"is no argument of Cluster.{did_you_mean(name, known)}")
+# What is made by attrs is public too.
+WorkerGroup.__init__ = tells_plainly(WorkerGroup.__init__)  # type: ignore[method-assign]
+WorkerGroup.__new__ = tells_plainly(WorkerGroup.__new__)  # type: ignore[method-assign]
+# What it takes is said by its __init__.
+WorkerGroup.__new__.__signature__ = inspect.signature(WorkerGroup.__init__)  # type: ignore[attr-defined]

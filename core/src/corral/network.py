@@ -7,14 +7,15 @@ import logging
 import os
 import resource
 import socket
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from urllib.parse import urlsplit
 
 import dask.config
 import psutil
 from distributed.utils import format_dashboard_link, get_ip_interface
 
-from corral.errors import InvalidRequest, did_you_mean
+from corral.errors import CorralError, InvalidRequest, did_you_mean
 
 logger = logging.getLogger("corral")
 
@@ -34,6 +35,8 @@ def host_of_interface(argument: str, interface: str) -> str:
     InvalidRequest
         There is no such interface here; names those that are.
     """
+    if not isinstance(interface, str):
+        raise InvalidRequest(argument, f"{interface!r} is no name of a network interface, like 'ib0'")
     known = sorted(psutil.net_if_addrs())
     if interface not in known:
         raise InvalidRequest(
@@ -41,8 +44,25 @@ def host_of_interface(argument: str, interface: str) -> str:
             f"this host has no network interface {interface!r}, only {', '.join(known)}."
             f"{did_you_mean(interface, known)} If only the compute nodes have it, use worker_interface=",
         )
-    address: str = get_ip_interface(interface)
+    try:
+        address: str = get_ip_interface(interface)
+    except ValueError:
+        has = "IPv6 addresses alone" if _has_ipv6(interface) else "no address"
+        others = [name for name in known if _has_ipv4(name)]
+        raise InvalidRequest(
+            argument,
+            f"{interface!r} has {has}, and Dask asks interfaces for an IPv4 address; those that have one: "
+            f"{', '.join(others) or 'none'}",
+        ) from None
     return address
+
+
+def _has_ipv4(interface: str) -> bool:
+    return any(entry.family is socket.AddressFamily.AF_INET for entry in psutil.net_if_addrs().get(interface, ()))
+
+
+def _has_ipv6(interface: str) -> bool:
+    return any(entry.family is socket.AddressFamily.AF_INET6 for entry in psutil.net_if_addrs().get(interface, ()))
 
 
 def addresses_of(contact: str, *, everywhere: bool) -> tuple[str, ...]:
@@ -106,8 +126,33 @@ def _tell_once(words: str) -> None:
     logger.warning("%s", words)
 
 
+@contextmanager
+def threads_allowed() -> Iterator[None]:
+    """Say what is wrong where a limit on processes and threads lets none be started.
+
+    Raises
+    ------
+    CorralError
+    """
+    try:
+        yield
+    except (RuntimeError, BlockingIOError) as error:
+        if not isinstance(error, BlockingIOError) and "start new thread" not in str(error):
+            raise
+        soft, _ = resource.getrlimit(resource.RLIMIT_NPROC)
+        limit = "its limit" if soft == resource.RLIM_INFINITY else f"{soft} (ulimit -u)"
+        raise CorralError(
+            f"this host lets you start no more processes and threads than {limit}, and a Dask scheduler needs some 20: "
+            "end others of yours, ask your administrators, or let the scheduler live in a job with scheduler='job'"
+        ) from error
+
+
 def raise_descriptor_limit(workers: int = 0) -> None:
-    """Allow as many open files as the system lets us, and warn if `workers` will not fit."""
+    """Allow as many open files, processes and threads as the system lets us, and warn if `workers` will not fit."""
+    processes, most = resource.getrlimit(resource.RLIMIT_NPROC)
+    if processes != most:
+        with suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NPROC, (most, most))
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     # What is not limited still has a ceiling in the kernel, which refuses more.
     wanted = max(soft, _CEILING) if hard == resource.RLIM_INFINITY else hard

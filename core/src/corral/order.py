@@ -13,7 +13,7 @@ import dask.config
 from attrs import asdict, evolve, field, frozen
 
 from corral import settings
-from corral.blueprint import Blueprint, draw
+from corral.blueprint import JOB_OPTIONS, Blueprint, draw
 from corral.domain import Job
 from corral.errors import CredentialsError, InvalidRequest
 from corral.group import WorkerGroup
@@ -21,11 +21,6 @@ from corral.home import ORDER, Home
 from corral.security import Credentials, read_credentials, read_private, secured, write_private
 from corral.surroundings import Surroundings
 
-#: What `scheduler_options` may say of the scheduler's job; the rest belongs to `distributed.Scheduler`.
-JOB_OPTIONS = (
-    "cores", "memory", "walltime", "queue", "account", "extra_directives", "skip_directives", "env", "inherit_env",
-    "modules", "conda_env", "prologue", "epilogue", "python", "shebang",
-)  # fmt: skip
 #: What the scheduler's job has of the workers' jobs, where they agree and nobody says otherwise.
 _SHARED = (
     "queue", "account", "skip_directives", "env", "inherit_env", "modules", "conda_env", "prologue", "python",
@@ -211,7 +206,7 @@ def take(given: Mapping[str, Any]) -> tuple[Blueprint, Order]:
 def _written(group: WorkerGroup | Mapping[str, Any]) -> dict[str, Any]:
     """The arguments of a group; what it leaves empty is filled where the cluster is drawn."""
     if isinstance(group, WorkerGroup):
-        group = {name: getattr(group, name) for name in group.argument_names()}
+        return group.said()
     return {name: value for name, value in group.items() if value not in (None, (), [], {})}
 
 

@@ -89,7 +89,7 @@ class Installed:
             return factory(**options)
         except CorralError:
             raise
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             given = ", ".join(f"{name}={value!r}" for name, value in options.items()) or "no options"
             problem = f"{self.value}, called with {given}, raised {_said(error)}. Check the options"
             self._refuse(problem, cause=error)
@@ -97,7 +97,8 @@ class Installed:
     def _import(self) -> Callable[..., object]:
         try:
             factory: object = self._entry_point.load()
-        except Exception as error:
+        except (Exception, SystemExit) as error:
+            # One that nobody chose must not end the program that asks who is there.
             problem = f"{self.value!r} cannot be imported: {_said(error)}. Reinstall {self.distribution}"
             self._refuse(problem, cause=error)
         if not callable(factory):
@@ -116,7 +117,7 @@ class Installed:
         if missing := [each.name for each in named if each.default is each.empty and each.name not in options]:
             self._refuse_options(f"cannot do without the option {missing[0]!r}")
 
-    def _refuse(self, problem: str, *, cause: Exception | None = None) -> NoReturn:
+    def _refuse(self, problem: str, *, cause: BaseException | None = None) -> NoReturn:
         raise PluginError(self.name, problem, distribution=self.distribution) from cause
 
     def _refuse_options(self, problem: str) -> NoReturn:
@@ -176,7 +177,7 @@ def _normalised(distribution: str) -> str:
     return re.sub(r"[-_.]+", "-", distribution).lower()
 
 
-def _said(error: Exception) -> str:
+def _said(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"
 
 
@@ -233,25 +234,65 @@ def backend_of_site(site: str, site_options: Mapping[str, Any] | None = None) ->
     return backend
 
 
+@frozen(kw_only=True)
+class Finding:
+    """What became of asking one backend whether its batch system is here."""
+
+    plugin: Installed
+    #: None: it is not, or cannot be known.
+    detected: Detected | None = None
+    #: Why it was not detected; empty if it was.
+    reason: str = ""
+    #: The plugin is in order.
+    is_usable: bool = True
+
+
+async def survey(runner: Runner, *, site: str | None = None) -> list[Finding]:
+    """Ask every installed backend at once; also those that cannot be used are told, with the reason.
+
+    The embedded queue is here wherever corral is. What goes wrong with one backend does not disturb the others.
+    """
+
+    async def find(plugin: Installed) -> Finding:
+        try:
+            conversation: Conversation[Detected | None] = load(plugin.name, site=site).hook.detect()
+            if plugin.name == "local":
+                return Finding(plugin=plugin, detected=Detected(version="this machine"))
+            detected = await runner.converse(conversation)
+        except CommandNotFound as error:
+            return Finding(plugin=plugin, reason=f"there is no {error.command.argv[0]!r} here")
+        except (PluginError, InvalidRequest) as error:
+            logger.debug("backend %r cannot say whether its batch system is here: %s", plugin.name, _said(error))
+            problem = error.problem if isinstance(error, PluginError) else str(error)
+            return Finding(plugin=plugin, reason=problem, is_usable=False)
+        except (Exception, SystemExit) as error:
+            logger.debug("backend %r cannot say whether its batch system is here: %s", plugin.name, _said(error))
+            words = str(error) if isinstance(error, CorralError) else _said(error)
+            return Finding(plugin=plugin, reason=words)
+        if detected is None:
+            return Finding(plugin=plugin, reason="its commands are here, and are another batch system's or say nothing")
+        return Finding(plugin=plugin, detected=detected)
+
+    available = installed()
+    strangers = [
+        Finding(plugin=plugin, reason=_other_contract(plugin).problem, is_usable=False)
+        for plugin in available
+        if plugin.kind == "backend" and plugin.contract != CONTRACT
+    ]
+    return [*await asyncio.gather(*map(find, usable("backend", available))), *strangers]
+
+
 async def detect_all(runner: Runner, *, site: str | None = None) -> dict[str, Detected]:
     """Ask every installed backend at once whether its batch system is here; the embedded one is not asked.
 
     A backend that cannot be loaded, or whose question fails, is left out: it must not disturb the others.
     """
-
-    async def detect(name: str) -> Detected | None:
-        try:
-            conversation: Conversation[Detected | None] = load(name, site=site).hook.detect()
-            return await runner.converse(conversation)
-        except CommandNotFound:
-            return None
-        except Exception as error:
-            logger.debug("backend %r cannot say whether its batch system is here: %s", name, _said(error))
-            return None
-
-    names = [plugin.name for plugin in usable("backend") if plugin.name != "local"]
-    answers = await asyncio.gather(*map(detect, names))
-    return {name: answer for name, answer in zip(names, answers, strict=True) if answer is not None}
+    findings = await survey(runner, site=site)
+    return {
+        finding.plugin.name: finding.detected
+        for finding in findings
+        if finding.detected is not None and finding.plugin.name != "local"
+    }
 
 
 def _the_one(name: str, kind: Literal["backend", "site"], available: Sequence[Installed]) -> Installed:

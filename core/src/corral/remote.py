@@ -16,7 +16,7 @@ from attrs import evolve
 from distributed.core import Status, rpc
 from distributed.objects import SchedulerInfo
 
-from corral import network
+from corral import connecting, network
 from corral.account import Account
 from corral.adaptive import Adapting
 from corral.blueprint import hours_of
@@ -33,6 +33,7 @@ from corral.order import Draft
 from corral.printable import printable
 from corral.residence import Residence, find_entry
 from corral.size import known_group, the_group
+from corral.trimmed import tells_plainly
 from corral.tunnel import Tunnel
 from corral.wire import AdaptiveState, State, arguments_of, to_error, to_state
 
@@ -59,6 +60,7 @@ class RemoteCluster(Cluster):
     _patience_with_closing = 180.0
     _resources_on_paper: Mapping[str, Resources] = {}
 
+    @tells_plainly
     def __init__(
         self,
         backend: str | None = None,
@@ -140,6 +142,7 @@ class RemoteCluster(Cluster):
         else:
             self._shutdown_on_close = wished is True
         self.status = Status.running
+        connecting.remember(self)
         self._follower = asyncio.create_task(self._follow(), name="corral news")
 
     async def _settle(self, draft: Draft) -> bool:
@@ -350,6 +353,7 @@ class RemoteCluster(Cluster):
         return told or dict(self._resources_on_paper)
 
     # Dask's takes the class of the policy first, and lets anything follow.
+    @tells_plainly
     def adapt(self, **bounds: Any) -> Adapting:  # type: ignore[override]
         self._refuse_if_closed("cannot adapt")
         given = {name: value for name, value in bounds.items() if value is not None}

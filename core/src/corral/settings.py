@@ -16,6 +16,7 @@ An argument in the program wins over ``corral.backends.NAME``, which wins over `
 
 from __future__ import annotations
 
+import datetime
 import os
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
@@ -25,13 +26,29 @@ from typing import Any
 import dask.config
 from attrs import field, fields, frozen
 
-from corral.errors import InvalidRequest, did_you_mean
+from corral.errors import InvalidRequest
+from corral.group import parse_count, parse_duration
 from corral.variables import expanded, expanded_path
+from corral.words import meaning, translated
 
 
-def _positive(_: Settings, attribute: Any, value: object) -> None:
-    if isinstance(value, bool) or not isinstance(value, int | float) or not value > 0:
-        raise InvalidRequest(attribute.name, f"{value!r} is not a number above 0")
+def _commands_per_minute(value: int) -> int:
+    try:
+        return parse_count("commands_per_minute", value, at_least=1)
+    except InvalidRequest:
+        raise InvalidRequest("commands_per_minute", f"{value!r} is not a number above 0") from None
+
+
+def _command_timeout(value: float | str | datetime.timedelta) -> float:
+    return parse_duration("command_timeout", value, least=1.0)
+
+
+def _polling_interval(value: float | str | datetime.timedelta) -> float:
+    return parse_duration("polling_interval", value, least=1.0)
+
+
+def _replacements_per_hour(value: int | None) -> int | None:
+    return None if value is None else parse_count("replacements_per_hour", value)
 
 
 @frozen(kw_only=True)
@@ -45,17 +62,17 @@ class Settings:
         Questions wait for room, two fifths are kept for them, and one serves all clusters; submissions and
         cancellations only count. Default: 10.
     command_timeout
-        How long a command of the batch system may take (s). Default: 60.
+        How long a command of the batch system may take. Default: ``"60s"``.
     polling_interval
-        How often jobs are polled when nothing changes (s); once all are connected, every ten minutes. Default: 60.
+        How often jobs are polled when nothing changes; once all are connected, every ten minutes. Default: ``"60s"``.
     replacements_per_hour
         How many jobs of a group may be replaced in an hour. Default: as many as are wanted, but at least 3.
     """
 
-    commands_per_minute: int = field(default=10, validator=_positive)
-    command_timeout: float = field(default=60.0, validator=_positive)
-    polling_interval: float = field(default=60.0, validator=_positive)
-    replacements_per_hour: int | None = field(default=None)
+    commands_per_minute: int = field(default=10, converter=_commands_per_minute)
+    command_timeout: float = field(default=60.0, converter=_command_timeout)
+    polling_interval: float = field(default=60.0, converter=_polling_interval)
+    replacements_per_hour: int | None = field(default=None, converter=_replacements_per_hour)
 
 
 _PATHS = ("log_directory", "shared_directory")
@@ -101,9 +118,11 @@ def arguments(backend: str, known: Sequence[str]) -> dict[str, Any]:
             if name not in allowed:
                 warnings.warn(
                     f"the configuration has an unknown key {section}.{name}{_origin(section, name)}."
-                    f"{did_you_mean(name, allowed)}",
+                    f"{meaning(name, allowed)}",
                     stacklevel=4,
                 )
+    if backend and not special:
+        _tell_of_jobqueue(backend, known)
     merged = {**general, **special}
     try:
         return {name: _meant_here(name, value) for name, value in merged.items() if name in known and value is not None}
@@ -146,6 +165,28 @@ def _meant_here(name: str, value: Any) -> Any:
         return (expanded_path if name in _PATHS else expanded)(value, os.environ)
     except ValueError as error:
         raise InvalidRequest(name, str(error)) from None
+
+
+def _tell_of_jobqueue(backend: str, known: Sequence[str]) -> None:
+    """A section that somebody wrote for dask-jobqueue says the same in other words, and nobody reads it here."""
+    for path, content in _files():
+        sections = content.get("jobqueue")
+        for name in ("oar", "pbs", "lsf", "sge", "moab", "slurm", "htcondor"):
+            section = sections.get(name) if isinstance(sections, Mapping) else None
+            if name != backend or not isinstance(section, Mapping):
+                continue
+            ours, left = translated(section, known)
+            if not ours and not left:
+                continue
+            import yaml  # type: ignore[import-untyped]
+
+            lines = yaml.safe_dump({"corral": {"backends": {name: ours}}}, sort_keys=False).rstrip()
+            rest = f"\nThese have no plain translation: {', '.join(left)}; see corral schema." if left else ""
+            warnings.warn(
+                f"{path} has a section jobqueue.{name}, which is dask-jobqueue's and is not read here. In corral's "
+                f"words, for a file like corral.yaml beside it:\n{lines}{rest}",
+                stacklevel=5,
+            )
 
 
 def value(name: str, backend: str | None) -> Any:

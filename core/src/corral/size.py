@@ -8,13 +8,16 @@ from collections.abc import Mapping
 from typing import TypeVar
 
 from corral.domain import Resources
+from corral.durations import is_truth
 from corral.errors import InvalidRequest, did_you_mean
-from corral.group import parse_memory
+from corral.group import parse_count, parse_memory
 
 T = TypeVar("T")
 
 #: Keywords of `Cluster.scale`, which no group can be called.
 RESERVED = ("n", "jobs", "cores", "memory", "group")
+#: Other words for n, where no group is called so.
+WORKERS = ("workers", "n_workers")
 #: Names of Dask resources that every worker has; a group's name is one as well.
 RESOURCES = ("GPU", "MEMORY")
 
@@ -62,6 +65,11 @@ def jobs_asked_for(
     InvalidRequest
     """
     given = {unit: value for unit, value in units.items() if value is not None}
+    if len(workers) == 1 and (word := next(iter(workers))) in WORKERS and word not in groups:
+        given["n"] = workers[word]
+        if units.get("n") is not None:
+            raise InvalidRequest("scale", f"takes n or {word}, which is the same")
+        workers = {}
     if workers:
         if given or group is not None:
             others = ", ".join([*given, *(["group"] if group is not None else [])])
@@ -108,19 +116,28 @@ def _jobs(resources: Resources, given: Mapping[str, object], workers: str) -> in
         return count(unit, value)
     if unit == "cores":
         return math.ceil(count(unit, value) / (resources.cores * resources.nodes))
-    size = 0 if value == 0 else parse_memory("memory", value)
+    size = memory_or_none("memory", value)
     if resources.memory is None:
         raise InvalidRequest("memory", "the memory of a job is up to the site; scale by jobs= instead")
     return math.ceil(size / (resources.memory * resources.nodes))
 
 
-def count(argument: str, value: object) -> int:
-    """A whole number of at least 0.
+def memory_or_none(argument: str, value: object) -> int:
+    """Bytes; 0 for none of it.
 
     Raises
     ------
     InvalidRequest
     """
-    if isinstance(value, bool) or not isinstance(value, int) or value < 0:
-        raise InvalidRequest(argument, f"{value!r} is not a whole number of at least 0")
-    return value
+    is_nothing = not isinstance(value, str) and hasattr(value, "__float__") and not is_truth(value) and value == 0
+    return 0 if is_nothing else parse_memory(argument, value)
+
+
+def count(argument: str, value: object) -> int:
+    """A whole number of at least 0, also numpy's, or 2.0.
+
+    Raises
+    ------
+    InvalidRequest
+    """
+    return parse_count(argument, value)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import datetime
 from collections.abc import Mapping
 from typing import Any, NewType
 
@@ -82,10 +81,7 @@ def arguments_of(spec: WorkerGroup) -> dict[str, Any]:
     """The arguments that make an equal group."""
     found = {name: getattr(spec, name) for name in spec.argument_names()}
     # Its variables are those of the process that made it.
-    found |= {"inherit_env": (), "env": dict(spec.variables)}
-    if isinstance(spec.walltime, datetime.timedelta):
-        found["walltime"] = spec.walltime_seconds
-    return found
+    return {**found, "inherit_env": (), "env": dict(spec.variables)}
 
 
 def to_plain(value: Any) -> Any:

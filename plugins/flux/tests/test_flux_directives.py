@@ -212,6 +212,26 @@ def test_a_script_for_flux_batch_is_read() -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "resources", "left"),
+    [
+        ("-N 2 -n 8 -c 4 --gpus-per-task=1", Resources(nodes=2, cores=16, gpus=4), []),
+        ("-N 2 -n 5", Resources(nodes=2, cores=3), []),
+        ("--nslots=4 --cores-per-slot=2 --gpus-per-slot=1 -N 2", Resources(nodes=2, cores=4, gpus=2), []),
+        ("-N 2 --tasks-per-node=4", Resources(nodes=2, cores=4), ["--exclusive"]),
+        ("-N 2 --cores=7 --tasks-per-node=2", Resources(nodes=2, cores=4), []),
+        ("-N 2 -n 2 --exclusive", Resources(nodes=2), ["--exclusive"]),
+        ("-n 4 --gpus-per-task=2", Resources(cores=4, gpus=8), []),
+    ],
+)
+def test_never_less_is_asked_for_than_the_script_did(text: str, resources: Resources, left: list[str]) -> None:
+    """By task, by slot or by node."""
+    job = FLUX.parse_resources(text)
+    assert job.resources == resources
+    assert list(job.extra_directives) == left
+    assert FLUX.parse_resources(str(FLUX.render_script(evolve(job, name="x")))).resources == resources
+
+
+@pytest.mark.parametrize(
     ("text", "problem"),
     [
         ("-N0", "no job"),

@@ -6,6 +6,7 @@ import base64
 import re
 import shlex
 import subprocess
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,6 +14,7 @@ from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
+from corral.blueprint import read_script
 from corral.domain import Job, Resources
 from corral.errors import InvalidRequest, ParseError
 from corral.scripting import job_body
@@ -313,6 +315,33 @@ def test_a_description_of_ones_own_is_read() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("text", "resources"),
+    [
+        (
+            "mem = 4GB\ncpus = 8\nrequest_memory = $(mem)\nrequest_cpus = $(Cpus)\nqueue",
+            Resources(cores=8, memory=2**32),
+        ),
+        ("request_memory = $(mem:2G)\nrequest_gpus = 2", Resources(memory=2**31, gpus=2)),
+        ("a = $(b)\nb = 3\nRequestCpus=$(a)\nn = 4\nqueue $(n)", Resources(cores=3)),
+        ("request_cpus = 2\nrequest_cpus = 4", Resources(cores=4)),
+        ("universe = vanilla\nmachine_count = 1\nrequest_memory = 0.5 GB", Resources(memory=2**29)),
+    ],
+)
+def test_never_less_is_asked_for_than_the_description_did(text: str, resources: Resources) -> None:
+    """Macros of its own are filled in; the last statement about a key counts."""
+    job = CONDOR.parse_resources(text)
+    assert job.resources == resources
+    assert CONDOR.parse_resources(str(CONDOR.render_script(evolve(job, name="x")))).resources == resources
+
+
+def test_a_submit_description_has_no_commands(tmp_path: Path) -> None:
+    """It becomes a cluster as a job script does, and nobody is told that its statements are not run."""
+    (tmp_path / "job.sub").write_text("executable = analyse.sh\nrequest_cpus = 4\nrequest_memory = 2GB\nqueue\n")
+    found, commands = read_script(tmp_path / "job.sub", {"backend": "htcondor"})
+    assert (found["cores"], found["memory"], commands) == (4, 2**31, [])
+
+
 def test_a_number_alone_is_in_mebibytes() -> None:
     """As condor_submit reads request_memory."""
     assert CONDOR.parse_resources("request_memory = 4096").resources.memory == 2**32
@@ -331,6 +360,9 @@ def test_a_sites_walltime_is_read_where_htcondors_is_not_said() -> None:
         "request_cpus = ifthenelse(x, 1, 2)",
         "accounting_group = $(group)",
         "universe = parallel\nmachine_count = 4",
+        "machine_count = 2",
+        "request_cpus = $(a)\na = $(b)\nb = $(a)",
+        "request_gpus = 1 + 1",
         'environment = "A=1"',
         "queue 1\nqueue 2",
         "queue file from list.txt",

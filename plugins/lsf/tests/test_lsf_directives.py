@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from attrs import evolve
 from hypothesis import given
@@ -53,11 +55,62 @@ def test_a_script_is_what_a_person_would_submit() -> None:
 
 
 def test_bad_hosts_are_avoided() -> None:
-    """LSF adds a user's own -R to this one."""
+    """Also beside a condition of the user's own."""
     job = evolve(JOB, resources=Resources(), excluded_hosts=["n1", "n7"], extra_directives=['-R "select[mem>1]"'])
-    assert ["-R \"select[hname!='n1' && hname!='n7']\"", '-R "select[mem>1]"'] == [
+    assert ["-R \"select[(hname!='n1' && hname!='n7') && (mem>1)]\""] == [
         line for line in lines(job) if line.startswith("-R")
     ]
+
+
+@pytest.mark.parametrize(
+    ("users", "one"),
+    [
+        (["select[avx2]"], "select[avx2] span[ptile=8] rusage[mem=32768]"),
+        (["avx2"], "select[avx2] span[ptile=8] rusage[mem=32768]"),
+        (["span[hosts=1]"], "span[hosts=1] rusage[mem=32768]"),
+        (["rusage[mem=8GB]"], "span[ptile=8] rusage[mem=8GB]"),
+        (["rusage[scratch=9]"], "span[ptile=8] rusage[mem=32768,scratch=9]"),
+        (["rusage[mem=1:duration=5,scratch=2]"], "span[ptile=8] rusage[mem=1:duration=5,scratch=2]"),
+        (["select[avx2] span[ptile=4] rusage[mem=1]"], "select[avx2] span[ptile=4] rusage[mem=1]"),
+        (["select[avx2]", "rusage[mem=1]"], "select[avx2] span[ptile=8] rusage[mem=1]"),
+        (["{select[a]}||{select[b]}"], "{select[a]}||{select[b]}"),
+        (["2*{select[a]}+1*{select[b]}"], "2*{select[a]}+1*{select[b]}"),
+    ],
+)
+def test_there_is_one_requirement(users: list[str], one: str) -> None:
+    """bsub takes -R once ("the -R option was used more than once"): what a user says replaces that of ours."""
+    job = evolve(JOB, extra_directives=[f'-R "{requirement}"' for requirement in users])
+    assert [line for line in lines(job) if line.startswith("-R")] == [f'-R "{one}"']
+    read = LSF().parse_resources(str(LSF().render_script(job)))
+    assert [line for line in lines(read) if line.startswith("-R")] == [f'-R "{one}"']
+
+
+@pytest.mark.parametrize(
+    ("text", "resources", "left"),
+    [
+        ("-n 32 -R span[ptile=4]", Resources(nodes=8, cores=4), []),
+        ("-n 4 -gpu num=1/task", Resources(cores=4, gpus=4), ["-gpu num=1/task"]),
+        ("-n 8 -R span[ptile=4] -gpu num=1/task", Resources(nodes=2, cores=4, gpus=4), ["-gpu num=1/task"]),
+        ("-n 4 -gpu num=2/host", Resources(cores=4, gpus=2), ["-gpu num=2/host"]),
+        ("-n 4 -R rusage[mem=2GB/task]", Resources(cores=4, memory=2**33), ['-R "rusage[mem=2GB/task]"']),
+        ("-n 4 -R rusage[mem=2GB/host]", Resources(cores=4, memory=2**31), ['-R "rusage[mem=2GB/host]"']),
+        ("-M 1GB -R rusage[mem=2GB]", Resources(memory=2**31), ['-R "rusage[mem=2GB]"']),
+        ("-x", Resources(), ["-x"]),
+    ],
+)
+def test_never_less_is_asked_for_than_the_script_did(text: str, resources: Resources, left: list[str]) -> None:
+    """Whatever a thing is counted by."""
+    job = LSF().parse_resources(text)
+    assert job.resources == resources
+    assert list(job.extra_directives) == left
+    assert set(left) <= set(lines(job)) or any("rusage" in line for line in lines(job))
+
+
+def test_a_limit_that_our_jobs_do_not_say_stays() -> None:
+    """Where the site reserves memory and limits none."""
+    options: dict[str, Any] = {"memory_options": ["reservation"]}
+    job = LSF(**options).parse_resources("-M 4GB")
+    assert (job.resources.memory, job.extra_directives) == (2**32, ("-M 4GB",))
 
 
 def test_what_is_not_asked_for_is_not_said() -> None:
@@ -157,12 +210,11 @@ def test_machines_of_whole_nodes_get_neither_slots_nor_requirements() -> None:
         ("-W 1:00/host", {"-W 1502"}),
         ('-gpu "num=1:mode=shared"', {'-gpu "num=2"'}),
         ("-q other -P other", {"-q gpu", '-P "my project"'}),
-        ('-R "select[avx2]"', set()),
         ("-x", set()),
     ],
 )
 def test_a_users_directive_replaces_ours(extra: str, replaced: set[str]) -> None:
-    """But for -R: LSF makes one requirement of several."""
+    """Each option that LSF takes once."""
     job = evolve(JOB, extra_directives=[extra])
     assert set(lines(evolve(JOB, extra_directives=[]))) - set(lines(job)) == replaced
     assert lines(job)[-1] == extra
@@ -259,7 +311,6 @@ def test_amounts_are_read_back_unchanged(
         ("-W 90/IntelI5", Job(walltime=5400)),
         ("-o out.%J -x", Job(extra_directives=["-x", "-o out.%J"])),
         ("-app dask # why", Job(extra_directives=["-app dask # why"])),
-        ("-nnodes 3", Job(resources=Resources(nodes=3))),
     ],
 )
 def test_requests_that_people_write(text: str, expected: Job) -> None:
@@ -277,6 +328,8 @@ def test_lines_are_read_wherever_they_stand() -> None:
     ("text", "problem"),
     [
         ("-n 0", "a slot at least"),
+        ("-nnodes 3", "'nnodes': True"),
+        ("-n 8 -R \"span[ptile='!']\"", "no number of slots"),
         ("-n many", "invalid literal"),
         ("-W soon", "no time"),
         ("-M much", "no amount"),

@@ -340,6 +340,26 @@ def test_a_script_ends_at_its_first_command() -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "resources", "is_ours"),
+    [
+        ("-l /nodes=2/cpu=2/core=4", Resources(nodes=2, cores=8), True),
+        ("-l /switch=2/nodes=4/core=2", Resources(nodes=8, cores=2), False),
+        ("-l nodes=2/gpu=2/core=4", Resources(nodes=2, cores=8, gpus=2), True),
+        ("-l core=4", Resources(cores=4), True),
+        ("-l nodes=1/core=ALL", Resources(), False),
+    ],
+)
+def test_never_less_is_asked_for_than_the_script_did(text: str, resources: Resources, is_ours: bool) -> None:
+    """Either in our own words, or as it was written."""
+    job = OAR.parse_resources(text)
+    assert job.resources == resources
+    written = lines(OAR.prepare_job(evolve(job, name="x")), OAR)
+    assert is_ours or any(request in line for request in (text, text.removeprefix("-l ")) for line in written)
+    assert set(job.extra_directives) <= set(written)
+    assert OAR.parse_resources("\n".join(written)).resources == resources
+
+
+@pytest.mark.parametrize(
     ("text", "problem"),
     [
         ("-l /nodes=1/core=4\n-l /nodes=2/core=2", "alternatives"),

@@ -236,6 +236,41 @@ def test_native_requests_are_understood(text: str, expected: Job) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "resources", "left"),
+    [
+        ("-l select=1:ncpus=4+1:ncpus=4", Resources(nodes=2, cores=4), []),
+        (
+            "-l nodes=2:ppn=8,pmem=2gb -h",
+            Resources(nodes=2, cores=8, memory=2**34),
+            ["-l nodes=2:ppn=8", "-h", f"-l mem={2**35}b"],
+        ),
+        ("-l select=1:ncpus=8 -l pmem=2gb", Resources(cores=8, memory=2**34), []),
+        ("-l select=1:ncpus=8,pmem=2gb,file=1gb", Resources(cores=8, memory=2**34), ["-l file=1gb"]),
+        ("-l select=1:ncpus=8:mpiprocs=2 -l pmem=2gb", Resources(cores=8, memory=2**32), None),
+        ("-l select=1:ncpus=4:mem=1gb -l pmem=2gb", Resources(cores=4, memory=2**33), []),
+        ("-l nodes=2:ppn=4:ncpus=2", Resources(nodes=2, cores=8), ["-l nodes=2:ppn=4:ncpus=2"]),
+        ("-l nodes=2:ncpus=16", Resources(nodes=2, cores=16), ["-l nodes=2:ncpus=16"]),
+        ("-l nodes=2:ppn=4 -l ngpus=4", Resources(nodes=2, cores=4, gpus=2), ["-l nodes=2:ppn=4 -l ngpus=4"]),
+        ("-l nodes=1:ppn=4:gpus=2", Resources(cores=4, gpus=2), ["-l nodes=1:ppn=4:gpus=2"]),
+        ("-l select=2:ncpus=4 -l place=scatter:excl", Resources(nodes=2, cores=4), ["-l place=scatter:excl"]),
+        ("-l select=2 -l place=scatter:exclhost", Resources(nodes=2), ["-l place=scatter:exclhost"]),
+    ],
+)
+def test_never_less_is_asked_for_than_the_script_did(text: str, resources: Resources, left: list[str] | None) -> None:
+    """By chunks or for the whole job, by process or by node."""
+    job = PBS().parse_resources(text)
+    assert job.resources == resources
+    assert left is None or list(job.extra_directives) == left
+    written = lines(job)
+    assert set(job.extra_directives) <= set(written)
+    if not any("nodes=" in extra for extra in left or ()):
+        select = next(line for line in written if "select=" in line)
+        assert f"select={resources.nodes}" in select
+        assert "mem" not in select or f"mem={(resources.memory or 0) >> 20}mb" in select
+        assert (f"ncpus={resources.cores}" in select) == ("cores" not in job.skip)
+
+
+@pytest.mark.parametrize(
     ("text", "problem"),
     [
         ("select=1:ncpus=4+2:ncpus=8", "several kinds"),

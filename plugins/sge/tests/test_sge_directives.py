@@ -292,6 +292,26 @@ def test_a_script_is_read_to_its_end() -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "resources", "is_ours"),
+    [
+        ("-pe smp 8 -l h_vmem=2G", Resources(cores=8, memory=2**34), True),
+        ("-l h_vmem=2G -pe mpi-4 8", Resources(nodes=2, cores=4, memory=2**33), True),
+        ("-l mem_free=2G", Resources(), False),
+        ("-l exclusive=true -pe smp 4", Resources(cores=4), True),
+        ("-l h_rt=INFINITY", Resources(), False),
+    ],
+)
+def test_never_less_is_asked_for_than_the_script_did(text: str, resources: Resources, is_ours: bool) -> None:
+    """Either in our own words, or as it was written."""
+    job = SITE.parse_resources(text)
+    assert job.resources == resources
+    written = lines(SITE.prepare_job(evolve(job, name="x")), SITE)
+    assert is_ours or any(request in line for request in (text, text.removeprefix("-l ")) for line in written)
+    assert set(job.extra_directives) <= set(written)
+    assert SITE.parse_resources("\n".join(written)).resources == resources
+
+
+@pytest.mark.parametrize(
     ("text", "problem"),
     [
         ("-pe smp 2-8", "one number of slots"),

@@ -244,7 +244,10 @@ def test_amounts_are_read_back_unchanged(
             "--mem-per-cpu=2G -c 4",
             Job(resources=Resources(cores=4, memory=2**33), extra_directives=["--mem-per-cpu=2G"]),
         ),
-        ("--exclusive --constraint=haswell", Job(extra_directives=["--exclusive --constraint=haswell"])),
+        (
+            "--exclusive --constraint=haswell",
+            Job(extra_directives=["--exclusive --constraint=haswell"], skip={"cores"}),
+        ),
         ("-C haswell -t 30 -H", Job(walltime=1800, extra_directives=["-C haswell", "-H"])),
         ("--array=0-9 -o slurm-%j.out", Job(extra_directives=["--output=slurm-%j.out"])),
         ("-t 30 # half an hour", Job(walltime=1800)),
@@ -255,6 +258,55 @@ def test_native_requests_are_understood(text: str, expected: Job) -> None:
     """Every form in which people ask Slurm for something; what a Job has no word for stays a directive."""
     assert Slurm().parse_resources(text) == expected
     assert Slurm().parse_resources(f"#!/usr/bin/env bash\n#SBATCH {text.replace(chr(10), ' ')}\ntrue\n") == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "resources", "left"),
+    [
+        ("-n 32 --ntasks-per-node=4", Resources(nodes=8, cores=4), ()),
+        ("-n 32 --tasks-per-node=4 -c 2", Resources(nodes=8, cores=8), ()),
+        ("-n 33 --ntasks-per-node=4", Resources(nodes=9, cores=4), ()),
+        ("-N 2 -n 5 --ntasks-per-node=4", Resources(nodes=2, cores=3), ()),
+        ("-N 2 --ntasks-per-node=4", Resources(nodes=2, cores=4), ()),
+        ("--tasks-per-node 4", Resources(cores=4), ()),
+        ("-n 4 --gpus-per-task=1", Resources(cores=4, gpus=4), ("--gpus-per-node=4",)),
+        ("-n 8 -N 2 -c 3 --gpus-per-task=a100:1", Resources(nodes=2, cores=12, gpus=4), ("--gpus-per-node=a100:4",)),
+        ("-n 8 --ntasks-per-node=4 --gpus-per-task=1", Resources(nodes=2, cores=4, gpus=4), ("--gpus-per-node=4",)),
+        ("--gpus-per-task=2", Resources(gpus=2), ("--gpus-per-node=2",)),
+        ("-G 4 --ntasks-per-gpu=2 -c 3", Resources(cores=24, gpus=4), ("--gpus=4",)),
+        ("-n 8 --ntasks-per-gpu=2", Resources(cores=8, gpus=4), ()),
+        ("--gpus-per-node=2 --cpus-per-gpu=8", Resources(cores=16, gpus=2), ("--gpus-per-node=2",)),
+        ("--gres=gpu:2 --mem-per-gpu=40G", Resources(gpus=2, memory=80 * 2**30), ("--mem-per-gpu=40G",)),
+        (
+            "-N 2 -G 4 --mem-per-gpu=40G",
+            Resources(nodes=2, gpus=2, memory=80 * 2**30),
+            ("--gpus=4", "--mem-per-gpu=40G"),
+        ),
+        ("--sockets-per-node=2 --gpus-per-socket=2", Resources(gpus=4), ("--sockets-per-node=2", "--gpus-per-node=4")),
+        ("--sockets-per-node=2 --ntasks-per-socket=8", Resources(cores=16), ("--sockets-per-node=2",)),
+        ("-n 16 --ntasks-per-socket=8", Resources(cores=16), ()),
+        ("-c 4 --mincpus=16", Resources(cores=16), ()),
+        ("-n 4 --mem-per-cpu=2G -c 2", Resources(cores=8, memory=2**34), ("--mem-per-cpu=2G",)),
+        ("--nodelist=n[1-3],g1", Resources(nodes=4), ("--nodelist=n[1-3],g1",)),
+        ("-N 2 --exclusive", Resources(nodes=2), ("--exclusive",)),
+        ("-n 8 --exclusive=user", Resources(cores=8), ("--exclusive=user",)),
+    ],
+)
+def test_never_less_is_asked_for_than_the_script_did(text: str, resources: Resources, left: tuple[str, ...]) -> None:
+    """Whatever is counted by task, GPU or socket is counted by node here, where each has one task."""
+    job = Slurm().parse_resources(text)
+    assert job.resources == resources
+    assert {*job.extra_directives} - {*left} == {*left} - {*job.extra_directives}
+    script = str(Slurm().render_script(job))
+    assert f"--nodes={resources.nodes}\n" in script
+    if resources.cores > 1:
+        assert f"--cpus-per-task={resources.cores}\n" in script
+    if resources.gpus and not left:
+        assert f"--gres=gpu:{resources.gpus}\n" in script
+    if "--exclusive" in left:
+        assert "--cpus-per-task" not in script  # all of them
+    assert "--ntasks-per-gpu" not in script
+    assert "--gpus-per-task" not in script
 
 
 def test_a_script_ends_at_its_first_command() -> None:
@@ -273,6 +325,14 @@ def test_a_script_ends_at_its_first_command() -> None:
         ("--mem=much", "no amount"),
         ("--comment='no end", "no end"),
         ("salloc -N 2", "not an sbatch option"),
+        ("--gpus-per-socket=2", "--sockets-per-node"),
+        ("-n 4 --tres-per-task=cpu:2,gres/gpu:1", "counts by task"),
+        ("--ntasks-per-socket=4", "--sockets-per-node"),
+        ("--cpus-per-gpu=4", "without a number of GPUs"),
+        ("--mem-per-gpu=4G", "without a number of GPUs"),
+        ("-N 2 -n 32 --ntasks-per-node=4", "32 tasks are more than 4 on each of 2"),
+        ("-n 4-8", "--ntasks=4-8 is not one number"),
+        ("-c four", "--cpus-per-task=four is not one number"),
     ],
 )
 def test_what_is_no_job_is_a_parse_error(text: str, problem: str) -> None:

@@ -171,7 +171,7 @@ def test_amounts_are_read_back_unchanged(
             "-l nodes=1:ppn=4:bigmem",
             Job(resources=Resources(cores=4), extra_directives=["-l nodes=1:ppn=4:bigmem"]),
         ),
-        ("-l pmem=2gb", Job(extra_directives=["-l pmem=2gb"])),
+        ("-l pmem=2gb", Job(resources=Resources(memory=2**31))),
         ("-l vmem=2gb", Job(extra_directives=["-l vmem=2gb"])),
         ("-o run.txt -t 0-9 -V", Job(extra_directives=["-V", "-o run.txt"])),
     ],
@@ -182,11 +182,40 @@ def test_native_requests_are_understood(text: str, expected: Job) -> None:
 
 
 @pytest.mark.parametrize(
+    ("text", "resources", "left"),
+    [
+        ("-l nodes=2:ppn=8,pmem=2gb", Resources(nodes=2, cores=8, memory=2**34), []),
+        ("-l nodes=2:ppn=4,mem=64gb,pmem=2gb", Resources(nodes=2, cores=4, memory=2**35), []),
+        ("-l pmem=2gb,nodes=2:ppn=4,mem=1gb,file=1gb", Resources(nodes=2, cores=4, memory=2**33), ["-l file=1gb"]),
+        ("-l file=1gb,pmem=2gb -n", Resources(memory=2**31), ["-l file=1gb", "-n"]),
+        ("-l nodes=1:ppn=4,pvmem=2gb", Resources(cores=4, memory=2**33), []),
+        ("-l nodes=1:ppn=4,vmem=8gb", Resources(cores=4), ["-l vmem=8gb"]),
+        ("-l ncpus=8", Resources(cores=8), ["-l ncpus=8"]),
+        ("-l nodes=2,tpn=8", Resources(nodes=2, cores=8), ["-l tpn=8", "-l nodes=2"]),
+        ("-L tasks=1:lprocs=8:memory=4gb", Resources(cores=8, memory=2**32), ["-L tasks=1:lprocs=8:memory=4gb"]),
+        ("-L tasks=2:lprocs=8:place=node", Resources(nodes=2, cores=8), ["-L tasks=2:lprocs=8:place=node"]),
+        ("-n -l nodes=1:ppn=4", Resources(cores=4), ["-n"]),
+        ("-l nodes=1:ppn=4 -l naccesspolicy=singlejob", Resources(cores=4), ["-l naccesspolicy=singlejob"]),
+    ],
+)
+def test_never_less_is_asked_for_than_the_script_did(text: str, resources: Resources, left: list[str]) -> None:
+    """By process or by node, for the whole job or for each task."""
+    job = Torque().parse_resources(text)
+    assert job.resources == resources
+    assert list(job.extra_directives) == left
+    assert set(left) <= set(lines(job))
+
+
+@pytest.mark.parametrize(
     ("text", "problem"),
     [
         ("nodes=1:ppn=4+2:ppn=8", "several kinds"),
         ("nodes=n17:ppn=4", "not a number"),
         ("nodes=0", "not a number"),
+        ("-l procs=16", "how many nodes"),
+        ("-l size=24", "how many nodes"),
+        ("-L tasks=2:lprocs=8", "place=node"),
+        ("-L tasks=1 -L tasks=2", "several -L"),
         ("nodes=1:ppn=many", "invalid literal"),
         ("mem=much", "no amount"),
         ("-l walltime=soon", "no time"),

@@ -18,7 +18,7 @@ from corral.cli.tables import say, show, show_file
 from corral.errors import CorralError
 
 if TYPE_CHECKING:
-    from corral.plugins import Installed
+    from corral.plugins import Finding, Installed
     from corral.registry import Entry, JobLine
 
 #: A living cluster writes every minute (s): what is older need not be true any more.
@@ -90,16 +90,20 @@ def ps(as_json: bool) -> None:
 @click.argument("job", required=False)
 @click.option("--cluster", help="Name of the cluster, if several have such a job.")
 @click.option("--lines", type=click.IntRange(min=1), help="Only so many of the last lines.")
-def logs(job: str | None, cluster: str | None, lines: int | None) -> None:
+@click.option("--json", "as_json", is_flag=True, help="For programs: one JSON object per job.")
+def logs(job: str | None, cluster: str | None, lines: int | None, as_json: bool) -> None:
     """Print the log of a job, or list all logs.
 
     In a terminal, what would move its cursor or change its colours is shown instead; a pipe gets the file as it is.
     """
     found = [(entry, line) for entry in _registered() if cluster in (None, entry.name) for line in entry.jobs]
     if job is None:
-        if not found:
+        if not found and not as_json:
             click.echo("No job is registered.")
         for entry, line in found:
+            if as_json:
+                click.echo(json.dumps(_log(entry, line)))
+                continue
             say(f"{line.id}  {_state(entry, line)}  {entry.name}  {line.log or 'output discarded'}")
         return
     matching = [(entry, line) for entry, line in found if line.id == job]
@@ -115,7 +119,14 @@ def logs(job: str | None, cluster: str | None, lines: int | None) -> None:
     text = Path(path).read_bytes()
     if lines is not None:
         text = b"".join(text.splitlines(keepends=True)[-lines:])
+    if as_json:
+        click.echo(json.dumps({**_log(*matching[0]), "text": text.decode(errors="replace")}))
+        return
     show_file(text)
+
+
+def _log(entry: Entry, line: JobLine) -> dict[str, Any]:
+    return {"job": line.id, "state": _state(entry, line), "cluster": entry.name, "group": line.group, "log": line.log}
 
 
 @click.command()
@@ -247,32 +258,52 @@ def _age(seconds: float) -> str:
 
 
 @click.command()
-def backends() -> None:
+@click.option("--json", "as_json", is_flag=True, help="For programs: one JSON object per installed backend.")
+def backends(as_json: bool) -> None:
     """List backends, and whether their batch systems answer here.
 
-    Those that could be installed are listed too.
+    Those that cannot be used are listed with the reason; those that could be installed are listed too.
     """
     from corral import plugins
     from corral.runner import Runner
 
-    here = asyncio.run(plugins.detect_all(Runner(timeout=10.0)))
+    found = asyncio.run(plugins.survey(Runner(timeout=10.0)))
+    if as_json:
+        for each in found:
+            click.echo(json.dumps(_backend(each)))
+        return
     rows = []
-    for backend in plugins.usable("backend"):
-        detected = here.get(backend.name)
-        found = "this machine" if backend.name == "local" else "not found here"
-        rows.append(
-            (
-                backend.name,
-                f"{backend.distribution} {backend.version}",
-                detected.version if detected else found,
-                _tried(backend),
-            )
-        )
+    for each in found:
+        plugin = each.plugin
+        answer = each.detected.version if each.detected else "not found here" if each.is_usable else "cannot be used"
+        tried = _tried(plugin) if each.is_usable else ""
+        rows.append((plugin.name, f"{plugin.distribution} {plugin.version}", answer, tried))
     installed = {row[0] for row in rows}
     for name, distribution in plugins.WELL_KNOWN.items():
         if distribution == f"corral-{name}" and name not in installed:
             rows.append((name, f"pip install {distribution}", "", ""))
     show(("backend", "plugin", "batch system", "run for real against"), sorted(rows))
+    for each in sorted(found, key=lambda each: (each.is_usable, each.plugin.name)):
+        if each.reason:
+            whose = each.plugin.name if each.is_usable else f"{each.plugin.name} ({each.plugin.distribution})"
+            click.echo(f"{whose}: {' / '.join(each.reason.splitlines())}")
+
+
+def _backend(finding: Finding) -> dict[str, Any]:
+    """What there is to say of a backend, in plain values."""
+    plugin, detected = finding.plugin, finding.detected
+    return {
+        "name": plugin.name,
+        "distribution": plugin.distribution,
+        "version": plugin.version,
+        "contract": plugin.contract,
+        "is_usable": finding.is_usable,
+        "is_here": detected is not None,
+        "batch_system": detected.version if detected else None,
+        "evidence": detected.evidence if detected else None,
+        "reason": finding.reason,
+        "tried": _tried(plugin) if finding.is_usable else None,
+    }
 
 
 def _tried(backend: Installed) -> str:

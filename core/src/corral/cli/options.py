@@ -23,7 +23,7 @@ _CLUSTER = ("backend", "backend_options", "site", "name", "shared_directory", "l
 _WORKER = tuple(name for name in WorkerGroup.argument_names() if name != "backend_options")
 #: Arguments that hold several texts: the option is repeated.
 _REPEATED = {"extra_directives", "skip_directives", "modules", "prologue", "epilogue", "inherit_env"}
-_NUMBERS = {"cores": int, "processes": int, "nodes": int, "gpus": int, "death_timeout": float}
+_NUMBERS = {"cores": int, "processes": int, "threads": int, "nodes": int, "gpus": int}
 
 
 def explained(command: C) -> C:

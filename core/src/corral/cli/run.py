@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from corral.cli.options import backend_option, described, json_object, plugin_options
-from corral.errors import CorralError
+from corral.errors import CorralError, counted
 from corral.launch.ending import say
 from corral.launch.zygote import WARNINGS
 
@@ -46,7 +46,7 @@ _PLAIN: dict[str, tuple[Any, tuple[str, ...]]] = {
     "worker_ports": (str, ()),
     "local_directory": (click.Path(), ()),
     "launcher": (click.Choice(["fork", "spawn"]), ()),
-    "death_timeout": (float, ()),
+    "death_timeout": (str, ()),
     "worker_class": (str, ()),
 }
 
@@ -191,7 +191,8 @@ class _Attendant:
 
     async def attend(self, allocation: Allocation, command: Sequence[str]) -> int:
         """Run the script to its end; returns the exit code for all."""
-        say(f"{allocation.n_workers} workers are starting on {' '.join(allocation.hosts)}")
+        are = "is" if allocation.n_workers == 1 else "are"
+        say(f"{counted(allocation.n_workers, 'worker')} {are} starting on {' '.join(allocation.hosts)}")
         environment = {**os.environ, **await asyncio.to_thread(allocation.environment)}
         self._script = script = await asyncio.create_subprocess_exec(*command, env=environment)
         ending = asyncio.create_task(script.wait())

@@ -37,6 +37,9 @@ _LONG = {
     "x": "exclusive",
 }  # fmt: skip
 
+#: Of ``flux batch`` and ``flux alloc``, which give slots to an instance.
+_SLOTS = {"nslots": "ntasks", "cores-per-slot": "cores-per-task", "gpus-per-slot": "gpus-per-task"}
+
 _ALONE = ("exclusive", "label-io", "unbuffered", "verbose", "quiet", "dry-run", *"luvx")
 
 #: ``flux submit`` takes resources by task or by node, never both.
@@ -110,7 +113,12 @@ def options(line: str) -> list[parsing.Option]:
         is_attached = re.match(r"-[A-Za-z].", word) is not None  # -N2
         words += [word[:2], word[2:]] if is_attached else [word]
     found = parsing.options(shlex.join(words), alone=_ALONE)
-    return [parsing.Option(_LONG.get(each.name, each.name), each.value, each.source) for each in found]
+    return [parsing.Option(_called(each.name), each.value, each.source) for each in found]
+
+
+def _called(name: str) -> str:
+    """The long name of an option of ``flux submit``."""
+    return _SLOTS.get(name) or _LONG.get(name, name)
 
 
 def checked(extra: str) -> frozenset[str]:
@@ -182,11 +190,13 @@ def job(said: Mapping[str, str]) -> Job:
     count = int(said.get("nodes", 1))
     if count < 1:
         raise ValueError("--nodes=0 is no job")
-    tasks = -(-int(said.get("ntasks", count)) // count)
+    # By node, a task is started on each unless there shall be more of them.
+    per_node = int(said.get("tasks-per-node", 1))
+    tasks = max(per_node, -(-int(said.get("ntasks", count)) // count))
     cores = tasks * int(said.get("cores-per-task", 1))
     if "cores" in said:
-        cores = -(-int(said["cores"]) // count)
-    gpus = int(said.get("gpus-per-node", tasks * int(said.get("gpus-per-task", 0))))
+        cores = max(per_node, -(-int(said["cores"]) // count))
+    gpus = max(int(said.get("gpus-per-node", 0)), tasks * int(said.get("gpus-per-task", 0)))
     return Job(
         name=said.get("job-name", ""),
         queue=said.get("queue"),

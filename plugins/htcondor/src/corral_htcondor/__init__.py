@@ -180,7 +180,8 @@ class HTCondor:
     def parse_resources(self, text: str) -> Job:
         try:
             said = description.statements(text)
-            job = self._job({each.name: each.value for each in said})
+            values = {each.name: each.value for each in said}
+            job = self._job({name: description.expanded(value, values) for name, value in values.items()})
             ours = {name.lower(): value for name, value in self._statements(job)}
         except ValueError as error:
             raise ParseError(str(error), text) from error
@@ -193,6 +194,8 @@ class HTCondor:
         universe = said.get("universe", "vanilla").lower()
         if universe in _OTHER_UNIVERSES:
             raise ValueError(f"a job of the {universe} universe cannot be one machine's workers")
+        if "machine_count" in said and said["machine_count"] != "1":
+            raise ValueError("machine_count: a job that corral submits is on one machine")
         if said.get("environment", _ENVIRONMENT) != _ENVIRONMENT:
             raise ValueError("environment is corral's own; say the variables with env=")
         memory, walltime = said.get("request_memory"), said.get("allowed_job_duration")
@@ -206,11 +209,11 @@ class HTCondor:
             queue=None if queue is None else description.unquoted(queue),
             account=None if account is None else description.unquoted(account),
             resources=Resources(
-                cores=int(said.get("request_cpus", 1)),
+                cores=description.whole("request_cpus", said.get("request_cpus", "1")),
                 memory=None if memory is None else size_in_bytes(memory, unit="M"),
-                gpus=int(said.get("request_gpus", 0)),
+                gpus=description.whole("request_gpus", said.get("request_gpus", "0")),
             ),
-            walltime=None if walltime is None else int(walltime),
+            walltime=None if walltime is None else description.whole("allowed_job_duration", walltime),
             log_directory=description.unquoted(log.removesuffix(_LOG_FILE)) if log.endswith(_LOG_FILE) else None,
         )
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import base64
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 
 from attrs import frozen
 
@@ -85,9 +85,40 @@ def statements(text: str) -> list[Statement]:
             found.append(statement(line))
             continue
         queues += 1
-        if queues > 1 or not re.fullmatch(r"\d*", queue[1].strip(), re.ASCII):
+        if queues > 1 or not re.fullmatch(r"(\d|\$\(\w+\))*", queue[1].strip(), re.ASCII):
             raise ValueError(f"{line!r} makes jobs that differ; corral's are alike")
     return found
+
+
+_MACRO = re.compile(r"\$\((?!DOLLAR\b)([A-Za-z_][\w.]*)(?::([^()]*))?\)", re.ASCII | re.IGNORECASE)
+
+
+def expanded(value: str, said: Mapping[str, str]) -> str:
+    """A value with the macros filled in that the description itself defines; others stay.
+
+    Raises
+    ------
+    ValueError
+        They go round in circles.
+    """
+    for _ in range(20):
+        filled = _MACRO.sub(lambda match: said.get(match[1].lower(), match[2] or match[0]), value)
+        if filled == value:
+            return value
+        value = filled
+    raise ValueError(f"{value!r} has macros that go round in circles")
+
+
+def whole(name: str, value: str) -> int:
+    """A number that HTCondor need not compute.
+
+    Raises
+    ------
+    ValueError
+    """
+    if not re.fullmatch(r"\d{1,12}", value, re.ASCII):
+        raise ValueError(f"{name} = {value} is no plain number, and corral must know it; write what it stands for")
+    return int(value)
 
 
 def checked(extra: str) -> Statement:

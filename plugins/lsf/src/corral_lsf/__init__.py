@@ -7,6 +7,7 @@ IBM's LSF and OpenLava differ in how they list jobs; what a site decides (units,
 from __future__ import annotations
 
 import base64
+import functools
 import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
@@ -115,10 +116,11 @@ class LSF:
     @hookimpl
     def render_script(self, job: Job) -> Script:
         replaced = {name for extra in job.extra_directives for name in directives.checked(extra)}
+        job = evolve(job, extra_directives=self._with_one_requirement(job))
         lines = [
             Directive(name=name, text=f"{directives.PREFIX} -{name} {text}")
             for name, text in self._options(_without(job))
-            if name not in job.skip and (name not in replaced or name == "R")  # LSF adds up several -R
+            if name not in job.skip and name not in replaced
         ]
         log = job.log_directory if any(line.name == "o" for line in lines) else None
         lines += [
@@ -134,6 +136,34 @@ class LSF:
             body="\n".join([*redirection, "unset LC_ALL LSB_NTRIES LSB_DISPLAY_YEAR", job_body(job, job_id=_SHELL_ID)]),
             log=None if log is None else f"{log}/{{id}}.log",
         )
+
+    def _with_one_requirement(self, job: Job) -> list[str]:
+        """The user's directives; the last that has a requirement has ours and all of theirs as well."""
+        ours = self._requirement(job)
+        users = [
+            option.value or ""
+            for extra in job.extra_directives
+            for option in directives.options(extra)
+            if option.name == "R"
+        ]
+        if not users:
+            return list(job.extra_directives)
+        theirs = functools.reduce(directives.merged, users)
+        requirement = directives.merged(ours, theirs)
+        if requirement == theirs and len(users) == 1:
+            return list(job.extra_directives)
+        lines = []
+        for extra in job.extra_directives:
+            found = directives.options(extra)
+            rest = [option.source for option in found if option.name != "R"]
+            lines += [extra] if len(rest) == len(found) else rest
+        return [*lines, f"-R {directives.quoted(requirement, 'extra_directives')}"]
+
+    def _requirement(self, job: Job) -> str:
+        """Our own, without its quotes; empty if it is skipped or there is none."""
+        if "R" in job.skip:
+            return ""
+        return dict(self._options(_without(job))).get("R", "").strip('"')
 
     def _options(self, job: Job) -> Iterator[tuple[str, str]]:
         """What a job asks for, as the names and values of bsub's options."""
@@ -184,6 +214,11 @@ class LSF:
         shebang, lines = directives.header(text)
         said, extras = directives.split(lines)
         try:
+            if "nnodes" in said and not self.nnodes:
+                raise ValueError(
+                    "-nnodes asks for whole nodes, as LSF with CSM has them; say so with "
+                    "backend_options={'nnodes': True, 'launcher': 'jsrun'}"
+                )
             job = directives.job(
                 said,
                 limit_unit=self._limit_unit,
@@ -202,9 +237,14 @@ class LSF:
     def _left(self, said: Mapping[str, str], job: Job) -> Iterator[str]:
         """Directives for what our own would not say of this job."""
         ours = {(name, value.strip('"')) for name, value in self._options(job)}
-        for name in ("R", "gpu", "o"):
+        mine = dict(ours).get("R", "")
+        names = {name for name, _ in ours}
+        # A limit that this site's jobs do not say otherwise stays a limit.
+        for name in ("R", "gpu", "o", *(["M"] if "M" not in names else [])):
             for value in filter(None, said.get(name, "").split("\n")):
-                if (name, value) not in ours:
+                if name == "R":
+                    value = directives.remainder(value, mine)  # noqa: PLW2901 - less of the same
+                if value and (name, value) not in ours:
                     yield f"-{name} {directives.quoted(value, 'extra_directives')}"
 
     # --- commands -----------------------------------------------------------------------------------------------

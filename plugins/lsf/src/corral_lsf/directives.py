@@ -160,24 +160,88 @@ def job(said: Mapping[str, str], *, limit_unit: str, reservation_unit: str, per_
     """
     requirement = said.get("R", "")
     slots = int(said.get("n", "1").split(",")[0])
-    spread = re.search(r"span\[[^]]*\bptile=(\d+)", requirement)
-    cores = min(int(spread[1]), slots) if spread else slots
-    if slots < 1 or cores < 1:
+    if slots < 1:
         raise ValueError("a job needs a slot at least")
+    spread = re.search(r"span\[[^]]*\bptile=([^],]+)", requirement)
+    if spread and not re.fullmatch(r"[1-9]\d*", spread[1].strip(), re.ASCII):
+        raise ValueError(f"span[ptile={spread[1]}] is no number of slots that every host has")
+    cores = min(int(spread[1]), slots) if spread else slots
     nodes = int(said["nnodes"]) if "nnodes" in said else -(-slots // cores)
-    memory = None
+    found = []
     if "M" in said:
-        memory = -(-parsing.size_in_bytes(said["M"].rstrip("!"), unit=limit_unit) // max(1, nodes))
-    elif reserved := re.search(r"rusage\[[^]]*\bmem=([\d.]+[KMGTP]?B?)", requirement, re.IGNORECASE):
-        memory = parsing.size_in_bytes(reserved[1], unit=reservation_unit) * (cores if per_slot else 1)
-    gpus = re.search(r"\bnum=(\d+)", said.get("gpu", ""))
+        found.append(-(-parsing.size_in_bytes(said["M"].rstrip("!"), unit=limit_unit) // max(1, nodes)))
+    for reserved in re.finditer(
+        r"rusage\[[^]]*\bmem=([\d.]+[KMGTP]?B?)(?:/(job|host|task))?", requirement, re.IGNORECASE
+    ):
+        size = parsing.size_in_bytes(reserved[1], unit=reservation_unit)
+        counted_by = reserved[2] or ("task" if per_slot else "host")
+        found.append({"task": size * cores, "host": size, "job": -(-size // max(1, nodes))}[counted_by.lower()])
+    gpus = re.search(r"\bnum=(\d+)(/task)?", said.get("gpu", ""))
     return Job(
         name=said.get("J", "").partition("[")[0],
         queue=said.get("q"),
         account=said.get("P"),
-        resources=Resources(nodes=nodes, cores=cores, memory=memory or None, gpus=int(gpus[1]) if gpus else 0),
+        resources=Resources(
+            nodes=nodes,
+            cores=cores,
+            memory=max(found, default=0) or None,
+            gpus=int(gpus[1]) * (cores if gpus[2] else 1) if gpus else 0,
+        ),
         walltime=seconds(said["W"]) if "W" in said else None,
     )
+
+
+# --- one requirement of several -----------------------------------------------------------------------------------
+
+_SECTION = re.compile(r"\s*(select|order|rusage|span|same|cu|affinity)\[([^]]*)\]")
+
+
+def sections(requirement: str) -> dict[str, str] | None:
+    """The sections of a requirement, by their names; None if it is of a kind that has none (alternatives, say)."""
+    found: dict[str, str] = {}
+    position = 0
+    while match := _SECTION.match(requirement, position):
+        if match[1] in found:
+            return None
+        found[match[1]] = match[2].strip()
+        position = match.end()
+    rest = requirement[position:].strip()
+    if rest and not found and not re.search(r"[\[\]{}]", rest):
+        return {"select": rest}  # a condition alone
+    return None if rest else found
+
+
+def merged(ours: str, theirs: str) -> str:
+    """One requirement of two, for LSF takes but one: what the second says replaces that of the first."""
+    mine, users = sections(ours), sections(theirs)
+    if mine is None or users is None:
+        return theirs
+    if "select" in mine and "select" in users:
+        users["select"] = f"({mine['select']}) && ({users['select']})"
+    if "rusage" in mine and "rusage" in users and not re.search(r"[|:&]", users["rusage"]):
+        named = {name for name, _ in _amounts(users["rusage"])}
+        kept = [f"{name}={amount}" for name, amount in _amounts(mine["rusage"]) if name not in named]
+        users["rusage"] = ",".join([*kept, users["rusage"]])
+    order = ("select", "order", "span", "same", "cu", "affinity", "rusage")
+    both = mine | users
+    return " ".join(f"{name}[{both[name]}]" for name in order if name in both)
+
+
+def remainder(requirement: str, ours: str) -> str:
+    """What a requirement says beside ours; itself where ours is no part of it."""
+    said, mine = sections(requirement), sections(ours)
+    if said is None or not mine:
+        return requirement
+    kept = {name: value for name, value in said.items() if mine.get(name) != value}
+    if "rusage" in kept and "rusage" in mine and not re.search(r"[|:&]", kept["rusage"]):
+        others = [pair for pair in _amounts(kept["rusage"]) if pair not in _amounts(mine["rusage"])]
+        kept["rusage"] = ",".join(f"{name}={amount}" for name, amount in others)
+    return requirement if kept == said else " ".join(f"{name}[{value}]" for name, value in kept.items())
+
+
+def _amounts(rusage: str) -> list[tuple[str, str]]:
+    pairs = (item.partition("=") for item in rusage.split(",") if item.strip())
+    return [(name.strip(), amount.strip()) for name, _, amount in pairs]
 
 
 def seconds(text: str) -> int:

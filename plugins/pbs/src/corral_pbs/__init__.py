@@ -153,6 +153,10 @@ class PBS:
         try:
             said, extras = directives.split(lines)
             job = directives.job(said, extras, account=self.account_option, gpus=self.gpu_resource)
+            replaced = {
+                name for extra in extras for each in directives.checked(extra) for name in directives.replaced_by(each)
+            }
+            extras = directives.by_node(extras, job, has_chunks="select" not in replaced)
             # What our own directives would not say of this job stays the user's.
             ours = set(self._options(job))
             left = [

@@ -135,23 +135,24 @@ def job(said: Mapping[str, str], extras: Iterable[str], *, account: str, gpus: s
     ValueError
         They make none.
     """
-    if "select" in said:
-        nodes, chunk = chunks(said["select"])
-    else:
-        nodes, chunk = _whole_job(extras)
+    asked = _asked(extras)
+    nodes, chunk = chunks(said["select"]) if "select" in said else _whole_job(asked, gpus)
+    cores = max(int(chunk.get("ncpus", "1")), 1)
+    memory = parsing.size_in_bytes(chunk["mem"]) if "mem" in chunk else 0
+    if "pmem" in asked:
+        # Of each process; of which a node has as many as the chunk says, and one for each core otherwise.
+        processes = int(chunk.get("mpiprocs", cores))
+        memory = max(memory, parsing.size_in_bytes(asked["pmem"]) * processes)
     log = said.get("o", "")
     return Job(
         name=said.get("N", ""),
         queue=said.get("q"),
         account=said.get(account),
-        resources=Resources(
-            nodes=nodes,
-            cores=int(chunk.get("ncpus", "1")),
-            memory=parsing.size_in_bytes(chunk["mem"], unit="") or None if "mem" in chunk else None,
-            gpus=int(chunk.get(gpus, "0")),
-        ),
+        resources=Resources(nodes=nodes, cores=cores, memory=memory or None, gpus=int(chunk.get(gpus, "0"))),
         walltime=(parsing.clock_seconds(said["walltime"]) or None) if "walltime" in said else None,
         log_directory=log[:-1] if log.endswith("/") and len(log) > 1 and said.get("j") == "oe" else None,
+        # Whole nodes, of which nobody says how many cores they have.
+        skip={"cores"} if "select" in said and "ncpus" not in chunk and "excl" in said.get("place", "") else (),
     )
 
 
@@ -164,7 +165,10 @@ def chunks(select: str) -> tuple[int, dict[str, str]]:
         They are not all alike.
     """
     if "+" in select:
-        raise ValueError("chunks of several kinds cannot be one kind of worker; give each a group")
+        found = [chunks(part) for part in select.split("+")]
+        if any(properties != found[0][1] for _, properties in found):
+            raise ValueError("chunks of several kinds cannot be one kind of worker; give each a group")
+        return sum(count for count, _ in found), found[0][1]
     first, _, rest = select.partition(":")
     if not first.isdecimal():
         first, rest = "1", select
@@ -177,26 +181,64 @@ def is_said(name: str, value: str, job: Job, *, gpus: str, chunk: str) -> bool:
     """Whether the job, or what this site has in each `chunk`, says all that this directive said."""
     if name == "select":
         others = {part for part in chunks(value)[1].items() if part[0] not in ("ncpus", "mem", gpus)}
+        if "+" in value and others:
+            return False
         return others <= parsing.assignments(chunk, ":").items()
     if name == "walltime":
         return job.walltime is not None
     return name == "J"
 
 
-def _whole_job(extras: Iterable[str]) -> tuple[int, dict[str, str]]:
-    """The older way to ask: ``-l nodes=2:ppn=8,mem=4gb``, ``-l ncpus=8``; memory is the whole job's."""
+def _asked(extras: Iterable[str]) -> dict[str, str]:
+    """What other ``-l`` ask for the whole job."""
     asked: dict[str, str] = {}
     for extra in extras:
         for option in parsing.short_options(extra, _LETTERS):
             if option.name == "l":
                 asked |= parsing.assignments(option.value or "")
+    return asked
+
+
+def by_node(extras: Iterable[str], job: Job, *, has_chunks: bool) -> list[str]:
+    """The same directives, without a limit on each process: workers are fewer than the cores, and larger.
+
+    What all processes may have together is said instead: by our own chunks, or where there are none, for the whole job.
+    """
+    extras = list(extras)
+    if "pmem" not in _asked(extras):
+        return extras
+    found = []
+    for extra in extras:
+        for option in parsing.short_options(extra, _LETTERS):
+            parts = parsing.assignments(option.value or "") if option.name == "l" else {}
+            if not parts.keys() & {"pmem", "mem"}:
+                found.append(option.source)
+            else:
+                kept = [f"{name}={value}" for name, value in parts.items() if name not in ("pmem", "mem")]
+                found += [f"-l {shlex.quote(each)}" for each in kept]
+    whole = (job.resources.memory or 0) * job.resources.nodes
+    return found if has_chunks else [*found, f"-l mem={whole}b"]
+
+
+def _whole_job(asked: Mapping[str, str], gpus: str) -> tuple[int, dict[str, str]]:
+    """The older way to ask: ``-l nodes=2:ppn=8,mem=4gb``, ``-l ncpus=8``; memory and GPUs are the whole job's."""
+    found = dict(asked)
     nodes = 1
     if "nodes" in asked:
         nodes, properties = chunks(asked["nodes"])
-        asked |= {"ncpus": properties.get("ppn", "1")} if "ppn" in properties else {}
+        # ncpus beside ppn are those of each process.
+        cores = int(properties.get("ppn", "1")) * int(properties.get("ncpus", properties.get("cpp", "1")))
+        found |= {"ncpus": str(cores)} if properties.keys() & {"ppn", "ncpus", "cpp"} else {}
+        if "ppn" in properties:
+            found["mpiprocs"] = properties["ppn"]
+        found |= {name: properties[name] for name in (gpus, "gpus") if name in properties}
+        if "gpus" in properties:
+            found[gpus] = properties["gpus"]
+    if gpus in asked:
+        found[gpus] = str(-(-int(asked[gpus]) // nodes))
     if "mem" in asked:
-        asked["mem"] = f"{-(-parsing.size_in_bytes(asked['mem']) // nodes)}b"
-    return nodes, asked
+        found["mem"] = f"{-(-parsing.size_in_bytes(asked['mem']) // nodes)}b"
+    return nodes, found
 
 
 def header(text: str) -> tuple[str | None, list[str]]:

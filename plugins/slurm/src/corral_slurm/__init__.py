@@ -184,11 +184,18 @@ class Slurm:
         # What our own directives would not say of this job stays the user's.
         ours = set(self._options(job))
         left = [
-            directives.written(name, value)
+            directives.written(*self._per_node(name, value, job))
             for name, value in said.items()
             if (name, value) not in ours and not directives.is_said(name, job)
         ]
         return evolve(job, extra_directives=(*extras, *left), shebang=shebang or job.shebang)
+
+    def _per_node(self, name: str, value: str | None, job: Job) -> tuple[str, str | None]:
+        """The option for a job that has one task on each node: GPUs are counted by node."""
+        if name not in ("gpus-per-task", "gpus-per-socket") or value is None:
+            return name, value
+        kind = directives.kind_of_gpu(value)
+        return "gpus-per-node", f"{kind}:{job.resources.gpus}" if kind else str(job.resources.gpus)
 
     # --- commands -----------------------------------------------------------------------------------------------
 

@@ -27,6 +27,9 @@ _LONG = {
     "s": "oversubscribe", "t": "time", "v": "verbose", "W": "wait", "w": "nodelist", "x": "exclude",
 }  # fmt: skip
 
+#: Long options that have another name as well.
+_ALIASES = {"tasks-per-node": "ntasks-per-node"}
+
 #: Options that never take the next word for their value (some take one after ``=``).
 _ALONE = frozenset({
     "contiguous", "exclusive", "get-user-env", "hold", "ignore-pbs", "nice", "no-kill", "no-requeue", "overcommit",
@@ -38,7 +41,7 @@ _ALONE = frozenset({
 _SAME_MEANING = (
     frozenset({"mem", "mem-per-cpu", "mem-per-gpu"}),
     frozenset({"gres", "gpus", "gpus-per-node", "gpus-per-socket", "gpus-per-task"}),
-    frozenset({"ntasks", "ntasks-per-node"}),
+    frozenset({"ntasks", "ntasks-per-node", "ntasks-per-gpu", "ntasks-per-socket"}),
     frozenset({"cpus-per-task", "cpus-per-gpu"}),
     frozenset({"requeue", "no-requeue"}),
 )
@@ -47,7 +50,15 @@ _SAME_MEANING = (
 _READ = frozenset({
     "job-name", "partition", "account", "nodes", "no-kill", "ntasks", "ntasks-per-node", "cpus-per-task", "mem",
     "mem-per-cpu", "gres", "gpus", "gpus-per-node", "time", "signal", "output", "open-mode", "export", "requeue",
-    "no-requeue", "array",
+    "no-requeue", "array", "gpus-per-task", "gpus-per-socket", "cpus-per-gpu", "mem-per-gpu", "ntasks-per-gpu",
+    "ntasks-per-socket", "mincpus",
+})  # fmt: skip
+#: Those that stay as they are, and say how to understand others.
+_HEEDED = frozenset({"sockets-per-node", "exclusive", "nodelist", "tres-per-task"})
+#: Those that a job says in other words: it has one task on each node.
+_SAID_OTHERWISE = frozenset({
+    "nodes", "ntasks", "ntasks-per-node", "cpus-per-task", "array", "cpus-per-gpu", "ntasks-per-gpu",
+    "ntasks-per-socket", "mincpus",
 })  # fmt: skip
 
 _LOG_FILE = "/%A_%a.log"
@@ -86,6 +97,7 @@ def options(line: str) -> list[Option]:
         source, word = words.pop(0)
         if word.startswith("--"):
             name, equals, value = word[2:].partition("=")
+            name = _ALIASES.get(name, name)
             attached = value if equals else None
         elif word.startswith("-") and len(word) > 1:
             name, attached = _LONG.get(word[1], word[1]), word[2:] or None
@@ -262,7 +274,7 @@ def split(lines: Iterable[str]) -> tuple[dict[str, str | None], list[str]]:
     for line in lines:
         found = options(line)
         known = {option.name: option.value for option in found if option.name in _READ}
-        said |= known
+        said |= known | {option.name: option.value for option in found if option.name in _HEEDED}
         if known:
             rest += [option.source for option in found if option.name not in known]
         elif found:
@@ -279,22 +291,32 @@ def job(said: Mapping[str, str | None]) -> Job:
         They make none.
     """
     values = {name: value for name, value in said.items() if value is not None}
-    fewest, _, most = values.get("nodes", "1").partition("-")
-    nodes = int(fewest)
-    if most not in ("", fewest) or nodes < 1:
-        raise ValueError(f"--nodes={values['nodes']} is not one number of nodes")
-    tasks = int(values.get("ntasks-per-node") or -(-int(values.get("ntasks", nodes)) // nodes))
-    cores = max(1, tasks * int(values.get("cpus-per-task", 1)))
+    if "tres-per-task" in values:
+        raise ValueError("--tres-per-task counts by task; say --cpus-per-task and --gpus-per-node instead")
+    nodes, tasks = _layout(values)
+    gpus_per_node = _gpus_per_node(values, nodes, tasks)
+    if "ntasks-per-gpu" in values:
+        per_gpu = _number(values, "ntasks-per-gpu")
+        if not gpus_per_node and "ntasks" in values:
+            gpus_per_node = -(-tasks // per_gpu)
+        tasks = max(tasks, per_gpu * gpus_per_node)
+    cores = tasks * _number(values, "cpus-per-task", 1)
+    if "cpus-per-gpu" in values:
+        if not gpus_per_node:
+            raise ValueError("--cpus-per-gpu is said without a number of GPUs")
+        cores = max(tasks, _number(values, "cpus-per-gpu") * gpus_per_node)
+    cores = max(1, cores, _number(values, "mincpus", 0))
     bytes_per_node = None
     if "mem" in values:
         bytes_per_node = memory(values["mem"])
     elif "mem-per-cpu" in values:
         bytes_per_node = memory(values["mem-per-cpu"]) * cores
-    gpus_per_node = gpus(values.get("gres", ""))
-    if "gpus-per-node" in values:
-        gpus_per_node = gpus("gpu:" + values["gpus-per-node"])
-    elif "gpus" in values:
-        gpus_per_node = -(-gpus("gpu:" + values["gpus"]) // nodes)
+    elif "mem-per-gpu" in values:
+        if not gpus_per_node:
+            raise ValueError("--mem-per-gpu is said without a number of GPUs")
+        bytes_per_node = memory(values["mem-per-gpu"]) * gpus_per_node
+    # Whole nodes, of which nobody says how many cores they have.
+    is_whole = "exclusive" in said and not said.keys() & _CORES
     return Job(
         name=values.get("job-name", ""),
         queue=values.get("partition"),
@@ -302,7 +324,73 @@ def job(said: Mapping[str, str | None]) -> Job:
         resources=Resources(nodes=nodes, cores=cores, memory=bytes_per_node or None, gpus=gpus_per_node),
         walltime=(seconds(values["time"]) or None) if "time" in values else None,
         log_directory=_log_directory(values.get("output", "")),
+        skip={"cores"} if is_whole else (),
     )
+
+
+#: What says how many cores there shall be.
+_CORES = frozenset({"ntasks", "ntasks-per-node", "cpus-per-task", "cpus-per-gpu", "mincpus", "ntasks-per-socket"})
+
+
+def _number(values: Mapping[str, str], name: str, usual: int | None = None) -> int:
+    if name not in values and usual is not None:
+        return usual
+    text = values.get(name, "")
+    if not re.fullmatch(r"\d{1,9}", text, re.ASCII):
+        raise ValueError(f"--{name}={text} is not one number")
+    return int(text)
+
+
+def _layout(values: Mapping[str, str]) -> tuple[int, int]:
+    """Nodes, and tasks on each of them: as many as on the fullest."""
+    tasks = _number(values, "ntasks", 0)
+    per_node = _number(values, "ntasks-per-node", 0)
+    if "ntasks-per-socket" in values and not per_node:
+        if not tasks and "sockets-per-node" not in values:
+            raise ValueError(
+                "--ntasks-per-socket says nothing of a node without --sockets-per-node; say tasks per node"
+            )
+        per_node = _number(values, "ntasks-per-socket") * _number(values, "sockets-per-node", 1 << 30)
+    if "nodes" in values:
+        fewest, _, most = values["nodes"].partition("-")
+        if most not in ("", fewest) or not re.fullmatch(r"[1-9]\d{0,8}", fewest, re.ASCII):
+            raise ValueError(f"--nodes={values['nodes']} is not one number of nodes")
+        nodes = int(fewest)
+        if per_node and tasks > nodes * per_node:
+            raise ValueError(f"{tasks} tasks are more than {per_node} on each of {nodes} nodes")
+        return nodes, -(-tasks // nodes) if tasks else per_node if 0 < per_node < 1 << 20 else 1
+    named = values.get("nodelist", "")
+    nodes = len(parsing.host_names(named)) if named and "/" not in named else 1
+    if not tasks:
+        return nodes, per_node or 1
+    if per_node:
+        nodes = max(nodes, -(-tasks // per_node))
+    return nodes, -(-tasks // nodes)
+
+
+def _gpus_per_node(values: Mapping[str, str], nodes: int, tasks: int) -> int:
+    """GPUs of each node, by whatever they are counted."""
+    found = [gpus(values.get("gres", ""))]
+    if "gpus-per-node" in values:
+        found.append(gpus("gpu:" + values["gpus-per-node"]))
+    if "gpus" in values:
+        found.append(-(-gpus("gpu:" + values["gpus"]) // nodes))
+    if "gpus-per-task" in values:
+        each = gpus("gpu:" + values["gpus-per-task"])
+        if not values.keys() & {"ntasks", "ntasks-per-node", "ntasks-per-socket", "gpus", "gpus-per-node", "gres"}:
+            tasks = 1
+        found.append(each * tasks)
+    if "gpus-per-socket" in values:
+        if "sockets-per-node" not in values:
+            raise ValueError("--gpus-per-socket says nothing of a node without --sockets-per-node; say --gpus-per-node")
+        found.append(gpus("gpu:" + values["gpus-per-socket"]) * _number(values, "sockets-per-node"))
+    return max(found)
+
+
+def kind_of_gpu(value: str) -> str | None:
+    """``a100`` of ``a100:2``; of several kinds there is no one."""
+    kinds = {item.rpartition(":")[0] for item in value.split(",")}
+    return kinds.pop() or None if len(kinds) == 1 else None
 
 
 def is_said(name: str, job: Job) -> bool:
@@ -311,4 +399,4 @@ def is_said(name: str, job: Job) -> bool:
         return job.resources.memory is not None
     if name == "time":
         return job.walltime is not None
-    return name in ("nodes", "ntasks", "ntasks-per-node", "cpus-per-task", "array")
+    return name in _SAID_OTHERWISE | _HEEDED

@@ -148,14 +148,24 @@ class Torque:
         shebang, lines = directives.header(text, self.prefix)
         try:
             said, extras = directives.split(lines)
-            job = directives.job(said, self.memory_resource, self.log_file)
-            # What our own directives would not say of this job stays the user's.
-            ours = set(self._options(job))
+            job = directives.job(said, extras, self.memory_resource, self.log_file)
+            extras = directives.by_node(extras)
+            # What our own directives would not say of this job stays the user's, as does what an extra one keeps out.
+            replaced = {
+                name
+                for extra in extras
+                for option in directives.checked(extra)
+                for name in directives.replaced_by(option)
+            }
+            ours = {(name, value) for name, value in self._options(job) if name not in replaced}
             left = [
                 directives.written(name, value, name)
                 for name, value in said.items()
                 if (name, value) not in ours
-                and not directives.is_said(name, value, job, properties=self.properties, memory=self.memory_resource)
+                and (
+                    name in replaced
+                    or not directives.is_said(name, value, job, properties=self.properties, memory=self.memory_resource)
+                )
             ]
         except ValueError as error:
             raise ParseError(str(error), text) from error

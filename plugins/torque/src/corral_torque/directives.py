@@ -118,30 +118,104 @@ def split(lines: Iterable[str]) -> tuple[dict[str, str], list[str]]:
     return said, rest
 
 
-def job(said: Mapping[str, str], memory: str, log_file: str) -> Job:
+def job(said: Mapping[str, str], extras: Iterable[str], memory: str, log_file: str) -> Job:
     """The request that options make together; `memory` is the resource by which this site asks for it.
+
+    Parameters
+    ----------
+    extras
+        The directives of which no option is a Job's own word.
 
     Raises
     ------
     ValueError
         They make none.
     """
+    asked = _asked(extras)
     nodes, properties = node_list(said.get("nodes", "1"))
+    if "nodes" not in said and "L" in asked:
+        nodes, properties = _tasks(asked["L"])
+    for name in ("procs", "size", "nodect"):
+        if name in asked:
+            raise ValueError(
+                f"{name}={asked[name]} leaves it to the batch system how many nodes there are; say nodes=N:ppn=M"
+            )
+    cores = int(properties.get("ppn", asked.get("ncpus", "1") if "nodes" not in said else "1"))
+    if "tpn" in asked:
+        cores = max(cores, int(asked["tpn"]))
     log = said.get("o", "")
-    size = parsing.size_in_bytes(said[memory]) if memory in said else 0
+    found = [-(-parsing.size_in_bytes(said[memory]) // nodes)] if memory in said else []
+    found += [parsing.size_in_bytes(asked[name]) * cores for name in _OF_EACH_PROCESS if name in asked]
+    if "memory" in properties:
+        found.append(parsing.size_in_bytes(properties["memory"]))
     return Job(
         name=said.get("N", ""),
         queue=said.get("q"),
         account=said.get("A"),
         resources=Resources(
             nodes=nodes,
-            cores=int(properties.get("ppn", "1")),
-            memory=-(-size // nodes) or None,
+            cores=cores,
+            memory=max(found, default=0) or None,
             gpus=int(properties.get("gpus", "0")),
         ),
         walltime=(parsing.clock_seconds(said["walltime"]) or None) if "walltime" in said else None,
         log_directory=log.removesuffix(log_file) if log.endswith(log_file) and said.get("j") == "oe" else None,
     )
+
+
+#: Limits of each process: workers are fewer than the cores, and larger. Of all together is said instead.
+_OF_EACH_PROCESS = ("pmem", "pvmem")
+
+
+def by_node(extras: Iterable[str]) -> list[str]:
+    """The same directives, without limits of each process, which a job says for whole nodes."""
+    found = []
+    for extra in extras:
+        sources = []
+        for option in parsing.short_options(extra, _LETTERS):
+            parts = parsing.assignments(option.value or "") if option.name == "l" else {}
+            kept = {name: value for name, value in parts.items() if name not in _OF_EACH_PROCESS}
+            if kept == parts:
+                sources.append(option.source)
+            elif kept:
+                sources.append("-l " + shlex.quote(",".join(f"{name}={value}" for name, value in kept.items())))
+        limits = [name for name in _OF_EACH_PROCESS if name in _asked([extra])]
+        found += sources if limits else [extra]
+    return found
+
+
+def _asked(extras: Iterable[str]) -> dict[str, str]:
+    """What other ``-l`` ask for, and what ``-L`` does."""
+    asked: dict[str, str] = {}
+    for extra in extras:
+        for option in parsing.short_options(extra, _LETTERS):
+            if option.name == "l":
+                asked |= parsing.assignments(option.value or "")
+            elif option.name == "L":
+                if "L" in asked:
+                    raise ValueError("several -L cannot be one kind of worker; give each a group")
+                asked["L"] = option.value or ""
+    return asked
+
+
+def _tasks(request: str) -> tuple[int, dict[str, str]]:
+    """Nodes, and what each has, of ``-L tasks=2:lprocs=8:memory=4gb:place=node``.
+
+    Raises
+    ------
+    ValueError
+        Several tasks may share a node.
+    """
+    values = parsing.assignments(request, ":")
+    count = int(values.get("tasks", "1"))
+    if count < 1 or not values.get("lprocs", "1").isdecimal():
+        raise ValueError(f"-L {request} is no number of tasks and of processors")
+    if count > 1 and not values.get("place", "").startswith("node"):
+        raise ValueError(
+            f"-L {request} leaves it to TORQUE how many tasks share a node; add place=node, or say nodes=N:ppn=M"
+        )
+    found = {"ppn": values.get("lprocs", "1"), "gpus": values.get("gpus", "0")}
+    return count, found | ({"memory": values["memory"]} if "memory" in values else {})
 
 
 def node_list(text: str) -> tuple[int, dict[str, str]]:

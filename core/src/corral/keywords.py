@@ -1,0 +1,98 @@
+"""Keyword arguments for Dask's own classes, checked before a job is submitted that would die of them."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import distributed
+
+from corral.errors import InvalidRequest, did_you_mean
+
+#: Keywords of workers that are corral's own, and what says the same.
+_OF_WORKERS: Mapping[str, str] = {
+    "nthreads": "threads of each worker are threads=",
+    "ncores": "threads of each worker are threads=",
+    "memory_limit": "memory per node, shared by its workers, is memory=",
+    "name": "workers are called after their jobs, by which corral knows them",
+    "nanny": "every worker has a nanny, which restarts it and watches its memory",
+    "worker_class": "it is worker_class=, an argument of its own",
+    "security": "it is security=, an argument of the cluster",
+    "scheduler_ip": "workers join the scheduler of their cluster",
+    "scheduler_port": "it is scheduler_port=, an argument of the cluster",
+    "scheduler_file": "workers join the scheduler of their cluster",
+    "death_timeout": "it is death_timeout=, an argument of its own",
+    "local_directory": "it is local_directory=, an argument of its own",
+    "interface": "it is interface=, an argument of its own",
+    "port": "ports of workers are worker_ports=, an argument of its own",
+    "worker_port": "ports of workers are worker_ports=, an argument of its own",
+    "nanny_port": "ports of nannies are among worker_ports=, an argument of its own",
+    "lifetime": "a job's life is walltime=, and drain_time= is how long before its end it begins nothing more",
+}
+#: Of nannies, which corral gives workers' options first.
+_OF_NANNIES = frozenset({"env", "plugins", "preload", "preload_argv", "preload_nanny", "preload_nanny_argv", "config"})
+_OF_SCHEDULERS: Mapping[str, str] = {
+    "security": "it is security=, an argument of the cluster",
+    "scheduler_file": "another program connects with Cluster.connect(name)",
+}
+
+
+def check_worker(worker_class: object, options: Mapping[str, Any]) -> None:
+    """Refuse a class that is no worker, and options that a worker would refuse.
+
+    Raises
+    ------
+    InvalidRequest
+    """
+    for name in options:
+        if name in _OF_WORKERS:
+            raise InvalidRequest("worker_options", f"{name!r} is not one of them: {_OF_WORKERS[name]}")
+    if "plugins" in options:
+        raise InvalidRequest("worker_options", "'plugins' is not one of them: client.register_plugin(…) takes yours")
+    found = distributed.Worker if worker_class is None else _imported(str(worker_class))
+    if found is None:
+        return  # there may be such a module where the jobs run
+    if not (isinstance(found, type) and issubclass(found, distributed.Worker)):
+        raise InvalidRequest("worker_class", f"{worker_class} is {found!r}, which is no distributed.Worker")
+    _refuse_unknown("worker_options", found, distributed.Worker, options, _OF_NANNIES)
+
+
+def check_scheduler(options: Mapping[str, Any], also: Iterable[str] = ()) -> None:
+    """Refuse options that a scheduler would refuse; `also` are some that are not for it.
+
+    Raises
+    ------
+    InvalidRequest
+    """
+    for name in options:
+        if name in _OF_SCHEDULERS:
+            raise InvalidRequest("scheduler_options", f"{name!r} is not one of them: {_OF_SCHEDULERS[name]}")
+    _refuse_unknown("scheduler_options", distributed.Scheduler, distributed.Scheduler, options, frozenset(also))
+
+
+def _imported(path: str) -> object:
+    """What is called so here; None if this host cannot tell."""
+    module, _, name = path.rpartition(".")
+    try:
+        return getattr(importlib.import_module(module), name, None)
+    except (Exception, SystemExit):
+        return None
+
+
+def _refuse_unknown(argument: str, made: type, ours: type, options: Mapping[str, Any], also: frozenset[str]) -> None:
+    known = set(also)
+    for owner in made.__mro__[:-1]:
+        if "__init__" not in vars(owner):
+            continue
+        parameters = inspect.signature(vars(owner)["__init__"]).parameters.values()
+        known |= {each.name for each in parameters if each.kind in (each.KEYWORD_ONLY, each.POSITIONAL_OR_KEYWORD)}
+        if not issubclass(ours, owner) and any(each.kind is each.VAR_KEYWORD for each in parameters):
+            return  # a class of the user's own may take anything for itself
+    for name in options:
+        if name not in known:
+            offered = known - {"self", *_OF_WORKERS}
+            raise InvalidRequest(
+                argument, f"{made.__module__}.{made.__qualname__} takes no {name!r}.{did_you_mean(name, offered)}"
+            )

@@ -1,0 +1,199 @@
+"""Words that people bring along from other tools, and what each is called here.
+
+dask-jobqueue's and Dask's own, and those of batch systems. A word is looked up by its meaning before anybody guesses
+by its spelling: ``ncpus`` is no misspelt ``gpus``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from corral.errors import InvalidRequest, did_you_mean
+
+_CORES = "CPU cores per node of a job are cores=, and processes= is how many workers share them"
+_MEMORY = "memory per node of a job is memory=, shared by its workers (processes=)"
+_NATIVE = "what only your batch system knows goes to it as it is: extra_directives=[{!r}]"
+
+#: One sentence for many words: what each of them is called here.
+_BY_MEANING: Mapping[str, tuple[str, ...]] = {
+    "it is account= here": ("project", "billing", "charge_account", "allocation", "project_id"),
+    "it is queue= here": ("partition", "queue_name", "job_queue"),
+    "it is extra_directives= here": (
+        "job_extra_directives", "job_extra", "extra_args", "scheduler_directives", "directives", "header_extra",
+    ),
+    "it is skip_directives= here": ("job_directives_skip", "header_skip"),
+    "it is prologue= here": (
+        "job_script_prologue", "worker_init", "setup", "setup_commands", "job_setup", "pre_commands", "init_commands",
+    ),
+    "lines of shell go into prologue=, and variables into env={'NAME': 'value'}": ("env_extra",),
+    "it is epilogue= here": ("job_script_epilogue", "teardown"),
+    "it is worker_options= here, as a mapping of keyword arguments: ['--resources', 'GPU=1'] becomes "
+    "worker_options={'resources': {'GPU': 1}}": ("worker_extra_args", "extra", "worker_args", "worker_kwargs"),
+    "another class of workers is worker_class='package.module.Class'": ("worker_command",),
+    "leave it out: every worker has a nanny, which restarts it and watches its memory": ("nanny", "no_nanny"),
+    "leave it out: it is TLS, and security=False makes it plain TCP": ("protocol",),
+    "threads of each worker are threads= here": ("nthreads", "threads_per_worker", "num_threads", "worker_threads"),
+    "it is shared_directory= here": ("shared_temp_directory", "shared_dir", "shared_tmp_directory"),
+    "it is name= here, and jobs are called after their cluster": ("job_name", "cluster_name", "jobname"),
+    "settings for several kinds of jobs are groups=, and the configuration has a section corral.backends for each "
+    "backend": ("config_name",),
+    "it is backend= here": (
+        "batch_system", "cluster_type", "job_cls", "scheduler_type", "provider", "executor", "resource_manager",
+    ),
+    _CORES: (
+        "ncpus", "cpus", "ppn", "job_cpu", "cpus_per_task", "cpus_per_node", "num_cores", "n_cores", "ncores", "cpu",
+        "cores_per_node", "cores_per_job", "cpus_per_job", "num_cpus", "slots", "request_cpus",
+    ),
+    "it is cores= here, divided by processes= (workers per node); threads= says another number of threads":
+        ("cores_per_worker", "cpus_per_worker", "worker_cores"),
+    _MEMORY: (
+        "mem", "job_mem", "mem_per_node", "memory_per_node", "memory_limit", "ram", "request_memory", "mem_gb",
+    ),
+    "it is memory= here: all of a node's workers together": ("worker_memory", "memory_per_worker", "worker_mem"),
+    "it is memory= here: the memory per core times cores=": (
+        "mem_per_cpu", "memory_per_core", "mem_per_core", "memory_per_cpu", "pmem", "h_vmem",
+    ),
+    "a job is nodes= times what stands beside it: processes= is workers per node, and cores= is CPU cores per node": (
+        "ntasks", "ntasks_per_node", "tasks_per_node", "num_tasks", "n_tasks", "mpiprocs", "tasks",
+    ),
+    "workers per node of a job are processes= here": (
+        "n_processes", "num_processes", "nprocs", "nprocesses", "workers_per_job", "workers_per_node",
+        "n_workers_per_job", "nworkers", "worker_processes", "num_workers_per_job",
+    ),
+    "cores=, memory=, gpus= and nodes= say it; what they cannot say is an extra directive": ("resource_spec", "select"),
+    "it is scheduler_options={'dashboard_address': …} here; without, the dashboard listens on loopback and "
+    "cluster.dashboard_link finds it": ("dashboard_address", "dashboard", "diagnostics_port"),
+    "where the scheduler listens is scheduler_interface= here": ("host", "scheduler_host", "ip"),
+    "it is scheduler_port= here": ("port",),
+    "it is walltime= here": (
+        "time", "time_limit", "timelimit", "max_time", "runtime", "max_walltime", "job_time", "h_rt",
+        "duration",
+    ),
+    "a job's life is walltime=, and drain_time= is how long before its end it begins nothing more": (
+        "lifetime", "lifetime_stagger", "lifetime_restart",
+    ),
+    "it is n_workers= here": ("num_workers", "workers", "n_worker", "worker_count", "initial_workers"),
+    "ask for jobs with cluster.scale(jobs=…)": ("jobs", "n_jobs", "num_jobs", "njobs", "max_blocks", "init_blocks"),
+    "let a cluster have the size of its work with cluster.adapt(minimum=…, maximum=…)": (
+        "adaptive", "adapt", "minimum", "maximum", "minimum_jobs", "maximum_jobs", "min_workers", "max_workers",
+        "adapt_options", "adaptive_options", "minimum_workers", "maximum_workers",
+    ),
+    "there is none: Client(cluster) in this program, and Cluster.connect(name) in another one": ("scheduler_file",),
+    "it is local_directory= here": (
+        "local_dir", "temp_dir", "temp_directory", "temporary_directory", "tmp_dir", "tmpdir", "scratch",
+        "scratch_directory", "spill_directory",
+    ),
+    "it is log_directory= here": ("log_dir", "logs_directory", "logdir", "log_path", "output", "error", "stdout"),
+    "GPUs per node of a job are gpus= here": (
+        "gres", "ngpus", "gpus_per_node", "num_gpus", "n_gpus", "gpu", "request_gpus", "gpus_per_job",
+    ),
+    "it is gpus= here, per node: each worker has its share of them (processes=)": (
+        "gpus_per_task", "gpus_per_worker", "device", "cuda_visible_devices",
+    ),
+    "nodes per job are nodes= here": ("num_nodes", "n_nodes", "nnodes", "nodes_per_job", "nodes_per_block"),
+    "it is env= here": ("env_vars", "environment", "environ", "extra_env", "env_variables", "worker_env"),
+    "it is modules= here": ("module", "module_load", "module_loads", "envmodules"),
+    "it is conda_env= here": ("conda", "conda_environment", "conda_env_name", "mamba_env"),
+    "the Python of the workers is python= here, also one in a virtual environment": (
+        "python_executable", "python_path", "executable", "interpreter", "virtualenv", "venv",
+    ),
+    "it is worker_ports= here, and worker_ports='10000:10100' is a range": (
+        "worker_port", "port_range", "worker_port_range", "nanny_port",
+    ),
+    "it is worker_options={'resources': …} here": ("resources", "worker_resources"),
+    "it is worker_options={'preload': …} here": ("preload", "preload_argv", "preloads"),
+    "HTCondor's scratch space is backend_options={'disk': …} here": ("disk", "request_disk"),
+    "a schedd or pool of HTCondor's is backend_options={'schedd': …, 'pool': …} here": (
+        "submit_command_extra", "cancel_command_extra",
+    ),
+    "OAR's property for memory is backend_options={'memory_property': …, 'memory_of': 'core'} here": (
+        "memory_per_core_property_name",
+    ),
+    "LSF's units are read from lsf.conf; backend_options={'memory_unit': 'GB'} says others": ("lsf_units",),
+    "leave it out: jobs are always submitted by standard input": ("use_stdin",),
+    "Grid Engine's parallel environment is backend_options={'parallel_environment': …} here": (
+        "pe", "parallel_environment",
+    ),
+    "kinds of jobs are groups={'name': WorkerGroup(…)} here": ("worker_groups", "specs", "worker_spec", "spec"),
+    "it is drain_time= here": ("drain", "grace_period", "shutdown_grace"),
+    "it is maximum_core_hours= here": ("max_core_hours", "budget", "core_hours"),
+    "it is backend_options= here": ("plugin_options", "provider_options"),
+    "leave it out: a cluster's own certificates are made for it": (
+        "tls", "tls_cert", "tls_key", "tls_ca_file", "tls_ca_cert",
+    ),
+    "say it when you wait: cluster.wait_for_workers(timeout=…); how long a worker looks for its scheduler is "
+    "death_timeout=": ("timeout", "worker_timeout", "wait_timeout"),
+}  # fmt: skip
+
+#: Options of batch systems that a request has no word for.
+_DIRECTIVES: Mapping[str, str] = {
+    "qos": "--qos=high", "constraint": "--constraint=skylake", "reservation": "--reservation=name",
+    "nodelist": "--nodelist=n[1-4]", "exclude": "--exclude=n7", "exclusive": "--exclusive", "nice": "--nice=100",
+    "mail_user": "--mail-user=you", "mail_type": "--mail-type=FAIL", "features": "--constraint=…",
+    "licenses": "--licenses=matlab", "comment": "--comment=…", "priority": "-p 100", "cluster": "--clusters=name",
+    "clusters": "--clusters=name", "filesystems": "-l filesystems=home", "place": "-l place=scatter",
+}  # fmt: skip
+
+MEANINGS = {word: meaning for meaning, words in _BY_MEANING.items() for word in words} | {
+    word: _NATIVE.format(example) for word, example in _DIRECTIVES.items()
+}
+
+
+def meaning(word: str, known: Iterable[str]) -> str:
+    """`` It is account= here.``: what to write instead of a word that is not known; empty if nobody can tell."""
+    plain = word.lower().replace("-", "_")
+    if plain in MEANINGS:
+        said = MEANINGS[plain]
+        # An argument keeps its small letter.
+        first = said[0] if "=" in said.split()[0] else said[0].upper()
+        return f" {first}{said[1:]}."
+    known = list(known)
+    return f" It is {plain}= here." if plain in known else did_you_mean(word, known)
+
+
+def refuse_unknown(arguments: Iterable[str], known: Iterable[str], owner: str = "Cluster") -> None:
+    """Refuse the first argument that nobody knows, with what it is called here or else the nearest name.
+
+    Raises
+    ------
+    InvalidRequest
+    """
+    known = list(known)
+    for name in arguments:
+        if name not in known:
+            raise InvalidRequest(name, f"is no argument of {owner}.{meaning(name, known)}")
+
+
+# --- a section for dask-jobqueue in the configuration --------------------------------------------------------------
+
+#: Names of dask-jobqueue's keys, by ours.
+_KEYS = {
+    "project": "account", "job_extra_directives": "extra_directives", "job_extra": "extra_directives",
+    "job_directives_skip": "skip_directives", "header_skip": "skip_directives", "job_script_prologue": "prologue",
+    "env_extra": "prologue", "job_script_epilogue": "epilogue", "shared_temp_directory": "shared_directory",
+    "ncpus": "cores", "job_cpu": "cores",
+}  # fmt: skip
+#: Those that are right as they are, or need not be said.
+_NEEDLESS = frozenset({
+    "nanny", "protocol", "worker_command", "lsf_units", "use_stdin", "resource_spec", "job_mem", "mem", "config_name",
+    "worker_extra_args", "extra", "name", "job_name", "scheduler_options", "disk", "memory_per_core_property_name",
+    "submit_command_extra", "cancel_command_extra",
+})  # fmt: skip
+
+
+def translated(section: Mapping[str, Any], known: Iterable[str]) -> tuple[dict[str, Any], list[str]]:
+    """A section ``jobqueue.NAME`` in corral's words, and the keys for which there is no plain translation."""
+    known = set(known)
+    found: dict[str, Any] = {}
+    left: list[str] = []
+    for key, value in section.items():
+        name = str(key).replace("-", "_")
+        if value in (None, [], {}, ""):
+            continue
+        ours = _KEYS.get(name, name)
+        if ours in known and name not in _NEEDLESS:
+            found.setdefault(ours.replace("_", "-"), value)
+        else:
+            left.append(str(key))
+    return found, left

@@ -1,0 +1,114 @@
+"""What `corral backends` tells of every backend that is installed, and of those that cannot be used."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from attrs import evolve
+from click.testing import CliRunner
+
+from corral import plugins
+from corral.blueprint import draw
+from corral.cli import main
+from corral.domain import JobId
+from corral.errors import PluginError, UnknownBackend
+from corral.registry import Entry, JobLine
+from corral.runner import Runner
+
+Install = Callable[..., None]
+
+ACME = Path(__file__).parent.parent / "testing" / "acme"
+
+
+@pytest.fixture
+def nowhere(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A host without any command of a batch system."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+
+
+def listed(*arguments: str) -> str:
+    done = CliRunner().invoke(main, ["backends", *arguments], catch_exceptions=False)
+    assert done.exit_code == 0
+    return done.stdout
+
+
+@pytest.mark.usefixtures("nowhere")
+def test_each_backend_that_is_not_here_or_not_in_order_is_told_with_the_reason(install: Install) -> None:
+    """Clashes of names, other contracts, broken plugins, missing commands."""
+    install("acme", "broken/import_error", "broken/new_contract", "broken/old_contract", "broken/misspelt")
+    install("broken/same_name/one", "broken/same_name/two", "broken/exits")
+    text = listed()
+    for reason in (
+        "acme: there is no 'acstat' here",
+        "import_error (corral-import-error): 'corral_import_error:Broken' cannot be imported: ModuleNotFoundError",
+        "new_contract (corral-new-contract): version 1.0 speaks contract v2",
+        "old_contract (corral-old-contract): version 1.0 speaks contract v0",
+        "misspelt (corral-misspelt): there is no hook 'pol_status'",
+        "several distributions have a backend of this name: corral-same-one 1.0 and corral-same-two 1.0",
+        "exits (corral-exits): 'corral_exits:Broken' cannot be imported: SystemExit: usage: corral_exits JOB",
+    ):
+        assert reason in text
+    [local] = [line for line in text.splitlines() if line.startswith("local ")]
+    assert "this machine" in local
+
+
+@pytest.mark.usefixtures("nowhere")
+def test_programs_get_one_object_a_backend(install: Install) -> None:
+    """With the reason, too."""
+    install("acme", "broken/exits")
+    found = {each["name"]: each for each in map(json.loads, listed("--json").splitlines())}
+    assert (found["local"]["is_here"], found["local"]["is_usable"], found["local"]["reason"]) == (True, True, "")
+    assert (found["acme"]["is_here"], found["acme"]["is_usable"]) == (False, True)
+    assert (found["exits"]["is_usable"], found["exits"]["tried"]) == (False, None)
+    assert "SystemExit" in found["exits"]["reason"]
+    assert {each["contract"] for each in found.values()} == {"v1"}
+
+
+@pytest.mark.usefixtures("nowhere")
+async def test_a_plugin_that_ends_the_program_ends_nothing(install: Install) -> None:
+    """Nobody chose it; who does gets an error that names it."""
+    install("acme", "broken/exits")
+    assert await plugins.detect_all(Runner()) == {}
+    with pytest.raises(PluginError, match="corral-exits.*SystemExit"):
+        plugins.load("exits")
+
+
+async def test_a_question_that_fails_is_the_reason(
+    install: Install, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """In the words of its command."""
+    install("acme")
+    (tmp_path / "acstat").write_text("#!/bin/sh\necho 'acstat: no master' >&2\nexit 3\n")
+    (tmp_path / "acstat").chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    [finding] = [each for each in await plugins.survey(Runner()) if each.plugin.name == "acme"]
+    assert (finding.detected, finding.is_usable) == (None, True)
+    assert "no master" in finding.reason
+
+
+def test_logs_are_json_for_programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One object per job; with its text if it is the one that was asked for."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    log = tmp_path / "7_0.log"
+    log.write_text("one\ntwo\n")
+    runner = CliRunner()
+    assert runner.invoke(main, ["logs", "--json"], catch_exceptions=False).stdout == ""
+    entry = Entry.of(draw({"backend": "local", "memory": "1GB", "name": "mine"}))
+    line = JobLine(
+        id=JobId("7_0").text, group="default", state="running", workers=1, expected_workers=1, hosts=(), reason="",
+        has_ended=False, log=str(log),
+    )  # fmt: skip
+    evolve(entry, jobs=(line,)).write()
+    [each] = map(json.loads, runner.invoke(main, ["logs", "--json"], catch_exceptions=False).stdout.splitlines())
+    assert each == {"job": "7_0", "state": "running", "cluster": "mine", "group": "default", "log": str(log)}
+    done = runner.invoke(main, ["logs", "7_0", "--json", "--lines", "1"], catch_exceptions=False)
+    assert json.loads(done.stdout)["text"] == "two\n"
+
+
+def test_an_unknown_backend_is_answered_with_those_that_are_there() -> None:
+    """As before."""
+    with pytest.raises(UnknownBackend, match="Did you mean 'slurm'"):
+        plugins.load("slrum")
