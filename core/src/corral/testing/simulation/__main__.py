@@ -15,7 +15,7 @@ from attrs import frozen
 
 from corral.testing.simulation import Corral, Dask, Ends, Fixed, Load, Outcome, Queue, simulate
 from corral.testing.simulation.scenario import ours
-from corral.testing.simulation.world import Controller
+from corral.testing.simulation.world import LIMIT, Controller
 
 POLICIES: Mapping[str, Callable[[], Controller]] = {
     "corral": Corral,
@@ -82,7 +82,7 @@ def table(rows: Sequence[Row]) -> str:
         "| --- | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
     lines += [
-        f"| {row.load} | {row.queue} | {row.policy} | {row.makespan / 60:.0f} | {row.core_hours:.1f} | "
+        f"| {row.load} | {row.queue} | {row.policy} | {_minutes(row)} | {row.core_hours:.1f} | "
         f"{row.wasted:.1f} | {row.lost:.1f} ({row.lost / row.core_hours:.1%}) | "
         f"{row.submitted:.0f} | {row.requests:.0f} | {row.cancelled:.0f} |"
         for row in rows
@@ -136,6 +136,10 @@ def verdicts(rows: Sequence[Row]) -> list[str]:
         ],
     )
     return found
+
+
+def _minutes(row: Row) -> str:
+    return f"{row.makespan / 60:.0f}" if row.makespan < LIMIT else f"> {LIMIT / 60:.0f}"
 
 
 def _is_ours(row: Row) -> bool:

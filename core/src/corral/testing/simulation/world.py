@@ -22,6 +22,8 @@ from corral.workload import Load as Waiting
 
 #: Seconds from the end of a job's last task to the end of the job, when it was asked to leave.
 LEAVING = 1.0
+#: What is not done by then never will be (s).
+LIMIT = 5 * 86400.0
 #: Seconds before its walltime ends at which a launcher gives up what still runs.
 MARGIN = 5.0
 
@@ -176,7 +178,7 @@ class World:
 
     # --- time ---------------------------------------------------------------------------------------------------
 
-    def run(self, controller: Controller, interval: float = 1.0, limit: float = 5 * 86400.0) -> Outcome:
+    def run(self, controller: Controller, interval: float = 1.0, limit: float = LIMIT) -> Outcome:
         """Let time pass until the load has been computed."""
         self.ends = controller.ends
         self._next_step()
