@@ -20,6 +20,7 @@ port=${CORRAL_DEBIAN13_PORT:-17850}
 release=trixie
 packages=(ca-certificates git procps python3-venv tini)
 
+home=$(getent passwd root | cut -d: -f6)    # as inside
 say() { echo "debian13: $*" >&2; }
 fail() {
     say "$*"
@@ -108,7 +109,7 @@ enter() { # SYSTEM FOLDER COMMAND...: become it, there, in namespaces of its own
         done
         exec chroot "$system" "$@"
     ' enter "$system" "$top/pip-cache" "${#paths[@]}" "${paths[@]}" \
-        /usr/bin/env -i HOME=/root USER=root LOGNAME=root LANG=C.UTF-8 TERM="${TERM:-dumb}" ${CI:+CI="$CI"} \
+        /usr/bin/env -i HOME="$home" USER=root LOGNAME=root LANG=C.UTF-8 TERM="${TERM:-dumb}" ${CI:+CI="$CI"} \
         PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin CORRAL_SLURM_PORT="$port" \
         PIP_DISABLE_PIP_VERSION_CHECK=1 "${variables[@]}" \
         "${init[@]}" bash -c 'cd "$1" && shift && exec "$@"' in "${@:2}"
@@ -126,7 +127,7 @@ make_base() {
     carry_in "$top/base"
     cp -r "$here" "$top/base/root/batch-systems"
     # Started once, Slurm is installed by the list of packages in slurm-up.sh.
-    (enter "$top/base" /root bash -euc '
+    (enter "$top/base" "$home" bash -euc '
         export DEBIAN_FRONTEND=noninteractive
         apt-get -q update
         apt-get -q -y install --no-install-recommends "$@"
@@ -168,7 +169,7 @@ flock -u 9
 carry_in "$system"
 git clone --quiet --no-hardlinks "$repository" "$system/root/corral"
 # In the background, because bash hears no signal while it runs something in the foreground.
-enter "$system" /root/corral "$@" <&0 9>&- &
+enter "$system" "$home/corral" "$@" <&0 9>&- &
 inside=$!
 trap 'kill -KILL "$inside" 2>/dev/null || true' INT TERM HUP
 code=0

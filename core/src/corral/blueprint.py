@@ -197,9 +197,13 @@ class Blueprint:
         That is the first command of a question, where its program is, and what it would see of the environment. So
         nothing is shared between two servers that only a variable, a site's plugin or the order of PATH tells apart.
         """
-        question = self.batch.manager.hook.poll_status(job_ids=[JobId("1")])
-        command = next(question)
-        question.close()
+        try:
+            question = self.batch.manager.hook.poll_status(job_ids=[JobId("1")])
+            command = next(question)
+            question.close()
+        except Exception:
+            # What a plugin does wrong is told when it is asked for real; until then its cluster asks for itself.
+            return self.uuid
         prefixes = (*_SERVER_VARIABLES, f"{self.backend.upper()}_")
         environment = command_environment(os.environ, command)
         told = {name: value for name, value in environment.items() if name.startswith(prefixes)}

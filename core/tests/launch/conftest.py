@@ -18,6 +18,7 @@ from attrs import define, evolve, field
 from distributed import Client
 from distributed.diagnostics.plugin import SchedulerPlugin
 
+from corral.group import JOB_ENVIRONMENT
 from corral.scheduler import Scheduler
 from corral.security import Credentials
 
@@ -130,7 +131,8 @@ class Cluster:
         with log.open("w") as output:
             process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "corral.launch", *command),
-                env={**os.environ, "PYTHONHASHSEED": "6640", "CORRAL_JOB_ID": job, **environ},
+                # As a job's script has it: libraries that start threads at their import could not be forked.
+                env={**os.environ, **JOB_ENVIRONMENT, "CORRAL_JOB_ID": job, **environ},
                 stdin=asyncio.subprocess.DEVNULL,
                 stdout=output,
                 stderr=output,
