@@ -52,8 +52,6 @@ class Scheduler(distributed.Scheduler):
         self.times = TaskTimes()
         #: By address: the moment (`time.monotonic`) at which a worker must be gone, if it has said so.
         self.leaves_at: dict[str, float] = {}
-        #: The longest that a task may take which a new job begins at once (s); None: not known.
-        self.longest_room: float | None = None
         #: Called with each task that no job of this cluster can finish.
         self.on_too_long: Callable[[TooLong], None] = lambda _: None
         #: Workers that had room for a task, but not the time: which task that was.
@@ -74,6 +72,15 @@ class Scheduler(distributed.Scheduler):
             corral_reserve=self.reserve, corral_parked=self.park,
         )  # fmt: skip
         self.add_plugin(_Ends(self), name="corral-task-times")
+
+    @property
+    def longest_room(self) -> float | None:
+        """The longest that a task may take which a new job begins at once (s); None: not known."""
+        return self.times.room
+
+    @longest_room.setter
+    def longest_room(self, seconds: float | None) -> None:
+        self.times.room = seconds
 
     # --- how long workers have ----------------------------------------------------------------------------------
 

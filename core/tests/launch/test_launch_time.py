@@ -11,7 +11,7 @@ import distributed
 import pytest
 from dask.base import annotate
 
-from corral.launch.tasktimes import SECONDS_LEFT, TaskTimes, TooLong
+from corral.launch.tasktimes import SECONDS_LEFT, TaskTimes, TooLong, time_needed
 from corral.scheduler import Scheduler
 
 if TYPE_CHECKING:
@@ -181,6 +181,15 @@ def test_what_is_known_of_a_task() -> None:
     assert times.expected(_Task("a", expected_duration=3)) == 3.0
     times.interrupted["a"] = 400.0
     assert times.expected(_Task("a", expected_duration="5 min")) == 400.0
+
+
+def test_one_that_takes_for_ever_does_not_condemn_its_kind() -> None:
+    """Others of the kind are begun by jobs that have hardly begun; the one itself is not."""
+    times: Any = TaskTimes(room=100.0)
+    times.ran(_Task("b"), 95.0)
+    times.interrupted["b"] = 95.0
+    assert time_needed(times.expected(_Task("b"))) > 100.0
+    assert 75.0 < time_needed(times.expected(_Task("a"))) <= 80.0
 
 
 @pytest.mark.parametrize("nonsense", ["soon", -1, [], {"a": 1}, None, float("nan")])

@@ -12,6 +12,7 @@ What is known of a task's time, the best first:
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -34,6 +35,8 @@ EXPECTED = "corral_expected"
 #: What tasks take more than was expected, and what it takes to begin and to hand over (s): time that must be left.
 SLACK = 1.1
 MARGIN = 1.0
+#: So much of its time is left to a job that has hardly begun.
+_HARDLY_BEGUN = 0.8
 
 
 def time_needed(expected: float) -> float:
@@ -79,6 +82,8 @@ class TaskTimes:
 
     #: By Dask's prefix: the longest that one has run (s).
     longest: dict[str, float] = field(factory=dict)
+    #: The longest that a task may take which a new job begins at once (s); None: not known.
+    room: float | None = None
     #: By key: how long it had run when its job's end, or its worker's, interrupted it (s).
     interrupted: dict[Any, float] = field(factory=dict)
     _misread: set[str] = field(factory=set, init=False)
@@ -98,8 +103,16 @@ class TaskTimes:
         if said is None:
             # What the user says of one task is better than what others took.
             average = task.prefix.duration_average
-            known += [seconds for seconds in (self.longest.get(task.prefix.name), average) if seconds and seconds > 0]
+            others = [seconds for seconds in (self.longest.get(task.prefix.name), average) if seconds and seconds > 0]
+            known += [min(seconds, self._most()) for seconds in others]
         return max(known, default=None)
+
+    def _most(self) -> float:
+        """The most that others of its kind can say of a task: that it needs a job that has hardly begun.
+
+        One that takes longer than any job lasts must not keep the others of its kind from being begun.
+        """
+        return math.inf if self.room is None else max(0.0, (_HARDLY_BEGUN * self.room - MARGIN) / SLACK)
 
     def said(self, task: TaskState) -> float | None:
         """Seconds that the user says this task takes."""
