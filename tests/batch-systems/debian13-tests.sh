@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
 # What is tested on Debian 13, where debian13.sh runs this: the README's first command, the same on Slurm, the tests of
-# the core and of the Slurm plugin, and all that need a real Slurm.
+# the core and of the Slurm plugin, and those that need a real Slurm. What faults do (tests/faults) takes a quarter of an
+# hour of waiting, and is not asked again here.
 #
 #   tests/batch-systems/debian13.sh tests/batch-systems/debian13-tests.sh [arguments of pytest]
 set -euo pipefail
@@ -21,5 +22,5 @@ step "corral demo --backend slurm, on $(sinfo --version)"
 step "tests"
 ./test -q core/tests plugins/slurm -m "not real and not bench and not soak" "$@"
 step "tests on a real Slurm"
-./test -q --backend slurm "$@"
+./test -q tests/real plugins --backend slurm "$@"
 step "done"

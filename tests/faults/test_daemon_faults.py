@@ -7,7 +7,7 @@ import signal
 import subprocess
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import psutil
@@ -136,4 +136,6 @@ def _kill_job(client: Client) -> None:
         assert parent is not None
         step = parent
     for process in [step, *step.children(recursive=True)]:
-        process.send_signal(signal.SIGKILL)
+        # The later ones may end because the first have.
+        with suppress(psutil.NoSuchProcess):
+            process.send_signal(signal.SIGKILL)
