@@ -76,7 +76,7 @@ async def test_oar_is_detected_and_described(oar: RealOar) -> None:
 
 async def test_ends_are_told_apart(oar: RealOar) -> None:
     """One array, four ways to end; the job knows itself by the id that submit returned."""
-    script = 'echo "$CORRAL_JOB_ID"; case $OAR_ARRAY_INDEX in 2) exit 3;; 3) kill -9 $$;; 4) exit 143;; esac'
+    script = 'echo "$CORRAL_JOB_ID"; case $OAR_ARRAY_INDEX in 2) exit 3;; 3) kill -9 $PPID;; 4) exit 143;; esac'
     ids = await oar.submit(oar.job("bash", "-c", script), 4)
     ended = await oar.until(ids, lambda status: status.state.is_final)
     assert [(status.state, status.exit_code, status.signal) for status in ended] == [

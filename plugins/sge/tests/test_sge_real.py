@@ -97,7 +97,7 @@ async def test_grid_engine_is_detected_and_described(sge: RealGridEngine) -> Non
 
 async def test_ends_are_told_apart(sge: RealGridEngine) -> None:
     """One array, four ways to end; the job knows itself by the id that submit returned."""
-    script = 'echo "$CORRAL_JOB_ID"; case $CORRAL_JOB_ID in *.2) exit 3;; *.3) kill -SEGV $$;; *.4) exit 143;; esac'
+    script = 'echo "$CORRAL_JOB_ID"; case $CORRAL_JOB_ID in *.2) exit 3;; *.3) kill -SEGV $PPID;; *.4) exit 143;; esac'
     ids = await sge.submit(sge.job("bash", "-c", script), 4)
     ended = await sge.until(ids, lambda status: status.state.is_final)
     assert [(status.state, status.exit_code, status.signal) for status in ended] == [
@@ -153,7 +153,7 @@ async def test_a_log_lands_in_a_folder_of_any_name(sge: RealGridEngine, folder: 
     directory = sge.logs / folder
     directory.mkdir()
     assert await sge.run(sge.job("echo", "here", log_directory=str(directory))) == "here\n"
-    assert len(list(directory.iterdir())) == 1
+    assert len(list(directory.glob("*.log"))) == 1
 
 
 async def test_a_missing_log_folder_holds_the_job(sge: RealGridEngine) -> None:

@@ -88,7 +88,7 @@ async def test_slurm_is_detected_and_described(slurm: RealSlurm) -> None:
 
 async def test_ends_are_told_apart(slurm: RealSlurm) -> None:
     """One array, four ways to end; the job knows itself by the id that submit returned."""
-    script = 'echo "$CORRAL_JOB_ID"; case $CORRAL_JOB_ID in *_1) exit 3;; *_2) kill -9 $$;; *_3) exit 143;; esac'
+    script = 'echo "$CORRAL_JOB_ID"; case $CORRAL_JOB_ID in *_1) exit 3;; *_2) kill -9 $PPID;; *_3) exit 143;; esac'
     ids = await slurm.submit(slurm.job("bash", "-c", script), 4)
     ended = await slurm.until(ids, lambda status: status.state.is_final)
     assert [(status.state, status.exit_code, status.signal) for status in ended] == [
@@ -141,7 +141,7 @@ async def test_a_log_lands_in_a_folder_of_any_name(slurm: RealSlurm, folder: str
     directory = slurm.logs / folder
     directory.mkdir()
     assert await slurm.run(slurm.job("echo", "here", log_directory=str(directory), name=f"real {folder}")) == "here\n"
-    assert len(list(directory.iterdir())) == 1
+    assert len(list(directory.glob("*.log"))) == 1
 
 
 async def test_a_missing_log_folder_fails_the_job(slurm: RealSlurm) -> None:
