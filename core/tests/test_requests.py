@@ -173,4 +173,4 @@ def test_a_module_needs_its_shell_function() -> None:
         name="a", log_directory=None, launcher_options=()
     )
     assert made.prologue[0].startswith("type module")
-    assert made.prologue[1] == "module load python/3.11 'it'\"'\"'s'"
+    assert made.prologue[1].startswith("module load python/3.11 'it'\"'\"'s' || {")

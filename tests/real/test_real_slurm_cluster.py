@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 import sys
 import time
 from collections.abc import Callable
@@ -12,11 +13,11 @@ from typing import Any
 
 import pytest
 from attrs import evolve
-from distributed import Client
+from distributed import Client, KilledWorker
 from real_life import SMALL_JOBS
 
-from corral import Cluster, JobState
-from corral.errors import InvalidRequest, JobsFailed, SubmitRejected
+from corral import Cluster, JobState, kept
+from corral.errors import InvalidRequest, JobsFailed, NeverStarts, SubmitRejected
 from corral_slurm import Slurm
 
 pytestmark = [pytest.mark.real("slurm"), pytest.mark.timeout(180)]
@@ -257,3 +258,52 @@ def test_what_scripts_ask_for_is_taken_as_we_say_it(slurm: Any, text: str, tmp_p
     script = str(Slurm().render_script(evolve(job, name="x", command=("true",))))
     (tmp_path / "job.sh").write_text(script)
     assert slurm.run("sbatch", "--test-only", str(tmp_path / "job.sh")) == ""
+
+
+def test_a_task_that_kills_its_worker_is_told_and_its_log_is_kept(eventually: Eventually) -> None:
+    """The job does well; its log says why the task did not, after the cluster has ended too."""
+    with cluster() as c, Client(c) as client:
+        c.scale(1)
+        client.wait_for_workers(1, timeout=90)
+        with pytest.raises(KilledWorker):
+            client.submit(os._exit, 7, key="leaves").result(timeout=90)
+        eventually(lambda: len(c.failures) >= 4, lambda: repr(c.failures))
+        assert {(failure.cause, failure.tasks) for failure in c.failures} == {("exit code 7", ("leaves",))}
+        assert c.failures[0].host
+        [job] = c.jobs
+    [ended] = [each for each in kept.ended() if each.name == c.name]
+    assert [line.id for line in ended.jobs] == [job.id.text]
+    assert "exit code 7" in Path(str(job.log)).read_text()
+
+
+def test_a_walltime_that_the_partition_does_not_allow_is_told_at_once(slurm: Any) -> None:
+    """Slurm takes the job, and lets it wait for ever."""
+    with cluster(queue="short", walltime="1 h") as c:
+        c.scale(1)
+        with pytest.raises(NeverStarts, match="walltime=") as told:
+            c.wait_for_workers(1)
+        assert told.value.reason == "PartitionTimeLimit"
+        assert "PartitionTimeLimit" in repr(c)
+    assert slurm.queue(c.name) == {}
+
+
+def test_an_older_squeue_is_asked_in_its_own_words(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, eventually: Eventually, caplog: pytest.LogCaptureFixture
+) -> None:
+    """One that knows neither -O nor --me: the cluster sees its jobs all the same."""
+    squeue = tmp_path / "squeue"
+    squeue.write_text(
+        "#!/bin/bash\n"
+        'for word; do case "$word" in\n'
+        "  -O) echo \"squeue: invalid option -- 'O'\" >&2; exit 1;;\n"
+        "  --me) echo \"squeue: unrecognized option '--me'\" >&2; exit 1;;\n"
+        f'esac; done; exec {shutil.which("squeue")} "$@"\n'
+    )
+    squeue.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:{os.environ['PATH']}")
+    with cluster() as c:
+        c.scale(2)
+        c.wait_for_workers(2, timeout=90)
+        eventually(lambda: all(job.was_listed for job in c.jobs), lambda: repr(c.jobs))
+    assert [job.state for job in c.jobs] == [JobState.COMPLETED] * 2
+    assert "does not tell" not in caplog.text

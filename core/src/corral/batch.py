@@ -278,6 +278,14 @@ class BatchSystem:
 
         return admit
 
+    def is_passing(self, error: BatchSystemError) -> bool:
+        """True if the same question is likely to be answered soon: the plugin knows the words, or nothing was said."""
+        if not isinstance(error, BatchSystemUnavailable):
+            return False
+        if not isinstance(error.cause, CommandFailed):
+            return not isinstance(error.cause, CommandNotFound)
+        return self.manager.hook.classify_failure(completed=error.cause.completed) is not None
+
     def _is_refusal(self, error: Exception) -> bool:
         """True if the batch system said, in words that the plugin knows, that it did not take the jobs."""
         cause = error.cause if isinstance(error, SubmitRejected) else None

@@ -17,13 +17,15 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 from distributed import Security
 from distributed.core import Status, rpc
 
-from corral import connecting, dask_logs, network
+from corral import connecting, dask_logs, kept, network
 from corral.account import Account
 from corral.blueprint import GROUP_ARGUMENTS, Blueprint, draw, hours_of, read_script, scheduler_place
+from corral.deaths import WorkerFailure
 from corral.domain import JobId, Resources
 from corral.engine import Engine
 from corral.errors import CorralError, InvalidRequest
 from corral.group import WorkerGroup, parse_count, parse_duration
+from corral.home import Home
 from corral.hosting import MARGIN, HostingCluster, WayBack, find_open, host
 from corral.jobs import JobFailure, JobRecord, Jobs
 from corral.printable import html
@@ -320,6 +322,9 @@ class Cluster(HostingCluster):
         blueprint.make_log_directory()
         if blueprint.chosen_log_directory is None:
             blueprint.home.remove_old_logs()
+        if blueprint.home != (own := Home.of()):
+            # What tells where logs are is in the user's own folder, wherever they are.
+            own.remove_old_logs()
 
     async def _close_down(self) -> None:
         self.status = Status.closing
@@ -354,6 +359,11 @@ class Cluster(HostingCluster):
 
     def _remove_traces(self) -> None:
         blueprint = self._blueprint
+        if self._engine is not None:
+            try:
+                kept.keep(self.name, blueprint.uuid, self._engine.jobs)
+            except OSError as error:
+                logger.debug("cluster %s: which logs are kept is not written down: %s", self.name, error)
         try:
             blueprint.home.remove_cluster(blueprint.uuid)
         except OSError as error:
@@ -645,8 +655,12 @@ class Cluster(HostingCluster):
         return Jobs(records, sum(slot.count_unsubmitted(records) for slot in groups), "; ".join(troubles))
 
     @property
-    def failures(self) -> tuple[JobFailure, ...]:
-        """Jobs that ended without being asked to, with the evidence, oldest first."""
+    def failures(self) -> tuple[JobFailure | WorkerFailure, ...]:
+        """What ended without being asked to, with the evidence, oldest first.
+
+        A `JobFailure` is a job, a `WorkerFailure` a worker that died while its job went on and started it again. Both
+        have ``job``, ``cause``, ``ending``, ``log_tail`` and ``hint``.
+        """
         return () if self._engine is None else self._engine.failures
 
     def job_script(self, group: str | None = None) -> str:

@@ -213,6 +213,9 @@ class JobStatus:
     expected_start: float | None = None
     #: When it ended, or when its walltime will end it.
     ends: float | None = None
+    #: Why waiting will not make it start, in a person's words with the argument to change and the cure; empty if it
+    #: will start, or may. Never set for what could change by itself, as when others' jobs end.
+    hopeless: str = ""
 
 
 # --- what plugins say of failures, queues and allocations -------------------------------------------------------

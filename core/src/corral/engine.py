@@ -28,6 +28,7 @@ from corral._version import __version__
 from corral.batch import BatchSystem
 from corral.blueprint import Blueprint
 from corral.census import Census
+from corral.deaths import Cause, WorkerFailure
 from corral.demand import DemandCounter
 from corral.domain import JobId, JobState, JobStatus, Script
 from corral.errors import (
@@ -48,7 +49,7 @@ from corral.ledger import Kind
 from corral.plan import DESERTED_AFTER, Plan, pause_before_cancelling, plan, proved, rescaled, resized, submitted
 from corral.printable import printable
 from corral.roster import REMEMBERED, Lesson, Roster
-from corral.standing import Group
+from corral.standing import NEVER, Group
 from corral.watch import Answer, Need, Rhythm, Watch
 
 if TYPE_CHECKING:
@@ -81,6 +82,8 @@ RETIRE_PATIENCE = 10.0
 ANSWER_TIMEOUT = 10.0
 #: How long before it leaves the user is told that a job holds actors (s).
 ACTORS_TOLD_BEFORE = 120.0
+#: So many polls in a row may fail for reasons that pass by themselves, and the user is told.
+_PATIENT_POLLS = 3
 #: How often is looked at what jobs do (s).
 CENSUS_INTERVAL = 1.0
 #: How often is looked for answers to other clusters' questions, and for exit codes that jobs have written (s).
@@ -115,7 +118,7 @@ class Engine:
     census: Census = field(init=False)
     #: Nothing is submitted when the jobs have used so many; None: no limit.
     maximum_core_hours: float | None = field(init=False)
-    _failures: deque[JobFailure] = field(factory=lambda: deque(maxlen=REMEMBERED), init=False)
+    _failures: deque[JobFailure | WorkerFailure] = field(factory=lambda: deque(maxlen=REMEMBERED), init=False)
     #: Of corral in jobs, that were told.
     _versions: set[str] = field(factory=set, init=False)
     _numbers: itertools.count[int] = field(factory=lambda: itertools.count(1), init=False)
@@ -141,6 +144,10 @@ class Engine:
     #: Replaced when something changed: whoever waits for news holds the old one.
     _news: asyncio.Event = field(factory=asyncio.Event, init=False)
     _is_closing: bool = field(default=False, init=False)
+    #: So many polls in a row have failed, the last for this reason; and the reason that the user was told.
+    _blind_for: int = field(default=0, init=False)
+    _blindness: str = field(default="", init=False)
+    _told_blindness: str = field(default="", init=False)
     #: The last answer of the batch system lacked so many jobs, and listed none.
     _missing: int = field(default=0, init=False)
     #: An answer of the batch system from before this moment, on the watch's clock, does not show what was last asked
@@ -148,6 +155,8 @@ class Engine:
     _acted_at: float = field(default=float("-inf"), init=False)
     #: When the latest answer that is known was asked for, on the watch's clock.
     _learnt_at: float = field(default=float("-inf"), init=False)
+    #: Kinds of deaths of workers of which the user was told.
+    _told_deaths: set[object] = field(factory=set, init=False)
     #: Kinds of tasks of which the user was told that no job can finish them.
     _told_too_long: set[str] = field(factory=set, init=False)
     #: Jobs with actors, of whose end the user was told.
@@ -180,7 +189,7 @@ class Engine:
         return self.roster.jobs
 
     @property
-    def failures(self) -> tuple[JobFailure, ...]:
+    def failures(self) -> tuple[JobFailure | WorkerFailure, ...]:
         return tuple(self._failures)
 
     # --- what is asked of it ------------------------------------------------------------------------------------
@@ -190,6 +199,7 @@ class Engine:
         self.scheduler.add_plugin(_Ear(self), name=self._plugin_name)
         self.scheduler.parking_room = self.blueprint.parked_results
         self.scheduler.on_too_long = self._tell_too_long
+        self.scheduler.on_silent = self.worker_was_silent
         self.counter.listen(self.scheduler)
         self.scheduler.add_plugin(self.counter, name=f"{self._plugin_name}-demand")
         self._looking = asyncio.create_task(self._look(), name="corral census")
@@ -204,6 +214,7 @@ class Engine:
             slot = self.groups[name]
             slot.state = rescaled(slot.state, count)
             slot.trouble = None
+            slot.verdict, slot.explained_at = "", None
             slot.failures.clear()
         self._undelivered.clear()
         self._changed()
@@ -289,13 +300,15 @@ class Engine:
         """``2 jobs connected, 1 job pending (Resources)``, and what troubles the groups."""
         words: dict[str, int] = {}
         for record in self.roster.living():
-            word = "connected" if record.is_connected else record.state.value
-            if not record.workers and record.reason not in ("", "None"):
+            word = record.condition
+            if not record.workers and not record.is_leaving and record.reason not in ("", "None"):
                 word += f" ({record.reason})"
             words[word] = words.get(word, 0) + 1
         parts = [f"{count} job{'s' * (count > 1)} {word}" for word, count in sorted(words.items())]
         parts += [f"{slot.submitting} being submitted" for slot in self.groups.values() if slot.submitting]
         troubles = [str(slot.trouble) for slot in self.groups.values() if slot.trouble]
+        if self._told_blindness:
+            troubles.append(f"the batch system does not tell how the jobs are: {self._told_blindness}")
         if self._missing:
             troubles.append("the batch system lists none of them now, which may be its own fault")
         if delay := self.watch.delay(self):
@@ -657,10 +670,10 @@ class Engine:
         try:
             answer = await self._ask(job_ids, functools.partial(self._need, frozenset(job_ids)))
         except BatchSystemError as error:
-            logger.info("cluster %s: the batch system did not answer: %s", self.blueprint.name, error)
+            self._not_told(error, is_passing=self.batch.is_passing(error))
         except Exception as error:
             # A garbled answer tells nothing about any job; the next round will come.
-            logger.warning("cluster %s: the batch system's answer was not understood: %s", self.blueprint.name, error)
+            self._not_told(error, is_passing=False)
         else:
             # None: another cluster's question was answered meanwhile, or this one must be asked anew.
             if answer is not None:
@@ -707,6 +720,9 @@ class Engine:
 
     async def _take(self, answer: Answer) -> None:
         """Learn from an answer, unless more is known already."""
+        if self._told_blindness:
+            logger.info("cluster %s: the batch system tells of the jobs again", self.blueprint.name)
+        self._blind_for, self._blindness, self._told_blindness = 0, "", ""
         if answer.asked_at <= max(self._learnt_at, self._acted_at):
             return
         self._learnt_at = answer.asked_at
@@ -757,16 +773,46 @@ class Engine:
         if answer:
             await self._conclude(self.roster.learn(answer, list(answer), now))
 
+    def _not_told(self, error: Exception, *, is_passing: bool) -> None:
+        """A poll failed: say so, unless it is likely to pass; say each thing once."""
+        self._blind_for += 1
+        self._blindness = str(error)
+        if self._blindness != self._told_blindness and (not is_passing or self._blind_for == _PATIENT_POLLS):
+            self._told_blindness = self._blindness
+            logger.warning(
+                "cluster %s: the batch system does not tell how the jobs are: %s. It is asked again; until it answers, "
+                "ends of jobs are noticed by their workers alone.",
+                self.blueprint.name, error,
+            )  # fmt: skip
+        else:
+            logger.info("cluster %s: the batch system did not answer: %s", self.blueprint.name, error)
+
     async def _learn(self, answer: Mapping[JobId, JobStatus], asked: Sequence[JobId]) -> None:
         if self._cancelling is not None and not self._cancelling.done():
             # What is being cancelled may be gone before the command has said so.
             asked = [job_id for job_id in asked if job_id in answer or not self._is_being_cancelled(job_id)]
         lesson = self.roster.learn(answer, asked, self._clock.now())
+        for slot in self.groups.values():
+            if slot.tell_hopeless(self.jobs):
+                self._tell()
+            if not self._is_closing and (record := slot.to_explain(self.jobs, self._clock.now())) is not None:
+                self._start(self._explain(slot, record))
         self._tell_missing(lesson)
         await self._conclude(lesson)
         if lesson.to_seek:
             await self._seek(lesson.to_seek, lists_none=lesson.lists_none)
         self._missing = min(self._missing, len(self.roster.living()))
+
+    async def _explain(self, slot: Group, record: JobRecord) -> None:
+        """Ask why a job waits: some batch systems say only then that it waits in vain."""
+        try:
+            words = await self.blueprint.batch_of(slot.name).explain(record.id)
+        except Exception as error:
+            logger.info("cluster %s: why job %s waits is not known: %s", self.blueprint.name, record.id, error)
+            return
+        slot.verdict = words.removeprefix(NEVER).lstrip(" :,") if words.startswith(NEVER) else ""
+        if slot.tell_hopeless(self.jobs):
+            self._tell()
 
     async def _conclude(self, lesson: Lesson) -> None:
         for slot in self.groups.values():
@@ -822,7 +868,7 @@ class Engine:
         finally:
             slot.is_examining = False
         self._failures.extend(failures)
-        slot.tell(before, failures)
+        slot.tell(before, failures, self.jobs)
         if (host := slot.blame(self.jobs, self._clock.now())) is not None:
             self._avoid(slot, host)
         self.roster.forget_oldest()
@@ -870,6 +916,11 @@ class Engine:
                 self.roster.put(evolve(record, leaving=_reason(message) or "leaving"))
                 self.rhythm.urgent(self._clock.now() + LEAVING_GRACE)
                 self._changed()
+            case "worker died":
+                worker, address = str(message.get("worker")), str(message.get("address") or "")
+                self._start(
+                    self._mourn(record, worker, address, Cause.told_by(message), str((message.get("hosts") or [""])[0]))
+                )
             case "left":
                 unfinished, lost = int(message.get("unfinished", 0)), int(message.get("lost", 0))
                 self._account_for_interrupted(record, float(message.get("seconds", 0.0)))
@@ -888,6 +939,45 @@ class Engine:
                         self.blueprint.name, record.id, _reason(message), unfinished,
                         f" (for example {names})" * bool(names), lost,
                     )  # fmt: skip
+
+    async def _mourn(self, record: JobRecord, worker: str, address: str, cause: Cause, host: str) -> None:
+        """Remember why a worker died while its job goes on, and say it once for each kind."""
+        tasks = self.scheduler.ran_on(address)
+        record = self.roster.get(record.id) or record
+        record = self.roster.put(evolve(record, worker_deaths=record.worker_deaths + 1))
+        failure = WorkerFailure(
+            job=record,
+            worker=worker,
+            cause=cause.words,
+            host=host,
+            tasks=tasks,
+            log_tail=await asyncio.to_thread(logs.tail, record.log, logs.CRASH_LINES),
+            hint=cause.cure,
+        )
+        self._failures.append(failure)
+        if failure.kind not in self._told_deaths:
+            self._told_deaths.add(failure.kind)
+            logger.warning(
+                "cluster %s: %s. %sIts job goes on and starts it again; further deaths of this kind stand in "
+                "cluster.failures%s.",
+                self.blueprint.name, failure.headline, f"{failure.hint} " * bool(failure.hint),
+                f", what they printed in `corral logs {record.id}`" * (record.log is not None),
+            )  # fmt: skip
+        self._tell()
+
+    def worker_was_silent(self, address: str) -> None:
+        """The scheduler gives up a worker that has said nothing for too long, and has it started again."""
+        record = self.roster.job_at(address)
+        if record is None or record.has_ended:
+            return
+        name = str(self.scheduler.workers[address].name)
+        cause = Cause(
+            words=f"it said nothing for {self.scheduler.worker_ttl:.0f} s and was started again",
+            cure="A task that holds Python's lock keeps a worker from answering; the configuration "
+            "distributed.scheduler.worker-ttl says how long it may.",
+        )
+        host = (record.hosts or ("",))[0] if len(record.hosts) == 1 else ""
+        self._start(self._mourn(record, name, address, cause, host))
 
     def _account_for_interrupted(self, record: JobRecord, task_seconds: float) -> None:
         """What tasks had run that were cut off was for nothing."""
@@ -1015,7 +1105,8 @@ class Engine:
                 logger.error(
                     "cluster %s: %d job(s) %s: %s. `corral clean` looks for them again.",
                     self.blueprint.name, len(living),
-                    "are not listed by the batch system, which never said that they ended" if is_in_doubt
+                    f"cannot be asked about ({self._blindness})" if self._blindness
+                    else "are not listed by the batch system, which never said that they ended" if is_in_doubt
                     else "have not ended",
                     names,
                 )  # fmt: skip
@@ -1033,6 +1124,7 @@ class Engine:
                 if (answer := await self._ask(job_ids, need)) is not None:
                     await self._take(answer)
             except CorralError as error:
+                self._blindness = str(error)
                 logger.info("cluster %s: the batch system did not answer: %s", self.blueprint.name, error)
             now = self._clock.now()
             stubborn = [record for record in self.roster.living() if _is_stubborn(record, began, now)]
@@ -1092,13 +1184,15 @@ class Engine:
         for name, slot in self.groups.items():
             mine = [record for record in self.jobs if record.group == name]
             capacity = [record for record in mine if record.is_capacity]
+            hopeless = sum(record.expected_workers for record in capacity if slot.is_hopeless(record))
             coming = sum(record.expected_workers for record in capacity)
             if not slot.state.is_stopped and not isinstance(slot.trouble, BudgetSpent):
                 coming += max(0, slot.state.wanted - len(capacity)) * slot.workers_per_job
-            possible += coming + sum(len(record.workers) for record in mine if not record.is_capacity)
+            possible += coming - hopeless + sum(len(record.workers) for record in mine if not record.is_capacity)
         if possible >= count or any(slot.is_examining for slot in self.groups.values()):
             return
         for slot in self.groups.values():
+            slot.tell_hopeless(self.jobs)
             if isinstance(slot.trouble, SubmitRejected | JobsFailed | InvalidRequest | BudgetSpent | PluginError):
                 with suppress(ValueError):
                     self._undelivered.remove(slot.trouble)

@@ -81,7 +81,7 @@ class CommandError(CorralError):
     """A command of the batch system did not do its work. Thrown into the hook that asked for it."""
 
     def __init__(self, command: Command, problem: str) -> None:
-        super().__init__(f"{shlex.join(command.argv)}: {problem}")
+        super().__init__(f"{excerpt(shlex.join(command.argv), 160)}: {problem}")
         self.command = command
         self.problem = problem
 
@@ -143,11 +143,23 @@ class JobsFailed(CorralError):
     """The workers that were asked for cannot come, because their jobs ended."""
 
     def __init__(self, problem: str, failures: Sequence[JobFailure] = ()) -> None:
-        evidence = "".join(f"\n{failure}" for failure in failures[:3])
-        more = f"\n(and {len(failures) - 3} more in cluster.failures)" if len(failures) > 3 else ""
-        super().__init__(problem + evidence + more)
+        super().__init__(problem + _examples(failures))
         #: What is known of each job that failed, oldest first.
         self.failures = tuple(failures)
+
+
+class NeverStarts(JobsFailed):
+    """Jobs wait, and the batch system says what waiting cannot cure: they ask for something that they will not get."""
+
+    def __init__(self, group: str, count: int, reason: str, cure: str) -> None:
+        super().__init__(
+            f"{count} job{'s' * (count > 1)} of group {group!r} will never start: {cure} ({reason}). "
+            "They stay in the queue until you scale down or close the cluster"
+        )
+        #: In the batch system's words.
+        self.reason = reason
+        #: In a person's: what it means, which argument to change, and how.
+        self.cure = cure
 
 
 class WorkersLost(CorralError):
@@ -200,6 +212,25 @@ class NotPrivate(CorralError, PermissionError):
         self.path = path
         self.problem = problem
         self.cure = cure
+
+
+#: So many kinds of failures are shown by an example.
+_KINDS_SHOWN = 3
+
+
+def _examples(failures: Sequence[JobFailure]) -> str:
+    """One example of each kind of failure, and how many there are: what is the same is told once."""
+    kinds: dict[object, list[JobFailure]] = {}
+    for failure in failures:
+        kinds.setdefault(failure.kind, []).append(failure)
+    shown = list(kinds.values())[:_KINDS_SHOWN]
+    text = ""
+    for alike in shown:
+        text += f"\n{alike[0]}"
+        if len(alike) > 1:
+            text += f"\n(and {len(alike) - 1} more like it)"
+    rest = len(failures) - sum(map(len, shown))
+    return text + (f"\n(and {rest} more in cluster.failures)" if rest else "")
 
 
 # --- words ------------------------------------------------------------------------------------------------------

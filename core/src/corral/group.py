@@ -370,7 +370,7 @@ class WorkerGroup:
         if not self.modules:
             return []
         # `module` is a shell function that login shells define; a job script is none.
-        return ["type module >/dev/null 2>&1 || . /etc/profile", f"module load {shlex.join(self.modules)}"]
+        return ["type module >/dev/null 2>&1 || . /etc/profile", _or_end(f"module load {shlex.join(self.modules)}")]
 
     @property
     def has_own_python(self) -> bool:
@@ -381,10 +381,17 @@ class WorkerGroup:
         """The lines that activate a conda environment, and the words that run its Python."""
         words = _python_words(self.python)
         if self.conda_env is not None:
-            return _conda_lines(os.fspath(self.conda_env)), words or ("python",)
+            *hook, activate = _conda_lines(os.fspath(self.conda_env))
+            return [*hook, _or_end(activate)], words or ("python",)
         if self.python is None and os.path.isdir(os.path.join(sys.prefix, "conda-meta")):
             return _conda_lines(sys.prefix), (sys.executable,)
         return [], words or (sys.executable,)
+
+
+def _or_end(line: str) -> str:
+    """A line of a job's script whose failure ends the job: what follows would be another Python than was meant."""
+    said = shlex.quote(f"corral: {line} failed, for the reason above")
+    return f"{line} || {{ echo {said} >&2; exit 1; }}"
 
 
 def _conda_lines(environment: str) -> list[str]:

@@ -4,7 +4,7 @@
         CORRALDIR.TAG
         clusters/UUID/        credentials.json, order.json, client.pem
             parked/           results that no worker could take
-        logs/UUID/            what the cluster's jobs print
+        logs/UUID/            what the cluster's jobs print; kept.json: what of that was kept when it ended
         registry/             one file for each cluster, for other processes to see
         local/HOST/           the embedded queue
         hosts/HOST/           what clusters on one host share: the ledger of commands, questions and answers
@@ -48,7 +48,9 @@ _MARK_TEXT = (
 #: Logs of failed jobs in corral's own folder are kept for a week (s).
 KEPT = 7 * 24 * 3600.0
 
-_CLUSTERS, _LOGS = "clusters", "logs"
+_CLUSTERS, LOGS = "clusters", "logs"
+#: In a folder of logs whose cluster has ended: which were kept (see `corral.kept`).
+KEPT_INDEX = "kept.json"
 _UUID = re.compile(r"[0-9a-f]{32}")
 #: What the batch systems' plugins call a job's log: its id, and how it ends.
 _LOG = re.compile(r"\w[\w.@:+\[\]-]*\.(log|out|err|OU|ER|exit)")
@@ -94,7 +96,7 @@ class Home(NamedTuple):
 
     def log_folder(self, uuid: str) -> Path:
         """Where the logs of this cluster's jobs are, unless its user has chosen another folder."""
-        return self.path / _LOGS / _checked(uuid)
+        return self.path / LOGS / _checked(uuid)
 
     # --- opening ------------------------------------------------------------------------------------------------
 
@@ -163,7 +165,7 @@ class Home(NamedTuple):
         ------
         NotPrivate, OSError
         """
-        with self.folder(_LOGS, _checked(uuid), make=True):
+        with self.folder(LOGS, _checked(uuid), make=True):
             pass
 
     # --- removing -----------------------------------------------------------------------------------------------
@@ -193,7 +195,7 @@ class Home(NamedTuple):
                         results.remove(name)
                 cluster.remove_folder(PARKED)
             self._remove_files(top, _CLUSTERS, uuid, (CREDENTIALS, ORDER, CLIENT_PEM))
-            self._remove_files(top, _LOGS, uuid, ())
+            self._remove_files(top, LOGS, uuid, ())
 
     def remove_logs(self, uuid: str, logs: Iterable[str | os.PathLike[str]]) -> None:
         """Remove these logs of a cluster's jobs, and the folders that this empties; those elsewhere are left alone.
@@ -205,7 +207,7 @@ class Home(NamedTuple):
         folder = self.log_folder(uuid)
         names = [path.name for path in map(Path, logs) if path.parent == folder]
         with suppress(FileNotFoundError), self.open() as top:
-            self._remove_files(top, _LOGS, uuid, names)
+            self._remove_files(top, LOGS, uuid, names)
 
     def remove_old_logs(self, now: float | None = None) -> None:
         """Remove what failed jobs left more than a week ago; empty folders may be in use still.
@@ -215,12 +217,12 @@ class Home(NamedTuple):
         NotPrivate, OSError
         """
         limit = (time.time() if now is None else now) - KEPT
-        with suppress(FileNotFoundError), self.open() as top, top.folder(_LOGS) as logs:
+        with suppress(FileNotFoundError), self.open() as top, top.folder(LOGS) as logs:
             for uuid in filter(_UUID.fullmatch, logs.names()):
                 # One that is odd does not keep the others.
                 with suppress(OSError):
                     with logs.folder(uuid) as folder:
-                        for name in filter(_LOG.fullmatch, folder.names()):
+                        for name in [each for each in folder.names() if each == KEPT_INDEX or _LOG.fullmatch(each)]:
                             if folder.status(name).st_mtime < limit:
                                 folder.remove(name)
                         is_old = os.fstat(folder.descriptor).st_mtime < limit

@@ -189,7 +189,11 @@ def describe_queues() -> Conversation[list[Queue]]:
 
 @hookspec(firstresult=True)
 def explain_pending(job_id: JobId) -> Conversation[str]:
-    """Say in a person's words why a job waits, and when it may start. Empty, the core default: the polled reason."""
+    """Say in a person's words why a job waits, and when it may start. Empty, the core default: the polled reason.
+
+    If waiting is in vain, it begins with "it will never start", and names what to change: whoever waits for workers
+    hears of it. What the poll shows already goes into `JobStatus.hopeless`.
+    """
     raise NotImplementedError
 
 

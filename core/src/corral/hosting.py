@@ -128,6 +128,14 @@ def _dashboard_of(scheduler: Scheduler, chosen: Mapping[str, Any], prefix: str) 
     return Dashboard(host=host, port=server.port, prefix=prefix)
 
 
+def no_scheduler_info() -> SchedulerInfo:
+    """What is said of a scheduler that does not run: every word that Dask's pages about one read."""
+    return SchedulerInfo(
+        type="Scheduler", id="not running", address="", services={}, workers={}, started=time.time(),
+        n_workers=0, total_threads=0, total_memory=0,
+    )  # fmt: skip
+
+
 class HostingCluster(DaskCluster):
     """The part of a cluster that its scheduler in this process answers for.
 
@@ -430,7 +438,7 @@ class HostingCluster(DaskCluster):
     def scheduler_info(self) -> Any:
         """What the Dask scheduler says of itself and its workers, now."""
         if self.scheduler is None or self.scheduler.status is not Status.running:
-            return SchedulerInfo({"type": "Scheduler", "id": "", "workers": {}, "services": {}, "address": ""})
+            return no_scheduler_info()
         return SchedulerInfo(self.scheduler.identity())
 
     @scheduler_info.setter

@@ -24,6 +24,9 @@ ABSENCE_GRACE = 60.0
 SOUGHT_AGAIN_AFTER = 120.0
 #: How long a job that was cancelled before it was ever listed may still turn up (s).
 UNSEEN_GRACE = 2.0
+#: A job whose workers have just left is not waiting again, whatever an answer says, for so long (s): some batch systems
+#: tell late that it began.
+REQUEUE_GRACE = 10.0
 #: A job that ends sooner than this after its workers came has not worked.
 HEALTHY_AFTER = 60.0
 
@@ -116,6 +119,8 @@ class JobRecord:
     #: Tasks that it could not finish, and results that no other worker could take, when it left: they run again.
     unfinished_tasks: int = 0
     lost_results: int = 0
+    #: How many of its workers died while it went on: its log is evidence.
+    worker_deaths: int = 0
 
     def __repr__(self) -> str:
         """Return ``<job 77_3: running on n1, 1 of 2 workers>``; of several nodes, also which were lost."""
@@ -123,7 +128,25 @@ class JobRecord:
         why = f" ({self.reason})" if self.reason not in ("", "None") else ""
         workers = f"{len(self.workers)} of {self.expected_workers} workers"
         lost = "".join(f", {host} lost" for host in self.lost_hosts)
-        return printable(f"<job {self.id}: {self.state.value}{why}{where}, {workers}{lost}>")
+        leaves = f", {self.condition}" if self.is_leaving else ""
+        return printable(f"<job {self.id}: {self.state.value}{why}{where}, {workers}{lost}{leaves}>")
+
+    @property
+    def is_leaving(self) -> bool:
+        """True if it lives and is about to end: corral wants it to, or its launcher has said so."""
+        return self.ended_at is None and (self.parting is not None or self.leaving != "")
+
+    @property
+    def condition(self) -> str:
+        """``connected``, ``leaving``, ``pending`` and so on: how it stands, in one or a few words."""
+        if self.is_leaving:
+            has_begun = self.workers or self.started_at is not None
+            return "leaving" if has_begun else "being cancelled"
+        if self.is_connected:
+            return "connected"
+        if self.state is JobState.RUNNING and self.deserted_at is not None:
+            return "running without workers"
+        return self.state.value
 
     @property
     def state(self) -> JobState:
@@ -156,7 +179,9 @@ class JobRecord:
     @property
     def left_in_good_time(self) -> bool:
         """True if it ended by itself as its launcher had said: its walltime was near, or somebody had it retire."""
-        return self.leaving not in ("", "signal") and self.status.state is JobState.COMPLETED
+        # Where batch systems forget what has ended, nothing contradicts its launcher.
+        is_well = self.status.state in (JobState.COMPLETED, JobState.UNKNOWN)
+        return self.leaving not in ("", "signal") and is_well
 
     @property
     def is_connected(self) -> bool:
@@ -178,6 +203,11 @@ class JobRecord:
         preempted, or cancelled by somebody who does not want another.
         """
         return self.ended_at is None and self.parting is None and self.leaving in ("", "signal")
+
+    @property
+    def is_hopeless(self) -> bool:
+        """True if it waits, and the batch system says that waiting is in vain."""
+        return self.ended_at is None and not self.workers and self.status.hopeless != ""
 
     @property
     def is_undead(self) -> bool:
@@ -224,6 +254,9 @@ def observe(record: JobRecord, status: JobStatus | None, now: float) -> JobRecor
         return record
     if status is None:
         return _unlisted(record, now)
+    if status.state.is_waiting and _has_just_worked(record, now):
+        # Its workers are the better witness: the answer is older than they are, or late.
+        status = _at_work(status)
     if status.state.is_waiting and record.started_at is not None and not record.workers:
         # Requeued: it keeps its id, and begins anew.
         record = evolve(record, started_at=None, connected_at=None, deserted_at=None, leaves_at=None, leaving="")
@@ -245,6 +278,19 @@ def observe(record: JobRecord, status: JobStatus | None, now: float) -> JobRecor
         ended_at=now if status.state.is_final else None,
         workers=frozenset() if status.state.is_final else record.workers,
     )
+
+
+def _has_just_worked(record: JobRecord, now: float) -> bool:
+    if record.workers:
+        return True
+    return record.deserted_at is not None and now - record.deserted_at < REQUEUE_GRACE
+
+
+def _at_work(status: JobStatus) -> JobStatus:
+    """The same of a job that has begun: why it waited is no longer true."""
+    if status.state in (JobState.RUNNING, JobState.SUSPENDED):
+        return status
+    return evolve(status, state=JobState.RUNNING, native="", reason="", hopeless="")
 
 
 def _unlisted(record: JobRecord, now: float) -> JobRecord:
@@ -335,6 +381,7 @@ def connect(record: JobRecord, worker: str, now: float) -> JobRecord:
         record = _regained(record, parts.node_of(worker, record.workers_per_node))
     return evolve(
         record,
+        status=_at_work(record.status),
         workers=record.workers | {worker},
         connected_at=connected,
         deserted_at=None,
@@ -416,6 +463,18 @@ class JobFailure:
     log_tail: tuple[str, ...] = field(default=(), converter=_shown)
     #: What usually helps; empty if nothing is known.
     hint: str = ""
+
+    @property
+    def cause(self) -> str:
+        """Why it ended, in a line."""
+        return describe_end(self.job)
+
+    @property
+    def kind(self) -> object:
+        """Equal for failures that are alike, whatever their hosts and logs."""
+        status = self.job.status
+        had_workers = self.job.connected_at is not None
+        return (self.job.group, status.state, status.reason, status.exit_code, status.signal, had_workers, self.hint)
 
     def __str__(self) -> str:
         text = f"job {self.job.id}: {describe_end(self.job)}"

@@ -11,6 +11,8 @@ from corral.domain import JobState
 from corral.jobs import Ending, JobFailure, JobRecord, ending
 
 TAIL_LINES = 12
+#: With the Python lines that led to a crash in compiled code.
+CRASH_LINES = 20
 #: The exit code of a shell whose command was killed by SIGKILL.
 _KILLED = 128 + signal.SIGKILL
 
@@ -18,6 +20,17 @@ _KILLED = 128 + signal.SIGKILL
 _HINTS: Sequence[tuple[re.Pattern[str], str]] = tuple(
     (re.compile(pattern), hint)
     for pattern, hint in (
+        # What comes first in a job comes first here: the rest may follow from it.
+        (
+            r"(corral: module load .* failed|module: (command )?not found|Unable to locate a modulefile|unknown module"
+            r"|Lmod has detected the following error)",
+            "A module of modules= cannot be loaded on the node: `module avail` there says which can.",
+        ),
+        (
+            r"(corral: conda activate .* failed|EnvironmentNameNotFound|EnvironmentLocationNotFound|"
+            r"Not a conda environment|Could not find conda environment|conda: (command )?not found)",
+            "The environment of conda_env= cannot be activated on the node: `conda env list` there says which can.",
+        ),
         (
             r"No module named '?corral",
             "The job's Python does not have corral: install it there, or name another with python= or conda_env=.",
@@ -29,10 +42,6 @@ _HINTS: Sequence[tuple[re.Pattern[str], str]] = tuple(
         (
             r"(python\S*: (No such file or directory|not found|cannot execute)|: python\S*: command not found)",
             "The node has no such Python: name one that is there with python=, or load it with modules= or conda_env=.",
-        ),
-        (
-            r"(module: command not found|Unable to locate a modulefile|unknown module)",
-            "A module of modules= is not to be had on the node.",
         ),
         (r"No space left on device", "A disk is full: see local_directory= and log_directory=."),
         (
@@ -100,8 +109,9 @@ def hint(record: JobRecord, lines: Sequence[str]) -> str:
 
 def of_no_use(records: Iterable[JobRecord]) -> list[str]:
     """The logs of jobs that did what they should."""
-    return [
-        record.log
-        for record in records
-        if record.log is not None and record.has_ended and ending(record) in (Ending.WANTED, Ending.LOST)
-    ]
+    return [record.log for record in records if record.log is not None and record.has_ended and not is_evidence(record)]
+
+
+def is_evidence(record: JobRecord) -> bool:
+    """True if the log of this job, which has ended, says what went wrong."""
+    return record.worker_deaths > 0 or ending(record) not in (Ending.WANTED, Ending.LOST)

@@ -7,12 +7,40 @@ makes a :class:`~corral.errors.ParseError` of it.
 from __future__ import annotations
 
 import getopt
+import logging
 import re
 import shlex
 import time
 from collections.abc import Iterable, Iterator, Mapping
 
 from attrs import frozen
+
+from corral.errors import excerpt
+
+logger = logging.getLogger("corral")
+
+# --- rows that cannot be read -----------------------------------------------------------------------------------
+
+#: Problems of rows that were told; not more than so many.
+_passed_over: set[str] = set()
+_MOST_TOLD = 50
+
+
+def pass_over(row: str, problem: str) -> None:
+    """Go on without one row of an answer: it must not hide all others.
+
+    What is the matter is told once for each problem. Whose row it was is looked for by its name, as a job is that the
+    batch system does not list.
+    """
+    if problem not in _passed_over and len(_passed_over) < _MOST_TOLD:
+        _passed_over.add(problem)
+        logger.warning("a row of the batch system's answer is passed over, %s: %s", problem, excerpt(row, 200))
+
+
+def tell_again() -> None:
+    """Forget what was told of rows that were passed over."""
+    _passed_over.clear()
+
 
 # --- headers of job scripts -------------------------------------------------------------------------------------
 

@@ -21,11 +21,12 @@ from corral.account import Account
 from corral.adaptive import Adapting
 from corral.blueprint import hours_of
 from corral.cluster import Cluster
+from corral.deaths import WorkerFailure
 from corral.domain import Resources
 from corral.door import Door
 from corral.errors import ClusterExists, ClusterNotFound, CorralError, InvalidRequest, SchedulerNotReady
 from corral.group import WorkerGroup, parse_duration
-from corral.hosting import HostingCluster
+from corral.hosting import HostingCluster, no_scheduler_info
 from corral.jobs import JobFailure, Jobs
 from corral.launch.contact import find_scheduler
 from corral.launch.ending import Ended
@@ -395,7 +396,7 @@ class RemoteCluster(Cluster):
         return Jobs(self._state.jobs, self._state.unsubmitted, self._state.why)
 
     @property
-    def failures(self) -> tuple[JobFailure, ...]:
+    def failures(self) -> tuple[JobFailure | WorkerFailure, ...]:
         return self._state.failures
 
     def job_script(self, group: str | None = None) -> str:
@@ -416,8 +417,9 @@ class RemoteCluster(Cluster):
     @property
     def scheduler_info(self) -> Any:
         """What the Dask scheduler said last of itself and its workers."""
-        nothing = {"type": "Scheduler", "id": "", "workers": {}, "services": {}, "address": ""}
-        return SchedulerInfo(self._state.identity if self.status is Status.running else nothing)
+        if self.status is not Status.running or not self._state.identity:
+            return no_scheduler_info()
+        return SchedulerInfo(self._state.identity)
 
     @scheduler_info.setter
     def scheduler_info(self, value: Any) -> None:

@@ -15,6 +15,7 @@ import asyncio
 import itertools
 import logging
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
@@ -32,6 +33,8 @@ logger = logging.getLogger("corral")
 
 #: So many waiting tasks are looked through for one that a worker near its end can still finish.
 _LOOKED_AT = 500
+#: So many workers that left are remembered, with what they ran.
+_REMEMBERED = 1000
 #: So many tasks that were cut off are named.
 _NAMED = 3
 
@@ -54,6 +57,8 @@ class Scheduler(distributed.Scheduler):
         self.leaves_at: dict[str, float] = {}
         #: Called with each task that no job of this cluster can finish.
         self.on_too_long: Callable[[TooLong], None] = lambda _: None
+        #: Called with the address of each worker that has said nothing for too long, before it is started again.
+        self.on_silent: Callable[[str], None] = lambda _: None
         #: Workers that had room for a task, but not the time: which task that was.
         self.passed_over: dict[str, Any] = {}
         #: By address: how long a task takes there of which nothing is known (s).
@@ -64,6 +69,10 @@ class Scheduler(distributed.Scheduler):
         self._reserved: dict[Any, str] = {}
         #: Told when a worker is gone.
         self._removed = asyncio.Condition()
+        #: Addresses of workers whose launchers look after their end.
+        self._dismissed: OrderedDict[str, None] = OrderedDict()
+        #: By address: what the latest workers ran that left without having been asked to.
+        self._left_running: OrderedDict[str, tuple[str, ...]] = OrderedDict()
         #: The task that is being decided about.
         self._deciding: TaskState | None = None
         super().__init__(*arguments, **more)
@@ -86,6 +95,10 @@ class Scheduler(distributed.Scheduler):
 
     def heartbeat_worker(self, *, address: str, metrics: dict[str, Any], **more: Any) -> dict[str, Any]:
         # Also called when a worker joins, before anything is assigned to it.
+        sender = self.coerce_address(address, more.get("resolve_address", True))
+        if sender in self._dismissed and sender not in self.workers:
+            # Its launcher closes it: it must not close by itself, nor is there anything to warn of.
+            return {"status": "OK", "time": time.time(), "heartbeat-interval": 10.0}
         said: dict[str, Any] = super().heartbeat_worker(address=address, metrics=metrics, **more)
         left = metrics.get(SECONDS_LEFT)
         address = self.coerce_address(address, more.get("resolve_address", True))
@@ -219,11 +232,22 @@ class Scheduler(distributed.Scheduler):
                 )
             )
 
+    # --- dying --------------------------------------------------------------------------------------------------
+
+    async def restart_workers(self, workers: list[str] | None = None, **more: Any) -> Any:
+        if str(more.get("stimulus_id")).startswith("check-worker-ttl"):
+            for address in set(workers or ()).intersection(self.workers):
+                self.on_silent(address)
+        return await super().restart_workers(workers, **more)
+
     # --- leaving ------------------------------------------------------------------------------------------------
 
     async def remove_worker(self, address: str, **more: Any) -> Any:
         worker = self.workers.get(self.coerce_address(address))
         if worker is not None:
+            self._left_running[worker.address] = self._running_on(worker)
+            while len(self._left_running) > _REMEMBERED:
+                self._left_running.popitem(last=False)
             self._note_interrupted(worker)
             self.leaves_at.pop(worker.address, None)
             self.passed_over.pop(worker.address, None)
@@ -235,6 +259,18 @@ class Scheduler(distributed.Scheduler):
                 async with self._removed:
                     self._removed.notify_all()
         return await super().remove_worker(address=address, **more)
+
+    def ran_on(self, address: str) -> tuple[str, ...]:
+        """The tasks that run on a worker, or ran when it left."""
+        worker = self.workers.get(address)
+        return self._left_running.get(address, ()) if worker is None else self._running_on(worker)
+
+    @staticmethod
+    def _running_on(worker: WorkerState) -> tuple[str, ...]:
+        """As many of its tasks as it has threads: what it has said that it runs, then what it was given first."""
+        said = [task for task in worker.executing if task in worker.processing]
+        others = sorted(worker.processing - set(said), key=lambda task: task.priority or ())
+        return tuple(str(task.key) for task in [*said, *others][: max(len(said), worker.nthreads)])
 
     def _note_interrupted(self, worker: WorkerState) -> dict[Any, float]:
         """What runs there is cut off: each has taken at least so long."""
@@ -270,6 +306,9 @@ class Scheduler(distributed.Scheduler):
 
     async def dismiss(self, address: str) -> None:
         """Remote call of a launcher: this worker goes as expected, and its process is looked after."""
+        self._dismissed[self.coerce_address(address)] = None
+        while len(self._dismissed) > _REMEMBERED:
+            self._dismissed.popitem(last=False)
         await self.remove_worker(address, stimulus_id=f"corral-dismiss-{time.time()}", expected=True, close=False)
 
     async def retire_workers(

@@ -8,8 +8,9 @@ from collections import deque
 from collections.abc import Iterable, Sequence
 
 from attrs import define, evolve, field
+from dask.utils import format_bytes
 
-from corral.domain import Resources, Script
+from corral.domain import JobState, Resources, Script
 from corral.errors import (
     BatchSystemError,
     BatchSystemUnavailable,
@@ -17,6 +18,7 @@ from corral.errors import (
     CorralError,
     JobsFailed,
     LimitReached,
+    NeverStarts,
     SubmitRejected,
 )
 from corral.group import WorkerGroup
@@ -28,6 +30,12 @@ logger = logging.getLogger("corral")
 
 #: With a limit, room comes when a job ends, and that is noticed; the rest is patience (s).
 LIMIT_PATIENCE = 60.0
+#: The beginning of an explanation which says that waiting is in vain.
+NEVER = "it will never start"
+#: When the batch system is asked why a job waits, and when again (s): it costs a command.
+EXPLAINED_AFTER, EXPLAINED_AGAIN = 8.0, 600.0
+#: So many refusals in a row of a single job, and what it asks for is told too.
+BARE_REFUSALS = 3
 #: So many deaths on one host, none of whose jobs has worked since the first, and the host is to blame.
 BLAMED_AFTER = 2
 #: How long a host is avoided (s): administrators mend hosts.
@@ -58,6 +66,9 @@ class Group:
     portion: int | None = None
     #: It was removed: it goes when its last job has ended.
     is_removed: bool = False
+    #: Why its jobs wait in vain, as the batch system said when it was asked; and when it was. Empty: nothing is known.
+    verdict: str = ""
+    explained_at: float | None = None
     #: Failures since somebody scaled last.
     failures: list[JobFailure] = field(factory=list)
     #: Hosts on which its jobs kept dying while they worked on others, and until when they are avoided.
@@ -148,6 +159,22 @@ class Group:
         self.trouble = error
         if setbacks == 1:
             logger.warning("cluster %s: submission postponed: %s", self.cluster, error)
+        if isinstance(error, LimitReached) and setbacks >= BARE_REFUSALS:
+            self.trouble = LimitReached(f"{error}. {self._what_may_be_over_the_limit(setbacks)}", cause=error.cause)
+            if setbacks == BARE_REFUSALS:
+                logger.warning("cluster %s: submission postponed again: %s", self.cluster, self.trouble)
+
+    def _what_may_be_over_the_limit(self, times: int) -> str:
+        """Where the batch system does not say which limit it is, one job alone may be over it, for ever."""
+        each, walltime = self.resources, self.spec.walltime
+        asked = [f"nodes={each.nodes}" * (each.nodes > 1), f"cores={each.cores}", f"gpus={each.gpus}" * bool(each.gpus)]
+        asked.append(f"memory={format_bytes(each.memory)}" if each.memory else "")
+        asked.append(f"walltime={walltime!r}" if walltime is not None else "no walltime")
+        return (
+            f"It was refused {times} times, one job at a time: either as many jobs are there as you may have, counting "
+            f"those of other programs, or a single job asks for more than it may ({', '.join(filter(None, asked))}, "
+            f"queue={self.spec.queue!r}, account={self.spec.account!r}). It is tried again every minute"
+        )
 
     def count_unsubmitted(self, jobs: Iterable[JobRecord]) -> int:
         """How many wanted jobs the batch system does not have, nor is being given."""
@@ -164,6 +191,44 @@ class Group:
         self.trouble = error
         logger.error("cluster %s: jobs of group %r were refused: %s. Scale again to try again.", *self._names(), error)
         return error
+
+    def is_hopeless(self, job: JobRecord) -> bool:
+        """True if the job waits in vain, as far as is known."""
+        return job.is_hopeless or bool(self.verdict and job.status.state is JobState.PENDING and not job.workers)
+
+    def to_explain(self, jobs: Iterable[JobRecord], now: float) -> JobRecord | None:
+        """The job of which to ask why it waits, if it is time to: one of many, as long as none has ever started."""
+        mine = [job for job in jobs if job.group == self.name]
+        if any(job.started_at is not None or self.is_hopeless(job) for job in mine):
+            return None
+        waiting = [job for job in mine if job.is_capacity and job.status.state is JobState.PENDING and job.was_listed]
+        if not waiting or now - waiting[0].submitted_at < EXPLAINED_AFTER:
+            return None
+        if self.explained_at is not None and now - self.explained_at < EXPLAINED_AGAIN:
+            return None
+        self.explained_at = now
+        return waiting[0]
+
+    def tell_hopeless(self, jobs: Iterable[JobRecord]) -> bool:
+        """Know of jobs that wait in vain; True if that is news."""
+        mine = [job for job in jobs if job.group == self.name]
+        if any(job.started_at is not None for job in mine):
+            self.verdict = ""
+        hopeless = [job for job in mine if job.is_capacity and self.is_hopeless(job)]
+        before = self.trouble if isinstance(self.trouble, NeverStarts) else None
+        if not hopeless:
+            # Somebody has raised a limit, or they were given up.
+            self.trouble = self.trouble if before is None else None
+            return before is not None
+        status = hopeless[0].status
+        cure = status.hopeless or self.verdict
+        trouble = NeverStarts(self.name, len(hopeless), status.reason or status.native, cure)
+        is_news = before is None or str(before) != str(trouble)
+        if is_news:
+            self.trouble = trouble
+        if before is None or before.reason != trouble.reason:
+            logger.error("cluster %s: %s", self.cluster, trouble)
+        return is_news
 
     def tell_withheld(self, todo: Plan) -> None:
         """More jobs were lost than may be replaced within the hour."""
@@ -183,20 +248,30 @@ class Group:
         if isinstance(self.trouble, LimitReached):
             self.state = evolve(self.state, not_before=0.0)
 
-    def tell(self, before: GroupState, failures: Sequence[JobFailure]) -> None:
-        """Tell the user what happened and what follows, each thing once."""
+    def tell(self, before: GroupState, failures: Sequence[JobFailure], jobs: Sequence[JobRecord] = ()) -> None:
+        """Tell the user what happened and what follows, each thing once; `jobs` are all of the cluster's."""
         self.failures += failures
         died = [failure for failure in failures if failure.ending is Ending.DIED]
+        earlier = self.failures[: len(self.failures) - len(failures)]
+        told = {failure.kind for failure in earlier if failure.ending is Ending.DIED}
         if self.state.broken and not before.broken:
-            self.trouble = JobsFailed(
+            problem = (
                 f"{self.state.strikes} jobs in a row of group {self.name!r} failed; nothing is submitted until you "
-                f"scale again.{_blame(self.failures)}",
-                [failure for failure in self.failures if failure.ending is Ending.DIED],
+                f"scale again.{self._blame_of_all(jobs)}"
             )
-            logger.error("cluster %s: %s", self.cluster, self.trouble)
-        elif died:
+            all_died = [failure for failure in self.failures if failure.ending is Ending.DIED]
+            self.trouble = JobsFailed(problem, all_died)
+            # What was told with the first of them is not told again.
+            unseen = [failure for failure in died if failure.kind not in told]
+            logger.error("cluster %s: %s", self.cluster, JobsFailed(problem, unseen) if unseen else problem)
+        elif unseen := [failure for failure in died if failure.kind not in told]:
             logger.warning(
-                "cluster %s: %d job(s) of group %r failed, for example\n%s", *self._names(len(died)), died[0]
+                "cluster %s: %d job(s) of group %r failed%s", *self._names(len(died)), JobsFailed("", unseen)
+            )
+        elif died:
+            names = ", ".join(str(failure.job.id) for failure in died[:5]) + " …" * (len(died) > 5)
+            logger.warning(
+                "cluster %s: %d more job(s) of group %r failed in the same way: %s", *self._names(len(died)), names
             )
         for failure in [failure for failure in failures if failure.ending is not Ending.DIED][:5]:
             logger.info("cluster %s: %s", self.cluster, failure)
@@ -220,7 +295,7 @@ class Group:
                 for host in failure.job.hosts:
                     if (failure.job.ended_at or 0.0) >= self.avoided.get(host, 0.0):
                         deaths.setdefault(host, []).append(failure.job)
-        works = [job for job in jobs if job.group == self.name and job.connected_at is not None and not _has_died(job)]
+        works = self._those_that_work(jobs)
         elsewhere = {host for job in works for host in job.hosts} - set(self.excluded_hosts(now))
         for host, records in deaths.items():
             if len(records) < BLAMED_AFTER:
@@ -232,6 +307,21 @@ class Group:
                 self.avoided[host] = now + AVOIDED_FOR
                 return host
         return None
+
+    def _those_that_work(self, jobs: Iterable[JobRecord]) -> list[JobRecord]:
+        return [job for job in jobs if job.group == self.name and job.connected_at is not None and not _has_died(job)]
+
+    def _blame_of_all(self, jobs: Sequence[JobRecord]) -> str:
+        """Words for a host on which all jobs died, if others have worked elsewhere: else nothing speaks against it."""
+        hosts = {failure.job.hosts[:1] for failure in self.failures if failure.ending is Ending.DIED}
+        if len(hosts) != 1 or not (host := "".join(*hosts)):
+            return ""
+        works_elsewhere = any(job.hosts and host not in job.hosts for job in self._those_that_work(jobs))
+        return (
+            f" All of them ran on {host}, and others work elsewhere: that host may be at fault."
+            if works_elsewhere
+            else ""
+        )
 
     def warn(self, trouble: CorralError) -> None:
         """Say what keeps the group from growing."""
@@ -247,11 +337,3 @@ class Group:
 
 def _has_died(job: JobRecord) -> bool:
     return job.has_ended and ending(job) is Ending.DIED
-
-
-def _blame(failures: Iterable[JobFailure]) -> str:
-    """A host on which every one of several jobs died deserves to be named."""
-    hosts = [failure.job.hosts[:1] for failure in failures if failure.ending is Ending.DIED]
-    if len(hosts) >= 2 and len(set(hosts)) == 1 and hosts[0]:
-        return f" All of them ran on {hosts[0][0]}: that host may be at fault."
-    return ""

@@ -10,6 +10,7 @@ from cattrs.preconf.json import make_converter
 
 from corral import errors
 from corral.account import Account
+from corral.deaths import WorkerFailure
 from corral.domain import Resources
 from corral.errors import CorralError
 from corral.group import WorkerGroup
@@ -64,7 +65,7 @@ class State:
     jobs: tuple[JobRecord, ...] = ()
     unsubmitted: int = 0
     why: str = ""
-    failures: tuple[JobFailure, ...] = ()
+    failures: tuple[JobFailure | WorkerFailure, ...] = ()
     account: Account = field(factory=lambda: Account(groups={}))
     maximum_core_hours: float | None = None
     whereabouts: str = ""
@@ -101,6 +102,7 @@ _CARRIED: dict[str, dict[str, Any]] = {
     "BudgetSpent": {"used": float, "maximum": float},
     "InvalidRequest": {"argument": str, "problem": str},
     "JobsFailed": {"failures": tuple[JobFailure, ...]},
+    "NeverStarts": {"failures": tuple[JobFailure, ...], "reason": str, "cure": str},
     "WorkersNotReady": {"available_workers": int, "expected_workers": int, "timeout": float},
 }
 

@@ -11,6 +11,7 @@ from corral.testing import (
     Detects,
     ExplainsPending,
     Finds,
+    GarbledRow,
     Inside,
     Polls,
     Submits,
@@ -79,6 +80,7 @@ class TestLocal(BackendConformance):
         ExplainsPending([EXPLAINED], job_id="2_0", words=["it is the next"]),
     )
     unknown_word = UnknownWord([PENDING], job_id="2_0", known='"PENDING"', unknown='"MOLTING"')
+    garbled_row = GarbledRow([RUNNING], job_id="1_1", known='"1_1", "state": "RUNNING"', garbled='"1_1", "state": RUN')
     job = Job(
         name="dask-1",
         command=("true",),

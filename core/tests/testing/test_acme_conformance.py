@@ -11,6 +11,7 @@ from corral.testing import (
     CancelsGone,
     Detects,
     Finds,
+    GarbledRow,
     Inside,
     Polls,
     Submits,
@@ -36,6 +37,7 @@ class TestAcme(BackendConformance):
         Detects(["version.txt"], version="3.1"),
     )
     unknown_word = UnknownWord(["poll.txt"], job_id="4.1", known="4.1|RUN|", unknown="4.1|MOLTING|")
+    garbled_row = GarbledRow(["poll.txt"], job_id="4.1", known="4.1|RUN|node01||", garbled="4.1|RUN|")
     failures = {"poll-unknown.txt": None}  # noqa: RUF012 - read only
     job = Job(
         name="dask-1",

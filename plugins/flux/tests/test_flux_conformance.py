@@ -15,6 +15,7 @@ from corral.testing import (
     Detects,
     ExplainsPending,
     Finds,
+    GarbledRow,
     Inside,
     Polls,
     Submits,
@@ -68,6 +69,9 @@ class TestFlux(BackendConformance):
         ExplainsPending(["pending-resources.txt"], job_id="f4AMW3Jhn", words=["free", "2026-11-25 21:59:48"]),
     )
     unknown_word = UnknownWord(["jobs.txt"], job_id="f48vGsd92", known="f48vGsd92|RUN|", unknown="f48vGsd92|MOLTING|")
+    garbled_row = GarbledRow(
+        ["jobs.txt"], job_id="f48vGsd92", known="f48vGsd92|RUN|||16|1795643385.0168383|", garbled="f48vGsd92|R"
+    )
     failures: ClassVar[Mapping[str, FailureKind | None]] = {
         "jobs-down.txt": FailureKind.TRANSIENT,
         "submit-down.txt": FailureKind.TRANSIENT,

@@ -17,6 +17,7 @@ from corral.testing import (
     Detects,
     ExplainsPending,
     Finds,
+    GarbledRow,
     Inside,
     Polls,
     Submits,
@@ -119,6 +120,9 @@ class TestHTCondor(BackendConformance):
         ExplainsPending(["25-pending-busy.txt"], job_id="13.0", words=["room", "1 of 1"]),
     )
     unknown_word = UnknownWord(["poll-evicted.txt"], job_id="50.0", known='"JobStatus": 1', unknown='"JobStatus": 9')
+    garbled_row = GarbledRow(
+        ["poll.txt", "poll-history.txt"], job_id="29.0", known='"ClusterId": 29,', garbled='"ClusterId": "?",'
+    )
     failures: ClassVar[Mapping[str, FailureKind | None]] = {
         "down-submit.txt": FailureKind.TRANSIENT,
         "down-poll.txt": FailureKind.TRANSIENT,

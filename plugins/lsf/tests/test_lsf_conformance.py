@@ -15,6 +15,7 @@ from corral.testing import (
     Detects,
     ExplainsPending,
     Finds,
+    GarbledRow,
     Inside,
     Polls,
     Submits,
@@ -77,6 +78,12 @@ class TestOpenLava(LSFConformance):
         job_id="115.6",
         known="RUN   normal     node01      node01      ends[6]",
         unknown="MOLTS normal     node01      node01      ends[6]",
+    )
+    garbled_row = GarbledRow(
+        ["bjobs-wide.txt", "bjobs-long.txt"],
+        job_id="115.6",
+        known="115     user    RUN   normal     node01      node01      ends[6]    Nov 25 22:11",
+        garbled="115     user    RUN   nor",
     )
     failures: ClassVar[Mapping[str, FailureKind | None]] = {
         "bsub-queue.txt": FailureKind.FATAL,
@@ -181,4 +188,7 @@ class TestIBM(LSFConformance):
         ),
     )
     unknown_word = UnknownWord([TABLE], job_id="65.7", known="65|7|RUN|", unknown="65|7|MOLT|")
+    garbled_row = GarbledRow(
+        [TABLE], job_id="65.7", known="65|7|RUN|-|n1|Nov 23 12:23:16 2026|Nov 23 12:23:17 2026|", garbled="65|7|RUN|"
+    )
     options: ClassVar[Mapping[str, object]] = {"job_table": "custom"}

@@ -20,6 +20,7 @@ from corral.testing import (
     Detects,
     ExplainsPending,
     Finds,
+    GarbledRow,
     Inside,
     Polls,
     Submits,
@@ -65,6 +66,12 @@ class TestMoab(BackendConformance):
     )
     unknown_word = UnknownWord(
         [USER, "showq.txt"], job_id="Moab.12[1]", known='State="Running"', unknown='State="Molting"'
+    )
+    garbled_row = GarbledRow(
+        [USER, "showq.txt", "showq-completed.txt"],
+        job_id="Moab.12[1]",
+        known='JobID="Moab.12[1]"',
+        garbled='Job="Moab.12[1]"',
     )
     failures: ClassVar[Mapping[str, FailureKind | None]] = {
         "msub-down.txt": FailureKind.TRANSIENT,

@@ -15,6 +15,7 @@ from corral.testing import (
     Detects,
     ExplainsPending,
     Finds,
+    GarbledRow,
     Inside,
     Polls,
     Submits,
@@ -67,6 +68,7 @@ class TestOar(BackendConformance):
         ExplainsPending(["pending-no-nodes.txt"], job_id="1035", words=["no nodes", "no_matching_slot"]),
     )
     unknown_word = UnknownWord(["oarstat.txt"], job_id="1031", known='"state" : "Hold"', unknown='"state" : "Moulting"')
+    garbled_row = GarbledRow(["oarstat.txt"], job_id="1031", known='"state" : "Hold"', garbled='"state" : 7')
     failures: ClassVar[Mapping[str, FailureKind | None]] = {
         "oarsub-server-down.txt": FailureKind.TRANSIENT,
         "oardel-server-down.txt": FailureKind.TRANSIENT,

@@ -15,6 +15,7 @@ from corral.testing import (
     Detects,
     ExplainsPending,
     Finds,
+    GarbledRow,
     Inside,
     Polls,
     Recording,
@@ -33,14 +34,6 @@ class TestPBS(BackendConformance):
         Submits(["qsub.txt"], ids=[f"9058[{index}].node01" for index in range(6)]),
         Submits(["qsub-inside.txt"], ids=["10001[0].node01"]),
         Polls(
-            ["qstat-running.txt"],
-            states={
-                "9058[0].node01": JobState.RUNNING,
-                "9058[1].node01": JobState.RUNNING,
-            },
-            absent=["9058[6].node01"],
-        ),
-        Polls(
             ["qstat-deleted-element.txt"],
             states={
                 "9058[0].node01": JobState.RUNNING,
@@ -49,6 +42,14 @@ class TestPBS(BackendConformance):
                 "9058[3].node01": JobState.RUNNING,
                 "9058[4].node01": JobState.CANCELLED,
             },
+        ),
+        Polls(
+            ["qstat-running.txt"],
+            states={
+                "9058[0].node01": JobState.RUNNING,
+                "9058[1].node01": JobState.RUNNING,
+            },
+            absent=["9058[6].node01"],
         ),
         Polls(
             ["qstat-ended.txt"],
@@ -103,6 +104,9 @@ class TestPBS(BackendConformance):
     )
     unknown_word = UnknownWord(
         ["qstat-two-nodes.txt"], job_id="9084[1].node01", known="job_state = R", unknown="job_state = MOLTING"
+    )
+    garbled_row = GarbledRow(
+        ["qstat-deleted-element.txt"], job_id="9058[3].node01", known="job_state = R", garbled="job_stat R"
     )
     failures: ClassVar[Mapping[str, FailureKind | None]] = {
         "qsub-server-down.txt": FailureKind.TRANSIENT,

@@ -17,6 +17,7 @@ from corral.testing import (
     Detects,
     ExplainsPending,
     Finds,
+    GarbledRow,
     Inside,
     Polls,
     Submits,
@@ -88,6 +89,9 @@ class TestGridEngine(BackendConformance):
         ExplainsPending(["qstat-j-silent.txt", "qalter-never.txt"], job_id="39.1", words=["hc:gpu=4"]),
     )
     unknown_word = UnknownWord(["qstat.txt"], job_id="27.1", known="<state>s<", unknown="<state>MOLTING<")
+    garbled_row = GarbledRow(
+        ["qstat.txt", "qstat-j-error.txt"], job_id="27.1", known="<state>s</state>", garbled="<stat>s</stat>"
+    )
     failures: ClassVar[Mapping[str, FailureKind | None]] = {
         "qsub-down.txt": FailureKind.TRANSIENT,
         "qstat-down.txt": FailureKind.TRANSIENT,

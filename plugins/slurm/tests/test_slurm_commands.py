@@ -12,7 +12,7 @@ from corral.domain import Allocation, Command, Completed, Failure, FailureKind, 
 from corral.errors import CommandFailed, CommandTimedOut, ParseError
 from corral.runner import command_environment
 from corral.testing import drive, environment, transcript
-from corral.testing.driving import converse
+from corral.testing.driving import Answer, converse
 from corral_slurm import Slurm, answers
 
 HERE = Path(__file__).parent / "transcripts"
@@ -136,7 +136,7 @@ def test_one_squeue_tells_all() -> None:
         ),
         JobId("99_3"): evolve(waits, state=JobState.HELD, reason="JobHeldUser"),
         JobId("100_0"): not_launched,
-        JobId("101_0"): waits,
+        JobId("101_0"): evolve(waits, hopeless=answers.hopeless_words("PartitionTimeLimit")),
     }
 
 
@@ -419,7 +419,7 @@ def test_partitions_are_described() -> None:
         ),
         (
             "pending-node-limit",
-            "it will never start: it asks for more or fewer nodes than the partition allows (PartitionNodeLimit)",
+            "it asks for more or fewer nodes than the partition allows, or than are up in it (PartitionNodeLimit)",
         ),
         (
             "pending-resources",
@@ -441,7 +441,7 @@ def test_a_wait_is_explained(file: str, explanation: str) -> None:
     ("reason", "words"),
     [
         ("QOSMaxCpuPerUserLimit", "limit of the QOS"),
-        ("QOSGrpNodeLimit", "limit of the QOS"),
+        ("QOSGrpMemLimit", "limit of the QOS"),
         ("AssocGrpCPUMinutesLimit", "limit of the account"),
         ("MaxGRESPerAccount", "limit of the account"),
         ("QOSMaxWallDurationPerJobLimit", "will not start"),
@@ -630,3 +630,147 @@ def test_srun_starts_one_process_a_node() -> None:
     assert argv[-2:] == ["echo", "a b"]
     assert {"--nodes=2", "--ntasks=2", "--ntasks-per-node=1", "--cpus-per-task=4"} <= set(argv)
     assert {"--kill-on-bad-exit=0", "--no-kill", "--wait=0", "--export=ALL"} <= set(argv)
+
+
+# --- an older squeue ----------------------------------------------------------------------------------------------
+
+NO_FORMAT = Completed(returncode=1, stderr="squeue: invalid option -- 'O'\nTry \"squeue --help\"\n")
+NO_ME = Completed(returncode=1, stderr="squeue: unrecognized option '--me'\nTry \"squeue --help\"\n")
+OLDER = "77_0|RUNNING||n1||2026-11-23T23:41:11|N/A|None|\n77_1|PENDING|||||N/A|PartitionTimeLimit|\n"
+
+
+def test_a_squeue_without_its_newer_formats_is_asked_in_the_older_one_ever_after() -> None:
+    """The refusal is remembered: one command more, once."""
+    slurm, asked = Slurm(), []
+    wanted = ids("77_0", "77_1")
+
+    def answer(command: Command) -> Answer:
+        asked.append(command.argv)
+        return NO_FORMAT if "-O" in command.argv else OLDER
+
+    for _ in range(2):
+        found = converse(slurm.poll_status(wanted), answer)
+        assert [status.state for status in found.values()] == [JobState.RUNNING, JobState.PENDING]
+        assert found[wanted[0]].hosts == ("n1",)
+    assert ["-O" in argv for argv in asked] == [True, False, False]
+    assert asked[-1][asked[-1].index("-o") + 1] == "%i|%T||%N||%S|%e|%r|"
+
+
+def test_a_squeue_without_me_is_asked_for_the_user() -> None:
+    """--me is of 20.02."""
+    slurm, asked = Slurm(), []
+
+    def answer(command: Command) -> Answer:
+        asked.append(command.argv)
+        if command.argv[0] == "id":
+            return "mary\n"
+        return NO_ME if "--me" in command.argv else "77_0|RUNNING|dask-1|\n"
+
+    for _ in range(2):
+        assert converse(slurm.find_jobs("dask-1"), answer) == ids("77_0")
+    assert ("-u", "mary") == tuple(asked[-1][asked[-1].index("-u") :][:2])
+    assert sum("--me" in argv for argv in asked) == 1
+
+
+def test_what_squeue_refuses_for_other_reasons_is_raised() -> None:
+    """And not tried again in other words."""
+    refused = Completed(returncode=1, stderr="squeue: error: Unable to contact slurm controller (connect failure)\n")
+    with pytest.raises(CommandFailed, match="Unable to contact"):
+        drive(Slurm().poll_status(ids("77_0")), [refused])
+
+
+# --- jobs that never start ----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("reason", "argument"),
+    [
+        ("PartitionTimeLimit", "walltime="),
+        ("QOSMaxWallDurationPerJobLimit", "walltime="),
+        ("AssocMaxWallDurationPerJobLimit", "walltime="),
+        ("AssocMaxCpuMinutesPerJobLimit", "walltime="),
+        ("QOSMaxCpuPerJobLimit", "cores="),
+        ("QOSMaxCpuPerNode", "cores="),
+        ("AssocMaxNodePerJobLimit", "nodes="),
+        ("QOSMaxMemoryPerJob", "memory="),
+        ("MaxMemPerLimit", "memory="),
+        ("QOSMaxGRESPerJob", "gpus="),
+        ("QOSMinCpuNotSatisfied", "cores="),
+        ("BadConstraints", "extra_directives="),
+        ("InvalidAccount", "account="),
+        ("InvalidQOS", "--qos="),
+    ],
+)
+def test_reasons_that_waiting_cannot_cure_name_the_argument(reason: str, argument: str) -> None:
+    """squeue(1), JOB REASON CODES; from src/common/slurm_protocol_defs.c."""
+    table = f"77_0|PENDING|0||1795477270|N/A|N/A|{reason}|\n"
+    [status] = drive(SLURM.poll_status(ids("77_0")), [table]).values()
+    assert argument in status.hopeless
+
+
+@pytest.mark.parametrize(
+    "reason",
+    [
+        "Resources", "Priority", "None", "AssocGrpCpuLimit", "QOSGrpNodeLimit", "QOSMaxCpuPerUserLimit",
+        "QOSMaxJobsPerUserLimit", "AssocGrpCPUMinutesLimit", "PartitionNodeLimit", "ReqNodeNotAvail", "BeginTime",
+        "MaxCpuPerAccount", "JobHeldUser",
+    ],
+)  # fmt: skip
+def test_reasons_that_may_pass_are_none_of_them(reason: str) -> None:
+    """Others' jobs end, nodes come back, budgets are renewed."""
+    table = f"77_0|PENDING|0||1795477270|N/A|N/A|{reason}|\n"
+    [status] = drive(SLURM.poll_status(ids("77_0")), [table]).values()
+    assert not status.hopeless
+
+
+LIMITS = """\
+Current Association Manager state
+
+Association Records
+
+ClusterName=corral Account=lab UserName= Partition= Priority=0 ID=7
+    SharesRaw/Norm/Level/Factor=1/0.50/2/0.00
+    GrpJobs=N(0) GrpJobsAccrue=N(0)
+    GrpSubmitJobs=N(1) GrpWall=N(0.00)
+    GrpTRES=cpu=4(0),mem=N(0),node=N(0)
+    GrpTRESMins=cpu=N(0)
+ClusterName=corral Account=other UserName= Partition= Priority=0 ID=8
+    GrpTRES=cpu=1(0),mem=N(0),node=1(1)
+
+QOS Records
+
+QOS=normal(1)
+    GrpTRES=cpu=N(64),node=2(2)
+"""
+
+
+@pytest.mark.parametrize(
+    ("reason", "asked", "words"),
+    [
+        ("AssocGrpCpuLimit", "lab|normal|8|1|", ["it will never start", "account lab", "4", "cores="]),
+        ("AssocGrpCPULimit", "lab|normal|8|1|", ["it will never start", "cores="]),
+        ("QOSGrpNodeLimit", "lab|normal|8|3|", ["it will never start", "QOS normal", "2", "nodes="]),
+    ],
+)
+def test_a_job_that_asks_for_more_than_its_whole_account_may_have_never_starts(
+    reason: str, asked: str, words: list[str]
+) -> None:
+    """The same reason is said while others of the account use what there is: the limit itself tells them apart."""
+    told = drive(SLURM.explain_pending(JobId("77_0")), [f"PENDING|N/A|{reason}|\n", asked, LIMITS])
+    assert told.startswith("it will never start")
+    assert all(word in told for word in words)
+
+
+@pytest.mark.parametrize("asked", ["lab|normal|4|1|", "nobody|normal|8|1|", "", "lab|normal|N/A|1|"])
+def test_a_limit_that_others_use_up_will_be_free_again(asked: str) -> None:
+    """Or it is not known to be too small."""
+    told = drive(SLURM.explain_pending(JobId("77_0")), ["PENDING|N/A|AssocGrpCpuLimit|\n", asked, LIMITS])
+    assert "never" not in told
+    assert "AssocGrpCpuLimit" in told
+
+
+def test_where_limits_may_not_be_seen_nothing_is_concluded() -> None:
+    """PrivateData, or no accounting at all."""
+    refused = Completed(returncode=1, stderr="Access/permission denied\n")
+    told = drive(SLURM.explain_pending(JobId("77_0")), ["PENDING|N/A|AssocGrpCpuLimit|\n", "lab|normal|8|1|", refused])
+    assert "never" not in told

@@ -15,6 +15,7 @@ from corral.testing import (
     Detects,
     ExplainsPending,
     Finds,
+    GarbledRow,
     Inside,
     Polls,
     Submits,
@@ -81,6 +82,7 @@ class TestSlurm(BackendConformance):
         ExplainsPending(["pending-resources.txt"], job_id="106_0", words=["free", "2026-11-23 23:46:11"]),
     )
     unknown_word = UnknownWord(["squeue.txt"], job_id="98_0", known="98_0|RUNNING|", unknown="98_0|MOLTING|")
+    garbled_row = GarbledRow(["squeue.txt"], job_id="99_9", known="99_[0-3,5-9%4]", garbled="99_[0-?,5-9%4]")
     failures: ClassVar[Mapping[str, FailureKind | None]] = {
         "sbatch-controller-down.txt": FailureKind.TRANSIENT,
         "squeue-controller-down.txt": FailureKind.TRANSIENT,

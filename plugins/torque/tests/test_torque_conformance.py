@@ -18,6 +18,7 @@ from corral.testing import (
     Detects,
     ExplainsPending,
     Finds,
+    GarbledRow,
     Inside,
     Polls,
     Recording,
@@ -67,6 +68,7 @@ class TestTorque(BackendConformance):
         ExplainsPending(["held.txt"], job_id="12[7].srv", words=["held", "qrls"]),
     )
     unknown_word = UnknownWord(["qstat.txt"], job_id="12[5].srv", known="job_state = R", unknown="job_state = MOLTING")
+    garbled_row = GarbledRow(["qstat.txt"], job_id="12[5].srv", known="job_state = R", garbled="job_stat R")
     failures: ClassVar[Mapping[str, FailureKind | None]] = {
         "qsub-down.txt": FailureKind.TRANSIENT,
         "qsub-busy.txt": FailureKind.TRANSIENT,

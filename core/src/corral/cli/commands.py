@@ -94,26 +94,32 @@ def ps(as_json: bool) -> None:
 def logs(job: str | None, cluster: str | None, lines: int | None, as_json: bool) -> None:
     """Print the log of a job, or list all logs.
 
+    Of clusters that have ended, there are logs of jobs that failed, or whose workers did, for a week.
+
     In a terminal, what would move its cursor or change its colours is shown instead; a pipe gets the file as it is.
     """
-    found = [(entry, line) for entry in _registered() if cluster in (None, entry.name) for line in entry.jobs]
+    from corral import kept
+
+    ended = [(each.name, line.state, line) for each in kept.ended() for line in each.jobs]
+    living = [(entry.name, _state(entry, line), line) for entry in _registered() for line in entry.jobs]
+    found = [row for row in [*ended, *living] if cluster in (None, row[0])]
     if job is None:
         if not found and not as_json:
             click.echo("No job is registered.")
-        for entry, line in found:
+        for name, state, line in found:
             if as_json:
-                click.echo(json.dumps(_log(entry, line)))
+                click.echo(json.dumps(_log(name, state, line)))
                 continue
-            say(f"{line.id}  {_state(entry, line)}  {entry.name}  {line.log or 'output discarded'}")
+            say(f"{line.id}  {state}  {name}  {line.log or 'output discarded'}")
         return
-    matching = [(entry, line) for entry, line in found if line.id == job]
+    matching = [row for row in found if row[2].id == job]
     if not matching:
-        known = ", ".join(line.id for _, line in found[:10]) or "none"
-        raise LookupError(f"no registered cluster has a job {job!r}. Jobs: {known}")
+        known = ", ".join(line.id for _, _, line in found[:10]) or "none"
+        raise LookupError(f"no cluster that is registered, or has left logs, has a job {job!r}. Jobs: {known}")
     if len(matching) > 1:
-        names = ", ".join(entry.name for entry, _ in matching)
+        names = ", ".join(name for name, _, _ in matching)
         raise LookupError(f"several clusters have a job {job!r}: {names}. Choose one with --cluster")
-    path = matching[0][1].log
+    path = matching[0][2].log
     if path is None:
         raise LookupError(f"the output of job {job} is discarded")
     text = Path(path).read_bytes()
@@ -125,8 +131,8 @@ def logs(job: str | None, cluster: str | None, lines: int | None, as_json: bool)
     show_file(text)
 
 
-def _log(entry: Entry, line: JobLine) -> dict[str, Any]:
-    return {"job": line.id, "state": _state(entry, line), "cluster": entry.name, "group": line.group, "log": line.log}
+def _log(cluster: str, state: str, line: JobLine) -> dict[str, Any]:
+    return {"job": line.id, "state": state, "cluster": cluster, "group": line.group, "log": line.log}
 
 
 @click.command()

@@ -24,7 +24,7 @@ from collections.abc import Iterator, Sequence
 from typing import Any, NoReturn
 
 from corral.launch.contact import Contact, find_scheduler, wait_for_credentials
-from corral.launch.ending import Ended, Exit, leave, say
+from corral.launch.ending import Ended, Exit, leave, print_lines_at_once, say
 from corral.launch.options import Options
 from corral.launch.place import Place, find_place
 from corral.launch.scratch import make_scratch
@@ -41,6 +41,7 @@ _HASH_SEED = "6640"
 def main(arguments: Sequence[str]) -> int:
     """Be a launcher; returns its exit code."""
     options = Options.parse(arguments)
+    print_lines_at_once()
     if options.made_by and (doubt := mismatch(options.made_by)):
         say(doubt)
     for number in WARNINGS:

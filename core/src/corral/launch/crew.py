@@ -16,7 +16,7 @@ from distributed.core import rpc
 from corral.launch.contact import Contact, find_scheduler
 from corral.launch.drain import Finishing
 from corral.launch.ending import Ended, Exit, say
-from corral.launch.nanny import CLUSTER_ENDED, LOST, Nanny, Remains, is_name_taken
+from corral.launch.nanny import CLUSTER_ENDED, LOST, Death, Nanny, Remains, is_name_taken
 from corral.launch.place import gpus_of_node, share_of_gpus
 from corral.launch.worker_process import described
 from corral.listening import guarded
@@ -76,9 +76,18 @@ class Crew:
     ----------
     operations
         Remote calls that each nanny answers, besides its own.
+    on_death
+        Called when a worker has died that was not asked to.
     """
 
-    def __init__(self, setting: Setting, zygote: Zygote | None, operations: Mapping[str, Callable[..., Any]]) -> None:
+    def __init__(
+        self,
+        setting: Setting,
+        zygote: Zygote | None,
+        operations: Mapping[str, Callable[..., Any]],
+        on_death: Callable[[Death], None] = lambda _: None,
+    ) -> None:
+        self._on_death = on_death
         self._setting = setting
         self._options = setting.options
         self._zygote = zygote
@@ -198,7 +207,7 @@ class Crew:
         }
         arguments |= more
         arguments["security"] = ClusterSecurity.of(arguments["security"])
-        return guarded(Nanny(zygote=self._zygote, operations=self._operations, **arguments))
+        return guarded(Nanny(zygote=self._zygote, operations=self._operations, on_death=self._on_death, **arguments))
 
     @functools.cached_property
     def _gpus(self) -> tuple[str, ...]:

@@ -17,9 +17,11 @@ from distributed.diagnostics.plugin import WorkerPlugin
 from distributed.worker_state_machine import RescheduleEvent
 
 from corral.launch import parked
-from corral.launch.ending import say
+from corral.launch.ending import print_lines_at_once, say
+from corral.launch.nanny import within
 from corral.launch.quiet import be_brief
 from corral.launch.tasktimes import EXPECTED, SECONDS_LEFT, time_needed
+from corral.launch.worker_process import described
 from corral.launch.zygote import ignore_warnings
 from corral.membership import bear_with_silent_browsers
 
@@ -27,6 +29,8 @@ if TYPE_CHECKING:
     from distributed import Worker
     from distributed.worker_state_machine import StateMachineEvent, TaskState
 
+#: Seconds in which the nanny is told why the worker ends.
+_TELLING = 2.0
 #: Seconds after which the scheduler is asked again what it believes to be here.
 _ASK_AGAIN = 0.05
 #: A task that was handed back so often comes back because nobody else may have it: then it is begun.
@@ -54,15 +58,31 @@ class Finishing(WorkerPlugin):
         ignore_warnings()
         be_brief()
         bear_with_silent_browsers(worker)
+        # For spawned workers; forked ones have it from the launcher.
+        print_lines_at_once()
         self._worker = worker
         self._changed = asyncio.Event()
         self._longest: dict[str, float] = {}
         self._handed_back: dict[Any, int] = {}
         worker.handlers.update(corral_finish=self.finish, corral_park=self.park)
+        self._handle_stream = worker.handle_stream
+        worker.handle_stream = self._handle_stream_or_tell  # type: ignore[method-assign]
         if self._until is not None:
             worker.metrics[SECONDS_LEFT] = lambda _: self._seconds_left()
             self._execute = worker.execute
             worker.execute = self._execute_in_time  # type: ignore[method-assign]
+
+    async def _handle_stream_or_tell(self, comm: Any, extra: dict[str, Any] | None = None) -> None:
+        """Read what the scheduler sends; a worker that cannot closes, and nobody would know why."""
+        try:
+            await self._handle_stream(comm, extra)
+        except Exception as error:
+            module = (error.name or "") if isinstance(error, ModuleNotFoundError) else ""
+            words = f"it could not read what it was to compute: {described(error)}"
+            nanny: Any = self._worker.nanny  # its address
+            if nanny:
+                await within(_TELLING, self._worker.rpc(nanny).corral_unreadable(words=words, module=module))
+            raise
 
     def _seconds_left(self) -> float:
         assert self._until is not None

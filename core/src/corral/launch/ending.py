@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import enum
+import io
+import logging
 import os
 import sys
 from contextlib import suppress
@@ -48,6 +50,25 @@ def flush() -> bool:
         except OSError:
             done = False
     return done
+
+
+def print_lines_at_once() -> None:
+    """Have each printed line in the job's log at once: who is killed flushes nothing."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(line_buffering=True)
+
+
+def flush_all() -> None:
+    """Write out what was printed, and what handlers of `logging` hold back."""
+    loggers = [
+        logging.root,
+        *(each for each in logging.root.manager.loggerDict.values() if isinstance(each, logging.Logger)),
+    ]
+    for handler in dict.fromkeys(handler for each in loggers for handler in each.handlers):
+        with suppress(Exception):
+            handler.flush()
+    flush()
 
 
 def leave(code: int) -> NoReturn:

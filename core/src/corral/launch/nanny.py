@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import distributed
 from attrs import frozen
+from dask.utils import format_bytes
 from distributed.core import RPCClosed, Status, rpc
 
 from corral.launch.worker_process import ForkedWorkerProcess, described, root_cause
@@ -47,6 +48,32 @@ class Remains:
     lost: int = 0
 
 
+@frozen(kw_only=True)
+class Death:
+    """Why a worker's process ended that nobody had asked to."""
+
+    #: Its name.
+    worker: str
+    #: Empty if it was not connected.
+    address: str = ""
+    #: -N after signal N.
+    exit_code: int = 0
+    #: Bytes; 0 unless it was ended for using more.
+    memory_limit: int = 0
+    memory_used: int = 0
+    #: A module that its Python does not have, and a task needs.
+    module: str = ""
+    #: What else is known.
+    words: str = ""
+
+    def __str__(self) -> str:
+        if self.memory_limit:
+            return f"over its memory limit of {format_bytes(self.memory_limit)}"
+        if self.module:
+            return f"there is no module {self.module!r}"
+        return self.words or (f"signal {-self.exit_code}" if self.exit_code < 0 else f"exit code {self.exit_code}")
+
+
 class Nanny(distributed.Nanny):
     """One worker of the launcher.
 
@@ -56,13 +83,31 @@ class Nanny(distributed.Nanny):
         Forks the worker's process; None leaves it to distributed.
     operations
         More remote calls that it answers, by name.
+    on_death
+        Called when the worker's process has ended although nobody asked it to.
     """
 
-    def __init__(self, *, zygote: Zygote | None, operations: dict[str, Callable[..., Any]], **arguments: Any) -> None:
+    def __init__(
+        self,
+        *,
+        zygote: Zygote | None,
+        operations: dict[str, Callable[..., Any]],
+        on_death: Callable[[Death], None] = lambda _: None,
+        **arguments: Any,
+    ) -> None:
         super().__init__(**arguments)
-        self.handlers.update(operations, corral_drain=self._drain_alone)
+        self.handlers.update(operations, corral_drain=self._drain_alone, corral_unreadable=self.hear_unreadable)
+        self._on_death = on_death
+        #: Its worker was connected, and its end has not been noticed.
+        self._has_worker = False
+        #: The worker's end was asked for, or its cause has been told.
+        self._is_expected = False
+        #: What the worker used when it was ended for that (bytes).
+        self._memory_used: int | None = None
         self._zygote = zygote
         self._draining: asyncio.Task[Remains] | None = None
+        #: The scheduler was told that the worker goes: it will be closed in a moment, in an orderly way.
+        self._is_forgotten = False
         #: From then on, a worker that dies is not replaced.
         self._is_draining = False
         #: How often in a row the process died while it started.
@@ -117,6 +162,8 @@ class Nanny(distributed.Nanny):
         else:
             # The end of its process will have started another one meanwhile.
             self._false_starts = 0 if status == Status.running else self._false_starts + 1
+            self._has_worker = status == Status.running
+            self._is_expected = False
             if self._false_starts == _FALSE_STARTS:
                 problem = f"its process died {_FALSE_STARTS} times before it was connected"
             return status
@@ -125,7 +172,38 @@ class Nanny(distributed.Nanny):
             if is_restart and problem is not None:
                 await self.close(reason=f"nanny-instantiate-failed: {problem}")
 
+    def log_event(self, topic: str, msg: Any) -> None:
+        """Tell the scheduler; also heard here: why the memory manager is about to end the worker."""
+        if topic == "worker-restart-memory":
+            self._memory_used = int(msg["rss"])
+        super().log_event(topic, msg)
+
+    async def kill(self, timeout: float = 5, reason: str = "nanny-kill") -> None:
+        """End the worker's process, for a restart or for good."""
+        self._is_expected = True
+        await super().kill(timeout=timeout, reason=reason)
+
+    def hear_unreadable(self, words: str, module: str = "") -> None:
+        """Remote call of the worker: it ends, because it cannot read what the scheduler sent."""
+        self._is_expected = True
+        self._tell_death(words=words, module=module)
+
+    def _on_worker_exit_sync(self, exitcode: int) -> None:
+        is_leaving = self._is_draining or self.status in (Status.closing, Status.closed, Status.closing_gracefully)
+        if not (self._is_expected or is_leaving or self.status == Status.init):
+            used, self._memory_used = self._memory_used, None
+            limit = 0 if used is None else self.memory_manager.memory_limit or 0
+            self._tell_death(exit_code=exitcode, memory_limit=limit, memory_used=used or 0)
+        self._has_worker = False
+        super()._on_worker_exit_sync(exitcode)
+
+    def _tell_death(self, **evidence: Any) -> None:
+        address = (self.worker_address or "") if self._has_worker else ""
+        self._on_death(Death(worker=str(self.name), address=address, **evidence))
+
     async def _on_worker_exit(self, exitcode: int) -> None:
+        if self._is_forgotten:
+            return  # whoever had it forgotten closes this nanny
         if self._is_draining:
             await self.close(reason=DRAINED)
         else:
@@ -135,7 +213,7 @@ class Nanny(distributed.Nanny):
         """Hear from the worker that it is closing, and do not start another."""
         self.reason = self.reason or reason
         super().close_gracefully(reason=reason)
-        if reason == LOST and self.process is not None and self.process.process is not None:
+        if reason == LOST and not self._is_forgotten and self.process is not None and self.process.process is not None:
             # What it holds is worth nothing any more, and its tasks may run for hours.
             self.process.process.kill()
 
@@ -180,9 +258,10 @@ class Nanny(distributed.Nanny):
 
     async def forget(self, scheduler: Any) -> None:
         """Tell the scheduler that the worker goes as expected: none of its tasks is to blame."""
+        self._is_forgotten = True
         if (address := self.worker_address) is not None:
-            stimulus = f"corral-forget-{time.time()}"
-            await within(_QUESTION, scheduler.unregister(address=address, stimulus_id=stimulus, expected=True))
+            # The worker itself hears nothing of it: it is about to be closed from here, in an orderly way.
+            await within(_QUESTION, scheduler.corral_dismiss(address=address))
 
     async def _hand_over(self, scheduler: Any, address: str, give_up: asyncio.Event) -> bool:
         """Have the worker finish, and others take its results; False if that cannot be."""

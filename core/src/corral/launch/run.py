@@ -15,7 +15,7 @@ from attrs import asdict
 from corral._version import __version__
 from corral.launch.crew import RETIRED, Crew, Setting
 from corral.launch.ending import Ended, Exit, say
-from corral.launch.nanny import within
+from corral.launch.nanny import Death, within
 from corral.launch.quiet import be_brief
 from corral.launch.scratch import remove_leftovers
 from corral.launch.zygote import WARNINGS, Zygote
@@ -80,7 +80,7 @@ class _Launcher:
         self._job = self._allocation.job_id.text
         self._began = setting.began
         self._has_zygote = zygote is not None
-        self._crew = Crew(setting, zygote, {"corral_retire": self.retire, "corral_stop": self.stop})
+        self._crew = Crew(setting, zygote, {"corral_retire": self.retire, "corral_stop": self.stop}, self._mourn)
         self._is_leaving = False
         #: Results that nobody takes are no longer kept.
         self._give_up = asyncio.Event()
@@ -114,8 +114,8 @@ class _Launcher:
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
-        if not self._has_zygote:
-            await self._crew.close()
+        # In their own way, for what they have buffered and registered with atexit; who is busy for longer is killed.
+        await self._crew.close()
 
     def _start(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
         task = asyncio.create_task(work)
@@ -150,6 +150,9 @@ class _Launcher:
         await self._crew.has_started.wait()
         workers, problems = len(self._crew.nannies), self._crew.problems
         if workers:
+            for index, problem in sorted(problems.items()):
+                name = self._setting.place.worker_name(index, self._options.workers)
+                await self._report("worker died", **asdict(Death(worker=name, words=f"it could not start: {problem}")))
             for problem in sorted(set(problems.values())):
                 say(f"job {self._job}: {len(problems)} of {self._options.workers} workers could not start: {problem}")
             say(f"job {self._job} on {self._setting.place.host}: {workers} worker{'s' * (workers > 1)} connected")
@@ -158,6 +161,11 @@ class _Launcher:
             leaves_in = None if ends is None else self._leaves_in(ends)
             await self._report("ready", ends=ends, leaves_in=leaves_in, seconds=seconds)
         await asyncio.to_thread(remove_leftovers, self._options.local_directory)
+
+    def _mourn(self, death: Death) -> None:
+        """A worker has died, and is started again."""
+        say(f"job {self._job}: worker {death.worker} died: {death}")
+        self._deliver(self._report("worker died", **asdict(death)))
 
     # --- reasons to leave ---------------------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ without one, the nanny is dead, and the worker goes at once.
 from __future__ import annotations
 
 import asyncio
+import faulthandler
 import functools
 import importlib
 import os
@@ -29,6 +30,7 @@ from distributed.core import Status
 from distributed.nanny import WorkerProcess
 from distributed.protocol import pickle
 
+from corral.launch.ending import flush_all
 from corral.launch.zygote import Zygote
 
 _LENGTH = struct.Struct("!Q")
@@ -190,14 +192,18 @@ async def _work(channel: socket.socket) -> None:
     order: Order | None = await _receive(reader)
     if order is None:
         return
-    is_connected = False
+    is_connected = is_closing = False
 
     async def obey() -> None:
+        nonlocal is_closing
         message = await _receive(reader)
+        # A task that takes longer than there is time will be killed: what it has printed so far must be there.
+        flush_all()
         if message is None or not is_connected:
             # Nobody is left to clean up for, or there is nothing yet to clean up.
             os._exit(1)
         del message["op"]
+        is_closing = True
         await worker.close(nanny=False, **message)
 
     try:
@@ -213,6 +219,9 @@ async def _work(channel: socket.socket) -> None:
         writer.write(_framed(_portable(root_cause(error))))
         await writer.drain()
     else:
+        # distributed makes an error of a close that is cut short.
+        if is_closing:
+            await obeying
         obeying.cancel()
 
 
@@ -225,6 +234,9 @@ def _made(order: Order) -> Any:
     dask.config.refresh()
     dask.config.set(order.config)
     default_initializer()
+    # A crash in compiled code leaves the lines of Python that led there in the job's log.
+    with suppress(OSError, ValueError):
+        faulthandler.enable(all_threads=False)
     return pickle.loads(order.factory)()
 
 

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, TypeVar
 
 from attrs import field, frozen
 from attrs.converters import optional
 from dask.utils import parse_bytes
 
+from corral import parsing
 from corral._version import __version__
 from corral.conversations import answered
 from corral.domain import (
@@ -225,18 +226,26 @@ def _table(done: Completed, key: str, read: Callable[[Mapping[str, Any]], T]) ->
 
     The last row, their number, tells an empty table from garbage, and a whole one from a part.
     """
+    rows: list[T] = []
+    lines = _rows(done, key)
+    for line in lines:
+        try:
+            rows.append(read(json.loads(line)))
+        except (ValueError, KeyError, TypeError):
+            parsing.pass_over(line, f"a {key} of the embedded queue cannot be read")
+    if lines and not rows:
+        raise ParseError("a row of the embedded queue cannot be read", done.stdout)
     try:
-        rows = [read(row) for row in _rows(done, key)]
-        counts = [row["rows"] for row in _rows(done, "rows")]
-    except (ValueError, KeyError, TypeError):
-        raise ParseError("a row of the embedded queue cannot be read", done.stdout) from None
-    if done.stdout.strip() and counts != [len(rows)]:
+        counts = [json.loads(line)["rows"] for line in _rows(done, "rows")]
+    except ValueError:
+        counts = []
+    if done.stdout.strip() and counts != [len(lines)]:
         raise ParseError("not a whole table of the embedded queue", done.stdout)
     return rows
 
 
-def _rows(done: Completed, key: str) -> Iterator[Mapping[str, Any]]:
-    return (json.loads(line) for line in done.lines() if line.startswith(f'{{"{key}": '))
+def _rows(done: Completed, key: str) -> list[str]:
+    return [line for line in done.lines() if line.startswith(f'{{"{key}": ')]
 
 
 def _status(row: Mapping[str, Any]) -> tuple[JobId, JobStatus]:

@@ -16,7 +16,7 @@ from attrs import evolve
 from hypothesis import HealthCheck, Phase, assume, example, given, settings
 from hypothesis import strategies as st
 
-from corral import plugins
+from corral import parsing, plugins
 from corral.contract import DEFAULTS, HOOKS
 from corral.domain import (
     Command,
@@ -27,13 +27,14 @@ from corral.domain import (
     Job,
     JobId,
     JobState,
+    JobStatus,
     Resources,
     Script,
 )
 from corral.errors import CommandError, CommandNotFound, CommandTimedOut, InvalidRequest, ParseError
 from corral.testing.driving import Answer, Mismatch, completed_or_error, converse, drive, transcript
 from corral.testing.garbage import FOREIGN, HOSTILE, garbled, hostile_texts
-from corral.testing.recordings import Finds, Inside, Recording, Submits, UnknownWord
+from corral.testing.recordings import Finds, GarbledRow, Inside, Polls, Recording, Submits, UnknownWord
 from corral.testing.silence import SilentHooks
 from corral.testing.site import LoginNode
 
@@ -101,6 +102,7 @@ class BackendConformance:
                 Detects(["00-version.txt"], version="22.05.8"),
             )
             unknown_word = UnknownWord(["10-squeue.txt"], job_id="11_0", known="|RUNNING|", unknown="|MOLTING|")
+            garbled_row = GarbledRow(["10-squeue.txt"], job_id="11_0", known="11_0|RUNNING|", garbled="11_0|RUN")
 
             def job_ids(self, count):
                 return [JobId(f"{11 + i // 1000}_{i % 1000}") for i in range(count)]
@@ -120,6 +122,8 @@ class BackendConformance:
     #: At least one for every hook that talks; one `Inside` must be of a job that one of the `Submits` returned.
     recordings: ClassVar[Sequence[Recording]] = ()
     unknown_word: ClassVar[UnknownWord]
+    #: A row that cannot be read, among others that can.
+    garbled_row: ClassVar[GarbledRow]
     #: Transcripts of commands that failed, and what they mean; None: nothing is known of it.
     failures: ClassVar[Mapping[str, FailureKind | None]] = {}
     #: A request that uses as much as the batch system can.
@@ -284,6 +288,34 @@ class BackendConformance:
         assert status.state is JobState.UNKNOWN
         assert status.native, "the batch system's own word is lost"
         assert status.native in self.unknown_word.unknown
+
+    def test_a_garbled_row_blinds_no_poll(
+        self, hooks: SilentHooks, script: Script, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """A row that cannot be read is passed over, and told once; the others mean what they meant."""
+        garbled = self.garbled_row
+        poll = next(each for each in self._recorded(Polls) if each.answers == garbled.answers)
+        spoilt = JobId(garbled.job_id)
+        nothing_more: list[Answer] = [""] * 100
+
+        def ask(answers: Sequence[Answer]) -> dict[JobId, JobStatus]:
+            found: dict[JobId, JobStatus] = converse(
+                self._ask(hooks, script, poll), _in_order([*answers, *nothing_more])
+            )
+            return found
+
+        before = ask(poll.answers_from(self.transcripts))
+        assert spoilt in before, f"{poll} does not find {spoilt}"
+        parsing.tell_again()
+        found = [ask(garbled.answers_from(self.transcripts)) for _ in range(2)]
+        others = {job_id: status for job_id, status in before.items() if job_id != spoilt}
+        assert others, f"{poll} finds no other job"
+        for after in found:
+            status = after.pop(spoilt, None)
+            assert status is None or status.state is JobState.UNKNOWN, f"the garbled row is read as {status}"
+            assert others == after
+        told = [record for record in caplog.records if "passed over" in record.getMessage()]
+        assert len(told) == 1, "what is passed over is told once"
 
     @by_property
     @given(choice=st.data())

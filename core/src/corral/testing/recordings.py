@@ -258,5 +258,27 @@ class UnknownWord:
     unknown: str
 
     def answers_from(self, folder: Path) -> list[Answer]:
-        texts = [transcript(folder / each).stdout if isinstance(each, str) else each.stdout for each in self.answers]
-        return [text.replace(self.known, self.unknown) for text in texts]
+        return list(_replaced(self.answers, folder, self.known, self.unknown))
+
+
+@frozen(kw_only=True)
+class GarbledRow:
+    """How to spoil one row of recorded answers of `poll_status` so that it cannot be read, or not wholly.
+
+    `known` is replaced by `garbled` in them, in the row of the job `job_id` alone. The answers are those of one of the
+    `Polls`, which must find other jobs too.
+    """
+
+    answers: tuple[str | Completed, ...] = field(converter=_answers, kw_only=False)
+    job_id: str
+    known: str
+    garbled: str
+
+    def answers_from(self, folder: Path) -> list[str]:
+        return _replaced(self.answers, folder, self.known, self.garbled)
+
+
+def _replaced(answers: Sequence[str | Completed], folder: Path, known: str, other: str) -> list[str]:
+    texts = [transcript(folder / each).stdout if isinstance(each, str) else each.stdout for each in answers]
+    assert any(known in text for text in texts), f"{known!r} is in none of the answers"
+    return [text.replace(known, other) for text in texts]

@@ -22,7 +22,7 @@ from corral.domain import (
     Script,
 )
 from corral.errors import CommandFailed, InvalidRequest, ParseError
-from corral.parsing import is_called
+from corral.parsing import is_called, pass_over
 from corral.scripting import job_body
 
 STATES = {
@@ -164,7 +164,12 @@ def _table(batches: Sequence[str]) -> Conversation[list[tuple[JobId, JobStatus, 
         if "acstat: no batch" not in error.completed.stderr:
             raise
         done = error.completed
-    rows = re.findall(r"^(\d+\.\d+)\|(\w+)\|(\S*)\|(\d*)\|(.*)$", done.stdout, re.MULTILINE)
+    rows = []
+    for line in done.stdout.splitlines():
+        if match := re.fullmatch(r"(\d+\.\d+)\|(\w+)\|(\S*)\|(\d*)\|(.*)", line):
+            rows.append(match.groups())
+        elif re.match(r"\d+\.\d+\|", line):
+            pass_over(line, f"{line.partition('|')[0]} is not id|state|host|exit code|name")
     if done.lines() and not rows and done.returncode == 0:
         raise ParseError("not a job table", done.stdout)
     return [(JobId(job_id), _status(word, host, code), name) for job_id, word, host, code, name in rows]

@@ -55,6 +55,9 @@ def rows(answer: str, width: int) -> Iterator[Sequence[str]]:
     table = [line.split("|", width - 1) for line in lines if re.match(rf"f{_F58}\|", line)]
     if lines and not any(len(row) == width for row in table):
         raise ParseError("this is not a table of jobs", answer)
+    for row in table:
+        if len(row) != width:
+            parsing.pass_over("|".join(row), f"that of {row[0]} has not {width} columns")
     return (row for row in table if len(row) == width)
 
 

@@ -10,6 +10,7 @@ from typing import Any
 
 from corral.domain import Completed, Failure, FailureKind, JobState, JobStatus
 from corral.errors import ParseError
+from corral.parsing import pass_over
 
 # --- jobs -------------------------------------------------------------------------------------------------------
 
@@ -48,6 +49,11 @@ def jobs(answer: str) -> dict[str, ClassAd]:
     }
     if ads and not found:
         raise ParseError("none of these is a job", answer)
+    if len(found) < len(ads):
+        odd = next(
+            ad for ad in ads if not isinstance(ad, dict) or f"{ad.get('ClusterId')}.{ad.get('ProcId')}" not in found
+        )
+        pass_over(repr(odd), "it has no ClusterId and ProcId")
     return found
 
 

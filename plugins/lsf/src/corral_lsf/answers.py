@@ -74,6 +74,12 @@ def rows(answer: str) -> list[Row]:
     found = [row for line in lines if (row := _custom_row(line) or _wide_row(line)) is not None]
     if lines and not found:
         raise ParseError("this is not a table of jobs", answer)
+    for line in lines:
+        # An id in the first column; other lines are headings, or a wrapper's.
+        if (begins := re.match(r"\d+(\||\s+\S+\s+[A-Z]+\s)", line, re.ASCII)) and not (
+            _custom_row(line) or _wide_row(line)
+        ):
+            parsing.pass_over(line, f"it begins with {begins[0].strip()!r} and does not go on as others do")
     return found
 
 

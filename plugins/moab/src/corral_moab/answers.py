@@ -8,7 +8,7 @@ from xml.etree import ElementTree
 
 from corral.domain import Completed, Failure, FailureKind, JobId, JobState, JobStatus
 from corral.errors import ParseError
-from corral.parsing import is_called
+from corral.parsing import is_called, pass_over
 
 #: Moab's job states, without the case and the blanks in which its versions differ.
 _STATES = {
@@ -60,7 +60,13 @@ def statuses(answer: str, wanted: Mapping[str, JobId]) -> dict[JobId, JobStatus]
     ------
     ParseError
     """
-    return {wanted[told["JobID"]]: _status(told) for told in jobs(answer) if told.get("JobID") in wanted}
+    found: dict[JobId, JobStatus] = {}
+    for told in jobs(answer):
+        if "JobID" not in told:
+            pass_over(repr(told), "it has no JobID")
+        elif told["JobID"] in wanted:
+            found[wanted[told["JobID"]]] = _status(told)
+    return found
 
 
 def _status(told: Mapping[str, str]) -> JobStatus:
@@ -82,6 +88,12 @@ def _status(told: Mapping[str, str]) -> JobStatus:
         reason=told.get("BlockReason", "") if state.is_waiting else "",
         exit_code=code if is_exit and code is not None and code < 256 else None,
         signal=code % 256 if is_exit and code is not None and code >= 256 else None,
+        # Users' and administrators' holds are wishes; a batch hold is Moab's own, and stays until somebody lifts it.
+        hopeless=(
+            "Moab itself holds it, because it asks for what it cannot have or has failed to start: `checkjob` says why"
+            if key == "batchhold"
+            else ""
+        ),
         submitted=_moment(told, "SubmissionTime"),
         started=started,
         ends=_moment(told, "CompletionTime") if state.is_final else ends,

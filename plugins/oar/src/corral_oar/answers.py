@@ -10,6 +10,7 @@ from typing import Any
 
 from corral.domain import Completed, Failure, FailureKind, JobId, JobState, JobStatus, Queue
 from corral.errors import ParseError
+from corral.parsing import pass_over
 
 Row = Mapping[str, Any]
 
@@ -31,9 +32,12 @@ def rows(answer: str) -> dict[str, Row]:
         table = json.loads(answer[begin.start() :]) if begin else None
     except (ValueError, RecursionError):
         table = None
-    if not isinstance(table, dict) or not all(_is_row(row) for row in table.values()):
+    if not isinstance(table, dict) or (table and not any(map(_is_row, table.values()))):
         raise ParseError("this is not a table of OAR's", answer)
-    return table
+    for text, row in table.items():
+        if not _is_row(row):
+            pass_over(f"{text}: {row}", f"that of {text} has no state")
+    return {text: row for text, row in table.items() if _is_row(row)}
 
 
 def _is_row(row: object) -> bool:

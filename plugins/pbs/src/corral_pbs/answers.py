@@ -12,7 +12,7 @@ from attrs import evolve
 
 from corral.domain import Completed, Failure, FailureKind, JobId, JobState, JobStatus, Queue
 from corral.errors import ParseError
-from corral.parsing import blocks, clock_seconds, ctime_seconds, is_called, ranges
+from corral.parsing import blocks, clock_seconds, ctime_seconds, is_called, pass_over, ranges
 
 # --- qstat -f ---------------------------------------------------------------------------------------------------
 
@@ -52,16 +52,24 @@ def statuses(answer: str, wanted: Mapping[str, JobId]) -> dict[JobId, JobStatus]
     ParseError
     """
     found: dict[JobId, JobStatus] = {}
+    problem = None
     held: set[str] = set()
     for name, attributes in _blocks(answer, "Job Id"):
         if "[]" in name and attributes.get("job_state") == "H":
             held.add(name)
         if name in wanted:
-            status = _status(attributes, answer)
+            try:
+                status = _status(attributes, answer)
+            except ParseError as error:
+                problem = error
+                pass_over(f"{name}: {attributes}", f"{name} has no state that can be read")
+                continue
             # An array comes before its elements, which say Q when it is held.
             if status.state is JobState.PENDING and array_of(name) in held:
                 status = evolve(status, state=JobState.HELD)
             found[wanted[name]] = status
+    if problem is not None and not found:
+        raise problem
     return found
 
 
@@ -105,6 +113,7 @@ def _status(told: Mapping[str, str], answer: str) -> JobStatus:
             reason="" if comment == _DELETED_UNSTARTED or comment.startswith("Job Array Began") else comment,
             submitted=submitted,
             expected_start=moment(told.get("estimated.start_time", "")),
+            hopeless=hopeless_words(comment) if state is JobState.PENDING else "",
         )
     started = moment(told.get("stime", ""))
     walltime = _seconds(told.get("Resource_List.walltime", ""))
@@ -116,6 +125,19 @@ def _status(told: Mapping[str, str], answer: str) -> JobStatus:
         started=started,
         ends=started + walltime if started and walltime else None,
     )
+
+
+#: The argument that asks for a resource.
+_ARGUMENTS = {"ncpus": "cores=", "mem": "memory=", "ngpus": "gpus=", "walltime": "walltime=", "nodect": "nodes="}
+
+
+def hopeless_words(comment: str) -> str:
+    """What to change, if PBS says that a job can never run; else empty."""
+    if not comment.startswith("Can Never Run"):
+        return ""
+    found = re.search(r"resource: *(\w+)", comment)
+    argument = _ARGUMENTS.get(found[1], "extra_directives=") if found else "cores=, memory=, nodes=, gpus= and queue="
+    return f"nothing here can satisfy what it asks for; see {argument}"
 
 
 def _end(substate: int, code: int | None, comment: str) -> JobState:

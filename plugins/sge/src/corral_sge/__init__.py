@@ -261,7 +261,7 @@ class GridEngine:
         if in_error:
             for text, reason in (yield from _ask_errors(list(in_error))).items():
                 if (job_id := wanted.get(text)) in found:
-                    found[job_id] = evolve(found[job_id], reason=reason)
+                    found[job_id] = evolve(found[job_id], reason=reason, hopeless=answers.IN_ERROR)
         # What has ended leaves qstat at once; what was deleted while it waited leaves no record either.
         forgotten = {text: job_id for text, job_id in wanted.items() if job_id not in found}
         return found | (yield from _ask_qacct(forgotten))

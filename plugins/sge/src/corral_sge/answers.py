@@ -13,7 +13,7 @@ from attrs import frozen
 
 from corral.domain import Completed, Failure, FailureKind, JobId, JobState, JobStatus, Queue
 from corral.errors import ParseError
-from corral.parsing import numbers, ranges
+from corral.parsing import numbers, pass_over, ranges
 from corral_sge import directives
 
 # --- qstat -xml -------------------------------------------------------------------------------------------------
@@ -43,15 +43,22 @@ def rows(answer: str) -> Iterator[Row]:
     ------
     ParseError
     """
-    for job in _document(answer).iter("job_list"):
+    jobs = list(_document(answer).iter("job_list"))
+    problem, is_table = "", False
+    for job in jobs:
         number, name, native = job.findtext("JB_job_number"), job.findtext("JB_name"), job.findtext("state")
         if number is None or name is None or native is None:
-            raise ParseError("this is not a list of jobs", answer)
+            problem = "this is not a list of jobs"
+            pass_over(_text_of(job), f"that of {number} has no number, name or state")
+            continue
         tasks = job.findtext("tasks")
         try:
             ids = [number] if tasks is None else [f"{number}.{task}" for task in numbers(tasks)]
-        except ValueError as error:
-            raise ParseError(f"{tasks!r} is no list of tasks", answer) from error
+        except ValueError:
+            problem = f"{tasks!r} is no list of tasks"
+            pass_over(_text_of(job), problem)
+            continue
+        is_table = True
         queue = job.findtext("queue_name") or ""
         yield Row(
             ids=ids,
@@ -64,6 +71,12 @@ def rows(answer: str) -> Iterator[Row]:
                 started=_moment(job.findtext("JAT_start_time")),
             ),
         )
+    if problem and not is_table:
+        raise ParseError(problem, answer)
+
+
+def _text_of(element: ElementTree.Element) -> str:
+    return " ".join("".join(element.itertext()).split())
 
 
 def _document(answer: str) -> ElementTree.Element:
@@ -130,10 +143,10 @@ def verdict_reasons(answer: str) -> list[str]:
     return list(dict.fromkeys(told))
 
 
-_IN_ERROR = "it is in an error state: 'qmod -cj' lets it try again once the cause is gone"
+IN_ERROR = "it is in an error state: 'qmod -cj' lets it try again once the cause is gone"
 #: Words of a reason, and its meaning for those who do not know them; the first that is found decides.
 _PATIENCE = (
-    (r"Job is in error state", _IN_ERROR),
+    (r"Job is in error state", IN_ERROR),
     (r"Job is in hold state|running or is held", "it is held: 'qrls' lets it go"),
     (r"job dependencies", "it waits for another job to end"),
     (r"execution time not reached", "it may not start before a set time"),
@@ -147,7 +160,7 @@ _PATIENCE = (
 def pending_words(reasons: Sequence[str], error: str | None = None) -> str:
     """Reasons in a person's words, with Grid Engine's own behind them."""
     if error is not None:
-        return f"{_IN_ERROR} ({error})"
+        return f"{IN_ERROR} ({error})"
     for words, meaning in _PATIENCE:
         if own := [reason for reason in reasons if re.search(words, reason)]:
             return f"{meaning} ({'; '.join(own[:3])})"
@@ -174,16 +187,21 @@ def ends(answer: str, wanted: Mapping[str, JobId]) -> dict[JobId, JobStatus]:
     """
     found: dict[JobId, JobStatus] = {}
     records = [dict(_FIELD.findall(text)) for text in re.split(r"^=+$", answer, flags=re.MULTILINE) if text.strip()]
+    problem: Exception | None = None
     for record in records:
         job_id = wanted.get(f"{record.get('jobnumber')}.{record.get('taskid')}")
         if job_id is not None:
             try:
                 failed, code = int(record["failed"].split()[0]), int(record["exit_status"].split()[0])
             except (KeyError, ValueError, IndexError) as error:
-                raise ParseError("this is no record of a job's end", answer) from error
+                problem = error
+                pass_over(str(record), f"that of {job_id} is no record of a job's end")
+                continue
             found.pop(job_id, None)
             if failed not in _RESCHEDULED:
                 found[job_id] = _end(record, failed, code)
+    if problem is not None and not found:
+        raise ParseError("this is no record of a job's end", answer) from problem
     if records and not any("jobnumber" in record for record in records):
         raise ParseError("these are no records of jobs", answer)
     return found

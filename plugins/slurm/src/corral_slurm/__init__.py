@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from itertools import groupby
 from typing import ClassVar
 
@@ -99,6 +100,8 @@ class Slurm:
     #: SIGTERM for the script itself when a preempted job's grace time begins, where SlurmctldParameters has
     #: preempt_send_user_signal; else a script hears of it when that time is over. @0: at no other time.
     signal: str | None = "B:TERM@0"
+    #: What this site's squeue has refused: it is not asked so again.
+    _lacks: set[str] = field(factory=set, init=False, repr=False, eq=False)
 
     # --- directives ---------------------------------------------------------------------------------------------
 
@@ -229,7 +232,7 @@ class Slurm:
         found: dict[JobId, JobStatus] = {}
         for where, ids in _by_cluster(job_ids):
             wanted = {job_id.text: job_id for job_id in ids}
-            table = yield from _ask_squeue(where, wanted)
+            table = yield from _ask_squeue(self._lacks, where, wanted)
             found |= answers.statuses(table, wanted)
             # A pending element that was cancelled leaves squeue at once; what ended long ago leaves it too.
             forgotten = {text: job_id for text, job_id in wanted.items() if job_id not in found}
@@ -254,7 +257,7 @@ class Slurm:
     def find_jobs(self, name: str) -> Conversation[list[JobId]]:
         # squeue knows whole names only.
         which = [] if name.endswith("*") else ["-n", name]
-        done = yield from _squeue("JobArrayID State Name", "--me", *which)
+        done = yield from _squeue(self._lacks, "JobArrayID State Name", "--me", *which)
         rows = answers.names(done.stdout)
         return [JobId(text) for text, state, found in rows if is_called(found, name) and not state.is_final]
 
@@ -271,6 +274,13 @@ class Slurm:
             return ""
         reason = reason.rstrip("|")
         when = "" if start in ("", "N/A") else f"; Slurm expects to start it at {start.replace('T', ' ')}"
+        if tres := answers.limited_together(reason):
+            # Others of the account may end; but one job may ask for more than all of them may have.
+            with suppress(CommandError):
+                asked = yield _ask_one(job_id, "Account QOS NumCPUs NumNodes")
+                limits = yield _query("scontrol", "show", "assoc_mgr", "flags=assoc,qos")
+                if words := answers.beyond_all(limits.stdout, asked.last_line(), tres, reason):
+                    return f"{words} ({reason})"
         return f"{answers.pending_words(reason)} ({reason}){when}"
 
     @hookimpl
@@ -402,19 +412,38 @@ def _arrays(job_ids: Mapping[str, JobId]) -> list[str]:
     return list(dict.fromkeys(text.partition("_")[0] for text in job_ids))
 
 
-def _squeue(columns: str, *which: str) -> Conversation[Completed]:
-    question = ["squeue", "-a", "-h", "-t", "all", "-O", _columns(columns), *which]
-    done = yield _query(*question)
+def _squeue(lacks: set[str], columns: str, *which: str) -> Conversation[Completed]:
+    """Ask in the words that this squeue knows; what it refuses is said in its older ones."""
+    question = yield from _asked(lacks, columns, which)
+    while True:
+        try:
+            done = yield _query(*question)
+        except CommandFailed as error:
+            refused = answers.refused_option(error.completed)
+            if refused is None or refused in lacks:
+                raise
+        else:
+            break
+        lacks.add(refused)
+        question = yield from _asked(lacks, columns, which)
     if answers.is_cut(done.stdout):  # a site that carries commands elsewhere lost SLURM_BITSTR_LEN
         done = yield _query(*question, "-r")
     return done
 
 
-def _ask_squeue(where: str, wanted: Mapping[str, JobId]) -> Conversation[str]:
+def _asked(lacks: set[str], columns: str, which: Sequence[str]) -> Conversation[list[str]]:
+    words = ["-O", _columns(columns)] if "-O" not in lacks else ["-o", answers.older_columns(columns)]
+    if "--me" in which and "--me" in lacks:
+        done = yield Command(["id", "-un"])
+        which = [word for each in which for word in (("-u", done.last_line()) if each == "--me" else (each,))]
+    return ["squeue", "-a", "-h", "-t", "all", *words, *which]
+
+
+def _ask_squeue(lacks: set[str], where: str, wanted: Mapping[str, JobId]) -> Conversation[str]:
     arrays = _arrays(wanted)
     which = ["-j", ",".join(arrays)] if len(arrays) <= _LISTED else ["--me"]
     try:
-        done = yield from _squeue(answers.SQUEUE_COLUMNS, *_at(where), *which)
+        done = yield from _squeue(lacks, answers.SQUEUE_COLUMNS, *_at(where), *which)
     except CommandFailed as error:
         if _UNKNOWN_ID not in error.completed.stderr:
             raise

@@ -73,9 +73,12 @@ def _table(answer: str, columns: int) -> Iterator[tuple[list[str], list[str]]]:
             is_table = True
             try:
                 ids = unfolded(row[0])
-            except ValueError as error:
-                raise ParseError(f"{row[0]!r} is no list of jobs", answer) from error
-            yield ids, row[1:]
+            except ValueError:
+                parsing.pass_over(line, f"{row[0]!r} is no list of jobs")
+            else:
+                yield ids, row[1:]
+        elif len(row) > 1 and _ID.match(row[0]):
+            parsing.pass_over(line, f"that of {row[0]} has not {columns} columns")
     if not is_table:
         raise ParseError("this is not a table of jobs", answer)
 
@@ -108,6 +111,7 @@ def _status(word: str, exit_text: str, nodes: str, submit: str, start: str, end:
         # A job cancelled before it started has the moment of its end here, and no node.
         started=None if waits or not hosts else moment(start),
         expected_start=moment(start) if waits else None,
+        hopeless=hopeless_words(reason) if state is JobState.PENDING else "",
         ends=None if waits else moment(end),
     )
 
@@ -297,7 +301,7 @@ _PATIENCE = (
     ("JobHoldMaxRequeue", "it was requeued too often and is held"),
     ("JobArrayTaskLimit", "its array runs as many jobs at once as it may"),
     ("PartitionTimeLimit", "it will never start: its walltime is longer than the partition allows; ask for less"),
-    ("PartitionNodeLimit", "it will never start: it asks for more or fewer nodes than the partition allows"),
+    ("PartitionNodeLimit", "it asks for more or fewer nodes than the partition allows, or than are up in it"),
     ("PartitionDown", "the partition takes jobs but starts none at present"),
     ("PartitionInactive", "the partition is closed at present"),
     ("PartitionConfig", "the partition does not allow such jobs at present"),
@@ -324,6 +328,94 @@ _PATIENCE = (
     ("MaxPoweredUpNodes", "as many nodes as allowed are powered up"),
     ("None", "Slurm has not looked at it yet"),
 )
+
+
+#: Reasons that do not pass by themselves, and what to change: squeue(1), JOB REASON CODES. Not PartitionNodeLimit,
+#: which may mean nodes that are down, nor limits on a user, an account or a QOS as a whole, whose other jobs will end.
+_TOO_LONG = "ask for less with walltime="
+_HOPELESS = (
+    (r"PartitionTimeLimit$", f"its walltime is longer than the partition allows: {_TOO_LONG}, or name another queue="),
+    (r"(QOS|Assoc)\w*WallDuration\w*PerJob", f"its walltime is longer than one job may have here: {_TOO_LONG}"),
+    (r"QOSTimeLimit$|AssociationTimeLimit$", f"its walltime is longer than one job may have here: {_TOO_LONG}"),
+    (r"\w*Max\w*Min\w*PerJob", f"one job may not use so much for so long: {_TOO_LONG} or cores="),
+    (r"\w*MaxC(pu|PU)\w*Per(Job|Node)", "one job may not have so many cores: ask for fewer with cores="),
+    (r"\w*MaxMem\w*Per(Job|Node|Limit)", "one job may not have so much memory: ask for less with memory="),
+    (r"\w*MaxNode\w*PerJob", "one job may not have so many nodes: ask for fewer with nodes="),
+    (r"\w*MaxGRES\w*Per(Job|Node)", "one job may not have so many GPUs: ask for fewer with gpus="),
+    (r"\w*Max\w+Per(Job|Node)", "one job may not have so much: ask for less with cores=, memory=, nodes= or gpus="),
+    (r"(QOS|Assoc)Min", "one job must ask for more here: see cores=, memory=, nodes= and gpus="),
+    (r"BadConstraints", "no node can satisfy what it asks for: see cores=, memory=, gpus= and extra_directives="),
+    (r"InvalidAccount|AccountNotAllowed", "its account may not be used so: name another with account="),
+    (r"InvalidQOS|QOSNotAllowed", "its QOS may not be used so: name another with extra_directives=['--qos=…']"),
+    (r"DependencyNeverSatisfied", "a job that it depends on did not end as required: see extra_directives="),
+    (r"ReservationDeleted", "its reservation was deleted: see extra_directives="),
+)
+
+
+def hopeless_words(reason: str) -> str:
+    """What to change, if waiting is in vain; empty if it is not, or may not be."""
+    return next((words for pattern, words in _HOPELESS if re.match(pattern, reason)), "")
+
+
+#: The beginning of an explanation which says that waiting is in vain.
+_NEVER = "it will never start"
+_TOGETHER = re.compile(r"(Assoc|QOS)Grp(Cpu|Node)Limit", re.IGNORECASE)
+
+
+def limited_together(reason: str) -> str:
+    """``cpu`` or ``node`` if the jobs of an account or a QOS together may have so many of them; else empty."""
+    match = _TOGETHER.match(reason)
+    return match[2].lower() if match else ""
+
+
+def beyond_all(limits: str, asked: str, tres: str, reason: str) -> str:
+    """Words, if this job alone asks for more than all of its account or QOS may have.
+
+    Parameters
+    ----------
+    limits
+        What ``scontrol show assoc_mgr`` prints: records that begin with ``ClusterName=… Account=…`` or ``QOS=…``, with
+        lines such as ``GrpTRES=cpu=4(0),node=N(0)``: the limit, and what is used of it.
+    asked
+        Its account, QOS, cores and nodes, with bars between them.
+    """
+    account, qos, cores, nodes = [*asked.split("|"), "", "", "", ""][:4]
+    number = {"cpu": cores, "node": nodes}[tres]
+    if not number.isdecimal():
+        return ""
+    mine = rf"QOS={re.escape(qos)}\(" if reason.startswith("QOS") else rf"ClusterName=\S+ Account={re.escape(account)} "
+    for record in re.split(r"^(?=ClusterName=|QOS=)", limits, flags=re.MULTILINE):
+        found = re.search(rf"^ *GrpTRES=(?:\S*,)?{tres}=(\d+)\(", record, re.MULTILINE)
+        if re.match(mine, record) and found and int(found[1]) < int(number):
+            argument = {"cpu": "cores=", "node": "nodes="}[tres]
+            whose = f"QOS {qos}" if reason.startswith("QOS") else f"account {account}"
+            all_may = f"all jobs of {whose} together may have {found[1]}"
+            return f"{_NEVER}: it asks for {number} {tres}s, and {all_may}; see {argument}"
+    return ""
+
+
+def refused_option(completed: Completed) -> str | None:
+    """Which of squeue's newer options it does not know; None if it fails for another reason."""
+    said = completed.stderr
+    if re.search(r"--me\b", said) and re.search(r"unrecognized|invalid option|unknown", said):
+        return "--me"
+    if re.search(
+        r"(invalid|unrecognized) option.*(--Format|-O\b|'O')|[Ii]nvalid (job )?format|Unrecognized (job )?format", said
+    ):
+        return "-O"
+    return None
+
+
+#: The columns as ``squeue -o`` knows them; what it does not, or not everywhere, is empty.
+_OLDER = {
+    "JobArrayID": "%i", "State": "%T", "exit_code": "", "NodeList": "%N", "SubmitTime": "", "StartTime": "%S",
+    "EndTime": "%e", "Reason": "%r", "Name": "%j",
+}  # fmt: skip
+
+
+def older_columns(names: str) -> str:
+    """A format for ``squeue -o``, with the same bars."""
+    return "".join(f"{_OLDER[name]}|" for name in names.split())
 
 
 def pending_words(reason: str) -> str:

@@ -9,7 +9,7 @@ from functools import lru_cache
 
 from corral.domain import Completed, Failure, FailureKind, JobId, JobState, JobStatus, Queue
 from corral.errors import ParseError
-from corral.parsing import blocks, clock_seconds, ctime_seconds, is_called
+from corral.parsing import blocks, clock_seconds, ctime_seconds, is_called, pass_over
 
 _STATES = {
     "Q": JobState.PENDING,
@@ -38,7 +38,18 @@ def statuses(answer: str, wanted: Mapping[str, JobId]) -> dict[JobId, JobStatus]
     ------
     ParseError
     """
-    return {wanted[name]: _status(told, answer) for name, told in _blocks(answer, "Job Id") if name in wanted}
+    found: dict[JobId, JobStatus] = {}
+    problem = None
+    for name, told in _blocks(answer, "Job Id"):
+        if name in wanted:
+            try:
+                found[wanted[name]] = _status(told, answer)
+            except ParseError as error:
+                problem = error
+                pass_over(f"{name}: {told}", f"{name} has no state that can be read")
+    if problem is not None and not found:
+        raise problem
+    return found
 
 
 def _blocks(answer: str, title: str) -> Iterator[tuple[str, dict[str, str]]]:
@@ -73,7 +84,11 @@ def _status(told: Mapping[str, str], answer: str) -> JobStatus:
         )
     state = _STATES.get(word, JobState.UNKNOWN)
     if state.is_waiting:
-        return JobStatus(state=state, native=word, reason=comment, submitted=submitted)
+        never = state is JobState.PENDING and re.search(r"(can|will|would) never run", comment, re.IGNORECASE)
+        hopeless = "nothing here can satisfy what it asks for; see cores=, memory=, nodes=, gpus= and queue=" * bool(
+            never
+        )
+        return JobStatus(state=state, native=word, reason=comment, submitted=submitted, hopeless=hopeless)
     walltime = _seconds(told.get("Resource_List.walltime", ""))
     return JobStatus(
         state=state,
