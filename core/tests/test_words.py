@@ -414,7 +414,7 @@ def test_durations_are_read_as_they_are_written(written: Any, seconds: float) ->
         float("inf"),
         True,
         np.bool_(True),
-        np.timedelta64("NaT"),
+        np.timedelta64("NaT", "s"),
         None,
         [],
     ],
