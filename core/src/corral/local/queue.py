@@ -12,7 +12,6 @@ from typing import NamedTuple
 from corral.local.database import has_work, open_database
 from corral.local.machine import Capacity, measure
 from corral.local.request import QUEUE, Refused, Request
-from corral.parsing import is_called
 
 #: Seconds for which an ended job is still listed.
 KEPT = 3600.0
@@ -187,10 +186,16 @@ class Queue:
 
     def find(self, name: str) -> dict[Key, str]:
         """The names of the jobs with this name that have not ended; a star at its end stands for any end."""
+        # Not by `corral.parsing`, which imports much: commands of the queue start with the standard library alone.
+        beginning = name.removesuffix("*")
         rows = self.connection.execute(
             "SELECT array, element, name FROM jobs JOIN arrays ON arrays.id = array WHERE ended IS NULL"
         )
-        return {Key(array, element): found for array, element, found in rows if is_called(found, name)}
+        return {
+            Key(array, element): found
+            for array, element, found in rows
+            if found == name or (beginning != name and found.startswith(beginning))
+        }
 
     def before(self, key: Key) -> int:
         """How many jobs are in line before this one."""
