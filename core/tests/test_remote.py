@@ -121,6 +121,9 @@ def test_the_same_face(cluster: Callable[..., Cluster], state_directory: Path) -
         with urllib.request.urlopen(c.dashboard_link, timeout=30) as page:
             assert page.status == 200
         assert "scheduler in job 1_0" in CliRunner().invoke(main, ["ps"]).output
+        assert "far" in c._repr_html_()
+    for page in (c._repr_html_(), c.scheduler_info._repr_html_(), c._scaling_status()):
+        assert "Workers" in page, "a closed one can be shown"
     with pytest.raises(CorralError, match="is closed: it cannot be scaled"):
         c.scale(1)
     assert "closed" in repr(c)

@@ -21,6 +21,7 @@ TO_FILL_IN = {
     "test_ten_thousand_jobs_need_few_commands",
     "test_a_banner_never_changes_an_id",
     "test_an_unknown_word_is_a_living_job",
+    "test_a_garbled_row_blinds_no_poll",
     "test_an_empty_answer_is_no_parse_error",
     "test_jobs_are_found_by_their_name_and_by_its_beginning",
 }

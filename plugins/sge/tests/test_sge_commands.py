@@ -127,6 +127,7 @@ def test_one_qstat_tells_all_that_has_not_ended() -> None:
             native="Eqw",
             submitted=local("2026-11-25 22:22:41"),
             reason='can\'t open output file "/no/such/dir/26.2.log": No such file or directory',
+            hopeless=answers.IN_ERROR,
         ),
         JobId("27.1"): evolve(runs, state=JobState.SUSPENDED, native="s", started=local("2026-11-25 22:22:43")),
         JobId("28.1"): evolve(runs, native="dr", started=local("2026-11-25 22:22:43")),

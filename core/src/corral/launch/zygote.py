@@ -17,6 +17,7 @@ import shutil
 import signal
 import socket
 import sys
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import Any, NoReturn
@@ -29,6 +30,8 @@ WARNINGS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
 #: Is given an exit code.
 OnExit = Callable[[int], None]
 
+#: Seconds for threads that have ended to be gone.
+_ENDING_THREADS = 0.5
 _PR_SET_PDEATHSIG = 1
 _MESSAGE = 4096
 
@@ -37,8 +40,11 @@ def why_not_fork() -> str | None:
     """Why this process cannot have a zygote; None if it can."""
     if sys.platform != "linux":
         return "there is no zygote on this system"
-    # Forking does not copy threads, but it does copy the locks that they hold.
-    threads = len(os.listdir("/proc/self/task"))
+    # Forking does not copy threads, but it does copy the locks that they hold. One that was joined is listed for a
+    # moment longer, on a node that is busy for a long one.
+    deadline = time.monotonic() + _ENDING_THREADS
+    while (threads := len(os.listdir("/proc/self/task"))) > 1 and time.monotonic() < deadline:
+        time.sleep(0.005)
     return f"{threads} threads are running" if threads > 1 else None
 
 

@@ -181,6 +181,50 @@ class LosesTheWord(Acme):
         return {job_id: evolve(status, native="") for job_id, status in found.items()}
 
 
+@found_by("test_a_garbled_row_blinds_no_poll")
+class OneRowBlindsAll(Acme):
+    @hookimpl
+    def poll_status(self, job_ids: Sequence[JobId]) -> Conversation[dict[JobId, JobStatus]]:
+        return (yield from mapped_answers(super().poll_status(job_ids), _refuse_odd_rows))
+
+
+@found_by("test_a_garbled_row_blinds_no_poll")
+class PassesOverInSilence(Acme):
+    @hookimpl
+    def poll_status(self, job_ids: Sequence[JobId]) -> Conversation[dict[JobId, JobStatus]]:
+        return (yield from mapped_answers(super().poll_status(job_ids), _without_odd_rows))
+
+
+_ODD = re.compile(r"^\d+\.\d+\|(?![^|\n]*\|[^|\n]*\|[^|\n]*\|.*$).*\n", re.MULTILINE)
+
+
+def _refuse_odd_rows(answer: Completed) -> Completed:
+    if _ODD.search(answer.stdout):
+        raise ParseError("a row is odd", answer.stdout)
+    return answer
+
+
+def _without_odd_rows(answer: Completed) -> Completed:
+    return evolve(answer, stdout=_ODD.sub("", answer.stdout))
+
+
+def mapped_answers(
+    conversation: Conversation[object], change: Callable[[Completed], Completed]
+) -> Conversation[object]:
+    """The same conversation, in which each answer is changed."""
+    try:
+        command = next(conversation)
+        while True:
+            try:
+                answer = yield command
+            except CommandError as error:
+                command = conversation.throw(error)
+            else:
+                command = conversation.send(change(answer))
+    except StopIteration as stop:
+        return stop.value
+
+
 @found_by("test_jobs_are_found_by_their_name_and_by_its_beginning")
 class LosesUpperCase(Acme):
     @hookimpl
