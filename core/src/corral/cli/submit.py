@@ -31,7 +31,7 @@ _GLANCE = 0.5
 
 #: Options of `corral run` that a job of workers has not.
 _RUN_ONLY = (
-    "threads", "memory_limit", "scheduler_interface", "worker_interface", "scheduler_port", "dashboard",
+    "memory_limit", "scheduler_interface", "worker_interface", "scheduler_port", "dashboard",
     "dashboard_address", "scheduler_file", "spare_first_node",
 )  # fmt: skip
 
