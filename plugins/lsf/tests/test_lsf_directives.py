@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from attrs import evolve
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from corral.domain import Job, Resources
@@ -262,6 +262,7 @@ PATHS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"
 
 
 @given(queue=TEXTS, account=TEXTS, log_directory=PATHS)
+@example(queue="'#", account='"#', log_directory="/")
 def test_hostile_values_are_read_back_unchanged(queue: str, account: str, log_directory: str) -> None:
     """Quotes of one kind, `#`, backslashes and tabs are data; in a path, everything is."""
     job = Job(name="x", queue=queue, account=account, log_directory=log_directory)

@@ -112,7 +112,8 @@ def options(line: str) -> list[parsing.Option]:
 def _words(line: str) -> Iterator[str]:
     position = 0
     while match := _WORD.match(line, position):
-        if match[1].lstrip("\"'").startswith("#"):
+        # Also within quotes, but not behind another quote that they hold.
+        if re.match(r"[\"']?#", match[1]):
             return
         yield match[1]
         position = match.end()
