@@ -344,3 +344,10 @@ def test_a_line_is_words_as_qsub_reads_them() -> None:
         ("-l", "a=x y"),
         ("-l", "b=2"),
     ]
+
+
+@pytest.mark.parametrize("line", ["#$ -l mem_free", "#$-l mem_free", "#$ -l gpu", "#$ -l h_rt"])
+def test_a_resource_without_an_amount_stays_the_user_s(line: str) -> None:
+    """Also if it is one that a Job has a word for."""
+    job = GridEngine(memory_resource="mem_free", gpu_resource="gpu").parse_resources(f"#!/bin/sh\n{line}\n")
+    assert job.extra_directives == (f"-l {line.rsplit(maxsplit=1)[-1]}",)

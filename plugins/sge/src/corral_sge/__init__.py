@@ -226,7 +226,10 @@ class GridEngine:
             case ("-N" | "-q" | "-P" | "-t", _):
                 return True
             case ("-l", request):
-                name, _, value = request.partition("=")
+                name, has_value, value = request.partition("=")
+                if not has_value:
+                    # A resource that is asked for without an amount is the user's own business.
+                    return False
                 if name == "h_rt":
                     return job.walltime is not None
                 if name in self._memory_resources:
