@@ -340,7 +340,8 @@ class Watch:
         clusters = f"your {others} other cluster{'s' * (others != 1)} on this host"
         if is_asked or self._budget is None:
             return f"for an answer that one of {clusters} has asked for"
-        return f"for the command budget ({self._budget.per_minute} a minute), which it shares with {clusters}"
+        budget = f"for the command budget ({self._budget.per_minute} a minute)"
+        return f"{budget}, which it shares with {clusters}" if others > 0 else budget
 
     def _publish(self, owner: object, asked_at: float, told: Answer | str | None) -> None:
         """Let the others know an answer, why there was none, or that this owner asks no more."""
