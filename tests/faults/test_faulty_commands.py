@@ -89,6 +89,7 @@ def test_nothing_is_lost_doubled_or_left(
     incident.ran_once(marks, done)
 
 
+@pytest.mark.timeout(600)
 @pytest.mark.fault("the controller answers nothing, with success, for 90 s")
 def test_an_answer_without_any_job_is_no_end_of_all_jobs(
     incident: Incident, slurm: Slurm, silence: Path, eventually: Eventually, caplog: pytest.LogCaptureFixture

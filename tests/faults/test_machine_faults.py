@@ -121,7 +121,9 @@ def test_a_task_that_eats_memory_reaches_its_caller_and_nobody_else(incident: In
         assert client.submit(sum, [40, 2]).result(timeout=60) == 42
         incident.is_over()
         assert len(c.jobs) == 1
-        assert not c.failures
+        assert c.failures
+        assert all(failure.cause.startswith("over the memory limit") for failure in c.failures)
+        assert not any(failure.job.has_ended for failure in c.failures)
         assert "memory" in c.logs(c.jobs[0])
 
 
