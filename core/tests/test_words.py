@@ -467,7 +467,7 @@ def test_a_limit_on_processes_is_named(tmp_path: Path) -> None:
             # The superuser has no limit.
             if os.geteuid() == 0:
                 os.setresuid(61234, 61234, 61234)
-                if not all(os.access(each.__file__, os.R_OK) for each in (os, pytest)):
+                if not all(os.access(str(each.__file__), os.R_OK) for each in (os, pytest)):
                     os.write(writing, b"skip")
                     os._exit(0)
             resource.setrlimit(resource.RLIMIT_NPROC, (1, 1))
