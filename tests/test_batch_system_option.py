@@ -157,6 +157,7 @@ def test_every_script_has_a_probe_and_its_opposite() -> None:
     ups = {path.name.removesuffix("-up.sh") for path in batch_systems.SCRIPTS.glob("*-up.sh")}
     downs = {path.name.removesuffix("-down.sh") for path in batch_systems.SCRIPTS.glob("*-down.sh")}
     # These are programs alone: nothing runs, and nothing is to be stopped.
-    assert ups - {"chromium", "mpi"} == downs
+    # And in the newest Debian whole runs of the tests live: debian13.sh starts it.
+    assert ups - {"chromium", "mpi"} == downs - {"debian13"}
     assert ups <= set(batch_systems.PROBES)
     assert Path(batch_systems.__file__).parent.parent / "batch-systems" == batch_systems.SCRIPTS
