@@ -20,7 +20,9 @@ step "corral demo --backend slurm, on $(sinfo --version)"
 .venv/bin/corral demo --backend slurm
 
 step "tests"
-./test -q core/tests plugins/slurm -m "not real and not bench and not soak" "$@"
+code=0
+./test -q core/tests plugins/slurm -m "not real and not bench and not soak" "$@" || code=$?
 step "tests on a real Slurm"
-./test -q tests/real plugins --backend slurm "$@"
+./test -q tests/real plugins --backend slurm "$@" || code=$?
 step "done"
+exit "$code"

@@ -167,9 +167,10 @@ trap 'remove "$system"' EXIT
 cp -a "$top/base" "$system"
 flock -u 9
 carry_in "$system"
-git clone --quiet --no-hardlinks "$repository" "$system/root/corral"
+# Where other users can read it: some tests become one.
+git clone --quiet --no-hardlinks "$repository" "$system/srv/corral"
 # In the background, because bash hears no signal while it runs something in the foreground.
-enter "$system" "$home/corral" "$@" <&0 9>&- &
+enter "$system" /srv/corral "$@" <&0 9>&- &
 inside=$!
 trap 'kill -KILL "$inside" 2>/dev/null || true' INT TERM HUP
 code=0
