@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import os
 import signal
 import socket
 import time
@@ -172,8 +171,6 @@ async def test_what_a_killed_job_left_is_removed_by_the_next(cluster: Cluster, t
     for process in [*killed.descendants(), psutil.Process(killed.process.pid)]:
         process.kill()
     await killed.end()
-    for path in (leftover, neighbour):
-        os.utime(path, (0, 0))
 
     await cluster.connect(option, job="3")
 

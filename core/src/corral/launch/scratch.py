@@ -7,26 +7,25 @@ import os
 import shutil
 import socket
 import tempfile
-import time
 from contextlib import suppress
 from pathlib import Path
 
 #: Held by all processes of a launcher, and so free when the last of them is gone.
 _LOCK = "lock"
-#: A directory that is younger may not have its lock yet (s).
-_YOUNG = 60.0
+#: Of a directory that may not have its lock yet.
+_DRAFT = ".draft-"
 
 
 def make_scratch(parent: str | None) -> str:
     """Make a private directory for workers, in `parent` or where temporary files belong."""
     if parent is not None:
         _make(parent)
-    path = tempfile.mkdtemp(prefix=_prefix(), dir=parent)
+    draft = Path(tempfile.mkdtemp(prefix=_DRAFT + _prefix(), dir=parent))
     # Never closed: the processes that are forked from this one hold it too.
-    descriptor = os.open(os.path.join(path, _LOCK), os.O_CREAT | os.O_RDWR, 0o600)
+    descriptor = os.open(draft / _LOCK, os.O_CREAT | os.O_RDWR, 0o600)
     with suppress(OSError):
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    return path
+    return str(draft.rename(draft.with_name(draft.name.removeprefix(_DRAFT))))
 
 
 def _make(path: str) -> None:
@@ -45,8 +44,7 @@ def remove_leftovers(parent: str | None) -> None:
     """
     for path in Path(parent or tempfile.gettempdir()).glob(f"{_prefix()}*"):
         with suppress(OSError):
-            status = path.lstat()
-            if status.st_uid == os.geteuid() and time.time() - status.st_mtime > _YOUNG and _is_free(path / _LOCK):
+            if path.lstat().st_uid == os.geteuid() and _is_free(path / _LOCK):
                 shutil.rmtree(path, ignore_errors=True)
 
 
