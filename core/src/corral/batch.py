@@ -31,6 +31,7 @@ from corral.errors import (
     ParseError,
     SubmitRejected,
 )
+from corral.facts import BackendFacts
 from corral.group import WorkerGroup
 from corral.ledger import CommandBudget, Kind
 from corral.runner import Runner
@@ -60,6 +61,7 @@ class BatchSystem:
 
     backend: str
     manager: pluggy.PluginManager
+    facts: BackendFacts = field(factory=BackendFacts)
     runner: Runner = field(factory=Runner)
     #: Shared with every other process of this user on this host; None: commands are free.
     budget: CommandBudget | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fnmatch
 import json
 import logging
 import numbers
@@ -44,10 +45,6 @@ logger = logging.getLogger("corral")
 
 #: The group of a cluster that has but one.
 DEFAULT_GROUP = "default"
-#: How the variables begin by which commands find their batch system.
-_SERVER_VARIABLES = (
-    "SLURM_", "PBS_", "SGE_", "LSF_", "LSB_", "FLUX_", "OAR", "CONDOR_", "_CONDOR_", "MOAB", "TORQUE",
-)  # fmt: skip
 #: When a cluster that nobody uses ends itself, if its scheduler lives in a job (s).
 IDLE_TIMEOUT = 3600.0
 #: The most bytes of results that leaving workers put into files, because no other worker could take them.
@@ -204,17 +201,19 @@ class Blueprint:
         except Exception:
             # What a plugin does wrong is told when it is asked for real; until then its cluster asks for itself.
             return self.uuid
-        prefixes = (*_SERVER_VARIABLES, f"{self.backend.upper()}_")
+        server = self.batch.facts.server
         environment = command_environment(os.environ, command)
-        told = {name: value for name, value in environment.items() if name.startswith(prefixes)}
+        told = {
+            name: value
+            for name, value in environment.items()
+            if any(fnmatch.fnmatchcase(name, pattern) for pattern in server)
+        }
         own = [f"{type(plugin).__module__}.{type(plugin).__qualname__}" for plugin in self.plugins]
         what = [self.backend, repr(self.backend_options), self.site, own, command.argv, shutil.which(command.argv[0])]
         return json.dumps([__version__, what, sorted(told.items())], default=str)
 
     def rhythm(self) -> Rhythm:
-        if self.backend == "local":
-            return Rhythm(after_change=(0.3, 1.0, 2.0, 5.0, 10.0), at_rest=10.0, all_connected=10.0)
-        return Rhythm(at_rest=self.settings.polling_interval)
+        return Rhythm.often() if self.batch.facts.is_free_to_ask else Rhythm(at_rest=self.settings.polling_interval)
 
     def job_name(self, number: int) -> str:
         """The unique name of a submission."""
@@ -333,8 +332,8 @@ def _drawn(backend: str, arguments: Mapping[str, Any], *, for_job: Sequence[str]
         backend=backend,
         manager=manager,
         runner=Runner(timeout=chosen.command_timeout),
-        # The embedded queue is ours: nobody's batch server suffers from questions.
-        budget=None if backend == "local" else CommandBudget(chosen.commands_per_minute),
+        facts=(facts := plugins.facts_of(backend)),
+        budget=None if facts.is_free_to_ask else CommandBudget(chosen.commands_per_minute),
     )
     identity = uuid.uuid4().hex
     shared_directory = _directory("shared_directory", arguments.get("shared_directory"))

@@ -18,10 +18,8 @@ from corral.runner import Runner
 
 logger = logging.getLogger("corral")
 
-#: Signs of a batch system, whether or not it answers just now.
-COMMANDS = ("sbatch", "qsub", "bsub", "condor_submit", "oarsub", "flux", "msub")
-VARIABLES = ("SLURM_CONF", "PBS_CONF_FILE", "SGE_ROOT", "LSF_ENVDIR", "CONDOR_CONFIG", "FLUX_URI")
-FILES = ("/etc/slurm", "/etc/slurm-llnl", "/etc/pbs.conf", "/etc/condor", "/etc/oar", "/etc/lsf.conf")
+#: Commands of batch systems that are not installed as plugins, perhaps: a login node must be known without any.
+_COMMANDS = ("sbatch", "qsub", "bsub", "condor_submit", "oarsub", "flux", "msub")
 
 
 def choose(site: str | None = None) -> str:
@@ -55,16 +53,17 @@ def decide(here: Mapping[str, Detected], traces: list[str]) -> tuple[str, str]:
         raise UnknownBackend(
             f"no batch system answers here, but there are traces of one ({', '.join(traces)}). Name it with backend= "
             f"(installed: {', '.join(plugin.name for plugin in plugins.usable('backend'))}), or use this machine alone "
-            "with backend='local'."
+            f"with backend={plugins.everywhere()!r}."
         )
-    return "local", "there is no trace of a batch system on this machine"
+    return plugins.everywhere(), "there is no trace of a batch system on this machine"
 
 
 def traces(environ: Mapping[str, str]) -> list[str]:
     """What on this host speaks for a batch system."""
-    commands = [command for command in COMMANDS if shutil.which(command, path=environ.get("PATH"))]
+    every = plugins.all_facts().values()
+    commands = dict.fromkeys((*_COMMANDS, *(command for facts in every for command in facts.commands)))
     return [
-        *commands,
-        *(name for name in VARIABLES if name in environ),
-        *(path for path in FILES if Path(path).exists()),
+        *(command for command in commands if shutil.which(command, path=environ.get("PATH"))),
+        *(name for facts in every for name in facts.variables if name in environ),
+        *(path for facts in every for path in facts.files if Path(path).exists()),
     ]

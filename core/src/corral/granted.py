@@ -60,7 +60,7 @@ async def read_grant(
     if name is not None:
         manager = plugins.load(name, options=options, site=site)
         allocation: Allocation | None = await Runner().converse(manager.hook.read_allocation(environ=environ))
-        if allocation is None and name == "local":
+        if allocation is None and plugins.facts_of(name).is_everywhere:
             allocation = _this_machine()
         if allocation is None:
             raise NoAllocation(f"this is no job of {name!r}. Start it in one, or submit it: corral submit")
@@ -70,7 +70,7 @@ async def read_grant(
         installed = ", ".join(plugin.name for plugin in plugins.usable("backend"))
         raise NoAllocation(
             f"this is no job of any installed backend ({installed}). Start it in a job, submit it with corral submit, "
-            "or use this machine alone with backend 'local'"
+            f"or use this machine alone with backend {plugins.everywhere()!r}"
         )
     if len(found) > 1:
         names = ", ".join(grant.backend for grant in found)
@@ -89,9 +89,9 @@ async def _ask_all(environ: Mapping[str, str], site: str | None) -> list[Grant]:
             continue
         if allocation is not None:
             found.append(Grant(backend=plugin.name, manager=manager, allocation=allocation))
-    # A job that corral submitted knows its id. The embedded queue runs inside of whatever else there is.
+    # A job that corral submitted knows its id.
     mine = [grant for grant in found if grant.allocation.job_id.text == environ.get("CORRAL_JOB_ID")]
-    inner = [grant for grant in found if grant.backend == "local"]
+    inner = [grant for grant in found if plugins.facts_of(grant.backend).is_inner]
     return mine or inner or found
 
 

@@ -31,12 +31,6 @@ _ELSEWHERE = ("security", "groups", "plugins", "scheduler", "shared_directory")
 #: What a scheduler needs for some hundred thousand tasks.
 _MEMORY = "4GB"
 
-#: Variables by which commands of batch systems find their servers: they follow the engine, by the private file.
-#: What the node itself says wins.
-_ENVIRONMENT = (
-    "SLURM_CONF", "PBS_CONF_FILE", "PBS_EXEC", "PBS_HOME", "PBS_SERVER", "SGE_ROOT", "SGE_CELL", "SGE_CLUSTER_NAME",
-    "SGE_QMASTER_PORT", "SGE_EXECD_PORT", "LSF_ENVDIR", "LSF_BINDIR", "LSF_LIBDIR", "LSF_SERVERDIR", "CONDOR_CONFIG",
-)  # fmt: skip
 #: Those of which the submitting side's count, so that both sides mean the same folders.
 _FOLDERS = ("XDG_STATE_HOME",)
 
@@ -55,6 +49,7 @@ class Order:
     home: str
     #: Dask's configuration on the submitting side.
     configuration: dict[str, Any] = field(factory=dict)
+    #: Where commands of the batch system are, and how they find their server.
     environment: dict[str, str] = field(factory=dict)
     surroundings: Surroundings = Surroundings()
     #: Of the scheduler's job; empty if it has none.
@@ -196,7 +191,11 @@ def take(given: Mapping[str, Any]) -> tuple[Blueprint, Order]:
         credentials=credentials,
         home=str(blueprint.home.path),
         configuration=settings.elsewhere(dask.config.config),
-        environment={name: os.environ[name] for name in ("PATH", *_FOLDERS, *_ENVIRONMENT) if name in os.environ},
+        environment={
+            name: os.environ[name]
+            for name in ("PATH", *_FOLDERS, *blueprint.batch.facts.carried)
+            if name in os.environ
+        },
         # What was left out is told here.
         surroundings=evolve(blueprint.surroundings, mattering={}, modules=()),
     )

@@ -9,6 +9,10 @@ the same distribution with the same value. ::
     pbs = "corral_pbs:PBS"
     openpbs = "corral_pbs:PBS"
 
+What a backend's class, or whatever else the entry point names, says in its attribute `facts` is read without making
+one: :class:`corral.facts.BackendFacts`. Facts are read of every backend that is installed, because what an enclosing job
+says of itself must not reach a job, whoever enclosed it.
+
 A site may carry two attributes besides its hooks: `backend`, the name of the backend that its users need not give,
 and `backend_options`, defaults for that backend's options.
 """
@@ -16,6 +20,8 @@ and `backend_options`, defaults for that backend's options.
 from __future__ import annotations
 
 import asyncio
+import fnmatch
+import functools
 import inspect
 import logging
 import re
@@ -24,12 +30,13 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 import importlib_metadata
 import pluggy
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from corral._version import __version__
 from corral.contract import Party, assemble
 from corral.domain import Conversation, Detected
 from corral.errors import CommandNotFound, CorralError, InvalidRequest, PluginError, UnknownBackend, did_you_mean
+from corral.facts import BackendFacts
 from corral.hookspecs import CONTRACT
 
 if TYPE_CHECKING:
@@ -37,7 +44,7 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("corral.plugins")
 
-#: What to install for a name that people are likely to type.
+#: What to install for a name that people are likely to type. All else is said by plugins that are installed.
 WELL_KNOWN = {
     "slurm": "corral-slurm",
     "pbs": "corral-pbs",
@@ -93,6 +100,23 @@ class Installed:
             given = ", ".join(f"{name}={value!r}" for name, value in options.items()) or "no options"
             problem = f"{self.value}, called with {given}, raised {_said(error)}. Check the options"
             self._refuse(problem, cause=error)
+
+    @property
+    def facts(self) -> BackendFacts:
+        """What it says of its batch system.
+
+        Raises
+        ------
+        PluginError
+            It cannot be imported, or says it in no way that is known.
+        """
+        factory = self._import()
+        facts = getattr(factory, "facts", None) or BackendFacts()
+        if not isinstance(facts, BackendFacts):
+            kind = type(facts).__name__
+            self._refuse(f"{self.value!r} has facts that are a {kind}. Write facts = BackendFacts(title=…)")
+        # Of those that say nothing: how their variables are likely to begin.
+        return facts if facts.title else evolve(facts, title=self.name, server=(f"{self.name.upper()}_*", *facts.server))
 
     def _import(self) -> Callable[..., object]:
         try:
@@ -181,6 +205,46 @@ def _said(error: BaseException) -> str:
     return f"{type(error).__name__}: {error}"
 
 
+# --- facts ------------------------------------------------------------------------------------------------------
+
+
+@functools.cache
+def all_facts() -> Mapping[str, BackendFacts]:
+    """What each usable backend says of its batch system, by name, those first whose jobs are inside of others'.
+
+    Read once a process, and again when a backend is loaded that was not there; what cannot be read is left out.
+    """
+    found = {}
+    for plugin in usable("backend"):
+        try:
+            found[plugin.name] = plugin.facts
+        except PluginError as error:
+            logger.debug("%s", error)
+    return dict(sorted(found.items(), key=lambda item: not item[1].is_inner))
+
+
+def facts_of(backend: str) -> BackendFacts:
+    """Those of one backend, by its name or an alias.
+
+    Raises
+    ------
+    UnknownBackend, PluginError
+    """
+    return _the_one(backend, "backend", installed()).facts
+
+
+def everywhere() -> str:
+    """The backend to choose where there is no trace of a batch system: it is wherever corral is."""
+    return next(name for name, facts in all_facts().items() if facts.is_everywhere)
+
+
+@functools.cache
+def enclosing() -> re.Pattern[str]:
+    """What is told of itself in any job, corral's or any batch system's: matches such variables."""
+    patterns = ["CORRAL_*", *(pattern for facts in all_facts().values() for pattern in facts.enclosing)]
+    return re.compile("|".join(fnmatch.translate(pattern) for pattern in patterns))
+
+
 # --- choosing ---------------------------------------------------------------------------------------------------
 
 
@@ -222,6 +286,12 @@ def load(
         names = [plugin.name for plugin in usable("backend", available)]
         raise UnknownBackend(f"no backend was named. Installed: {', '.join(names) or 'none'}", installed=names)
     chosen = _the_one(name, "backend", available)
+    if all_facts.cache_info().currsize and not any(
+        plugin.name in all_facts() for plugin in available if plugin.value == chosen.value
+    ):
+        # Installed since they were read.
+        all_facts.cache_clear()
+        enclosing.cache_clear()
     aliases = [plugin.name for plugin in available if plugin.value == chosen.value]
     defaults = getattr(house, "backend_options", {}) if houses_own in aliases else {}
     made = chosen.make({**defaults, **(options or {})})
@@ -256,7 +326,7 @@ async def survey(runner: Runner, *, site: str | None = None) -> list[Finding]:
     async def find(plugin: Installed) -> Finding:
         try:
             conversation: Conversation[Detected | None] = load(plugin.name, site=site).hook.detect()
-            if plugin.name == "local":
+            if plugin.facts.is_everywhere:
                 return Finding(plugin=plugin, detected=Detected(version="this machine"))
             detected = await runner.converse(conversation)
         except CommandNotFound as error:
@@ -283,7 +353,7 @@ async def survey(runner: Runner, *, site: str | None = None) -> list[Finding]:
 
 
 async def detect_all(runner: Runner, *, site: str | None = None) -> dict[str, Detected]:
-    """Ask every installed backend at once whether its batch system is here; the embedded one is not asked.
+    """Ask every installed backend at once whether its batch system is here; one that is everywhere is not asked.
 
     A backend that cannot be loaded, or whose question fails, is left out: it must not disturb the others.
     """
@@ -291,7 +361,7 @@ async def detect_all(runner: Runner, *, site: str | None = None) -> dict[str, De
     return {
         finding.plugin.name: finding.detected
         for finding in findings
-        if finding.detected is not None and finding.plugin.name != "local"
+        if finding.detected is not None and not finding.plugin.facts.is_everywhere
     }
 
 

@@ -74,11 +74,13 @@ class Residence:
             entry = self.entry
             chosen = settings.settings()
             manager = plugins.load(entry.backend, options=entry.backend_options, site=entry.site)
+            facts = plugins.facts_of(entry.backend)
             self._batch = BatchSystem(
                 backend=entry.backend,
                 manager=manager,
                 runner=Runner(timeout=chosen.command_timeout),
-                budget=None if entry.backend == "local" else CommandBudget(chosen.commands_per_minute),
+                facts=facts,
+                budget=None if facts.is_free_to_ask else CommandBudget(chosen.commands_per_minute),
             )
         return self._batch
 
@@ -260,11 +262,7 @@ class _Follower:
     def __init__(self, residence: Residence) -> None:
         self._residence = residence
         entry = residence.entry
-        self._rhythm = (
-            Rhythm(after_change=(0.3, 1.0, 2.0, 5.0, 10.0), at_rest=10.0, all_connected=10.0)
-            if entry.backend == "local"
-            else Rhythm()
-        )
+        self._rhythm = Rhythm.often() if residence.batch.facts.is_free_to_ask else Rhythm()
         now = time.monotonic()
         self._rhythm.changed(now)
         self._record = JobRecord(

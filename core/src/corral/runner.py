@@ -14,7 +14,7 @@ from typing import TypeVar
 
 from attrs import frozen
 
-from corral import pace
+from corral import pace, plugins
 from corral.domain import Command, Completed, Conversation
 from corral.errors import CommandFailed, CommandNotFound, CommandTimedOut
 
@@ -22,78 +22,13 @@ T = TypeVar("T")
 
 logger = logging.getLogger("corral.runner")
 
-#: What an enclosing job says of itself. A job submitted from inside a job must not take it for its own.
-#: Configuration stays: SLURM_CONF, SBATCH_*, PBS_CONF_FILE, SGE_ROOT, LSF_ENVDIR, FLUX_URI.
-ENCLOSING_JOB = (
-    "CORRAL_*",
-    "SLURM_ARRAY_*",
-    "SLURM_CPUS_*",
-    "SLURM_CPU_BIND*",
-    "SLURM_DISTRIBUTION",
-    "SLURM_EXPORT_ENV",
-    "SLURM_GET_USER_ENV",
-    "SLURM_GPUS*",
-    "SLURM_GTIDS",
-    "SLURM_HET_*",
-    "SLURM_JOB*",
-    "SLURM_LAUNCH_*",
-    "SLURM_LOCALID",
-    "SLURM_MEM_*",
-    "SLURM_NNODES",
-    "SLURM_NODEID",
-    "SLURM_NODELIST",
-    "SLURM_NPROCS",
-    "SLURM_NTASKS*",
-    "SLURM_OVERCOMMIT",
-    "SLURM_PRIO_PROCESS",
-    "SLURM_PROCID",
-    "SLURM_RESTART_COUNT",
-    "SLURM_STEP*",
-    "SLURM_SUBMIT_*",
-    "SLURM_TASK*",
-    "SLURM_THREADS_PER_CORE",
-    "SLURM_TRES_*",
-    "SLURMD_*",
-    "PBS_ARRAY_*",
-    "PBS_ENVIRONMENT",
-    "PBS_GPUFILE",
-    "PBS_JOB*",
-    "PBS_NODE*",
-    "PBS_NUM_*",
-    "PBS_O_*",
-    "PBS_QUEUE",
-    "PBS_TASKNUM",
-    "PBS_VNODENUM",
-    "PBS_WALLTIME",
-    "MOAB_JOB*",
-    "JOB_ID",
-    "JOB_NAME",
-    "JOB_SCRIPT",
-    "NSLOTS",
-    "NHOSTS",
-    "PE_HOSTFILE",
-    "SGE_JOB_SPOOL_DIR",
-    "SGE_O_*",
-    "SGE_STDERR_PATH",
-    "SGE_STDIN_PATH",
-    "SGE_STDOUT_PATH",
-    "SGE_TASK_*",
-    "LSB_*",
-    "OAR_*",
-    "FLUX_JOB_*",
-    "FLUX_TASK_*",
-    "_CONDOR_JOB_*",
-    "_CONDOR_MACHINE_AD",
-    "_CONDOR_SCRATCH_DIR",
-    "_CONDOR_SLOT",
-)
-
 
 def command_environment(environ: Mapping[str, str], command: Command) -> dict[str, str]:
     """The environment in which a command runs: the user's, less what an enclosing job says, in the C locale."""
+    enclosing = plugins.enclosing()
 
     def is_passed(name: str) -> bool:
-        if any(fnmatch.fnmatchcase(name, pattern) for pattern in ENCLOSING_JOB):
+        if enclosing.match(name):
             return False
         return command.inherit is None or any(fnmatch.fnmatchcase(name, pattern) for pattern in command.inherit)
 

@@ -16,8 +16,8 @@ from typing import Self
 
 from attrs import field, frozen
 
+from corral import plugins
 from corral.domain import Job
-from corral.runner import ENCLOSING_JOB
 
 logger = logging.getLogger("corral")
 
@@ -29,9 +29,10 @@ MATTERING = (
     "UDUNITS*", "CARTOPY_*", "UCX_*", "NCCL_*", "OMPI_MCA_*", "I_MPI_*", "MPICH_*", "FI_*", "XLA_*", "PYTORCH_*",
 )  # fmt: skip
 
-#: What a pattern never means: what an enclosing job or rank says of itself, and what each host has of its own.
+#: What a pattern never means, beside what an enclosing job says of itself: what a rank is told, and what each host has of
+#: its own.
 _NEVER_MEANT = (
-    *ENCLOSING_JOB, "PMI_*", "PMIX_*", "OMPI_COMM_*", "PWD", "OLDPWD", "SHLVL", "_", "HOME", "HOST", "HOSTNAME",
+    "PMI_*", "PMIX_*", "OMPI_COMM_*", "PWD", "OLDPWD", "SHLVL", "_", "HOME", "HOST", "HOSTNAME",
     "TMPDIR", "TMP", "TEMP", "TERM", "TERM_*", "DISPLAY", "WAYLAND_DISPLAY", "SSH_*", "XDG_RUNTIME_DIR",
     "XDG_SESSION_*", "DBUS_*", "CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES",
     "HIP_VISIBLE_DEVICES", "GPU_DEVICE_ORDINAL", "ZE_AFFINITY_MASK", "PYTHONHASHSEED",
@@ -153,6 +154,7 @@ def _meant(name: str, value: str, patterns: Sequence[str]) -> bool:
         _NAME.fullmatch(name) is not None
         and any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
         and not any(fnmatch.fnmatchcase(name, pattern) for pattern in _NEVER_MEANT)
+        and not plugins.enclosing().match(name)
         and not _SECRET_NAME.search(name)
         and not _SECRET_VALUE.search(value)
     )

@@ -15,7 +15,7 @@ import uuid
 import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from typing import Any, ClassVar
+from typing import Self, Any, ClassVar
 
 from attrs import evolve, field, fields, frozen
 
@@ -56,6 +56,11 @@ class Rhythm:
         self._changed_at = 0.0
         self._polled_at: float | None = None
         self._urgent_at: float | None = None
+
+    @classmethod
+    def often(cls) -> Self:
+        """For a batch system that nobody shares."""
+        return cls(after_change=(0.3, 1.0, 2.0, 5.0, 10.0), at_rest=10.0, all_connected=10.0)
 
     def changed(self, now: float) -> None:
         """Something happened: begin again with short intervals."""

@@ -9,7 +9,9 @@ from collections.abc import Mapping
 
 from attrs import frozen
 
+from corral import plugins
 from corral.errors import NoAllocation
+from corral.facts import RankVariables
 
 
 @frozen(kw_only=True)
@@ -23,36 +25,17 @@ class World:
     launch: str
 
 
-@frozen
-class _Launcher:
-    """What a parallel launcher puts into the environment of each process."""
-
-    rank: str
-    sizes: tuple[str, ...]
-    #: All of these name the launch; with none of them set, the batch job does.
-    identity: tuple[str, ...]
-    #: It is this launcher only if this variable is set as well.
-    condition: str = ""
-
-
-#: Those started inside of others come first: a process of mpiexec in a Slurm job has the batch script's SLURM_PROCID.
-_LAUNCHERS = (
-    _Launcher("OMPI_COMM_WORLD_RANK", ("OMPI_COMM_WORLD_SIZE",), ("PMIX_NAMESPACE",)),
-    _Launcher("FLUX_TASK_RANK", ("FLUX_JOB_SIZE",), ("FLUX_JOB_ID",)),
-    # A batch script has SLURM_PROCID too, but no step.
-    _Launcher(
-        "SLURM_PROCID",
-        ("SLURM_STEP_NUM_TASKS", "SLURM_NTASKS"),
-        ("SLURM_JOB_ID", "SLURM_STEP_ID", "SLURM_RESTART_COUNT"),
-        condition="SLURM_STEP_ID",
-    ),
-    _Launcher("PALS_RANKID", ("PMI_SIZE",), ("PALS_APID",)),
-    _Launcher("PMIX_RANK", ("PMIX_SIZE",), ("PMIX_NAMESPACE",)),
-    _Launcher("PMI_RANK", ("PMI_SIZE",), ()),
+#: Started inside of jobs, whose batch systems have launchers too: a process of mpiexec in a Slurm job has the batch
+#: script's SLURM_PROCID.
+_INNER = (
+    RankVariables(rank="OMPI_COMM_WORLD_RANK", sizes=("OMPI_COMM_WORLD_SIZE",), launch=("PMIX_NAMESPACE",)),
 )
-
-#: Ids of batch jobs, for launchers that do not name their launches.
-_JOBS = ("SLURM_JOB_ID", "PBS_JOBID", "LSB_JOBID", "JOB_ID", "OAR_JOB_ID", "FLUX_JOB_ID")
+#: What launchers of batch systems may set beside their own.
+_OUTER = (
+    RankVariables(rank="PALS_RANKID", sizes=("PMI_SIZE",), launch=("PALS_APID",)),
+    RankVariables(rank="PMIX_RANK", sizes=("PMIX_SIZE",), launch=("PMIX_NAMESPACE",)),
+    RankVariables(rank="PMI_RANK", sizes=("PMI_SIZE",)),
+)
 
 
 def find_world(environ: Mapping[str, str]) -> World:
@@ -63,22 +46,25 @@ def find_world(environ: Mapping[str, str]) -> World:
     NoAllocation
         No launcher that is known started this process.
     """
-    for launcher in _LAUNCHERS:
+    facts = plugins.all_facts().values()
+    launchers = [*_INNER, *(each.ranks for each in facts if each.ranks is not None), *_OUTER]
+    for launcher in launchers:
         rank = environ.get(launcher.rank, "")
         if not rank.isdecimal() or (launcher.condition and launcher.condition not in environ):
             continue
         sizes = [environ[name] for name in launcher.sizes if environ.get(name, "").isdecimal()]
         return World(rank=int(rank), size=int(sizes[0]) if sizes else None, launch=_launch(launcher, environ))
-    names = ", ".join(launcher.rank for launcher in _LAUNCHERS)
+    names = ", ".join(launcher.rank for launcher in launchers)
     raise NoAllocation(
         f"nothing says which rank this process is ({names} are not set). Start it with srun, mpiexec or flux run; "
         "to have workers without a launcher of ranks, use corral run"
     )
 
 
-def _launch(launcher: _Launcher, environ: Mapping[str, str]) -> str:
-    parts = [environ[name] for name in launcher.identity if name in environ]
-    parts = parts or [environ[name] for name in _JOBS if name in environ][:1]
+def _launch(launcher: RankVariables, environ: Mapping[str, str]) -> str:
+    parts = [environ[name] for name in launcher.launch if name in environ]
+    jobs = (name for facts in plugins.all_facts().values() for name in facts.job)
+    parts = parts or [environ[name] for name in jobs if name in environ][:1]
     # Without any job, mpiexec on one machine: it is the parent of all.
     parts = parts or [socket.gethostname(), str(os.getppid())]
-    return re.sub(r"[^A-Za-z0-9_.-]", "_", "-".join([launcher.rank.partition("_")[0].lower(), *parts]))
+    return re.sub(r"[^A-Za-z0-9_.-]", "_", "-".join([launcher.name, *parts]))

@@ -315,6 +315,6 @@ def _backend(finding: Finding) -> dict[str, Any]:
 def _tried(backend: Installed) -> str:
     """What the plugin's author ran it against."""
     try:
-        return str(getattr(backend.make({}), "tried", "not said"))
+        return backend.facts.tried
     except CorralError as error:
         return f"cannot be used: {error}"

@@ -24,8 +24,9 @@ if TYPE_CHECKING:
 #: How the launcher on the first node tells the others what it knows: they need not ask the batch system again, and
 #: remote shells do not carry the job's environment.
 HANDED_DOWN = "CORRAL_ALLOCATION"
-#: Where parallel launchers put a process's rank; with one process per node it is the node's index.
-_RANKS = ("SLURM_NODEID", "FLUX_TASK_RANK", "PMIX_RANK", "PMI_RANK", "OMPI_COMM_WORLD_RANK", "JSM_NAMESPACE_RANK")
+#: Where parallel launchers put a process's rank; with one process per node it is the node's index. Batch systems may
+#: have variables of their own (`BackendFacts.node`).
+_RANKS = ("PMIX_RANK", "PMI_RANK", "OMPI_COMM_WORLD_RANK")
 
 #: Seconds for a command of the batch system.
 _PATIENCE = 20.0
@@ -70,7 +71,9 @@ async def find_place(options: Options, environ: Mapping[str, str]) -> Place:
         fields = json.loads(environ[HANDED_DOWN])
         _start_in(fields.pop("directory", None))
         allocation = Allocation(job_id=JobId(fields.pop("job_id")), **fields)
-        index = _node_index(allocation.hosts, environ) if options.node_index is None else options.node_index
+        index = options.node_index
+        if index is None:
+            index = _node_index(allocation.hosts, environ, options.backend)
         return Place(allocation=allocation, node_index=index)
     manager, granted = await _ask(options, environ)
     allocation = granted or _assumed(environ)
@@ -158,7 +161,7 @@ async def _ask(options: Options, environ: Mapping[str, str]) -> tuple[pluggy.Plu
     return manager, allocation
 
 
-def _node_index(hosts: Sequence[str], environ: Mapping[str, str]) -> int:
+def _node_index(hosts: Sequence[str], environ: Mapping[str, str], backend: str | None) -> int:
     here = socket.gethostname()
     # Batch systems name hosts with or without their domain.
     short = [host.partition(".")[0] for host in hosts]
@@ -166,7 +169,10 @@ def _node_index(hosts: Sequence[str], environ: Mapping[str, str]) -> int:
         for names, name in ((list(hosts), here), (short, here.partition(".")[0])):
             if names.count(name) == 1:
                 return names.index(name)
-    for variable in _RANKS:
+    from corral import plugins
+
+    own = () if backend is None else plugins.facts_of(backend).node
+    for variable in (*own, *_RANKS):
         if environ.get(variable, "").isdigit():
             return int(environ[variable])
     raise Ended(Exit.FAILED, f"host {here!r} is none of the job's ({', '.join(hosts)}), and no variable gives a rank")

@@ -33,6 +33,7 @@ from corral.domain import (
     Script,
 )
 from corral.errors import InvalidRequest, ParseError
+from corral.facts import BackendFacts
 from corral.hookspecs import hookimpl
 from corral.local.request import (
     PREFIX,
@@ -65,7 +66,15 @@ class Local:
     on, and stays until another submission names something else. What nobody has named is what the machine has.
     """
 
-    tried: ClassVar[str] = "itself, on Linux"
+    facts: ClassVar[BackendFacts] = BackendFacts(
+        title="the embedded queue",
+        tried="itself, on Linux",
+        enclosing=("CORRAL_LOCAL_*",),
+        # It runs inside of whatever else there is, and nobody's batch server suffers from questions.
+        is_inner=True,
+        is_free_to_ask=True,
+        is_everywhere=True,
+    )
 
     #: Where the queue lives; default: one per user and host. A folder of one's own is a queue of one's own.
     directory: str | None = field(default=None, converter=optional(os.fspath))

@@ -30,6 +30,7 @@ from corral.domain import (
     Script,
 )
 from corral.errors import CommandFailed, InvalidRequest, ParseError
+from corral.facts import BackendFacts, RankVariables
 from corral.hookspecs import hookimpl
 from corral.parsing import is_called
 from corral.scripting import job_body
@@ -58,7 +59,21 @@ _LISTED = 4000
 class Flux:
     """The backend ``flux``; its attributes are the backend's options."""
 
-    tried: ClassVar[str] = "Flux 0.88.0"
+    facts: ClassVar[BackendFacts] = BackendFacts(
+        title="Flux",
+        url="https://flux-framework.org",
+        tried="Flux 0.88.0",
+        commands=("flux",),
+        variables=("FLUX_URI",),
+        # FLUX_URI stays: it is the instance.
+        enclosing=("FLUX_JOB_*", "FLUX_TASK_*"),
+        server=("FLUX_*",),
+        job=("FLUX_JOB_ID",),
+        ranks=RankVariables(rank="FLUX_TASK_RANK", sizes=("FLUX_JOB_SIZE",), launch=("FLUX_JOB_ID",)),
+        node=("FLUX_TASK_RANK",),
+        # An instance is started in a job of whatever else there is.
+        is_inner=True,
+    )
 
     #: The most jobs of one ``flux submit``, which takes about 3 ms for each.
     max_array_size: int = field(default=1000, validator=ge(1))

@@ -32,6 +32,7 @@ from corral.domain import (
     Script,
 )
 from corral.errors import CommandFailed, InvalidRequest, ParseError
+from corral.facts import BackendFacts
 from corral.hookspecs import hookimpl
 from corral.parsing import in_units, is_called, size_in_bytes
 from corral.scripting import job_body
@@ -72,7 +73,18 @@ _attribute = if_given(matches_re(r"[A-Za-z_]\w*"))
 class HTCondor:
     """The backend ``htcondor``; its attributes are the backend's options."""
 
-    tried: ClassVar[str] = "HTCondor 23.9.6 and 25.14.1"
+    facts: ClassVar[BackendFacts] = BackendFacts(
+        title="HTCondor",
+        url="https://htcondor.org",
+        tried="HTCondor 23.9.6 and 25.14.1",
+        commands=("condor_submit",),
+        variables=("CONDOR_CONFIG",),
+        files=("/etc/condor",),
+        # Other names of this form are configuration.
+        enclosing=("_CONDOR_JOB_*", "_CONDOR_MACHINE_AD", "_CONDOR_SCRATCH_DIR", "_CONDOR_SLOT"),
+        server=("CONDOR_*", "_CONDOR_*"),
+        carried=("CONDOR_CONFIG",),
+    )
 
     #: The schedd that takes the jobs, and the pool (its central manager) that knows it; None: this host's.
     schedd: str | None = None

@@ -33,6 +33,7 @@ from corral.domain import (
     Script,
 )
 from corral.errors import CommandFailed, InvalidRequest, ParseError
+from corral.facts import BackendFacts
 from corral.hookspecs import hookimpl
 from corral.scripting import job_body
 from corral_lsf import answers, directives
@@ -64,7 +65,20 @@ _LISTED = 1000
 class LSF:
     """The backend ``lsf``; its attributes are the backend's options."""
 
-    tried: ClassVar[str] = "OpenLava 4.0; IBM's LSF from its documentation alone"
+    facts: ClassVar[BackendFacts] = BackendFacts(
+        title="LSF",
+        url="https://www.ibm.com/docs/en/spectrum-lsf",
+        tried="OpenLava 4.0; IBM's LSF from its documentation alone",
+        commands=("bsub",),
+        variables=("LSF_ENVDIR",),
+        files=("/etc/lsf.conf",),
+        enclosing=("LSB_*",),
+        server=("LSF_*",),
+        carried=("LSF_ENVDIR", "LSF_BINDIR", "LSF_LIBDIR", "LSF_SERVERDIR"),
+        job=("LSB_JOBID",),
+        # Of jsrun.
+        node=("JSM_NAMESPACE_RANK",),
+    )
 
     #: The site's MAX_JOB_ARRAY_SIZE (``bparams -l``); a larger one of ours is corrected when LSF refuses it.
     max_array_size: int = field(default=1000, validator=ge(1))

@@ -28,6 +28,7 @@ from corral.domain import (
     Script,
 )
 from corral.errors import CommandFailed, ParseError
+from corral.facts import BackendFacts
 from corral.hookspecs import hookimpl
 from corral.scripting import job_body
 from corral_moab import answers
@@ -43,7 +44,16 @@ _LISTED = 2500
 class Moab(Torque):
     """The backend ``moab``; its attributes, and TORQUE's, are the backend's options."""
 
-    tried: ClassVar[str] = "not run on a Moab: written from the documentation of Moab 9.1"
+    facts: ClassVar[BackendFacts] = evolve(
+        Torque.facts,
+        title="Moab",
+        tried="not run on a Moab: written from the documentation of Moab 9.1",
+        commands=("msub",),
+        files=(),
+        enclosing=(*Torque.facts.enclosing, "MOAB_JOB*"),
+        server=(*Torque.facts.server, "MOAB*"),
+        carried=(*Torque.facts.carried, "MOABHOMEDIR"),
+    )
 
     prefix: ClassVar[str] = "#MSUB"
     #: What a job prints before its script takes its output over: nobody knows Moab's id there.

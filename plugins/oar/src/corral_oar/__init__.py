@@ -34,6 +34,7 @@ from corral.domain import (
     Script,
 )
 from corral.errors import CommandFailed, InvalidRequest, ParseError
+from corral.facts import BackendFacts
 from corral.hookspecs import hookimpl
 from corral.scripting import job_body
 from corral_oar import answers, directives
@@ -53,7 +54,16 @@ _LONGEST_COMMAND = 60_000
 class Oar:
     """The backend ``oar``; its attributes are the backend's options."""
 
-    tried: ClassVar[str] = "OAR 2.5.9 and 2.6.1"
+    facts: ClassVar[BackendFacts] = BackendFacts(
+        title="OAR",
+        url="https://oar.imag.fr",
+        tried="OAR 2.5.9 and 2.6.1",
+        commands=("oarsub",),
+        files=("/etc/oar",),
+        enclosing=("OAR_*",),
+        server=("OAR*",),
+        job=("OAR_JOB_ID",),
+    )
 
     #: Jobs of one submission. OAR has no limit of its own.
     max_array_size: int = field(default=1000, validator=ge(1))

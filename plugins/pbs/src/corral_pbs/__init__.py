@@ -28,6 +28,7 @@ from corral.domain import (
     Script,
 )
 from corral.errors import CommandFailed, InvalidRequest, ParseError
+from corral.facts import BackendFacts
 from corral.hookspecs import hookimpl
 from corral.parsing import hours_and_time, in_units
 from corral.scripting import job_body
@@ -54,7 +55,21 @@ _LISTED = 2500
 class PBS:
     """The backend ``pbs``; its attributes are the backend's options."""
 
-    tried: ClassVar[str] = "OpenPBS 23.06.06"
+    facts: ClassVar[BackendFacts] = BackendFacts(
+        title="PBS",
+        url="https://www.openpbs.org",
+        tried="OpenPBS 23.06.06",
+        commands=("qsub",),
+        variables=("PBS_CONF_FILE",),
+        files=("/etc/pbs.conf",),
+        enclosing=(
+            "PBS_ARRAY_*", "PBS_ENVIRONMENT", "PBS_GPUFILE", "PBS_JOB*", "PBS_NODE*", "PBS_NUM_*", "PBS_O_*",
+            "PBS_QUEUE", "PBS_TASKNUM", "PBS_VNODENUM", "PBS_WALLTIME",
+        ),
+        server=("PBS_*",),
+        carried=("PBS_CONF_FILE", "PBS_EXEC", "PBS_HOME", "PBS_SERVER"),
+        job=("PBS_JOBID",),
+    )  # fmt: skip
 
     #: The site's max_array_size (``qstat -B -f``); a larger one of ours is corrected when PBS refuses it.
     max_array_size: int = field(default=10_000, validator=ge(1))

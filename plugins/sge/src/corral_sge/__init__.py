@@ -31,6 +31,7 @@ from corral.domain import (
     Script,
 )
 from corral.errors import CommandError, CommandFailed, InvalidRequest, ParseError
+from corral.facts import BackendFacts
 from corral.hookspecs import hookimpl
 from corral.parsing import hours_and_time, is_called
 from corral.scripting import job_body
@@ -68,7 +69,21 @@ _ACCOUNTING_PATIENCE = 15.0
 class GridEngine:
     """The backend ``sge``; its attributes are the backend's options."""
 
-    tried: ClassVar[str] = "Son of Grid Engine 8.1.9"
+    facts: ClassVar[BackendFacts] = BackendFacts(
+        title="Grid Engine",
+        url="https://github.com/daimh/sge",
+        tried="Son of Grid Engine 8.1.9",
+        commands=("qsub",),
+        variables=("SGE_ROOT",),
+        # SGE_ROOT and its like stay.
+        enclosing=(
+            "JOB_ID", "JOB_NAME", "JOB_SCRIPT", "NSLOTS", "NHOSTS", "PE_HOSTFILE", "SGE_JOB_SPOOL_DIR", "SGE_O_*",
+            "SGE_STDERR_PATH", "SGE_STDIN_PATH", "SGE_STDOUT_PATH", "SGE_TASK_*",
+        ),
+        server=("SGE_*",),
+        carried=("SGE_ROOT", "SGE_CELL", "SGE_CLUSTER_NAME", "SGE_QMASTER_PORT", "SGE_EXECD_PORT"),
+        job=("JOB_ID",),
+    )  # fmt: skip
 
     #: How this site asks for memory (``qconf -sc``): ``h_vmem``, ``mem_free``, or several: ``mem_free,h_vmem``.
     memory_resource: str | None = None

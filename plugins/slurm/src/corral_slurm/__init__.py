@@ -31,6 +31,7 @@ from corral.domain import (
     Script,
 )
 from corral.errors import CommandError, CommandFailed, InvalidRequest, ParseError
+from corral.facts import BackendFacts, RankVariables
 from corral.hookspecs import hookimpl
 from corral.parsing import is_called
 from corral.scripting import job_body
@@ -87,7 +88,33 @@ _LISTED = 1000
 class Slurm:
     """The backend ``slurm``; its attributes are the backend's options."""
 
-    tried: ClassVar[str] = "Slurm 22.05.8 and 24.11.5"
+    facts: ClassVar[BackendFacts] = BackendFacts(
+        title="Slurm",
+        url="https://slurm.schedmd.com",
+        tried="Slurm 22.05.8 and 24.11.5",
+        commands=("sbatch",),
+        variables=("SLURM_CONF",),
+        files=("/etc/slurm", "/etc/slurm-llnl"),
+        # Configuration stays: SLURM_CONF, SBATCH_*.
+        enclosing=(
+            "SLURM_ARRAY_*", "SLURM_CPUS_*", "SLURM_CPU_BIND*", "SLURM_DISTRIBUTION", "SLURM_EXPORT_ENV",
+            "SLURM_GET_USER_ENV", "SLURM_GPUS*", "SLURM_GTIDS", "SLURM_HET_*", "SLURM_JOB*", "SLURM_LAUNCH_*",
+            "SLURM_LOCALID", "SLURM_MEM_*", "SLURM_NNODES", "SLURM_NODEID", "SLURM_NODELIST", "SLURM_NPROCS",
+            "SLURM_NTASKS*", "SLURM_OVERCOMMIT", "SLURM_PRIO_PROCESS", "SLURM_PROCID", "SLURM_RESTART_COUNT",
+            "SLURM_STEP*", "SLURM_SUBMIT_*", "SLURM_TASK*", "SLURM_THREADS_PER_CORE", "SLURM_TRES_*", "SLURMD_*",
+        ),
+        server=("SLURM_*",),
+        carried=("SLURM_CONF",),
+        job=("SLURM_JOB_ID",),
+        ranks=RankVariables(
+            rank="SLURM_PROCID",
+            sizes=("SLURM_STEP_NUM_TASKS", "SLURM_NTASKS"),
+            launch=("SLURM_JOB_ID", "SLURM_STEP_ID", "SLURM_RESTART_COUNT"),
+            # A batch script has SLURM_PROCID too, but no step.
+            condition="SLURM_STEP_ID",
+        ),
+        node=("SLURM_NODEID",),
+    )  # fmt: skip
 
     #: The site's MaxArraySize (``scontrol show config``); a larger one of ours is corrected when Slurm refuses it.
     max_array_size: int = field(default=1001, validator=ge(1))

@@ -28,6 +28,7 @@ from corral.domain import (
     Script,
 )
 from corral.errors import CommandFailed, InvalidRequest, ParseError
+from corral.facts import BackendFacts
 from corral.hookspecs import hookimpl
 from corral.parsing import hours_and_time, in_units
 from corral.scripting import job_body
@@ -54,7 +55,19 @@ _LISTED = 2500
 class Torque:
     """The backend ``torque``; its attributes are the backend's options."""
 
-    tried: ClassVar[str] = "not run on a TORQUE: written from the documentation and source of TORQUE 6.1"
+    facts: ClassVar[BackendFacts] = BackendFacts(
+        title="TORQUE",
+        url="https://adaptivecomputing.com",
+        tried="not run on a TORQUE: written from the documentation and source of TORQUE 6.1",
+        commands=("qsub",),
+        enclosing=(
+            "PBS_ARRAY_*", "PBS_ARRAYID", "PBS_ENVIRONMENT", "PBS_GPUFILE", "PBS_JOB*", "PBS_NODE*", "PBS_NUM_*",
+            "PBS_O_*", "PBS_QUEUE", "PBS_TASKNUM", "PBS_VNODENUM", "PBS_WALLTIME",
+        ),
+        server=("PBS_*", "TORQUE*"),
+        carried=("PBS_SERVER", "PBS_DEFAULT", "PBS_HOME"),
+        job=("PBS_JOBID",),
+    )  # fmt: skip
 
     #: Before each directive, and behind the folder of the logs: TORQUE expands the variable when a job has ended.
     prefix: ClassVar[str] = "#PBS"
