@@ -82,7 +82,7 @@ def policy(session: nox.Session) -> None:
     install(session, "test", members=["core"])
     session.install("matplotlib")
     output = [] if session.posargs else ["--output=docs/policy"]
-    session.run("python", "-m", "corral.testing.simulation", *output, *session.posargs)
+    session.run("python", "-m", "corral.simulation", *output, *session.posargs)
 
 
 @nox.session

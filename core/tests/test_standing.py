@@ -8,6 +8,7 @@ from corral.domain import JobId, JobState, JobStatus, Resources
 from corral.group import WorkerGroup
 from corral.jobs import Ending, JobFailure, JobRecord
 from corral.standing import AVOIDED_FOR, Group
+from corral.workload import kind_of
 
 NOW = 10_000.0
 
@@ -62,10 +63,10 @@ def test_one_host_is_always_left(group: Group) -> None:
 
 def test_how_long_workers_have_is_bounded_by_the_walltime_until_one_has_come(group: Group) -> None:
     """And is not known where jobs do not end."""
-    assert group.kind.lifetime == float("inf")
+    assert kind_of(group).lifetime == float("inf")
     group.walltime = 3600.0
-    assert group.kind.lifetime == 3600.0
+    assert kind_of(group).lifetime == 3600.0
     group.has_time(3550.0)
     group.has_time(3560.0)
     group.has_time(float("inf"))
-    assert group.kind.lifetime == 3560.0
+    assert kind_of(group).lifetime == 3560.0

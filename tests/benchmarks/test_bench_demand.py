@@ -13,8 +13,8 @@ from figures import Figures, at_most
 
 from corral.domain import JobId
 from corral.policy import IdleJob, Past, Rules, View, decide
-from corral.testing.simulation import Corral, Load, Queue, simulate
-from corral.testing.simulation.scenario import Step, Tasks
+from corral.simulation import Corral, Load, Queue, simulate
+from corral.simulation.scenario import Step, Tasks
 from corral.workload import Demand, Kind
 from corral.workload import Load as Waiting
 

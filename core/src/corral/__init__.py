@@ -14,13 +14,17 @@ if TYPE_CHECKING:
     from corral.domain import JobState
     from corral.group import WorkerGroup
     from corral.hookspecs import hookimpl
+    from corral.remote import RemoteCluster
 
-__all__ = ["Allocation", "Cluster", "JobState", "WorkerGroup", "__version__", "errors", "hookimpl", "mapped"]
+__all__ = [
+    "Allocation", "Cluster", "JobState", "RemoteCluster", "WorkerGroup", "__version__", "errors", "hookimpl", "mapped",
+]  # fmt: skip
 
 _HOMES = {
     "Allocation": "corral.allocation",
     "Cluster": "corral.cluster",
     "JobState": "corral.domain",
+    "RemoteCluster": "corral.remote",
     "WorkerGroup": "corral.group",
     "hookimpl": "corral.hookspecs",
     "mapped": "corral.conversations",

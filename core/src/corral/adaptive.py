@@ -23,6 +23,7 @@ from corral.group import parse_duration
 from corral.plan import lasts
 from corral.policy import IdleJob, Past, Rules, View, decide
 from corral.size import count, known_group, memory_or_none
+from corral.workload import kind_of
 
 if TYPE_CHECKING:
     from corral.domain import JobId, Resources
@@ -254,7 +255,7 @@ class Adaptive:
 
     def _view(self, slot: Group, records: Sequence[JobRecord], stored: Mapping[JobId, int], now: float) -> View:
         return view_of(
-            slot.kind,
+            kind_of(slot),
             slot.state,
             records,
             now,

@@ -19,7 +19,7 @@ from attrs import evolve
 from distributed import Scheduler, Security
 from distributed.core import Status, rpc
 
-from corral import connecting, dask_logs, network, settings
+from corral import connecting, dask_logs, limits, network, settings
 from corral.blueprint import CLUSTER_ARGUMENTS, DEFAULT_GROUP
 from corral.domain import JobId
 from corral.errors import CorralError, InvalidRequest, WorkersLost, WorkersNotReady
@@ -220,7 +220,7 @@ class Allocation(HostingCluster):
         if self._spare_first_node and len(allocation.hosts) == 1:
             raise InvalidRequest("spare_first_node", "this allocation has one node: its workers would have none")
         self._shares = Shares.of(allocation, **self._sizes)
-        network.raise_descriptor_limit(self.n_workers)
+        limits.raise_descriptor_limit(self.n_workers)
         interface = arguments.get("scheduler_interface", arguments.get("interface"))
         hosted = await host(
             self._credentials,

@@ -7,7 +7,7 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, TypeVar
 
-from attrs import evolve, field, frozen
+from attrs import field, frozen
 
 from corral.domain import (
     Conversation,
@@ -26,16 +26,13 @@ from corral.errors import (
     CommandError,
     CommandFailed,
     CommandNotFound,
-    InvalidRequest,
     LimitReached,
     ParseError,
     SubmitRejected,
 )
 from corral.facts import BackendFacts
-from corral.group import WorkerGroup
 from corral.ledger import CommandBudget, Kind
 from corral.runner import Runner
-from corral.surroundings import NOWHERE, Surroundings
 
 if TYPE_CHECKING:
     import pluggy
@@ -77,40 +74,6 @@ class BatchSystem:
     def render(self, job: Job) -> Script:
         script: Script = self.manager.hook.render_script(job=job)
         return script
-
-    def request(
-        self,
-        spec: WorkerGroup,
-        *,
-        group: str,
-        name: str,
-        log_directory: str | None,
-        launcher_options: Sequence[str],
-        excluded_hosts: Sequence[str] = (),
-        surroundings: Surroundings = NOWHERE,
-        own_directory: str | None = None,
-    ) -> Job:
-        """A prepared request for jobs of this kind.
-
-        Raises
-        ------
-        InvalidRequest
-        """
-        options = [*launcher_options, f"--job-name={name}", f"--group={group}"]
-        wanted = spec.request(
-            name=name,
-            log_directory=log_directory,
-            launcher_options=options,
-            surroundings=surroundings,
-            own_directory=own_directory,
-        )
-        job = self.prepare(evolve(wanted, excluded_hosts=excluded_hosts))
-        if job.resources.memory is None:
-            raise InvalidRequest("memory", "say how much a job may use on each node: memory='16GB'")
-        # What was prepared may be more than what was asked for: the workers shall use it.
-        if job.resources.processes > job.resources.cores:
-            job = evolve(job, resources=evolve(job.resources, processes=job.resources.cores))
-        return evolve(job, command=(*job.command, *spec.launcher_arguments(group, job.resources, job.walltime)))
 
     def tell(self, job_id: JobId, before: JobStatus | None, after: JobStatus) -> None:
         """Let every plugin that listens hear of a job's new state, whatever another one makes of it."""

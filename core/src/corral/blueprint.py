@@ -153,7 +153,12 @@ class Blueprint:
         return evolve(self, groups={other: spec for other, spec in self.groups.items() if other != name})
 
     def request(self, group: str, number: int, *, excluded_hosts: Sequence[str] = ()) -> Job:
-        """The prepared request of submission `number`, for jobs of this group."""
+        """The prepared request of submission `number`, for jobs of this group.
+
+        Raises
+        ------
+        InvalidRequest
+        """
         spec = self.groups[group]
         options = [
             f"--made-by={__version__}",
@@ -165,16 +170,21 @@ class Blueprint:
             options.append(f"--backend-options={json.dumps(backend_options)}")
         if self.site is not None:
             options.append(f"--site={self.site}")
-        return self.batch_of(group).request(
-            spec,
-            group=group,
-            name=self.job_name(number),
+        name = self.job_name(number)
+        wanted = spec.request(
+            name=name,
             log_directory=str(self.log_directory),
-            launcher_options=options,
-            excluded_hosts=excluded_hosts,
+            launcher_options=[*options, f"--job-name={name}", f"--group={group}"],
             surroundings=self.surroundings,
             own_directory=str(self.folder),
         )
+        job = self.batch_of(group).prepare(evolve(wanted, excluded_hosts=excluded_hosts))
+        if job.resources.memory is None:
+            raise InvalidRequest("memory", "say how much a job may use on each node: memory='16GB'")
+        # What was prepared may be more than what was asked for: the workers shall use it.
+        if job.resources.processes > job.resources.cores:
+            job = evolve(job, resources=evolve(job.resources, processes=job.resources.cores))
+        return evolve(job, command=(*job.command, *spec.launcher_arguments(group, job.resources, job.walltime)))
 
     def resources(self, group: str) -> Resources:
         """What a job of this group has: what was prepared may be more than what was asked for."""

@@ -10,7 +10,7 @@ from attrs import define, field
 
 from corral.account import Ledger
 from corral.domain import JobId
-from corral.workload import Demand, Need
+from corral.workload import Demand, Need, kind_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -79,7 +79,7 @@ class Census:
         """Warn, once, of tasks that wait for what no group has and no worker either."""
         if not any(load.ready and load.need for load in demand.loads):
             return
-        kinds = [slot.kind for slot in groups if not slot.is_removed]
+        kinds = [kind_of(slot) for slot in groups if not slot.is_removed]
         waiting: dict[Need, int] = {}
         for load in demand.loads:
             if load.ready and not any(kind.room(load.need) for kind in kinds) and not self._has(load.need):

@@ -13,7 +13,7 @@ from pathlib import Path
 from corral import plugins
 from corral.domain import Detected
 from corral.errors import UnknownBackend
-from corral.network import threads_allowed
+from corral.limits import threads_allowed
 from corral.runner import Runner
 
 logger = logging.getLogger("corral")

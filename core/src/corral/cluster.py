@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
 from distributed import Security
 from distributed.core import Status, rpc
 
-from corral import connecting, dask_logs, kept, network
+import corral
+from corral import connecting, dask_logs, kept, limits
 from corral.account import Account
 from corral.blueprint import GROUP_ARGUMENTS, Blueprint, draw, hours_of, read_script, scheduler_place
 from corral.deaths import WorkerFailure
@@ -133,9 +134,7 @@ class Cluster(HostingCluster):
             cls is Cluster
             and scheduler_place(named.get("scheduler"), *arguments[:1] or (named.get("backend"),)) == "job"
         ):
-            from corral.remote import RemoteCluster
-
-            return cast("Self", super().__new__(RemoteCluster))
+            return cast("Self", super().__new__(corral.RemoteCluster))
         return super().__new__(cls)
 
     @tells_plainly
@@ -206,7 +205,7 @@ class Cluster(HostingCluster):
         self._quiet = contextlib.ExitStack()
         self._silence_logs = silence_logs
         super().__init__(asynchronous=asynchronous, loop=loop, name=self._blueprint.name)
-        with network.threads_allowed():
+        with limits.threads_allowed():
             self._begin()
 
     #: True where this process is the one that serves others.
@@ -250,9 +249,7 @@ class Cluster(HostingCluster):
         """
         if isinstance(here := find_open(name), Cluster):
             return here
-        from corral.remote import RemoteCluster
-
-        return RemoteCluster.to(name, timeout=timeout, asynchronous=asynchronous, loop=loop)
+        return corral.RemoteCluster.to(name, timeout=timeout, asynchronous=asynchronous, loop=loop)
 
     @classmethod
     @tells_plainly
@@ -279,7 +276,7 @@ class Cluster(HostingCluster):
         blueprint = self._blueprint
         if self._silence_logs is not None:
             self._quiet.enter_context(dask_logs.at_least(self._silence_logs))
-        network.raise_descriptor_limit()
+        limits.raise_descriptor_limit()
         hosted = await host(
             self._credentials,
             self.security,
@@ -458,7 +455,7 @@ class Cluster(HostingCluster):
         engine = self._running_engine("cannot be scaled")
         resources = self._resources()
         size = {name: slot.state.wanted for name, slot in engine.groups.items()} | dict(jobs)
-        network.raise_descriptor_limit(sum(size[name] * each.workers for name, each in resources.items()))
+        limits.raise_descriptor_limit(sum(size[name] * each.workers for name, each in resources.items()))
         self._on_loop(engine.scale_all, jobs)
 
     def _asked_at_once(self, n_workers: int | Mapping[str, int]) -> dict[str, int]:
@@ -561,13 +558,13 @@ class Cluster(HostingCluster):
         given = {name: value for name, value in given.items() if value is not None}
         rules, seconds = rules_of(given)
         resources = self._resources()
-        limits = {name: value for name, value in given.items() if name in BOUNDS}
-        bounds = bounds_of(limits, groups or {}, resources)
+        wider = {name: value for name, value in given.items() if name in BOUNDS}
+        bounds = bounds_of(wider, groups or {}, resources)
         if maximum_core_hours is not None:
             self.maximum_core_hours = maximum_core_hours
         adaptive = Adaptive(engine, rules=rules, bounds=bounds, interval=seconds, wait_count=wait_count)
         if adaptive.maximum != math.inf:
-            network.raise_descriptor_limit(int(adaptive.maximum))
+            limits.raise_descriptor_limit(int(adaptive.maximum))
         self._on_loop(self._begin_to_adapt, engine, adaptive)
         return adaptive
 

@@ -8,10 +8,10 @@ import shlex
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from corral.domain import Command, Completed
 from corral.printable import printable_lines
 
 if TYPE_CHECKING:
+    from corral.domain import Command, Completed
     from corral.jobs import JobFailure
 
 

@@ -1,4 +1,4 @@
-"""What a backend says of its batch system without being made: how to know that it is here, and which variables are its own."""
+"""What a backend says of its batch system without being made: traces of it on a host, and which variables are its own."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ class BackendFacts:
     #: Files and folders, likewise.
     files: tuple[str, ...] = ()
 
-    #: Patterns of variables in which a job is told of itself. They are passed on to no command and no job: a job that is
-    #: submitted from inside another must not take the other's for its own.
+    #: Patterns of variables in which a job is told of itself. They are passed on to no command and no job: a job that
+    #: is submitted from inside another must not take the other's for its own.
     enclosing: tuple[str, ...] = ()
     #: Patterns of variables that choose the server and how it answers: processes that differ in one share no answers.
     server: tuple[str, ...] = ()

@@ -15,7 +15,7 @@ from corral import plugins
 from corral.domain import Allocation, JobId, Resources
 from corral.errors import CorralError, InvalidRequest, NoAllocation
 from corral.group import parse_count, parse_memory, usual_processes
-from corral.local.machine import measure
+from corral.machine import measure
 from corral.runner import Runner
 
 if TYPE_CHECKING:

@@ -192,9 +192,7 @@ def take(given: Mapping[str, Any]) -> tuple[Blueprint, Order]:
         home=str(blueprint.home.path),
         configuration=settings.elsewhere(dask.config.config),
         environment={
-            name: os.environ[name]
-            for name in ("PATH", *_FOLDERS, *blueprint.batch.facts.carried)
-            if name in os.environ
+            name: os.environ[name] for name in ("PATH", *_FOLDERS, *blueprint.batch.facts.carried) if name in os.environ
         },
         # What was left out is told here.
         surroundings=evolve(blueprint.surroundings, mattering={}, modules=()),

@@ -10,8 +10,8 @@ the same distribution with the same value. ::
     openpbs = "corral_pbs:PBS"
 
 What a backend's class, or whatever else the entry point names, says in its attribute `facts` is read without making
-one: :class:`corral.facts.BackendFacts`. Facts are read of every backend that is installed, because what an enclosing job
-says of itself must not reach a job, whoever enclosed it.
+one: :class:`corral.facts.BackendFacts`. Facts are read of every backend that is installed, before the first command
+runs: what an enclosing job says of itself must reach no other, whosever it is.
 
 A site may carry two attributes besides its hooks: `backend`, the name of the backend that its users need not give,
 and `backend_options`, defaults for that backend's options.
@@ -116,7 +116,9 @@ class Installed:
             kind = type(facts).__name__
             self._refuse(f"{self.value!r} has facts that are a {kind}. Write facts = BackendFacts(title=…)")
         # Of those that say nothing: how their variables are likely to begin.
-        return facts if facts.title else evolve(facts, title=self.name, server=(f"{self.name.upper()}_*", *facts.server))
+        return (
+            facts if facts.title else evolve(facts, title=self.name, server=(f"{self.name.upper()}_*", *facts.server))
+        )
 
     def _import(self) -> Callable[..., object]:
         try:

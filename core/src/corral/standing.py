@@ -24,7 +24,6 @@ from corral.errors import (
 from corral.group import WorkerGroup
 from corral.jobs import Ending, JobFailure, JobRecord, ending
 from corral.plan import GroupState, Plan, judge, proved
-from corral.workload import Kind
 
 logger = logging.getLogger("corral")
 
@@ -88,23 +87,6 @@ class Group:
     def is_submitting(self) -> bool:
         """True if jobs may come to be known that are not known yet."""
         return bool(self.submitting) or self.doubtful is not None
-
-    @property
-    def kind(self) -> Kind:
-        """What its jobs are to tasks."""
-        resources = self.resources
-        return Kind(
-            name=self.name,
-            workers=resources.workers,
-            threads=resources.threads,
-            resources=self.spec.worker_resources(self.name, resources),
-            memory=(resources.memory or 0) // resources.processes,
-            cores=resources.cores * resources.nodes,
-            gpus=resources.gpus * resources.nodes,
-            is_open=not self.state.is_stopped,
-            lifetime=self.lifetime,
-            task_time=self.spec.task_seconds,
-        )
 
     @property
     def usual_wait(self) -> float:

@@ -29,8 +29,8 @@ MATTERING = (
     "UDUNITS*", "CARTOPY_*", "UCX_*", "NCCL_*", "OMPI_MCA_*", "I_MPI_*", "MPICH_*", "FI_*", "XLA_*", "PYTORCH_*",
 )  # fmt: skip
 
-#: What a pattern never means, beside what an enclosing job says of itself: what a rank is told, and what each host has of
-#: its own.
+#: What a pattern never means, beside what an enclosing job says of itself: what a rank is told, and what each host
+#: has of its own.
 _NEVER_MEANT = (
     "PMI_*", "PMIX_*", "OMPI_COMM_*", "PWD", "OLDPWD", "SHLVL", "_", "HOME", "HOST", "HOSTNAME",
     "TMPDIR", "TMP", "TEMP", "TERM", "TERM_*", "DISPLAY", "WAYLAND_DISPLAY", "SSH_*", "XDG_RUNTIME_DIR",

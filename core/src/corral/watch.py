@@ -15,7 +15,7 @@ import uuid
 import weakref
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager, suppress
-from typing import Self, Any, ClassVar
+from typing import Any, ClassVar, Self
 
 from attrs import evolve, field, fields, frozen
 

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 from attrs import evolve, field, frozen
+
+if TYPE_CHECKING:
+    from corral.standing import Group
 
 #: What a task asks of its worker, by name of a Dask resource; empty: nothing. Sorted.
 Need = tuple[tuple[str, float], ...]
@@ -90,6 +94,23 @@ class Kind:
         """What one such task costs here: GPUs, then cores, then memory decide."""
         room = self.room(need) * self.workers
         return self.gpus / room, self.cores / room, self.memory / self.room(need)
+
+
+def kind_of(group: Group) -> Kind:
+    """What a group's jobs are to tasks."""
+    resources = group.resources
+    return Kind(
+        name=group.name,
+        workers=resources.workers,
+        threads=resources.threads,
+        resources=group.spec.worker_resources(group.name, resources),
+        memory=(resources.memory or 0) // resources.processes,
+        cores=resources.cores * resources.nodes,
+        gpus=resources.gpus * resources.nodes,
+        is_open=not group.state.is_stopped,
+        lifetime=group.lifetime,
+        task_time=group.spec.task_seconds,
+    )
 
 
 @frozen(kw_only=True)

@@ -27,9 +27,7 @@ class World:
 
 #: Started inside of jobs, whose batch systems have launchers too: a process of mpiexec in a Slurm job has the batch
 #: script's SLURM_PROCID.
-_INNER = (
-    RankVariables(rank="OMPI_COMM_WORLD_RANK", sizes=("OMPI_COMM_WORLD_SIZE",), launch=("PMIX_NAMESPACE",)),
-)
+_INNER = (RankVariables(rank="OMPI_COMM_WORLD_RANK", sizes=("OMPI_COMM_WORLD_SIZE",), launch=("PMIX_NAMESPACE",)),)
 #: What launchers of batch systems may set beside their own.
 _OUTER = (
     RankVariables(rank="PALS_RANKID", sizes=("PMI_SIZE",), launch=("PALS_APID",)),

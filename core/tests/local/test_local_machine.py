@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from corral.local import machine
-from corral.local.machine import default_directory, is_on_network, measure
+from corral.local import database
+from corral.local.database import default_directory
+from corral.machine import is_on_network, measure
 
 WHOLE = 64, 256 * 2**30
 
@@ -143,7 +144,7 @@ def test_network_file_systems_are_known(path: str, expected: bool, tmp_path: Pat
 
 def test_the_default_queue_is_in_the_state_directory(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     """One per host, since homes are shared; XDG_STATE_HOME counts."""
-    monkeypatch.setattr(machine, "is_on_network", lambda _: False)
+    monkeypatch.setattr(database, "is_on_network", lambda _: False)
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     assert default_directory() == tmp_path / "corral" / "local" / os.uname().nodename
     monkeypatch.delenv("XDG_STATE_HOME")
@@ -153,5 +154,5 @@ def test_the_default_queue_is_in_the_state_directory(monkeypatch: pytest.MonkeyP
 
 def test_the_default_queue_is_never_on_a_network_file_system(monkeypatch: pytest.MonkeyPatch) -> None:
     """It is in a folder of the user's own below /var/tmp then."""
-    monkeypatch.setattr(machine, "is_on_network", lambda _: True)
+    monkeypatch.setattr(database, "is_on_network", lambda _: True)
     assert default_directory() == Path(f"/var/tmp/corral-{os.getuid()}-{os.uname().nodename}")

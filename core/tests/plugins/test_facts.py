@@ -123,7 +123,9 @@ def test_facts_of_another_kind_are_refused_with_the_cure(herd: Path, monkeypatch
 def test_a_backend_without_facts_is_called_by_its_name(herd: Path) -> None:
     """Its variables are likely to begin with that."""
     (herd / "corral_herd.py").write_text("class Herd:\n    pass\n")
-    code = "from corral.plugins import facts_of; facts = facts_of('herd'); print(facts.title, facts.server, facts.tried)"
+    code = (
+        "from corral.plugins import facts_of; facts = facts_of('herd'); print(facts.title, facts.server, facts.tried)"
+    )
     assert ask(herd, code) == "herd ('HERD_*',) not said"
 
 
@@ -137,5 +139,3 @@ def test_jobs_inside_of_jobs_come_first() -> None:
 def test_one_backend_is_everywhere() -> None:
     """It is what a machine without a batch system has."""
     assert [plugins.everywhere()] == [name for name, facts in plugins.all_facts().items() if facts.is_everywhere]
-
-

@@ -9,8 +9,8 @@ from attrs import evolve
 
 from corral.adaptive import Bounds
 from corral.policy import Rules
-from corral.testing.simulation import Corral, Dask, Ends, Fixed, Load, Queue, World, simulate
-from corral.testing.simulation.scenario import Step, Tasks, ours
+from corral.simulation import Corral, Dask, Ends, Fixed, Load, Queue, World, simulate
+from corral.simulation.scenario import Step, Tasks, ours
 from corral.workload import Kind
 
 CPU = Kind(name="cpu", threads=2, cores=2, resources={"cpu": 2})

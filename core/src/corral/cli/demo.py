@@ -69,7 +69,7 @@ def demo(jobs: int | None, **options: Any) -> None:
 def _usual_jobs(backend: str) -> int:
     if backend != "local":
         return 4
-    from corral.local.machine import measure
+    from corral.machine import measure
 
     return min(4, max(2, measure().cores))
 

@@ -18,7 +18,7 @@ from pathlib import Path
 from corral.docstrings import docstring
 from corral.local import outlook, wakeup
 from corral.local.crashes import crash_point
-from corral.local.machine import default_directory
+from corral.local.database import default_directory
 from corral.local.queue import Queue
 from corral.local.request import QUEUE, Refused, header_directives, read_request
 

@@ -8,14 +8,31 @@ import stat
 from contextlib import closing, suppress
 from pathlib import Path
 
-from corral.local.machine import default_directory
 from corral.local.request import Refused
+from corral.machine import is_on_network
 from corral.private import PrivateFolder, open_private_folder, refuse
 
 #: Where the records of running jobs are.
 RUNNING = "running"
 #: Seconds for which a transaction waits for those of other processes.
 PATIENCE = 30.0
+
+
+def default_directory() -> Path:
+    """Where the user's own queue on this host lives.
+
+    In the state directory, unless that is on a network file system: there SQLite's locks and `flock` may be
+    missing or mean nothing. ``/var/tmp`` then; not XDG_RUNTIME_DIR, which is removed when the user logs out
+    and the jobs are still running, and not TMPDIR, which differs from shell to shell.
+    """
+    state = os.environ.get("XDG_STATE_HOME", "")
+    home = Path(state) if os.path.isabs(state) else Path.home() / ".local" / "state"
+    directory = home / "corral" / "local" / os.uname().nodename
+    if is_on_network(directory):
+        # Flat, below a sticky folder: nobody else can put something in its place once it is ours.
+        return Path("/var/tmp") / f"corral-{os.getuid()}-{os.uname().nodename}"  # noqa: S108
+    return directory
+
 
 # AUTOINCREMENT: an id is never given twice, not even after the newest array was purged.
 _SCHEMA = """

@@ -10,8 +10,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from corral.local.database import has_work, open_database
-from corral.local.machine import Capacity, measure
 from corral.local.request import QUEUE, Refused, Request
+from corral.machine import Capacity, measure
 
 #: Seconds for which an ended job is still listed.
 KEPT = 3600.0

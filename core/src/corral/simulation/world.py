@@ -16,7 +16,7 @@ from attrs import define, field, frozen
 
 from corral.launch.run import default_lead, default_spread, leaving_time
 from corral.launch.tasktimes import idle_from, time_needed
-from corral.testing.simulation.scenario import Load, Queue, Tasks, drawn
+from corral.simulation.scenario import Load, Queue, Tasks, drawn
 from corral.workload import Demand, Kind, Need
 from corral.workload import Load as Waiting
 

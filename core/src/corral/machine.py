@@ -1,4 +1,4 @@
-"""What this machine has, and where on it a queue may live."""
+"""What this machine has, and what kinds of file systems."""
 
 from __future__ import annotations
 
@@ -31,22 +31,6 @@ def measure(proc: Path = Path("/proc")) -> Capacity:
     cores = min([_affinity(), *(cores for cores, _ in pairs if cores is not None)])
     memory = min([_physical_memory(), *(memory for _, memory in pairs if memory is not None)])
     return Capacity(max(1, int(cores)), memory, _devices())
-
-
-def default_directory() -> Path:
-    """Where the user's own queue on this host lives.
-
-    In the state directory, unless that is on a network file system: there SQLite's locks and `flock` may be
-    missing or mean nothing. ``/var/tmp`` then; not XDG_RUNTIME_DIR, which is removed when the user logs out
-    and the jobs are still running, and not TMPDIR, which differs from shell to shell.
-    """
-    state = os.environ.get("XDG_STATE_HOME", "")
-    home = Path(state) if os.path.isabs(state) else Path.home() / ".local" / "state"
-    directory = home / "corral" / "local" / os.uname().nodename
-    if is_on_network(directory):
-        # Flat, below a sticky folder: nobody else can put something in its place once it is ours.
-        return Path("/var/tmp") / f"corral-{os.getuid()}-{os.uname().nodename}"  # noqa: S108
-    return directory
 
 
 def is_on_network(path: Path, mountinfo: Path = Path("/proc/self/mountinfo")) -> bool:

@@ -13,9 +13,9 @@ from pathlib import Path
 import click
 from attrs import frozen
 
-from corral.testing.simulation import Corral, Dask, Ends, Fixed, Load, Outcome, Queue, simulate
-from corral.testing.simulation.scenario import ours
-from corral.testing.simulation.world import LIMIT, Controller
+from corral.simulation import Corral, Dask, Ends, Fixed, Load, Outcome, Queue, simulate
+from corral.simulation.scenario import ours
+from corral.simulation.world import LIMIT, Controller
 
 POLICIES: Mapping[str, Callable[[], Controller]] = {
     "corral": Corral,

@@ -16,7 +16,7 @@ from corral.domain import JobId, JobState, JobStatus
 from corral.jobs import JobRecord, Parting, connect
 from corral.plan import GroupState, judge, lasts, plan, proved, resized, submitted
 from corral.policy import Past, Rules, decide
-from corral.testing.simulation.world import Ends, SimulatedJob, World
+from corral.simulation.world import Ends, SimulatedJob, World
 from corral.workload import Kind
 
 #: How soon a time-out is noticed if nothing happens (s).

@@ -1,7 +1,7 @@
 """A batch queue and a Dask-like load in virtual time, to try a scaling policy on before people's allocations do.
 
 The decisions are made by the very code that a cluster runs: `corral.policy.decide` and `corral.plan.plan`. Loads and
-queues are files; :mod:`corral.testing.simulation.scenario` describes them. ::
+queues are files; :mod:`corral.simulation.scenario` describes them. ::
 
     outcome = simulate(Load.read("bursts"), Queue.read("hours"), Corral())
     print(outcome.makespan, outcome.wasted_core_hours)
@@ -9,8 +9,8 @@ queues are files; :mod:`corral.testing.simulation.scenario` describes them. ::
 
 from __future__ import annotations
 
-from corral.testing.simulation.scenario import Load, Queue
-from corral.testing.simulation.steering import Corral, Dask, Fixed
-from corral.testing.simulation.world import Ends, Outcome, World, simulate
+from corral.simulation.scenario import Load, Queue
+from corral.simulation.steering import Corral, Dask, Fixed
+from corral.simulation.world import Ends, Outcome, World, simulate
 
 __all__ = ["Corral", "Dask", "Ends", "Fixed", "Load", "Outcome", "Queue", "World", "simulate"]
