@@ -529,7 +529,7 @@ def test_another_program_finds_the_credentials_if_it_is_told_to(tmp_path: Path) 
     )
     with Cluster("local", memory="300MB", interface="lo") as cluster:
         _eventually(lambda: any(entry.credentials for entry in entries()))
-        environment = {**os.environ, "DASK_DISTRIBUTED__CLIENT__SECURITY_LOADER": "corral.connecting.credentials_of"}
+        environment = {**os.environ, "DASK_DISTRIBUTED__CLIENT__SECURITY_LOADER": "corral.credentials_of"}
         command = [sys.executable, "-c", code, cluster.scheduler_address]
         done = subprocess.run(command, env=environment, capture_output=True, text=True, check=False, timeout=120)
         assert (done.returncode, done.stdout) == (0, "True\n"), done.stderr

@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from corral import errors
     from corral.allocation import Allocation
     from corral.cluster import Cluster
+    from corral.connecting import credentials_of
     from corral.conversations import mapped
     from corral.domain import JobState
     from corral.group import WorkerGroup
@@ -17,13 +18,15 @@ if TYPE_CHECKING:
     from corral.remote import RemoteCluster
 
 __all__ = [
-    "Allocation", "Cluster", "JobState", "RemoteCluster", "WorkerGroup", "__version__", "errors", "hookimpl", "mapped",
+    "Allocation", "Cluster", "JobState", "RemoteCluster", "WorkerGroup", "__version__", "credentials_of", "errors",
+    "hookimpl", "mapped",
 ]  # fmt: skip
 
 _HOMES = {
     "Allocation": "corral.allocation",
     "Cluster": "corral.cluster",
     "JobState": "corral.domain",
+    "credentials_of": "corral.connecting",
     "RemoteCluster": "corral.remote",
     "WorkerGroup": "corral.group",
     "hookimpl": "corral.hookspecs",

@@ -53,7 +53,7 @@ def explain(client: Mapping[str, Any]) -> Security | None:
 
 
 def credentials_of(client: Mapping[str, Any]) -> Security | None:
-    """For Dask's configuration, ``distributed.client.security-loader: corral.connecting.credentials_of``.
+    """For Dask's configuration, ``distributed.client.security-loader: corral.credentials_of``.
 
     Clients that are given the address of one of your clusters, and nothing else, then find its credentials: in this
     process, or in the private files of your registered clusters. None: it is no such address.
