@@ -12,25 +12,25 @@ from corral import pace
 
 async def test_a_stall_does_not_count() -> None:
     """Three seconds of which the loop could use nothing are half a tick or so."""
-    clock = pace.Clock()
-    ticking = asyncio.create_task(clock.run())
+    ticker = pace.Clock()
+    ticking = asyncio.create_task(ticker.run())
     await asyncio.sleep(0)
-    before = clock.now()
+    before = ticker.now()
     time.sleep(3.0)  # noqa: ASYNC251 - the stall
     await asyncio.sleep(0)
-    assert 0 <= clock.now() - before <= pace.LONGEST + 0.1
+    assert 0 <= ticker.now() - before <= pace.LONGEST + 0.1
     ticking.cancel()
 
 
 async def test_the_clock_never_goes_back() -> None:
     """Not even when a tick and a reading meet."""
-    clock = pace.Clock()
-    ticking = asyncio.create_task(clock.run())
-    last = clock.now()
+    ticker = pace.Clock()
+    ticking = asyncio.create_task(ticker.run())
+    last = ticker.now()
     for _ in range(60):
         await asyncio.sleep(0.01)
-        assert clock.now() >= last
-        last = clock.now()
+        assert ticker.now() >= last
+        last = ticker.now()
     ticking.cancel()
 
 

@@ -49,13 +49,15 @@ def decide(here: Mapping[str, Detected], traces: list[str]) -> tuple[str, str]:
             raise UnknownBackend(
                 f"several batch systems answer here: {', '.join(here)}. Choose one with backend=", installed=tuple(here)
             )
+    everywhere = plugins.everywhere()
     if traces:
+        names = ", ".join(plugin.name for plugin in plugins.usable("backend"))
         raise UnknownBackend(
             f"no batch system answers here, but there are traces of one ({', '.join(traces)}). Name it with backend= "
-            f"(installed: {', '.join(plugin.name for plugin in plugins.usable('backend'))}), or use this machine alone "
-            f"with backend={plugins.everywhere()!r}."
+            f"(installed: {names}), or use this machine alone "
+            f"with backend={everywhere!r}."
         )
-    return plugins.everywhere(), "there is no trace of a batch system on this machine"
+    return everywhere, "there is no trace of a batch system on this machine"
 
 
 def traces(environ: Mapping[str, str]) -> list[str]:

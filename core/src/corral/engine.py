@@ -23,7 +23,6 @@ from distributed.core import rpc
 from distributed.diagnostics.plugin import SchedulerPlugin
 
 from corral import exits, logs, nodes, pace
-from corral import jobs as lives
 from corral._version import __version__
 from corral.batch import BatchSystem
 from corral.blueprint import Blueprint
@@ -44,7 +43,7 @@ from corral.errors import (
     WorkersNotReady,
 )
 from corral.group import WorkerGroup
-from corral.jobs import Ending, JobFailure, JobRecord, Parting
+from corral.jobs import Ending, JobFailure, JobRecord, Parting, as_found, ending, lose_node, observe, spared
 from corral.ledger import Kind
 from corral.plan import DESERTED_AFTER, Plan, pause_before_cancelling, plan, proved, rescaled, resized, submitted
 from corral.printable import printable
@@ -380,7 +379,7 @@ class Engine:
                     if status is None and job_id not in found:
                         status = evolve(record.status, state=JobState.CANCELLED, native="", reason="")
                     # Nobody can hear of its workers any more.
-                    after = self.roster.put(lives.observe(evolve(record, workers=frozenset()), status, self.now()))
+                    after = self.roster.put(observe(evolve(record, workers=frozenset()), status, self.now()))
                     if after.has_ended:
                         del living[job_id]
             if living and time.monotonic() > deadline:
@@ -732,7 +731,7 @@ class Engine:
         await self._learn(answer.jobs, list(answer.asked))
         for job_id in answer.jobs:
             if (record := self.roster.get(job_id)) is not None:
-                self.roster.put(lives.spared(record, asked_at))
+                self.roster.put(spared(record, asked_at))
         self._ask_again_about_the_deserted()
         self._wake.set()
 
@@ -861,7 +860,7 @@ class Engine:
         slot.is_examining = True
         try:
             unasked = [
-                record for record in ended if lives.ending(record) is not Ending.WANTED and not record.left_in_good_time
+                record for record in ended if ending(record) is not Ending.WANTED and not record.left_in_good_time
             ]
             failures = await asyncio.to_thread(logs.examine, unasked)
             await asyncio.to_thread(exits.remove, ended)
@@ -1020,7 +1019,7 @@ class Engine:
         return again
 
     def _lose_node(self, record: JobRecord, node: nodes.Node, why: str) -> JobRecord:
-        record = self.roster.put(lives.lose_node(record, node))
+        record = self.roster.put(lose_node(record, node))
         logger.warning(
             "cluster %s: node %s of job %s is lost: %s. The job goes on with %d workers.",
             self.blueprint.name, node, record.id, why, record.expected_workers,
@@ -1162,7 +1161,7 @@ class Engine:
                 present = {record.id for record in records}
             for record in records:
                 if record.id in present:
-                    self.roster.put(evolve(lives.found(record), parting=Parting.CLOSING, is_doomed=False))
+                    self.roster.put(evolve(as_found(record), parting=Parting.CLOSING, is_doomed=False))
                 else:
                     self.roster.put(evolve(record, unfound_since=self._clock.now()))
         if living := self.roster.living():

@@ -68,9 +68,10 @@ async def read_grant(
     found = await _ask_all(environ, site)
     if not found:
         installed = ", ".join(plugin.name for plugin in plugins.usable("backend"))
+        everywhere = plugins.everywhere()
         raise NoAllocation(
             f"this is no job of any installed backend ({installed}). Start it in a job, submit it with corral submit, "
-            f"or use this machine alone with backend {plugins.everywhere()!r}"
+            f"or use this machine alone with backend {everywhere!r}"
         )
     if len(found) > 1:
         names = ", ".join(grant.backend for grant in found)

@@ -109,10 +109,10 @@ async def host(
     guard_http(scheduler.http_server, prefix)
     await scheduler
     everywhere = chosen["host"] is None and "interface" not in chosen
-    addresses = network.addresses_of(scheduler.address, everywhere=everywhere)
+    reachable = network.addresses_of(scheduler.address, everywhere=everywhere)
     return Hosted(
         scheduler=scheduler,
-        credentials=evolve(credentials, addresses=addresses, dashboard_prefix=prefix),
+        credentials=evolve(credentials, addresses=reachable, dashboard_prefix=prefix),
         dashboard=_dashboard_of(scheduler, chosen, prefix),
     )
 

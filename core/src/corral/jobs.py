@@ -11,7 +11,7 @@ from collections.abc import Iterable
 
 from attrs import evolve, field, frozen
 
-from corral import nodes as parts
+from corral import nodes
 from corral.domain import JobId, JobState, JobStatus
 from corral.nodes import Node
 from corral.printable import printable, printable_lines
@@ -340,13 +340,13 @@ def must_be_sought(record: JobRecord, now: float, *, lists_none: bool) -> bool:
 def sought(record: JobRecord, now: float, *, is_found: bool, lists_none: bool) -> JobRecord:
     """What is known after an absent job was looked for by its name."""
     if is_found:
-        return found(record)
+        return as_found(record)
     if is_gone(record, now, lists_none=lists_none, is_unfound=True):
         return presumed(evolve(record, unfound_since=now), now, lists_none=lists_none)
     return evolve(record, unfound_since=now if record.unfound_since is None else record.unfound_since)
 
 
-def found(record: JobRecord) -> JobRecord:
+def as_found(record: JobRecord) -> JobRecord:
     """The job is in the queue after all, even if its absence was believed once."""
     if record.is_presumed:
         status = evolve(record.status, state=JobState.PENDING, reason="")
@@ -378,7 +378,7 @@ def connect(record: JobRecord, worker: str, now: float) -> JobRecord:
     started = now if record.started_at is None else record.started_at
     connected = now if record.connected_at is None else record.connected_at
     if record.nodes:
-        record = _regained(record, parts.node_of(worker, record.workers_per_node))
+        record = _regained(record, nodes.node_of(worker, record.workers_per_node))
     return evolve(
         record,
         status=_at_work(record.status),
@@ -400,14 +400,14 @@ def disconnect(record: JobRecord, worker: str, now: float) -> JobRecord:
     """A worker of this job is gone from the Dask scheduler."""
     workers = record.workers - {worker}
     if record.nodes:
-        record = evolve(record, nodes=parts.silenced(record.nodes, workers, record.workers_per_node, worker, now))
+        record = evolve(record, nodes=nodes.silenced(record.nodes, workers, record.workers_per_node, worker, now))
     return evolve(record, workers=workers, deserted_at=None if workers else now)
 
 
 def lose_node(record: JobRecord, node: Node) -> JobRecord:
     """A node of this job is dead, or its launcher is: no workers are expected of it."""
-    nodes = parts.changed(record.nodes, node.index, is_lost=True)
-    return evolve(record, nodes=nodes, expected_workers=record.expected_workers - record.workers_per_node)
+    others = nodes.changed(record.nodes, node.index, is_lost=True)
+    return evolve(record, nodes=others, expected_workers=record.expected_workers - record.workers_per_node)
 
 
 def _regained(record: JobRecord, index: int) -> JobRecord:
@@ -415,7 +415,7 @@ def _regained(record: JobRecord, index: int) -> JobRecord:
     was_lost = any(node.is_lost for node in record.nodes if node.index == index)
     return evolve(
         record,
-        nodes=parts.changed(record.nodes, index, is_lost=False, silent_since=None),
+        nodes=nodes.changed(record.nodes, index, is_lost=False, silent_since=None),
         expected_workers=record.expected_workers + record.workers_per_node * was_lost,
     )
 

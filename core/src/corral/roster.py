@@ -7,9 +7,17 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from attrs import frozen
 
-from corral import jobs as lives
 from corral.domain import JobId, JobState, JobStatus
-from corral.jobs import JobRecord
+from corral.jobs import (
+    JobRecord,
+    connect,
+    disconnect,
+    is_gone,
+    must_be_sought,
+    observe,
+    presumed,
+    sought,
+)
 
 #: How many jobs that have ended are remembered.
 REMEMBERED = 1000
@@ -87,7 +95,7 @@ class Roster:
             if record.id in self._records:
                 continue
             for worker in self._early.pop(record.id, ()):
-                record = lives.connect(record, worker, now)  # noqa: PLW2901 - the same job, better known
+                record = connect(record, worker, now)  # noqa: PLW2901 - the same job, better known
             self.put(record)
             self._listener(record.id, None, record.status)
 
@@ -105,16 +113,16 @@ class Roster:
             if status is None and is_wrong:
                 absent.append(before)
                 continue
-            after = lives.observe(before, status, now)
-            if lives.is_gone(after, now, lists_none=lists_none, is_unfound=False):
-                after = lives.presumed(after, now, lists_none=lists_none)
+            after = observe(before, status, now)
+            if is_gone(after, now, lists_none=lists_none, is_unfound=False):
+                after = presumed(after, now, lists_none=lists_none)
             self.put(after)
             if after.has_ended:
                 ended.append(after)
             elif status is None:
                 absent.append(after)
             is_changed |= self._tell(before, after)
-        to_seek = [record for record in absent if lives.must_be_sought(record, now, lists_none=lists_none)]
+        to_seek = [record for record in absent if must_be_sought(record, now, lists_none=lists_none)]
         return Lesson(
             ended=ended,
             is_changed=is_changed,
@@ -131,7 +139,7 @@ class Roster:
             # While it was looked for, its worker may have come.
             if before.absent_since is None or before.has_ended:
                 continue
-            after = self.put(lives.sought(before, now, is_found=job_id in found, lists_none=lists_none))
+            after = self.put(sought(before, now, is_found=job_id in found, lists_none=lists_none))
             if self._tell(before, after):
                 ended.append(after)
         return Lesson(ended=ended, is_changed=bool(ended), lists_none=lists_none)
@@ -154,14 +162,14 @@ class Roster:
         if record is None:
             self._early.setdefault(job_id, set()).add(name)
             return True
-        after = self.put(lives.connect(record, name, now))
+        after = self.put(connect(record, name, now))
         if record.state is not after.state:
             # Nobody needs to poll for this; the batch system will say the same later.
             self._listener(job_id, record.status, JobStatus(state=JobState.RUNNING))
         return True
 
     def worker_left(self, address: str, now: float) -> JobRecord | None:
-        """A worker is gone; its job, if that lives."""
+        """A worker is gone; its job, if that"""
         job_id, name = self._workers.pop(address, (None, ""))
         if job_id is None:
             return None
@@ -172,7 +180,7 @@ class Roster:
         record = self._records.get(job_id)
         if record is None or record.has_ended:
             return None
-        return self.put(lives.disconnect(record, name, now))
+        return self.put(disconnect(record, name, now))
 
     def forget_oldest(self) -> None:
         """Drop jobs that ended long ago: clusters live for weeks."""
