@@ -1,4 +1,4 @@
-"""What a backend says of its batch system without being made: its traces on a host, and the variables that are its own."""
+"""What a backend says of its batch system without being made: its traces on a host, and which variables are its own."""
 
 from __future__ import annotations
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
+import itertools
 import os
 import shlex
 import subprocess
@@ -418,6 +420,16 @@ class BackendConformance:
         except ParseError:
             return
         assert type(job) is Job
+
+    def test_a_request_cut_short_raises_parse_error_and_nothing_else(self, hooks: SilentHooks) -> None:
+        """Wherever it ends: a value may be missing, and its option too."""
+        text = str(hooks.render_script(job=self._full_job(hooks)))
+        # Of a script what is before its body; of a description everything.
+        lines = text.splitlines(keepends=True)
+        header = "".join(itertools.takewhile(lambda line: line.startswith("#"), lines)) or text
+        for end in range(len(header)):
+            with contextlib.suppress(ParseError):
+                assert type(hooks.parse_resources(text=header[:end])) is Job, header[:end]
 
     def test_skipping_a_directive_touches_no_other(self, hooks: SilentHooks) -> None:
         """Leaving out ``-n`` leaves ``-J dask-nightly`` alone, and the user's own lines too."""

@@ -314,6 +314,15 @@ class TrustsTheRequest(Acme):
         return evolve(job, name=text.split("#AC name=")[1].splitlines()[0])
 
 
+@found_by("test_a_request_cut_short_raises_parse_error_and_nothing_else")
+class ExpectsAValue(Acme):
+    @hookimpl
+    def parse_resources(self, text: str) -> Job:
+        if text.endswith("="):
+            raise InvalidRequest("extra_directives", "'' cannot be written into an #AC line")
+        return super().parse_resources(text)
+
+
 @found_by("test_skipping_a_directive_touches_no_other")
 class SkipsBySubstring(Acme):
     @hookimpl

@@ -189,12 +189,12 @@ class GridEngine:
         shebang, said = directives.read(text)
         try:
             job = self._job(said)
+            # What our own options would not say of this job stays the user's.
+            ours = {words for _, _, words in self._options(job)}
+            left = [words for words in said if words not in ours and not self._is_said(words, job)]
         except ValueError as error:
             raise ParseError(str(error), text) from error
         job = evolve(job, shebang=shebang or job.shebang)
-        # What our own options would not say of this job stays the user's.
-        ours = {words for _, _, words in self._options(job)}
-        left = [words for words in said if words not in ours and not self._is_said(words, job)]
         return evolve(job, extra_directives=[shlex.join(words) for words in left])
 
     def _job(self, said: Sequence[directives.Words]) -> Job:

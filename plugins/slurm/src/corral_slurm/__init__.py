@@ -209,15 +209,15 @@ class Slurm:
         said, extras = directives.split(lines)
         try:
             job = directives.job(said)
+            # What our own directives would not say of this job stays the user's.
+            ours = set(self._options(job))
+            left = [
+                directives.written(*self._per_node(name, value, job))
+                for name, value in said.items()
+                if (name, value) not in ours and not directives.is_said(name, job)
+            ]
         except ValueError as error:
             raise ParseError(str(error), text) from error
-        # What our own directives would not say of this job stays the user's.
-        ours = set(self._options(job))
-        left = [
-            directives.written(*self._per_node(name, value, job))
-            for name, value in said.items()
-            if (name, value) not in ours and not directives.is_said(name, job)
-        ]
         return evolve(job, extra_directives=(*extras, *left), shebang=shebang or job.shebang)
 
     def _per_node(self, name: str, value: str | None, job: Job) -> tuple[str, str | None]:
