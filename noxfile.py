@@ -105,10 +105,13 @@ def thorough(session: nox.Session) -> None:
 
 @nox.session
 def lint(session: nox.Session) -> None:
-    """Style; `-- --fix` mends what can be mended."""
-    session.install(*(line for line in nox.project.dependency_groups(PROJECT, "lint") if line.startswith("ruff")))
+    """Style, and the order of the rooms; `-- --fix` mends what can be mended."""
+    wanted = ("ruff", "import-linter")
+    session.install(*(line for line in nox.project.dependency_groups(PROJECT, "lint") if line.startswith(wanted)))
     session.run("ruff", "check", *session.posargs)
     session.run("ruff", "format", *([] if "--fix" in session.posargs else ["--check"]))
+    # Imports are read, not run: nothing of ours is installed.
+    session.run("lint-imports", "--no-cache", env={"PYTHONPATH": ":".join(f"{member}/src" for member in MEMBERS)})
 
 
 @nox.session
@@ -143,7 +146,7 @@ def build(session: nox.Session) -> None:
     session.run(
         "python",
         "-c",
-        "import corral.plugins, importlib.metadata as m; "
+        "import corral.plugin.discovery, importlib.metadata as m; "
         "[e.load() for g in ('corral.backends.v1', 'corral.sites.v1') for e in m.entry_points(group=g)]",
     )
 

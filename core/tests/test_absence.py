@@ -10,14 +10,15 @@ from typing import Any
 import pytest
 from attrs import evolve
 
-from corral import JobState, hookimpl, mapped, plugins
-from corral.batch import BatchSystem
-from corral.domain import Command, Job, JobId, JobStatus, Resources
-from corral.identity import Identity
-from corral.jobs import JobRecord, connect
-from corral.registry import Entry
-from corral.residence import Residence
-from corral.roster import Roster
+from corral import JobState, hookimpl, mapped
+from corral.batch.client import BatchSystem
+from corral.cluster.registry import Entry
+from corral.host.identity import Identity
+from corral.jobs.record import JobRecord, connect
+from corral.jobs.table import Roster
+from corral.plugin import discovery
+from corral.plugin.values import Command, Job, JobId, JobStatus, Resources
+from corral.remote.locate import Residence
 
 PENDING = JobStatus(state=JobState.PENDING)
 ENDED = JobStatus(state=JobState.COMPLETED)
@@ -111,7 +112,7 @@ async def test_a_scheduler_s_job_that_cannot_be_seen_is_not_forgotten(
     """Whether it was cancelled is not known: the registry's entry stays, and that is said."""
     silence = Silence()
     options = {"directory": str(state_directory.parent / "queue")}
-    batch = BatchSystem(backend="local", manager=plugins.load("local", options=options, plugins=[silence]))
+    batch = BatchSystem(backend="local", manager=discovery.load("local", options=options, plugins=[silence]))
     job = Job(name="dask-scheduler", command=["sleep", "1000"], resources=Resources(memory=10**8))
     [job_id] = (await batch.submit(batch.render(batch.prepare(job)), 1)).ids
     uuid = "77" * 16

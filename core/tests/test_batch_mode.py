@@ -17,8 +17,8 @@ import pytest
 from distributed import Client
 
 from corral import Allocation
+from corral.cluster.registry import entries
 from corral.errors import CorralError, InvalidRequest
-from corral.registry import entries
 
 pytestmark = pytest.mark.timeout(90)
 

@@ -16,10 +16,11 @@ from typing import Any
 import pytest
 from distributed import Client
 
-from corral import Cluster, JobState, dask_logs, hookimpl
-from corral.domain import Command, Completed, Failure, FailureKind, Job, JobId, JobStatus, Script
+from corral import Cluster, JobState, hookimpl
+from corral.cluster import dask_logs
 from corral.errors import CorralError, InvalidRequest, JobsFailed, SubmitRejected, UnknownBackend, WorkersNotReady
-from corral.home import MARK
+from corral.host.home import MARK
+from corral.plugin.values import Command, Completed, Failure, FailureKind, Job, JobId, JobStatus, Script
 
 
 @pytest.fixture(autouse=True)

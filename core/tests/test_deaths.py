@@ -18,14 +18,15 @@ from attrs import evolve
 from click.testing import CliRunner
 from distributed import Client, KilledWorker, WorkerPlugin
 
-from corral import Cluster, JobState, WorkerGroup, hookimpl, kept, mapped
+from corral import Cluster, JobState, WorkerGroup, hookimpl, mapped
 from corral.cli.commands import logs as logs_command
-from corral.deaths import Cause, WorkerFailure
-from corral.domain import Command, JobId, JobStatus
+from corral.cluster import kept_logs
 from corral.errors import JobsFailed, NeverStarts
-from corral.home import Home
-from corral.jobs import Ending, JobFailure, JobRecord, connect, disconnect, observe
-from corral.wire import State, error_to_plain, to_error, to_plain, to_state
+from corral.host.home import Home
+from corral.jobs.record import Ending, JobFailure, JobRecord, connect, disconnect, observe
+from corral.jobs.worker_failures import Cause, WorkerFailure
+from corral.plugin.values import Command, JobId, JobStatus
+from corral.remote.messages import State, error_to_plain, to_error, to_plain, to_state
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -209,7 +210,7 @@ def test_the_log_of_a_job_with_deaths_is_found_after_the_end(cluster: Callable[.
     assert "last words of a task" in printed.output
     assert "exit code 3" in printed.output
     Home.of().remove_old_logs(now=time.time() + 8 * 24 * 3600)
-    assert not kept.ended()
+    assert not kept_logs.ended()
     assert not Path(str(died[0].log)).exists()
 
 
@@ -421,7 +422,7 @@ class Refuses:
 
     @hookimpl(wrapper=True)
     def classify_failure(self, completed: Any) -> Any:
-        from corral.domain import Failure, FailureKind
+        from corral.plugin.values import Failure, FailureKind
 
         known = yield
         return (
@@ -433,7 +434,7 @@ def test_a_bare_refusal_says_after_some_tries_what_may_be_over_the_limit(
     cluster: Callable[..., Cluster], said: Callable[[str], list[str]], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One job alone may ask for too much: then it is refused for ever."""
-    monkeypatch.setattr("corral.standing.LIMIT_PATIENCE", 0.2)
+    monkeypatch.setattr("corral.jobs.group.LIMIT_PATIENCE", 0.2)
     with cluster(plugins=[Refuses()], walltime="2h", cores=2) as c:
         c.scale(jobs=1)
         eventually(lambda: said("postponed again"), lambda: said(""))

@@ -9,10 +9,10 @@ from typing import Any
 from dask.base import annotate
 from distributed import Client, Event, LocalCluster, Scheduler, Worker
 
-from corral.demand import DemandCounter
+from corral.cluster.scheduler import Scheduler as OurScheduler
 from corral.launch.tasktimes import time_needed
-from corral.scheduler import Scheduler as OurScheduler
-from corral.workload import Demand, Load
+from corral.scaling.demand import DemandCounter
+from corral.scaling.workload import Demand, Load
 
 
 async def eventually(condition: Callable[[], bool]) -> None:

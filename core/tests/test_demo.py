@@ -11,8 +11,8 @@ from rich.console import Console
 
 from corral.cli.demo import NUMBERS, PRIMES, TASKS, primes_between
 from corral.cli.stage import Change, Stage, job_table, told
-from corral.domain import JobId, JobState, JobStatus
-from corral.jobs import JobRecord
+from corral.jobs.record import JobRecord
+from corral.plugin.values import JobId, JobState, JobStatus
 
 
 def change(job: str, before: JobState | None, after: JobState, **more: Any) -> Change:

@@ -12,16 +12,17 @@ import click
 import pytest
 from attrs import fields
 
-from corral import Cluster, hookspecs
-from corral.allocation import Allocation
-from corral.blueprint import CLUSTER_ARGUMENTS
+from corral import Cluster
+from corral.allocation.cluster import Allocation
 from corral.cli import main
 from corral.cli.options import spoken
 from corral.cli.schema import configuration_schema
-from corral.contract import HOOKS
-from corral.docstrings import docstring, documented
-from corral.group import WorkerGroup
-from corral.settings import Settings
+from corral.plugin import hookspecs
+from corral.plugin.validation import HOOKS
+from corral.request.blueprint import CLUSTER_ARGUMENTS
+from corral.request.settings import Settings
+from corral.request.worker_group import WorkerGroup
+from corral.text.docstrings import docstring, documented
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -48,7 +49,7 @@ def test_every_hook_is_in_the_reference_once() -> None:
 def test_every_hook_says_what_it_does_in_full_types(name: str) -> None:
     """A docstring, and no parameter or result without a type."""
     function = getattr(hookspecs, name)
-    assert docstring("corral.hookspecs", name)
+    assert docstring("corral.plugin.hookspecs", name)
     signature = inspect.signature(function)
     assert signature.return_annotation is not inspect.Signature.empty
     assert all(each.annotation is not inspect.Parameter.empty for each in signature.parameters.values())

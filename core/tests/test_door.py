@@ -20,10 +20,11 @@ from distributed import Client, Scheduler, Security
 from tornado.routing import PathMatches, RuleRouter
 from tornado.websocket import websocket_connect
 
-from corral import Cluster, door
-from corral.door import NOT_FOUND, Door, relative, without_path
-from corral.security import Credentials
-from corral.tunnel import Tunnel
+from corral import Cluster
+from corral.security import door
+from corral.security.credentials import Credentials
+from corral.security.door import NOT_FOUND, Door, relative, without_path
+from corral.security.tunnel import Tunnel
 
 pytestmark = pytest.mark.timeout(120)
 

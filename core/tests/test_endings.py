@@ -20,9 +20,9 @@ from typing import Any
 import pytest
 
 from corral import Cluster, hookimpl
-from corral.domain import Job, JobId, JobStatus, Script
+from corral.cluster.registry import entries
 from corral.errors import CorralError, PluginError, SubmitRejected
-from corral.registry import entries
+from corral.plugin.values import Job, JobId, JobStatus, Script
 
 MakeCluster = Callable[..., Cluster]
 
@@ -397,7 +397,7 @@ def test_hooks_that_end_programs_do_not_keep_a_cluster_from_closing(
     cluster: MakeCluster, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Neither the one that polls nor the one that cancels."""
-    monkeypatch.setattr("corral.cluster.CLOSE_TIMEOUT", 4.0)
+    monkeypatch.setattr("corral.cluster.cluster.CLOSE_TIMEOUT", 4.0)
     for where in ("poll_status", "cancel"):
         began = time.monotonic()
         plugin = Leaving(SystemExit(3), where)
@@ -504,7 +504,7 @@ def test_a_start_that_fails_is_told_although_its_end_fails_too(tmp_path: Path) -
     """What a user can mend is why it did not start."""
     done = run(tmp_path, """
         from corral.errors import InvalidRequest
-        from corral.security import Credentials
+        from corral.security.credentials import Credentials
         write = Credentials.write
         def write_and_shut(self, path, **more):
             write(self, path, **more)

@@ -30,11 +30,12 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from corral import Cluster, JobState, hookimpl, leftovers, mapped
-from corral.domain import Command
-from corral.jobs import presumed
-from corral.plan import GroupState
-from corral.registry import Entry, entries
+from corral import Cluster, JobState, hookimpl, mapped
+from corral.cluster import cleanup
+from corral.cluster.registry import Entry, entries
+from corral.jobs.plan import GroupState
+from corral.jobs.record import presumed
+from corral.plugin.values import Command
 
 #: What becomes of one command of the batch system.
 FAULTS = {
@@ -288,7 +289,7 @@ def test_jobs_that_are_not_listed_while_the_cluster_closes_are_not_forgotten(
     assert "`corral clean` looks for them again" in caplog.text
     entry = registered()
     assert entry is not None
-    assert {job_id.text for job_id in asyncio.run(leftovers.find(entry))} == there.keys()
+    assert {job_id.text for job_id in asyncio.run(cleanup.find(entry))} == there.keys()
     life.local("cancel", *there)
 
 

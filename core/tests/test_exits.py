@@ -14,11 +14,11 @@ import pytest
 from attrs import evolve
 
 from corral import Cluster, hookimpl, mapped
-from corral.domain import Command, Job, JobId, JobState
 from corral.errors import JobsFailed
-from corral.exits import ExitFiles, evidence, exit_file, remove
-from corral.jobs import JobRecord
-from corral.scripting import job_body
+from corral.jobs.exit_codes import ExitFiles, evidence, exit_file, remove
+from corral.jobs.record import JobRecord
+from corral.plugin.scripting import job_body
+from corral.plugin.values import Command, Job, JobId, JobState
 
 # --- what scripts write -----------------------------------------------------------------------------------------
 

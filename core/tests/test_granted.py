@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import pytest
 
-from corral.domain import Allocation, JobId
+from corral.allocation.detect import Shares, read_grant
 from corral.errors import InvalidRequest, NoAllocation
-from corral.granted import Shares, read_grant
+from corral.plugin.values import Allocation, JobId
 
 GIGA = 10**9
 JOB = Allocation(job_id=JobId("7"), hosts=("n1", "n2"), cores=16, memory=32 * GIGA)

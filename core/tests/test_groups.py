@@ -16,9 +16,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from corral import Cluster, WorkerGroup
-from corral.domain import Resources
 from corral.errors import InvalidRequest
-from corral.size import RESERVED, check_name, jobs_asked_for
+from corral.plugin.values import Resources
+from corral.request.scale import RESERVED, check_name, jobs_asked_for
 
 
 @pytest.fixture(autouse=True)

@@ -20,12 +20,12 @@ import pytest
 from distributed import Client, Scheduler, Worker
 
 from core.tests.launch.conftest import Cluster, running_cluster
-from corral import half_open
-from corral.half_open import of_this_loop
-from corral.hosting import Hosted, host
-from corral.listening import guarded_worker
-from corral.security import Credentials
-from corral.tunnel import Tunnel
+from corral.cluster.scheduler_host import Hosted, host
+from corral.security import half_open
+from corral.security.credentials import Credentials
+from corral.security.half_open import of_this_loop
+from corral.security.listening import guarded_worker
+from corral.security.tunnel import Tunnel
 
 CREDENTIALS = Credentials.create(cluster="ours")
 SECURITY = CREDENTIALS.security()
@@ -230,8 +230,8 @@ async def test_a_line_tells_of_many(caplog: pytest.LogCaptureFixture) -> None:
 EXHAUSTED = """
 import asyncio, logging, os, resource, socket, sys, time
 from core.tests.launch.conftest import Cluster, running_cluster
-from corral import half_open
-from corral.half_open import Acceptor
+from corral.security import half_open
+from corral.security.half_open import Acceptor
 
 async def main():
     logging.basicConfig(format="%(message)s")

@@ -14,11 +14,11 @@ from click.testing import CliRunner
 
 from corral import Cluster
 from corral.cli import main
+from corral.cluster.registry import Entry, entries
 from corral.errors import CorralError, CredentialsError, NotPrivate
-from corral.home import CREDENTIALS, MARK, Home
-from corral.identity import Identity
-from corral.registry import Entry, entries
-from corral.security import Credentials
+from corral.host.home import CREDENTIALS, MARK, Home
+from corral.host.identity import Identity
+from corral.security.credentials import Credentials
 
 UUID = "0123456789abcdef" * 2
 #: More than a week ago.

@@ -18,12 +18,13 @@ import pytest
 from attrs import evolve
 from click.testing import CliRunner, Result
 
-from corral import Cluster, leftovers
+from corral import Cluster
 from corral.cli import main
+from corral.cluster import cleanup
+from corral.cluster.registry import SILENT_AFTER, Entry, JobLine, Registration, entries, read
 from corral.errors import ClusterNotFound
-from corral.identity import Identity, Sight
-from corral.registry import SILENT_AFTER, Entry, JobLine, Registration, entries, read
-from corral.security import Credentials
+from corral.host.identity import Identity, Sight
+from corral.security.credentials import Credentials
 
 #: The job of a killed client has a script that outlives it: it is held, and never starts.
 CLIENT = """
@@ -139,7 +140,7 @@ def test_jobs_of_a_client_that_died_before_it_heard_their_ids_are_found(
     ran = subprocess.run([sys.executable, "-c", CLIENT, str(queue), "killed-by-its-answer"], check=False, timeout=60)
     assert ran.returncode == -signal.SIGKILL
     [left] = entries()
-    monkeypatch.setattr(leftovers, "LANDING", 1.0)
+    monkeypatch.setattr(cleanup, "LANDING", 1.0)
     assert (list(left.jobs), left.prefixes) == ([], (f"doomed-{left.uuid[:8]}-",))
     assert "cancelled 2 job(s) 1_0 1_1" in corral("clean", "--yes")
     assert jobs(queue) == ["CANCELLED", "CANCELLED"]
@@ -270,7 +271,7 @@ def test_jobs_that_do_not_end_keep_their_entry(queue: Path, monkeypatch: pytest.
     with client(queue):
         pass
     monkeypatch.syspath_prepend(Path(__file__).parent / "leftovers")
-    monkeypatch.setattr(leftovers, "ENDING", 3.0)
+    monkeypatch.setattr(cleanup, "ENDING", 3.0)
     rewritten(site="lazy")
     ran = run("clean", "--yes")
     assert ran.exit_code == 1
@@ -414,7 +415,7 @@ def test_a_backend_that_is_not_installed_stops_nothing_else(
     state_directory: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """What cannot be cleaned is told, and is a failure; the rest is cleaned."""
-    monkeypatch.setattr(leftovers, "ENDING", 1.0)
+    monkeypatch.setattr(cleanup, "ENDING", 1.0)
     entry(name="first", backend="nosuch", process=dead(), started=1.0).write()
     uuid = secrets.token_hex(16)
     options = {"directory": "/dev/null/queue"}

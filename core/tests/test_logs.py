@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 from attrs import evolve
 
-from corral.domain import JobId, JobState, JobStatus
-from corral.jobs import Ending, JobRecord, Parting, describe_end
-from corral.logs import examine, hint, of_no_use, tail
+from corral.jobs.logs import examine, hint, of_no_use, tail
+from corral.jobs.record import Ending, JobRecord, Parting, describe_end
+from corral.plugin.values import JobId, JobState, JobStatus
 
 
 def job(

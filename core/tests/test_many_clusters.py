@@ -15,7 +15,7 @@ import psutil
 import pytest
 
 from corral import Cluster
-from corral.home import MARK
+from corral.host.home import MARK
 from corral.local.outlook import describe
 from corral.local.queue import KEPT, Queue
 

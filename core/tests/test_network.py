@@ -8,8 +8,8 @@ import dask.config
 import pytest
 
 from corral.errors import InvalidRequest
-from corral.limits import raise_descriptor_limit
-from corral.network import addresses_of, dashboard_link, host_of_interface
+from corral.host.limits import raise_descriptor_limit
+from corral.security.addresses import addresses_of, dashboard_link, host_of_interface
 
 
 def test_every_address_is_listed_the_likeliest_first() -> None:

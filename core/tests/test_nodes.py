@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from attrs import evolve
 
-from corral import nodes
-from corral.domain import JobId, JobState, JobStatus
-from corral.jobs import JobRecord, connect, disconnect, lose_node, observe
+from corral.jobs import nodes
+from corral.jobs.record import JobRecord, connect, disconnect, lose_node, observe
+from corral.plugin.values import JobId, JobState, JobStatus
 
 HOSTS = ("n1", "n2", "n3")
 

@@ -12,7 +12,7 @@ import pytest
 #: Every help text there is, the argparse ones of internal programs included.
 EVERY_HELP = """
 from click.testing import CliRunner
-import corral.launch.options, corral.local.__main__, corral.serve
+import corral.launch.options, corral.local.__main__, corral.remote.__main__
 from corral.cli import main
 for name in ["", *main.commands, "schema"]:
     words = [name] if name == "schema" else [*filter(None, [name]), "--help"]

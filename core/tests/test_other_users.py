@@ -28,11 +28,11 @@ from pathlib import Path
 import platformdirs
 from corral import errors
 from corral.errors import CorralError
-from corral.home import Home
+from corral.host.home import Home
 from corral.local.queue import Queue
 from corral.local.request import Refused, Request
-from corral.private import open_private_folder
-from corral.security import Credentials
+from corral.host.private import open_private_folder
+from corral.security.credentials import Credentials
 where = Path(sys.argv[2])
 os.setgroups([{group}])
 os.setresgid(*3 * [int(sys.argv[1])])

@@ -7,24 +7,24 @@ import time
 
 import pytest
 
-from corral import pace
+from corral.host import clock
 
 
 async def test_a_stall_does_not_count() -> None:
     """Three seconds of which the loop could use nothing are half a tick or so."""
-    ticker = pace.Clock()
+    ticker = clock.Clock()
     ticking = asyncio.create_task(ticker.run())
     await asyncio.sleep(0)
     before = ticker.now()
     time.sleep(3.0)  # noqa: ASYNC251 - the stall
     await asyncio.sleep(0)
-    assert 0 <= ticker.now() - before <= pace.LONGEST + 0.1
+    assert 0 <= ticker.now() - before <= clock.LONGEST + 0.1
     ticking.cancel()
 
 
 async def test_the_clock_never_goes_back() -> None:
     """Not even when a tick and a reading meet."""
-    ticker = pace.Clock()
+    ticker = clock.Clock()
     ticking = asyncio.create_task(ticker.run())
     last = ticker.now()
     for _ in range(60):
@@ -43,7 +43,7 @@ async def test_what_a_stall_has_delayed_is_heard_before_it_is_given_up() -> None
             await asyncio.sleep(0)
         answered.set_result(42)
 
-    async with pace.timeout(1.0):
+    async with clock.timeout(1.0):
         asyncio.create_task(answer())  # noqa: RUF006 - awaited through its future
         await asyncio.sleep(0)
         time.sleep(2.0)  # noqa: ASYNC251 - the stall
@@ -52,10 +52,10 @@ async def test_what_a_stall_has_delayed_is_heard_before_it_is_given_up() -> None
 
 async def test_it_ends_what_never_comes() -> None:
     with pytest.raises(TimeoutError):
-        async with pace.timeout(0.05):
+        async with clock.timeout(0.05):
             await asyncio.get_running_loop().create_future()
 
 
 async def test_none_waits_for_ever() -> None:
-    async with pace.timeout(None):
+    async with clock.timeout(None):
         await asyncio.sleep(0)

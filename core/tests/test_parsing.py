@@ -9,8 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corral import parsing
-from corral.parsing import Option
+from corral.plugin import parsing
+from corral.plugin.parsing import Option
 
 
 def test_a_header_ends_at_the_first_command() -> None:

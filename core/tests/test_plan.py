@@ -9,8 +9,8 @@ from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corral.domain import JobId, JobState, JobStatus
-from corral.jobs import (
+from corral.jobs.plan import GroupState, Plan, judge, lasts, plan, proved, rescaled, resized, submitted
+from corral.jobs.record import (
     Ending,
     JobRecord,
     Parting,
@@ -24,7 +24,7 @@ from corral.jobs import (
     sought,
     spared,
 )
-from corral.plan import GroupState, Plan, judge, lasts, plan, proved, rescaled, resized, submitted
+from corral.plugin.values import JobId, JobState, JobStatus
 
 NOW = 10_000.0
 

@@ -11,9 +11,9 @@ from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corral.domain import JobId
-from corral.policy import Decision, IdleJob, Past, Rules, Size, View, decide
-from corral.workload import Demand, Kind, Load, shares
+from corral.plugin.values import JobId
+from corral.scaling.policy import Decision, IdleJob, Past, Rules, Size, View, decide
+from corral.scaling.workload import Demand, Kind, Load, shares
 
 NOW = 10_000.0
 USUAL = Rules()

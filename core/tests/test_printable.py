@@ -20,7 +20,7 @@ from hypothesis import strategies as st
 from corral import Cluster, hookimpl
 from corral.cli import main
 from corral.cli.tables import say, show
-from corral.domain import Command, Completed, JobId, JobState, JobStatus
+from corral.cluster.registry import Entry, JobLine
 from corral.errors import (
     BatchSystemUnavailable,
     CommandFailed,
@@ -31,12 +31,12 @@ from corral.errors import (
     SubmitRejected,
     WorkersNotReady,
 )
-from corral.home import Home
-from corral.jobs import Ending, JobFailure, JobRecord, Jobs
-from corral.nodes import Node
-from corral.printable import html, printable, printable_lines
-from corral.registry import Entry, JobLine
-from corral.wire import error_to_plain, to_error
+from corral.host.home import Home
+from corral.jobs.nodes import Node
+from corral.jobs.record import Ending, JobFailure, JobRecord, Jobs
+from corral.plugin.values import Command, Completed, JobId, JobState, JobStatus
+from corral.remote.messages import error_to_plain, to_error
+from corral.text.printable import html, printable, printable_lines
 
 #: Clears the screen, sets the title, rings, goes back, turns the line around, hides itself, ends the markup.
 HOSTILE = "\x1b[2J\x1b]0;owned\x07\r\x08\x9b31m\u202egnp.\u2066\u200b\x7f\udcff<script>alert(1)</script>&\"'\x00end"

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from corral.errors import NotPrivate
-from corral.private import PrivateFolder, make_private_folder, open_private_folder
+from corral.host.private import PrivateFolder, make_private_folder, open_private_folder
 
 
 @pytest.fixture
@@ -187,7 +187,7 @@ def test_a_folder_is_made_whole_or_not_at_all(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["ledger", None])
 def test_a_lock_is_waited_for_a_moment_only(folder: PrivateFolder, name: str | None) -> None:
     """Its holder may have been stopped. A killed one lets go."""
-    holder = "from corral.private import *; import sys, time\nwith open_private_folder(sys.argv[1]) as folder, "
+    holder = "from corral.host.private import *; import sys, time\nwith open_private_folder(sys.argv[1]) as folder, "
     holder += f"folder.lock({name!r}):\n    print('locked', flush=True)\n    time.sleep(60)"
     with subprocess.Popen(
         [sys.executable, "-c", holder, str(folder.path)], stdout=subprocess.PIPE, text=True

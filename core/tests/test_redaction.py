@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from corral.cli import main
 from corral.cli.redact import Redaction
-from corral.registry import Entry, JobLine
+from corral.cluster.registry import Entry, JobLine
 
 
 @pytest.fixture(autouse=True)

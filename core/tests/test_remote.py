@@ -20,6 +20,7 @@ from distributed import Client
 
 from corral import Cluster, WorkerGroup
 from corral.cli import main
+from corral.cluster.registry import Entry, entries
 from corral.errors import (
     ClusterExists,
     ClusterNotFound,
@@ -29,10 +30,9 @@ from corral.errors import (
     SchedulerNotReady,
     SubmitRejected,
 )
-from corral.home import MARK, ORDER
-from corral.order import Draft, Order
-from corral.registry import Entry, entries
-from corral.remote import RemoteCluster
+from corral.host.home import MARK, ORDER
+from corral.remote.cluster import RemoteCluster
+from corral.remote.spec import Draft, Order
 
 pytestmark = pytest.mark.timeout(120)
 

@@ -11,10 +11,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corral.domain import Job, Resources
 from corral.errors import InvalidRequest
-from corral.group import WorkerGroup, parse_memory, parse_walltime
-from corral.scripting import job_body
+from corral.plugin.scripting import job_body
+from corral.plugin.values import Job, Resources
+from corral.request.blueprint import read_script
+from corral.request.worker_group import WorkerGroup, parse_memory, parse_walltime
 
 
 @pytest.mark.parametrize(
@@ -174,3 +175,10 @@ def test_a_module_needs_its_shell_function() -> None:
     )
     assert made.prologue[0].startswith("type module")
     assert made.prologue[1].startswith("module load python/3.11 'it'\"'\"'s' || {")
+
+
+def test_a_submit_description_has_no_commands(tmp_path: Path) -> None:
+    """It becomes a cluster as a job script does, and nobody is told that its statements are not run."""
+    (tmp_path / "job.sub").write_text("executable = analyse.sh\nrequest_cpus = 4\nrequest_memory = 2GB\nqueue\n")
+    found, commands = read_script(tmp_path / "job.sub", {"backend": "htcondor"})
+    assert (found["cores"], found["memory"], commands) == (4, 2**31, [])

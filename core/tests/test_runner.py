@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from corral.domain import Command, Completed, Conversation
+from corral.batch.runner import Runner, command_environment
 from corral.errors import CommandFailed, CommandNotFound, CommandTimedOut
-from corral.runner import Runner, command_environment
+from corral.plugin.values import Command, Completed, Conversation
 
 
 def run(command: Command, **options: float) -> Completed:

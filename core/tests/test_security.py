@@ -20,7 +20,7 @@ from distributed.comm.core import connect
 
 from corral import Cluster
 from corral.errors import CredentialsError
-from corral.security import Credentials
+from corral.security.credentials import Credentials
 
 
 def test_the_file_is_private_and_says_everything(tmp_path: Path) -> None:

@@ -8,13 +8,13 @@ import attrs
 import dask.config
 import pytest
 
-from corral.blueprint import draw
-from corral.choice import decide, traces
-from corral.docstrings import docstring, documented
-from corral.domain import Detected
+from corral.batch.detection import decide, traces
 from corral.errors import InvalidRequest, UnknownBackend
-from corral.group import WorkerGroup
-from corral.settings import Settings, settings
+from corral.plugin.values import Detected
+from corral.request.blueprint import draw
+from corral.request.settings import Settings, settings
+from corral.request.worker_group import WorkerGroup
+from corral.text.docstrings import docstring, documented
 
 
 def test_the_program_wins_over_the_backend_s_section_over_the_rest() -> None:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
-from corral.domain import JobId, JobState, JobStatus, Resources
-from corral.group import WorkerGroup
-from corral.jobs import Ending, JobFailure, JobRecord
-from corral.standing import AVOIDED_FOR, Group
-from corral.workload import kind_of
+from corral.jobs.group import AVOIDED_FOR, Group
+from corral.jobs.record import Ending, JobFailure, JobRecord
+from corral.plugin.values import JobId, JobState, JobStatus, Resources
+from corral.request.worker_group import WorkerGroup
+from corral.scaling.workload import kind_of
 
 NOW = 10_000.0
 

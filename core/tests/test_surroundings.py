@@ -15,15 +15,16 @@ import dask.config
 import pytest
 from attrs import evolve
 
-from corral import Cluster, surroundings
-from corral.blueprint import draw
-from corral.domain import Job
+from corral import Cluster
+from corral.environment import surroundings
+from corral.environment.program import Program
+from corral.environment.surroundings import Surroundings, inherited, is_needed, loaded_files, working_directory
 from corral.errors import InvalidRequest
-from corral.group import WorkerGroup
-from corral.order import Draft, take
-from corral.program import Program
-from corral.scripting import job_body
-from corral.surroundings import Surroundings, inherited, is_needed, loaded_files, working_directory
+from corral.plugin.scripting import job_body
+from corral.plugin.values import Job
+from corral.remote.spec import Draft, take
+from corral.request.blueprint import draw
+from corral.request.worker_group import WorkerGroup
 
 
 @pytest.fixture(autouse=True)
@@ -241,7 +242,11 @@ def test_a_python_that_lives_on_its_library_path_takes_it_along(tmp_path: Path) 
     (tmp_path / os.path.basename(libffi)).write_bytes(Path(libffi).read_bytes())
     (tmp_path / "libffi.so.8").unlink()
     (tmp_path / "libffi.so.8").symlink_to(os.path.basename(libffi))
-    code = "import ctypes; from corral.surroundings import Surroundings; print(Surroundings.here().library_path)"
+    code = """
+import ctypes
+from corral.environment.surroundings import Surroundings
+print(Surroundings.here().library_path)
+"""
 
     def seen(path: str) -> str:
         environ = {**os.environ, "LD_LIBRARY_PATH": path}

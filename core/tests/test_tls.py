@@ -24,9 +24,9 @@ import pytest
 from distributed import Security
 from distributed.comm.core import Comm, CommClosedError, connect, listen
 
-from corral.hosting import host
+from corral.cluster.scheduler_host import host
 from corral.launch.contact import _tls_context
-from corral.security import Credentials, secured
+from corral.security.credentials import Credentials, secured
 
 ROLES = ("scheduler", "worker", "client")
 
@@ -209,7 +209,7 @@ RANKS = (
     SHOW
     + """
 from distributed import Client
-from corral.ranks import initialize
+from corral.allocation.ranks import initialize
 
 initialize(interface="lo", worker_class="distributed.Nanny")
 with Client() as client:

@@ -16,11 +16,11 @@ from typing import Any
 
 import pytest
 
-from corral.domain import JobId, JobState, JobStatus
+from corral.batch.budget import CommandBudget, Entry, Kind, wait_for_room
+from corral.batch.polling import Need, Rhythm, Watch
 from corral.errors import BatchSystemUnavailable
-from corral.ledger import CommandBudget, Entry, Kind, wait_for_room
-from corral.shared import FORMAT, Shared, era
-from corral.watch import Need, Rhythm, Watch
+from corral.host.shared import FORMAT, Shared, era
+from corral.plugin.values import JobId, JobState, JobStatus
 
 # --- the rhythm -------------------------------------------------------------------------------------------------
 
@@ -374,7 +374,7 @@ def test_a_question_that_waits_for_long_is_told(tmp_path: Path, clock: Clock, ca
             await asyncio.sleep(0.01)
         assert watch.delay(owner) == ""
         clock.moment += 25
-        with caplog.at_level(logging.WARNING, "corral.watch"):
+        with caplog.at_level(logging.WARNING, "corral.batch.polling"):
             while not caplog.messages:  # noqa: ASYNC110
                 await asyncio.sleep(0.01)
         said = watch.delay(owner)
@@ -396,7 +396,7 @@ def test_a_question_that_waits_for_long_is_told(tmp_path: Path, clock: Clock, ca
 HOLDER = """
 import sys
 from pathlib import Path
-from corral.shared import Shared
+from corral.host.shared import Shared
 with Shared(Path(sys.argv[1])).locked():
     print("held", flush=True)
     sys.stdin.read()

@@ -21,18 +21,18 @@ import numpy as np
 import pytest
 
 from corral import Cluster, WorkerGroup
-from corral.allocation import Allocation
-from corral.blueprint import CLUSTER_ARGUMENTS, GROUP_ARGUMENTS, draw
+from corral.allocation.cluster import Allocation
 from corral.cli.schema import configuration_schema
-from corral.connecting import credentials_of
-from corral.durations import seconds_in
+from corral.cluster.connecting import credentials_of
+from corral.cluster.registry import entries
 from corral.errors import CorralError, InvalidRequest
-from corral.group import parse_duration, parse_walltime
-from corral.network import host_of_interface
-from corral.registry import entries
-from corral.settings import Settings, settings
-from corral.size import jobs_asked_for
-from corral.words import MEANINGS, meaning
+from corral.request.blueprint import CLUSTER_ARGUMENTS, GROUP_ARGUMENTS, draw
+from corral.request.scale import jobs_asked_for
+from corral.request.settings import Settings, settings
+from corral.request.synonyms import MEANINGS, meaning
+from corral.request.worker_group import parse_duration, parse_walltime
+from corral.security.addresses import host_of_interface
+from corral.text.durations import seconds_in
 
 #: Given what their types do not allow.
 _cluster: Any = Cluster

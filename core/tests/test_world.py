@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
+from corral.allocation.rank_environment import World, find_world
+from corral.allocation.ranks import FAILURE, FileExchange, Roles, exit_code, refuse_small_world
 from corral.errors import NoAllocation, TooFewRanks
 from corral.launch.ending import Ended
-from corral.ranks import FAILURE, FileExchange, Roles, exit_code, refuse_small_world
-from corral.security import Credentials
-from corral.world import World, find_world
+from corral.security.credentials import Credentials
 
 SLURM = {"SLURM_JOB_ID": "77", "SLURM_STEP_ID": "0", "SLURM_PROCID": "3", "SLURM_STEP_NUM_TASKS": "8"}
 BATCH = {"SLURM_JOB_ID": "77", "SLURM_PROCID": "0", "SLURM_NTASKS": "8"}

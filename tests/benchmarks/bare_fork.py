@@ -18,7 +18,7 @@ from pathlib import Path
 
 from attrs import evolve
 
-from corral.security import Credentials
+from corral.security.credentials import Credentials
 
 
 async def be_cluster(workers: int) -> float:

@@ -8,7 +8,7 @@ import time
 
 from distributed import Client, Scheduler
 
-from corral.demand import DemandCounter
+from corral.scaling.demand import DemandCounter
 
 TASKS = 100_000
 

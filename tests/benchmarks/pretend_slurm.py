@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from corral import hookimpl
-from corral.domain import Command, Conversation, JobId, JobState, JobStatus, Script
+from corral.plugin.values import Command, Conversation, JobId, JobState, JobStatus, Script
 from corral.testing.driving import converse
 
 JOBS = 10_000

@@ -12,7 +12,7 @@ import pytest
 from figures import Figures, at_most
 from pretend_slurm import JOBS, squeue
 
-from corral.domain import JobId
+from corral.plugin.values import JobId
 from corral.testing import transcript
 from corral.testing.driving import converse
 from corral_oar import Oar

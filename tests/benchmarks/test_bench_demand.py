@@ -11,12 +11,12 @@ from pathlib import Path
 import pytest
 from figures import Figures, at_most
 
-from corral.domain import JobId
-from corral.policy import IdleJob, Past, Rules, View, decide
+from corral.plugin.values import JobId
+from corral.scaling.policy import IdleJob, Past, Rules, View, decide
+from corral.scaling.workload import Demand, Kind
+from corral.scaling.workload import Load as Waiting
 from corral.simulation import Corral, Load, Queue, simulate
 from corral.simulation.scenario import Step, Tasks
-from corral.workload import Demand, Kind
-from corral.workload import Load as Waiting
 
 pytestmark = pytest.mark.bench
 

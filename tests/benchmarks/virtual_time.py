@@ -13,10 +13,10 @@ from collections.abc import Iterator, Sequence
 
 from attrs import define, evolve, field
 
-from corral.domain import JobId, JobState, JobStatus
-from corral.jobs import JobRecord, Parting
-from corral.plan import GroupState, judge, plan, proved, submitted
-from corral.roster import Roster
+from corral.jobs.plan import GroupState, judge, plan, proved, submitted
+from corral.jobs.record import JobRecord, Parting
+from corral.jobs.table import Roster
+from corral.plugin.values import JobId, JobState, JobStatus
 
 JOBS = 10_000
 #: Seconds from one poll to the next; how many jobs the queue can start between them; how long they may run.

@@ -12,9 +12,9 @@ from click.testing import CliRunner
 from incidents import Incident
 from real_life import Slurm
 
-from corral import leftovers, registry
 from corral.cli import main
-from corral.registry import entries
+from corral.cluster import cleanup, registry
+from corral.cluster.registry import entries
 
 pytestmark = [pytest.mark.real("slurm"), pytest.mark.timeout(300)]
 
@@ -76,7 +76,7 @@ def test_jobs_that_cannot_be_cancelled_are_told(
     )
     jobs = slurm.queue("killed-")
     assert len(jobs) == 2
-    monkeypatch.setattr(leftovers, "ENDING", 5.0)
+    monkeypatch.setattr(cleanup, "ENDING", 5.0)
     with incident.watched("killed-", 2):
         incident.begins()
         with monkeypatch.context() as patch:

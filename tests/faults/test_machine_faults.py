@@ -20,7 +20,7 @@ from real_life import Slurm, slurm_cluster, wait_until
 
 from corral import JobState
 from corral.errors import CredentialsError, JobsFailed
-from corral.jobs import Ending
+from corral.jobs.record import Ending
 
 pytestmark = [pytest.mark.real("slurm"), pytest.mark.timeout(180)]
 

@@ -20,7 +20,7 @@ def pytest_configure(config: pytest.Config) -> None:
 
 
 def pytest_sessionstart() -> None:
-    from corral.surroundings import MATTERING
+    from corral.environment.surroundings import MATTERING
 
     for name in list(os.environ):
         if not name.startswith("LD_") and any(

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from operators import OPERATORS, Operator
 
-from corral import plugins
+from corral.plugin import discovery
 
 
 @pytest.fixture(autouse=True)
@@ -21,6 +21,6 @@ def own_state(state_directory: Path) -> None:
 def operator(request: pytest.FixtureRequest) -> Operator:
     """Each batch system in turn."""
     operator: Operator = request.param
-    if operator.backend not in {plugin.name for plugin in plugins.usable("backend")}:
+    if operator.backend not in {plugin.name for plugin in discovery.usable("backend")}:
         pytest.skip(f"{operator.backend} answers, but there is no corral-{operator.backend} here")
     return operator

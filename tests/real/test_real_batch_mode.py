@@ -232,7 +232,7 @@ def test_ranks_of_srun(tmp_path: Path, state_directory: Path, begin: str, end: s
     text = {
         "initialize": """
             import os, sys
-            from corral.ranks import initialize
+            from corral.allocation.ranks import initialize
             initialize(interface="lo")
             from distributed import Client
             client = Client()
@@ -241,7 +241,7 @@ def test_ranks_of_srun(tmp_path: Path, state_directory: Path, begin: str, end: s
         "Ranks": """
             import os, sys
             from distributed import Client
-            from corral.ranks import Ranks
+            from corral.allocation.ranks import Ranks
             with Ranks(interface="lo") as runner, Client(runner) as client:
                 BODY
         """,

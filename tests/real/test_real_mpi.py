@@ -54,7 +54,7 @@ def mpiexec(tmp_path: Path) -> MpiExec:
     return run
 
 
-@pytest.mark.parametrize("module", ["corral_mpi", "corral.ranks"])
+@pytest.mark.parametrize("module", ["corral_mpi", "corral.allocation.ranks"])
 def test_initialize_leaves_the_script_on_one_rank(mpiexec: MpiExec, module: str) -> None:
     """Rank 0 schedules, two ranks work; what rank 1 prints is printed once. By MPI, and by a file."""
     code, said = mpiexec(INITIALIZE.replace("corral_mpi", module), """

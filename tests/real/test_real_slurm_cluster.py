@@ -16,7 +16,8 @@ from attrs import evolve
 from distributed import Client, KilledWorker
 from real_life import SMALL_JOBS
 
-from corral import Cluster, JobState, kept
+from corral import Cluster, JobState
+from corral.cluster import kept_logs
 from corral.errors import InvalidRequest, JobsFailed, NeverStarts, SubmitRejected
 from corral_slurm import Slurm
 
@@ -271,7 +272,7 @@ def test_a_task_that_kills_its_worker_is_told_and_its_log_is_kept(eventually: Ev
         assert {(failure.cause, failure.tasks) for failure in c.failures} == {("exit code 7", ("leaves",))}
         assert c.failures[0].host
         [job] = c.jobs
-    [ended] = [each for each in kept.ended() if each.name == c.name]
+    [ended] = [each for each in kept_logs.ended() if each.name == c.name]
     assert [line.id for line in ended.jobs] == [job.id.text]
     assert "exit code 7" in Path(str(job.log)).read_text()
 

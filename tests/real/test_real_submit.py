@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from operators import OPERATORS, Operator
 
-from corral import plugins
+from corral.plugin import discovery
 
 pytestmark = [pytest.mark.timeout(300), pytest.mark.usefixtures("leaves_nothing")]
 
@@ -30,7 +30,7 @@ END
 def operator(request: pytest.FixtureRequest) -> Operator:
     """Each batch system in turn."""
     operator: Operator = request.param
-    if operator.backend not in {plugin.name for plugin in plugins.usable("backend")}:
+    if operator.backend not in {plugin.name for plugin in discovery.usable("backend")}:
         pytest.skip(f"{operator.backend} answers, but there is no corral-{operator.backend} here")
     return operator
 

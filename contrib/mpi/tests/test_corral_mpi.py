@@ -11,10 +11,10 @@ import pytest
 from click.testing import CliRunner
 
 import corral_mpi
+from corral.allocation.rank_environment import World
+from corral.allocation.ranks import FileExchange
 from corral.launch.ending import Ended
-from corral.ranks import FileExchange
-from corral.security import Credentials
-from corral.world import World
+from corral.security.credentials import Credentials
 from corral_mpi.cli import main
 from corral_mpi.initializing import class_of_worker
 from corral_mpi.outside import Outside

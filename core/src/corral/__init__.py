@@ -1,4 +1,18 @@
-"""corral: Dask clusters on HPC batch systems."""
+"""corral: Dask clusters on HPC batch systems.
+
+General layout, from the ground up; each room imports only those above it here:
+
+- `text`, `errors`, `host`: words, what is raised, and what of this machine is relied on;
+- `plugin`: what batch systems and computing centres are written against; `local`, the embedded queue, is one of them;
+- `environment`, `batch`, `security`: what follows a program to its jobs, one batch system, and who may connect;
+- `launch`: what runs inside a job;
+- `request`, `jobs`, `scaling`: what people ask for, what is known of jobs and to be done next, how large groups are;
+- `simulation`: the same decisions in simulated queues;
+- `cluster`: the engine and its public face; `allocation`: a cluster within one job; `remote`: its scheduler in a job;
+- `testing`, `cli`: the conformance kit, and the command line.
+
+docs/design.md says which files to read first.
+"""
 
 from __future__ import annotations
 
@@ -8,14 +22,14 @@ from corral._version import __version__
 
 if TYPE_CHECKING:
     from corral import errors
-    from corral.allocation import Allocation
-    from corral.cluster import Cluster
-    from corral.connecting import credentials_of
-    from corral.conversations import mapped
-    from corral.domain import JobState
-    from corral.group import WorkerGroup
-    from corral.hookspecs import hookimpl
-    from corral.remote import RemoteCluster
+    from corral.allocation.cluster import Allocation
+    from corral.cluster.cluster import Cluster
+    from corral.cluster.connecting import credentials_of
+    from corral.plugin.conversations import mapped
+    from corral.plugin.hookspecs import hookimpl
+    from corral.plugin.values import JobState
+    from corral.remote.cluster import RemoteCluster
+    from corral.request.worker_group import WorkerGroup
 
 __all__ = [
     "Allocation", "Cluster", "JobState", "RemoteCluster", "WorkerGroup", "__version__", "credentials_of", "errors",
@@ -23,14 +37,14 @@ __all__ = [
 ]  # fmt: skip
 
 _HOMES = {
-    "Allocation": "corral.allocation",
-    "Cluster": "corral.cluster",
-    "JobState": "corral.domain",
-    "credentials_of": "corral.connecting",
-    "RemoteCluster": "corral.remote",
-    "WorkerGroup": "corral.group",
-    "hookimpl": "corral.hookspecs",
-    "mapped": "corral.conversations",
+    "Allocation": "corral.allocation.cluster",
+    "Cluster": "corral.cluster.cluster",
+    "JobState": "corral.plugin.values",
+    "credentials_of": "corral.cluster.connecting",
+    "RemoteCluster": "corral.remote.cluster",
+    "WorkerGroup": "corral.request.worker_group",
+    "hookimpl": "corral.plugin.hookspecs",
+    "mapped": "corral.plugin.conversations",
 }
 
 

@@ -8,11 +8,11 @@ import shlex
 from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING
 
-from corral.printable import printable_lines
+from corral.text.printable import printable_lines
 
 if TYPE_CHECKING:
-    from corral.domain import Command, Completed
-    from corral.jobs import JobFailure
+    from corral.jobs.record import JobFailure
+    from corral.plugin.values import Command, Completed
 
 
 class CorralError(Exception):

@@ -18,9 +18,9 @@ from attrs import define, evolve, field
 from distributed import Client
 from distributed.diagnostics.plugin import SchedulerPlugin
 
-from corral.group import JOB_ENVIRONMENT
-from corral.scheduler import Scheduler
-from corral.security import Credentials
+from corral.cluster.scheduler import Scheduler
+from corral.request.worker_group import JOB_ENVIRONMENT
+from corral.security.credentials import Credentials
 
 
 class Log(SchedulerPlugin):

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 import pytest
 from distributed import rpc
 
+from corral.cluster.scheduler import Scheduler
 from corral.launch.run import default_lead, default_spread, leaving_time
-from corral.scheduler import Scheduler
 
 if TYPE_CHECKING:
     from core.tests.launch.conftest import Cluster

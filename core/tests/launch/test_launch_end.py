@@ -13,7 +13,7 @@ import psutil
 import pytest
 from attrs import evolve
 
-from corral.security import Credentials
+from corral.security.credentials import Credentials
 
 if TYPE_CHECKING:
     from core.tests.launch.conftest import Cluster

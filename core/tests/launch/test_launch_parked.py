@@ -10,9 +10,9 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from corral.home import PARKED
+from corral.host.home import PARKED
+from corral.host.private import make_private_folder
 from corral.launch import parked
-from corral.private import make_private_folder
 
 if TYPE_CHECKING:
     from core.tests.launch.conftest import Cluster, Launched

@@ -14,10 +14,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from corral.domain import Allocation, JobId
 from corral.launch.ending import Ended
 from corral.launch.options import Options
 from corral.launch.place import HANDED_DOWN, Place, find_place, handed_down, share_of_gpus
+from corral.plugin.values import Allocation, JobId
 
 if TYPE_CHECKING:
     from core.tests.launch.conftest import Cluster

@@ -14,8 +14,8 @@ import pytest
 from attrs import evolve
 
 from corral._version import __version__
+from corral.environment.program import STAYS, Program, _travelling
 from corral.launch.ending import Exit
-from corral.program import STAYS, Program, _travelling
 
 if TYPE_CHECKING:
     from core.tests.launch.conftest import Cluster

@@ -11,8 +11,8 @@ import distributed
 import pytest
 from dask.base import annotate
 
+from corral.cluster.scheduler import Scheduler
 from corral.launch.tasktimes import SECONDS_LEFT, TaskTimes, TooLong, time_needed
-from corral.scheduler import Scheduler
 
 if TYPE_CHECKING:
     from core.tests.launch.conftest import Cluster

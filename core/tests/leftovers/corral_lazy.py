@@ -1,7 +1,7 @@
 """A site whose cancellations are accepted and do nothing."""
 
 from corral import hookimpl
-from corral.conversations import answered
+from corral.plugin.conversations import answered
 
 
 class Lazy:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from corral import JobState, __version__
-from corral.domain import Completed, Job, JobId, Resources
+from corral.plugin.values import Completed, Job, JobId, Resources
 from corral.testing import (
     BackendConformance,
     CancelsGone,

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
+from corral.host.machine import is_on_network, measure
 from corral.local import database
 from corral.local.database import default_directory
-from corral.machine import is_on_network, measure
 
 WHOLE = 64, 256 * 2**30
 

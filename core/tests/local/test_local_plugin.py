@@ -11,15 +11,16 @@ from typing import Any
 import pytest
 from attrs import evolve
 
-from corral import __version__, plugins
-from corral.domain import Completed, FailureKind, Job, JobId, JobState, JobStatus, Resources
+from corral import __version__
+from corral.batch.runner import Runner
 from corral.errors import CommandFailed, InvalidRequest, ParseError
 from corral.local import database
 from corral.local.__main__ import main
 from corral.local.plugin import Local
 from corral.local.queue import Queue
-from corral.runner import Runner
-from corral.scripting import job_body
+from corral.plugin import discovery
+from corral.plugin.scripting import job_body
+from corral.plugin.values import Completed, FailureKind, Job, JobId, JobState, JobStatus, Resources
 
 JOB = Job(
     name="dask-1",
@@ -33,7 +34,7 @@ JOB = Job(
 
 @pytest.fixture
 def hooks() -> Any:
-    return plugins.load("local").hook
+    return discovery.load("local").hook
 
 
 # --- pure hooks -------------------------------------------------------------------------------------------------
@@ -115,7 +116,7 @@ class Engine:
     """Drives a backend's conversations as the core does."""
 
     def __init__(self, local: Any, **options: Any) -> None:
-        self.hooks = plugins.load("local", options={"directory": str(local.directory), **options}).hook
+        self.hooks = discovery.load("local", options={"directory": str(local.directory), **options}).hook
         self.runner = Runner()
         self.work = local.work
 

@@ -6,10 +6,11 @@ from collections.abc import Callable
 
 import pytest
 
-from corral import JobState, hookimpl, plugins
-from corral.contract import HOOKS
-from corral.domain import Job, JobId, JobStatus
+from corral import JobState, hookimpl
 from corral.errors import InvalidRequest, PluginError
+from corral.plugin import discovery
+from corral.plugin.validation import HOOKS
+from corral.plugin.values import Job, JobId, JobStatus
 
 Install = Callable[..., None]
 
@@ -45,7 +46,7 @@ def test_a_broken_backend_is_refused(install: Install, name: str) -> None:
     install("acme", f"broken/{name}")
     problem, cure = BROKEN[name]
     with pytest.raises(PluginError) as caught:
-        plugins.load(name)
+        discovery.load(name)
     assert (name, f"corral-{name.replace('_', '-')}") == (caught.value.plugin, caught.value.distribution)
     assert problem in str(caught.value)
     assert cure in str(caught.value).partition(problem)[2]
@@ -56,7 +57,7 @@ def test_the_original_error_is_the_cause(install: Install) -> None:
     """Whoever repairs a plugin needs the traceback."""
     install("broken/import_error")
     with pytest.raises(PluginError) as caught:
-        plugins.load("import_error")
+        discovery.load("import_error")
     assert isinstance(caught.value.__cause__, ModuleNotFoundError)
 
 
@@ -64,7 +65,7 @@ def test_two_distributions_with_one_name(install: Install) -> None:
     """Neither is guessed: the error names both."""
     install("acme", "broken/same_name/one", "broken/same_name/two")
     with pytest.raises(PluginError, match=r"corral-same-one 1\.0 and corral-same-two 1\.0\. Uninstall all but one"):
-        plugins.load("same")
+        discovery.load("same")
 
 
 def test_a_site_that_replaces_is_refused(install: Install) -> None:
@@ -72,13 +73,13 @@ def test_a_site_that_replaces_is_refused(install: Install) -> None:
     install("acme", "broken/replacing_site")
     expected = r"'replacing_site' \(distribution corral-replacing-site\): hook 'prepare_job' replaces .*wrapper=True"
     with pytest.raises(PluginError, match=expected):
-        plugins.load("acme", site="replacing_site")
+        discovery.load("acme", site="replacing_site")
 
 
 def test_a_wrapper_that_forgets_to_return_is_named(install: Install) -> None:
     """None where a Job is due goes no further."""
     install("acme", "broken/forgetful_site")
-    hook = plugins.load("acme", site="forgetful_site").hook
+    hook = discovery.load("acme", site="forgetful_site").hook
     with pytest.raises(PluginError, match="forgetful_site.*hook 'prepare_job' answered None where a Job is due"):
         hook.prepare_job(job=Job(name="a"))
 
@@ -86,7 +87,7 @@ def test_a_wrapper_that_forgets_to_return_is_named(install: Install) -> None:
 def test_a_backend_that_forgets_to_return_is_not_hidden_by_a_default(install: Install) -> None:
     """The core's default is not asked once the backend has an answer of its own."""
     install("acme", "broken/forgetful")
-    hook = plugins.load("forgetful").hook
+    hook = discovery.load("forgetful").hook
     with pytest.raises(PluginError, match="plugin 'forgetful': hook 'prepare_job' answered None where a Job is due"):
         hook.prepare_job(job=Job(name="a"))
 
@@ -95,7 +96,7 @@ def test_an_option_that_does_not_exist(install: Install) -> None:
     """The error names the argument, the option, and those that there are."""
     install("acme")
     with pytest.raises(InvalidRequest) as caught:
-        plugins.load("acme", options={"batchsize": 10})
+        discovery.load("acme", options={"batchsize": 10})
     assert caught.value.argument == "backend_options"
     assert str(caught.value) == (
         "backend_options: backend 'acme' has no option 'batchsize'. Options: batch_size. Did you mean 'batch_size'?"
@@ -108,7 +109,7 @@ def test_an_option_of_a_site_that_does_not_exist(install: Install) -> None:
     with pytest.raises(
         InvalidRequest, match=r"^site_options: site 'barn' has no option 'project'\. Options: account\."
     ):
-        plugins.load(site="barn", site_options={"project": "x"})
+        discovery.load(site="barn", site_options={"project": "x"})
 
 
 def test_an_option_that_must_be_given(install: Install) -> None:
@@ -117,14 +118,14 @@ def test_an_option_that_must_be_given(install: Install) -> None:
     with pytest.raises(
         InvalidRequest, match=r"^backend_options: backend 'picky' cannot do without the option 'server'"
     ):
-        plugins.load("picky")
+        discovery.load("picky")
 
 
 def test_what_a_plugin_says_of_its_options_is_passed_on(install: Install) -> None:
     """It knows best; its own error is not wrapped into another."""
     install("needs_options")
     with pytest.raises(InvalidRequest, match=r"^backend_options: there is no server 'pbs9'; pbs1 and pbs2 are$"):
-        plugins.load("picky", options={"server": "pbs9"})
+        discovery.load("picky", options={"server": "pbs9"})
 
 
 class Listens:
@@ -160,7 +161,7 @@ def test_a_users_broken_plugin_is_refused(install: Install, plugin: object, prob
     """What a notebook passes is held to the same rules, and named by its class."""
     install("acme")
     with pytest.raises(PluginError) as caught:
-        plugins.load("acme", plugins=[plugin])
+        discovery.load("acme", plugins=[plugin])
     assert problem in str(caught.value)
     assert caught.value.plugin in problem + type(plugin).__name__
 
@@ -170,14 +171,14 @@ def test_the_same_object_twice_is_refused(install: Install) -> None:
     install("acme")
     listener = Listens()
     with pytest.raises(PluginError, match=r"plugin '.*Listens': the same object was given twice"):
-        plugins.load("acme", plugins=[listener, listener])
+        discovery.load("acme", plugins=[listener, listener])
 
 
 def test_two_objects_of_one_class_both_listen(install: Install) -> None:
     """Each has a name of its own."""
     install("acme")
     listeners = [Listens(), Listens()]
-    manager = plugins.load("acme", plugins=listeners)
+    manager = discovery.load("acme", plugins=listeners)
     manager.hook.job_state_changed(job=JobId("1"), before=None, after=JobStatus(state=JobState.RUNNING))
     assert [[JobId("1")], [JobId("1")]] == [listener.heard for listener in listeners]
     assert {"Listens", "Listens (2)"} <= {name for name, _ in manager.list_name_plugin()}

@@ -11,10 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from corral import plugins
-from corral.domain import Detected, Job, Resources
+from corral.batch.runner import Runner
 from corral.errors import InvalidRequest, UnknownBackend
-from corral.runner import Runner
+from corral.plugin import discovery
+from corral.plugin.values import Detected, Job, Resources
 from corral.testing import drive
 
 Install = Callable[..., None]
@@ -49,8 +49,8 @@ def test_only_the_chosen_backend_is_imported() -> None:
     """Others may be slow or broken; who does not name them does not meet them."""
     code = """
 import sys
-from corral import plugins
-plugins.load("acme")
+from corral.plugin import discovery
+discovery.load("acme")
 print(sorted(name for name in sys.modules if name.startswith("corral_")))
 """
     broken = [HERE / "broken" / name for name in ("import_error", "old_contract", "misspelt", "no_factory")]
@@ -61,24 +61,24 @@ def test_listing_imports_nothing() -> None:
     """What is installed can be told without running any of it."""
     code = """
 import sys
-from corral import plugins
-print([plugin.name for plugin in plugins.installed() if plugin.name in ("acme", "barn", "import_error")])
+from corral.plugin import discovery
+print([plugin.name for plugin in discovery.installed() if plugin.name in ("acme", "barn", "import_error")])
 print(sorted(name for name in sys.modules if name.startswith("corral_")))
 """
     assert python(code, ACME, BARN, HERE / "broken" / "import_error") == "['acme', 'import_error', 'barn']\n[]"
 
 
 def test_metadata_is_read_in_one_module_only() -> None:
-    """Whatever else wants to know what is installed asks corral.plugins."""
-    source = Path(plugins.__file__).parent
+    """Whatever else wants to know what is installed asks corral.plugin.discovery."""
+    source = Path(discovery.__file__).parent.parent
     users = [path.name for path in source.rglob("*.py") if "importlib_metadata" in path.read_text()]
-    assert users == ["plugins.py"]
+    assert users == ["discovery.py"]
 
 
 def test_an_installed_plugin_says_what_it_is(install: Install) -> None:
     """Name, kind, contract, distribution, version and factory, all from its metadata."""
     install("acme", "site", "broken/new_contract")
-    found = {plugin.name: plugin for plugin in plugins.installed()}
+    found = {plugin.name: plugin for plugin in discovery.installed()}
     acme = found["acme"]
     assert ("backend", "v1", "corral-acme", "1.0", "corral_acme:Acme") == (
         acme.kind,
@@ -97,8 +97,8 @@ def test_a_distribution_that_is_listed_twice_counts_once(install: Install, tmp_p
     again = write_plugin(tmp_path / "again", "Corral_ACME", entry_points)
     sys.path.append(str(again))  # after the other, as site-packages is
     try:
-        assert ["corral-acme"] == [each.distribution for each in plugins.installed() if each.name == "acme"]
-        plugins.load("acme")
+        assert ["corral-acme"] == [each.distribution for each in discovery.installed() if each.name == "acme"]
+        discovery.load("acme")
     finally:
         sys.path.remove(str(again))
 
@@ -112,9 +112,9 @@ def test_aliases_are_no_conflict_and_are_listed_once(
         "[corral.backends.v1]\nherd = corral_acme:Acme\nherdpro = corral_acme:Acme\nopenherd = corral_acme:Acme\n"
     )
     monkeypatch.syspath_prepend(write_plugin(tmp_path, "corral-herd", entry_points))
-    assert "herd" in [plugin.name for plugin in plugins.usable("backend")]
-    assert not {"herdpro", "openherd"} & {plugin.name for plugin in plugins.usable("backend")}
-    assert plugins.load("openherd").has_plugin("openherd")
+    assert "herd" in [plugin.name for plugin in discovery.usable("backend")]
+    assert not {"herdpro", "openherd"} & {plugin.name for plugin in discovery.usable("backend")}
+    assert discovery.load("openherd").has_plugin("openherd")
 
 
 def test_metadata_that_cannot_be_read_disturbs_nobody(
@@ -129,8 +129,8 @@ def test_metadata_that_cannot_be_read_disturbs_nobody(
     (tmp_path / "bytes-1.0.dist-info" / "METADATA").write_text("Name: bytes\nVersion: 1.0\n")
     sys.path.insert(0, str(tmp_path))
     try:
-        with caplog.at_level(logging.DEBUG, "corral.plugins"):
-            assert "acme" in [plugin.name for plugin in plugins.installed()]
+        with caplog.at_level(logging.DEBUG, "corral.plugin.discovery"):
+            assert "acme" in [plugin.name for plugin in discovery.installed()]
     finally:
         sys.path.remove(str(tmp_path))
     assert "cannot be read" in caplog.text
@@ -140,8 +140,8 @@ def test_an_unknown_backend_is_answered_with_what_there_is(install: Install) -> 
     """The installed names, the nearest, and what to install."""
     install("acme")
     with pytest.raises(UnknownBackend) as caught:
-        plugins.load("acne")
-    names = [plugin.name for plugin in plugins.usable("backend")]
+        discovery.load("acne")
+    names = [plugin.name for plugin in discovery.usable("backend")]
     assert str(caught.value) == f"no backend named 'acne'. Installed: {', '.join(names)}. Did you mean 'acme'?"
     assert ("acne", tuple(names)) == (caught.value.name, caught.value.installed)
 
@@ -159,11 +159,12 @@ def test_a_well_known_backend_that_is_not_installed(name: str, ending: str) -> N
     """People type the batch system's name before they install its plugin."""
     code = f"""
 import sys
-from corral import errors, plugins
-ours = plugins.installed
-plugins.installed = lambda: [plugin for plugin in ours() if plugin.distribution == "corral-acme"]
+from corral import errors
+from corral.plugin import discovery
+ours = discovery.installed
+discovery.installed = lambda: [plugin for plugin in ours() if plugin.distribution == "corral-acme"]
 try:
-    plugins.load({name!r})
+    discovery.load({name!r})
 except errors.UnknownBackend as error:
     print(error)
 """
@@ -174,26 +175,26 @@ def test_an_unknown_site_is_an_invalid_argument(install: Install) -> None:
     """It names the argument and what there is."""
     install("site")
     with pytest.raises(InvalidRequest, match=r"^site: no site named 'bran'\. Installed: .*\. Did you mean 'barn'\?$"):
-        plugins.load("acme", site="bran")
+        discovery.load("acme", site="bran")
 
 
 def test_without_a_name_and_a_site_there_is_no_backend(install: Install) -> None:
     """Which one it is, is for `detect_all` to say."""
     install("acme")
     with pytest.raises(UnknownBackend, match="no backend was named. Installed: .*acme"):
-        plugins.load()
+        discovery.load()
 
 
 def test_a_site_names_its_backend_and_its_options(install: Install) -> None:
     """Its users say `site=` and nothing else; what they do say wins."""
     install("acme", "site")
-    assert plugins.backend_of_site("barn") == "acme"
-    manager = plugins.load(site="barn")
+    assert discovery.backend_of_site("barn") == "acme"
+    manager = discovery.load(site="barn")
     job = manager.hook.prepare_job(job=Job(name="a", resources=Resources()))
     assert job.account == "herd"
     script = manager.hook.render_script(job=job)
     drive(manager.hook.submit(script=script, count=99), {"sudo -u herd acsub 10": "accepted: batch 1, 10 jobs\n"})
-    own = plugins.load("acme", options={"batch_size": 20}, site="barn", site_options={"account": "flock"})
+    own = discovery.load("acme", options={"batch_size": 20}, site="barn", site_options={"account": "flock"})
     assert own.hook.prepare_job(job=Job(name="a")).account == "flock"
     drive(own.hook.submit(script=script, count=99), {"sudo -u herd acsub 20": "accepted: batch 1, 20 jobs\n"})
 
@@ -201,7 +202,7 @@ def test_a_site_names_its_backend_and_its_options(install: Install) -> None:
 def test_a_sites_options_are_for_its_own_backend_only(install: Install) -> None:
     """A backend that was named instead would not know them."""
     install("acme", "site")
-    manager = plugins.load("local", site="barn")
+    manager = discovery.load("local", site="barn")
     assert manager.has_plugin("local")
 
 
@@ -210,10 +211,10 @@ async def test_detection_asks_every_backend_and_survives_each(
 ) -> None:
     """A broken plugin, or one whose command does not exist here, is as good as none."""
     install("acme", "broken/import_error", "broken/without_yield")
-    assert "acme" not in await plugins.detect_all(Runner())
+    assert "acme" not in await discovery.detect_all(Runner())
     monkeypatch.setenv("PATH", f"{ACME / 'bin'}{os.pathsep}{os.environ['PATH']}")
-    with caplog.at_level(logging.DEBUG, "corral.plugins"):
-        found = await plugins.detect_all(Runner())
+    with caplog.at_level(logging.DEBUG, "corral.plugin.discovery"):
+        found = await discovery.detect_all(Runner())
     assert found["acme"] == Detected(version="3.1", evidence="acstat --version")
     assert "local" not in found
     assert "backend 'import_error' cannot say whether its batch system is here: PluginError" in caplog.text

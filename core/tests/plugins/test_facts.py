@@ -9,13 +9,13 @@ from pathlib import Path
 
 import pytest
 
-from corral import plugins
 from corral.errors import PluginError
+from corral.plugin import discovery
 
 ACME = Path(__file__).parent.parent / "testing" / "acme"
 
 HERD = """
-from corral.facts import BackendFacts, RankVariables
+from corral.plugin.facts import BackendFacts, RankVariables
 from corral_acme import Acme
 
 class Herd(Acme):
@@ -62,7 +62,7 @@ def test_its_traces_keep_a_login_node_from_becoming_a_compute_node(herd: Path) -
     """A command, a variable or a file: it may be down for a moment."""
     (herd / "hsub").write_text("#!/bin/sh\n")
     (herd / "hsub").chmod(0o755)
-    code = "from corral.choice import traces; import os; print(*traces(os.environ))"
+    code = "from corral.batch.detection import traces; import os; print(*traces(os.environ))"
     found = ask(herd, code, PATH=str(herd), HERD_ROOT="/herd").split()
     assert {"hsub", "HERD_ROOT", "/proc/self/status"} <= set(found)
 
@@ -70,11 +70,11 @@ def test_its_traces_keep_a_login_node_from_becoming_a_compute_node(herd: Path) -
 def test_what_its_job_says_of_itself_reaches_no_command(herd: Path) -> None:
     """Whichever backend's; what finds its server does."""
     code = """
-from corral.runner import command_environment
-from corral.domain import Command
+from corral.batch.runner import command_environment
+from corral.plugin.values import Command
 environ = {"HERD_JOB": "7", "HERD_JOB_NODES": "n1", "HERD_ROOT": "/herd", "CORRAL_JOB_ID": "7"}
 print(command_environment(environ, Command(["x"])))
-from corral.surroundings import inherited
+from corral.environment.surroundings import inherited
 print(inherited(["HERD_*"], environ))
 """
     assert ask(herd, code) == "{'HERD_ROOT': '/herd', 'LC_ALL': 'C'}\n{'HERD_ROOT': '/herd'}"
@@ -83,7 +83,7 @@ print(inherited(["HERD_*"], environ))
 def test_what_finds_its_server_follows_a_scheduler_into_its_job(herd: Path) -> None:
     """By the order, and no other batch system's."""
     code = """
-from corral.order import take
+from corral.remote.spec import take
 blueprint, order = take({"backend": "herd", "cores": 1, "memory": "1GB", "walltime": "1h"})
 print({name: value for name, value in order.environment.items() if name not in ("PATH", "XDG_STATE_HOME")})
 """
@@ -92,7 +92,7 @@ print({name: value for name, value in order.environment.items() if name not in (
 
 def test_its_ranks_are_known(herd: Path) -> None:
     """How many, and what they have in common; also below an mpiexec that does not name its launches."""
-    code = "from corral.world import find_world; import os; print(find_world(os.environ))"
+    code = "from corral.allocation.rank_environment import find_world; import os; print(find_world(os.environ))"
     herds = {"HERD_RANK": "2", "HERD_SIZE": "5", "HERD_JOB": "77"}
     assert ask(herd, code, **herds) == "World(rank=2, size=5, launch='herd-77')"
     hydra = {"PMI_RANK": "1", "PMI_SIZE": "2", "HERD_JOB": "77"}
@@ -117,25 +117,27 @@ def test_facts_of_another_kind_are_refused_with_the_cure(herd: Path, monkeypatch
     (herd / "corral_herd.py").write_text("class Herd:\n    facts = {'title': 'Herd'}\n")
     monkeypatch.syspath_prepend(str(herd))
     with pytest.raises(PluginError, match=r"are a dict. Write facts = BackendFacts"):
-        plugins.facts_of("herd")
+        discovery.facts_of("herd")
 
 
 def test_a_backend_without_facts_is_called_by_its_name(herd: Path) -> None:
     """Its variables are likely to begin with that."""
     (herd / "corral_herd.py").write_text("class Herd:\n    pass\n")
-    code = (
-        "from corral.plugins import facts_of; facts = facts_of('herd'); print(facts.title, facts.server, facts.tried)"
-    )
+    code = """
+from corral.plugin.discovery import facts_of
+facts = facts_of("herd")
+print(facts.title, facts.server, facts.tried)
+"""
     assert ask(herd, code) == "herd ('HERD_*',) not said"
 
 
 def test_jobs_inside_of_jobs_come_first() -> None:
     """A process of a Flux instance in a Slurm job has the variables of both."""
-    is_inner = [facts.is_inner for facts in plugins.all_facts().values()]
+    is_inner = [facts.is_inner for facts in discovery.all_facts().values()]
     assert is_inner == sorted(is_inner, reverse=True)
     assert {True, False} == set(is_inner)
 
 
 def test_one_backend_is_everywhere() -> None:
     """It is what a machine without a batch system has."""
-    assert [plugins.everywhere()] == [name for name, facts in plugins.all_facts().items() if facts.is_everywhere]
+    assert [discovery.everywhere()] == [name for name, facts in discovery.all_facts().items() if facts.is_everywhere]

@@ -9,9 +9,9 @@ from typing import Any
 
 import pytest
 
-from corral import hookspecs
-from corral.contract import HOOKS
-from corral.docstrings import docstring
+from corral.plugin import hookspecs
+from corral.plugin.validation import HOOKS
+from corral.text.docstrings import docstring
 
 SPECS: list[Callable[..., Any]] = [getattr(hookspecs, name) for name in HOOKS]
 
@@ -19,7 +19,7 @@ SPECS: list[Callable[..., Any]] = [getattr(hookspecs, name) for name in HOOKS]
 @pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.__name__)
 def test_every_hook_is_documented(spec: Callable[..., Any]) -> None:
     """A docstring, a type for each parameter and for the result."""
-    assert docstring("corral.hookspecs", spec.__name__)
+    assert docstring("corral.plugin.hookspecs", spec.__name__)
     signature = inspect.signature(spec)
     assert not [name for name, parameter in signature.parameters.items() if parameter.annotation is parameter.empty]
     assert signature.return_annotation is not signature.empty
@@ -28,14 +28,16 @@ def test_every_hook_is_documented(spec: Callable[..., Any]) -> None:
 @pytest.mark.parametrize("spec", SPECS, ids=lambda spec: spec.__name__)
 def test_documented_parameters_exist(spec: Callable[..., Any]) -> None:
     """A section "Parameters" names only parameters of the hook."""
-    section = re.search(r"Parameters\n-+\n(.*?)(\n\n\S|\Z)", docstring("corral.hookspecs", spec.__name__), re.DOTALL)
+    section = re.search(
+        r"Parameters\n-+\n(.*?)(\n\n\S|\Z)", docstring("corral.plugin.hookspecs", spec.__name__), re.DOTALL
+    )
     named = re.findall(r"^(\w+)$", section[1], re.MULTILINE) if section else []
     assert set(named) <= set(inspect.signature(spec).parameters)
 
 
 def test_every_hook_has_a_name_in_the_overview() -> None:
     """The docstring of the module is the order of events: it leaves no hook out."""
-    overview = docstring("corral.hookspecs")
+    overview = docstring("corral.plugin.hookspecs")
     mentioned = {name for name in HOOKS if f"`{name}`" in overview}
     assert set(HOOKS) - mentioned <= {"parse_resources", "find_jobs", "detect"}
 

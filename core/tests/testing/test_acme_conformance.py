@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from corral import JobState
-from corral.domain import Job, JobId, Resources
+from corral.plugin.values import Job, JobId, Resources
 from corral.testing import (
     BackendConformance,
     CancelsGone,

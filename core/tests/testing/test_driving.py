@@ -13,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from corral.domain import Command, Completed, Conversation
 from corral.errors import CommandFailed, CommandNotFound, CommandTimedOut
+from corral.plugin.values import Command, Completed, Conversation
 from corral.testing import Detects, Mismatch, drive, environment, transcript
 from corral.testing.silence import HookDidIO, silence
 

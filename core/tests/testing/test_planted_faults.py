@@ -23,7 +23,7 @@ BROKEN = """
 import sys
 sys.path.insert(0, {acme!r})
 
-from corral.contract import Party, assemble
+from corral.plugin.validation import Party, assemble
 from faults import FAULTS
 
 for fault in FAULTS:

@@ -7,11 +7,11 @@ from pathlib import Path
 import pytest
 from attrs import evolve
 
-from corral.adaptive import Bounds
-from corral.policy import Rules
+from corral.scaling.adaptive import Bounds
+from corral.scaling.policy import Rules
+from corral.scaling.workload import Kind
 from corral.simulation import Corral, Dask, Ends, Fixed, Load, Queue, World, simulate
 from corral.simulation.scenario import Step, Tasks, ours
-from corral.workload import Kind
 
 CPU = Kind(name="cpu", threads=2, cores=2, resources={"cpu": 2})
 GPU = Kind(name="gpu", threads=2, cores=2, gpus=1, resources={"GPU": 1})

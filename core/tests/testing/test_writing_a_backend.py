@@ -11,9 +11,10 @@ from pathlib import Path
 
 import pytest
 
-from corral import JobState, plugins
-from corral.domain import Job, JobId, JobStatus, Resources, Script
-from corral.runner import Runner
+from corral import JobState
+from corral.batch.runner import Runner
+from corral.plugin import discovery
+from corral.plugin.values import Job, JobId, JobStatus, Resources, Script
 from corral.testing import drive
 
 HERE = Path(__file__).parent
@@ -54,7 +55,7 @@ async def test_acme_runs_jobs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     monkeypatch.setenv("PATH", f"{ACME / 'bin'}{os.pathsep}{os.environ['PATH']}")
     monkeypatch.setenv("ACME_HOME", str(tmp_path / "acme"))
     (tmp_path / "acme").mkdir()
-    hook, converse = plugins.load("acme").hook, Runner().converse
+    hook, converse = discovery.load("acme").hook, Runner().converse
 
     async def final(job_ids: list[JobId]) -> dict[JobId, JobStatus]:
         while True:

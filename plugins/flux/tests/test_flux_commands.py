@@ -8,9 +8,10 @@ from pathlib import Path
 import pytest
 from attrs import evolve
 
-from corral.domain import (
+from corral.plugin import (
     Allocation,
     Command,
+    CommandFailed,
     Completed,
     Failure,
     FailureKind,
@@ -18,10 +19,10 @@ from corral.domain import (
     JobId,
     JobState,
     JobStatus,
+    ParseError,
     Queue,
     Resources,
 )
-from corral.errors import CommandFailed, ParseError
 from corral.testing import drive, environment, transcript
 from corral_flux import Flux
 

@@ -6,8 +6,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import ClassVar
 
-from corral import JobState
-from corral.domain import FailureKind, JobId
+from corral.plugin import FailureKind, JobId, JobState
 from corral.testing import (
     BackendConformance,
     CancelsGone,

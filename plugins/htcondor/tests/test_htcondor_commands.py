@@ -8,10 +8,20 @@ from pathlib import Path
 import pytest
 from attrs import evolve
 
-from corral.domain import Allocation, Command, Completed, Conversation, FailureKind, Job, JobId, JobState, JobStatus
-from corral.errors import CommandFailed, ParseError
-from corral.testing import drive, environment, transcript
-from corral.testing.driving import Answer, converse
+from corral.plugin import (
+    Allocation,
+    Command,
+    CommandFailed,
+    Completed,
+    Conversation,
+    FailureKind,
+    Job,
+    JobId,
+    JobState,
+    JobStatus,
+    ParseError,
+)
+from corral.testing import Answer, converse, drive, environment, transcript
 from corral_htcondor import HTCondor, answers
 
 HERE = Path(__file__).parent / "transcripts"

@@ -9,8 +9,7 @@ from typing import Any, ClassVar
 from attrs import evolve
 from hypothesis import strategies as st
 
-from corral import JobState
-from corral.domain import FailureKind, Job, JobId, Resources
+from corral.plugin import FailureKind, Job, JobId, JobState, Resources
 from corral.testing import (
     BackendConformance,
     CancelsGone,

@@ -6,7 +6,6 @@ import base64
 import re
 import shlex
 import subprocess
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,10 +13,7 @@ from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corral.blueprint import read_script
-from corral.domain import Job, Resources
-from corral.errors import InvalidRequest, ParseError
-from corral.scripting import job_body
+from corral.plugin import InvalidRequest, Job, ParseError, Resources, job_body
 from corral_htcondor import HTCondor, description
 
 MEBI = 2**20
@@ -333,13 +329,6 @@ def test_never_less_is_asked_for_than_the_description_did(text: str, resources: 
     job = CONDOR.parse_resources(text)
     assert job.resources == resources
     assert CONDOR.parse_resources(str(CONDOR.render_script(evolve(job, name="x")))).resources == resources
-
-
-def test_a_submit_description_has_no_commands(tmp_path: Path) -> None:
-    """It becomes a cluster as a job script does, and nobody is told that its statements are not run."""
-    (tmp_path / "job.sub").write_text("executable = analyse.sh\nrequest_cpus = 4\nrequest_memory = 2GB\nqueue\n")
-    found, commands = read_script(tmp_path / "job.sub", {"backend": "htcondor"})
-    assert (found["cores"], found["memory"], commands) == (4, 2**31, [])
 
 
 def test_a_number_alone_is_in_mebibytes() -> None:

@@ -9,11 +9,22 @@ from pathlib import Path
 
 import pytest
 
-from corral.domain import Allocation, Command, Completed, Failure, FailureKind, Job, JobId, JobState, JobStatus, Queue
-from corral.errors import CommandFailed, CommandTimedOut, ParseError
-from corral.runner import command_environment
-from corral.testing import drive, environment, transcript
-from corral.testing.driving import converse
+from corral.plugin import (
+    Allocation,
+    Command,
+    CommandFailed,
+    CommandTimedOut,
+    Completed,
+    Failure,
+    FailureKind,
+    Job,
+    JobId,
+    JobState,
+    JobStatus,
+    ParseError,
+    Queue,
+)
+from corral.testing import command_environment, converse, drive, environment, transcript
 from corral_lsf import LSF, answers
 
 HERE = Path(__file__).parent / "transcripts"

@@ -9,9 +9,7 @@ from attrs import evolve
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from corral.domain import Job, Resources
-from corral.errors import InvalidRequest, ParseError
-from corral.scripting import job_body
+from corral.plugin import InvalidRequest, Job, ParseError, Resources, job_body
 from corral_lsf import LSF
 
 JOB = Job(

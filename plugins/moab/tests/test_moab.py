@@ -8,9 +8,7 @@ from pathlib import Path
 import pytest
 from attrs import evolve
 
-from corral.domain import Allocation, Completed, Job, JobId, Resources
-from corral.errors import CommandFailed, ParseError
-from corral.scripting import job_body
+from corral.plugin import Allocation, CommandFailed, Completed, Job, JobId, ParseError, Resources, job_body
 from corral.testing import drive, environment
 from corral_moab import Moab
 

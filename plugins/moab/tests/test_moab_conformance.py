@@ -11,8 +11,7 @@ from typing import ClassVar
 
 from attrs import evolve
 
-from corral import JobState
-from corral.domain import Completed, FailureKind, Job, JobId
+from corral.plugin import Completed, FailureKind, Job, JobId, JobState
 from corral.testing import (
     BackendConformance,
     CancelsGone,

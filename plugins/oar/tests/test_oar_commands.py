@@ -11,11 +11,22 @@ from typing import Any
 import pytest
 from attrs import evolve
 
-from corral.domain import Allocation, Command, Completed, Failure, FailureKind, Job, JobId, JobState, JobStatus, Queue
-from corral.errors import CommandFailed, CommandTimedOut, ParseError
-from corral.runner import command_environment
-from corral.testing import drive, environment, transcript
-from corral.testing.driving import converse
+from corral.plugin import (
+    Allocation,
+    Command,
+    CommandFailed,
+    CommandTimedOut,
+    Completed,
+    Failure,
+    FailureKind,
+    Job,
+    JobId,
+    JobState,
+    JobStatus,
+    ParseError,
+    Queue,
+)
+from corral.testing import command_environment, converse, drive, environment, transcript
 from corral_oar import Oar
 
 HERE = Path(__file__).parent / "transcripts"

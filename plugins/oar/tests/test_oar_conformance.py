@@ -6,8 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-from corral import JobState
-from corral.domain import FailureKind, Job, JobId, Resources
+from corral.plugin import FailureKind, Job, JobId, JobState, Resources
 from corral.testing import (
     BackendConformance,
     CancelsGone,

@@ -14,9 +14,8 @@ from typing import Any
 import pytest
 from attrs import evolve, field, frozen
 
-from corral.domain import Conversation, FailureKind, Job, JobId, JobState, JobStatus, Resources
-from corral.errors import CommandFailed
-from corral.runner import Runner
+from corral.plugin import CommandFailed, Conversation, FailureKind, Job, JobId, JobState, JobStatus, Resources
+from corral.testing import Runner
 from corral_oar import Oar
 
 pytestmark = [pytest.mark.real("oar"), pytest.mark.timeout(90)]
@@ -97,7 +96,7 @@ SHOW = 'cat "$OAR_RESOURCE_PROPERTIES_FILE"'
 #: Reads what its job was granted, and starts a process on every host of it.
 INSIDE = """
 import asyncio, os, subprocess, time
-from corral.runner import Runner
+from corral.batch.runner import Runner
 from corral_oar import Oar
 granted = asyncio.run(Runner().converse(Oar().read_allocation(os.environ)))
 print(granted.job_id, granted.cores, len(granted.hosts), 0 < granted.ends - time.time() <= 300, flush=True)

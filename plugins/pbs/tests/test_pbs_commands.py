@@ -7,11 +7,19 @@ from pathlib import Path
 
 import pytest
 
-from corral.domain import Allocation, Command, Completed, FailureKind, Job, JobId, JobState, JobStatus
-from corral.errors import CommandFailed, ParseError
-from corral.runner import command_environment
-from corral.testing import drive, environment
-from corral.testing.driving import Answer, converse
+from corral.plugin import (
+    Allocation,
+    Command,
+    CommandFailed,
+    Completed,
+    FailureKind,
+    Job,
+    JobId,
+    JobState,
+    JobStatus,
+    ParseError,
+)
+from corral.testing import Answer, command_environment, converse, drive, environment
 from corral_pbs import PBS, answers
 
 HERE = Path(__file__).parent / "transcripts"

@@ -8,11 +8,23 @@ from pathlib import Path
 import pytest
 from attrs import evolve
 
-from corral.domain import Allocation, Command, Completed, Failure, FailureKind, Job, JobId, JobState, JobStatus, Queue
-from corral.errors import CommandFailed, CommandNotFound, CommandTimedOut, ParseError
-from corral.runner import command_environment
-from corral.testing import drive, environment, transcript
-from corral.testing.driving import Answer, converse
+from corral.plugin import (
+    Allocation,
+    Command,
+    CommandFailed,
+    CommandNotFound,
+    CommandTimedOut,
+    Completed,
+    Failure,
+    FailureKind,
+    Job,
+    JobId,
+    JobState,
+    JobStatus,
+    ParseError,
+    Queue,
+)
+from corral.testing import Answer, command_environment, converse, drive, environment, transcript
 from corral_sge import GridEngine, answers
 
 HERE = Path(__file__).parent / "transcripts"

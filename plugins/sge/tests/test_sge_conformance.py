@@ -8,8 +8,7 @@ from typing import Any, ClassVar
 
 from attrs import evolve, frozen
 
-from corral import JobState
-from corral.domain import FailureKind, JobId, Resources
+from corral.plugin import FailureKind, JobId, JobState, Resources
 from corral.testing import (
     BackendConformance,
     CancelsGone,

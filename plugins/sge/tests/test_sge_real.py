@@ -12,10 +12,19 @@ from typing import Any
 import pytest
 from attrs import evolve, field, frozen
 
-from corral.domain import Allocation, Command, Conversation, FailureKind, Job, JobId, JobState, JobStatus, Resources
-from corral.errors import CommandFailed
-from corral.runner import Runner
-from corral.testing import environment
+from corral.plugin import (
+    Allocation,
+    Command,
+    CommandFailed,
+    Conversation,
+    FailureKind,
+    Job,
+    JobId,
+    JobState,
+    JobStatus,
+    Resources,
+)
+from corral.testing import Runner, environment
 from corral_sge import GridEngine
 
 pytestmark = [pytest.mark.real("sge"), pytest.mark.timeout(90)]

@@ -7,9 +7,7 @@ from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corral.domain import Job, Resources
-from corral.errors import InvalidRequest, ParseError
-from corral.scripting import job_body
+from corral.plugin import InvalidRequest, Job, ParseError, Resources, job_body
 from corral_slurm import Slurm, directives
 
 JOB = Job(

@@ -13,10 +13,8 @@ from typing import Any
 import pytest
 from attrs import evolve, field, frozen
 
-from corral.domain import Allocation, Conversation, Job, JobId, JobState, JobStatus, Resources
-from corral.errors import CommandFailed
-from corral.runner import Runner
-from corral.testing import environment
+from corral.plugin import Allocation, CommandFailed, Conversation, Job, JobId, JobState, JobStatus, Resources
+from corral.testing import Runner, environment
 from corral_slurm import Slurm
 
 pytestmark = [pytest.mark.real("slurm"), pytest.mark.timeout(90)]
@@ -250,7 +248,7 @@ async def test_an_impossible_job_is_refused_at_once(slurm: RealSlurm) -> None:
 
 
 def _answer(*argv: str) -> Any:
-    from corral.domain import Command
+    from corral.plugin.values import Command
 
     done = yield Command(argv)
     return done.stdout

@@ -6,10 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from corral.domain import Allocation, Completed, Job, JobId, JobState
-from corral.errors import CommandFailed, ParseError
-from corral.testing import drive, environment
-from corral.testing.driving import Answer
+from corral.plugin import Allocation, CommandFailed, Completed, Job, JobId, JobState, ParseError
+from corral.testing import Answer, drive, environment
 from corral_torque import Torque, answers
 
 HERE = Path(__file__).parent / "transcripts"

@@ -9,8 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import ClassVar
 
-from corral import JobState
-from corral.domain import Completed, FailureKind, JobId
+from corral.plugin import Completed, FailureKind, JobId, JobState
 from corral.testing import (
     BackendConformance,
     CancelsGone,

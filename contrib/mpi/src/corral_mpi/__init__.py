@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from corral.allocation.ranks import send_close_signal
 from corral.errors import TooFewRanks
-from corral.ranks import send_close_signal
 from corral_mpi.executing import execute
 from corral_mpi.initializing import initialize
 from corral_mpi.outside import security

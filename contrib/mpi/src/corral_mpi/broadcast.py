@@ -8,11 +8,11 @@ from typing import TYPE_CHECKING
 
 from attrs import asdict
 
+from corral.allocation.rank_environment import World
+from corral.allocation.ranks import FAILURE, PATIENCE
 from corral.launch.contact import Contact, find_scheduler
 from corral.launch.ending import Ended
-from corral.ranks import FAILURE, PATIENCE
-from corral.security import Credentials
-from corral.world import World
+from corral.security.credentials import Credentials
 
 if TYPE_CHECKING:
     from mpi4py.MPI import Intracomm

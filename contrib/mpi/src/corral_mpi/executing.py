@@ -9,8 +9,8 @@ from typing import TYPE_CHECKING, Any
 
 from distributed.core import rpc
 
-from corral.launch.contact import Contact
-from corral.ranks import (
+from corral.allocation.rank_environment import World
+from corral.allocation.ranks import (
     FAILURE,
     Exchange,
     Roles,
@@ -25,8 +25,8 @@ from corral.ranks import (
     schedule,
     work,
 )
-from corral.security import Credentials
-from corral.world import World
+from corral.launch.contact import Contact
+from corral.security.credentials import Credentials
 from corral_mpi.broadcast import Broadcast, world_communicator, world_of
 from corral_mpi.initializing import class_of_worker
 from corral_mpi.outside import Outside

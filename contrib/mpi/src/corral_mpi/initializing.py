@@ -6,7 +6,7 @@ import warnings
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
-from corral import ranks
+from corral.allocation import ranks
 from corral_mpi.broadcast import Broadcast, world_communicator, world_of
 
 if TYPE_CHECKING:

@@ -8,10 +8,10 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from corral.allocation.ranks import FAILURE, PATIENCE, Exchange
 from corral.launch.contact import Contact, find_scheduler
 from corral.launch.ending import Ended
-from corral.ranks import FAILURE, PATIENCE, Exchange
-from corral.security import Credentials
+from corral.security.credentials import Credentials
 
 if TYPE_CHECKING:
     from distributed import Security

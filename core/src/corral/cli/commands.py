@@ -18,8 +18,8 @@ from corral.cli.tables import say, show, show_file
 from corral.errors import CorralError
 
 if TYPE_CHECKING:
-    from corral.plugins import Finding, Installed
-    from corral.registry import Entry, JobLine
+    from corral.cluster.registry import Entry, JobLine
+    from corral.plugin.discovery import Finding, Installed
 
 #: A living cluster writes every minute (s): what is older need not be true any more.
 _FRESH = 150.0
@@ -36,7 +36,7 @@ def script(redaction: Redaction, /, **options: Any) -> None:
 
     Nothing is submitted.
     """
-    from corral.blueprint import draw
+    from corral.request.blueprint import draw
 
     redaction.hide("project", options["account"])
     blueprint = draw({**cluster_arguments(options), **worker_arguments(options)})
@@ -98,9 +98,9 @@ def logs(job: str | None, cluster: str | None, lines: int | None, as_json: bool)
 
     In a terminal, what would move its cursor or change its colours is shown instead; a pipe gets the file as it is.
     """
-    from corral import kept
+    from corral.cluster import kept_logs
 
-    ended = [(each.name, line.state, line) for each in kept.ended() for line in each.jobs]
+    ended = [(each.name, line.state, line) for each in kept_logs.ended() for line in each.jobs]
     living = [(entry.name, _state(entry, line), line) for entry in _registered() for line in entry.jobs]
     found = [row for row in [*ended, *living] if cluster in (None, row[0])]
     if job is None:
@@ -148,7 +148,7 @@ def clean(ctx: click.Context, yes: bool, force: bool) -> None:
     Those are their jobs, credentials and registry files. Living clusters are not touched, nor are those of which
     nobody here can know. The exit code is 1 if something could not be removed.
     """
-    from corral.registry import remove_drafts
+    from corral.cluster.registry import remove_drafts
 
     fates = [asyncio.run(_cleaned(entry, yes=yes, force=force)) for entry in _registered()]
     if "dead" not in fates and "left" not in fates:
@@ -163,12 +163,12 @@ def clean(ctx: click.Context, yes: bool, force: bool) -> None:
 
 async def _cleaned(entry: Entry, *, yes: bool, force: bool) -> str:
     """Clean up after one cluster, if it is dead; returns "spared", "dead", or "left" if it should be and is not."""
-    from corral import leftovers
-    from corral.leftovers import Fate
+    from corral.cluster import cleanup
+    from corral.cluster.cleanup import Fate
 
     what = f"{entry.name} ({entry.backend}, pid {entry.pid} on {entry.host or 'no host yet'})"
     try:
-        finding = await leftovers.examine(entry)
+        finding = await cleanup.examine(entry)
         if finding.fate is Fate.LIVES:
             return "spared"
         if finding.fate is Fate.DOUBTFUL and not force:
@@ -178,13 +178,13 @@ async def _cleaned(entry: Entry, *, yes: bool, force: bool) -> str:
             )
             return "spared"
         if not yes:
-            job_ids = await leftovers.find(entry)
+            job_ids = await cleanup.find(entry)
             files = entry.credentials or "no credentials"
             say(f"would remove {what}, since {finding.why}: cancel {_listed(job_ids)}, remove {files}")
             return "dead"
-        outcome = await leftovers.cancel(entry)
+        outcome = await cleanup.cancel(entry)
         if not outcome.left:
-            await leftovers.remove_files(entry)
+            await cleanup.remove_files(entry)
     except (CorralError, OSError) as error:
         say(f"{what} is left alone: {error}", err=True)
         return "left"
@@ -209,7 +209,7 @@ def _listed(job_ids: Sequence[object]) -> str:
 
 def _registered() -> list[Entry]:
     """All clusters that left a file; what else is there is told."""
-    from corral.registry import read
+    from corral.cluster.registry import read
 
     found, odd = read()
     for each in odd:
@@ -270,10 +270,10 @@ def backends(as_json: bool) -> None:
 
     Those that cannot be used are listed with the reason; those that could be installed are listed too.
     """
-    from corral import plugins
-    from corral.runner import Runner
+    from corral.batch.runner import Runner
+    from corral.plugin import discovery
 
-    found = asyncio.run(plugins.survey(Runner(timeout=10.0)))
+    found = asyncio.run(discovery.survey(Runner(timeout=10.0)))
     if as_json:
         for each in found:
             click.echo(json.dumps(_backend(each)))
@@ -285,7 +285,7 @@ def backends(as_json: bool) -> None:
         tried = _tried(plugin) if each.is_usable else ""
         rows.append((plugin.name, f"{plugin.distribution} {plugin.version}", answer, tried))
     installed = {row[0] for row in rows}
-    for name, distribution in plugins.WELL_KNOWN.items():
+    for name, distribution in discovery.WELL_KNOWN.items():
         if distribution == f"corral-{name}" and name not in installed:
             rows.append((name, f"pip install {distribution}", "", ""))
     show(("backend", "plugin", "batch system", "run for real against"), sorted(rows))

@@ -25,9 +25,9 @@ if TYPE_CHECKING:
     from distributed import Client, Future
 
     from corral.cli.stage import Stage
-    from corral.cluster import Cluster
-    from corral.domain import Command
-    from corral.jobs import JobRecord
+    from corral.cluster.cluster import Cluster
+    from corral.jobs.record import JobRecord
+    from corral.plugin.values import Command
 
 #: There are so many primes below so many numbers; they are counted in so many tasks.
 NUMBERS, PRIMES, TASKS = 2_000_000_000, 98_222_287, 1000
@@ -69,7 +69,7 @@ def demo(jobs: int | None, **options: Any) -> None:
 def _usual_jobs(backend: str) -> int:
     if backend != "local":
         return 4
-    from corral.machine import measure
+    from corral.host.machine import measure
 
     return min(4, max(2, measure().cores))
 
@@ -93,7 +93,7 @@ class Play:
     def run(self) -> None:
         from distributed import Client, get_task_stream
 
-        from corral.cluster import Cluster
+        from corral.cluster.cluster import Cluster
 
         # What distributed says of results that died with a job is told here in other words. Importing it sets levels.
         logging.getLogger("distributed").setLevel(logging.ERROR)
@@ -163,9 +163,9 @@ class Play:
 
     def kill_one(self, cluster: Cluster) -> None:
         """End a job by the batch system's own command, which tells the cluster nothing."""
-        from corral.blueprint import draw
-        from corral.conversations import mapped
-        from corral.runner import Runner
+        from corral.batch.runner import Runner
+        from corral.plugin.conversations import mapped
+        from corral.request.blueprint import draw
 
         self.killed = next(record for record in cluster.jobs if record.is_connected)
         commands: list[Command] = []

@@ -10,9 +10,9 @@ from typing import Any, TypeVar
 
 import click
 
-from corral.docstrings import docstring, documented
 from corral.errors import InvalidRequest
-from corral.group import WorkerGroup
+from corral.request.worker_group import WorkerGroup
+from corral.text.docstrings import docstring, documented
 
 F = TypeVar("F", bound=Callable[..., Any])
 C = TypeVar("C", bound=click.Command)
@@ -56,7 +56,7 @@ def cluster_options(*, backend: str | None = None) -> Callable[[F], F]:
     """Give a command options for what describes a cluster as a whole; `backend` is the default of the first."""
 
     def decorate(command: F) -> F:
-        words = described("corral.cluster", "Cluster", _CLUSTER)
+        words = described("corral.cluster.cluster", "Cluster", _CLUSTER)
         for name in reversed(_CLUSTER):
             option = _option(name)
             if name == "backend":

@@ -38,7 +38,7 @@ class Redaction:
 
     def hide_what_is_known(self) -> None:
         """This user, this host, the configured projects, and the hosts of all registered jobs."""
-        from corral.registry import read
+        from corral.cluster.registry import read
 
         with contextlib.suppress(OSError, KeyError):
             self.hide("home", os.path.expanduser("~").rstrip("/"))

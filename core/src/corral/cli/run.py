@@ -19,7 +19,7 @@ from corral.launch.ending import say
 from corral.launch.zygote import WARNINGS
 
 if TYPE_CHECKING:
-    from corral.allocation import Allocation
+    from corral.allocation.cluster import Allocation
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -68,7 +68,7 @@ _TEXTS = ("worker_options", "dashboard_address", "scheduler_file")
 
 def run_options(only: Collection[str] = ()) -> Callable[[F], F]:
     """Give a command the options of `corral run`, or some of them."""
-    words = described("corral.allocation", "Allocation", _PLAIN)
+    words = described("corral.allocation.cluster", "Allocation", _PLAIN)
     options = {
         name: click.option(f"--{name.replace('_', '-')}", *aliases, name, type=kind, help=words[name])
         for name, (kind, aliases) in _PLAIN.items()
@@ -161,7 +161,7 @@ async def _run(arguments: dict[str, Any], command: Sequence[str]) -> int:
     loop = asyncio.get_running_loop()
     for number in WARNINGS:
         loop.add_signal_handler(number, attendant.signalled, number)
-    from corral.allocation import Allocation
+    from corral.allocation.cluster import Allocation
 
     try:
         async with Allocation(**arguments, asynchronous=True) as allocation:

@@ -40,10 +40,10 @@ def configuration_schema() -> dict[str, Any]:
     """The JSON schema, made from the names, types and descriptions of arguments."""
     from attrs import fields
 
-    from corral.blueprint import CLUSTER_ARGUMENTS, GROUP_ARGUMENTS
-    from corral.cluster import Cluster
-    from corral.group import WorkerGroup
-    from corral.settings import Settings
+    from corral.cluster.cluster import Cluster
+    from corral.request.blueprint import CLUSTER_ARGUMENTS, GROUP_ARGUMENTS
+    from corral.request.settings import Settings
+    from corral.request.worker_group import WorkerGroup
 
     group = _properties(WorkerGroup, WorkerGroup.argument_names())
     cluster = _properties(Cluster, [name for name in CLUSTER_ARGUMENTS if name not in _PROGRAM_ONLY])

@@ -16,7 +16,7 @@ from corral.cli.options import (
     worker_options,
 )
 
-_WORDS = described("corral.cluster", "Cluster")
+_WORDS = described("corral.cluster.cluster", "Cluster")
 
 
 @click.command()
@@ -35,11 +35,11 @@ def serve(n_workers: int, **options: Any) -> None:
     For sites where jobs may not submit jobs, on a node where processes may stay. Any process of yours reaches the
     cluster with Cluster.connect("NAME"). It ends with Ctrl-C, SIGTERM, Cluster.shutdown(), or when it is idle.
     """
-    import corral.serve as process
+    import corral.remote.__main__ as process
     from corral.errors import ClusterExists
-    from corral.order import take
-    from corral.residence import Residence, find_entry
-    from corral.size import jobs_asked_for
+    from corral.remote.locate import Residence, find_entry
+    from corral.remote.spec import take
+    from corral.request.scale import jobs_asked_for
 
     more = {name: options[name] for name in ("scheduler_interface", "scheduler_port", "idle_timeout")}
     blueprint, order = take({**cluster_arguments(options), **worker_arguments(options), **more})

@@ -17,12 +17,12 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from corral.domain import JobId, JobState, JobStatus
-from corral.hookspecs import hookimpl
-from corral.jobs import JobRecord
+from corral.jobs.record import JobRecord
+from corral.plugin.hookspecs import hookimpl
+from corral.plugin.values import JobId, JobState, JobStatus
 
 if TYPE_CHECKING:
-    from corral.cluster import Cluster
+    from corral.cluster.cluster import Cluster
 
 #: How long a stage without a terminal may say nothing (s).
 SILENCE = 5.0

@@ -18,13 +18,13 @@ from attrs import define, evolve, field
 from corral.cli.options import cluster_arguments, cluster_options, worker_arguments, worker_options
 from corral.cli.run import OWN_FAILURE, run_options, run_words
 from corral.cli.tables import say, show_file
-from corral.domain import JobState
 from corral.errors import BatchSystemError, ParseError
-from corral.jobs import JobRecord
+from corral.jobs.record import JobRecord
+from corral.plugin.values import JobState
 
 if TYPE_CHECKING:
-    from corral.blueprint import Blueprint
-    from corral.domain import Job
+    from corral.plugin.values import Job
+    from corral.request.blueprint import Blueprint
 
 #: How often the job's output is looked at (s): a file is no burden on the batch system.
 _GLANCE = 0.5
@@ -51,7 +51,7 @@ def submit(script: str, arguments: Sequence[str], waits: bool, follows: bool, **
 
     Prints the job's id. The output goes to ID.log in this directory, unless --log-directory says otherwise.
     """
-    from corral.blueprint import draw
+    from corral.request.blueprint import draw
 
     given = {**cluster_arguments(options), **worker_arguments(options)}
     given.setdefault("name", Path(script).stem)
@@ -135,7 +135,7 @@ class _Submission:
         return self._verdict()
 
     async def _await_end(self) -> None:
-        from corral.residence import looked_at  # not by whoever only submits
+        from corral.remote.locate import looked_at  # not by whoever only submits
 
         assert self.record is not None
         rhythm = self.blueprint.rhythm()

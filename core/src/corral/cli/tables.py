@@ -7,7 +7,7 @@ from collections.abc import Sequence
 
 import click
 
-from corral.printable import printable, printable_lines
+from corral.text.printable import printable, printable_lines
 
 
 def say(text: str, *, err: bool = False) -> None:

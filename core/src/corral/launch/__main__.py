@@ -23,6 +23,8 @@ import time
 from collections.abc import Iterator, Sequence
 from typing import Any, NoReturn
 
+from corral.environment.program import Program
+from corral.environment.versions import mismatch
 from corral.launch.contact import Contact, find_scheduler, wait_for_credentials
 from corral.launch.ending import Ended, Exit, leave, print_lines_at_once, say
 from corral.launch.options import Options
@@ -30,9 +32,7 @@ from corral.launch.place import Place, find_place
 from corral.launch.scratch import make_scratch
 from corral.launch.spread import spread
 from corral.launch.zygote import WARNINGS, Zygote, why_not_fork
-from corral.program import Program
-from corral.security import Credentials
-from corral.versions import mismatch
+from corral.security.credentials import Credentials
 
 #: The seed that Dask itself uses: https://github.com/dask/dask/issues/6640
 _HASH_SEED = "6640"

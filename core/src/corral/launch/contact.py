@@ -14,8 +14,8 @@ from attrs import frozen
 
 from corral.errors import CredentialsError
 from corral.launch.ending import Ended, Exit
-from corral.security import Credentials
-from corral.tls import bear_with_silent_ends
+from corral.security.credentials import Credentials
+from corral.security.tls import bear_with_silent_ends
 
 #: Seconds for which a file server may hide a file that was just written: NFS clients cache for up to 60.
 _HIDDEN = 60.0

@@ -19,8 +19,8 @@ from corral.launch.ending import Ended, Exit, say
 from corral.launch.nanny import CLUSTER_ENDED, LOST, Death, Nanny, Remains, is_name_taken
 from corral.launch.place import gpus_of_node, share_of_gpus
 from corral.launch.worker_process import described
-from corral.listening import guarded
-from corral.membership import ClusterSecurity
+from corral.security.listening import guarded
+from corral.security.membership import ClusterSecurity
 
 if TYPE_CHECKING:
     from distributed import Worker
@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from corral.launch.options import Options
     from corral.launch.place import Place
     from corral.launch.zygote import Zygote
-    from corral.security import Credentials
+    from corral.security.credentials import Credentials
 
 #: Seconds after which a worker whose name is taken knocks again.
 _NAME_TAKEN_AGAIN = 1.0

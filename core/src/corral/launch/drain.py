@@ -23,7 +23,7 @@ from corral.launch.quiet import be_brief
 from corral.launch.tasktimes import EXPECTED, SECONDS_LEFT, time_needed
 from corral.launch.worker_process import described
 from corral.launch.zygote import ignore_warnings
-from corral.membership import bear_with_silent_browsers
+from corral.security.membership import bear_with_silent_browsers
 
 if TYPE_CHECKING:
     from distributed import Worker

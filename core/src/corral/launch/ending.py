@@ -10,7 +10,7 @@ import sys
 from contextlib import suppress
 from typing import NoReturn
 
-from corral.printable import printable_lines
+from corral.text.printable import printable_lines
 
 
 class Exit(enum.IntEnum):

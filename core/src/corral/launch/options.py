@@ -11,10 +11,10 @@ from typing import Any, NoReturn, TypeVar
 
 from attrs import Factory, frozen
 
-from corral.docstrings import docstring
+from corral.environment.versions import mismatch
 from corral.launch.ending import Exit
-from corral.variables import expanded_path
-from corral.versions import mismatch
+from corral.text.docstrings import docstring
+from corral.text.variables import expanded_path
 
 N = TypeVar("N", int, float)
 
@@ -25,7 +25,7 @@ class Options:
 
     #: The version of corral that asks for this; empty: it did not say.
     made_by: str = ""
-    #: The file that `corral.security.Credentials.write` wrote.
+    #: The file that `corral.security.credentials.Credentials.write` wrote.
     credentials: str
     #: When it was written, in seconds since the epoch; None: it must be there at once.
     cluster_created: float | None = None

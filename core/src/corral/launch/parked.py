@@ -1,8 +1,8 @@
 """Results in files: what a leaving worker holds and no other worker can take, until a new one reads it back.
 
 A result is written as Dask spills it, to a file of its own in the cluster's private folder. The scheduler then takes
-"read that file" for what computes the result (`corral.scheduler.Scheduler.park`), so that Dask's own way of getting
-back what was lost, computing it again, becomes reading it.
+"read that file" for what computes the result (`corral.cluster.scheduler.Scheduler.park`), so that Dask's own way of
+getting back what was lost, computing it again, becomes reading it.
 """
 
 from __future__ import annotations
@@ -17,8 +17,8 @@ from typing import Any
 # From where both are defined: the package does not say that it exports them.
 from distributed.protocol.serialize import deserialize_bytes, serialize_bytelist
 
-from corral.home import PARKED
-from corral.private import open_private_folder
+from corral.host.home import PARKED
+from corral.host.private import open_private_folder
 
 #: Seconds for which a file server may hide a file that was just written.
 _HIDDEN = 60.0

@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve, frozen
 
-from corral.domain import Allocation, JobId
+from corral.batch.runner import Runner
 from corral.errors import CorralError
 from corral.launch.ending import Ended, Exit, say
 from corral.launch.options import Options
-from corral.runner import Runner
+from corral.plugin.values import Allocation, JobId
 
 if TYPE_CHECKING:
     import pluggy
@@ -143,10 +143,10 @@ def _assumed(environ: Mapping[str, str]) -> Allocation:
 async def _ask(options: Options, environ: Mapping[str, str]) -> tuple[pluggy.PluginManager | None, Allocation | None]:
     if options.backend is None:
         return None, None
-    from corral import plugins
+    from corral.plugin import discovery
 
     try:
-        manager = plugins.load(options.backend, options=options.backend_options, site=options.site)
+        manager = discovery.load(options.backend, options=options.backend_options, site=options.site)
         allocation: Allocation | None = await Runner(timeout=_PATIENCE).converse(
             manager.hook.read_allocation(environ=environ)
         )
@@ -169,9 +169,9 @@ def _node_index(hosts: Sequence[str], environ: Mapping[str, str], backend: str |
         for names, name in ((list(hosts), here), (short, here.partition(".")[0])):
             if names.count(name) == 1:
                 return names.index(name)
-    from corral import plugins
+    from corral.plugin import discovery
 
-    own = () if backend is None else plugins.facts_of(backend).node
+    own = () if backend is None else discovery.facts_of(backend).node
     for variable in (*own, *_RANKS):
         if environ.get(variable, "").isdigit():
             return int(environ[variable])

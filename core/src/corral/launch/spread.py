@@ -17,7 +17,7 @@ from corral.launch.zygote import WARNINGS
 if TYPE_CHECKING:
     import pluggy
 
-    from corral.domain import Allocation
+    from corral.plugin.values import Allocation
 
 #: Remote shells start with an environment of their own.
 _CARRIED = (

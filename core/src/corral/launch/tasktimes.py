@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING, Any
 
 from attrs import define, field, frozen
 
-from corral.durations import seconds_in
+from corral.text.durations import seconds_in
 
 if TYPE_CHECKING:
     from distributed.scheduler import TaskState

@@ -15,12 +15,12 @@ from collections.abc import Mapping, Sequence
 from contextlib import closing
 from pathlib import Path
 
-from corral.docstrings import docstring
 from corral.local import outlook, wakeup
 from corral.local.crashes import crash_point
 from corral.local.database import default_directory
 from corral.local.queue import Queue
 from corral.local.request import QUEUE, Refused, header_directives, read_request
+from corral.text.docstrings import docstring
 
 #: What a job sees of its submitter's environment.
 LOGIN = ("PATH", "HOME", "USER", "LOGNAME", "SHELL", "TMPDIR", "LANG")

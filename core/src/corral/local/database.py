@@ -8,9 +8,9 @@ import stat
 from contextlib import closing, suppress
 from pathlib import Path
 
+from corral.host.machine import is_on_network
+from corral.host.private import PrivateFolder, open_private_folder, refuse
 from corral.local.request import Refused
-from corral.machine import is_on_network
-from corral.private import PrivateFolder, open_private_folder, refuse
 
 #: Where the records of running jobs are.
 RUNNING = "running"
@@ -127,7 +127,7 @@ def _prepare(directory: Path, file: Path) -> None:
     its place.
     """
     if directory == default_directory():
-        from corral.home import Home  # other queues start without it
+        from corral.host.home import Home  # other queues start without it
 
         if directory.is_relative_to((home := Home.of()).path):
             home.make()

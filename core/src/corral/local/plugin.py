@@ -12,29 +12,7 @@ from attrs import field, frozen
 from attrs.converters import optional
 from dask.utils import parse_bytes
 
-from corral import parsing
 from corral._version import __version__
-from corral.conversations import answered
-from corral.domain import (
-    Allocation,
-    Command,
-    Completed,
-    Conversation,
-    Detected,
-    Directive,
-    Failure,
-    FailureKind,
-    Job,
-    JobId,
-    JobState,
-    JobStatus,
-    Queue,
-    Resources,
-    Script,
-)
-from corral.errors import InvalidRequest, ParseError
-from corral.facts import BackendFacts
-from corral.hookspecs import hookimpl
 from corral.local.request import (
     PREFIX,
     Refused,
@@ -43,8 +21,31 @@ from corral.local.request import (
     write_memory,
     write_walltime,
 )
-from corral.parsing import is_called
-from corral.scripting import job_body
+from corral.plugin import (
+    Allocation,
+    BackendFacts,
+    Command,
+    Completed,
+    Conversation,
+    Detected,
+    Directive,
+    Failure,
+    FailureKind,
+    InvalidRequest,
+    Job,
+    JobId,
+    JobState,
+    JobStatus,
+    ParseError,
+    Queue,
+    Resources,
+    Script,
+    answered,
+    hookimpl,
+    job_body,
+    parsing,
+)
+from corral.plugin.parsing import is_called
 
 T = TypeVar("T")
 

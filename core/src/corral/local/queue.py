@@ -9,9 +9,9 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import NamedTuple
 
+from corral.host.machine import Capacity, measure
 from corral.local.database import has_work, open_database
 from corral.local.request import QUEUE, Refused, Request
-from corral.machine import Capacity, measure
 
 #: Seconds for which an ended job is still listed.
 KEPT = 3600.0
@@ -186,7 +186,7 @@ class Queue:
 
     def find(self, name: str) -> dict[Key, str]:
         """The names of the jobs with this name that have not ended; a star at its end stands for any end."""
-        # Not by `corral.parsing`, which imports much: commands of the queue start with the standard library alone.
+        # Not by `corral.plugin.parsing`: commands of the queue start with the standard library alone.
         beginning = name.removesuffix("*")
         rows = self.connection.execute(
             "SELECT array, element, name FROM jobs JOIN arrays ON arrays.id = array WHERE ended IS NULL"

@@ -1,7 +1,7 @@
 """A batch queue and a Dask-like load in virtual time, to try a scaling policy on before people's allocations do.
 
-The decisions are made by the very code that a cluster runs: `corral.policy.decide` and `corral.plan.plan`. Loads and
-queues are files; :mod:`corral.simulation.scenario` describes them. ::
+The decisions are made by the very code that a cluster runs: `corral.scaling.policy.decide` and
+`corral.jobs.plan.plan`. Loads and queues are files; :mod:`corral.simulation.scenario` describes them. ::
 
     outcome = simulate(Load.read("bursts"), Queue.read("hours"), Corral())
     print(outcome.makespan, outcome.wasted_core_hours)

@@ -48,7 +48,7 @@ from typing import Any
 
 from attrs import field, frozen
 
-from corral.workload import Kind, Need
+from corral.scaling.workload import Kind, Need
 
 _HERE = Path(__file__).parent
 

@@ -11,13 +11,13 @@ from typing import Any
 from attrs import evolve
 from distributed.deploy.adaptive_core import AdaptiveCore
 
-from corral.adaptive import Bounds, view_of
-from corral.domain import JobId, JobState, JobStatus
-from corral.jobs import JobRecord, Parting, connect
-from corral.plan import GroupState, judge, lasts, plan, proved, resized, submitted
-from corral.policy import Past, Rules, decide
+from corral.jobs.plan import GroupState, judge, lasts, plan, proved, resized, submitted
+from corral.jobs.record import JobRecord, Parting, connect
+from corral.plugin.values import JobId, JobState, JobStatus
+from corral.scaling.adaptive import Bounds, view_of
+from corral.scaling.policy import Past, Rules, decide
+from corral.scaling.workload import Kind
 from corral.simulation.world import Ends, SimulatedJob, World
-from corral.workload import Kind
 
 #: How soon a time-out is noticed if nothing happens (s).
 RESOLUTION = 10.0

@@ -16,9 +16,9 @@ from attrs import define, field, frozen
 
 from corral.launch.run import default_lead, default_spread, leaving_time
 from corral.launch.tasktimes import idle_from, time_needed
+from corral.scaling.workload import Demand, Kind, Need
+from corral.scaling.workload import Load as Waiting
 from corral.simulation.scenario import Load, Queue, Tasks, drawn
-from corral.workload import Demand, Kind, Need
-from corral.workload import Load as Waiting
 
 #: Seconds from the end of a job's last task to the end of the job, when it was asked to leave.
 LEAVING = 1.0

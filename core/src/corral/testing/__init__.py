@@ -1,7 +1,8 @@
 """The conformance kit: what a plugin author's tests import. Install it with ``corral[testing]``.
 
 :class:`BackendConformance` holds the laws that every backend keeps, as pytest tests; its docstring shows how to use
-them. :func:`drive` runs a conversation on recorded answers, :func:`transcript` reads one of them from a file.
+them. :func:`drive` runs a conversation on recorded answers, :func:`transcript` reads one of them from a file, and
+:class:`Runner` runs it for real. :func:`load` is how a cluster loads plugins.
 """
 
 from __future__ import annotations
@@ -10,8 +11,10 @@ import pytest
 
 pytest.register_assert_rewrite("corral.testing.conformance", "corral.testing.recordings")
 
+from corral.batch.runner import Runner, command_environment  # noqa: E402
+from corral.plugin.discovery import load  # noqa: E402
 from corral.testing.conformance import BackendConformance  # noqa: E402 - assertions are rewritten on import
-from corral.testing.driving import Mismatch, drive, environment, transcript  # noqa: E402
+from corral.testing.driving import Answer, Mismatch, converse, drive, environment, transcript  # noqa: E402
 from corral.testing.recordings import (  # noqa: E402
     CancelsGone,
     DescribesQueues,
@@ -27,6 +30,7 @@ from corral.testing.recordings import (  # noqa: E402
 )
 
 __all__ = [
+    "Answer",
     "BackendConformance",
     "CancelsGone",
     "DescribesQueues",
@@ -38,9 +42,13 @@ __all__ = [
     "Mismatch",
     "Polls",
     "Recording",
+    "Runner",
     "Submits",
     "UnknownWord",
+    "command_environment",
+    "converse",
     "drive",
     "environment",
+    "load",
     "transcript",
 ]

@@ -18,9 +18,10 @@ from attrs import evolve
 from hypothesis import HealthCheck, Phase, assume, example, given, settings
 from hypothesis import strategies as st
 
-from corral import parsing, plugins
-from corral.contract import DEFAULTS, HOOKS
-from corral.domain import (
+from corral.errors import CommandError, CommandNotFound, CommandTimedOut, InvalidRequest, ParseError
+from corral.plugin import discovery, parsing
+from corral.plugin.validation import DEFAULTS, HOOKS
+from corral.plugin.values import (
     Command,
     Completed,
     Conversation,
@@ -33,7 +34,6 @@ from corral.domain import (
     Resources,
     Script,
 )
-from corral.errors import CommandError, CommandNotFound, CommandTimedOut, InvalidRequest, ParseError
 from corral.testing.driving import Answer, Mismatch, completed_or_error, converse, drive, transcript
 from corral.testing.garbage import FOREIGN, HOSTILE, garbled, hostile_texts
 from corral.testing.recordings import Finds, GarbledRow, Inside, Polls, Recording, Submits, UnknownWord
@@ -145,7 +145,7 @@ class BackendConformance:
 
     def manager(self, *around: object) -> pluggy.PluginManager:
         """Load the backend; `around` are the plugins that wrap it."""
-        return plugins.load(
+        return discovery.load(
             self.backend, options=self.options, site=self.site, site_options=self.site_options, plugins=around
         )
 

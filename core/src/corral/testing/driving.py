@@ -8,8 +8,8 @@ from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import TypeVar
 
-from corral.domain import Command, Completed, Conversation
 from corral.errors import CommandFailed, CommandNotFound, CommandTimedOut, excerpt
+from corral.plugin.values import Command, Completed, Conversation
 
 T = TypeVar("T")
 

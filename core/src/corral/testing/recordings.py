@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 
 from attrs import field, frozen
 
-from corral.domain import Allocation, Completed, Detected, JobId, JobState, JobStatus, Queue, Script
+from corral.plugin.values import Allocation, Completed, Detected, JobId, JobState, JobStatus, Queue, Script
 from corral.testing.driving import Answer, environment, transcript
 from corral.testing.silence import SilentHooks
 

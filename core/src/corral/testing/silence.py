@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 import pluggy
 
-from corral.domain import Completed, Conversation
+from corral.plugin.values import Completed, Conversation
 
 T = TypeVar("T")
 

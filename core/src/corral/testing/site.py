@@ -8,9 +8,9 @@ from typing import Any
 
 from attrs import evolve
 
-from corral.conversations import mapped
-from corral.domain import Command, Job, JobId, Script
-from corral.hookspecs import hookimpl
+from corral.plugin.conversations import mapped
+from corral.plugin.hookspecs import hookimpl
+from corral.plugin.values import Command, Job, JobId, Script
 
 Wrapper = Generator[None, Any, Any]
 

@@ -6,7 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 
 from corral import hookimpl
-from corral.domain import Allocation, Command, Conversation, Detected, Job, JobId, JobStatus, Script
+from corral.plugin.values import Allocation, Command, Conversation, Detected, Job, JobId, JobStatus, Script
 
 #: Launchers submit and poll nothing.
 _unasked = Command(["false"])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from corral.errors import InvalidRequest
+from corral.plugin import InvalidRequest
 
 
 def picky(server: str) -> object:

@@ -7,8 +7,7 @@ from typing import Any
 
 from attrs import evolve
 
-from corral import hookimpl, mapped
-from corral.domain import Command, Job, Script
+from corral.plugin import Command, Job, Script, hookimpl, mapped
 
 
 class Barn:

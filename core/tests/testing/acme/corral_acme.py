@@ -8,22 +8,25 @@ from collections.abc import Mapping, Sequence
 
 from attrs import evolve
 
-from corral import JobState, hookimpl
-from corral.domain import (
+from corral.plugin import (
     Allocation,
     Command,
+    CommandFailed,
     Conversation,
     Detected,
     Directive,
+    InvalidRequest,
     Job,
     JobId,
+    JobState,
     JobStatus,
+    ParseError,
     Resources,
     Script,
+    hookimpl,
+    job_body,
 )
-from corral.errors import CommandFailed, InvalidRequest, ParseError
-from corral.parsing import is_called, pass_over
-from corral.scripting import job_body
+from corral.plugin.parsing import is_called, pass_over
 
 STATES = {
     "RUN": JobState.RUNNING,

@@ -12,22 +12,25 @@ from pathlib import Path
 
 from attrs import evolve
 
-from corral import JobState, hookimpl
-from corral.domain import (
+from corral.plugin import (
     Allocation,
     Command,
+    CommandError,
     Completed,
     Conversation,
     Detected,
     Failure,
     FailureKind,
+    InvalidRequest,
     Job,
     JobId,
+    JobState,
     JobStatus,
+    ParseError,
     Queue,
     Script,
+    hookimpl,
 )
-from corral.errors import CommandError, InvalidRequest, ParseError
 from corral_acme import Acme
 
 #: Every fault, with the law that finds it.

@@ -15,25 +15,28 @@ from typing import ClassVar
 from attrs import evolve, field, frozen
 from attrs.validators import ge
 
-from corral.domain import (
+from corral.plugin import (
     Allocation,
+    BackendFacts,
     Command,
+    CommandFailed,
     Completed,
     Conversation,
     Detected,
     Directive,
     Failure,
+    InvalidRequest,
     Job,
     JobId,
     JobStatus,
+    ParseError,
     Queue,
+    RankVariables,
     Script,
+    hookimpl,
+    job_body,
 )
-from corral.errors import CommandFailed, InvalidRequest, ParseError
-from corral.facts import BackendFacts, RankVariables
-from corral.hookspecs import hookimpl
-from corral.parsing import is_called
-from corral.scripting import job_body
+from corral.plugin.parsing import is_called
 from corral_flux import answers, directives
 
 __all__ = ["Flux"]

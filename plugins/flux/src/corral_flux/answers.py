@@ -8,9 +8,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 from attrs import frozen
 
-from corral import parsing
-from corral.domain import Completed, Failure, FailureKind, JobId, JobState, JobStatus, Queue
-from corral.errors import ParseError
+from corral.plugin import Completed, Failure, FailureKind, JobId, JobState, JobStatus, ParseError, Queue, parsing
 
 # --- ids --------------------------------------------------------------------------------------------------------
 

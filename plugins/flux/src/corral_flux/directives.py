@@ -10,9 +10,7 @@ import re
 import shlex
 from collections.abc import Iterable, Iterator, Mapping
 
-from corral import parsing
-from corral.domain import Job, Resources
-from corral.errors import InvalidRequest, ParseError
+from corral.plugin import InvalidRequest, Job, ParseError, Resources, parsing
 
 PREFIX = "#flux:"
 

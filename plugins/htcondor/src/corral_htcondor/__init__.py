@@ -17,25 +17,27 @@ from attrs.validators import matches_re
 from attrs.validators import optional as if_given
 from dask.utils import parse_bytes
 
-from corral.domain import (
+from corral.plugin import (
     Allocation,
+    BackendFacts,
     Command,
+    CommandFailed,
     Completed,
     Conversation,
     Detected,
     Directive,
     Failure,
+    InvalidRequest,
     Job,
     JobId,
     JobStatus,
+    ParseError,
     Resources,
     Script,
+    hookimpl,
+    job_body,
 )
-from corral.errors import CommandFailed, InvalidRequest, ParseError
-from corral.facts import BackendFacts
-from corral.hookspecs import hookimpl
-from corral.parsing import in_units, is_called, size_in_bytes
-from corral.scripting import job_body
+from corral.plugin.parsing import in_units, is_called, size_in_bytes
 from corral_htcondor import answers, description
 
 __all__ = ["HTCondor"]

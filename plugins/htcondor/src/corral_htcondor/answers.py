@@ -8,9 +8,8 @@ import re
 from collections.abc import Mapping
 from typing import Any
 
-from corral.domain import Completed, Failure, FailureKind, JobState, JobStatus
-from corral.errors import ParseError
-from corral.parsing import pass_over
+from corral.plugin import Completed, Failure, FailureKind, JobState, JobStatus, ParseError
+from corral.plugin.parsing import pass_over
 
 # --- jobs -------------------------------------------------------------------------------------------------------
 

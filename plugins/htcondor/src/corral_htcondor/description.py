@@ -13,8 +13,7 @@ from collections.abc import Iterator, Mapping
 
 from attrs import frozen
 
-from corral.domain import Script
-from corral.errors import InvalidRequest
+from corral.plugin import InvalidRequest, Script
 
 #: In a job's script as people see it, the description ends here: a comment to HTCondor and to the shell.
 BODY = "# What runs on the machine; corral hands it over as an argument:"

@@ -9,9 +9,7 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Iterator, Mapping
 
-from corral import parsing
-from corral.domain import Job, Resources
-from corral.errors import InvalidRequest, ParseError
+from corral.plugin import InvalidRequest, Job, ParseError, Resources, parsing
 
 PREFIX = "#BSUB"
 

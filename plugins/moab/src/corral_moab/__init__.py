@@ -14,9 +14,11 @@ from typing import Any, ClassVar
 from attrs import evolve, field, frozen
 from attrs.validators import in_, instance_of
 
-from corral.domain import (
+from corral.plugin import (
     Allocation,
+    BackendFacts,
     Command,
+    CommandFailed,
     Completed,
     Conversation,
     Detected,
@@ -24,13 +26,12 @@ from corral.domain import (
     Job,
     JobId,
     JobStatus,
+    ParseError,
     Queue,
     Script,
+    hookimpl,
+    job_body,
 )
-from corral.errors import CommandFailed, ParseError
-from corral.facts import BackendFacts
-from corral.hookspecs import hookimpl
-from corral.scripting import job_body
 from corral_moab import answers
 from corral_torque import Torque
 

@@ -6,9 +6,8 @@ import re
 from collections.abc import Iterator, Mapping
 from xml.etree import ElementTree
 
-from corral.domain import Completed, Failure, FailureKind, JobId, JobState, JobStatus
-from corral.errors import ParseError
-from corral.parsing import is_called, pass_over
+from corral.plugin import Completed, Failure, FailureKind, JobId, JobState, JobStatus, ParseError
+from corral.plugin.parsing import is_called, pass_over
 
 #: Moab's job states, without the case and the blanks in which its versions differ.
 _STATES = {

@@ -17,26 +17,28 @@ from typing import ClassVar
 from attrs import evolve, field, frozen
 from attrs.validators import ge, in_
 
-from corral import parsing
-from corral.domain import (
+from corral.plugin import (
     Allocation,
+    BackendFacts,
     Command,
+    CommandFailed,
     Completed,
     Conversation,
     Detected,
     Directive,
     Failure,
+    InvalidRequest,
     Job,
     JobId,
     JobStatus,
+    ParseError,
     Queue,
     Resources,
     Script,
+    hookimpl,
+    job_body,
+    parsing,
 )
-from corral.errors import CommandFailed, InvalidRequest, ParseError
-from corral.facts import BackendFacts
-from corral.hookspecs import hookimpl
-from corral.scripting import job_body
 from corral_oar import answers, directives
 
 __all__ = ["Oar"]

@@ -8,9 +8,8 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any
 
-from corral.domain import Completed, Failure, FailureKind, JobId, JobState, JobStatus, Queue
-from corral.errors import ParseError
-from corral.parsing import pass_over
+from corral.plugin import Completed, Failure, FailureKind, JobId, JobState, JobStatus, ParseError, Queue
+from corral.plugin.parsing import pass_over
 
 Row = Mapping[str, Any]
 

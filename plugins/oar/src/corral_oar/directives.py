@@ -11,8 +11,7 @@ from collections.abc import Container, Iterable, Mapping, Sequence
 
 from attrs import frozen
 
-from corral import parsing
-from corral.errors import InvalidRequest
+from corral.plugin import InvalidRequest, parsing
 
 PREFIX = "#OAR"
 LOG_FILE = "/%jobid%.log"

@@ -10,9 +10,8 @@ from functools import lru_cache
 
 from attrs import evolve
 
-from corral.domain import Completed, Failure, FailureKind, JobId, JobState, JobStatus, Queue
-from corral.errors import ParseError
-from corral.parsing import blocks, clock_seconds, ctime_seconds, is_called, pass_over, ranges
+from corral.plugin import Completed, Failure, FailureKind, JobId, JobState, JobStatus, ParseError, Queue
+from corral.plugin.parsing import blocks, clock_seconds, ctime_seconds, is_called, pass_over, ranges
 
 # --- qstat -f ---------------------------------------------------------------------------------------------------
 

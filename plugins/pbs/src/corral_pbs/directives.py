@@ -9,10 +9,8 @@ from __future__ import annotations
 import shlex
 from collections.abc import Iterable, Mapping
 
-from corral import parsing
-from corral.domain import Job, Resources
-from corral.errors import InvalidRequest
-from corral.parsing import Option
+from corral.plugin import InvalidRequest, Job, Resources, parsing
+from corral.plugin.parsing import Option
 
 PREFIX = "#PBS"
 

@@ -15,26 +15,29 @@ from typing import ClassVar
 from attrs import evolve, field, frozen
 from attrs.validators import ge, in_
 
-from corral.domain import (
+from corral.plugin import (
     Allocation,
+    BackendFacts,
     Command,
+    CommandError,
+    CommandFailed,
     Completed,
     Conversation,
     Detected,
     Directive,
     Failure,
+    InvalidRequest,
     Job,
     JobId,
     JobStatus,
+    ParseError,
     Queue,
     Resources,
     Script,
+    hookimpl,
+    job_body,
 )
-from corral.errors import CommandError, CommandFailed, InvalidRequest, ParseError
-from corral.facts import BackendFacts
-from corral.hookspecs import hookimpl
-from corral.parsing import hours_and_time, is_called
-from corral.scripting import job_body
+from corral.plugin.parsing import hours_and_time, is_called
 from corral_sge import answers, directives
 
 __all__ = ["GridEngine"]

@@ -11,9 +11,8 @@ from xml.etree import ElementTree
 
 from attrs import frozen
 
-from corral.domain import Completed, Failure, FailureKind, JobId, JobState, JobStatus, Queue
-from corral.errors import ParseError
-from corral.parsing import numbers, pass_over, ranges
+from corral.plugin import Completed, Failure, FailureKind, JobId, JobState, JobStatus, ParseError, Queue
+from corral.plugin.parsing import numbers, pass_over, ranges
 from corral_sge import directives
 
 # --- qstat -xml -------------------------------------------------------------------------------------------------

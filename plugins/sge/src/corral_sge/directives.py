@@ -10,7 +10,7 @@ import re
 import shlex
 from collections.abc import Iterable, Sequence
 
-from corral.errors import InvalidRequest, ParseError
+from corral.plugin import InvalidRequest, ParseError
 
 PREFIX = "#$"
 

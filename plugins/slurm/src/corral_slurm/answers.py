@@ -9,9 +9,7 @@ from functools import lru_cache
 
 from attrs import evolve
 
-from corral import parsing
-from corral.domain import Completed, Failure, FailureKind, JobId, JobState, JobStatus, Queue
-from corral.errors import ParseError
+from corral.plugin import Completed, Failure, FailureKind, JobId, JobState, JobStatus, ParseError, Queue, parsing
 from corral_slurm.directives import MEBI, gpus, seconds
 
 # --- rows of squeue and sacct -----------------------------------------------------------------------------------

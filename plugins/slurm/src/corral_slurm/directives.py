@@ -12,9 +12,7 @@ from collections.abc import Iterable, Iterator, Mapping
 
 from attrs import frozen
 
-from corral import parsing
-from corral.domain import Job, Resources
-from corral.errors import InvalidRequest, ParseError
+from corral.plugin import InvalidRequest, Job, ParseError, Resources, parsing
 
 PREFIX = "#SBATCH"
 

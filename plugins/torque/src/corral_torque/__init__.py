@@ -13,25 +13,27 @@ from typing import ClassVar
 from attrs import evolve, field, frozen
 from attrs.validators import ge, in_, matches_re
 
-from corral.domain import (
+from corral.plugin import (
     Allocation,
+    BackendFacts,
     Command,
+    CommandFailed,
     Completed,
     Conversation,
     Detected,
     Directive,
     Failure,
+    InvalidRequest,
     Job,
     JobId,
     JobStatus,
+    ParseError,
     Queue,
     Script,
+    hookimpl,
+    job_body,
 )
-from corral.errors import CommandFailed, InvalidRequest, ParseError
-from corral.facts import BackendFacts
-from corral.hookspecs import hookimpl
-from corral.parsing import hours_and_time, in_units
-from corral.scripting import job_body
+from corral.plugin.parsing import hours_and_time, in_units
 from corral_torque import answers, directives
 
 __all__ = ["Torque"]

@@ -7,9 +7,8 @@ from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from functools import lru_cache
 
-from corral.domain import Completed, Failure, FailureKind, JobId, JobState, JobStatus, Queue
-from corral.errors import ParseError
-from corral.parsing import blocks, clock_seconds, ctime_seconds, is_called, pass_over
+from corral.plugin import Completed, Failure, FailureKind, JobId, JobState, JobStatus, ParseError, Queue
+from corral.plugin.parsing import blocks, clock_seconds, ctime_seconds, is_called, pass_over
 
 _STATES = {
     "Q": JobState.PENDING,

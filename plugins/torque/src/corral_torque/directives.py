@@ -9,10 +9,8 @@ import re
 import shlex
 from collections.abc import Iterable, Mapping
 
-from corral import parsing
-from corral.domain import Job, Resources
-from corral.errors import InvalidRequest
-from corral.parsing import Option
+from corral.plugin import InvalidRequest, Job, Resources, parsing
+from corral.plugin.parsing import Option
 
 #: qsub(1B) of TORQUE 6.1, as getopt spells them.
 _LETTERS = "a:A:b:c:C:d:D:e:EfF:hi:Ij:J:k:K:l:L:m:M:nN:o:p:P:q:r:S:t:T:u:v:Vw:W:Xxz"

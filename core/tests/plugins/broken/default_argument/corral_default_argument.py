@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from corral import hookimpl
+from corral.plugin import hookimpl
 from corral_acme import Acme
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from attrs import evolve
 
-from corral import hookimpl
+from corral.plugin import hookimpl
 
 
 class Broken:

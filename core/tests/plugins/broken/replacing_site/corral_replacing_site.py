@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from corral import hookimpl
+from corral.plugin import hookimpl
 
 
 class Broken:

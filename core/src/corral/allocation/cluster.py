@@ -1,0 +1,445 @@
+"""Batch mode: the allocation that a job already has becomes a Dask cluster while the job's script needs it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+import shlex
+import signal
+import uuid
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+from attrs import evolve
+from distributed import Scheduler, Security
+from distributed.core import Status, rpc
+
+from corral.allocation.detect import Grant, Shares, read_grant
+from corral.cluster import connecting, dask_logs
+from corral.cluster.registry import HEARTBEAT, Entry, Registration
+from corral.cluster.scheduler_host import HostingCluster, host
+from corral.errors import CorralError, InvalidRequest, WorkersLost, WorkersNotReady
+from corral.host import limits
+from corral.host.home import CLIENT_PEM, Home
+from corral.launch.spread import launcher_commands
+from corral.plugin.values import JobId
+from corral.request import settings
+from corral.request.blueprint import CLUSTER_ARGUMENTS, DEFAULT_GROUP
+from corral.request.tracebacks import tells_plainly
+from corral.request.worker_group import JOB_ENVIRONMENT, WorkerGroup, parse_duration
+from corral.security import addresses
+from corral.security.credentials import secured
+from corral.security.membership import LOADER
+
+logger = logging.getLogger("corral")
+
+#: Says to a script that it is run by `corral run`, and by which cluster.
+RUN_BY = "CORRAL_RUN"
+
+#: Seconds for a launcher to answer, and to end after it was asked or signalled.
+_ANSWER = 3.0
+_PATIENCE = 5.0
+#: How soon to look again whether workers are ready (s).
+_GLANCE = 0.05
+
+#: Arguments of `WorkerGroup` that mean here what they mean there.
+_WORKER_ARGUMENTS = (
+    "worker_ports", "local_directory", "launcher", "death_timeout", "worker_class", "worker_options",
+)  # fmt: skip
+#: Arguments that the configuration may give.
+_CONFIGURABLE = (
+    "backend", "backend_options", "site", "shared_directory", "interface", "scheduler_interface", "worker_interface",
+    "scheduler_port", "scheduler_options", "security", *_WORKER_ARGUMENTS,
+)  # fmt: skip
+
+
+class Allocation(HostingCluster):
+    """The nodes of the job in which this process runs, as a Dask cluster.
+
+    The scheduler lives in this process, workers on every node. Closing it ends them all; the job goes on.
+
+    Parameters
+    ----------
+    cores, memory
+        What workers may use of each node together. Default: what the batch system says that it granted.
+    processes
+        Workers per node. Default: one per GPU; without GPUs 1 below 4 cores, else about the square root of the cores.
+    threads
+        Threads per worker. Default: the node's cores, shared evenly.
+    memory_limit
+        Memory per worker: ``"4GB"``, a fraction of the node's, 0 for no limit. Default: the job's, shared evenly, less
+        a tenth (at most 2 GiB) for the scheduler and the script.
+    spare_first_node
+        True: no workers on the node of the scheduler and the script.
+    name
+        How the workers' names begin. Default: the job's id.
+    backend
+        The batch system. Default: the one whose job this is; ``"local"`` outside of any job: this machine.
+    backend_options
+        Options of the backend plugin: a mapping.
+    site
+        The name of an installed site plugin.
+    shared_directory
+        A folder that all nodes share; the credentials go there, into one of corral's own (``corral-1000``). Default:
+        ``corral`` in your state directory (``~/.local/state``).
+    interface
+        Network interface of scheduler and workers, where `scheduler_interface` or `worker_interface` says nothing.
+    scheduler_interface
+        Network interface of the scheduler. Default: all.
+    worker_interface
+        Network interface of the workers. Default: the one that reaches the scheduler.
+    scheduler_port
+        Port of the scheduler. Default: any.
+    scheduler_options
+        Further keyword arguments of `distributed.Scheduler`.
+    security
+        True: TLS with certificates made for this cluster (default). False: none. Or a `distributed.Security`.
+    worker_ports
+        Ports that workers may listen on: ``"10000:10100"``. Default: any.
+    local_directory
+        Where workers spill, on the node; ``$TMPDIR`` and other variables are the node's. It is made if it is missing.
+        Default: the node's temporary directory.
+    launcher
+        ``"fork"`` (default) starts workers from one import per node; ``"spawn"`` is for libraries that cannot be
+        forked.
+    death_timeout
+        How long a worker tries to reach the scheduler before it gives up (``"60s"``).
+    worker_class
+        The class of the workers, or its path (``"package.module.Class"``). Default: `distributed.Worker`.
+    worker_options
+        Further keyword arguments of the workers' class; must be expressible in JSON.
+    silence_logs
+        Below this level, Dask's own log messages are not shown while the cluster lives; None: all are.
+    asynchronous
+        True if it is used inside a running event loop.
+
+    Raises
+    ------
+    NoAllocation
+        This is no job.
+    InvalidRequest
+        An argument cannot be used.
+
+    Examples
+    --------
+    >>> with Allocation() as cluster, Client(cluster) as client:  # doctest: +SKIP
+    ...     client.wait_for_workers(cluster.n_workers)
+    """
+
+    _supports_scaling = False
+
+    @tells_plainly
+    def __init__(
+        self,
+        *,
+        cores: int | None = None,
+        memory: int | str | None = None,
+        processes: int | None = None,
+        threads: int | None = None,
+        memory_limit: float | str | None = None,
+        spare_first_node: bool = False,
+        name: str | None = None,
+        backend: str | None = None,
+        backend_options: Mapping[str, Any] | None = None,
+        site: str | None = None,
+        shared_directory: str | os.PathLike[str] | None = None,
+        interface: str | None = None,
+        scheduler_interface: str | None = None,
+        worker_interface: str | None = None,
+        scheduler_port: int | None = None,
+        scheduler_options: Mapping[str, Any] | None = None,
+        security: bool | Security | None = None,
+        worker_ports: str | None = None,
+        local_directory: str | os.PathLike[str] | None = None,
+        launcher: str | None = None,
+        death_timeout: float | str | timedelta | None = None,
+        worker_class: str | type | None = None,
+        worker_options: Mapping[str, Any] | None = None,
+        silence_logs: int | str | None = logging.WARNING,
+        asynchronous: bool = False,
+        loop: Any = None,
+    ) -> None:
+        # Closed until it is built: a refused argument must not warn about an unclosed cluster.
+        self.status = Status.closed
+        if owner := os.environ.get(RUN_BY):
+            raise CorralError(
+                f"corral run has made this job a cluster already ({owner}): use Client(), or start without corral run"
+            )
+        given = {
+            "backend": backend, "backend_options": backend_options, "site": site, "shared_directory": shared_directory,
+            "interface": interface, "scheduler_interface": scheduler_interface, "worker_interface": worker_interface,
+            "scheduler_port": scheduler_port, "scheduler_options": scheduler_options, "security": security,
+            "worker_ports": worker_ports, "local_directory": local_directory, "launcher": launcher,
+            "death_timeout": death_timeout, "worker_class": worker_class, "worker_options": worker_options,
+        }  # fmt: skip
+        self._arguments = _configured(backend) | {key: value for key, value in given.items() if value is not None}
+        self._sizes: dict[str, Any] = {
+            "cores": cores,
+            "memory": memory,
+            "processes": processes,
+            "threads": threads,
+            "memory_limit": memory_limit,
+        }
+        self._spare_first_node = spare_first_node
+        self._worker_prefix = name
+        self._uuid = uuid.uuid4().hex
+        self._home = Home.of(self._arguments.get("shared_directory"))
+        # It checks what it is given, and writes it for the launchers.
+        self._spec = WorkerGroup(
+            interface=self._arguments.get("worker_interface", self._arguments.get("interface")),
+            **{key: self._arguments[key] for key in _WORKER_ARGUMENTS if key in self._arguments},
+        )
+        self._credentials, self.security = secured(
+            self._arguments.get("security", True), cluster=f"corral-{self._uuid[:8]}", uuid=self._uuid
+        )
+        self._grant: Grant | None = None
+        self._shares: Shares | None = None
+        self._launchers: list[asyncio.subprocess.Process] = []
+        self._watching: list[asyncio.Task[None]] = []
+        self._registration: Registration | None = None
+        self._registrar: asyncio.Task[None] | None = None
+        #: Set when no worker is left, and not because somebody wished it.
+        self.is_deserted = asyncio.Event()
+        self._quiet = contextlib.ExitStack()
+        self._silence_logs = silence_logs
+        super().__init__(asynchronous=asynchronous, loop=loop, name=f"corral-{self._uuid[:8]}")
+        self._begin()
+
+    # --- life ---------------------------------------------------------------------------------------------------
+
+    async def _start(self) -> None:
+        arguments = self._arguments
+        if self._silence_logs is not None:
+            self._quiet.enter_context(dask_logs.at_least(self._silence_logs))
+        self._grant = await read_grant(
+            arguments.get("backend"), options=arguments.get("backend_options"), site=arguments.get("site")
+        )
+        allocation = self._grant.allocation
+        if self._spare_first_node and len(allocation.hosts) == 1:
+            raise InvalidRequest("spare_first_node", "this allocation has one node: its workers would have none")
+        self._shares = Shares.of(allocation, **self._sizes)
+        limits.raise_descriptor_limit(self.n_workers)
+        interface = arguments.get("scheduler_interface", arguments.get("interface"))
+        hosted = await host(
+            self._credentials,
+            self.security,
+            address=None if interface is None else addresses.host_of_interface("interface", interface),
+            port=arguments.get("scheduler_port", 0),
+            options=arguments.get("scheduler_options"),
+        )
+        self.scheduler, self._credentials, self._dashboard = hosted.scheduler, hosted.credentials, hosted.dashboard
+        self.scheduler_comm = rpc(self.scheduler.address, connection_args=self.security.get_connection_args("client"))
+        self._registration = Registration(self._new_entry())
+        # First: whatever becomes of this process now, what it leaves is known.
+        await asyncio.to_thread(self._registration.renew)
+        await asyncio.to_thread(self._credentials.write, self.credentials_path, home=self._home)
+        self.status = Status.running
+        connecting.remember(self)
+        self._registrar = asyncio.create_task(self._keep_registered())
+        await self._launch()
+
+    async def _launch(self) -> None:
+        assert self._grant is not None
+        # Workers stay as long as the script: nothing would be gained if they left before the job's end.
+        allocation = evolve(self._grant.allocation, ends=None)
+        if self._worker_prefix is not None:
+            allocation = evolve(allocation, job_id=JobId(self._worker_prefix))
+        commands = launcher_commands(self._grant.manager, allocation, self._launcher_arguments(), JOB_ENVIRONMENT)
+        for argv in commands:
+            try:
+                process = await asyncio.create_subprocess_exec(
+                    *argv,
+                    stdin=asyncio.subprocess.DEVNULL,
+                    # Ctrl-C is for the script.
+                    process_group=0,
+                )
+            except OSError as error:
+                raise CorralError(f"cannot start {shlex.join(argv)}: {error.strerror}") from error
+            self._launchers.append(process)
+            self._watching.append(asyncio.create_task(self._watch(process, argv)))
+
+    def _launcher_arguments(self) -> list[str]:
+        assert self._shares is not None
+        words = [f"--credentials={self.credentials_path}", f"--cluster-created={self._credentials.created:.0f}"]
+        words += self._spec.launcher_arguments(DEFAULT_GROUP, self._shares.resources, None)
+        return [*words, "--spare-first-node"] if self._spare_first_node else words
+
+    async def _watch(self, process: asyncio.subprocess.Process, argv: Sequence[str]) -> None:
+        code = await process.wait()
+        if self.status is Status.running:
+            if code:
+                logger.warning("workers have ended with exit code %d: %s …", code, shlex.join(argv[:3]))
+            is_open = self.scheduler is not None and self.scheduler.status is Status.running
+            codes = [each.returncode for each in self._launchers]
+            # A script may retire its workers, or shut the scheduler down, and go on without them.
+            if is_open and None not in codes and any(codes):
+                self.is_deserted.set()
+
+    async def _keep_registered(self) -> None:
+        """Tell `corral ps` and `corral clean`: a job that is killed at its walltime leaves its credentials behind."""
+        assert self._registration is not None
+        while True:
+            await asyncio.sleep(HEARTBEAT)
+            await asyncio.to_thread(self._registration.renew)
+
+    def _new_entry(self) -> Entry:
+        assert self._grant is not None
+        return Entry(
+            name=self.name,
+            uuid=self._uuid,
+            backend=self._grant.backend,
+            backend_options=dict(self._arguments.get("backend_options", {})),
+            site=self._arguments.get("site"),
+            credentials=str(self.credentials_path),
+            scheduler_job=self._grant.allocation.job_id.text,
+        )
+
+    async def _close_down(self) -> None:
+        self.status = Status.closing
+        if self._silence_logs is not None:
+            # Losing results is what closing means; nobody needs a list of them.
+            self._quiet.enter_context(dask_logs.at_least(logging.ERROR))
+        if self._registrar is not None:
+            self._registrar.cancel()
+            await asyncio.wait([self._registrar])
+        try:
+            with self._tried(f"{self.credentials_path} could not be removed"):
+                # Launchers that are still starting see that there is nothing to join any more.
+                await asyncio.to_thread(self._home.remove_credentials, self._uuid)
+            with self._tried("its workers and its scheduler could not be stopped in an orderly way"):
+                if self.scheduler is not None:
+                    await self._stop_workers(self.scheduler)
+                    await self.scheduler.close()
+                if self.scheduler_comm is not None:
+                    await self.scheduler_comm.close_rpc()
+            with self._tried("its launchers could not be ended"):
+                await self._end_launchers()
+            with self._tried("its files could not be removed"):
+                await asyncio.to_thread(self._remove_traces)
+        finally:
+            self._quiet.close()
+
+    async def _end_jobs_apart(self, timeout: float) -> None:
+        # Their job goes on; without credentials and scheduler they would end by themselves, a little later.
+        self._signal(signal.SIGTERM)
+
+    async def _stop_workers(self, scheduler: Scheduler) -> None:
+        """Let workers stop before their scheduler does: then they have no complaints."""
+        if not await self._ask_a_launcher(scheduler):
+            # They are still starting, and have nothing to finish.
+            self._signal(signal.SIGTERM)
+        await self._await_launchers(_PATIENCE)
+
+    async def _ask_a_launcher(self, scheduler: Scheduler) -> bool:
+        """Ask one launcher to stop; it tells the others. False if none answers."""
+        for worker in list(scheduler.workers.values()):
+            with suppress(OSError, TimeoutError):
+                async with asyncio.timeout(_ANSWER):
+                    await scheduler.rpc(worker.nanny).corral_stop()
+                return True
+        return False
+
+    async def _end_launchers(self) -> None:
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            self._signal(number)
+            await self._await_launchers(_PATIENCE)
+
+    async def _await_launchers(self, patience: float) -> None:
+        if living := [watching for watching in self._watching if not watching.done()]:
+            await asyncio.wait(living, timeout=patience)
+
+    def _signal(self, number: int) -> None:
+        for process in self._launchers:
+            if process.returncode is None:
+                with suppress(ProcessLookupError):
+                    process.send_signal(number)
+
+    def _remove_traces(self) -> None:
+        try:
+            self._home.remove_cluster(self._uuid)
+        except OSError as error:
+            # Without launchers nothing was written, and what was wrong is being raised.
+            if self._launchers:
+                logger.warning("allocation %s: its files are left where they are: %s", self.name, error)
+        if self._registration is not None:
+            self._registration.remove()
+
+    # --- what there is ------------------------------------------------------------------------------------------
+
+    @property
+    def credentials_path(self) -> Path:
+        return self._home.credentials(self._uuid)
+
+    @property
+    def pem_path(self) -> Path:
+        return self.credentials_path.with_name(CLIENT_PEM)
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        """The nodes, this one first."""
+        return () if self._grant is None else self._grant.allocation.hosts
+
+    @property
+    def n_workers(self) -> int:
+        """How many workers there will be, if all nodes do their part."""
+        if self._shares is None:
+            return 0
+        return self._shares.processes * (len(self.hosts) - self._spare_first_node)
+
+    def environment(self) -> dict[str, str]:
+        """Variables by which `Client()` in another process finds this cluster; writes the file that they name."""
+        assert self.scheduler is not None
+        found = {
+            "DASK_SCHEDULER_ADDRESS": self.scheduler.address,
+            "CORRAL_WORKERS": str(self.n_workers),
+            RUN_BY: self.name,
+        }
+        if self._credentials.key is not None:
+            self._credentials.write_pem(self.pem_path)
+            variables = ("CA_FILE", "CLIENT__CERT", "CLIENT__KEY")
+            found |= {f"DASK_DISTRIBUTED__COMM__TLS__{variable}": str(self.pem_path) for variable in variables}
+            found["DASK_DISTRIBUTED__CLIENT__SECURITY_LOADER"] = LOADER
+        return found
+
+    async def _wait_for_workers(self, n_workers: int = 0, timeout: float | str | None = None) -> None:
+        seconds = None if timeout is None else parse_duration("timeout", timeout)
+        try:
+            async with asyncio.timeout(seconds):
+                while self._ready() < n_workers:
+                    if self.is_deserted.is_set():
+                        raise WorkersLost(f"{self._ready()} of {n_workers} workers are here, and no other will come")
+                    await asyncio.sleep(_GLANCE)
+        except TimeoutError:
+            where = f"{len(self.hosts)} nodes of {len(self._launchers)} launchers"
+            raise WorkersNotReady(self._ready(), n_workers, seconds or 0.0, where) from None
+
+    def _ready(self) -> int:
+        assert self.scheduler is not None
+        return sum(1 for worker in self.scheduler.workers.values() if worker.status.name == "running")
+
+    def scale(self, n: int) -> None:
+        """Not possible: an allocation has the size that it was granted."""
+        raise CorralError(f"this allocation has {len(self.hosts)} nodes and {self.n_workers} workers, no more")
+
+    def adapt(self, *args: Any, **kwargs: Any) -> Any:
+        """Not possible: an allocation has the size that it was granted."""
+        self.scale(0)
+
+    def __repr__(self) -> str:
+        """Return ``Allocation('slurm', job='77_0', nodes=3, workers=24 of 24)``."""
+        if self._grant is None or self.scheduler is None:
+            return f"Allocation({self.status.name})"
+        job = self._grant.allocation.job_id
+        here = f"workers={len(self.scheduler.workers)} of {self.n_workers}"
+        return f"Allocation({self._grant.backend!r}, job={str(job)!r}, nodes={len(self.hosts)}, {here})"
+
+
+def _configured(backend: str | None) -> dict[str, Any]:
+    known = [*CLUSTER_ARGUMENTS, *WorkerGroup.argument_names()]
+    name = backend or settings.arguments("", known).get("backend", "")
+    return {key: value for key, value in settings.arguments(name, known).items() if key in _CONFIGURABLE}

@@ -1,0 +1,1 @@
+"""One batch system, as the core talks to it."""

@@ -1,0 +1,116 @@
+"""Drives conversations: runs the commands that hooks yield, without a shell and without blocking the event loop."""
+
+from __future__ import annotations
+
+import asyncio
+import fnmatch
+import logging
+import os
+import shlex
+import signal
+from collections.abc import Awaitable, Callable, Mapping
+from contextlib import suppress
+from typing import TypeVar
+
+from attrs import frozen
+
+from corral.errors import CommandFailed, CommandNotFound, CommandTimedOut
+from corral.host import clock
+from corral.plugin import discovery
+from corral.plugin.values import Command, Completed, Conversation
+
+T = TypeVar("T")
+
+logger = logging.getLogger("corral.batch.runner")
+
+
+def command_environment(environ: Mapping[str, str], command: Command) -> dict[str, str]:
+    """The environment in which a command runs: the user's, less what an enclosing job says, in the C locale."""
+    enclosing = discovery.enclosing()
+
+    def is_passed(name: str) -> bool:
+        if enclosing.match(name):
+            return False
+        return command.inherit is None or any(fnmatch.fnmatchcase(name, pattern) for pattern in command.inherit)
+
+    return {name: value for name, value in environ.items() if is_passed(name)} | {"LC_ALL": "C"} | dict(command.env)
+
+
+@frozen(kw_only=True)
+class Runner:
+    """Runs commands on this host."""
+
+    #: Seconds for a command that names no time-out of its own.
+    timeout: float = 60.0
+
+    async def converse(self, conversation: Conversation[T], admit: Callable[[], Awaitable[None]] | None = None) -> T:
+        """Drive a conversation to its end, and return its answer.
+
+        Parameters
+        ----------
+        admit
+            Awaited before each command: the command budget.
+        """
+        try:
+            command = next(conversation)
+            while True:
+                try:
+                    if admit is not None:
+                        await admit()
+                    completed = await self.run(command)
+                except Exception as error:
+                    command = conversation.throw(error)
+                else:
+                    command = conversation.send(completed)
+        except StopIteration as stop:
+            result: T = stop.value
+            return result
+        finally:
+            try:
+                conversation.close()
+            except Exception:
+                # What it did on its way out must not hide why it was ended.
+                logger.exception("a conversation failed when it was ended")
+
+    async def run(self, command: Command) -> Completed:
+        """Run one command to its end.
+
+        Raises
+        ------
+        CommandFailed, CommandTimedOut, CommandNotFound
+        """
+        timeout = self.timeout if command.timeout is None else command.timeout
+        try:
+            # A session of its own: Ctrl-C in a terminal must not end a submission half-way, and a command that
+            # hangs is ended together with what it started.
+            process = await asyncio.create_subprocess_exec(
+                *command.argv,
+                stdin=asyncio.subprocess.PIPE,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.PIPE,
+                env=command_environment(os.environ, command),
+                cwd=command.cwd,
+                start_new_session=True,
+            )
+        except (FileNotFoundError, PermissionError, NotADirectoryError) as error:
+            raise CommandNotFound(command) from error
+        try:
+            async with clock.timeout(timeout):
+                stdout, stderr = await process.communicate(command.stdin.encode())
+        except TimeoutError:
+            raise CommandTimedOut(command, timeout) from None
+        finally:
+            if process.returncode is None:
+                with suppress(ProcessLookupError):
+                    os.killpg(process.pid, signal.SIGKILL)
+                await process.wait()
+        completed = Completed(
+            argv=command.argv,
+            returncode=process.returncode or 0,
+            stdout=stdout.decode(errors="replace"),
+            stderr=stderr.decode(errors="replace"),
+        )
+        logger.debug("%s -> %d", shlex.join(command.argv), completed.returncode)
+        if completed.returncode != 0:
+            raise CommandFailed(command, completed)
+        return completed

@@ -1,0 +1,216 @@
+"""What a cluster leaves when its process is killed: how that is known, and how it is removed."""
+
+from __future__ import annotations
+
+import asyncio
+import enum
+import itertools
+import logging
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+
+from attrs import field, frozen
+
+from corral.batch.client import BatchSystem
+from corral.batch.runner import Runner
+from corral.cluster.registry import SILENT_AFTER, Entry
+from corral.errors import BatchSystemError, CredentialsError, ParseError
+from corral.host.home import Home
+from corral.host.identity import Sight
+from corral.launch.contact import knock
+from corral.plugin import discovery
+from corral.plugin.values import JobId, JobStatus
+from corral.request import settings
+from corral.security.credentials import Credentials
+
+logger = logging.getLogger("corral")
+
+#: How long jobs may take to end after they were cancelled (s), and how often is asked.
+ENDING = 30.0
+_PAUSES = (0.5, 1.0, 2.0, 3.0, 5.0)
+#: One answer that lists no job may be a batch system's bad moment: so many in a row are believed.
+_BELIEVED = 2
+#: A command that outlives its killed client has handed over its jobs by then (s).
+LANDING = 30.0
+#: A job that is still there is cancelled again (s).
+_AGAIN = 10.0
+
+
+class Fate(enum.Enum):
+    """What is known of the process that looks after a cluster."""
+
+    LIVES = "lives"
+    DEAD = "dead"
+    #: It is silent, and cannot be looked at from here: it may live, and lack a disk, a network or a turn.
+    DOUBTFUL = "doubtful"
+
+
+@frozen
+class Finding:
+    """A fate, and the evidence in a person's words."""
+
+    fate: Fate
+    why: str
+
+
+@frozen(kw_only=True)
+class Outcome:
+    """What became of a cluster's jobs."""
+
+    cancelled: Sequence[JobId] = ()
+    #: Still in the queue, with what is known of them.
+    left: Mapping[JobId, JobStatus | None] = field(factory=dict)
+    #: What the batch system said last when it refused something, or did not answer.
+    problem: str = ""
+
+
+async def examine(entry: Entry) -> Finding:
+    """Find out whether somebody looks after the cluster; the cluster itself is asked where its process cannot be seen.
+
+    Raises
+    ------
+    CorralError
+        The batch system would know, and does not answer.
+    """
+    if entry.is_waiting:
+        if time.time() - entry.started < SILENT_AFTER:
+            return Finding(Fate.LIVES, "its submission may be under way")
+        if await _is_listed(entry):
+            return Finding(Fate.LIVES, "its scheduler's job waits")
+        return Finding(Fate.DEAD, "its scheduler's job is gone")
+    match entry.look():
+        case Sight.LIVES:
+            return Finding(Fate.LIVES, "its process lives")
+        case Sight.GONE:
+            return Finding(Fate.DEAD, "its process is gone")
+    if not entry.is_silent:
+        return Finding(Fate.LIVES, f"it was heard of {entry.age:.0f} s ago")
+    problem = await _asked(entry)
+    if problem is None:
+        return Finding(Fate.LIVES, "its scheduler answers")
+    if entry.process.ended_with_its_boot(entry.heartbeat):
+        return Finding(Fate.DEAD, "this machine has been started anew since")
+    if entry.scheduler_job and not await _is_listed(entry):
+        return Finding(Fate.DEAD, f"job {entry.scheduler_job}, in which it was, has ended")
+    return Finding(
+        Fate.DOUBTFUL, f"its process cannot be seen from here, and its scheduler does not answer ({problem})"
+    )
+
+
+async def find(entry: Entry) -> list[JobId]:
+    """The cluster's jobs that have not ended, by how only their names begin: ids may be other people's by now.
+
+    Raises
+    ------
+    CorralError
+        The batch system does not answer.
+    """
+    return await _find(_batch(entry), entry)
+
+
+async def cancel(entry: Entry) -> Outcome:
+    """Cancel the cluster's jobs, and see which of them have ended.
+
+    Raises
+    ------
+    CorralError
+        The batch system cannot be asked.
+    """
+    batch = _batch(entry)
+    if not entry.prefixes:
+        return Outcome()
+    deadline = time.monotonic() + ENDING
+    # A submission that was under way when the client was killed may land after a first look.
+    landed = time.monotonic() + min(LANDING, max(0.0, entry.submitted + LANDING - time.time()))
+    seen: dict[JobId, None] = {}
+    asked: dict[JobId, float] = {}
+    left: list[JobId] = []
+    problem, empty = "", 0
+    for pause in itertools.chain(_PAUSES, itertools.repeat(_PAUSES[-1])):
+        try:
+            left = await _find(batch, entry)
+            seen |= dict.fromkeys(left)
+            empty = 0 if left else empty + 1
+            now = time.monotonic()
+            if due := [job_id for job_id in left if now - asked.get(job_id, float("-inf")) > _AGAIN]:
+                asked |= dict.fromkeys(due, now)
+                await batch.cancel(due)
+                problem = ""
+        except (BatchSystemError, ParseError) as error:
+            problem, empty = str(error), 0
+        if empty >= _BELIEVED and time.monotonic() >= landed:
+            break
+        if time.monotonic() + pause > max(deadline, landed):
+            break
+        await asyncio.sleep(pause)
+    if not empty and not left and problem:
+        raise BatchSystemError(problem)
+    return Outcome(
+        cancelled=[job_id for job_id in seen if job_id not in left],
+        left=await _states(batch, left),
+        problem=problem,
+    )
+
+
+async def remove_files(entry: Entry) -> None:
+    """Remove credentials, old logs and the registry file."""
+    await asyncio.to_thread(_remove_files, entry)
+
+
+async def _asked(entry: Entry) -> str | None:
+    """None if the cluster itself answers; else what was tried."""
+    if not entry.credentials:
+        return "it names no credentials"
+    try:
+        credentials = await asyncio.to_thread(Credentials.read, entry.credentials)
+    except (OSError, CredentialsError) as error:
+        return f"{entry.credentials}: {getattr(error, 'strerror', None) or error}"
+    contact, problem = await knock(credentials)
+    return None if contact is not None else problem
+
+
+async def _is_listed(entry: Entry) -> bool:
+    """True if the batch system lists the scheduler's job, by its unique name if it has one; believed twice if not."""
+    batch = _batch(entry)
+    for pause in (1.0, 0.0):
+        if entry.scheduler_name:
+            if await batch.find(entry.scheduler_name):
+                return True
+        else:
+            job_id = JobId(entry.scheduler_job)
+            status = (await batch.poll([job_id], urgent=True)).get(job_id)
+            if status is not None and not status.state.is_final:
+                return True
+        await asyncio.sleep(pause)
+    return False
+
+
+async def _find(batch: BatchSystem, entry: Entry) -> list[JobId]:
+    return [job_id for prefix in entry.prefixes for job_id in await batch.find(f"{prefix}*")]
+
+
+async def _states(batch: BatchSystem, job_ids: Sequence[JobId]) -> dict[JobId, JobStatus | None]:
+    found: Mapping[JobId, JobStatus] = {}
+    if job_ids:
+        with suppress(BatchSystemError, ParseError):
+            found = await batch.poll(job_ids, urgent=True)
+    return {job_id: found.get(job_id) for job_id in job_ids}
+
+
+def _batch(entry: Entry) -> BatchSystem:
+    manager = discovery.load(entry.backend, options=entry.backend_options, site=entry.site)
+    runner = Runner(timeout=settings.settings().command_timeout)
+    return BatchSystem(backend=entry.backend, manager=manager, runner=runner, attempts=2)
+
+
+def _remove_files(entry: Entry) -> None:
+    # The registry is a file that anything of the user's may have written: only what corral made, and marked, is
+    # touched, and there only what has the cluster's own name.
+    try:
+        home = Home.around(entry.credentials)
+        home.remove_cluster(entry.uuid)
+        home.remove_old_logs()
+    except (ValueError, OSError) as error:
+        logger.warning("cluster %s: files are left where they are: %s", entry.name, error)
+    entry.remove()

@@ -1,0 +1,798 @@
+"""The public face: a Dask cluster whose workers are jobs of a batch system."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import inspect
+import logging
+import math
+import os
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from datetime import timedelta
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
+
+from distributed import Security
+from distributed.core import Status, rpc
+
+import corral
+from corral.batch.polling import Watch
+from corral.cluster import connecting, dask_logs, kept_logs
+from corral.cluster.engine import Engine
+from corral.cluster.registry import HEARTBEAT, Entry, JobLine, Registration
+from corral.cluster.scheduler_host import MARGIN, HostingCluster, WayBack, find_open, host
+from corral.errors import CorralError, InvalidRequest
+from corral.host import limits
+from corral.host.home import Home
+from corral.jobs.record import JobFailure, JobRecord, Jobs
+from corral.jobs.worker_failures import WorkerFailure
+from corral.plugin.values import JobId, Resources
+from corral.request.blueprint import GROUP_ARGUMENTS, Blueprint, draw, hours_of, read_script, scheduler_place
+from corral.request.scale import jobs_asked_for, known_group, the_group
+from corral.request.tracebacks import tells_plainly
+from corral.request.worker_group import WorkerGroup, parse_count, parse_duration
+from corral.scaling.account import Account
+from corral.security.credentials import Credentials, secured
+from corral.text.printable import html
+
+if TYPE_CHECKING:
+    from corral.scaling.adaptive import Adapting, Adaptive
+
+logger = logging.getLogger("corral")
+
+#: How long closing may take (s).
+CLOSE_TIMEOUT = 60.0
+
+
+class Cluster(HostingCluster):
+    """A Dask cluster whose workers are jobs of a batch system.
+
+    Parameters
+    ----------
+    backend
+        The batch system: the name of an installed backend plugin (``"slurm"``, ``"local"``; `corral backends` lists
+        them). Default: the configured one, else the site's, else the one that answers on this host, else, where there
+        is no trace of a batch system, the embedded queue ``"local"``.
+    groups
+        Several kinds of jobs: a mapping of names to `WorkerGroup`. Then arguments of `WorkerGroup` that stand beside it
+        or in the configuration fill what a group leaves empty.
+    n_workers
+        Workers to ask for at once, or a mapping of groups to workers; `scale` changes that.
+    name
+        What the cluster is called in `corral ps` and in job names. Default: ``corral-`` and eight characters.
+    backend_options
+        Options of the backend plugin: a mapping.
+    site
+        The name of an installed site plugin.
+    plugins
+        Plugin objects of your own, wrapped around the rest.
+    shared_directory
+        A folder that this host and the compute nodes share. Below it corral makes one of its own for each user
+        (``corral-1000``), for credentials and logs. Default: ``corral`` in your state directory (``~/.local/state``).
+    log_directory
+        Where the jobs' logs go, all of them kept. Default: corral's own folder, where only logs of failed jobs
+        are kept, for a week.
+    interface
+        Network interface of scheduler and workers, where `scheduler_interface` or `worker_interface` says nothing.
+    scheduler_interface
+        Network interface of the scheduler. Default: all.
+    worker_interface
+        Network interface of the workers. Default: the one that reaches the scheduler.
+    scheduler_port
+        Port of the scheduler. Default: any.
+    scheduler
+        Where the Dask scheduler and corral's engine live: in this ``"process"`` (default), or in a ``"job"`` of their
+        own, which outlives this process: see `connect`. What that job needs, such as cores, memory, walltime and
+        queue, then stands in `scheduler_options`, too.
+    scheduler_options
+        Further keyword arguments of `distributed.Scheduler`.
+    on_exists
+        With ``scheduler="job"``, if there is such a cluster of this `name` already: ``"error"`` (default),
+        ``"connect"`` to it, or ``"replace"`` it.
+    idle_timeout
+        With ``scheduler="job"``, a cluster ends itself when so long nobody was connected and it had no task and no
+        result ("1h", the default; 0: never).
+    shutdown_on_close
+        With ``scheduler="job"``, whether closing ends the cluster. Default: the one that made it does, one that
+        connected does not.
+    security
+        True: TLS with certificates made for this cluster (default). False: none. Or a `distributed.Security`.
+    maximum_core_hours
+        When the cluster's jobs have used so many core-hours, nothing more is submitted: `account` tells how many.
+    parked_results
+        How much of the results may be put into files in the shared directory when jobs leave and no other worker can
+        take them: ``"20GB"`` (default), or 0. They are read back, and not computed again.
+    silence_logs
+        Below this level, Dask's own log messages are not shown while the cluster lives; None: all are.
+    asynchronous
+        True if it is used inside a running event loop: ``async with Cluster(..., asynchronous=True) as cluster``.
+    **worker
+        What each job needs: the arguments of `WorkerGroup`, such as cores, memory, processes, walltime, queue.
+
+    Raises
+    ------
+    InvalidRequest
+        An argument cannot be used. Nothing was submitted.
+    UnknownBackend, PluginError
+        The plugins are not there, or are broken.
+    SubmitRejected
+        The batch system refuses the jobs that `n_workers` asks for.
+
+    Examples
+    --------
+    >>> with Cluster(backend="slurm", cores=8, memory="32GB") as cluster:  # doctest: +SKIP
+    ...     cluster.scale(10)
+    ...     client = Client(cluster)
+    """
+
+    @tells_plainly
+    def __new__(cls, *arguments: Any, **named: Any) -> Self:
+        # As with pathlib.Path: whoever asks for a cluster need not know which kind serves him. What subclasses take is
+        # their own.
+        if (
+            cls is Cluster
+            and scheduler_place(named.get("scheduler"), *arguments[:1] or (named.get("backend"),)) == "job"
+        ):
+            return cast("Self", super().__new__(corral.RemoteCluster))
+        return super().__new__(cls)
+
+    @tells_plainly
+    def __init__(
+        self,
+        backend: str | None = None,
+        *,
+        groups: Mapping[str, WorkerGroup] | None = None,
+        n_workers: int | Mapping[str, int] = 0,
+        name: str | None = None,
+        backend_options: Mapping[str, Any] | None = None,
+        site: str | None = None,
+        plugins: Sequence[object] | None = None,
+        shared_directory: str | os.PathLike[str] | None = None,
+        log_directory: str | os.PathLike[str] | None = None,
+        interface: str | None = None,
+        scheduler_interface: str | None = None,
+        worker_interface: str | None = None,
+        scheduler_port: int | None = None,
+        scheduler: str | None = None,
+        scheduler_options: Mapping[str, Any] | None = None,
+        on_exists: str | None = None,
+        idle_timeout: str | float | None = None,
+        shutdown_on_close: bool | None = None,
+        security: bool | Security | None = None,
+        maximum_core_hours: float | None = None,
+        parked_results: int | str | None = None,
+        silence_logs: int | str | None = logging.WARNING,
+        asynchronous: bool = False,
+        loop: Any = None,
+        **worker: Any,
+    ) -> None:
+        # Closed until it is built: a refused argument must not warn about an unclosed cluster.
+        self.status = Status.closed
+        self._engine: Engine | None = None
+        for argument, value in (("on_exists", on_exists), ("shutdown_on_close", shutdown_on_close)):
+            if value is not None:
+                raise InvalidRequest(argument, "has a meaning with scheduler='job' alone")
+        if scheduler_place(scheduler, backend) == "job" and not self._is_served:
+            raise InvalidRequest("scheduler", f"'job' makes a Cluster, not a {type(self).__name__}")
+        self._blueprint = self._drawn(
+            {
+                "backend": backend,
+                "site": site,
+                "plugins": plugins,
+                "backend_options": backend_options,
+                "name": name,
+                "shared_directory": shared_directory,
+                "log_directory": log_directory,
+                "interface": interface,
+                "scheduler_interface": scheduler_interface,
+                "worker_interface": worker_interface,
+                "scheduler_port": scheduler_port,
+                "scheduler_options": scheduler_options,
+                "idle_timeout": idle_timeout,
+                "security": security,
+                "maximum_core_hours": maximum_core_hours,
+                "parked_results": parked_results,
+                "groups": groups,
+                **worker,
+            }
+        )
+        self._jobs_at_once = self._asked_at_once(n_workers)
+        self._credentials, self.security = self._secured(self._blueprint)
+        self._registration: Registration | None = None
+        self._registrar: asyncio.Task[None] | None = None
+        self._is_changed: asyncio.Event | None = None
+        self._quiet = contextlib.ExitStack()
+        self._silence_logs = silence_logs
+        super().__init__(asynchronous=asynchronous, loop=loop, name=self._blueprint.name)
+        with limits.threads_allowed():
+            self._begin()
+
+    #: True where this process is the one that serves others.
+    _is_served: ClassVar[bool] = False
+
+    def _drawn(self, given: Mapping[str, Any]) -> Blueprint:
+        if given["idle_timeout"] is not None:
+            raise InvalidRequest("idle_timeout", "has a meaning with scheduler='job' alone")
+        return draw(given)
+
+    def _secured(self, blueprint: Blueprint) -> tuple[Credentials, Security]:
+        return secured(blueprint.security, cluster=blueprint.name, uuid=blueprint.uuid, created=blueprint.created)
+
+    @classmethod
+    @tells_plainly
+    def connect(
+        cls, name: str, *, timeout: str | float = "60s", asynchronous: bool = False, loop: Any = None
+    ) -> Cluster:
+        """Come back to a cluster whose scheduler lives in a job, or was started by `corral serve`.
+
+        From any process of yours that sees the same state directory: another shell, a notebook, another node. Closing
+        what is returned leaves the cluster as it is; `shutdown` ends it.
+
+        A cluster that this very process has is returned itself, also when no variable refers to it any more.
+
+        Parameters
+        ----------
+        name
+            As `corral ps` lists it.
+        timeout
+            How long to wait for a scheduler whose job waits or starts.
+
+        Raises
+        ------
+        ClusterNotFound
+            There is none, or its scheduler lives in a process that nobody can connect to.
+        SchedulerNotReady
+            It does not answer.
+        JobsFailed
+            The scheduler's job has ended.
+        """
+        if isinstance(here := find_open(name), Cluster):
+            return here
+        return corral.RemoteCluster.to(name, timeout=timeout, asynchronous=asynchronous, loop=loop)
+
+    @classmethod
+    @tells_plainly
+    def from_script(cls, path: str | os.PathLike[str], **arguments: Any) -> Cluster:
+        """A cluster whose jobs ask for what an existing job script asks for.
+
+        Its directives are read; its commands are not run, and those are told. Arguments of `Cluster` win over it.
+
+        Raises
+        ------
+        ParseError
+            The script asks for what one group of workers cannot be.
+        """
+        found, unused = read_script(path, arguments)
+        if unused:
+            logger.warning(
+                "%s: these commands are not run by workers:\n%s", path, "\n".join(f"  {line}" for line in unused)
+            )
+        return cls(**{**found, **arguments})
+
+    # --- life ---------------------------------------------------------------------------------------------------
+
+    async def _start(self) -> None:
+        blueprint = self._blueprint
+        if self._silence_logs is not None:
+            self._quiet.enter_context(dask_logs.at_least(self._silence_logs))
+        limits.raise_descriptor_limit()
+        hosted = await host(
+            self._credentials,
+            self.security,
+            address=blueprint.scheduler_host,
+            port=blueprint.scheduler_port,
+            options=blueprint.scheduler_options,
+        )
+        self.scheduler, self._credentials, self._dashboard = hosted.scheduler, hosted.credentials, hosted.dashboard
+        self._registration = Registration(self._new_entry())
+        await asyncio.to_thread(self._make_folders)
+        self.scheduler_comm = rpc(self.scheduler.address, connection_args=self.security.get_connection_args("client"))
+        self._engine = Engine(
+            blueprint=blueprint,
+            scheduler=self.scheduler,
+            watch=Watch.of(blueprint.identity(), blueprint.batch.budget),
+            rhythm=blueprint.rhythm(),
+            replacements_per_hour=blueprint.settings.replacements_per_hour,
+            on_change=_changing(self._way_back),
+            announce=self._registration.announce,
+            settle=self._registration.settle,
+        )
+        self._engine.start()
+        self._is_changed = asyncio.Event()
+        self._registrar = asyncio.create_task(
+            _keep_registered(self._way_back, self._is_changed), name="corral registry"
+        )
+        self.status = Status.running
+        connecting.remember(self)
+        if any(self._jobs_at_once.values()):
+            self._want(self._jobs_at_once)
+            await self._engine.submitted()
+
+    def _make_folders(self) -> None:
+        blueprint = self._blueprint
+        if self._registration is not None:
+            # First: whatever becomes of this process now, what it leaves is known.
+            self._registration.renew()
+        self._credentials.write(blueprint.credentials_path, home=blueprint.home)
+        # Before the submission: a job whose log has no folder fails without a word, on more than one batch system.
+        blueprint.make_log_directory()
+        if blueprint.chosen_log_directory is None:
+            blueprint.home.remove_old_logs()
+        if blueprint.home != (own := Home.of()):
+            # What tells where logs are is in the user's own folder, wherever they are.
+            own.remove_old_logs()
+
+    async def _close_down(self) -> None:
+        self.status = Status.closing
+        if self._silence_logs is not None:
+            # Losing results is what closing means; nobody needs a list of them.
+            self._quiet.enter_context(dask_logs.at_least(logging.ERROR))
+        try:
+            if self._adaptive is not None:
+                self._adaptive.stop("the cluster is closing")
+            if self._engine is not None:
+                with self._tried("its jobs could not be ended in an orderly way; corral clean ends what is left"):
+                    async with asyncio.timeout(CLOSE_TIMEOUT + MARGIN):
+                        await self._engine.close(CLOSE_TIMEOUT)
+            if self._registrar is not None:
+                self._registrar.cancel()
+                await asyncio.wait([self._registrar])
+            if self.scheduler is not None:
+                with self._tried("its scheduler could not be closed"):
+                    async with asyncio.timeout(MARGIN):
+                        await self.scheduler.close()
+            if self.scheduler_comm is not None:
+                with self._tried("its connection to the scheduler could not be closed"):
+                    await self.scheduler_comm.close_rpc()
+            with self._tried(f"its files could not be removed ({self._blueprint.credentials_path} is one of them)"):
+                await asyncio.to_thread(self._remove_traces)
+        finally:
+            self._quiet.close()
+
+    async def _end_jobs_apart(self, timeout: float) -> None:
+        if self._engine is not None:
+            await self._engine.cancel_all(timeout)
+
+    def _remove_traces(self) -> None:
+        blueprint = self._blueprint
+        if self._engine is not None:
+            try:
+                kept_logs.keep(self.name, blueprint.uuid, self._engine.jobs)
+            except OSError as error:
+                logger.debug("cluster %s: which logs are kept is not written down: %s", self.name, error)
+        try:
+            blueprint.home.remove_cluster(blueprint.uuid)
+        except OSError as error:
+            # Where nothing was written, what was wrong is being raised.
+            if self._engine is not None or os.path.lexists(blueprint.credentials_path):
+                logger.warning(
+                    "cluster %s: its files are left where they are, %s too: %s",
+                    self.name, blueprint.credentials_path, error,
+                )  # fmt: skip
+        if self._registration is not None and (self._engine is None or all(job.has_ended for job in self._engine.jobs)):
+            self._registration.remove()
+
+    def shutdown(self, timeout: float | None = None) -> Any:
+        """End the cluster and wait until its jobs have ended: `close` leaves one that others have, too."""
+        return self.close(timeout)
+
+    def __exit__(self, exc_type: Any, exc_value: Any, traceback: Any) -> None:
+        super().__exit__(exc_type, exc_value, traceback)
+        if exc_type is None and not self._is_inherited:
+            self._raise_undelivered()
+
+    async def __aexit__(self, exc_type: Any, exc_value: Any, traceback: Any) -> None:
+        await super().__aexit__(exc_type, exc_value, traceback)
+        if exc_type is None and not self._is_inherited:
+            self._raise_undelivered()
+
+    def _raise_undelivered(self) -> None:
+        if self._engine is not None:
+            self._engine.raise_undelivered()
+
+    # --- size ---------------------------------------------------------------------------------------------------
+
+    @property
+    def groups(self) -> Mapping[str, WorkerGroup]:
+        """The kinds of jobs that this cluster can have."""
+        if self._engine is None:
+            return dict(self._blueprint.groups)
+        return {name: slot.spec for name, slot in self._engine.groups.items() if not slot.is_removed}
+
+    @tells_plainly
+    def add_group(self, name: str, group: WorkerGroup) -> None:
+        """Make another kind of jobs known; `scale` or `adapt` asks for them.
+
+        Raises
+        ------
+        InvalidRequest
+        """
+        engine = self._running_engine("cannot have another group")
+        self._on_loop(engine.add_group, name, group)
+
+    @tells_plainly
+    def remove_group(self, name: str) -> None:
+        """Let the jobs of a group finish what they do and end; then the group is forgotten."""
+        engine = self._running_engine("cannot lose a group")
+        known_group(name, self.groups)
+        self._on_loop(engine.remove_group, name)
+
+    @tells_plainly
+    def scale(
+        self,
+        n: int | None = None,
+        *,
+        jobs: int | None = None,
+        cores: int | None = None,
+        memory: int | str | None = None,
+        group: str | None = None,
+        **workers: int,
+    ) -> None:
+        """Ask for a size: of workers, or of jobs, cores or memory in all. Whole jobs are asked for, rounded up.
+
+        Returns at once. Also forgives a group that stopped because its jobs kept failing, and takes the group out of
+        the hands of `adapt`.
+
+        Parameters
+        ----------
+        group
+            Whose size. May be left out if there is one group alone.
+        **workers
+            Workers by group: ``scale(cpu=10, gpu=2)``; ``workers=2`` is n, as elsewhere.
+
+        Raises
+        ------
+        InvalidRequest
+        """
+        units = {"n": n, "jobs": jobs, "cores": cores, "memory": memory}
+        self._want(jobs_asked_for(self._resources(), units, group=group, workers=workers))
+
+    def _want(self, jobs: Mapping[str, int]) -> None:
+        if self._adaptive is not None:
+            for name in jobs:
+                self._adaptive.leave_alone(name)
+        engine = self._running_engine("cannot be scaled")
+        resources = self._resources()
+        size = {name: slot.state.wanted for name, slot in engine.groups.items()} | dict(jobs)
+        limits.raise_descriptor_limit(sum(size[name] * each.workers for name, each in resources.items()))
+        self._on_loop(engine.scale_all, jobs)
+
+    def _asked_at_once(self, n_workers: int | Mapping[str, int]) -> dict[str, int]:
+        """Jobs of each group for `n_workers`."""
+        resources = self._resources()
+        try:
+            if isinstance(n_workers, Mapping):
+                return jobs_asked_for(resources, {}, workers=n_workers) if n_workers else {}
+            return (
+                jobs_asked_for(resources, {"n": n_workers}, workers={}) if parse_count("n_workers", n_workers) else {}
+            )
+        except InvalidRequest as error:
+            raise InvalidRequest("n_workers", error.problem) from None
+
+    def _resources(self) -> dict[str, Resources]:
+        """What a job of each group has."""
+        if self._engine is None:
+            return {name: self._blueprint.resources(name) for name in self._blueprint.groups}
+        return {name: slot.resources for name, slot in self._engine.groups.items() if not slot.is_removed}
+
+    def _running_engine(self, what: str) -> Engine:
+        if self._engine is None or self.status is not Status.running:
+            raise CorralError(f"cluster {self.name!r} is {self.status.name}: it {what}")
+        return self._engine
+
+    # Dask's takes the class of the policy first, and lets anything follow.
+    @tells_plainly
+    def adapt(  # type: ignore[override]
+        self,
+        *,
+        minimum: int | None = None,
+        maximum: float | None = None,
+        minimum_jobs: int | None = None,
+        maximum_jobs: int | None = None,
+        minimum_cores: int | None = None,
+        maximum_cores: int | None = None,
+        minimum_memory: int | str | None = None,
+        maximum_memory: int | str | None = None,
+        target_duration: str | float | timedelta | None = None,
+        interval: str | float | timedelta | None = None,
+        wait_count: int | None = None,
+        idle_timeout: str | float | timedelta | None = None,
+        maximum_core_hours: float | None = None,
+        groups: Mapping[str, Mapping[str, Any]] | None = None,
+    ) -> Adapting:
+        """Let the cluster have the size of its work.
+
+        Waiting jobs count as capacity on its way, and are kept for as long as the queue is slow. Idle jobs leave after
+        minutes. Each group grows for the tasks that only it, or it most cheaply, can run. Forgives groups that stopped
+        because their jobs kept failing, and replaces an earlier `adapt`. See :doc:`scaling`.
+
+        Parameters
+        ----------
+        minimum, maximum
+            Workers of the whole cluster that must be there, and that may be. A group has whole jobs. Default: Dask's
+            configuration (``distributed.adaptive``), which says 0 and no limit.
+        minimum_jobs, maximum_jobs, minimum_cores, maximum_cores, minimum_memory, maximum_memory
+            The same in jobs, or in cores or memory of all of them ("1TB"), where there is one group alone. The narrower
+            counts; whole jobs keep within it.
+        target_duration
+            What waits should be done in this time, if there were no queue ("5s").
+        interval
+            How often to look ("1s").
+        wait_count
+            How many looks in a row find a job idle before it leaves: another way to give `idle_timeout`.
+        idle_timeout
+            How long a job may be idle. Default: as long as new ones take to come, but 2 to 10 minutes.
+        maximum_core_hours
+            The cluster's `maximum_core_hours` from now on.
+        groups
+            Bounds by group: ``{"gpu": {"minimum": 0, "maximum": 4}}``, in workers or by the other words for bounds.
+
+        Returns
+        -------
+        Adapting
+            Has ``minimum``, ``maximum``, ``stop()`` and ``log``, as Dask's own.
+
+        Raises
+        ------
+        InvalidRequest
+        """
+        # Not with this module: clusters of one size import nothing that decides about sizes.
+        from corral.scaling.adaptive import BOUNDS, Adaptive, bounds_of, rules_of
+
+        engine = self._running_engine("cannot adapt")
+        given = {
+            "minimum": minimum,
+            "maximum": maximum,
+            "minimum_jobs": minimum_jobs,
+            "maximum_jobs": maximum_jobs,
+            "minimum_cores": minimum_cores,
+            "maximum_cores": maximum_cores,
+            "minimum_memory": minimum_memory,
+            "maximum_memory": maximum_memory,
+            "target_duration": target_duration,
+            "interval": interval,
+            "wait_count": wait_count,
+            "idle_timeout": idle_timeout,
+        }
+        given = {name: value for name, value in given.items() if value is not None}
+        rules, seconds = rules_of(given)
+        resources = self._resources()
+        wider = {name: value for name, value in given.items() if name in BOUNDS}
+        bounds = bounds_of(wider, groups or {}, resources)
+        if maximum_core_hours is not None:
+            self.maximum_core_hours = maximum_core_hours
+        adaptive = Adaptive(engine, rules=rules, bounds=bounds, interval=seconds, wait_count=wait_count)
+        if adaptive.maximum != math.inf:
+            limits.raise_descriptor_limit(int(adaptive.maximum))
+        self._on_loop(self._begin_to_adapt, engine, adaptive)
+        return adaptive
+
+    def _begin_to_adapt(self, engine: Engine, adaptive: Adaptive) -> None:
+        if self._adaptive is not None:
+            self._adaptive.stop("replaced")
+        self._adaptive: Adaptive | None = adaptive
+        engine.scale_all({name: slot.state.wanted for name, slot in engine.groups.items() if not slot.is_removed})
+        adaptive.start()
+
+    async def _wait_for_workers(
+        self, n_workers: int | None = None, timeout: float | str | None = None, fraction: float = 1.0
+    ) -> None:
+        assert self._engine is not None
+        seconds = None if timeout is None else parse_duration("timeout", timeout)
+        if n_workers is None:
+            n_workers = sum(slot.state.wanted * slot.workers_per_job for slot in self._engine.groups.values())
+            if not n_workers:
+                raise InvalidRequest("n_workers", "no worker is wanted; say how many, or call scale() first")
+        await self._engine.wait_for_workers(math.ceil(round(n_workers * fraction, 6)), seconds)
+
+    @tells_plainly
+    def wait_for_workers(
+        self,
+        n_workers: int | None = None,
+        timeout: float | str | timedelta | None = None,
+        *,
+        fraction: float = 1.0,
+    ) -> Any:
+        """Wait until so many workers are connected.
+
+        Parameters
+        ----------
+        n_workers
+            Default: as many as are wanted now.
+        fraction
+            Be content with this part of them, rounded up: ``wait_for_workers(fraction=0.8)``.
+
+        Raises
+        ------
+        SubmitRejected, JobsFailed, BudgetSpent
+            They cannot come any more; raised as soon as that is known.
+        WorkersNotReady
+            They did not come within `timeout` seconds; a TimeoutError that says where the jobs are.
+        """
+        if n_workers is not None:
+            n_workers = parse_count("n_workers", n_workers, at_least=1)
+        if not 0 < fraction <= 1:
+            raise InvalidRequest("fraction", f"{fraction!r} is not above 0 and at most 1")
+        return self.sync(self._wait_for_workers, n_workers, timeout=timeout, fraction=fraction)
+
+    # --- cost ---------------------------------------------------------------------------------------------------
+
+    def account(self) -> Account:
+        """Core-hours that the jobs have used so far, by group, and by what the cores did.
+
+        ``account().total`` is all of them; ``account().groups["gpu"].idle`` is what stood still there.
+        """
+        return Account(groups={}) if self._engine is None else self._engine.census.ledger.account()
+
+    @property
+    def maximum_core_hours(self) -> float | None:
+        """When the jobs have used so many, nothing more is submitted; None: no limit."""
+        return self._blueprint.maximum_core_hours if self._engine is None else self._engine.maximum_core_hours
+
+    @maximum_core_hours.setter
+    def maximum_core_hours(self, hours: float | None) -> None:
+        engine = self._running_engine("has no budget")
+        hours = hours_of("maximum_core_hours", hours)
+        self._on_loop(engine.allow_core_hours, hours)
+
+    # --- what there is ------------------------------------------------------------------------------------------
+
+    @property
+    def jobs(self) -> Jobs:
+        """Every job of this cluster, oldest first; those that ended long ago are forgotten.
+
+        `jobs.unsubmitted` says how many more are wanted that the batch system does not take now, and `jobs.why`.
+        """
+        if self._engine is None:
+            return Jobs(())
+        records = self._engine.jobs
+        groups = self._engine.groups.values()
+        troubles = [str(slot.trouble) for slot in groups if slot.trouble and slot.count_unsubmitted(records)]
+        return Jobs(records, sum(slot.count_unsubmitted(records) for slot in groups), "; ".join(troubles))
+
+    @property
+    def failures(self) -> tuple[JobFailure | WorkerFailure, ...]:
+        """What ended without being asked to, with the evidence, oldest first.
+
+        A `JobFailure` is a job, a `WorkerFailure` a worker that died while its job went on and started it again. Both
+        have ``job``, ``cause``, ``ending``, ``log_tail`` and ``hint``.
+        """
+        return () if self._engine is None else self._engine.failures
+
+    def job_script(self, group: str | None = None) -> str:
+        """The script that each job of a group runs; the group may be left out if there is one alone."""
+        blueprint = self._blueprint if self._engine is None else self._engine.blueprint
+        return str(blueprint.script(the_group(group, self.groups)))
+
+    def logs(self, job: JobRecord | JobId | str) -> str:
+        """What a job has printed so far, as it is: `corral logs` shows it so that no terminal obeys it.
+
+        Raises
+        ------
+        LookupError
+            No such job, or it has no log here.
+        """
+        wanted = job.id.text if isinstance(job, JobRecord) else str(job)
+        record = next((record for record in self.jobs if record.id.text == wanted), None)
+        if record is None:
+            raise LookupError(f"cluster {self.name} has no job {wanted}")
+        if record.log is None:
+            raise LookupError(f"the output of job {wanted} is discarded")
+        try:
+            return Path(record.log).read_text(errors="replace")
+        except FileNotFoundError:
+            raise LookupError(f"job {wanted} has printed nothing yet: there is no {record.log}") from None
+
+    @property
+    def workers(self) -> dict[str, JobRecord]:
+        """The workers that the jobs give or will give, by name."""
+        return {name: record for record in self.jobs if record.is_capacity for name in _names(record)}
+
+    @property
+    def plan(self) -> set[str]:
+        """Names of the workers that are wanted; those not yet submitted have no real names."""
+        named = self.requested
+        if self._engine is None:
+            return named
+        wanted = sum(slot.state.wanted * slot.workers_per_job for slot in self._engine.groups.values())
+        wanted -= sum(len(job.lost_hosts) * job.workers_per_node for job in self.jobs if job.is_capacity)
+        return named | {f"wanted-{number}" for number in range(len(named), wanted)}
+
+    @property
+    def requested(self) -> set[str]:
+        return set(self.workers)
+
+    def __repr__(self) -> str:
+        if self._engine is None or self.status is not Status.running:
+            return f"Cluster({self._blueprint.backend!r}, name={self.name!r}, {self.status.name})"
+        workers = len(self.scheduler.workers) if self.scheduler else 0
+        return (
+            f"Cluster({self._blueprint.backend!r}, name={self.name!r}, workers={workers}: {self._engine.whereabouts()})"
+        )
+
+    def _whereabouts(self) -> str:
+        return "" if self._engine is None else self._engine.whereabouts()
+
+    def _scaling_status(self) -> str:
+        text = html(f"Workers: {len(self.observed)}; {self._whereabouts()}")
+        return f"<table><tr><td style='text-align: left;'>{text}</td></tr></table>"
+
+    # --- the registry -------------------------------------------------------------------------------------------
+
+    def _on_change(self) -> None:
+        if self._is_changed is not None:
+            self._is_changed.set()
+
+    async def _register(self) -> None:
+        """Tell other processes what there is."""
+        assert self._engine is not None
+        assert self._registration is not None
+        lines = tuple(JobLine.of(record) for record in self._engine.jobs)
+        await asyncio.to_thread(self._registration.renew, jobs=lines)
+
+    def _new_entry(self) -> Entry:
+        return Entry.of(self._blueprint)
+
+    def _on_loop(self, function: Callable[..., None], *arguments: Any) -> None:
+        """Call on the event loop; at once if we are on it."""
+        if self._is_on_loop():
+            function(*arguments)
+        else:
+            self.sync(_called, function, *arguments)
+
+
+async def _keep_registered(way_back: WayBack, is_changed: asyncio.Event) -> None:
+    """Tell other processes what there is: soon after a change, and once a minute."""
+    while True:
+        is_changed.clear()
+        cluster: Cluster | None = way_back()
+        if cluster is not None:
+            await cluster._register()  # noqa: SLF001 - its own
+        del cluster
+        with suppress(TimeoutError):
+            async with asyncio.timeout(HEARTBEAT):
+                await is_changed.wait()
+        await asyncio.sleep(1.0)
+
+
+def _changing(way_back: WayBack) -> Callable[[], None]:
+    """What the engine calls when something changed."""
+
+    def change() -> None:
+        if (cluster := way_back()) is not None:
+            cluster._on_change()  # noqa: SLF001 - its own
+
+    return change
+
+
+# For help() and completion: the arguments of WorkerGroup belong to the signature.
+_own = inspect.signature(Cluster.__init__)
+_workers = inspect.signature(WorkerGroup.__init__)
+Cluster.__init__.__signature__ = _own.replace(  # type: ignore[attr-defined]
+    parameters=[
+        *(parameter for parameter in _own.parameters.values() if parameter.kind is not inspect.Parameter.VAR_KEYWORD),
+        *(_workers.parameters[name] for name in GROUP_ARGUMENTS),
+    ]
+)
+# What is made is chosen by __new__; what it takes is said by __init__.
+Cluster.__new__.__signature__ = inspect.signature(Cluster.__init__)  # type: ignore[attr-defined]
+
+
+async def _called(function: Callable[..., None], *arguments: Any) -> None:
+    function(*arguments)
+
+
+def _names(record: JobRecord) -> set[str]:
+    """The names of a job's workers; those that have not connected yet are named as they will be."""
+    missing = record.expected_workers - len(record.workers)
+    awaited = (f"{record.id}-{index}" for index in range(record.expected_workers))
+    names = set(record.workers)
+    for name in awaited:
+        if missing <= 0:
+            break
+        if name not in names:
+            names.add(name)
+            missing -= 1
+    return names

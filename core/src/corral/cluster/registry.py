@@ -1,0 +1,388 @@
+"""What a cluster leaves for other processes to see: one small file each, for `corral ps` and `corral clean`.
+
+The file holds no secret. It is written by the cluster's own process, before it submits anything, and removed when the
+cluster closes; a file whose process is gone tells what a killed cluster may have left behind. What stands in it is
+looked at like any text from outside: what is not what corral writes is passed over, and said.
+"""
+
+from __future__ import annotations
+
+import json
+import logging
+import math
+import os
+import re
+import threading
+import time
+from collections.abc import Sequence
+from contextlib import AbstractContextManager, suppress
+from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING, Any, Literal, Self
+
+from attrs import Attribute, asdict, evolve, field, frozen
+
+from corral.host.home import Home
+from corral.host.identity import Identity, Sight
+from corral.host.private import PrivateFolder
+from corral.jobs.record import JobRecord
+
+if TYPE_CHECKING:
+    from cattrs import Converter
+
+    from corral.request.blueprint import Blueprint
+
+logger = logging.getLogger("corral")
+
+#: How often a cluster says that it lives (s).
+HEARTBEAT = 60.0
+#: Who was not heard of for so long is silent (s): its disk is full, it was stopped, the network is down, or it is dead.
+SILENT_AFTER = 600.0
+#: Larger files are not read (bytes): ten thousand jobs are three megabytes.
+_LARGEST = 2**26
+_ENDING = ".json"
+#: How `corral.host.private` calls a file that is not complete yet; after so long (s) it never will be.
+_DRAFT = ".new-"
+_DRAFTED = 600.0
+
+
+#: In the folder of corral's own in the user's state directory: one for all hosts that share the home folder.
+REGISTRY = "registry"
+
+
+def _folder(*, make: bool = False) -> AbstractContextManager[PrivateFolder]:
+    return Home.of().folder(REGISTRY, make=make)
+
+
+# --- what may stand in a file -----------------------------------------------------------------------------------
+
+
+def _is_line(_: object, attribute: Attribute[Any], value: str) -> None:
+    if not value.isprintable() or len(value) > 4096:
+        raise ValueError(f"{attribute.name} is {value[:60]!r}, which is not one printable line")
+
+
+def _is_moment(_: object, attribute: Attribute[Any], value: float) -> None:
+    if not math.isfinite(value) or value < 0:
+        raise ValueError(f"{attribute.name} is {value!r}, which is no moment")
+
+
+def _is_uuid(_: object, attribute: Attribute[Any], value: str) -> None:
+    if not re.fullmatch(r"[0-9a-f]{32}", value):
+        raise ValueError(f"{attribute.name} is {value[:60]!r}, not 32 hexadecimal digits")
+
+
+def _are_its_own(entry: Entry, attribute: Attribute[Any], value: Sequence[str]) -> None:
+    # The uuid's part is what makes jobs this cluster's: by no other name anything is ever cancelled.
+    for prefix in value:
+        if not re.fullmatch(rf"[\w.+-]{{0,200}}{entry.uuid[:8]}-", prefix, re.ASCII):
+            raise ValueError(f"{attribute.name} has {prefix[:60]!r}, where no job of cluster {entry.uuid} begins")
+
+
+def _is_its_file(entry: Entry, attribute: Attribute[Any], value: str) -> None:
+    path = PurePosixPath(value)
+    is_right = path.is_absolute() and ".." not in path.parts and value.isprintable()
+    if value and not (is_right and path.parts[-3:] == ("clusters", entry.uuid, "credentials.json")):
+        raise ValueError(f"{attribute.name} is {value[:60]!r}, which is not where cluster {entry.uuid} has them")
+
+
+@frozen(kw_only=True)
+class JobLine:
+    """One job, as text."""
+
+    id: str = field(validator=_is_line)
+    where: str = ""
+    group: str
+    state: str
+    reason: str = ""
+    exit_code: int | None = None
+    hosts: Sequence[str] = ()
+    workers: int = 0
+    expected_workers: int = 0
+    log: str | None = None
+    has_ended: bool = False
+
+    @classmethod
+    def of(cls, record: JobRecord) -> JobLine:
+        return cls(
+            id=record.id.text,
+            where=record.id.where,
+            group=record.group,
+            state=record.state.value,
+            reason=record.reason,
+            exit_code=record.exit_code,
+            hosts=record.hosts,
+            workers=len(record.workers),
+            expected_workers=record.expected_workers,
+            log=record.log,
+            has_ended=record.has_ended,
+        )
+
+
+@frozen(kw_only=True)
+class Entry:
+    """One cluster of this user, on any host that shares the state directory."""
+
+    name: str = field(validator=_is_line)
+    uuid: str = field(validator=_is_uuid)
+    backend: str = field(validator=_is_line)
+    backend_options: dict[str, Any] = field(factory=dict)
+    site: str | None = None
+    #: What looks after it.
+    process: Identity = field(factory=Identity)
+    #: Seconds since the epoch, as the next two.
+    started: float = field(factory=time.time, validator=_is_moment)
+    #: Renewed every minute while the process lives.
+    heartbeat: float = field(factory=time.time, validator=_is_moment)
+    #: When a submission was begun whose answer is not there; 0: none is under way.
+    submitted: float = field(default=0.0, validator=_is_moment)
+    credentials: str = field(default="", validator=_is_its_file)
+    #: Where the scheduler lives: in a ``process`` that has it for itself; in a ``job``; or served on a ``node``.
+    scheduler: Literal["process", "job", "node"] = "process"
+    #: The unique name of the scheduler's job.
+    scheduler_name: str = field(default="", validator=_is_line)
+    #: The id of the job in which the process lives, if corral knows of one.
+    scheduler_job: str = field(default="", validator=_is_line)
+    #: Where that job's output goes.
+    scheduler_log: str | None = None
+    #: How the names of its jobs begin: what finds them, whatever their ids mean by now.
+    prefixes: Sequence[str] = field(default=(), validator=_are_its_own)
+    jobs: Sequence[JobLine] = ()
+
+    @classmethod
+    def of(cls, blueprint: Blueprint, **more: Any) -> Self:
+        """A cluster that this process looks after, unless `more` says otherwise."""
+        return cls(
+            name=blueprint.name,
+            uuid=blueprint.uuid,
+            backend=blueprint.backend,
+            backend_options=dict(blueprint.backend_options),
+            site=blueprint.site,
+            credentials=str(blueprint.credentials_path),
+            prefixes=(blueprint.job_prefix,),
+            **more,
+        )
+
+    @property
+    def host(self) -> str:
+        return self.process.host
+
+    @property
+    def pid(self) -> int:
+        return self.process.pid
+
+    @property
+    def is_waiting(self) -> bool:
+        """True if no process looks after it yet, because its scheduler's job has not started."""
+        return self.scheduler == "job" and not self.pid
+
+    @property
+    def age(self) -> float:
+        """How old what it says is (s)."""
+        return max(0.0, time.time() - self.heartbeat)
+
+    @property
+    def is_silent(self) -> bool:
+        """True if it should have been heard of, and was not. That is a doubt, and no death."""
+        return not self.is_waiting and self.age > SILENT_AFTER
+
+    @property
+    def path(self) -> Path:
+        return Home.of().path / REGISTRY / f"{self.uuid}{_ENDING}"
+
+    def look(self) -> Sight:
+        """What can be seen from here of the process that looks after it; of a cluster that waits, nothing."""
+        return Sight.UNSEEN if self.is_waiting else self.process.look()
+
+    def process_is_gone(self) -> bool:
+        """True if it is certain that nobody looks after this cluster any more."""
+        return self.look() is Sight.GONE
+
+    def write(self) -> None:
+        """Replace the file at once, so that no reader sees half of it; it is on the disk when this returns.
+
+        Raises
+        ------
+        NotPrivate, OSError
+        """
+        with _folder(make=True) as folder:
+            folder.replace(self.path.name, json.dumps(asdict(self)))
+
+    def remove(self) -> None:
+        with suppress(FileNotFoundError), _folder() as folder:
+            folder.remove(self.path.name)
+
+
+class Registration:
+    """The entry of a living cluster, kept true by its process. Its methods wait for a disk: not on an event loop."""
+
+    def __init__(self, entry: Entry) -> None:
+        self.entry = entry
+        self._lock = threading.Lock()
+        #: Names of submissions that are under way.
+        self._under_way: set[str] = set()
+        self._is_removed = False
+        self._is_told = False
+
+    def renew(self, **news: Any) -> None:
+        """Write that the cluster lives, and what has changed. A failure is told once, until it works again."""
+        with self._lock:
+            if not self._under_way:
+                news["submitted"] = 0.0
+            self.entry = evolve(self.entry, heartbeat=time.time(), **news)
+            if self._is_removed:
+                return
+            try:
+                self.entry.write()
+            except OSError as error:
+                if not self._is_told:
+                    logger.warning(
+                        "cluster %s cannot say that it lives: %s. corral ps shows what was written last, and should "
+                        "this process be killed now, corral clean may not find all of its jobs.",
+                        self.entry.name, error,
+                    )  # fmt: skip
+                self._is_told = True
+            else:
+                self._is_told = False
+
+    def announce(self, name: str) -> None:
+        """Write down that jobs of this name are about to be submitted, so that they are found whatever happens now."""
+        part = f"{self.entry.uuid[:8]}-"
+        before, found, _ = name.rpartition(part)
+        prefixes = self.entry.prefixes
+        if not name.startswith(tuple(prefixes)) and found:
+            # A site has given jobs other names.
+            prefixes = (*prefixes, before + part)
+        self._under_way.add(name)
+        self.renew(submitted=time.time(), prefixes=prefixes)
+
+    def settle(self, name: str) -> None:
+        """The submission of this name is no longer under way: written with what comes next."""
+        self._under_way.discard(name)
+
+    def remove(self) -> None:
+        with self._lock:
+            self._is_removed = True
+            self.entry.remove()
+
+
+# --- reading ----------------------------------------------------------------------------------------------------
+
+
+@frozen
+class Odd:
+    """What is in the registry and is not what corral writes there."""
+
+    path: Path
+    problem: str
+
+    def __str__(self) -> str:
+        return f"{self.path} is passed over: {self.problem}"
+
+
+def read() -> tuple[list[Entry], list[Odd]]:
+    """All clusters of this user that left a file, oldest first; and what cannot be read."""
+    found: list[Entry] = []
+    odd: list[Odd] = []
+    try:
+        with _folder() as folder:
+            for name in folder.names():
+                if not name.endswith(_ENDING):
+                    continue
+                try:
+                    found.append(_read(folder, name))
+                except FileNotFoundError:
+                    # Its cluster has closed meanwhile.
+                    continue
+                except (OSError, ValueError) as error:
+                    odd.append(Odd(folder.path / name, _words(error)))
+    except FileNotFoundError:
+        pass
+    except OSError as error:
+        odd.append(Odd(Home.of().path / REGISTRY, _words(error)))
+    return sorted(found, key=lambda entry: entry.started), odd
+
+
+def remove_drafts() -> None:
+    """Remove what processes that were killed while they wrote have left: no writing takes minutes."""
+    with suppress(OSError), _folder() as folder:
+        for name in os.listdir(folder.descriptor):
+            if name.startswith(_DRAFT) and time.time() - folder.status(name).st_mtime >= _DRAFTED:
+                folder.remove(name)
+
+
+def entries() -> list[Entry]:
+    """All clusters of this user that left a file, oldest first; what cannot be read is told once."""
+    found, odd = read()
+    for each in odd:
+        if each not in _told:
+            _told.add(each)
+            logger.warning("registry: %s", each)
+    return found
+
+
+_told: set[Odd] = set()
+
+
+def _read(folder: PrivateFolder, name: str) -> Entry:
+    with os.fdopen(folder.open(name), "rb") as file:
+        text = file.read(_LARGEST + 1)
+    if len(text) > _LARGEST:
+        raise ValueError(f"it is larger than {_LARGEST // 2**20} MB")
+    try:
+        fields = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"it is no JSON ({error})") from None
+    entry: Entry = _structured(fields)
+    if name != entry.path.name:
+        raise ValueError(f"it tells of cluster {entry.uuid}, and has another name")
+    return entry
+
+
+def _structured(fields: object) -> Entry:
+    """The entry that these fields are.
+
+    Raises
+    ------
+    ValueError
+        Says what is wrong, and where.
+    """
+    from cattrs import BaseValidationError, transform_error
+
+    try:
+        if not isinstance(fields, dict):
+            raise TypeError(f"it holds a {type(fields).__name__}, where fields must be")
+        return _converter().structure(fields, Entry)
+    except TypeError as error:
+        raise ValueError(str(error)) from None
+    except BaseValidationError as error:
+        found = transform_error(error, format_exception=lambda each, _: _words(each))
+        raise ValueError("; ".join(found[:3])) from None
+    except RecursionError:
+        raise ValueError("it is nested without end") from None
+
+
+def _converter() -> Converter:
+    """Takes each value for what it is: by itself cattrs would make a text of a list."""
+    from cattrs import Converter
+
+    strict = Converter()
+    for kind, also in ((str, ()), (int, ()), (float, (int,)), (bool, ())):
+        strict.register_structure_hook(kind, _only(kind, *also))
+    return strict
+
+
+def _only(kind: type, *also: type) -> Any:
+    def structure(value: object, _: object) -> Any:
+        if type(value) not in (kind, *also):
+            raise ValueError(f"{str(value)[:60]!r} is no {kind.__name__}")
+        return value
+
+    return structure
+
+
+def _words(error: BaseException) -> str:
+    if isinstance(error, KeyError):
+        return f"it has no {error}"
+    if isinstance(error, OSError) and error.strerror:
+        return error.strerror
+    return str(error) or type(error).__name__

@@ -1,0 +1,274 @@
+"""The one folder in which everything of corral's lives, and what it holds.
+
+    corral-1000/              made and marked by corral, for one user
+        CORRALDIR.TAG
+        clusters/UUID/        credentials.json, order.json, client.pem
+            parked/           results that no worker could take
+        logs/UUID/            what the cluster's jobs print; kept.json: what of that was kept when it ended
+        registry/             one file for each cluster, for other processes to see
+        local/HOST/           the embedded queue
+        hosts/HOST/           what clusters on one host share: the ledger of commands, questions and answers
+        ranks/                where the ranks of one launch meet
+
+Nothing is removed but what corral wrote: files of names that it gives, in folders that it made, reached through the
+marked folder and by no link. What is removed for its age has a name that a job's log has.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import re
+import time
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import NamedTuple, Self
+
+from corral.host.private import PrivateFolder, make_private_folder, open_private_folder, refuse
+
+CREDENTIALS = "credentials.json"
+#: Beside a cluster's credentials, for the job that will have its scheduler.
+ORDER = "order.json"
+#: Beside a cluster's credentials, if programs other than corral need them.
+CLIENT_PEM = "client.pem"
+#: The folder for results that no worker could take when jobs left, and the names of its files.
+PARKED = "parked"
+PARKED_RESULT = re.compile(r"[0-9a-f]{32}\.result")
+
+#: As CACHEDIR.TAG: a name and a beginning that nobody has by accident.
+MARK = "CORRALDIR.TAG"
+_SIGNATURE = "Signature: corral-8a5b7c1f0d2e4b6f9c3a1d8e7f605142"
+_MARK_TEXT = (
+    f"{_SIGNATURE}\n"
+    "# corral made this folder, keeps its own files in it, and removes them from it.\n"
+    "# Keep nothing of yours here. When no cluster of yours lives, the folder may be removed.\n"
+)
+
+#: Logs of failed jobs in corral's own folder are kept for a week (s).
+KEPT = 7 * 24 * 3600.0
+
+_CLUSTERS, LOGS = "clusters", "logs"
+#: In a folder of logs whose cluster has ended: which were kept (see `corral.cluster.kept_logs`).
+KEPT_INDEX = "kept.json"
+_UUID = re.compile(r"[0-9a-f]{32}")
+#: What the batch systems' plugins call a job's log: its id, and how it ends.
+_LOG = re.compile(r"\w[\w.@:+\[\]-]*\.(log|out|err|OU|ER|exit)")
+
+
+class Home(NamedTuple):
+    """A folder of corral's own, which may not be there yet."""
+
+    path: Path
+
+    @classmethod
+    def of(cls, shared_directory: str | os.PathLike[str] | None = None) -> Self:
+        """The user's own below a folder that several users may share; without one, the user's state directory."""
+        if shared_directory is None:
+            import platformdirs
+
+            return cls(platformdirs.user_state_path("corral"))
+        return cls(Path(os.path.abspath(os.path.expanduser(shared_directory))) / f"corral-{os.geteuid()}")
+
+    @classmethod
+    def around(cls, credentials: str | os.PathLike[str]) -> Self:
+        """The one in which a cluster's credentials are, by their path.
+
+        Raises
+        ------
+        ValueError
+            No cluster has its credentials there.
+        """
+        path = Path(credentials)
+        cluster = path.parent
+        if path.name != CREDENTIALS or not _UUID.fullmatch(cluster.name) or cluster.parent.name != _CLUSTERS:
+            raise ValueError(f"{path} is no place for the credentials of a cluster")
+        return cls(cluster.parent.parent)
+
+    # --- what is where ------------------------------------------------------------------------------------------
+
+    def cluster_folder(self, uuid: str) -> Path:
+        """What only this cluster has."""
+        return self.path / _CLUSTERS / _checked(uuid)
+
+    def credentials(self, uuid: str) -> Path:
+        return self.cluster_folder(uuid) / CREDENTIALS
+
+    def log_folder(self, uuid: str) -> Path:
+        """Where the logs of this cluster's jobs are, unless its user has chosen another folder."""
+        return self.path / LOGS / _checked(uuid)
+
+    # --- opening ------------------------------------------------------------------------------------------------
+
+    def open(self, *, make: bool = False) -> PrivateFolder:
+        """Open the marked folder.
+
+        Parameters
+        ----------
+        make
+            Make and mark it if it is missing, or empty.
+
+        Raises
+        ------
+        FileNotFoundError
+            It is not there, and is not to be made.
+        NotPrivate
+            Others could read it or write to it, or it was there before and is not corral's.
+        OSError
+        """
+        with _explained():
+            for _ in range(2):
+                with suppress(FileNotFoundError):
+                    folder = open_private_folder(self.path)
+                    if _is_marked(folder):
+                        return folder
+                    is_empty = not folder.names()
+                    folder.close()
+                    if not is_empty:
+                        refuse(
+                            self.path,
+                            "was there before, and corral did not make it",
+                            "Move it away, or let corral use another folder",
+                        )
+                if make:
+                    # Another process may be as quick.
+                    with suppress(FileExistsError):
+                        make_private_folder(self.path, {MARK: _MARK_TEXT})
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(self.path))
+
+    def make(self) -> None:
+        """Make and mark it, unless it is there.
+
+        Raises
+        ------
+        NotPrivate, OSError
+        """
+        self.open(make=True).close()
+
+    @contextmanager
+    def folder(self, *names: str, make: bool = False) -> Iterator[PrivateFolder]:
+        """Have a folder below it open: ``with home.folder("registry", make=True) as registry``.
+
+        Raises
+        ------
+        FileNotFoundError, NotPrivate, OSError
+        """
+        path = self.path.joinpath(*names)
+        self.open(make=make).close()
+        with open_private_folder(path, make=make) as folder:
+            yield folder
+
+    def make_log_folder(self, uuid: str) -> None:
+        """Make the folder for the logs of a cluster's jobs.
+
+        Raises
+        ------
+        NotPrivate, OSError
+        """
+        with self.folder(LOGS, _checked(uuid), make=True):
+            pass
+
+    # --- removing -----------------------------------------------------------------------------------------------
+
+    def remove_credentials(self, uuid: str) -> None:
+        """Remove what lets others join a cluster: what still runs takes that for its end.
+
+        Raises
+        ------
+        NotPrivate, OSError
+        """
+        with suppress(FileNotFoundError), self.folder(_CLUSTERS, _checked(uuid)) as folder:
+            folder.remove(CREDENTIALS)
+
+    def remove_cluster(self, uuid: str) -> None:
+        """Remove the private files of a cluster, and the folders that this empties.
+
+        Raises
+        ------
+        NotPrivate, OSError
+        """
+        _checked(uuid)
+        with suppress(FileNotFoundError), self.open() as top:
+            with suppress(FileNotFoundError), top.folder(_CLUSTERS) as clusters, clusters.folder(uuid) as cluster:
+                with cluster.folder(PARKED) as results:
+                    for name in filter(PARKED_RESULT.fullmatch, results.names()):
+                        results.remove(name)
+                cluster.remove_folder(PARKED)
+            self._remove_files(top, _CLUSTERS, uuid, (CREDENTIALS, ORDER, CLIENT_PEM))
+            self._remove_files(top, LOGS, uuid, ())
+
+    def remove_logs(self, uuid: str, logs: Iterable[str | os.PathLike[str]]) -> None:
+        """Remove these logs of a cluster's jobs, and the folders that this empties; those elsewhere are left alone.
+
+        Raises
+        ------
+        NotPrivate, OSError
+        """
+        folder = self.log_folder(uuid)
+        names = [path.name for path in map(Path, logs) if path.parent == folder]
+        with suppress(FileNotFoundError), self.open() as top:
+            self._remove_files(top, LOGS, uuid, names)
+
+    def remove_old_logs(self, now: float | None = None) -> None:
+        """Remove what failed jobs left more than a week ago; empty folders may be in use still.
+
+        Raises
+        ------
+        NotPrivate, OSError
+        """
+        limit = (time.time() if now is None else now) - KEPT
+        with suppress(FileNotFoundError), self.open() as top, top.folder(LOGS) as logs:
+            for uuid in filter(_UUID.fullmatch, logs.names()):
+                # One that is odd does not keep the others.
+                with suppress(OSError):
+                    with logs.folder(uuid) as folder:
+                        for name in [each for each in folder.names() if each == KEPT_INDEX or _LOG.fullmatch(each)]:
+                            if folder.status(name).st_mtime < limit:
+                                folder.remove(name)
+                        is_old = os.fstat(folder.descriptor).st_mtime < limit
+                    if is_old:
+                        logs.remove_folder(uuid)
+
+    @staticmethod
+    def _remove_files(top: PrivateFolder, kind: str, uuid: str, names: Iterable[str]) -> None:
+        with suppress(FileNotFoundError):
+            with top.folder(kind) as kinds, suppress(FileNotFoundError):
+                with kinds.folder(uuid) as folder:
+                    for name in names:
+                        folder.remove(name)
+                kinds.remove_folder(uuid)
+            top.remove_folder(kind)
+
+
+def _checked(uuid: str) -> str:
+    if not _UUID.fullmatch(uuid):
+        raise ValueError(f"{uuid!r} is no uuid of a cluster")
+    return uuid
+
+
+def _is_marked(folder: PrivateFolder) -> bool:
+    try:
+        return folder.read(MARK).startswith(_SIGNATURE)
+    except FileNotFoundError:
+        return False
+    except BaseException:
+        folder.close()
+        raise
+
+
+@contextmanager
+def _explained() -> Iterator[None]:
+    """Say which settings choose the folder."""
+    try:
+        yield
+    except PermissionError as error:
+        from corral.errors import NotPrivate
+
+        if not isinstance(error, NotPrivate):
+            raise
+        raise NotPrivate(
+            error.path,
+            error.problem,
+            f"{error.cure}. What chooses corral's folder is shared_directory=, and the variable XDG_STATE_HOME where "
+            "that is not given.",
+        ) from None

@@ -1,0 +1,94 @@
+"""What jobs write when they end: their exit codes, beside their logs (see `corral.plugin.scripting`).
+
+So it is known at once, and without a question, that a job has ended. What its end means is the batch system's to say,
+if it can be asked.
+"""
+
+from __future__ import annotations
+
+import os
+import stat
+import time
+from collections import defaultdict
+from collections.abc import Iterable
+from contextlib import suppress
+from pathlib import Path
+
+from corral.jobs.record import JobRecord
+from corral.plugin.values import JobId, JobState, JobStatus
+
+#: A folder is listed no more often than that this takes a fiftieth of the time.
+_SHARE = 50.0
+
+
+def exit_file(record: JobRecord) -> Path | None:
+    """Where a job writes its exit code; None if it has no log."""
+    return None if record.log is None else Path(record.log).parent / f"{record.id.text}.exit"
+
+
+class ExitFiles:
+    """Looks for exit codes of jobs; one listing of a folder for all of its jobs, which is what file servers like."""
+
+    def __init__(self) -> None:
+        #: What was told already: a job that is requeued ends more than once.
+        self._told: dict[Path, int] = {}
+        self._next: dict[Path, float] = {}
+
+    def look(self, records: Iterable[JobRecord]) -> dict[JobId, int]:
+        """Exit codes that were not there the last time. Reads files: not on an event loop."""
+        wanted: dict[Path, dict[str, JobId]] = defaultdict(dict)
+        for record in records:
+            if (path := exit_file(record)) is not None:
+                wanted[path.parent][path.name] = record.id
+        found: dict[JobId, int] = {}
+        for folder, names in wanted.items():
+            began = time.monotonic()
+            if began < self._next.get(folder, 0.0):
+                continue
+            with suppress(OSError):
+                for name in names.keys() & set(os.listdir(folder)):
+                    if (code := self._read(folder / name)) is not None:
+                        found[names[name]] = code
+            ended = time.monotonic()
+            self._next[folder] = ended + _SHARE * (ended - began)
+        return found
+
+    def _read(self, path: Path) -> int | None:
+        """The code, if it was not told before; None also while it is being written."""
+        with suppress(OSError, ValueError):
+            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
+            with os.fdopen(descriptor, encoding="ascii") as file:
+                written = os.fstat(file.fileno()).st_mtime_ns
+                if self._told.get(path) == written:
+                    return None
+                text = file.read(16)
+            if text.endswith("\n"):
+                self._told[path] = written
+                return int(text)
+        return None
+
+
+def remove(records: Iterable[JobRecord]) -> None:
+    """Remove what these jobs have written: it was read, or says nothing new. No link is followed."""
+    for record in records:
+        if (path := exit_file(record)) is None:
+            continue
+        with suppress(OSError):
+            folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+            try:
+                status = os.stat(path.name, dir_fd=folder, follow_symlinks=False)
+                if stat.S_ISREG(status.st_mode) and status.st_uid == os.geteuid():
+                    os.unlink(path.name, dir_fd=folder)
+            finally:
+                os.close(folder)
+
+
+def evidence(record: JobRecord, code: int) -> JobStatus | None:
+    """How the job ended, by its exit code alone; None if only the batch system can say.
+
+    A script that fails before any worker came, and not by a signal, has failed by itself. All else may have been a
+    cancellation, a preemption or the walltime.
+    """
+    if record.has_ended or record.connected_at is not None or not 1 <= code <= 127:
+        return None
+    return JobStatus(state=JobState.FAILED, exit_code=code, hosts=record.status.hosts)

@@ -1,0 +1,117 @@
+"""The logs of jobs: their last lines, what they usually mean, and which of them are kept."""
+
+from __future__ import annotations
+
+import os
+import re
+import signal
+from collections.abc import Iterable, Sequence
+
+from corral.jobs.record import Ending, JobFailure, JobRecord, ending
+from corral.plugin.values import JobState
+
+TAIL_LINES = 12
+#: With the Python lines that led to a crash in compiled code.
+CRASH_LINES = 20
+#: The exit code of a shell whose command was killed by SIGKILL.
+_KILLED = 128 + signal.SIGKILL
+
+#: What a log or an exit code usually means; the first match counts.
+_HINTS: Sequence[tuple[re.Pattern[str], str]] = tuple(
+    (re.compile(pattern), hint)
+    for pattern, hint in (
+        # What comes first in a job comes first here: the rest may follow from it.
+        (
+            r"(corral: module load .* failed|module: (command )?not found|Unable to locate a modulefile|unknown module"
+            r"|Lmod has detected the following error)",
+            "A module of modules= cannot be loaded on the node: `module avail` there says which can.",
+        ),
+        (
+            r"(corral: conda activate .* failed|EnvironmentNameNotFound|EnvironmentLocationNotFound|"
+            r"Not a conda environment|Could not find conda environment|conda: (command )?not found)",
+            "The environment of conda_env= cannot be activated on the node: `conda env list` there says which can.",
+        ),
+        (
+            r"No module named '?corral",
+            "The job's Python does not have corral: install it there, or name another with python= or conda_env=.",
+        ),
+        (
+            r"(ModuleNotFoundError|ImportError|No module named)",
+            "The job's Python lacks a module; is it the environment that you use here (python=, conda_env=)?",
+        ),
+        (
+            r"(python\S*: (No such file or directory|not found|cannot execute)|: python\S*: command not found)",
+            "The node has no such Python: name one that is there with python=, or load it with modules= or conda_env=.",
+        ),
+        (r"No space left on device", "A disk is full: see local_directory= and log_directory=."),
+        (
+            r"no scheduler answered within",
+            "The node cannot reach the scheduler: name a network that both share with interface=.",
+        ),
+        (
+            r"there are no credentials at",
+            "The node does not see the cluster's credentials: name a folder that it shares with this host with "
+            "shared_directory=.",
+        ),
+        (r"Read-only file system", "A folder that the job writes to is read-only on the node: see local_directory=."),
+    )
+)
+
+
+def examine(ended: Iterable[JobRecord]) -> list[JobFailure]:
+    """What is known of jobs that were not asked to end. Reads their logs: not on an event loop."""
+    return [
+        JobFailure(job=record, ending=ending(record), log_tail=(lines := tail(record.log)), hint=hint(record, lines))
+        for record in ended
+    ]
+
+
+def tail(path: str | None, count: int = TAIL_LINES) -> tuple[str, ...]:
+    """The last lines of a log that are not blank; nothing if it cannot be read."""
+    if path is None:
+        return ()
+    try:
+        with open(path, "rb") as log:
+            log.seek(0, os.SEEK_END)
+            log.seek(max(0, log.tell() - 16_384))
+            text = log.read().decode(errors="replace")
+    except OSError:
+        return ()
+    return tuple(line.rstrip() for line in text.splitlines() if line.strip())[-count:]
+
+
+def hint(record: JobRecord, lines: Sequence[str]) -> str:
+    """What usually helps; empty if nothing is known."""
+    state = record.status.state
+    if state is JobState.OUT_OF_MEMORY:
+        return "It used more memory than it asked for: ask for more with memory=, or run fewer processes in it."
+    if state is JobState.TIMEOUT and record.connected_at is None:
+        return "Its walltime ended before a worker connected: ask for more with walltime=."
+    text = "\n".join(lines)
+    for pattern, words in _HINTS:
+        if pattern.search(text):
+            return words
+    if record.reason == "JobLaunchFailure" and record.connected_at is None:
+        return "The node could not start it; often its log directory is missing or read-only there: see log_directory=."
+    # Whoever cancels a job kills what does not end, and so does who takes its node.
+    was_ended = state in (JobState.CANCELLED, JobState.PREEMPTED, JobState.TIMEOUT)
+    if not was_ended and (record.exit_code == _KILLED or record.status.signal == signal.SIGKILL):
+        return (
+            "Something killed it, most often the kernel when memory runs out: ask for more with memory=, or run fewer "
+            "processes in it."
+        )
+    if record.exit_code == 127:
+        return "Exit code 127: a command of the job script was not found on the node; see python=, modules=, prologue=."
+    if record.exit_code == 126:
+        return "Exit code 126: a command of the job script may not be executed on the node; see python=."
+    return ""
+
+
+def of_no_use(records: Iterable[JobRecord]) -> list[str]:
+    """The logs of jobs that did what they should."""
+    return [record.log for record in records if record.log is not None and record.has_ended and not is_evidence(record)]
+
+
+def is_evidence(record: JobRecord) -> bool:
+    """True if the log of this job, which has ended, says what went wrong."""
+    return record.worker_deaths > 0 or ending(record) not in (Ending.WANTED, Ending.LOST)

@@ -1,0 +1,508 @@
+"""What the core knows of one job, and how that knowledge grows: pure functions of values.
+
+Moments are seconds on the engine's clock (`corral.host.clock`), which no change of the wall clock moves, except where a
+:class:`~corral.plugin.values.JobStatus` quotes the batch system.
+"""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Iterable
+
+from attrs import evolve, field, frozen
+
+from corral.jobs import nodes
+from corral.jobs.nodes import Node
+from corral.plugin.values import JobId, JobState, JobStatus
+from corral.text.printable import printable, printable_lines
+
+#: How long a batch system may fail to list a job before it is looked for by its name (s). Controllers forget jobs for
+#: a moment right after a submission and while they restart.
+ABSENCE_GRACE = 60.0
+#: Where nothing but its absence speaks for the end of a job, it must not be found by its name either, twice, and so
+#: far apart (s): a controller that fails over may answer for a minute and a half, with success, that there is nothing.
+SOUGHT_AGAIN_AFTER = 120.0
+#: How long a job that was cancelled before it was ever listed may still turn up (s).
+UNSEEN_GRACE = 2.0
+#: A job whose workers have just left is not waiting again, whatever an answer says, for so long (s): some batch systems
+#: tell late that it began.
+REQUEUE_GRACE = 10.0
+#: A job that ends sooner than this after its workers came has not worked.
+HEALTHY_AFTER = 60.0
+
+
+class Parting(enum.Enum):
+    """Why corral wants a job to end."""
+
+    #: More jobs than wanted.
+    SURPLUS = "no longer wanted"
+    #: Its group's breaker has tripped.
+    BREAKER = "jobs of its group keep failing"
+    #: It runs, but no worker of it ever connected.
+    DEAF = "its workers never connected"
+    #: The batch system says that it runs, but all of its workers are gone.
+    DESERTED = "its workers are gone"
+    #: It has nothing to do, and too little time for what waits.
+    SPENT = "its time is too short for the work that waits"
+    #: The cluster is closing.
+    CLOSING = "the cluster is closing"
+
+
+class Ending(enum.Enum):
+    """What an end means for the group."""
+
+    #: corral asked for it.
+    WANTED = "wanted"
+    #: The machine took it: node failure, preemption, walltime; or it vanished from the queue.
+    LOST = "lost"
+    #: It died by itself before or soon after its workers came, or by memory.
+    DIED = "died"
+    #: Somebody else cancelled it.
+    OPERATOR = "cancelled from outside"
+
+
+@frozen(kw_only=True, repr=False)
+class JobRecord:
+    """One job of a cluster, as `cluster.jobs` shows it."""
+
+    id: JobId
+    group: str = "default"
+    #: The unique name under which it was submitted, together with the other jobs of its array.
+    name: str = ""
+    #: What the batch system said last.
+    status: JobStatus = JobStatus(state=JobState.PENDING)
+    #: Names of its connected workers.
+    workers: frozenset[str] = frozenset()
+    #: How many workers it should have; those of lost nodes are not expected any more.
+    expected_workers: int = 1
+    #: Of a job of several; empty for others.
+    nodes: tuple[Node, ...] = ()
+    workers_per_node: int = 1
+    #: Where its output is, on the file system that it shares with us; None if it is discarded.
+    log: str | None = None
+
+    submitted_at: float = 0.0
+    #: Listed by the batch system at least once.
+    was_listed: bool = False
+    started_at: float | None = None
+    absent_since: float | None = None
+    #: It was absent before the batch system had agreed to end it: then its absence is no proof that it was ended.
+    was_absent_before: bool = False
+    #: Since when it was not found by its name either; None: not looked for, or seen since.
+    unfound_since: float | None = None
+    connected_at: float | None = None
+    #: When the last of its workers left; None while it has one, or had none yet.
+    deserted_at: float | None = None
+    ended_at: float | None = None
+    #: Its absence was believed although no other job was listed either: it may turn out to be there.
+    is_presumed: bool = False
+
+    #: Why we want it to end; None while it is wanted.
+    parting: Parting | None = None
+    #: It was asked to end by itself, when its tasks are done.
+    retire_asked_at: float | None = None
+    #: The batch system was asked to cancel it.
+    cancel_asked_at: float | None = None
+    #: How often it was asked to.
+    cancellations: int = 0
+    #: The batch system has said that it will, and when it said so.
+    is_doomed: bool = False
+    doomed_at: float | None = None
+    #: It said so, and was seen alive all the same, at this moment.
+    spared_at: float | None = None
+    #: When its launcher will begin to leave, before the walltime ends; None: not said.
+    leaves_at: float | None = None
+    #: When its workers will have no time for what waits to be computed; None: not to be foreseen.
+    spent_at: float | None = None
+    #: Why its launcher said that it is leaving ("walltime", "signal", "retire"); empty while it stays.
+    leaving: str = ""
+    #: Tasks that it could not finish, and results that no other worker could take, when it left: they run again.
+    unfinished_tasks: int = 0
+    lost_results: int = 0
+    #: How many of its workers died while it went on: its log is evidence.
+    worker_deaths: int = 0
+
+    def __repr__(self) -> str:
+        """Return ``<job 77_3: running on n1, 1 of 2 workers>``; of several nodes, also which were lost."""
+        where = f" on {' '.join(self.hosts)}" if self.hosts else ""
+        why = f" ({self.reason})" if self.reason not in ("", "None") else ""
+        workers = f"{len(self.workers)} of {self.expected_workers} workers"
+        lost = "".join(f", {host} lost" for host in self.lost_hosts)
+        leaves = f", {self.condition}" if self.is_leaving else ""
+        return printable(f"<job {self.id}: {self.state.value}{why}{where}, {workers}{lost}{leaves}>")
+
+    @property
+    def is_leaving(self) -> bool:
+        """True if it lives and is about to end: corral wants it to, or its launcher has said so."""
+        return self.ended_at is None and (self.parting is not None or self.leaving != "")
+
+    @property
+    def condition(self) -> str:
+        """``connected``, ``leaving``, ``pending`` and so on: how it stands, in one or a few words."""
+        if self.is_leaving:
+            has_begun = self.workers or self.started_at is not None
+            return "leaving" if has_begun else "being cancelled"
+        if self.is_connected:
+            return "connected"
+        if self.state is JobState.RUNNING and self.deserted_at is not None:
+            return "running without workers"
+        return self.state.value
+
+    @property
+    def state(self) -> JobState:
+        """PENDING, RUNNING and so on; a job whose worker is connected is RUNNING, whatever was polled last."""
+        if self.workers and self.ended_at is None:
+            return JobState.RUNNING
+        return self.status.state
+
+    @property
+    def reason(self) -> str:
+        return self.status.reason
+
+    @property
+    def exit_code(self) -> int | None:
+        return self.status.exit_code
+
+    @property
+    def hosts(self) -> tuple[str, ...]:
+        return tuple(host for host in self.status.hosts if host not in self.lost_hosts)
+
+    @property
+    def lost_hosts(self) -> tuple[str, ...]:
+        """The nodes that died while the rest of the job went on."""
+        return tuple(str(node) for node in self.nodes if node.is_lost)
+
+    @property
+    def has_ended(self) -> bool:
+        return self.ended_at is not None
+
+    @property
+    def left_in_good_time(self) -> bool:
+        """True if it ended by itself as its launcher had said: its walltime was near, or somebody had it retire."""
+        # Where batch systems forget what has ended, nothing contradicts its launcher.
+        is_well = self.status.state in (JobState.COMPLETED, JobState.UNKNOWN)
+        return self.leaving not in ("", "signal") and is_well
+
+    @property
+    def is_connected(self) -> bool:
+        """True if all of its workers are here."""
+        return self.ended_at is None and len(self.workers) >= self.expected_workers
+
+    @property
+    def works_until(self) -> float | None:
+        """When it stops being of use, if that can be foreseen; its replacement should be there by then."""
+        if self.spent_at is None or self.leaves_at is None:
+            return self.leaves_at if self.spent_at is None else self.spent_at
+        return min(self.leaves_at, self.spent_at)
+
+    @property
+    def is_capacity(self) -> bool:
+        """True if it gives workers, or will: it lives, nobody wants it to end, and its time is not up.
+
+        A job that leaves because of a signal still counts until the batch system says why: it may have been
+        preempted, or cancelled by somebody who does not want another.
+        """
+        return self.ended_at is None and self.parting is None and self.leaving in ("", "signal")
+
+    @property
+    def is_hopeless(self) -> bool:
+        """True if it waits, and the batch system says that waiting is in vain."""
+        return self.ended_at is None and not self.workers and self.status.hopeless != ""
+
+    @property
+    def is_undead(self) -> bool:
+        """True if nobody wants it any more, and it neither ends by itself nor has the batch system agreed to end it."""
+        if self.ended_at is not None or self.parting not in (Parting.SURPLUS, Parting.BREAKER):
+            return False
+        return not self.is_doomed and (self.retire_asked_at is None or self.cancel_asked_at is not None)
+
+
+class Jobs(tuple[JobRecord, ...]):
+    """The jobs of a cluster, oldest first; and how many more are wanted that the batch system does not take now."""
+
+    #: Jobs that are wanted and not submitted: they are tried again when there is room.
+    unsubmitted: int
+    #: Why, in the batch system's words; empty if nothing stands against them.
+    why: str
+
+    def __new__(cls, records: Iterable[JobRecord], unsubmitted: int = 0, why: str = "") -> Jobs:
+        jobs = super().__new__(cls, records)
+        jobs.unsubmitted = unsubmitted
+        jobs.why = why
+        return jobs
+
+    def __repr__(self) -> str:
+        """Return a line for each job, and one for those that are not submitted."""
+        lines = [repr(record) for record in self]
+        if len(lines) > _SHOWN:
+            lines[_SHOWN // 2 : -(_SHOWN // 2)] = [f"... {len(lines) - _SHOWN} more ..."]
+        if self.unsubmitted:
+            lines.append(f"<{self.unsubmitted} not submitted{f': {self.why}' if self.why else ''}>")
+        return "\n".join(lines) or "no jobs"
+
+
+#: How many jobs a listing shows before it leaves out those in the middle.
+_SHOWN = 40
+
+
+def observe(record: JobRecord, status: JobStatus | None, now: float) -> JobRecord:
+    """What is known after a poll that asked for this job; `status` is None if the batch system did not list it.
+
+    That alone never ends a job: see `is_gone`.
+    """
+    if record.has_ended:
+        return record
+    if status is None:
+        return _unlisted(record, now)
+    if status.state.is_waiting and _has_just_worked(record, now):
+        # Its workers are the better witness: the answer is older than they are, or late.
+        status = _at_work(status)
+    if status.state.is_waiting and record.started_at is not None and not record.workers:
+        # Requeued: it keeps its id, and begins anew.
+        record = evolve(record, started_at=None, connected_at=None, deserted_at=None, leaves_at=None, leaving="")
+        for node in record.nodes:
+            record = _regained(record, node.index)
+    if status.state is JobState.SUSPENDED and record.deserted_at is not None:
+        record = evolve(record, deserted_at=now)  # patience begins when it goes on
+    started = record.started_at
+    if started is None and not status.state.is_waiting:
+        started = now
+    return evolve(
+        record,
+        status=status,
+        was_listed=True,
+        absent_since=None,
+        was_absent_before=False,
+        unfound_since=None,
+        started_at=started,
+        ended_at=now if status.state.is_final else None,
+        workers=frozenset() if status.state.is_final else record.workers,
+    )
+
+
+def _has_just_worked(record: JobRecord, now: float) -> bool:
+    if record.workers:
+        return True
+    return record.deserted_at is not None and now - record.deserted_at < REQUEUE_GRACE
+
+
+def _at_work(status: JobStatus) -> JobStatus:
+    """The same of a job that has begun: why it waited is no longer true."""
+    if status.state in (JobState.RUNNING, JobState.SUSPENDED):
+        return status
+    return evolve(status, state=JobState.RUNNING, native="", reason="", hopeless="")
+
+
+def _unlisted(record: JobRecord, now: float) -> JobRecord:
+    if record.workers or record.absent_since is not None:
+        return record  # One with workers is alive: they talk to us.
+    return evolve(record, absent_since=now, was_absent_before=not record.is_doomed)
+
+
+def is_gone(record: JobRecord, now: float, *, lists_none: bool, is_unfound: bool) -> bool:
+    """True if the absence of a job is to be believed.
+
+    Parameters
+    ----------
+    lists_none
+        The answer that lacks it lists no living job of the cluster: it may be the batch system that knows nothing.
+    is_unfound
+        It was just looked for by its name too, and not found.
+    """
+    if record.has_ended or record.workers or record.absent_since is None:
+        return False
+    was_cancelled = (
+        record.is_doomed
+        and record.cancel_asked_at is not None
+        and (record.was_listed or now - record.cancel_asked_at >= UNSEEN_GRACE)
+    )
+    if was_cancelled and not lists_none:
+        return True
+    if not is_unfound:
+        return False
+    # Its workers are a second witness.
+    is_deserted = record.deserted_at is not None
+    if was_cancelled and (is_deserted or not record.was_absent_before):
+        return True
+    if now - record.absent_since < ABSENCE_GRACE:
+        return False
+    return is_deserted or not lists_none or _was_sought_before(record, now)
+
+
+def must_be_sought(record: JobRecord, now: float, *, lists_none: bool) -> bool:
+    """True if it is time to look for an absent job by its name."""
+    if record.has_ended or record.workers or record.absent_since is None:
+        return False
+    is_first_time = record.unfound_since is None and now - record.absent_since >= ABSENCE_GRACE
+    return is_first_time or is_gone(record, now, lists_none=lists_none, is_unfound=True)
+
+
+def sought(record: JobRecord, now: float, *, is_found: bool, lists_none: bool) -> JobRecord:
+    """What is known after an absent job was looked for by its name."""
+    if is_found:
+        return as_found(record)
+    if is_gone(record, now, lists_none=lists_none, is_unfound=True):
+        return presumed(evolve(record, unfound_since=now), now, lists_none=lists_none)
+    return evolve(record, unfound_since=now if record.unfound_since is None else record.unfound_since)
+
+
+def as_found(record: JobRecord) -> JobRecord:
+    """The job is in the queue after all, even if its absence was believed once."""
+    if record.is_presumed:
+        status = evolve(record.status, state=JobState.PENDING, reason="")
+        record = evolve(record, status=status, ended_at=None, is_presumed=False)
+    return evolve(record, was_listed=True, absent_since=None, was_absent_before=False, unfound_since=None)
+
+
+def presumed(record: JobRecord, now: float, *, lists_none: bool) -> JobRecord:
+    """The job has ended, as far as can be known."""
+    state = JobState.UNKNOWN if record.cancel_asked_at is None else JobState.CANCELLED
+    reason = "" if record.is_doomed else "the batch system no longer lists it"
+    status = evolve(record.status, state=state, native="", reason=reason)
+    return evolve(record, status=status, ended_at=now, is_presumed=lists_none)
+
+
+def _was_sought_before(record: JobRecord, now: float) -> bool:
+    return record.unfound_since is not None and now - record.unfound_since >= SOUGHT_AGAIN_AFTER
+
+
+def spared(record: JobRecord, asked_at: float) -> JobRecord:
+    """A question of this moment has shown that the job lives: if it was to be cancelled, that has not worked yet."""
+    if record.has_ended or record.doomed_at is None or asked_at <= record.doomed_at:
+        return record
+    return evolve(record, spared_at=asked_at)
+
+
+def connect(record: JobRecord, worker: str, now: float) -> JobRecord:
+    """A worker of this job has registered with the Dask scheduler: it lives, even if it was given up."""
+    started = now if record.started_at is None else record.started_at
+    connected = now if record.connected_at is None else record.connected_at
+    if record.nodes:
+        record = _regained(record, nodes.node_of(worker, record.workers_per_node))
+    return evolve(
+        record,
+        status=_at_work(record.status),
+        workers=record.workers | {worker},
+        connected_at=connected,
+        deserted_at=None,
+        started_at=started,
+        absent_since=None,
+        was_absent_before=False,
+        unfound_since=None,
+        ended_at=None,
+        # Whatever cancellation was accepted has not worked.
+        spared_at=now if record.is_doomed else None,
+        is_presumed=False,
+    )
+
+
+def disconnect(record: JobRecord, worker: str, now: float) -> JobRecord:
+    """A worker of this job is gone from the Dask scheduler."""
+    workers = record.workers - {worker}
+    if record.nodes:
+        record = evolve(record, nodes=nodes.silenced(record.nodes, workers, record.workers_per_node, worker, now))
+    return evolve(record, workers=workers, deserted_at=None if workers else now)
+
+
+def lose_node(record: JobRecord, node: Node) -> JobRecord:
+    """A node of this job is dead, or its launcher is: no workers are expected of it."""
+    others = nodes.changed(record.nodes, node.index, is_lost=True)
+    return evolve(record, nodes=others, expected_workers=record.expected_workers - record.workers_per_node)
+
+
+def _regained(record: JobRecord, index: int) -> JobRecord:
+    """A node gives workers (again), or will."""
+    was_lost = any(node.is_lost for node in record.nodes if node.index == index)
+    return evolve(
+        record,
+        nodes=nodes.changed(record.nodes, index, is_lost=False, silent_since=None),
+        expected_workers=record.expected_workers + record.workers_per_node * was_lost,
+    )
+
+
+def ending(record: JobRecord) -> Ending:
+    """What the end of this job means. It must have ended."""
+    assert record.ended_at is not None
+    if record.parting not in (None, Parting.DEAF, Parting.DESERTED):
+        return Ending.WANTED
+    state = record.status.state
+    if state in (JobState.NODE_FAILED, JobState.PREEMPTED):
+        return Ending.LOST
+    if record.parting is not None:
+        return Ending.LOST if _was_healthy(record, record.deserted_at) else Ending.DIED
+    if state is JobState.OUT_OF_MEMORY:
+        return Ending.DIED
+    if state is JobState.CANCELLED:
+        return Ending.OPERATOR
+    # Somebody took it out of the queue, or the batch system has lost it: not every one keeps a trace. Nothing was
+    # said, so it is nobody's wish; and it never ran, so it is nobody's failure.
+    if state is JobState.UNKNOWN and record.was_listed and record.started_at is None:
+        return Ending.LOST
+    if record.connected_at is None:
+        return Ending.DIED
+    if record.leaving or state is JobState.TIMEOUT or _was_healthy(record, record.ended_at):
+        return Ending.LOST
+    return Ending.DIED
+
+
+def _was_healthy(record: JobRecord, until: float | None) -> bool:
+    return record.connected_at is not None and until is not None and until - record.connected_at >= HEALTHY_AFTER
+
+
+def _shown(lines: Iterable[str]) -> tuple[str, ...]:
+    return tuple(printable_lines(line) for line in lines)
+
+
+@frozen(kw_only=True)
+class JobFailure:
+    """A job that ended without being asked to, with the evidence."""
+
+    job: JobRecord
+    ending: Ending
+    #: The last lines of its log, as they may be shown; empty if there is none.
+    log_tail: tuple[str, ...] = field(default=(), converter=_shown)
+    #: What usually helps; empty if nothing is known.
+    hint: str = ""
+
+    @property
+    def cause(self) -> str:
+        """Why it ended, in a line."""
+        return describe_end(self.job)
+
+    @property
+    def kind(self) -> object:
+        """Equal for failures that are alike, whatever their hosts and logs."""
+        status = self.job.status
+        had_workers = self.job.connected_at is not None
+        return (self.job.group, status.state, status.reason, status.exit_code, status.signal, had_workers, self.hint)
+
+    def __str__(self) -> str:
+        text = f"job {self.job.id}: {describe_end(self.job)}"
+        if self.log_tail:
+            text += "\n  last lines of its log" + (f" ({self.job.log})" if self.job.log else "") + ":"
+            text += "".join(f"\n    {line}" for line in self.log_tail)
+        elif self.job.log:
+            text += f"\n  its log is empty or missing: {self.job.log}"
+        if self.hint:
+            text += f"\n  {self.hint}"
+        return printable_lines(text)
+
+
+def describe_end(record: JobRecord) -> str:
+    """``FAILED (NonZeroExitCode), exit code 127, on n2, before a worker connected``."""
+    status = record.status
+    state = status.state.name
+    if status.reason not in ("", "None", state):
+        state += f" ({status.reason})"
+    parts = [state]
+    if status.exit_code is not None:
+        parts.append(f"exit code {status.exit_code}")
+    if status.signal is not None:
+        parts.append(f"signal {status.signal}")
+    if status.hosts:
+        parts.append(f"on {' '.join(status.hosts)}")
+    if record.connected_at is None:
+        parts.append("before a worker connected")
+    if record.leaving == "signal":
+        parts.append("left because a signal warned it" + " (preempted?)" * (status.state is JobState.COMPLETED))
+    return ", ".join(parts)

@@ -1,0 +1,189 @@
+"""The jobs of one cluster and their workers, as they are known now."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+
+from attrs import frozen
+
+from corral.jobs.record import (
+    JobRecord,
+    connect,
+    disconnect,
+    is_gone,
+    must_be_sought,
+    observe,
+    presumed,
+    sought,
+)
+from corral.plugin.values import JobId, JobState, JobStatus
+
+#: How many jobs that have ended are remembered.
+REMEMBERED = 1000
+
+#: Hears of a job whose state changed: its id, the status before (None: new), the status after.
+Listener = Callable[[JobId, JobStatus | None, JobStatus], None]
+
+_WORKER = re.compile(r"(?P<job>.+?)(?:\.r\d+)?-\d+")
+
+
+def job_of(worker: str) -> JobId | None:
+    """The job that a worker belongs to, by its name: ``77_3-0``, or ``77_3.r1-0`` after a requeue."""
+    match = _WORKER.fullmatch(worker)
+    return JobId(match["job"]) if match else None
+
+
+@frozen(kw_only=True)
+class Lesson:
+    """What an answer of the batch system has changed."""
+
+    #: The jobs that have ended by it, and whether any state changed.
+    ended: Sequence[JobRecord]
+    is_changed: bool
+    #: Jobs that it should have listed and did not, and that are not believed gone.
+    absent: Sequence[JobRecord] = ()
+    #: Those of them that must be looked for by their name now.
+    to_seek: Sequence[JobRecord] = ()
+    #: It lists no living job of the cluster.
+    lists_none: bool = False
+
+
+class Roster:
+    """Records by job, workers by address. Changed on the event loop alone; may be read from any thread."""
+
+    def __init__(self, listener: Listener) -> None:
+        self._records: dict[JobId, JobRecord] = {}
+        #: Connected workers: their job, and their name.
+        self._workers: dict[str, tuple[JobId, str]] = {}
+        #: The same by job.
+        self._addresses: dict[JobId, set[str]] = {}
+        #: Workers of jobs whose submission has not returned yet.
+        self._early: dict[JobId, set[str]] = {}
+        self._listener = listener
+
+    @property
+    def jobs(self) -> tuple[JobRecord, ...]:
+        """All that are remembered, oldest first."""
+        return tuple(self._records.values())
+
+    def living(self) -> list[JobRecord]:
+        return [record for record in self.jobs if not record.has_ended]
+
+    def get(self, job_id: JobId) -> JobRecord | None:
+        return self._records.get(job_id)
+
+    def put(self, record: JobRecord) -> JobRecord:
+        """Keep what is known of a job now."""
+        self._records[record.id] = record
+        return record
+
+    def addresses(self, job_id: JobId) -> list[str]:
+        """Where the connected workers of a job are."""
+        return sorted(self._addresses.get(job_id, ()))
+
+    def job_at(self, address: str) -> JobRecord | None:
+        """The job to which the worker at this address belongs."""
+        job_id, _ = self._workers.get(address, (None, ""))
+        return None if job_id is None else self._records.get(job_id)
+
+    # --- what is learnt -----------------------------------------------------------------------------------------
+
+    def admit(self, records: Iterable[JobRecord], now: float) -> None:
+        """Jobs were submitted, or found; those that are known already are left alone."""
+        for record in records:
+            if record.id in self._records:
+                continue
+            for worker in self._early.pop(record.id, ()):
+                record = connect(record, worker, now)  # noqa: PLW2901 - the same job, better known
+            self.put(record)
+            self._listener(record.id, None, record.status)
+
+    def learn(self, answer: Mapping[JobId, JobStatus], asked: Iterable[JobId], now: float) -> Lesson:
+        """A poll was answered."""
+        known = [record for job_id in asked if (record := self._records.get(job_id)) and not record.has_ended]
+        lists_none = not any(not status.state.is_final for status in answer.values())
+        # Their workers talk to us: such an answer is wrong, and says nothing of the other jobs that it lacks.
+        is_wrong = lists_none and any(record.workers and record.id not in answer for record in known)
+        ended: list[JobRecord] = []
+        absent: list[JobRecord] = []
+        is_changed = False
+        for before in known:
+            status = answer.get(before.id)
+            if status is None and is_wrong:
+                absent.append(before)
+                continue
+            after = observe(before, status, now)
+            if is_gone(after, now, lists_none=lists_none, is_unfound=False):
+                after = presumed(after, now, lists_none=lists_none)
+            self.put(after)
+            if after.has_ended:
+                ended.append(after)
+            elif status is None:
+                absent.append(after)
+            is_changed |= self._tell(before, after)
+        to_seek = [record for record in absent if must_be_sought(record, now, lists_none=lists_none)]
+        return Lesson(
+            ended=ended,
+            is_changed=is_changed,
+            absent=absent,
+            lists_none=lists_none,
+            to_seek=[] if is_wrong else to_seek,
+        )
+
+    def sought(self, job_ids: Iterable[JobId], found: Collection[JobId], now: float, *, lists_none: bool) -> Lesson:
+        """Absent jobs were looked for by their name."""
+        ended: list[JobRecord] = []
+        for job_id in job_ids:
+            before = self._records[job_id]
+            # While it was looked for, its worker may have come.
+            if before.absent_since is None or before.has_ended:
+                continue
+            after = self.put(sought(before, now, is_found=job_id in found, lists_none=lists_none))
+            if self._tell(before, after):
+                ended.append(after)
+        return Lesson(ended=ended, is_changed=bool(ended), lists_none=lists_none)
+
+    def _tell(self, before: JobRecord, after: JobRecord) -> bool:
+        """Tell the listener if a job's state has changed."""
+        if not after.has_ended and after.status.state is before.status.state:
+            return False
+        self._listener(after.id, before.status, after.status)
+        return True
+
+    def worker_came(self, address: str, name: str, now: float) -> bool:
+        """A worker registered. False if it is none of ours."""
+        job_id = job_of(name)
+        if job_id is None:
+            return False
+        self._workers[address] = (job_id, name)
+        self._addresses.setdefault(job_id, set()).add(address)
+        record = self._records.get(job_id)
+        if record is None:
+            self._early.setdefault(job_id, set()).add(name)
+            return True
+        after = self.put(connect(record, name, now))
+        if record.state is not after.state:
+            # Nobody needs to poll for this; the batch system will say the same later.
+            self._listener(job_id, record.status, JobStatus(state=JobState.RUNNING))
+        return True
+
+    def worker_left(self, address: str, now: float) -> JobRecord | None:
+        """A worker is gone; its job, if that"""
+        job_id, name = self._workers.pop(address, (None, ""))
+        if job_id is None:
+            return None
+        self._addresses[job_id].remove(address)
+        if not self._addresses[job_id]:
+            del self._addresses[job_id]
+        self._early.get(job_id, set()).discard(name)
+        record = self._records.get(job_id)
+        if record is None or record.has_ended:
+            return None
+        return self.put(disconnect(record, name, now))
+
+    def forget_oldest(self) -> None:
+        """Drop jobs that ended long ago: clusters live for weeks."""
+        ended = [record for record in self.jobs if record.has_ended]
+        for record in ended[: max(0, len(ended) - REMEMBERED)]:
+            del self._records[record.id]

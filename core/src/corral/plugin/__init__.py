@@ -1,0 +1,76 @@
+"""What plugins are written against: everything that a backend or a site imports of corral.
+
+::
+
+    from corral.plugin import BackendFacts, Command, Job, JobId, hookimpl, job_body
+
+`hookspecs` is the contract, `values` what hooks are given and return, `facts` what a backend says of its batch system
+without being made, `scripting` the body of every job's script, `parsing` what answers of many batch systems have in
+common. The other modules of this package are corral's own business with plugins: finding and checking them.
+"""
+
+from __future__ import annotations
+
+from corral.errors import (
+    CommandError,
+    CommandFailed,
+    CommandNotFound,
+    CommandTimedOut,
+    InvalidRequest,
+    ParseError,
+)
+from corral.plugin import parsing
+from corral.plugin.conversations import answered, mapped, outcome
+from corral.plugin.facts import BackendFacts, RankVariables
+from corral.plugin.hookspecs import CONTRACT, hookimpl
+from corral.plugin.scripting import job_body
+from corral.plugin.values import (
+    Allocation,
+    Command,
+    Completed,
+    Conversation,
+    Detected,
+    Directive,
+    Failure,
+    FailureKind,
+    Job,
+    JobId,
+    JobState,
+    JobStatus,
+    Queue,
+    Resources,
+    Script,
+)
+
+__all__ = [
+    "CONTRACT",
+    "Allocation",
+    "BackendFacts",
+    "Command",
+    "CommandError",
+    "CommandFailed",
+    "CommandNotFound",
+    "CommandTimedOut",
+    "Completed",
+    "Conversation",
+    "Detected",
+    "Directive",
+    "Failure",
+    "FailureKind",
+    "InvalidRequest",
+    "Job",
+    "JobId",
+    "JobState",
+    "JobStatus",
+    "ParseError",
+    "Queue",
+    "RankVariables",
+    "Resources",
+    "Script",
+    "answered",
+    "hookimpl",
+    "job_body",
+    "mapped",
+    "outcome",
+    "parsing",
+]

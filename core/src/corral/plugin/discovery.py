@@ -1,0 +1,408 @@
+"""Finding plugins: what is installed, and the one backend and the one site that a cluster uses.
+
+A plugin is an entry point. Its group says its kind and the version of the contract that it speaks
+(``corral.backends.v1``, ``corral.sites.v1``), so both are known without importing anything; only the plugin that was
+asked for is imported. It names a factory, which is called with the plugin's options. Aliases are more entry points of
+the same distribution with the same value. ::
+
+    [project.entry-points."corral.backends.v1"]
+    pbs = "corral_pbs:PBS"
+    openpbs = "corral_pbs:PBS"
+
+What a backend's class, or whatever else the entry point names, says in its attribute `facts` is read without making
+one: :class:`corral.plugin.BackendFacts`. Facts are read of every backend that is installed, before the first command
+runs: what an enclosing job says of itself must reach no other, whosever it is.
+
+A site may carry two attributes besides its hooks: `backend`, the name of the backend that its users need not give,
+and `backend_options`, defaults for that backend's options.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import fnmatch
+import functools
+import inspect
+import logging
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
+
+import importlib_metadata
+import pluggy
+from attrs import evolve, field, frozen
+
+from corral._version import __version__
+from corral.errors import CommandNotFound, CorralError, InvalidRequest, PluginError, UnknownBackend, did_you_mean
+from corral.plugin.facts import BackendFacts
+from corral.plugin.hookspecs import CONTRACT
+from corral.plugin.validation import Party, assemble
+from corral.plugin.values import Conversation, Detected
+
+if TYPE_CHECKING:
+    from corral.batch.runner import Runner
+
+logger = logging.getLogger("corral.plugin.discovery")
+
+#: What to install for a name that people are likely to type. All else is said by plugins that are installed.
+WELL_KNOWN = {
+    "slurm": "corral-slurm",
+    "pbs": "corral-pbs",
+    "pbspro": "corral-pbs",
+    "openpbs": "corral-pbs",
+    "sge": "corral-sge",
+    "gridengine": "corral-sge",
+    "uge": "corral-sge",
+    "lsf": "corral-lsf",
+    "htcondor": "corral-htcondor",
+    "condor": "corral-htcondor",
+    "oar": "corral-oar",
+    "flux": "corral-flux",
+    "torque": "corral-torque",
+    "moab": "corral-moab",
+}
+
+
+# --- what is installed ------------------------------------------------------------------------------------------
+
+
+@frozen(kw_only=True)
+class Installed:
+    """One entry point of one distribution; not imported."""
+
+    name: str
+    kind: Literal["backend", "site"]
+    #: The version of the contract that it speaks.
+    contract: str
+    distribution: str
+    version: str
+    #: The factory, as the entry point names it: ``corral_slurm:Slurm``.
+    value: str
+    _entry_point: importlib_metadata.EntryPoint = field(repr=False, eq=False)
+
+    def make(self, options: Mapping[str, Any]) -> object:
+        """Import the plugin and call its factory.
+
+        Raises
+        ------
+        InvalidRequest
+            The plugin has no such option, or needs one that is missing.
+        PluginError
+            It cannot be imported, or its factory failed.
+        """
+        factory = self._import()
+        self._check_options(factory, options)
+        try:
+            return factory(**options)
+        except CorralError:
+            raise
+        except (Exception, SystemExit) as error:
+            given = ", ".join(f"{name}={value!r}" for name, value in options.items()) or "no options"
+            problem = f"{self.value}, called with {given}, raised {_said(error)}. Check the options"
+            self._refuse(problem, cause=error)
+
+    @property
+    def facts(self) -> BackendFacts:
+        """What it says of its batch system.
+
+        Raises
+        ------
+        PluginError
+            It cannot be imported, or says it in no way that is known.
+        """
+        factory = self._import()
+        facts = getattr(factory, "facts", None) or BackendFacts()
+        if not isinstance(facts, BackendFacts):
+            kind = type(facts).__name__
+            self._refuse(f"{self.value!r} has facts that are a {kind}. Write facts = BackendFacts(title=…)")
+        # Of those that say nothing: how their variables are likely to begin.
+        return (
+            facts if facts.title else evolve(facts, title=self.name, server=(f"{self.name.upper()}_*", *facts.server))
+        )
+
+    def _import(self) -> Callable[..., object]:
+        try:
+            factory: object = self._entry_point.load()
+        except (Exception, SystemExit) as error:
+            # One that nobody chose must not end the program that asks who is there.
+            problem = f"{self.value!r} cannot be imported: {_said(error)}. Reinstall {self.distribution}"
+            self._refuse(problem, cause=error)
+        if not callable(factory):
+            kind = type(factory).__name__
+            self._refuse(f"{self.value!r} is a {kind}. Name a class, or a function that takes the plugin's options")
+        return factory
+
+    def _check_options(self, factory: Callable[..., object], options: Mapping[str, Any]) -> None:
+        parameters = inspect.signature(factory).parameters.values()
+        takes_any = any(each.kind is each.VAR_KEYWORD for each in parameters)
+        named = [each for each in parameters if each.kind in (each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY)]
+        known = [each.name for each in named]
+        if unknown := [] if takes_any else [option for option in options if option not in known]:
+            offer = f"Options: {', '.join(known) or 'none'}.{did_you_mean(str(unknown[0]), known)}"
+            self._refuse_options(f"has no option {unknown[0]!r}. {offer}")
+        if missing := [each.name for each in named if each.default is each.empty and each.name not in options]:
+            self._refuse_options(f"cannot do without the option {missing[0]!r}")
+
+    def _refuse(self, problem: str, *, cause: BaseException | None = None) -> NoReturn:
+        raise PluginError(self.name, problem, distribution=self.distribution) from cause
+
+    def _refuse_options(self, problem: str) -> NoReturn:
+        raise InvalidRequest(f"{self.kind}_options", f"{self.kind} {self.name!r} {problem}")
+
+
+def installed() -> list[Installed]:
+    """Every backend and site plugin that is installed, sorted by kind and name; none is imported."""
+    found: dict[str, list[Installed]] = {}
+    for distribution in importlib_metadata.distributions():
+        try:
+            # One small file of each distribution. Asking for names, as `entry_points()` does to tell duplicates
+            # apart, would read the whole METADATA of all of them.
+            if "corral." not in (distribution.read_text("entry_points.txt") or ""):
+                continue
+            # Each look at it parses it again.
+            metadata = distribution.metadata
+            plugins = [
+                Installed(
+                    name=entry_point.name,
+                    kind="backend" if group["kind"] == "backend" else "site",
+                    contract=group["contract"],
+                    distribution=metadata["Name"],
+                    version=metadata["Version"],
+                    value=entry_point.value,
+                    entry_point=entry_point,
+                )
+                for entry_point in distribution.entry_points
+                if (group := _GROUP.fullmatch(entry_point.group))
+            ]
+            # The first on the path wins, as for imports: an editable install may be listed once more.
+            found.setdefault(_normalised(metadata["Name"]), plugins)
+        except Exception as error:
+            logger.debug("the metadata of a distribution cannot be read, it is left out: %s", _said(error))
+    every = [plugin for plugins in found.values() for plugin in plugins]
+    return sorted(every, key=lambda plugin: (plugin.kind, plugin.name, plugin.contract, plugin.distribution))
+
+
+_GROUP = re.compile(r"corral\.(?P<kind>backend|site)s\.(?P<contract>\w+)")
+
+
+def usable(kind: Literal["backend", "site"], plugins: Iterable[Installed] | None = None) -> list[Installed]:
+    """Those that speak this corral's contract, each once, under its plainest name: `pbs`, not `openpbs` too."""
+    plugins = installed() if plugins is None else plugins
+    names: dict[tuple[str, str], list[Installed]] = {}
+    for plugin in plugins:
+        if plugin.kind == kind and plugin.contract == CONTRACT:
+            names.setdefault((plugin.distribution, plugin.value), []).append(plugin)
+    return sorted((min(aliases, key=_plainness) for aliases in names.values()), key=lambda plugin: plugin.name)
+
+
+def _plainness(plugin: Installed) -> tuple[bool, int]:
+    return (not plugin.distribution.endswith(f"-{plugin.name}"), len(plugin.name))
+
+
+def _normalised(distribution: str) -> str:
+    return re.sub(r"[-_.]+", "-", distribution).lower()
+
+
+def _said(error: BaseException) -> str:
+    return f"{type(error).__name__}: {error}"
+
+
+# --- facts ------------------------------------------------------------------------------------------------------
+
+
+@functools.cache
+def all_facts() -> Mapping[str, BackendFacts]:
+    """What each usable backend says of its batch system, by name, those first whose jobs are inside of others'.
+
+    Read once a process, and again when a backend is loaded that was not there; what cannot be read is left out.
+    """
+    found = {}
+    for plugin in usable("backend"):
+        try:
+            found[plugin.name] = plugin.facts
+        except PluginError as error:
+            logger.debug("%s", error)
+    return dict(sorted(found.items(), key=lambda item: not item[1].is_inner))
+
+
+def facts_of(backend: str) -> BackendFacts:
+    """Those of one backend, by its name or an alias.
+
+    Raises
+    ------
+    UnknownBackend, PluginError
+    """
+    return _the_one(backend, "backend", installed()).facts
+
+
+def everywhere() -> str:
+    """The backend to choose where there is no trace of a batch system: it is wherever corral is."""
+    return next(name for name, facts in all_facts().items() if facts.is_everywhere)
+
+
+@functools.cache
+def enclosing() -> re.Pattern[str]:
+    """What is told of itself in any job, corral's or any batch system's: matches such variables."""
+    patterns = ["CORRAL_*", *(pattern for facts in all_facts().values() for pattern in facts.enclosing)]
+    return re.compile("|".join(fnmatch.translate(pattern) for pattern in patterns))
+
+
+# --- choosing ---------------------------------------------------------------------------------------------------
+
+
+def load(
+    backend: str | None = None,
+    *,
+    options: Mapping[str, Any] | None = None,
+    site: str | None = None,
+    site_options: Mapping[str, Any] | None = None,
+    plugins: Sequence[object] = (),
+) -> pluggy.PluginManager:
+    """Build the manager of one cluster: the core's defaults, one backend, the site, the user's own plugins.
+
+    Parameters
+    ----------
+    backend
+        Its name or an alias; None takes the site's.
+    options
+        For the backend's factory; they win over the site's `backend_options`.
+    plugins
+        Objects whose hooks wrap the backend's, or listen to `job_state_changed`.
+
+    Raises
+    ------
+    UnknownBackend, InvalidRequest
+        There is no such backend, site or option.
+    PluginError
+        A plugin cannot be imported, or does not keep the contract.
+    """
+    available = installed()
+    around = [Party.of_user(plugin) for plugin in plugins]
+    house: object = None
+    if site is not None:
+        chosen_site = _the_one(site, "site", available)
+        house = chosen_site.make(site_options or {})
+        around.insert(0, Party(name=chosen_site.name, plugin=house, distribution=chosen_site.distribution))
+    houses_own: str | None = getattr(house, "backend", None)
+    if (name := backend or houses_own) is None:
+        names = [plugin.name for plugin in usable("backend", available)]
+        raise UnknownBackend(f"no backend was named. Installed: {', '.join(names) or 'none'}", installed=names)
+    chosen = _the_one(name, "backend", available)
+    if all_facts.cache_info().currsize and not any(
+        plugin.name in all_facts() for plugin in available if plugin.value == chosen.value
+    ):
+        # Installed since they were read.
+        all_facts.cache_clear()
+        enclosing.cache_clear()
+    aliases = [plugin.name for plugin in available if plugin.value == chosen.value]
+    defaults = getattr(house, "backend_options", {}) if houses_own in aliases else {}
+    made = chosen.make({**defaults, **(options or {})})
+    return assemble(Party(name=chosen.name, plugin=made, distribution=chosen.distribution), around)
+
+
+def backend_of_site(site: str, site_options: Mapping[str, Any] | None = None) -> str | None:
+    """The name of the backend that a site's users need not give; None if it has several."""
+    backend: str | None = getattr(_the_one(site, "site", installed()).make(site_options or {}), "backend", None)
+    return backend
+
+
+@frozen(kw_only=True)
+class Finding:
+    """What became of asking one backend whether its batch system is here."""
+
+    plugin: Installed
+    #: None: it is not, or cannot be known.
+    detected: Detected | None = None
+    #: Why it was not detected; empty if it was.
+    reason: str = ""
+    #: The plugin is in order.
+    is_usable: bool = True
+
+
+async def survey(runner: Runner, *, site: str | None = None) -> list[Finding]:
+    """Ask every installed backend at once; also those that cannot be used are told, with the reason.
+
+    The embedded queue is here wherever corral is. What goes wrong with one backend does not disturb the others.
+    """
+
+    async def find(plugin: Installed) -> Finding:
+        try:
+            conversation: Conversation[Detected | None] = load(plugin.name, site=site).hook.detect()
+            if plugin.facts.is_everywhere:
+                return Finding(plugin=plugin, detected=Detected(version="this machine"))
+            detected = await runner.converse(conversation)
+        except CommandNotFound as error:
+            return Finding(plugin=plugin, reason=f"there is no {error.command.argv[0]!r} here")
+        except (PluginError, InvalidRequest) as error:
+            logger.debug("backend %r cannot say whether its batch system is here: %s", plugin.name, _said(error))
+            problem = error.problem if isinstance(error, PluginError) else str(error)
+            return Finding(plugin=plugin, reason=problem, is_usable=False)
+        except (Exception, SystemExit) as error:
+            logger.debug("backend %r cannot say whether its batch system is here: %s", plugin.name, _said(error))
+            words = str(error) if isinstance(error, CorralError) else _said(error)
+            return Finding(plugin=plugin, reason=words)
+        if detected is None:
+            return Finding(plugin=plugin, reason="its commands are here, and are another batch system's or say nothing")
+        return Finding(plugin=plugin, detected=detected)
+
+    available = installed()
+    strangers = [
+        Finding(plugin=plugin, reason=_other_contract(plugin).problem, is_usable=False)
+        for plugin in available
+        if plugin.kind == "backend" and plugin.contract != CONTRACT
+    ]
+    return [*await asyncio.gather(*map(find, usable("backend", available))), *strangers]
+
+
+async def detect_all(runner: Runner, *, site: str | None = None) -> dict[str, Detected]:
+    """Ask every installed backend at once whether its batch system is here; one that is everywhere is not asked.
+
+    A backend that cannot be loaded, or whose question fails, is left out: it must not disturb the others.
+    """
+    findings = await survey(runner, site=site)
+    return {
+        finding.plugin.name: finding.detected
+        for finding in findings
+        if finding.detected is not None and not finding.plugin.facts.is_everywhere
+    }
+
+
+def _the_one(name: str, kind: Literal["backend", "site"], available: Sequence[Installed]) -> Installed:
+    """The plugin of that name, or an error that says why there is none."""
+    namesakes = [plugin for plugin in available if plugin.kind == kind and plugin.name == name]
+    spoken = {plugin.distribution: plugin for plugin in namesakes if plugin.contract == CONTRACT}
+    match list(spoken.values()):
+        case [plugin]:
+            return plugin
+        case [_, _, *_]:
+            rivals = " and ".join(f"{plugin.distribution} {plugin.version}" for plugin in spoken.values())
+            problem = f"several distributions have a {kind} of this name: {rivals}. Uninstall all but one"
+            raise PluginError(name, problem, distribution=", ".join(spoken))
+    if namesakes:
+        raise _other_contract(namesakes[0])
+    raise _no_such(name, kind, available)
+
+
+def _other_contract(plugin: Installed) -> PluginError:
+    theirs, ours = plugin.contract.removeprefix("v"), CONTRACT.removeprefix("v")
+    is_newer = theirs.isdigit() and int(theirs) > int(ours)
+    return PluginError(
+        plugin.name,
+        f"version {plugin.version} speaks contract {plugin.contract}, and corral {__version__} speaks {CONTRACT}. "
+        f"Upgrade {'corral' if is_newer else plugin.distribution}",
+        distribution=plugin.distribution,
+    )
+
+
+def _no_such(name: str, kind: Literal["backend", "site"], available: Sequence[Installed]) -> CorralError:
+    known = [plugin.name for plugin in available if plugin.kind == kind and plugin.contract == CONTRACT]
+    plain = [plugin.name for plugin in usable(kind, available)]
+    problem = f"no {kind} named {name!r}. Installed: {', '.join(plain) or 'none'}."
+    if kind == "site":
+        return InvalidRequest("site", problem + did_you_mean(name.lower(), known))
+    if name not in WELL_KNOWN:
+        problem += did_you_mean(name.lower(), [*known, *WELL_KNOWN])
+    for word, distribution in WELL_KNOWN.items():
+        if word not in known and (word == name or problem.endswith(f"Did you mean {word!r}?")):
+            problem += f" Install {distribution}"
+    return UnknownBackend(problem, name=name, installed=plain)

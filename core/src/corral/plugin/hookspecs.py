@@ -1,0 +1,215 @@
+"""The contract between the core, backend plugins and site plugins.
+
+One job's way through it: `prepare_job` completes the request, `render_script` writes it down, `submit` hands it to
+the batch system (many at once), `poll_status` follows all of them, `read_allocation` and `launch_command` serve the
+launcher inside the job, `cancel` ends what is no longer wanted. `classify_failure` explains a command that failed.
+
+Hooks never do I/O. A hook that must talk to the batch system is a *conversation*: a generator that yields
+one `Command` after another, is sent back a `Completed` for each, and returns its answer. ::
+
+    class Slurm:
+        @hookimpl
+        def cancel(self, job_ids):
+            yield Command(["scancel", *map(str, job_ids)])
+
+A backend implements each hook once; the core has a default for `prepare_job`, `classify_failure`, `describe_queues`
+and `explain_pending`. A site wraps what it must change (``@hookimpl(wrapper=True)``): the result of a pure hook with
+:func:`attrs.evolve`, a conversation with :func:`corral.mapped`. `job_state_changed` is the only hook that any number
+of plugins may answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import pluggy
+
+from corral.plugin.values import (
+    Allocation,
+    Completed,
+    Conversation,
+    Detected,
+    Failure,
+    Job,
+    JobId,
+    JobStatus,
+    Queue,
+    Script,
+)
+
+hookspec = pluggy.HookspecMarker("corral")
+hookimpl = pluggy.HookimplMarker("corral")
+
+#: The suffix of the entry-point groups; raised when a plugin written for the old contract would no longer work.
+CONTRACT = "v1"
+
+
+@hookspec(firstresult=True)
+def prepare_job(job: Job) -> Job:
+    """Complete a request: fill what the batch system needs, refuse what it cannot do. Pure.
+
+    A backend normalises here (a name that is too long, a walltime in whole minutes). A site sets what its users
+    should not have to know: account, queue by memory, extra directives.
+
+    Raises
+    ------
+    InvalidRequest
+        The batch system cannot do this; names the argument and the cure.
+    """
+    raise NotImplementedError
+
+
+@hookspec(firstresult=True)
+def render_script(job: Job) -> Script:
+    """Write a prepared request as a job script. Pure; the only place where a native flag is spelled.
+
+    Every directive has a name and is left out when `job.skip` has that name. :func:`corral.plugin.scripting.job_body`
+    writes the body, given the shell expression for the job's id, for all backends alike.
+    """
+    raise NotImplementedError
+
+
+@hookspec(firstresult=True)
+def submit(script: Script, count: int) -> Conversation[list[JobId]]:
+    """Submit one request for `count` jobs, each running `script`.
+
+    Returns
+    -------
+    list[JobId]
+        1 to `count` ids, one per job. Where the batch system limits the size of an array, fewer: the core asks
+        again for the rest. Each is the text that the job sees as ``CORRAL_JOB_ID``.
+
+    Raises
+    ------
+    ParseError
+        It was accepted, but the answer has no id.
+    """
+    raise NotImplementedError
+
+
+@hookspec(firstresult=True)
+def poll_status(job_ids: Sequence[JobId]) -> Conversation[dict[JobId, JobStatus]]:
+    """Ask once for the state of many jobs, in as few commands as the batch system allows.
+
+    Parameters
+    ----------
+    job_ids
+        Never empty; may be ten thousand. Asking by array keeps the argument list short.
+
+    Returns
+    -------
+    dict[JobId, JobStatus]
+        One entry for each of them that the batch system lists. What absence means is the core's business.
+
+    Raises
+    ------
+    ParseError
+        The answer is not empty and has no recognisable row. Carries the whole answer.
+    """
+    raise NotImplementedError
+
+
+@hookspec(firstresult=True)
+def cancel(job_ids: Sequence[JobId]) -> Conversation[None]:
+    """Ask for the end of many jobs, in as few commands as the batch system allows.
+
+    Returning means asked, not done: the core repeats until `poll_status` shows the end. A job that is already gone
+    is no error.
+    """
+    raise NotImplementedError
+
+
+@hookspec(firstresult=True)
+def find_jobs(name: str) -> Conversation[list[JobId]]:
+    """List the user's own jobs of this name that have not ended: after a submission that timed out, and to clean up.
+
+    Parameters
+    ----------
+    name
+        A whole name; or, if it ends in ``*``, the beginning of names. No job of corral's has a star in its name.
+        Upper and lower case differ, whatever the batch system thinks of them:
+        :func:`corral.plugin.parsing.is_called` compares.
+    """
+    raise NotImplementedError
+
+
+@hookspec(firstresult=True)
+def parse_resources(text: str) -> Job:
+    """Read a native request: a whole job script, its directives, or the resource part of one alone. Pure.
+
+    The inverse of `render_script` for name, resources (other than `processes`, which no batch system knows),
+    walltime, queue, account, log directory and extra directives. Directives that it does not know become
+    `extra_directives`. Where a request leaves out what a directive of ours would say, and means something else by
+    that than 1 or none (whole nodes, say), the job skips it.
+
+    Raises
+    ------
+    ParseError
+        The request cannot be expressed as a Job (a heterogeneous job, say).
+    """
+    raise NotImplementedError
+
+
+@hookspec(firstresult=True)
+def read_allocation(environ: Mapping[str, str]) -> Conversation[Allocation | None]:
+    """Inside a job: what was granted. None if this is not a job of this batch system.
+
+    Parameters
+    ----------
+    environ
+        The job's environment. A host file that it names is read by a Command (``cat``) too.
+    """
+    raise NotImplementedError
+
+
+@hookspec(firstresult=True)
+def launch_command(allocation: Allocation, command: Sequence[str]) -> list[list[str]]:
+    """Inside a job: the argument lists that start `command` once on every host of the allocation. Pure.
+
+    One list where the batch system has a parallel launcher (``srun``), one per host where it has not
+    (``pbs_tmrsh HOST``). They are run from the first host, and end when the command has ended everywhere.
+    """
+    raise NotImplementedError
+
+
+@hookspec(firstresult=True)
+def classify_failure(completed: Completed) -> Failure | None:
+    """Say what a failed command means. Pure.
+
+    Hooks never retry; the core does, by this answer. None if the text is not known: the core then takes a failed
+    submission for fatal and everything else for transient. The core default knows nothing.
+    """
+
+
+@hookspec(firstresult=True)
+def describe_queues() -> Conversation[list[Queue]]:
+    """List the queues with their limits and what is free. The core default says nothing."""
+    raise NotImplementedError
+
+
+@hookspec(firstresult=True)
+def explain_pending(job_id: JobId) -> Conversation[str]:
+    """Say in a person's words why a job waits, and when it may start. Empty, the core default: the polled reason.
+
+    If waiting is in vain, it begins with "it will never start", and names what to change: whoever waits for workers
+    hears of it. What the poll shows already goes into `JobStatus.hopeless`.
+    """
+    raise NotImplementedError
+
+
+@hookspec(firstresult=True)
+def detect() -> Conversation[Detected | None]:
+    """Say whether this batch system is here, and which version.
+
+    Must tell it from its relatives: `qsub` is Grid Engine's, PBS's and TORQUE's. CommandNotFound need not be
+    caught: it means None.
+    """
+    raise NotImplementedError
+
+
+@hookspec
+def job_state_changed(job: JobId, before: JobStatus | None, after: JobStatus) -> None:
+    """Hear that a job's state changed. Any plugin may listen; `before` is None for a job just submitted.
+
+    Called on the event loop: return at once. An exception is logged with the plugin's name and goes no further.
+    """

@@ -1,0 +1,83 @@
+"""The shell text that all backends share. Whatever a person wrote reaches the shell as quoted data."""
+
+from __future__ import annotations
+
+import os
+import re
+import shlex
+
+from corral.errors import InvalidRequest
+from corral.plugin.values import Job
+
+#: Shells that understand what `job_body` writes.
+SHELLS = ("sh", "bash", "dash", "ash", "ksh", "mksh", "pdksh", "lksh", "yash", "posh", "zsh")
+
+
+def job_body(job: Job, *, job_id: str) -> str:
+    """The part of a job's script that comes after the directives.
+
+    Where there is a folder for logs, the script writes its exit code there when it ends, into ``ID.exit``: so a job
+    that dies is known without a question (`corral.jobs.exit_codes`).
+
+    Parameters
+    ----------
+    job_id
+        A shell expression for the id by which `submit` knows this job, such as
+        ``${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID}``. It is put between double quotes.
+
+    Raises
+    ------
+    InvalidRequest
+        The script's interpreter cannot run it.
+    """
+    _refuse_foreign_shell(job.shebang)
+    lines = [f'export CORRAL_JOB_ID="{job_id}"']
+    if job.log_directory is not None:
+        lines.append(_TELL.format(folder=shlex.quote(job.log_directory)))
+    lines += [f"export {name}={shlex.quote(value)}" for name, value in job.environment.items()]
+    if job.directory is not None:
+        lines.append(_START.format(folder=shlex.quote(job.directory)))
+    lines += job.prologue
+    command = shlex.join(job.command)
+    if job.epilogue or job.log_directory is not None:
+        lines += [_FOREGROUND.format(command=command), *job.epilogue, 'exit "$corral_status"']
+    else:
+        lines.append(f"exec {command}")
+    return "\n".join(lines) + "\n"
+
+
+def _refuse_foreign_shell(shebang: str) -> None:
+    words = shebang.removeprefix("#!").split()
+    # #!/usr/bin/env -S bash -l; ksh93, zsh-5.9.
+    names = [re.sub(r"[-.\d]+$", "", os.path.basename(word)) for word in words]
+    if not any(name in SHELLS for name in names):
+        raise InvalidRequest(
+            "shebang",
+            f"{shebang!r}: job scripts are written for sh, bash, dash, ksh or zsh; another interpreter would lose env= "
+            "and more without a word. Write '#!/bin/bash', and what needs another one into a script of its own, run by "
+            "prologue=",
+        )
+
+
+#: Batch systems start jobs where they were submitted, in the home directory, or in a scratch directory.
+_START = """\
+cd {folder} 2>/dev/null || \\
+    printf 'corral: %s is not on %s, the job starts in %s\\n' {folder} "$(uname -n)" "$PWD" >&2"""
+
+#: A folder that is gone is no reason to complain, nor is a full disk: then the batch system is asked.
+_TELL = """\
+corral_exit={folder}/"$CORRAL_JOB_ID.exit"
+trap '{{ echo "$?" >|"$corral_exit"; }} 2>/dev/null' EXIT"""
+
+#: bash hears a signal only between commands, and batch systems often signal the script alone: pass it on. A signal
+#: also ends `wait` before its time.
+_FOREGROUND = """\
+corral_child= corral_heard=
+corral_pass() {{ corral_heard=$1; [ -z "$corral_child" ] || kill -s "$1" "$corral_child" 2>/dev/null; }}
+for corral_signal in HUP INT TERM USR1 USR2 XCPU; do trap "corral_pass $corral_signal" "$corral_signal"; done
+{command} &
+corral_child=$!
+[ -z "$corral_heard" ] || kill -s "$corral_heard" "$corral_child" 2>/dev/null
+corral_heard=again
+while [ -n "$corral_heard" ]; do corral_heard=; wait "$corral_child"; corral_status=$?; done
+trap - HUP INT TERM USR1 USR2 XCPU"""

@@ -1,0 +1,504 @@
+"""A cluster whose scheduler and engine live elsewhere: the same face, and a connection instead of an engine.
+
+Everything shown is a copy of what the engine told last; it tells at once when something changes. Everything asked is
+done over there, and the answer brings the newest copy.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+from attrs import evolve
+from distributed.core import Status, rpc
+from distributed.objects import SchedulerInfo
+
+from corral.cluster import connecting
+from corral.cluster.cluster import Cluster
+from corral.cluster.scheduler_host import HostingCluster, no_scheduler_info
+from corral.errors import ClusterExists, ClusterNotFound, CorralError, InvalidRequest, SchedulerNotReady
+from corral.jobs.record import JobFailure, Jobs
+from corral.jobs.worker_failures import WorkerFailure
+from corral.launch.contact import find_scheduler
+from corral.launch.ending import Ended
+from corral.plugin.values import Resources
+from corral.remote.locate import Residence, find_entry
+from corral.remote.messages import AdaptiveState, State, arguments_of, to_error, to_state
+from corral.remote.spec import Draft
+from corral.request.blueprint import hours_of
+from corral.request.scale import known_group, the_group
+from corral.request.tracebacks import tells_plainly
+from corral.request.worker_group import WorkerGroup, parse_duration
+from corral.scaling.account import Account
+from corral.scaling.adaptive import Adapting
+from corral.security import addresses
+from corral.security.door import Door
+from corral.security.tunnel import Tunnel
+from corral.text.printable import printable
+
+logger = logging.getLogger("corral")
+
+#: A scheduler that has written its address answers within so many seconds, or cannot be reached from here.
+CONTACT_PATIENCE = 60.0
+#: Dask would try for 30 s to reach a scheduler that has ended (s).
+CONNECT_TIMEOUT = 5.0
+#: Between two pieces of news (s): a cluster that changes all the time is copied four times a second.
+NEWS_PAUSE = 0.25
+
+_WHAT_ELSE = ("error", "connect", "replace")
+
+
+class RemoteCluster(Cluster):
+    """What `Cluster(..., scheduler="job")` and `Cluster.connect` return."""
+
+    #: What is to be started, before it is; None: it is there already.
+    _draft: Draft | None = None
+    _on_exists = "connect"
+    #: It is a handle: the cluster goes on without it.
+    _ends_with_process = False
+    _patience_with_closing = 180.0
+    _resources_on_paper: Mapping[str, Resources] = {}
+
+    @tells_plainly
+    def __init__(
+        self,
+        backend: str | None = None,
+        *,
+        n_workers: int | Mapping[str, int] = 0,
+        scheduler: str | None = None,
+        on_exists: str | None = None,
+        shutdown_on_close: bool | None = None,
+        silence_logs: int | str | None = None,
+        asynchronous: bool = False,
+        loop: Any = None,
+        **arguments: Any,
+    ) -> None:
+        self.status = Status.closed
+        if on_exists not in (None, *_WHAT_ELSE):
+            raise InvalidRequest("on_exists", f"{on_exists!r} is not one of {', '.join(map(repr, _WHAT_ELSE))}")
+        draft = Draft.of({"backend": backend, **arguments})
+        blueprint = draft.blueprint
+        self._resources_on_paper = {name: blueprint.resources(name) for name in blueprint.groups}
+        self._state = State(backend=blueprint.backend, groups={}, maximum_core_hours=blueprint.maximum_core_hours)
+        self._draft = draft.wanting(self._asked_at_once(n_workers))
+        self._on_exists = on_exists or "error"
+        self._set_out(Residence.of(draft), shutdown_on_close=shutdown_on_close, asynchronous=asynchronous, loop=loop)
+
+    @classmethod
+    def to(cls, name: str, *, timeout: str | float, asynchronous: bool = False, loop: Any = None) -> RemoteCluster:
+        """Connect to a cluster that is there."""
+        cluster = cls.__new__(cls)
+        cluster.status = Status.closed
+        entry = find_entry(name)
+        if entry is None:
+            raise ClusterNotFound(_nothing_called(name))
+        # Its own class's: only what it takes differs.
+        cluster._state = State(backend=entry.backend, groups={})  # noqa: SLF001
+        cluster._set_out(  # noqa: SLF001
+            Residence(entry),
+            patience=parse_duration("timeout", timeout),
+            shutdown_on_close=False,
+            asynchronous=asynchronous,
+            loop=loop,
+        )
+        return cluster
+
+    def _set_out(
+        self,
+        residence: Residence,
+        *,
+        patience: float | None = None,
+        shutdown_on_close: bool | None,
+        asynchronous: bool,
+        loop: Any,
+    ) -> None:
+        self._engine = None
+        self._residence = residence
+        #: Seconds for a scheduler's job to start; None: as long as it takes.
+        self._patience = patience
+        self._shutdown_on_close = shutdown_on_close
+        #: What was asked for on the event loop, and is not done yet.
+        self._asking: set[asyncio.Task[None]] = set()
+        self._turn = asyncio.Lock()
+        self._follower: asyncio.Task[None] | None = None
+        self._tunnel: Tunnel | None = None
+        self._prefix = ""
+        self._undelivered: CorralError | None = None
+        HostingCluster.__init__(self, asynchronous=asynchronous, loop=loop, name=residence.entry.name)
+        self._begin()
+
+    # --- life ---------------------------------------------------------------------------------------------------
+
+    async def _start(self) -> None:
+        wished, self._shutdown_on_close = self._shutdown_on_close, False
+        is_new = self._draft is not None and await self._settle(self._draft)
+        # Until it has started: what could not be started must not stay.
+        self._shutdown_on_close = is_new
+        await self._attach(self._patience)
+        if is_new:
+            await self._ask("see_submitted")
+            self._shutdown_on_close = wished is not False
+        else:
+            self._shutdown_on_close = wished is True
+        self.status = Status.running
+        connecting.remember(self)
+        self._follower = asyncio.create_task(self._follow(), name="corral news")
+
+    async def _settle(self, draft: Draft) -> bool:
+        """Submit the scheduler's job; False if there is a cluster of this name to connect to.
+
+        Raises
+        ------
+        ClusterExists
+        SubmitRejected, LimitReached, BatchSystemUnavailable
+        """
+        existing = await asyncio.to_thread(self._residence.claim)
+        if existing is not None and self._on_exists == "replace":
+            other = await RemoteCluster.to(self.name, timeout=CONTACT_PATIENCE, asynchronous=True)
+            await other.shutdown()
+            existing = await asyncio.to_thread(self._residence.claim)
+        if existing is None:
+            draft.blueprint.surroundings.tell_left_out(draft.job)
+            await self._residence.submit(draft)
+            return True
+        if self._on_exists != "connect":
+            raise ClusterExists(
+                f"there is a cluster {self.name!r} already ({existing}): connect to it with "
+                f"Cluster.connect({self.name!r}) or on_exists='connect', or end it with on_exists='replace'"
+            )
+        self._residence = existing
+        self._patience = CONTACT_PATIENCE
+        return False
+
+    async def _attach(self, patience: float | None) -> None:
+        """Find the scheduler, and learn what there is.
+
+        Raises
+        ------
+        JobsFailed
+            Its job has ended.
+        SchedulerNotReady
+        """
+        credentials = await self._residence.await_credentials(patience)
+        try:
+            contact = await find_scheduler(credentials, CONTACT_PATIENCE)
+        except Ended as ended:
+            raise SchedulerNotReady(f"cluster {self.name!r}, {self._residence}: {ended}") from None
+        self.security = credentials.security()
+        self.scheduler_comm = rpc(
+            contact.address, timeout=CONNECT_TIMEOUT, connection_args=self.security.get_connection_args("client")
+        )
+        self._prefix = credentials.dashboard_prefix
+        # The clock of this scheduler's host is the one that counts now.
+        self._state = evolve(self._state, moment=0.0)
+        await self._ask("state")
+        if self._state.dashboard_port is not None:
+            if self._tunnel is not None:
+                await self._tunnel.close()
+            host = contact.address.partition("://")[2].rpartition(":")[0]
+            # What is TLS between browser and dashboard is read at the scheduler's end alone.
+            door = None if addresses.dashboard_has_tls() else Door.of(self._prefix)
+            self._tunnel = await Tunnel.open(
+                (host, self._state.dashboard_port),
+                host="127.0.0.1",
+                door=door,
+                connects=self.security.get_connection_args("client").get("ssl_context"),
+            )
+
+    async def _follow(self) -> None:
+        """Keep the copy new."""
+        while True:
+            try:
+                await self._ask("state", seen=self._state.version)
+            except OSError:
+                if not await self._find_again():
+                    return
+            except Exception:
+                logger.exception("cluster %s: its news could not be read; it is tried again", self.name)
+            await asyncio.sleep(NEWS_PAUSE)
+
+    async def _find_again(self) -> bool:
+        """After a lost connection: the network may be back, or the scheduler's job was started again."""
+        assert self.scheduler_comm is not None
+        await self.scheduler_comm.close_rpc()
+        try:
+            await self._attach(CONTACT_PATIENCE)
+        except (CorralError, OSError) as error:
+            logger.warning("cluster %s is gone: %s%s", self.name, error, _because(self._state.ending))
+            await self._let_go()
+            return False
+        return True
+
+    async def _close_down(self) -> None:
+        self.status = Status.closing
+        if self._follower is not None:
+            self._follower.cancel()
+            await asyncio.wait([self._follower])
+        if self._asking:
+            await asyncio.wait(self._asking, timeout=CONTACT_PATIENCE)
+        try:
+            if self._shutdown_on_close:
+                with self._tried("whether it has ended is not known; see corral ps"):
+                    await self._shut_down()
+        finally:
+            with self._tried("its connections could not be closed"):
+                await self._let_go()
+
+    async def _end_jobs_apart(self, timeout: float) -> None:
+        if self._shutdown_on_close:
+            await self._residence.await_end(was_asked=False)
+
+    async def _shut_down(self) -> None:
+        """End the cluster, and return when its jobs have ended."""
+        if self.scheduler_comm is not None:
+            try:
+                await self._ask("be_shut_down")
+            except CorralError as error:
+                self._undelivered = error
+            except OSError:
+                logger.info("cluster %s: its scheduler does not answer any more", self.name)
+        await self._residence.await_end(was_asked=self.scheduler_comm is not None)
+
+    async def _let_go(self) -> None:
+        if self._tunnel is not None:
+            await self._tunnel.close()
+            self._tunnel = None
+        if self.scheduler_comm is not None:
+            await self.scheduler_comm.close_rpc()
+        self.status = Status.closed
+
+    def _remove_traces(self) -> None:
+        """They are the engine's."""
+
+    def shutdown(self, timeout: float | None = None) -> Any:
+        """End the cluster, whoever uses it, and wait until its jobs have ended."""
+        self._shutdown_on_close = True
+        return self.close(timeout)
+
+    def _raise_undelivered(self) -> None:
+        if self._undelivered is not None:
+            error, self._undelivered = self._undelivered, None
+            raise error
+
+    # --- asking -------------------------------------------------------------------------------------------------
+
+    async def _ask(self, question: str, **arguments: Any) -> None:
+        """Have something done over there, and learn what there is now.
+
+        Raises
+        ------
+        CorralError
+            What was raised over there.
+        OSError
+            The connection is lost.
+        """
+        said = await getattr(self.scheduler_comm, f"corral_{question}")(**arguments)
+        if "error" in said:
+            raise to_error(said["error"])
+        if said["answer"] is not None:
+            state = to_state(said["answer"])
+            if state.moment >= self._state.moment:
+                self._state = state
+
+    def _tell(self, question: str, **arguments: Any) -> None:
+        """Ask; on the event loop, where nobody may wait, in the background and in order."""
+        if self._is_on_loop():
+            task = asyncio.create_task(self._tell_later(question, arguments))
+            self._asking.add(task)
+            task.add_done_callback(self._asking.discard)
+        else:
+            self.sync(self._ask_in_turn, question, **arguments)
+
+    async def _tell_later(self, question: str, arguments: Mapping[str, Any]) -> None:
+        try:
+            await self._ask_in_turn(question, **arguments)
+        except (CorralError, OSError) as error:
+            logger.error("cluster %s: %s", self.name, error)  # noqa: TRY400 - its words say it all
+
+    async def _ask_in_turn(self, question: str, **arguments: Any) -> None:
+        async with self._turn:
+            try:
+                await self._ask(question, **arguments)
+            except OSError as error:
+                raise SchedulerNotReady(
+                    f"cluster {self.name!r}, {self._residence}, does not answer: {error}"
+                ) from error
+
+    def _refuse_if_closed(self, what: str) -> None:
+        if self.status is not Status.running:
+            raise CorralError(f"cluster {self.name!r} is {self.status.name}: it {what}")
+
+    # --- size ---------------------------------------------------------------------------------------------------
+
+    @property
+    def groups(self) -> Mapping[str, WorkerGroup]:
+        return {name: group.spec for name, group in self._state.groups.items()}
+
+    def add_group(self, name: str, group: WorkerGroup) -> None:
+        self._refuse_if_closed("cannot have another group")
+        self._tell("have_group", name=name, arguments=arguments_of(group))
+
+    def remove_group(self, name: str) -> None:
+        self._refuse_if_closed("cannot lose a group")
+        known_group(name, self._state.groups)
+        self._tell("lose_group", name=name)
+
+    def _want(self, jobs: Mapping[str, int]) -> None:
+        self._refuse_if_closed("cannot be scaled")
+        self._tell("scale_jobs", jobs=dict(jobs))
+
+    def _resources(self) -> dict[str, Resources]:
+        told = {name: group.resources for name, group in self._state.groups.items()}
+        return told or dict(self._resources_on_paper)
+
+    # Dask's takes the class of the policy first, and lets anything follow.
+    @tells_plainly
+    def adapt(self, **bounds: Any) -> Adapting:  # type: ignore[override]
+        self._refuse_if_closed("cannot adapt")
+        given = {name: value for name, value in bounds.items() if value is not None}
+        # Not in the words of the other side: infinity is no number to everybody.
+        given = {name: value for name, value in given.items() if value != math.inf}
+        self._tell("begin_to_adapt", arguments=given)
+        return RemoteAdaptive(
+            told=lambda: self._state.adaptive, stop=lambda reason: self._tell("stop_adapting", reason=reason)
+        )
+
+    async def _wait_for_workers(
+        self, n_workers: int | None = None, timeout: float | str | None = None, fraction: float = 1.0
+    ) -> None:
+        seconds = None if timeout is None else parse_duration("timeout", timeout)
+        # What was asked for before comes first; others need not wait meanwhile.
+        while self._asking:
+            await asyncio.wait(set(self._asking))
+        try:
+            await self._ask("see_workers", n_workers=n_workers, timeout=seconds, fraction=fraction)
+        except OSError as error:
+            raise SchedulerNotReady(f"cluster {self.name!r}, {self._residence}, does not answer: {error}") from error
+
+    # --- what there is ------------------------------------------------------------------------------------------
+
+    def account(self) -> Account:
+        return self._state.account
+
+    @property
+    def maximum_core_hours(self) -> float | None:
+        return self._state.maximum_core_hours
+
+    @maximum_core_hours.setter
+    def maximum_core_hours(self, hours: float | None) -> None:
+        self._refuse_if_closed("has no budget")
+        self._tell("have_core_hours", hours=hours_of("maximum_core_hours", hours))
+
+    @property
+    def jobs(self) -> Jobs:
+        return Jobs(self._state.jobs, self._state.unsubmitted, self._state.why)
+
+    @property
+    def failures(self) -> tuple[JobFailure | WorkerFailure, ...]:
+        return self._state.failures
+
+    def job_script(self, group: str | None = None) -> str:
+        groups = self._state.groups
+        return groups[the_group(group, groups)].script
+
+    @property
+    def plan(self) -> set[str]:
+        named = self.requested
+        wanted = sum(group.wanted * group.resources.workers for group in self._state.groups.values())
+        wanted -= sum(len(job.lost_hosts) * job.workers_per_node for job in self.jobs if job.is_capacity)
+        return named | {f"wanted-{number}" for number in range(len(named), wanted)}
+
+    @property
+    def observed(self) -> set[str]:
+        return {str(worker["name"]) for worker in self.scheduler_info["workers"].values()}
+
+    @property
+    def scheduler_info(self) -> Any:
+        """What the Dask scheduler said last of itself and its workers."""
+        if self.status is not Status.running or not self._state.identity:
+            return no_scheduler_info()
+        return SchedulerInfo(self._state.identity)
+
+    @scheduler_info.setter
+    def scheduler_info(self, value: Any) -> None:
+        """Dask's base class assigns its own copy."""
+
+    @property
+    def dashboard_link(self) -> str:
+        """Where the dashboard is: on this host, from where an encrypted connection leads to the scheduler's."""
+        return "" if self._tunnel is None else addresses.dashboard_link(self._tunnel.port, self._prefix)
+
+    def __repr__(self) -> str:
+        if self.status is not Status.running:
+            return f"Cluster({self._state.backend!r}, name={self.name!r}, {self.status.name})"
+        ending = f"; ends: {self._state.ending}" if self._state.ending else ""
+        return printable(
+            f"Cluster({self._state.backend!r}, name={self.name!r}, scheduler={self._residence}, "
+            f"workers={len(self.observed)}: {self._state.whereabouts}{ending})"
+        )
+
+    def _whereabouts(self) -> str:
+        return self._state.whereabouts
+
+
+class RemoteAdaptive:
+    """What `Cluster.adapt` returned over there, as it was told last."""
+
+    def __init__(self, told: Callable[[], AdaptiveState | None], stop: Callable[[str], None]) -> None:
+        self._ask = told
+        self._stop = stop
+
+    @property
+    def _told(self) -> AdaptiveState | None:
+        return self._ask()
+
+    @property
+    def minimum(self) -> int:
+        return 0 if self._told is None else self._told.minimum
+
+    @property
+    def maximum(self) -> float:
+        return math.inf if self._told is None else self._told.maximum
+
+    @property
+    def target_duration(self) -> float:
+        return math.nan if self._told is None else self._told.target_duration
+
+    @property
+    def idle_timeout(self) -> float | None:
+        return None if self._told is None else self._told.idle_timeout
+
+    @property
+    def state(self) -> str:
+        return "starting" if self._told is None else self._told.state
+
+    @property
+    def log(self) -> Sequence[tuple[float, dict[str, Any]]]:
+        return () if self._told is None else self._told.log
+
+    def stop(self, reason: str = "asked to") -> None:
+        self._stop(reason)
+
+    def __repr__(self) -> str:
+        return f"Adaptive(minimum={self.minimum}, maximum={self.maximum}, {self.state})"
+
+
+def _because(ending: str) -> str:
+    return f" (it had said: {ending})" if ending else ""
+
+
+def _nothing_called(name: str) -> str:
+    from corral.cluster.registry import entries
+
+    found = list(entries())
+    for entry in found:
+        if entry.name == name and entry.scheduler == "process":
+            return (
+                f"cluster {name!r} has its scheduler in process {entry.pid} on {entry.host}: only one that was started "
+                "with scheduler='job', or by corral serve, can be connected to"
+            )
+    others = ", ".join(sorted({entry.name for entry in found if entry.scheduler != "process"})) or "none"
+    return f"there is no cluster {name!r}; there are: {others}. See corral ps"

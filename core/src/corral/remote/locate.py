@@ -1,0 +1,321 @@
+"""Where the scheduler of a cluster lives, as other processes see it: its registry file, its job, its credentials."""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+import logging
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
+
+from attrs import evolve
+
+from corral.batch.budget import CommandBudget
+from corral.batch.client import BatchSystem
+from corral.batch.polling import Rhythm
+from corral.batch.runner import Runner
+from corral.cluster.registry import REGISTRY, Entry, entries
+from corral.errors import (
+    BatchSystemError,
+    BatchSystemUnavailable,
+    ClusterNotFound,
+    CredentialsError,
+    JobsFailed,
+    ParseError,
+    SchedulerNotReady,
+)
+from corral.host.home import Home
+from corral.host.identity import Identity
+from corral.jobs import logs
+from corral.jobs.record import JobRecord, must_be_sought, observe, sought
+from corral.plugin import discovery
+from corral.plugin.values import JobId
+from corral.remote.spec import Draft
+from corral.request import settings
+from corral.security.credentials import Credentials
+
+logger = logging.getLogger("corral")
+
+#: How often files are looked at that another host writes or removes (s).
+_GLANCE = 0.25
+#: How long a file may be there and not be complete (s).
+_HALF_WRITTEN = 10.0
+#: How long a cluster may take to end all of its jobs (s), and its scheduler's job to end after that.
+_ENDING = 90.0
+_LEAVING = 10.0
+#: How long is looked for a job that is not listed, and whose end nobody has told (s): batch systems come back.
+_DOUBT = 20.0
+
+
+class Residence:
+    """One cluster whose scheduler is not in this process."""
+
+    def __init__(self, entry: Entry, batch: BatchSystem | None = None) -> None:
+        self.entry = entry
+        self._batch = batch
+
+    @classmethod
+    def of(cls, draft: Draft) -> Residence:
+        """Where a cluster is going to live."""
+        entry = Entry.of(
+            draft.blueprint, process=Identity.nobody(), scheduler="job", scheduler_name=draft.order.job_name
+        )
+        return cls(entry, draft.blueprint.batch)
+
+    def __str__(self) -> str:
+        entry = self.entry
+        where = f" on {entry.host}" if entry.host else ""
+        return f"job {entry.scheduler_job}{where}" if entry.scheduler == "job" else f"process {entry.pid}{where}"
+
+    @property
+    def batch(self) -> BatchSystem:
+        """The batch system, as this host reaches it."""
+        if self._batch is None:
+            entry = self.entry
+            chosen = settings.settings()
+            manager = discovery.load(entry.backend, options=entry.backend_options, site=entry.site)
+            facts = discovery.facts_of(entry.backend)
+            self._batch = BatchSystem(
+                backend=entry.backend,
+                manager=manager,
+                runner=Runner(timeout=chosen.command_timeout),
+                facts=facts,
+                budget=None if facts.is_free_to_ask else CommandBudget(chosen.commands_per_minute),
+            )
+        return self._batch
+
+    @property
+    def _credentials(self) -> Path:
+        return Path(self.entry.credentials)
+
+    @property
+    def home(self) -> Home:
+        """Where the cluster's files are."""
+        return Home.around(self._credentials)
+
+    # --- beginning ----------------------------------------------------------------------------------------------
+
+    def claim(self) -> Residence | None:
+        """Register under the name, unless another cluster has it: then that one is returned."""
+        with _registry_lock():
+            if (existing := find_entry(self.entry.name)) is not None and not existing.is_silent:
+                return Residence(existing)
+            self.entry = evolve(self.entry, started=time.time(), submitted=time.time())
+            self.entry.write()
+        return None
+
+    async def submit(self, draft: Draft) -> None:
+        """Submit the scheduler's job.
+
+        Raises
+        ------
+        SubmitRejected, LimitReached, BatchSystemUnavailable
+            Nothing is left behind.
+        """
+        try:
+            await asyncio.to_thread(self._write, draft)
+            submission = await self.batch.submit(self.batch.render(draft.job), 1)
+        except BaseException:
+            await asyncio.to_thread(self.remove_traces)
+            raise
+        [job_id, *_] = submission.ids
+        log = None if draft.order.log is None else draft.order.log.replace("{id}", job_id.text)
+        self.entry = evolve(self.entry, scheduler_job=job_id.text, scheduler_log=log)
+        current = next((entry for entry in entries() if entry.uuid == self.entry.uuid), None)
+        # A job that started at once has registered itself.
+        if current is not None and current.is_waiting:
+            self.entry.write()
+        logger.info("cluster %s: its scheduler's job is %s", self.entry.name, job_id)
+
+    def _write(self, draft: Draft) -> None:
+        draft.blueprint.make_log_directory()
+        draft.order.write(draft.path, home=draft.blueprint.home)
+
+    async def await_credentials(self, patience: float | None) -> Credentials:
+        """Wait until the scheduler has written where it is.
+
+        Parameters
+        ----------
+        patience
+            Seconds; None: as long as its job waits.
+
+        Raises
+        ------
+        JobsFailed
+            Its job has ended.
+        SchedulerNotReady
+        ClusterNotFound
+            The cluster has ended.
+        CredentialsError
+            Others can read the file, or it is somebody else's.
+        """
+        began = time.monotonic()
+        follower = _Follower(self)
+        while True:
+            try:
+                return await asyncio.to_thread(Credentials.read, self.entry.credentials)
+            except FileNotFoundError:
+                if not self.entry.path.exists():
+                    raise ClusterNotFound(f"cluster {self.entry.name!r} has ended") from None
+                problem = f"it has not written {self.entry.credentials}"
+            except CredentialsError as error:
+                if time.monotonic() - began > min(_HALF_WRITTEN, _HALF_WRITTEN if patience is None else patience):
+                    raise
+                problem = str(error)
+            await follower.look()
+            if patience is not None and time.monotonic() - began >= patience:
+                raise SchedulerNotReady(
+                    f"the scheduler of cluster {self.entry.name!r}, {self}, did not start within {patience:.0f} s: "
+                    f"{follower.words or problem}"
+                )
+            await asyncio.sleep(_GLANCE)
+
+    # --- end ----------------------------------------------------------------------------------------------------
+
+    async def await_end(self, *, was_asked: bool) -> None:
+        """Return when the cluster has ended.
+
+        Parameters
+        ----------
+        was_asked
+            The engine knows of it. Otherwise the scheduler's job is cancelled.
+        """
+        deadline = time.monotonic() + _ENDING
+        while was_asked and self._credentials.exists():
+            if time.monotonic() > deadline:
+                logger.error("cluster %s has not ended within %.0f s; see corral clean", self.entry.name, _ENDING)
+                was_asked = False
+                break
+            await asyncio.sleep(_GLANCE)
+        if self.entry.scheduler_job:
+            try:
+                await self._await_end_of_job(is_cancelled=not was_asked)
+            except (BatchSystemError, ParseError) as error:
+                logger.warning(
+                    "cluster %s: whether %s has ended is not known: %s. `corral clean` looks for it again.",
+                    self.entry.name, self, error,
+                )  # fmt: skip
+                return
+        if not was_asked:
+            await asyncio.to_thread(self.remove_traces)
+
+    async def _await_end_of_job(self, *, is_cancelled: bool) -> None:
+        """Return when the job has ended; end it if it does not by itself.
+
+        Raises
+        ------
+        BatchSystemError, ParseError
+            Whether it has ended cannot be known.
+        """
+        job_id = JobId(self.entry.scheduler_job)
+        began = time.monotonic()
+        record = JobRecord(id=job_id, name=self.entry.scheduler_name, submitted_at=began, was_listed=True)
+        if is_cancelled:
+            # That it is absent afterwards means something only if it was there before.
+            with suppress(BatchSystemError, ParseError):
+                record = await looked_at(self.batch, record)
+        else:
+            # The cluster has ended, so its job ends by itself.
+            record = evolve(record, is_doomed=True, cancel_asked_at=began, deserted_at=began)
+        cancel_at = began + (0.0 if is_cancelled else _LEAVING)
+        for pause in itertools.chain((0.1, 0.3, 0.6, 1.0, 2.0, 3.0), itertools.repeat(5.0)):
+            if time.monotonic() >= cancel_at:
+                await self.batch.cancel([job_id])
+                cancel_at = time.monotonic() + 2 * _LEAVING
+                record = evolve(record, cancel_asked_at=time.monotonic(), is_doomed=True)
+            record = await looked_at(self.batch, record)
+            if record.has_ended:
+                return
+            if record.absent_since is not None and time.monotonic() - began > _DOUBT:
+                raise BatchSystemUnavailable("it is not listed, and the batch system never said that it ended")
+            await asyncio.sleep(pause)
+
+    def remove_traces(self) -> None:
+        """Remove what was written for a cluster that did not come to be."""
+        try:
+            self.home.remove_cluster(self.entry.uuid)
+        except (ValueError, OSError) as error:
+            # Without a job nothing was written, and what was wrong is being raised.
+            if self.entry.scheduler_job:
+                logger.warning("cluster %s: its files are left where they are: %s", self.entry.name, error)
+        self.entry.remove()
+
+
+async def looked_at(batch: BatchSystem, record: JobRecord, *, urgent: bool = True) -> JobRecord:
+    """What is known of a lone job after the batch system was asked for it now: by its name too, if it is not listed.
+
+    Raises
+    ------
+    BatchSystemError, ParseError
+    """
+    status = (await batch.poll([record.id], urgent=urgent)).get(record.id)
+    record = observe(record, status, time.monotonic())
+    if must_be_sought(record, time.monotonic(), lists_none=True):
+        is_found = record.id in await batch.find(record.name, waits=not urgent)
+        record = sought(record, time.monotonic(), is_found=is_found, lists_none=True)
+    return record
+
+
+class _Follower:
+    """What becomes of the scheduler's job while somebody waits for it."""
+
+    def __init__(self, residence: Residence) -> None:
+        self._residence = residence
+        entry = residence.entry
+        self._rhythm = Rhythm.often() if residence.batch.facts.is_free_to_ask else Rhythm()
+        now = time.monotonic()
+        self._rhythm.changed(now)
+        self._record = JobRecord(
+            id=JobId(entry.scheduler_job), name=entry.scheduler_name, log=entry.scheduler_log, submitted_at=now
+        )
+        #: What is known of it.
+        self.words = ""
+
+    async def look(self) -> None:
+        """Ask the batch system, if it is time to.
+
+        Raises
+        ------
+        JobsFailed
+            The job has ended.
+        """
+        before, now = self._record, time.monotonic()
+        if not before.id.text or self._rhythm.due() > now:
+            return
+        try:
+            self._record = await looked_at(self._residence.batch, before)
+        except (BatchSystemError, ParseError) as error:
+            self.words = str(error)
+        else:
+            if self._record.has_ended:
+                failures = await asyncio.to_thread(logs.examine, [self._record])
+                raise JobsFailed(f"the scheduler of cluster {self._residence.entry.name!r} has ended", failures)
+            reason = f" ({self._record.reason})" if self._record.reason not in ("", "None") else ""
+            words = f"its job is {self._record.state.value}{reason}"
+            if words != self.words:
+                logger.info("cluster %s: %s", self._residence.entry.name, words)
+            self.words = words
+        self._rhythm.polled(time.monotonic())
+
+
+def find_entry(name: str) -> Entry | None:
+    """The newest cluster of this name that others can connect to; one that is silent only if no other may live."""
+    found = [
+        entry
+        for entry in entries()
+        if entry.name == name and entry.scheduler != "process" and not entry.process_is_gone()
+    ]
+    return max(found, key=lambda entry: (not entry.is_silent, entry.started), default=None)
+
+
+@contextmanager
+def _registry_lock() -> Iterator[None]:
+    """Two processes that want the same name at the same moment take turns."""
+    with Home.of().folder(REGISTRY, make=True) as folder, ExitStack() as stack:
+        # Who has it for so long was stopped: better two clusters of one name than none.
+        with suppress(TimeoutError):
+            # The folder itself: a lock file would be one more thing to leave behind.
+            stack.enter_context(folder.lock())
+        yield

@@ -1,0 +1,127 @@
+"""What an engine tells to handles in other processes, as plain data: no pickled object travels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NewType
+
+from attrs import field, frozen
+from cattrs.preconf.json import make_converter
+
+from corral import errors
+from corral.errors import CorralError
+from corral.jobs.record import JobFailure, JobRecord
+from corral.jobs.worker_failures import WorkerFailure
+from corral.plugin.values import Resources
+from corral.request.worker_group import WorkerGroup
+from corral.scaling.account import Account
+
+#: What Dask's `Scheduler.identity` returns: plain already, but with keys that JSON has not.
+Identity = NewType("Identity", dict[str, Any])
+
+_converter = make_converter()
+_converter.register_unstructure_hook_func(lambda kind: kind is Identity, lambda found: found)
+_converter.register_structure_hook_func(lambda kind: kind is Identity, lambda found, _: found)
+
+
+@frozen(kw_only=True)
+class GroupState:
+    """One kind of jobs."""
+
+    #: Of `WorkerGroup`.
+    arguments: dict[str, Any]
+    resources: Resources
+    #: Jobs.
+    wanted: int
+    script: str
+
+    @property
+    def spec(self) -> WorkerGroup:
+        return WorkerGroup(**self.arguments)
+
+
+@frozen(kw_only=True)
+class AdaptiveState:
+    """How a cluster adapts."""
+
+    minimum: int
+    maximum: float
+    target_duration: float
+    idle_timeout: float | None
+    state: str
+    log: tuple[tuple[float, dict[str, Any]], ...]
+
+
+@frozen(kw_only=True)
+class State:
+    """Everything that a handle shows, at one moment."""
+
+    #: By the clock of the scheduler's host: two answers may overtake each other.
+    moment: float = 0.0
+    #: Grows with each change.
+    version: int = 0
+    backend: str
+    groups: Mapping[str, GroupState]
+    jobs: tuple[JobRecord, ...] = ()
+    unsubmitted: int = 0
+    why: str = ""
+    failures: tuple[JobFailure | WorkerFailure, ...] = ()
+    account: Account = field(factory=lambda: Account(groups={}))
+    maximum_core_hours: float | None = None
+    whereabouts: str = ""
+    adaptive: AdaptiveState | None = None
+    #: What the Dask scheduler says of itself and its workers.
+    identity: Identity = field(factory=lambda: Identity({}))
+    #: Through which the dashboard is reached, on the scheduler's host; None: there is no dashboard.
+    dashboard_port: int | None = None
+    #: Why the cluster ends soon; empty while it does not.
+    ending: str = ""
+
+
+def arguments_of(spec: WorkerGroup) -> dict[str, Any]:
+    """The arguments that make an equal group."""
+    found = {name: getattr(spec, name) for name in spec.argument_names()}
+    # Its variables are those of the process that made it.
+    return {**found, "inherit_env": (), "env": dict(spec.variables)}
+
+
+def to_plain(value: Any) -> Any:
+    """A value as dictionaries, lists, texts and numbers."""
+    return _converter.unstructure(value)
+
+
+def to_state(plain: Mapping[str, Any]) -> State:
+    """What `to_plain` made of a state."""
+    return _converter.structure(plain, State)
+
+
+# --- errors -----------------------------------------------------------------------------------------------------
+
+#: What errors carry besides their words.
+_CARRIED: dict[str, dict[str, Any]] = {
+    "BudgetSpent": {"used": float, "maximum": float},
+    "InvalidRequest": {"argument": str, "problem": str},
+    "JobsFailed": {"failures": tuple[JobFailure, ...]},
+    "NeverStarts": {"failures": tuple[JobFailure, ...], "reason": str, "cure": str},
+    "WorkersNotReady": {"available_workers": int, "expected_workers": int, "timeout": float},
+}
+
+
+def error_to_plain(error: CorralError) -> dict[str, Any]:
+    """An error for the other side to raise."""
+    kind = type(error).__name__
+    carried = {name: to_plain(getattr(error, name)) for name in _CARRIED.get(kind, {})}
+    return {"kind": kind, "words": str(error), "carried": carried}
+
+
+def to_error(plain: Mapping[str, Any]) -> CorralError:
+    """What `error_to_plain` made of an error: the same class, words and evidence."""
+    kind = getattr(errors, plain["kind"], CorralError)
+    # Its words are complete: the constructor would add to them.
+    error: CorralError = kind.__new__(kind)
+    error.args = (plain["words"],)
+    if isinstance(error, errors.BatchSystemError):
+        error.cause = None
+    for name, expected in _CARRIED.get(plain["kind"], {}).items():
+        setattr(error, name, _converter.structure(plain["carried"][name], expected))
+    return error

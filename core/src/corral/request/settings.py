@@ -1,0 +1,233 @@
+"""What Dask's configuration says under ``corral:``.
+
+Every argument of `Cluster` and of `WorkerGroup` may stand there, with dashes or underscores, for all backends or for
+one; and a few settings of the whole process::
+
+    corral:
+      shared-directory: /scratch/me
+      commands-per-minute: 5
+      backends:
+        slurm:
+          queue: batch
+          memory: 16GB
+
+An argument in the program wins over ``corral.backends.NAME``, which wins over ``corral``.
+"""
+
+from __future__ import annotations
+
+import datetime
+import os
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import dask.config
+from attrs import field, fields, frozen
+
+from corral.errors import InvalidRequest
+from corral.request.synonyms import meaning, translated
+from corral.request.worker_group import parse_count, parse_duration
+from corral.text.variables import expanded, expanded_path
+
+
+def _commands_per_minute(value: int) -> int:
+    try:
+        return parse_count("commands_per_minute", value, at_least=1)
+    except InvalidRequest:
+        raise InvalidRequest("commands_per_minute", f"{value!r} is not a number above 0") from None
+
+
+def _command_timeout(value: float | str | datetime.timedelta) -> float:
+    return parse_duration("command_timeout", value, least=1.0)
+
+
+def _polling_interval(value: float | str | datetime.timedelta) -> float:
+    return parse_duration("polling_interval", value, least=1.0)
+
+
+def _replacements_per_hour(value: int | None) -> int | None:
+    return None if value is None else parse_count("replacements_per_hour", value)
+
+
+@frozen(kw_only=True)
+class Settings:
+    """Settings that are no arguments of a cluster.
+
+    Parameters
+    ----------
+    commands_per_minute
+        How many commands corral may run in a minute for one user on one host, over all clusters and processes.
+        Questions wait for room, two fifths are kept for them, and one serves all clusters; submissions and
+        cancellations only count. Default: 10.
+    command_timeout
+        How long a command of the batch system may take. Default: ``"60s"``.
+    polling_interval
+        How often jobs are polled when nothing changes; once all are connected, every ten minutes. Default: ``"60s"``.
+    replacements_per_hour
+        How many jobs of a group may be replaced in an hour. Default: as many as are wanted, but at least 3.
+    """
+
+    commands_per_minute: int = field(default=10, converter=_commands_per_minute)
+    command_timeout: float = field(default=60.0, converter=_command_timeout)
+    polling_interval: float = field(default=60.0, converter=_polling_interval)
+    replacements_per_hour: int | None = field(default=None, converter=_replacements_per_hour)
+
+
+_PATHS = ("log_directory", "shared_directory")
+#: In these, ``$NAME`` is a variable of the host that reads the configuration.
+_OF_THIS_HOST = (*_PATHS, "account", "queue")
+
+#: Keys that hold further keys.
+_SECTIONS = ("backends",)
+
+
+def settings() -> Settings:
+    """The settings of this process.
+
+    Raises
+    ------
+    InvalidRequest
+        Names the key, and the file or variable that it stands in.
+    """
+    names = [attribute.name for attribute in fields(Settings)]
+    found = {name: value for name, value in _section("corral").items() if name in names}
+    try:
+        return Settings(**found)
+    except InvalidRequest as error:
+        raise located(error, "") from None
+
+
+def arguments(backend: str, known: Sequence[str]) -> dict[str, Any]:
+    """Arguments of `Cluster` that the configuration gives for this backend; keys that nobody knows are told.
+
+    Parameters
+    ----------
+    known
+        Names of all arguments.
+    """
+    general = _section("corral")
+    special = _section(f"corral.backends.{backend}") if backend else {}
+    own = {attribute.name for attribute in fields(Settings)}
+    for section, found, allowed in (
+        ("corral", general, {*known, *own, *_SECTIONS}),
+        (f"corral.backends.{backend}", special, set(known)),
+    ):
+        for name in found:
+            if name not in allowed:
+                warnings.warn(
+                    f"the configuration has an unknown key {section}.{name}{_origin(section, name)}."
+                    f"{meaning(name, allowed)}",
+                    stacklevel=4,
+                )
+    if backend and not special:
+        _tell_of_jobqueue(backend, known)
+    merged = {**general, **special}
+    try:
+        return {name: _meant_here(name, value) for name, value in merged.items() if name in known and value is not None}
+    except InvalidRequest as error:
+        raise located(error, backend) from None
+
+
+def elsewhere(configuration: Mapping[str, Any]) -> dict[str, Any]:
+    """The configuration for a process on another host: what means this host's variables is said in full.
+
+    Raises
+    ------
+    InvalidRequest
+    """
+
+    def section(found: Mapping[str, Any]) -> dict[str, Any]:
+        return {
+            key: _meant_here(name, value)
+            for key, value in found.items()
+            # Which variables those were is in the groups by now.
+            if (name := str(key).replace("-", "_")) != "inherit_env"
+        }
+
+    mine = configuration.get("corral")
+    if not isinstance(mine, Mapping):
+        return dict(configuration)
+    said = section(mine)
+    if isinstance(backends := mine.get("backends"), Mapping):
+        said["backends"] = {
+            name: section(found) if isinstance(found, Mapping) else found for name, found in backends.items()
+        }
+    return {**configuration, "corral": said}
+
+
+def _meant_here(name: str, value: Any) -> Any:
+    """A value of the configuration, in which ``$NAME`` may stand for a variable of this host."""
+    if not isinstance(value, str) or name not in _OF_THIS_HOST:
+        return value
+    try:
+        return (expanded_path if name in _PATHS else expanded)(value, os.environ)
+    except ValueError as error:
+        raise InvalidRequest(name, str(error)) from None
+
+
+def _tell_of_jobqueue(backend: str, known: Sequence[str]) -> None:
+    """A section that somebody wrote for dask-jobqueue says the same in other words, and nobody reads it here."""
+    for path, content in _files():
+        sections = content.get("jobqueue")
+        for name in ("oar", "pbs", "lsf", "sge", "moab", "slurm", "htcondor"):
+            section = sections.get(name) if isinstance(sections, Mapping) else None
+            if name != backend or not isinstance(section, Mapping):
+                continue
+            ours, left = translated(section, known)
+            if not ours and not left:
+                continue
+            import yaml  # type: ignore[import-untyped]
+
+            lines = yaml.safe_dump({"corral": {"backends": {name: ours}}}, sort_keys=False).rstrip()
+            rest = f"\nThese have no plain translation: {', '.join(left)}; see corral schema." if left else ""
+            warnings.warn(
+                f"{path} has a section jobqueue.{name}, which is dask-jobqueue's and is not read here. In corral's "
+                f"words, for a file like corral.yaml beside it:\n{lines}{rest}",
+                stacklevel=5,
+            )
+
+
+def value(name: str, backend: str | None) -> Any:
+    """What the configuration says of one argument, before everything else about a cluster is known; or None."""
+    special = _section(f"corral.backends.{backend}") if backend else {}
+    return {**_section("corral"), **special}.get(name)
+
+
+def located(error: InvalidRequest, backend: str) -> InvalidRequest:
+    """The same refusal, saying where the configuration has the value."""
+    for section in (*([f"corral.backends.{backend}"] if backend else []), "corral"):
+        if error.argument in _section(section):
+            where = _origin(section, error.argument)
+            return InvalidRequest(
+                error.argument, f"{error.problem} ({section}.{error.argument.replace('_', '-')}{where})"
+            )
+    return error
+
+
+def _section(path: str) -> dict[str, Any]:
+    found = dask.config.get(path, default=None) or {}
+    if not isinstance(found, Mapping):
+        raise InvalidRequest(path, f"{found!r} in the configuration is not a section with keys")
+    return {str(name).replace("-", "_"): value for name, value in found.items()}
+
+
+def _origin(section: str, name: str) -> str:
+    """`` in ~/.config/dask/corral.yaml``, or the variable; empty if it was set in the program."""
+    variable = "DASK_" + "__".join([*section.upper().split("."), name.upper()])
+    if variable in os.environ:
+        return f" in the variable {variable}"
+    for path, content in reversed(list(_files())):
+        here: Any = content
+        for part in section.split("."):
+            here = here.get(part) if isinstance(here, Mapping) else None
+        if isinstance(here, Mapping) and name in {str(key).replace("-", "_") for key in here}:
+            return f" in {path}"
+    return ""
+
+
+def _files() -> Iterator[tuple[Path, Mapping[str, Any]]]:
+    for path, content in dask.config.collect_yaml(dask.config.paths, return_paths=True):
+        if isinstance(content, Mapping):
+            yield Path(path), content

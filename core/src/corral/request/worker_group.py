@@ -1,0 +1,651 @@
+"""What one kind of worker needs: the user's words, checked, and turned into a request for a job."""
+
+from __future__ import annotations
+
+import datetime
+import inspect
+import json
+import math
+import numbers
+import os
+import re
+import shlex
+import sys
+from collections.abc import Mapping, Sequence
+from typing import Any, Self
+
+import dask.utils
+from attrs import evolve, field, fields, frozen
+
+from corral.environment.surroundings import NOWHERE, Surroundings, inherited
+from corral.errors import InvalidRequest, counted
+from corral.plugin.values import Job, Resources
+from corral.request.synonyms import refuse_unknown
+from corral.request.tracebacks import tells_plainly
+from corral.text.durations import is_truth, seconds_in
+from corral.text.variables import has_variable
+
+#: Exported in every job unless the user's env= says otherwise. PYTHONHASHSEED must be the same on all workers before
+#: Python starts, or whatever partitions by hash() is silently wrong; 6640 is Dask's own choice.
+JOB_ENVIRONMENT = {
+    "PYTHONHASHSEED": "6640",
+    "OMP_NUM_THREADS": "1",
+    "MKL_NUM_THREADS": "1",
+    "OPENBLAS_NUM_THREADS": "1",
+    "MALLOC_TRIM_THRESHOLD_": "65536",
+}
+
+_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
+
+
+@frozen(kw_only=True)
+class WorkerGroup:
+    """One kind of job, and of worker. cores, memory, processes and gpus are per node; a job is `nodes` times that.
+
+    Parameters
+    ----------
+    cores
+        CPU cores per node. Default: 1.
+    memory
+        Memory per node: ``"32GB"`` (10^9 bytes), ``"32GiB"`` (2^30), or bytes. Needed, unless your site
+        has a default.
+    processes
+        Dask workers per node. Default: one per GPU; without GPUs ``cores // threads``, or if that is not said 1 below 4
+        cores, else about the square root of `cores`.
+    threads
+        Threads of each worker. Default: ``cores // processes``. Fewer, where cores are asked for because memory comes
+        with them.
+    nodes
+        Nodes per job. Default: 1.
+    gpus
+        GPUs per node, divided among its processes. Default: none.
+    walltime
+        How long a job may run: ``"HH:MM:SS"``, ``"D-HH:MM:SS"`` or ``"2h"``; in Python also seconds, or a timedelta.
+        Default: an hour.
+    task_time
+        How long a task takes, where nothing better is known: ``"30 min"``. A task is begun only where it can be
+        finished; better are ``dask.annotate(expected_duration="30 min")`` and what tasks of its kind took.
+    drain_time
+        How long before its walltime ends a job begins nothing more, whatever it could still finish. Default: a tenth of
+        the walltime, 10 s to 2 min, and up to as much again so that not all jobs leave together.
+    queue
+        Queue, or partition, as the batch system names it.
+    account
+        Account, or project, that pays for the jobs.
+    extra_directives
+        Native directives, verbatim, without the prefix: ``--qos=high``.
+    skip_directives
+        Names of directives to leave out (``mem``), or the words memory, cores, nodes, walltime, gpus.
+    env
+        Environment variables of the job, as they are: nothing in them is expanded. Of your environment it has nothing
+        else but PYTHONPATH, LD_LIBRARY_PATH where this Python needs it, and what `inherit_env` names.
+    inherit_env
+        Names or patterns of your own environment variables that jobs have, too: ``HDF5_*``. A pattern never means what
+        looks like a secret.
+    modules
+        Environment modules to load.
+    conda_env
+        Name or path of a conda environment to activate.
+    prologue
+        Shell lines to run before the workers.
+    epilogue
+        Shell lines to run after the workers.
+    python
+        The Python that runs the workers, or the words of a command that is one:
+        ``["apptainer", "exec", "image.sif", "python3"]``. Default: this one, or the one of `conda_env`.
+    shebang
+        First line of the job script: a shell like sh or bash. Default: ``#!/usr/bin/env bash``.
+    interface
+        Network interface of the workers (``"ib0"``). Default: the one that reaches the scheduler.
+    worker_ports
+        Ports that workers may listen on: ``"10000:10100"``. Default: any.
+    local_directory
+        Where workers spill, on the node; ``$TMPDIR`` and other variables are the node's. It is made if it is missing.
+        Default: the node's temporary directory.
+    launcher
+        ``"fork"`` (default) starts workers from one import per node; ``"spawn"`` is for libraries that cannot be
+        forked.
+    death_timeout
+        How long a worker tries to reach the scheduler before its job gives up. Default: ``"60s"``.
+    worker_class
+        The class of the workers: a subclass of `distributed.Worker`, or its path (``"package.module.Class"``), which
+        must be importable in the job.
+    worker_options
+        Further keyword arguments of `distributed.Worker`; must be expressible in JSON. Its ``resources`` are added to
+        those that every worker of the group has: see `worker_resources`.
+    backend_options
+        Options of the backend plugin for this group's jobs, on top of the cluster's.
+
+    Raises
+    ------
+    InvalidRequest
+        Names the argument that cannot be used.
+    """
+
+    cores: int = field(default=1)
+    memory: int | str | None = field(default=None)
+    processes: int | None = field(default=None)
+    threads: int | None = field(default=None)
+    nodes: int = field(default=1)
+    gpus: int = field(default=0)
+    walltime: int | str | float | datetime.timedelta = field(default="01:00:00")
+    task_time: int | str | float | datetime.timedelta | None = field(default=None)
+    drain_time: int | str | float | datetime.timedelta | None = field(default=None)
+    queue: str | None = field(default=None)
+    account: str | None = field(default=None)
+    extra_directives: Sequence[str] = field(default=())
+    skip_directives: Sequence[str] = field(default=())
+    env: Mapping[str, str | int | float] = field(factory=dict)
+    inherit_env: Sequence[str] = field(default=())
+    modules: Sequence[str] = field(default=())
+    conda_env: str | os.PathLike[str] | None = field(default=None)
+    prologue: Sequence[str] = field(default=())
+    epilogue: Sequence[str] = field(default=())
+    python: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | None = field(default=None)
+    shebang: str = field(default="#!/usr/bin/env bash")
+    interface: str | None = field(default=None)
+    worker_ports: str | None = field(default=None)
+    local_directory: str | os.PathLike[str] | None = field(default=None)
+    launcher: str = field(default="fork")
+    death_timeout: int | str | float | datetime.timedelta = field(default=60.0)
+    worker_class: str | type | None = field(default=None)
+    worker_options: Mapping[str, Any] = field(factory=dict)
+    backend_options: Mapping[str, Any] = field(factory=dict)
+
+    # What the arguments came to.
+    resources: Resources = field(init=False, repr=False)
+    walltime_seconds: int = field(init=False, repr=False)
+    task_seconds: float | None = field(init=False, repr=False)
+    drain_seconds: float | None = field(init=False, repr=False)
+    #: `inherit_env` and `env` together, as they were when the group was made.
+    variables: Mapping[str, str] = field(init=False, repr=False)
+    death_seconds: float = field(init=False, repr=False)
+    #: The names of the arguments that were given.
+    given: frozenset[str] = field(init=False, repr=False, eq=False)
+
+    def __new__(cls, *_: object, **arguments: object) -> Self:
+        refuse_unknown(arguments, cls.argument_names(), "WorkerGroup")
+        group = super().__new__(cls)
+        object.__setattr__(group, "given", frozenset(arguments))
+        return group
+
+    def __attrs_post_init__(self) -> None:
+        # Kept as Python's own numbers, whoever counted them: they travel as JSON.
+        for name, least in (("cores", 1), ("gpus", 0), ("nodes", 1), ("threads", 1), ("processes", 1)):
+            if getattr(self, name) is not None:
+                object.__setattr__(self, name, parse_count(name, getattr(self, name), at_least=least))
+        cores, processes = self.cores, self.processes
+        if processes is None:
+            processes = usual_processes(cores, self.gpus, self.threads)
+        if processes > cores:
+            raise InvalidRequest(
+                "processes", f"{processes} processes do not fit on {counted(cores, 'core')}; ask for more cores"
+            )
+        memory = None if self.memory is None else parse_memory("memory", self.memory)
+        if not isinstance(self.memory, str):
+            object.__setattr__(self, "memory", memory)
+        resources = Resources(nodes=self.nodes, processes=processes, cores=cores, memory=memory, gpus=self.gpus)
+        object.__setattr__(self, "resources", resources)
+        walltime = parse_walltime("walltime", self.walltime)
+        object.__setattr__(self, "walltime_seconds", walltime)
+        for argument, attribute in (("task_time", "task_seconds"), ("drain_time", "drain_seconds")):
+            value = getattr(self, argument)
+            seconds = None if value is None else parse_duration(argument, value, least=1.0)
+            object.__setattr__(self, attribute, seconds)
+            if seconds is not None and seconds >= walltime:
+                raise InvalidRequest(
+                    argument,
+                    f"{value!r} is {seconds:.0f} s, and a job of walltime {self.walltime!r} lasts {walltime} s; ask "
+                    "for a longer walltime=",
+                )
+        object.__setattr__(self, "death_seconds", parse_duration("death_timeout", self.death_timeout, least=1.0))
+        for argument, number in (
+            ("walltime", self.walltime_seconds),
+            ("task_time", self.task_seconds),
+            ("drain_time", self.drain_seconds),
+            ("death_timeout", self.death_seconds),
+        ):
+            if number is not None and not isinstance(getattr(self, argument), str):
+                object.__setattr__(self, argument, number)
+        for name in ("conda_env", "python", "local_directory"):
+            object.__setattr__(self, name, _path(getattr(self, name)))
+        for name in ("queue", "account", "conda_env", "shebang", "interface", "local_directory"):
+            _line(name, getattr(self, name))
+        _python_words(self.python)
+        for name in ("extra_directives", "skip_directives", "modules", "inherit_env"):
+            for item in _lines(name, getattr(self, name)):
+                _line(name, item)
+        for name in ("prologue", "epilogue"):
+            for item in _lines(name, getattr(self, name)):
+                if "\0" in item:
+                    raise InvalidRequest(name, "holds a NUL character")
+        if not self.shebang.startswith("#!"):
+            raise InvalidRequest("shebang", f"{self.shebang!r} does not begin with #!")
+        if self.worker_ports is not None:
+            _ports("worker_ports", self.worker_ports, processes)
+        if self.launcher not in ("fork", "spawn"):
+            raise InvalidRequest("launcher", f"{self.launcher!r} is not 'fork' or 'spawn'")
+        object.__setattr__(self, "variables", {**_inherited(self.inherit_env), **_environment(self.env)})
+        if self.worker_class is not None:
+            object.__setattr__(self, "worker_class", _class_path("worker_class", self.worker_class))
+        for name in ("worker_options", "backend_options"):
+            object.__setattr__(self, name, plain_options(name, getattr(self, name)))
+        _amounts("worker_options", self.worker_options.get("resources", {}))
+        if self.worker_options or self.worker_class is not None:
+            # Looks at Dask's own classes, which takes a second to import.
+            from corral.request.keywords import check_worker
+
+            check_worker(self.worker_class, self.worker_options)
+
+    @classmethod
+    def argument_names(cls) -> tuple[str, ...]:
+        return tuple(attribute.name for attribute in fields(cls) if attribute.init)
+
+    def said(self) -> dict[str, Any]:
+        """The arguments that were given, and say something."""
+        given = {name: getattr(self, name) for name in self.argument_names() if name in self.given}
+        if len(given) == len(self.argument_names()):
+            # Made from another group, as `attrs.evolve` does: what is as by default was not said by anybody.
+            unsaid = WorkerGroup()
+            given = {name: value for name, value in given.items() if value != getattr(unsaid, name)}
+        return {name: value for name, value in given.items() if value is not None and value not in ((), [], {})}
+
+    def filled(self, shared: Mapping[str, Any]) -> WorkerGroup:
+        """The same group, with what it leaves empty as `shared` says."""
+        said = self.said()
+        return evolve(self, **{name: value for name, value in shared.items() if name not in said and value is not None})
+
+    def threads_of(self, resources: Resources) -> int:
+        """Threads of each worker of a job with these resources."""
+        return resources.threads if self.threads is None else self.threads
+
+    @staticmethod
+    def arguments_of(job: Job) -> dict[str, Any]:
+        """The arguments that ask for what this job asks for: the inverse of `request`, for parsed job scripts."""
+        resources = job.resources
+        found = {
+            "cores": resources.cores,
+            "memory": resources.memory,
+            "nodes": resources.nodes,
+            "gpus": resources.gpus,
+            "walltime": job.walltime,
+            "queue": job.queue,
+            "account": job.account,
+            "extra_directives": list(job.extra_directives),
+            "skip_directives": sorted(job.skip),
+        }
+        return {name: value for name, value in found.items() if value}
+
+    def request(
+        self,
+        *,
+        name: str,
+        log_directory: str | None,
+        launcher_options: Sequence[str],
+        surroundings: Surroundings = NOWHERE,
+        own_directory: str | None = None,
+    ) -> Job:
+        """The job that the core hands to `prepare_job`.
+
+        Parameters
+        ----------
+        surroundings
+            Where its cluster was made.
+        own_directory
+            A folder of corral's own, which the nodes see, too.
+        launcher_options
+            Arguments of the launcher that belong to the cluster, not to this group.
+        """
+        environment_lines, python = self._python()
+        # -P: a random.py in the folder where a job happens to start is no part of Python's library.
+        command = (*python, "-P", "-m", "corral.launch", *launcher_options)
+        return Job(
+            name=name,
+            command=command,
+            resources=self.resources,
+            walltime=self.walltime_seconds,
+            queue=self.queue,
+            account=self.account,
+            log_directory=log_directory,
+            directory=surroundings.directory,
+            own_directory=own_directory,
+            environment={
+                **JOB_ENVIRONMENT,
+                **surroundings.environment(own_python=self.has_own_python),
+                **self.variables,
+            },
+            prologue=(*self._module_lines(), *environment_lines, *self.prologue),
+            epilogue=tuple(self.epilogue),
+            extra_directives=tuple(self.extra_directives),
+            skip=frozenset(self.skip_directives),
+            shebang=self.shebang,
+        )
+
+    def worker_resources(self, group: str, resources: Resources) -> dict[str, float]:
+        """The Dask resources of each worker, by which ``dask.annotate(resources=...)`` chooses where tasks run.
+
+        The group's name, once for each thread: to ask for it says where a task runs, and does not keep others away.
+        MEMORY in bytes and GPU, as much as the worker has: tasks that ask for them share them out.
+        """
+        found: dict[str, float] = {group: self.threads_of(resources)}
+        if resources.memory is not None:
+            found["MEMORY"] = resources.memory // resources.processes
+        if resources.gpus:
+            # Fewer GPUs than workers are shared: each worker has one.
+            found["GPU"] = max(1, resources.gpus // resources.processes)
+        return {**found, **self.worker_options.get("resources", {})}
+
+    def launcher_arguments(self, group: str, resources: Resources, walltime: int | None) -> list[str]:
+        """The launcher's arguments for jobs of this size: what was prepared may be more than what was asked for."""
+        processes = resources.processes
+        arguments = [f"--workers={processes}", f"--threads={self.threads_of(resources)}"]
+        # Limits round down: workers must never believe in more than the job has.
+        arguments.append(f"--memory-limit={(resources.memory or 0) // processes}")
+        if resources.gpus:
+            arguments.append(f"--gpus={resources.gpus}")
+        if walltime is not None:
+            arguments.append(f"--walltime={walltime}")
+        if self.drain_seconds is not None:
+            arguments.append(f"--lead={self.drain_seconds:g}")
+        for option, value in (
+            ("interface", self.interface),
+            ("worker-ports", self.worker_ports),
+            ("local-directory", self.local_directory),
+        ):
+            if value is not None:
+                arguments.append(f"--{option}={value}")
+        if self.launcher != "fork":
+            arguments.append(f"--launcher={self.launcher}")
+        arguments.append(f"--death-timeout={self.death_seconds:g}")
+        options = {**self.worker_options, "resources": self.worker_resources(group, resources)}
+        # The launcher shares out the GPUs itself: it knows which there are.
+        if "GPU" not in self.worker_options.get("resources", {}):
+            options["resources"].pop("GPU", None)
+        if self.worker_class is not None:
+            options["worker_class"] = self.worker_class
+        arguments.append(f"--worker-options={json.dumps(options)}")
+        return arguments
+
+    def _module_lines(self) -> list[str]:
+        if not self.modules:
+            return []
+        # `module` is a shell function that login shells define; a job script is none.
+        return ["type module >/dev/null 2>&1 || . /etc/profile", _or_end(f"module load {shlex.join(self.modules)}")]
+
+    @property
+    def has_own_python(self) -> bool:
+        """True if workers run the Python of this process."""
+        return self.conda_env is None and self.python in (None, sys.executable)
+
+    def _python(self) -> tuple[list[str], tuple[str, ...]]:
+        """The lines that activate a conda environment, and the words that run its Python."""
+        words = _python_words(self.python)
+        if self.conda_env is not None:
+            *hook, activate = _conda_lines(os.fspath(self.conda_env))
+            return [*hook, _or_end(activate)], words or ("python",)
+        if self.python is None and os.path.isdir(os.path.join(sys.prefix, "conda-meta")):
+            return _conda_lines(sys.prefix), (sys.executable,)
+        return [], words or (sys.executable,)
+
+
+def _or_end(line: str) -> str:
+    """A line of a job's script whose failure ends the job: what follows would be another Python than was meant."""
+    said = shlex.quote(f"corral: {line} failed, for the reason above")
+    return f"{line} || {{ echo {said} >&2; exit 1; }}"
+
+
+def _conda_lines(environment: str) -> list[str]:
+    conda = os.environ.get("CONDA_EXE", "conda")
+    return [f'eval "$({shlex.quote(conda)} shell.bash hook)"', f"conda activate {shlex.quote(environment)}"]
+
+
+# --- what people write ------------------------------------------------------------------------------------------
+
+
+def parse_duration(argument: str, value: object, *, least: float = 0.0) -> float:
+    """Seconds, from what people write: ``"30 min"``, ``"1h30m"``, ``"00:30:00"``, 90, a timedelta.
+
+    Raises
+    ------
+    InvalidRequest
+        It is no duration, or less than `least` seconds.
+    """
+    try:
+        seconds = seconds_in(value)
+    except ValueError as error:
+        raise InvalidRequest(argument, f"{error}; write for example '60s' or '30 min'") from None
+    if seconds < least:
+        raise InvalidRequest(argument, f"{value!r} is less than {least:g} s")
+    return seconds
+
+
+def parse_memory(argument: str, value: object) -> int:
+    """Bytes; ``"32GB"`` is 32 * 10^9, ``"32GiB"`` is 32 * 2^30.
+
+    Raises
+    ------
+    InvalidRequest
+    """
+    problem = InvalidRequest(argument, f"{value!r} is no amount of memory; write for example '32GB' or '30GiB'")
+    try:
+        # Requests round up: never ask for less than the user did.
+        parsed = math.ceil(_exact_bytes(value))
+    except (ValueError, OverflowError):
+        raise problem from None
+    if parsed == 0:
+        raise InvalidRequest(
+            argument,
+            f"{value!r} is no memory at all; leave {argument}= out where the batch system or your site decides, and "
+            "workers keep within what the job is given",
+        )
+    if 0 < parsed < 2**20:
+        raise InvalidRequest(
+            argument, f"{value!r} is {parsed} bytes, less than a worker can start with; did you forget 'GB'?"
+        )
+    if parsed < 0:
+        raise problem
+    return parsed
+
+
+def _exact_bytes(value: object) -> float:
+    if isinstance(value, str):
+        if not value.strip()[:1].isdigit() and not value.strip().startswith("."):
+            raise ValueError(value)  # parse_bytes reads "GB" as one gigabyte
+        return dask.utils.parse_bytes(value)
+    # Also numpy's numbers.
+    if is_truth(value) or not hasattr(value, "__float__") or not math.isfinite(float(value)):
+        raise ValueError(value)
+    return value if isinstance(value, int) else float(value)
+
+
+def parse_walltime(argument: str, value: object) -> int:
+    """Seconds, rounded up, from ``"HH:MM:SS"``, ``"D-HH:MM:SS"``, ``"2h"``, a number of seconds or a timedelta.
+
+    Raises
+    ------
+    InvalidRequest
+        ``"00:30"`` too: it is 30 seconds to some batch systems and 30 minutes to others.
+    """
+    examples = "write for example '02:00:00' or '2h'"
+    try:
+        seconds = seconds_in(value, bare_text=False)
+    except ValueError as error:
+        raise InvalidRequest(argument, f"{error}; {examples}") from None
+    if seconds <= 0:
+        raise InvalidRequest(argument, f"{value!r} is not above 0; {examples}")
+    return math.ceil(seconds)
+
+
+def usual_processes(cores: int, gpus: int = 0, threads: int | None = None) -> int:
+    """Workers for so many cores: one per GPU; else as `threads` divides them, or by the divisor nearest to the square
+    root, so that no core is left.
+    """
+    if gpus:
+        return min(gpus, cores)
+    if threads is not None:
+        return max(1, cores // threads)
+    if cores < 4:
+        return 1
+    return min((n for n in range(1, cores + 1) if cores % n == 0), key=lambda n: (abs(n - math.sqrt(cores)), n))
+
+
+def parse_count(argument: str, value: object, *, at_least: int = 0) -> int:
+    """A whole number, also numpy's, or 2.0.
+
+    Raises
+    ------
+    InvalidRequest
+    """
+    number = -1
+    if not is_truth(value) and not isinstance(value, str) and hasattr(value, "__float__"):
+        exact = float(value)
+        number = int(value) if math.isfinite(exact) and exact.is_integer() else -1  # type: ignore[call-overload]
+    if number < at_least:
+        raise InvalidRequest(argument, f"{value!r} is not a whole number of at least {at_least}")
+    return number
+
+
+def plain_options(argument: str, value: object) -> dict[str, Any]:
+    """A mapping as JSON has it: paths are texts, numpy's numbers are numbers.
+
+    Raises
+    ------
+    InvalidRequest
+    """
+
+    def spelled(other: Any) -> object:
+        if isinstance(other, os.PathLike):
+            return os.fspath(other)
+        if isinstance(other, type):
+            raise TypeError(f"{other!r}; name classes by their path")
+        if hasattr(other, "item"):
+            return other.item()
+        raise TypeError(f"{other!r}")
+
+    if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):
+        raise InvalidRequest(argument, f"{value!r} is not a mapping of names to values")
+    try:
+        found: dict[str, Any] = json.loads(json.dumps(dict(value), default=spelled))
+    except (TypeError, ValueError) as error:
+        raise InvalidRequest(argument, f"must be expressible in JSON, which has no {error}") from None
+    return found
+
+
+def _path(value: Any) -> Any:
+    """A path as text; also one among the words of a command."""
+    if isinstance(value, list | tuple):
+        return [_path(each) for each in value]
+    return os.fspath(value) if isinstance(value, os.PathLike) else value
+
+
+def _line(argument: str, value: object) -> None:
+    """Text that ends up in one line: no control characters, no blanks alone."""
+    if value is None:
+        return
+    if not isinstance(value, str):
+        raise InvalidRequest(argument, f"{value!r} is not text")
+    if not value.strip():
+        raise InvalidRequest(argument, "is empty; leave it out instead")
+    if match := _CONTROL.search(value):
+        raise InvalidRequest(argument, f"{value!r} holds the control character {match[0]!r}")
+
+
+def _lines(argument: str, value: object) -> Sequence[str]:
+    if isinstance(value, str) or not isinstance(value, Sequence) or not all(isinstance(item, str) for item in value):
+        raise InvalidRequest(argument, f"{value!r} is not a list of texts")
+    return value
+
+
+def _environment(env: object) -> dict[str, str]:
+    """Variables as text."""
+    found: dict[str, str] = {}
+    if not isinstance(env, Mapping):
+        raise InvalidRequest("env", f"{env!r} is not a mapping of names to texts")
+    for name, value in env.items():
+        if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
+            raise InvalidRequest("env", f"{name!r} is no name of an environment variable")
+        if value is None or isinstance(value, bool):
+            cure = (
+                "leave it out, or unset it in prologue=" if value is None else "write '1' or '0', or what it stands for"
+            )
+            raise InvalidRequest("env", f"{name} is {value!r}, which is no text: {cure}")
+        if isinstance(value, numbers.Real):
+            found[name] = str(value)
+            continue
+        if not isinstance(value, str) or "\0" in value:
+            raise InvalidRequest("env", f"the value of {name} must be text without NUL characters, not {value!r}")
+        if has_variable(value):
+            raise InvalidRequest(
+                "env",
+                f"{name} is {value!r}, and nothing in env= is expanded. Have the job's shell do it: "
+                f"prologue=['export {name}=\"{value}\"']; or, if it means the very text: "
+                f"prologue=[{f'export {name}={shlex.quote(value)}'!r}]",
+            )
+        found[name] = value
+    return found
+
+
+def _inherited(patterns: Sequence[str]) -> dict[str, str]:
+    try:
+        return inherited(patterns, os.environ)
+    except ValueError as error:
+        raise InvalidRequest("inherit_env", str(error)) from None
+
+
+def _python_words(python: object) -> tuple[str, ...]:
+    """The words of a command that is a Python; none if nothing was said."""
+    if python is None:
+        return ()
+    if not isinstance(python, str):
+        words = _lines("python", python)
+        if not words:
+            raise InvalidRequest("python", "has no words; leave it out instead")
+        for word in words:
+            _line("python", word)
+        return tuple(words)
+    _line("python", python)
+    if len(python.split()) > 1 and not os.path.isfile(python):
+        raise InvalidRequest(
+            "python",
+            f"{python!r} has blanks and is no file here; if it is a command, say its words one by one: "
+            f"python={python.split()}",
+        )
+    return (python,)
+
+
+def _class_path(argument: str, value: object) -> str:
+    """``package.module.Class``, for a class that a job can import."""
+    if isinstance(value, type):
+        if value.__module__ == "__main__" or "<" in value.__qualname__:
+            raise InvalidRequest(argument, f"{value!r} cannot be imported in a job; put it into a module")
+        return f"{value.__module__}.{value.__qualname__}"
+    if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+", value):
+        raise InvalidRequest(argument, f"{value!r} is no class and no path of one like 'package.module.Class'")
+    return value
+
+
+def _amounts(argument: str, value: object) -> None:
+    if not isinstance(value, Mapping) or not all(
+        isinstance(name, str) and isinstance(amount, int | float) and amount >= 0 for name, amount in value.items()
+    ):
+        raise InvalidRequest(argument, f"its resources, {value!r}, are not a mapping of names to numbers")
+
+
+def _ports(argument: str, value: object, workers: int) -> None:
+    match = re.fullmatch(r"(\d+)(?::(\d+))?", value) if isinstance(value, str) else None
+    if match is None or not 0 < int(match[1]) <= int(match[2] or match[1]) < 65536:
+        raise InvalidRequest(argument, f"{value!r} is no range of ports like '10000:10100'")
+    ports = int(match[2] or match[1]) - int(match[1]) + 1
+    if ports < 2 * workers:
+        raise InvalidRequest(
+            argument,
+            f"{value!r} is {counted(ports, 'port')}, and {counted(workers, 'worker')} per node must have "
+            f"{2 * workers}: each listens on one, and so does its nanny",
+        )
+
+
+# What is made by attrs is public too.
+WorkerGroup.__init__ = tells_plainly(WorkerGroup.__init__)  # type: ignore[method-assign]
+WorkerGroup.__new__ = tells_plainly(WorkerGroup.__new__)  # type: ignore[method-assign]
+# What it takes is said by its __init__.
+WorkerGroup.__new__.__signature__ = inspect.signature(WorkerGroup.__init__)  # type: ignore[attr-defined]

@@ -1,0 +1,1 @@
+"""How large groups should be, and what that costs."""

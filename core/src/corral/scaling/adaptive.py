@@ -1,0 +1,403 @@
+"""A cluster that has the size of its work: what `Cluster.adapt` returns.
+
+Looks at the demand again and again, lets the policy decide, and tells the engine. It has the face of Dask's own
+`distributed.deploy.Adaptive`, for whoever knows that.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import math
+import time
+from collections import deque
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Protocol
+
+import dask.config
+from attrs import frozen
+from dask.utils import format_bytes
+
+from corral.errors import InvalidRequest, counted
+from corral.jobs.plan import lasts
+from corral.request.scale import count, known_group, memory_or_none
+from corral.request.worker_group import parse_duration
+from corral.scaling.policy import IdleJob, Past, Rules, View, decide
+from corral.scaling.workload import kind_of
+
+if TYPE_CHECKING:
+    from corral.cluster.engine import Engine
+    from corral.jobs.group import Group
+    from corral.jobs.plan import GroupState
+    from corral.jobs.record import JobRecord
+    from corral.plugin.values import JobId, Resources
+    from corral.scaling.workload import Kind
+
+logger = logging.getLogger("corral")
+
+#: A job that has been idle since so soon after it came has not been used (s).
+UNUSED = 3.0
+#: What bounds a size: in workers, and in other units, by which one group alone is counted.
+BOUNDS = (
+    "minimum", "maximum", "minimum_jobs", "maximum_jobs", "minimum_cores", "maximum_cores", "minimum_memory",
+    "maximum_memory",
+)  # fmt: skip
+
+
+@frozen(kw_only=True)
+class Bounds:
+    """How many jobs of a group there must be, and may be."""
+
+    minimum: int = 0
+    maximum: float = math.inf
+
+    @classmethod
+    def of(cls, given: Mapping[str, Any], resources: Resources, where: str = "") -> Bounds:
+        """Read what `Cluster.adapt` was given, in workers and in jobs; the narrower wins.
+
+        Raises
+        ------
+        InvalidRequest
+        """
+        given = {name: value for name, value in given.items() if value is not None}
+        for name in given:
+            if name not in BOUNDS:
+                raise InvalidRequest("groups", f"{name!r} is no bound{where}; there are {', '.join(BOUNDS)}")
+        least = [_in_jobs(name, value, resources) for name, value in given.items() if name.startswith("minimum")]
+        minimum = max((math.ceil(jobs) for jobs in least), default=0)
+        maximum = math.inf
+        for name, value in given.items():
+            jobs = _in_jobs(name, value, resources) if name.startswith("maximum") else math.inf
+            if jobs == math.inf:
+                continue
+            if 0 < jobs < 1:
+                raise InvalidRequest(name, f"{value} is less than one job{where}, which has {_size(name, resources)}")
+            maximum = min(maximum, math.floor(jobs))
+        if minimum > maximum:
+            raise InvalidRequest(
+                next(name for name in given if name.startswith("minimum")),
+                f"is {counted(minimum, 'job')}{where}, and the maximum is {counted(int(maximum), 'job')}: a job has "
+                f"{_size('workers', resources)}",
+            )
+        return cls(minimum=minimum, maximum=maximum)
+
+
+def _in_jobs(bound: str, value: Any, resources: Resources) -> float:
+    """A bound in jobs, which may be a part of one."""
+    unit = bound.partition("_")[2]
+    if isinstance(value, float) and value == math.inf:
+        return math.inf
+    if unit == "memory":
+        if resources.memory is None:
+            raise InvalidRequest(bound, "the memory of a job is up to the site; say it in jobs")
+        return memory_or_none(bound, value) / (resources.memory * resources.nodes)
+    amount = count(bound, value)
+    return amount / {"": resources.workers, "jobs": 1, "cores": resources.cores * resources.nodes}[unit]
+
+
+def _size(bound: str, resources: Resources) -> str:
+    """What one job has, in the unit of a bound."""
+    if bound.endswith("memory"):
+        return format_bytes((resources.memory or 0) * resources.nodes)
+    if bound.endswith("cores"):
+        return counted(resources.cores * resources.nodes, "core")
+    return counted(resources.workers, "worker")
+
+
+class Adapting(Protocol):
+    """What `Cluster.adapt` returns, wherever the work is done."""
+
+    @property
+    def minimum(self) -> int:
+        """Workers of the whole cluster."""
+
+    @property
+    def maximum(self) -> float:
+        """Workers of the whole cluster."""
+
+    @property
+    def target_duration(self) -> float:
+        """Seconds."""
+
+    @property
+    def idle_timeout(self) -> float | None:
+        """Seconds; None: as long as each group's jobs take to come, within limits."""
+
+    @property
+    def state(self) -> str:
+        """``starting``, ``running`` or ``stopped``."""
+
+    @property
+    def log(self) -> Sequence[tuple[float, dict[str, Any]]]:
+        """Each change: when (seconds since the epoch), and which."""
+
+    def stop(self, reason: str = "asked to") -> None:
+        """Leave the cluster as large as it is."""
+
+
+class Adaptive:
+    """Adapts a cluster until it is stopped.
+
+    Attributes
+    ----------
+    minimum, maximum
+        Workers of the whole cluster.
+    log
+        Each change: when (seconds since the epoch), and which.
+    """
+
+    def __init__(
+        self, engine: Engine, *, rules: Rules, bounds: Mapping[str, Bounds], interval: float, wait_count: int | None
+    ) -> None:
+        self._engine = engine
+        self._rules = rules
+        #: By group. Groups that come later have none.
+        self._bounds = dict(bounds)
+        #: Groups that somebody has scaled by hand since.
+        self._left_alone: set[str] = set()
+        self._past: Mapping[str, Past] = {}
+        self._task: asyncio.Task[None] | None = None
+        self.interval = interval
+        self.wait_count = wait_count
+        self.state = "starting"
+        self.log: deque[tuple[float, dict[str, Any]]] = deque(
+            maxlen=dask.config.get("distributed.admin.low-level-log-length")
+        )
+
+    @property
+    def minimum(self) -> int:
+        return max(self._rules.minimum, int(sum(least for least, _ in self._workers())))
+
+    @property
+    def maximum(self) -> float:
+        return min(self._rules.maximum, sum(most for _, most in self._workers()))
+
+    def _workers(self) -> list[tuple[float, float]]:
+        """The bounds of each group in workers; infinity times none would be no number."""
+        found: list[tuple[float, float]] = []
+        for name, slot in self._engine.groups.items():
+            bounds = self._bounds.get(name, Bounds())
+            if not slot.is_removed:
+                each = slot.workers_per_job
+                found.append((bounds.minimum * each, bounds.maximum * each))
+        return found
+
+    @property
+    def target_duration(self) -> float:
+        return self._rules.target_duration
+
+    @property
+    def idle_timeout(self) -> float | None:
+        """Seconds; None: as long as each group's jobs take to come, within limits."""
+        return self._rules.idle_timeout
+
+    def __repr__(self) -> str:
+        return f"Adaptive(minimum={self.minimum}, maximum={self.maximum}, {self.state})"
+
+    def start(self) -> None:
+        """Begin; on the event loop."""
+        self.state = "running"
+        self._task = asyncio.create_task(self._run(), name="corral adaptive")
+
+    def stop(self, reason: str = "asked to") -> None:
+        """Leave the cluster as large as it is. From any thread."""
+        if self.state != "stopped":
+            self.state = "stopped"
+            logger.info("cluster %s: no longer adaptive: %s", self._engine.blueprint.name, reason)
+
+    def leave_alone(self, group: str) -> None:
+        """Somebody has scaled this group by hand; when that is all of them, there is nothing to adapt."""
+        self._left_alone.add(group)
+        if self._left_alone >= set(self._engine.groups):
+            self.stop("every group was scaled by hand")
+
+    async def _run(self) -> None:
+        while self.state == "running":
+            try:
+                self.adapt()
+            except Exception:
+                # One bad moment must not end it: dask/distributed#4591.
+                logger.exception("cluster %s: adapting failed; it is tried again", self._engine.blueprint.name)
+            await asyncio.sleep(self.interval)
+
+    def adapt(self) -> None:
+        """Look, decide, and tell the engine."""
+        engine = self._engine
+        now = engine.now()
+        slots = [slot for slot in engine.groups.values() if not slot.is_removed and slot.name not in self._left_alone]
+        jobs: dict[str, list[JobRecord]] = {slot.name: [] for slot in slots}
+        for record in engine.jobs:
+            if record.is_capacity and record.group in jobs:
+                jobs[record.group].append(record)
+        stored = engine.census.stored()
+        leaving = [
+            worker
+            for slot in slots
+            for record in jobs[slot.name]
+            if not lasts(record, now, slot.usual_wait)
+            for address in engine.roster.addresses(record.id)
+            if (worker := engine.scheduler.workers.get(address)) is not None
+        ]
+        views = [self._view(slot, jobs[slot.name], stored, now) for slot in slots]
+        decision = decide(engine.counter.demand(leaving), views, self._past, now, self._rules)
+        self._past = decision.past
+        for view in views:
+            size = decision.sizes[view.kind.name]
+            if size.jobs != view.size:
+                status = "up" if size.jobs > view.size else "down"
+                self._note({"status": status, "group": view.kind.name, "jobs": size.jobs, "had": view.size})
+            engine.resize(view.kind.name, size.jobs, size.release)
+
+    def _note(self, change: dict[str, Any]) -> None:
+        # A batch system that takes no jobs for an hour is no news each second.
+        if not self.log or self.log[-1][1] != change:
+            self.log.append((time.time(), change))
+
+    def _view(self, slot: Group, records: Sequence[JobRecord], stored: Mapping[JobId, int], now: float) -> View:
+        return view_of(
+            kind_of(slot),
+            slot.state,
+            records,
+            now,
+            submitting=slot.submitting,
+            waits=tuple(slot.waits),
+            starts=tuple(slot.starts),
+            lead=slot.usual_wait,
+            idle_since=self._engine.census.idle_since,
+            stored=stored,
+            bounds=self._bounds.get(slot.name, Bounds()),
+        )
+
+
+def view_of(
+    kind: Kind,
+    state: GroupState,
+    capacity: Sequence[JobRecord],
+    now: float,
+    *,
+    submitting: int,
+    waits: Sequence[float],
+    starts: Sequence[float],
+    lead: float,
+    idle_since: Mapping[JobId, float],
+    stored: Mapping[JobId, int],
+    bounds: Bounds,
+) -> View:
+    """A group as the policy sees it.
+
+    Parameters
+    ----------
+    capacity
+        Its jobs that give workers, or will.
+    lead
+        So many seconds before a job leaves, it no longer counts.
+    """
+    ceiling = math.inf if state.ceiling is None else state.ceiling
+    lasting = [record for record in capacity if lasts(record, now, lead)]
+    connected = sum(1 for record in lasting if record.workers)
+    return View(
+        kind=kind,
+        minimum=int(min(bounds.minimum, ceiling)),
+        maximum=min(bounds.maximum, ceiling),
+        connected=connected,
+        coming=len(lasting) - connected + submitting,
+        idle=[
+            IdleJob(
+                id=record.id,
+                since=idle_since[record.id],
+                leaves_at=record.leaves_at,
+                stored=stored.get(record.id, 0),
+                # The first look at a job comes a moment after its workers.
+                is_unused=idle_since[record.id] - (record.connected_at or 0.0) <= UNUSED,
+            )
+            for record in lasting
+            if record.id in idle_since
+        ],
+        waits=waits,
+        starts=starts,
+        expected_wait=_expected_wait([record for record in lasting if record.started_at is None], now),
+        stored=sum(stored.get(record.id, 0) for record in lasting),
+    )
+
+
+def _expected_wait(waiting: Sequence[JobRecord], now: float) -> float:
+    """How long half of the jobs that wait have waited, or will have, as far as the batch system says (s)."""
+    waits = []
+    for record in waiting:
+        wait = now - record.submitted_at
+        if (start := record.status.expected_start) is not None:
+            wait += max(0.0, start - time.time())
+        waits.append(wait)
+    return sorted(waits)[len(waits) // 2] if waits else 0.0
+
+
+def rules_of(given: Mapping[str, Any]) -> tuple[Rules, float]:
+    """What `Cluster.adapt` was given for the whole cluster, or else Dask's configuration; and the interval (s).
+
+    Raises
+    ------
+    InvalidRequest
+    """
+    configured = dask.config.get("distributed.adaptive", {})
+    chosen = {**{name.replace("-", "_"): value for name, value in configured.items()}, **given}
+    interval = _seconds("interval", chosen["interval"])
+    timeout = given.get("idle_timeout")
+    if timeout is not None:
+        timeout = _seconds("idle_timeout", timeout)
+    elif given.get("wait_count") is not None:
+        # Dask's meaning: so many looks in a row at which a worker was of no use.
+        timeout = count("wait_count", given["wait_count"]) * interval
+    maximum = chosen["maximum"]
+    unknown = dask.config.get("distributed.scheduler.unknown-task-duration", "500ms")
+    return (
+        Rules(
+            minimum=count("minimum", chosen["minimum"]),
+            maximum=math.inf if isinstance(maximum, float) and maximum == math.inf else count("maximum", maximum),
+            target_duration=_seconds("target_duration", chosen["target_duration"]),
+            # Who says how quick it should be means it.
+            is_thrifty="target_duration" not in given,
+            idle_timeout=timeout,
+            unknown_duration=_seconds("unknown-task-duration", unknown),
+        ),
+        interval,
+    )
+
+
+def bounds_of(
+    given: Mapping[str, Any], by_group: Mapping[str, Mapping[str, Any]], resources: Mapping[str, Resources]
+) -> dict[str, Bounds]:
+    """The bounds of each group.
+
+    Parameters
+    ----------
+    given
+        The bounds of the whole cluster.
+
+    Raises
+    ------
+    InvalidRequest
+    """
+    jobs = [name for name in BOUNDS if "_" in name and given.get(name) is not None]
+    if jobs and len(resources) != 1:
+        raise InvalidRequest(
+            jobs[0],
+            f"jobs of different groups are not the same; say it by group: groups={{{next(iter(resources))!r}: …}}",
+        )
+    found = {}
+    for name, bounds in by_group.items():
+        if not isinstance(bounds, Mapping):
+            raise InvalidRequest("groups", f"{name!r} is {bounds!r}, which is not a mapping like {{'maximum': 4}}")
+        found[name] = Bounds.of(bounds, known_group(name, resources), f" (group {name!r})")
+    if len(resources) == 1:
+        [(name, each)] = resources.items()
+        whole = Bounds.of(given, each)
+        own = found.get(name, Bounds())
+        found[name] = Bounds(minimum=max(whole.minimum, own.minimum), maximum=min(whole.maximum, own.maximum))
+    return found
+
+
+def _seconds(argument: str, value: Any) -> float:
+    seconds = parse_duration(argument, value)
+    if not seconds:
+        raise InvalidRequest(argument, f"{value!r} is not above 0")
+    return seconds

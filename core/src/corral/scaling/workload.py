@@ -1,0 +1,183 @@
+"""What waits to be computed, what kinds of workers there can be, and which kind is for which tasks: pure."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from attrs import evolve, field, frozen
+
+if TYPE_CHECKING:
+    from corral.jobs.group import Group
+
+#: What a task asks of its worker, by name of a Dask resource; empty: nothing. Sorted.
+Need = tuple[tuple[str, float], ...]
+
+#: A task that was seen to run for so long is long, although nobody knows how long (s).
+LONG = 60.0
+
+
+@frozen(kw_only=True)
+class Load:
+    """Tasks that ask for the same, and usually take as long as each other."""
+
+    need: Need = ()
+    #: Tasks that could run, but that no worker has.
+    ready: int = 0
+    #: Tasks that a worker has: some run, some wait there.
+    assigned: int = 0
+    #: Seconds that one takes; None: none has ended yet.
+    duration: float | None = None
+    #: The longest that one of them was seen to run (s).
+    elapsed: float = 0.0
+    #: Those of the assigned ones that jobs which leave will finish: nobody needs to come for them.
+    finishing: int = 0
+    #: Seconds that a worker must have left to begin one of them; 0: not known, then any will do.
+    time_needed: float = 0.0
+
+    @property
+    def tasks(self) -> int:
+        return self.ready + self.assigned - self.finishing
+
+
+@frozen(kw_only=True)
+class Demand:
+    """Everything that is to be computed now."""
+
+    loads: tuple[Load, ...] = ()
+    #: Tasks that wait for others to end.
+    blocked: int = 0
+
+    def is_quiet_for(self, seconds: float) -> bool:
+        """True if what runs takes longer than this, and nothing is ready: no thread that is idle finds work before.
+
+        At the end of a computation, a few long tasks are enough; in the middle, all that run must be long.
+        """
+        running = [load.elapsed if load.duration is None else load.duration for load in self.loads]
+        if not running or any(load.ready for load in self.loads):
+            return False
+        return (min(running) if self.blocked else max(running)) > seconds
+
+
+@frozen(kw_only=True)
+class Kind:
+    """One kind of job, as far as tasks are concerned."""
+
+    name: str
+    #: Workers of a job, and threads of a worker.
+    workers: int = 1
+    threads: int = 1
+    #: Dask resources of each worker.
+    resources: Mapping[str, float] = field(factory=dict)
+    #: Bytes of each worker; 0: not known.
+    memory: int = 0
+    #: CPU cores of a job, and its GPUs: what it costs.
+    cores: int = 1
+    gpus: int = 0
+    #: False if nothing can be submitted: its jobs keep failing, or were refused.
+    is_open: bool = True
+    #: Seconds that a worker has when it comes; infinite: its job does not end, or nobody knows when.
+    lifetime: float = math.inf
+    #: Seconds that a task takes here of which nothing else is known; None: nobody has said.
+    task_time: float | None = None
+
+    def room(self, need: Need) -> int:
+        """How many tasks that need this one worker runs at a time; 0: none, ever."""
+        rooms = [self.threads]
+        for name, amount in need:
+            if amount > 0:
+                rooms.append(math.floor(self.resources.get(name, 0) / amount))
+        return min(rooms)
+
+    def price(self, need: Need) -> tuple[float, float, float]:
+        """What one such task costs here: GPUs, then cores, then memory decide."""
+        room = self.room(need) * self.workers
+        return self.gpus / room, self.cores / room, self.memory / self.room(need)
+
+
+def kind_of(group: Group) -> Kind:
+    """What a group's jobs are to tasks."""
+    resources = group.resources
+    return Kind(
+        name=group.name,
+        workers=resources.workers,
+        threads=resources.threads,
+        resources=group.spec.worker_resources(group.name, resources),
+        memory=(resources.memory or 0) // resources.processes,
+        cores=resources.cores * resources.nodes,
+        gpus=resources.gpus * resources.nodes,
+        is_open=not group.state.is_stopped,
+        lifetime=group.lifetime,
+        task_time=group.spec.task_seconds,
+    )
+
+
+@frozen(kw_only=True)
+class Share:
+    """What a group is there for, in terms of its workers."""
+
+    #: Seconds that one worker alone would take for tasks of known duration.
+    work: float = 0.0
+    #: Workers with which tasks of known duration are done in time.
+    workers: float = 0.0
+    #: The same for tasks that are long, nobody knows how long.
+    long: float = 0.0
+    #: The same for tasks whose duration nobody knows: one thread for each, by what they were seen to run, by a guess.
+    widest: float = 0.0
+    unknown: float = 0.0
+    guessed: float = 0.0
+
+
+def shares(
+    loads: Iterable[Load], kinds: Sequence[Kind], *, targets: Mapping[str, float], guess: float
+) -> tuple[dict[str, Share], tuple[Need, ...]]:
+    """Give each load to the group that runs it most cheaply.
+
+    Parameters
+    ----------
+    targets
+        By group: seconds in which each load is to be done, if every task can have a thread.
+    guess
+        Seconds that a task of unknown duration takes at least.
+
+    Returns
+    -------
+    tuple[dict[str, Share], tuple[Need, ...]]
+        What each group is there for, and what no group has, open or not. What no job has the time for is for no group.
+    """
+    found = {kind.name: Share() for kind in kinds}
+    unmet: list[Need] = []
+    for load in loads:
+        able = [kind for kind in kinds if kind.room(load.need)]
+        if not able:
+            if load.need not in unmet:
+                unmet.append(load.need)
+            continue
+        prices = [
+            (kind.price(load.need), kind.name, kind)
+            for kind in able
+            if kind.is_open and load.time_needed <= kind.lifetime
+        ]
+        if prices:
+            _, name, cheapest = min(prices)
+            if load.duration is None and cheapest.task_time is not None:
+                load = evolve(load, duration=max(cheapest.task_time, load.elapsed))  # noqa: PLW2901 - the same tasks
+            found[name] = _with(found[name], load, cheapest.room(load.need), targets[name], guess)
+    return found, tuple(unmet)
+
+
+def _with(share: Share, load: Load, room: int, target: float, guess: float) -> Share:
+    width = load.tasks / room
+    if load.duration is not None:
+        # A few long tasks among many short ones ask for few workers.
+        workers = min(1.0, load.duration / target) * width
+        return evolve(share, work=share.work + width * load.duration, workers=share.workers + workers)
+    if load.elapsed >= LONG:
+        return evolve(share, long=share.long + min(1.0, load.elapsed / target) * width)
+    return evolve(
+        share,
+        widest=share.widest + width,
+        unknown=share.unknown + min(1.0, max(guess, load.elapsed) / target) * width,
+        guessed=share.guessed + min(1.0, guess / target) * width,
+    )

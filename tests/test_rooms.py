@@ -1,0 +1,119 @@
+"""The rooms of the house are those in its folders, and a wrong import is found in each."""
+
+from __future__ import annotations
+
+import ast
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent
+CORE = ROOT / "core" / "src" / "corral"
+LAYERS = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"][0]["layers"]
+#: From the ground up.
+ROOMS = [room for layer in reversed(LAYERS) for room in layer.split(" | ")]
+BACKENDS = sorted(path.name for path in (ROOT / "plugins").iterdir() if path.is_dir())
+
+
+@pytest.fixture(scope="module")
+def house(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A copy in which every room, and every backend, has an import that it must not have."""
+    house = tmp_path_factory.mktemp("house")
+    shutil.copy(ROOT / "pyproject.toml", house)
+    sources = [*ROOT.glob("plugins/*/src/*"), *ROOT.glob("contrib/*/src/*"), CORE]
+    for source in sources:
+        shutil.copytree(source, house / source.name, ignore=shutil.ignore_patterns("__pycache__", "*.txt", "*.toml"))
+    for room in ROOMS[:-1]:
+        path = house / "corral" / room / "__init__.py"
+        path = path if path.parent.is_dir() else house / "corral" / f"{room}.py"
+        path.write_text(path.read_text() + "\nimport corral.cli.wrong\n")
+    (house / "corral" / "cli" / "wrong.py").write_text("import corral.local\n")
+    for name in BACKENDS:
+        with (house / f"corral_{name}" / "__init__.py").open("a") as file:
+            file.write("\nimport corral.batch.runner\n")
+    with (house / "corral_mpi" / "__init__.py").open("a") as file:
+        file.write("\nimport corral.cluster.engine\n")
+    return house
+
+
+@pytest.fixture(scope="module")
+def findings(house: Path) -> str:
+    """What `nox -s lint` says of it."""
+    linter = shutil.which("lint-imports", path=f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}")
+    assert linter is not None
+    done = subprocess.run(
+        [linter, "--no-cache"],
+        cwd=house,
+        env={**os.environ, "PYTHONPATH": str(house), "COLUMNS": "200"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 1
+    return done.stdout
+
+
+@pytest.mark.parametrize("room", ROOMS[:-1])
+def test_a_wrong_import_is_found_in_each_room(findings: str, room: str) -> None:
+    """Of the command line, which is above everything."""
+    assert re.search(rf"corral\.{room}(\.\S+)? -> corral\.cli\.wrong", findings)
+
+
+def test_nothing_imports_the_embedded_queue(findings: str) -> None:
+    """Not even the command line, which may import everything else."""
+    assert "corral.cli.wrong -> corral.local" in findings
+
+
+@pytest.mark.parametrize("backend", BACKENDS)
+def test_a_backend_that_reaches_behind_its_contract_is_found(findings: str, backend: str) -> None:
+    """`corral.plugin` is all that it imports of corral."""
+    assert f"corral_{backend} -> corral.batch.runner" in findings
+
+
+def test_ranks_reach_into_no_cluster(findings: str) -> None:
+    """What starts ranks by MPI has the rooms that it needs for that."""
+    assert "corral_mpi -> corral.cluster.engine" in findings
+
+
+def test_tests_of_plugins_use_the_kit() -> None:
+    """`corral.testing`, `corral.plugin` and what users import: a stranger's tests have nothing else."""
+    wrong = []
+    for path in [*ROOT.glob("plugins/*/tests/**/*.py"), *CORE.glob("cli/templates/**/*.py.txt")]:
+        # What is filled in later is a name.
+        tree = ast.parse(re.sub(r"\{\{(\w+)\}\}", r"\1", path.read_text()))
+        found = [node.module or "" for node in ast.walk(tree) if isinstance(node, ast.ImportFrom)]
+        found += [alias.name for node in ast.walk(tree) if isinstance(node, ast.Import) for alias in node.names]
+        wrong += [
+            f"{path.relative_to(ROOT)}: {name}"
+            for name in found
+            if name.startswith("corral.") and not re.match(r"corral\.(plugin|testing)(\.|$)", name)
+        ]
+    assert wrong == []
+
+
+def test_every_folder_is_a_room() -> None:
+    """Beside the rooms there is what starts the package, and its version."""
+    found = {path.stem for path in CORE.iterdir() if path.suffix == ".py" or (path / "__init__.py").exists()}
+    assert found == {*ROOMS, "__init__", "__main__", "_version"}
+
+
+def test_the_design_tells_of_the_rooms_that_there_are() -> None:
+    """Its table has each of them, in the order that is held."""
+    design = (ROOT / "docs" / "design.md").read_text()
+    table = design[design.index("| room | holds |") :].split("\n\n")[0]
+    assert re.findall(r"^\| `(\w+)` \|", table, re.MULTILINE) == ROOMS
+
+
+def test_the_design_names_files_that_there_are() -> None:
+    """Those to read first, and where each thing lives."""
+    design = (ROOT / "docs" / "design.md").read_text()
+    rooms = design[design.index("## Rooms") : design.index("## Decisions")]
+    named = re.findall(r"`([\w/]+\.py)`", rooms)
+    assert len(named) >= 14
+    assert [name for name in named if not (CORE / name).exists() and not (ROOT / name).exists()] == []
