@@ -4,7 +4,7 @@
 #   eval "$(tests/batch-systems/htcondor-up.sh)"     # prints `export CONDOR_CONFIG=…`; says the rest on standard error
 #
 # A HTCondor that answers already is used as it is: then nothing is started, and nothing printed. Debian 13 has the
-# package, Debian 12 has none: exit code 69 says that this system cannot have it.
+# package, Debian 12 has none. HTCondor runs no jobs of root: the tests are to be another user's.
 #
 # This machine is the only one of the pool, and claims 64 CPUs, 100 GB and four GPUs, whatever it has, for slots of any
 # size. It is in the domain of files "corral", as all jobs that are submitted here. One port of loopback serves all
@@ -42,11 +42,8 @@ install_package() {
     say "installing condor"
     export DEBIAN_FRONTEND=noninteractive
     apt-get -q -o DPkg::Lock::Timeout=300 update >"$top/apt.log" 2>&1 || fail "apt-get update failed"
-    if [[ $(apt-cache policy condor) != *Candidate:\ [0-9]* ]]; then
-        rm -rf "$top"
-        say "this system has no package condor; Debian 13 has: tests/batch-systems/debian13.sh"
-        exit 69    # EX_UNAVAILABLE
-    fi
+    [[ $(apt-cache policy condor) == *Candidate:\ [0-9]* ]] ||
+        fail "this system has no package condor; Debian 13 has: see tests/batch-systems/README.md"
     # Debian would start daemons with a configuration of its own; ours are started below.
     local policy=/usr/sbin/policy-rc.d
     if [[ ! -e $policy ]]; then
@@ -59,7 +56,7 @@ install_package() {
 }
 
 write_configuration() {
-    cat >"$conf" <<EOF2
+    cat >"$conf" <<EOF
 RELEASE_DIR = /usr
 LIB = /usr/lib/condor
 LIBEXEC = /usr/libexec/condor
@@ -117,7 +114,7 @@ NEGOTIATOR_CYCLE_DELAY = 1
 SCHEDD_INTERVAL = 2
 UPDATE_INTERVAL = 5
 PERIODIC_EXPR_INTERVAL = 5
-EOF2
+EOF
 }
 
 start() { # Every stream is closed, and nothing of this shell's environment is left: jobs and readers must not have them
@@ -133,7 +130,7 @@ fi
 ((EUID == 0)) || fail "must be root"
 export CONDOR_CONFIG=$conf
 install -d -m 755 "$top"
-exec 9>"$top/lock-up"
+exec 9>"$top/lock.up"
 flock 9
 install_package
 for folder in log spool execute lock run; do

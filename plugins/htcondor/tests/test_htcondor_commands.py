@@ -285,6 +285,12 @@ def test_jobs_that_have_ended_are_not_found() -> None:
         ("limit-owner.txt", "Failed to create proc; Number of submitted jobs would exceed MAX_JOBS_PER_OWNER"),
         ("refused-requirement.txt", "Failed to commit job submission into the queue; ask for more disk"),
         ("refused-account.txt", "Invalid accounting_group: phy sics"),
+        ("refused-disabled.txt", "User user@example.org is disabled : out of hours; User is disabled"),
+        ("refused-root.txt", "Cannot allocate a cluster id (HTCondor runs no jobs of root: submit as another user)"),
+        (
+            "away-host-submit.txt",
+            "unknown host node09 (schedd= in backend_options is a name that condor_status -schedd shows)",
+        ),
     ],
 )
 def test_a_failure_is_told_in_htcondors_words(name: str, message: str) -> None:
