@@ -142,6 +142,7 @@ class TestHTCondor(BackendConformance):
         "limit-schedd.txt": FailureKind.LIMIT,
         "limit-submission.txt": FailureKind.LIMIT,
         "refused-account.txt": FailureKind.FATAL,
+        "refused-directory.txt": FailureKind.FATAL,
         "refused-disabled.txt": FailureKind.FATAL,
         "refused-expression.txt": FailureKind.FATAL,
         "refused-permission.txt": FailureKind.FATAL,

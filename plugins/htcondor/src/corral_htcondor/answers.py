@@ -224,7 +224,7 @@ _KINDS = (
     ),
     (
         FailureKind.FATAL,
-        r"[Ii]nvalid|[Pp]arse error|on Line \d+ of submit file|[Ff]ailed to parse|I don't know about|"
+        r"[Ii]nvalid|[Pp]arse error|on Line \d+ of submit file|[Ff]ailed to parse|I don't know about|No such directory|"
         r"Cannot allocate a cluster id|is disabled|"
         r"Failed to commit job submission|Can't access|Failed to open|Can't open|must be|not a valid",
     ),
