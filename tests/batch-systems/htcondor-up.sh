@@ -3,7 +3,7 @@
 #
 #   eval "$(tests/batch-systems/htcondor-up.sh)"     # prints `export CONDOR_CONFIG=…`; says the rest on standard error
 #
-# A HTCondor that answers already is used as it is: then nothing is started, and nothing printed. Debian 13 has the
+# An HTCondor that answers already is used as it is: then nothing is started, and nothing printed. Debian 13 has the
 # package, Debian 12 has none. HTCondor runs no jobs of root: the tests are to be another user's.
 #
 # This machine is the only one of the pool, and claims 64 CPUs, 100 GB and four GPUs, whatever it has, for slots of any
