@@ -64,6 +64,7 @@ class TestHTCondor(BackendConformance):
             },
         ),
         Polls(["poll-ending.txt"], states={"40.0": JobState.RUNNING}),
+        Polls(["poll-hidden-tmp.txt"], states={"66.0": JobState.FAILED}),
         Polls(["poll-evicted.txt"], states={"50.0": JobState.PENDING}),
         Polls(["25-poll-could-not-run.txt"], states={"67.0": JobState.FAILED, "68.0": JobState.FAILED}),
         Polls(

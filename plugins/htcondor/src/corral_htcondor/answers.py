@@ -78,6 +78,9 @@ _HOLDS = {
     46: JobState.TIMEOUT,
     47: JobState.TIMEOUT,
 }
+_HIDDEN = (
+    "; HTCondor may give jobs a /tmp of their own (MOUNT_UNDER_SCRATCH): name a folder elsewhere with shared_directory="
+)
 _POLICIES = (3, 21, 26, 34)
 
 
@@ -125,6 +128,8 @@ def _held(ad: ClassAd, attribute: str) -> tuple[JobState, str]:
     code = _whole(ad, f"{attribute}Code")
     # Some reasons quote all arguments, in which the job's script travels.
     why = re.sub(r" with arguments .*base64.*?: ", ": ", _text(ad, attribute))
+    if re.search(r'Cannot access initial working directory "?(/var)?/tmp/', why):
+        why += _HIDDEN
     if code in _POLICIES and "memory" in why.lower():
         return JobState.OUT_OF_MEMORY, why
     return (JobState.HELD if code is None else _HOLDS.get(code, JobState.FAILED)), why
