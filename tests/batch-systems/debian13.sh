@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
-# Runs a command in a Debian 13 of its own: Python 3.13, OpenSSL 3.5, and the Slurm 24.11 and
-# HTCondor 23.9 that it starts. Root only.
+# Runs a command in a Debian 13 of its own: Python 3.13, OpenSSL 3.5, and the Slurm 24.11 and HTCondor
+# 23.9 that it starts. Root only.
 #
 #   tests/batch-systems/debian13.sh COMMAND...    # in a fresh clone of this repository's last commit
 #
@@ -9,8 +9,8 @@
 # on loopback from CORRAL_DEBIAN13_PORT on, an HTCondor from the tenth port after it.
 #
 # What does not change is kept in CORRAL_DEBIAN13_TOP, and made anew when this script or those of Slurm or
-# HTCondor change: Debian's base system with what the tests need. It comes from the mirror that this machine's apt uses, with apt's and
-# pip's own configuration.
+# HTCondor change: Debian's base system with what the tests need. It comes from the mirror that this machine's apt uses,
+# with apt's and pip's own configuration.
 set -euo pipefail
 PATH=$PATH:/usr/sbin:/sbin
 

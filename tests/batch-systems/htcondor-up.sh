@@ -128,11 +128,11 @@ if timeout 10 condor_status -schedd &>/dev/null; then
     exit
 fi
 ((EUID == 0)) || fail "must be root"
-export CONDOR_CONFIG=$conf
 install -d -m 755 "$top"
 exec 9>"$top/lock.up"
 flock 9
 install_package
+export CONDOR_CONFIG=$conf    # not before: the package asks its own for a folder
 for folder in log spool execute lock run; do
     install -d -o condor -g condor -m 755 "$top/$folder"
 done
