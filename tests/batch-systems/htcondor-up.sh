@@ -141,5 +141,6 @@ start
 await "answer of the schedd" bash -c '[[ $(condor_status -schedd -af Name) ]]'
 await "machine" bash -c '[[ $(condor_status -af Name) ]]'
 
-say "HTCondor $(condor_version | sed -n 's/.*CondorVersion: \([0-9.]*\).*/\1/p') is up: $(condor_status -af Cpus Memory GPUs) files in $top"
+version=$(condor_version | sed -n 's/.*CondorVersion: \([0-9.]*\).*/\1/p')
+say "HTCondor $version is up: $(condor_status -af Cpus Memory GPUs | xargs printf '%s CPUs, %s MB, %s GPUs,') files in $top"
 echo "export CONDOR_CONFIG=$conf"
