@@ -126,6 +126,20 @@ def test_in_ci_a_skip_that_a_script_could_prevent_is_a_failure(
     outcome.stdout.fnmatch_lines("In CI this test must run: see --batch-systems=install.")
 
 
+def test_root_may_skip_in_ci_what_runs_no_jobs_of_root(
+    run: Callable[..., pytest.RunResult], program: Program, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """HTCondor answers root, and refuses root's jobs: another user is asked to run its tests."""
+    monkeypatch.setenv("CI", "true")
+    monkeypatch.setattr(batch_systems, "NOT_FOR_ROOT", {"slurm"})
+    monkeypatch.setattr("os.geteuid", lambda: 0)
+    program("programs/answers-slurm", "exit 0")
+    program("scripts/slurm-up.sh", "exit 0")
+    outcome = run()
+    outcome.assert_outcomes(passed=1, skipped=2)
+    outcome.stdout.fnmatch_lines("*slurm: it runs no jobs of root; run these tests as another user")
+
+
 def test_in_ci_a_skip_inside_a_real_test_is_a_failure_too(
     run: Callable[..., pytest.RunResult], program: Program, pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # What is tested on Debian 13, where debian13.sh runs this: the README's first command, the same on Slurm, the tests of
-# the core and of the Slurm plugin, and those that need a real Slurm. What faults do (tests/faults) takes a quarter of an
-# hour of waiting, and is not asked again here.
+# the core and of the Slurm plugin, and those that need a real Slurm or HTCondor. What faults do (tests/faults) takes a
+# quarter of an hour of waiting, and is not asked again here.
 #
 #   tests/batch-systems/debian13.sh tests/batch-systems/debian13-tests.sh [arguments of pytest]
 set -euo pipefail
@@ -15,7 +15,7 @@ step "${commands[0]}"
 bash -c "${commands[0]}"
 
 eval "$(tests/batch-systems/slurm-up.sh)"
-trap tests/batch-systems/slurm-down.sh EXIT
+trap 'tests/batch-systems/slurm-down.sh; tests/batch-systems/htcondor-down.sh' EXIT
 step "corral demo --backend slurm, on $(sinfo --version)"
 .venv/bin/corral demo --backend slurm
 
@@ -24,5 +24,10 @@ code=0
 ./test -q core/tests plugins/slurm -m "not real and not bench and not soak" "$@" || code=$?
 step "tests on a real Slurm"
 ./test -q tests/real plugins --backend slurm "$@" || code=$?
+eval "$(tests/batch-systems/htcondor-up.sh)"
+step "tests on a real HTCondor, as an ordinary user: it runs no jobs of root"
+id tester &>/dev/null || useradd --create-home tester
+runuser -u tester -- env HOME=/home/tester USER=tester LOGNAME=tester \
+    ./test -q tests/real plugins/htcondor --backend htcondor -p no:cacheprovider "$@" || code=$?
 step "done"
 exit "$code"

@@ -1,15 +1,16 @@
 #!/usr/bin/env bash
-# Runs a command in a Debian 13 of its own: Python 3.13, OpenSSL 3.5, and Slurm 24.11 if it starts one. Root only.
+# Runs a command in a Debian 13 of its own: Python 3.13, OpenSSL 3.5, and the Slurm 24.11 and HTCondor
+# 23.9 that it starts. Root only.
 #
 #   tests/batch-systems/debian13.sh COMMAND...    # in a fresh clone of this repository's last commit
 #
 # Each call has a fresh system, whose files, processes, host name and temporary folders nobody else sees. All of it ends
 # with the command, whose exit code is that of this script. The network is shared: a Slurm that is started in it listens
-# on loopback from CORRAL_DEBIAN13_PORT on.
+# on loopback from CORRAL_DEBIAN13_PORT on, an HTCondor from the tenth port after it.
 #
-# What does not change is kept in CORRAL_DEBIAN13_TOP, and made anew when this script or slurm-up.sh have changed:
-# Debian's base system with what the tests need. It comes from the mirror that this machine's apt uses, with apt's and
-# pip's own configuration.
+# What does not change is kept in CORRAL_DEBIAN13_TOP, and made anew when this script or those of Slurm or
+# HTCondor change: Debian's base system with what the tests need. It comes from the mirror that this machine's apt uses,
+# with apt's and pip's own configuration.
 set -euo pipefail
 PATH=$PATH:/usr/sbin:/sbin
 
@@ -110,14 +111,15 @@ enter() { # SYSTEM FOLDER COMMAND...: become it, there, in namespaces of its own
         exec chroot "$system" "$@"
     ' enter "$system" "$top/pip-cache" "${#paths[@]}" "${paths[@]}" \
         /usr/bin/env -i HOME="$home" USER=root LOGNAME=root LANG=C.UTF-8 TERM="${TERM:-dumb}" ${CI:+CI="$CI"} \
-        PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin CORRAL_SLURM_PORT="$port" \
+        PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
+        CORRAL_SLURM_PORT="$port" CORRAL_HTCONDOR_PORT="$((port + 10))" \
         PIP_DISABLE_PIP_VERSION_CHECK=1 "${variables[@]}" \
         "${init[@]}" bash -c 'cd "$1" && shift && exec "$@"' in "${@:2}"
 }
 
 make_base() {
     local wanted
-    wanted=$(cat "$0" "$here/slurm-up.sh" | sha256sum)
+    wanted=$(cat "$0" "$here/slurm-up.sh" "$here/htcondor-up.sh" | sha256sum)
     [[ $(cat "$top/base.made-by" 2>/dev/null) != "$wanted" ]] || return 0
     say "making the base system in $top"
     install_debootstrap
@@ -126,13 +128,15 @@ make_base() {
         fail "debootstrap failed: $(tail -n 3 "$top/debootstrap.log")"
     carry_in "$top/base"
     cp -r "$here" "$top/base/root/batch-systems"
-    # Started once, Slurm is installed by the list of packages in slurm-up.sh.
+    # Started once, each is installed by the list of packages in its own script.
     (enter "$top/base" "$home" bash -euc '
         export DEBIAN_FRONTEND=noninteractive
         apt-get -q update
         apt-get -q -y install --no-install-recommends "$@"
-        batch-systems/slurm-up.sh
-        batch-systems/slurm-down.sh
+        for name in slurm htcondor; do
+            batch-systems/$name-up.sh
+            batch-systems/$name-down.sh
+        done
         rm -rf batch-systems' install "${packages[@]}") >"$top/install.log" 2>&1 ||
         fail "cannot install what the tests need: $(tail -n 5 "$top/install.log")"
     echo "$wanted" >"$top/base.made-by"

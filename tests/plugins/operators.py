@@ -66,17 +66,17 @@ OPERATORS = [
         lists=("oarstat", "-f"),
         entry=r"name = {name}",
     ),
+    Operator(
+        backend="htcondor",
+        cancels=("condor_rm", "{id}"),
+        lists=("condor_q", "-af", "JobBatchName"),
+    ),
     # These have no script that brings them up: what is said of them here is from their manuals.
     Operator(
         backend="pbs",
         cancels=("qdel", "{id}"),
         lists=("qstat", "-t", "-f", "-F", "dsv"),
         entry=r"\|Job_Name={name}(?!.*\|array=True)",
-    ),
-    Operator(
-        backend="htcondor",
-        cancels=("condor_rm", "{id}"),
-        lists=("condor_q", "-af", "JobBatchName"),
     ),
     Operator(
         backend="flux",

@@ -136,6 +136,16 @@ def test_a_job_that_could_not_run_has_failed_and_says_why() -> None:
     ]
 
 
+def test_a_folder_below_tmp_that_is_not_there_is_told_with_the_cure() -> None:
+    """By default HTCondor gives each job a /tmp of its own, without the cluster's files."""
+    [held] = drive(CONDOR.poll_status(ids("66.0")), [HERE / "poll-hidden-tmp.txt"]).values()
+    assert held.reason == (
+        "Error from slot1_1@node01: Failed to execute '/usr/bin/env': Cannot access initial working directory "
+        "\"/tmp/me/corral/clusters/1\" (errno=2: 'No such file or directory'); HTCondor may give jobs a /tmp of their "
+        "own (MOUNT_UNDER_SCRATCH): name a folder elsewhere with shared_directory="
+    )
+
+
 def test_a_held_job_that_was_removed_is_still_what_it_was_held_for() -> None:
     """corral asks HTCondor to remove them; that is neither a cancellation nor a new failure."""
     before = drive(CONDOR.poll_status(ids("32.0", "33.0", "35.0")), [HERE / "poll.txt"])
@@ -295,6 +305,12 @@ def test_jobs_that_have_ended_are_not_found() -> None:
         ("limit-owner.txt", "Failed to create proc; Number of submitted jobs would exceed MAX_JOBS_PER_OWNER"),
         ("refused-requirement.txt", "Failed to commit job submission into the queue; ask for more disk"),
         ("refused-account.txt", "Invalid accounting_group: phy sics"),
+        ("refused-disabled.txt", "User user@example.org is disabled : out of hours; User is disabled"),
+        ("refused-root.txt", "Cannot allocate a cluster id (HTCondor runs no jobs of root: submit as another user)"),
+        (
+            "away-host-submit.txt",
+            "unknown host node09 (schedd= in backend_options is a name that condor_status -schedd shows)",
+        ),
     ],
 )
 def test_a_failure_is_told_in_htcondors_words(name: str, message: str) -> None:

@@ -54,6 +54,7 @@ def test_a_script_says_all_of_a_request() -> None:
         "#!/usr/bin/env bash\n"
         "universe = vanilla\n"
         "batch_name = dask-1\n"
+        "description = dask-1\n"
         "accounting_group = physics.dask\n"
         '+JobFlavour = "longlunch"\n'
         "request_cpus = 8\n"
@@ -61,6 +62,7 @@ def test_a_script_says_all_of_a_request() -> None:
         "request_disk = 30518M\n"
         "request_gpus = 2\n"
         "allowed_job_duration = 5400\n"
+        "job_max_vacate_time = 60\n"
         "output = /scratch/a b/$(DOLLAR)100%/$(ClusterId).$(ProcId).log\n"
         "error = /scratch/a b/$(DOLLAR)100%/$(ClusterId).$(ProcId).log\n"
         "should_transfer_files = NO\n"
@@ -80,7 +82,9 @@ def test_what_is_not_asked_for_is_not_said() -> None:
     assert [each.name for each in script.directives] == [
         "universe",
         "batch_name",
+        "description",
         "request_cpus",
+        "job_max_vacate_time",
         "should_transfer_files",
         "getenv",
         "environment",

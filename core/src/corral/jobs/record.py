@@ -258,8 +258,7 @@ def observe(record: JobRecord, status: JobStatus | None, now: float) -> JobRecor
         # Its workers are the better witness: the answer is older than they are, or late.
         status = _at_work(status)
     if status.state.is_waiting and record.started_at is not None and not record.workers:
-        # Requeued: it keeps its id, and begins anew.
-        record = evolve(record, started_at=None, connected_at=None, deserted_at=None, leaves_at=None, leaving="")
+        record = _anew(record)
         for node in record.nodes:
             record = _regained(record, node.index)
     if status.state is JobState.SUSPENDED and record.deserted_at is not None:
@@ -278,6 +277,11 @@ def observe(record: JobRecord, status: JobStatus | None, now: float) -> JobRecor
         ended_at=now if status.state.is_final else None,
         workers=frozenset() if status.state.is_final else record.workers,
     )
+
+
+def _anew(record: JobRecord) -> JobRecord:
+    """The same of a job that was requeued: it keeps its id, and begins once more."""
+    return evolve(record, started_at=None, connected_at=None, deserted_at=None, leaves_at=None, leaving="")
 
 
 def _has_just_worked(record: JobRecord, now: float) -> bool:
@@ -375,6 +379,8 @@ def spared(record: JobRecord, asked_at: float) -> JobRecord:
 
 def connect(record: JobRecord, worker: str, now: float) -> JobRecord:
     """A worker of this job has registered with the Dask scheduler: it lives, even if it was given up."""
+    if record.leaving and record.deserted_at is not None:
+        record = _anew(record)  # evicted, and back sooner than anybody asked
     started = now if record.started_at is None else record.started_at
     connected = now if record.connected_at is None else record.connected_at
     if record.nodes:

@@ -63,6 +63,9 @@ _REMOVED = " && ".join(["JobStatus == 5", *(f"HoldReasonCode =!= {code}" for cod
 #: A job of these cannot be one machine's workers.
 _OTHER_UNIVERSES = ("parallel", "mpi", "grid", "java", "vm", "scheduler", "local")
 
+#: Seconds from the signal that ends a job to the one that kills it; workers hand over their results within 20.
+_VACATES = 60
+
 #: Ids in one command; a hundred kilobytes of arguments are no trouble.
 _LISTED = 5000
 #: Ended jobs that are looked through, the latest first: the history of a large site has millions.
@@ -159,6 +162,8 @@ class HTCondor:
         yield "universe", "vanilla"
         if job.name:
             yield "batch_name", job.name
+            # What condor_q -nobatch shows instead of the arguments, which are kilobytes.
+            yield "description", job.name
         if job.account is not None:
             yield "accounting_group", job.account
         if job.queue is not None:
@@ -174,6 +179,8 @@ class HTCondor:
             yield "allowed_job_duration", str(job.walltime)
             if self.walltime_attribute is not None:
                 yield f"+{self.walltime_attribute}", str(job.walltime)
+        # Also for a job that hears no signal: machines give theirs ten minutes.
+        yield "job_max_vacate_time", str(_VACATES)
         if job.excluded_hosts:
             yield "requirements", " && ".join(f'TARGET.Machine != "{host}"' for host in job.excluded_hosts)
         if job.log_directory is not None:

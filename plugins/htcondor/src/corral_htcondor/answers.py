@@ -77,6 +77,9 @@ _HOLDS = {
     46: JobState.TIMEOUT,
     47: JobState.TIMEOUT,
 }
+_HIDDEN = (
+    "; HTCondor may give jobs a /tmp of their own (MOUNT_UNDER_SCRATCH): name a folder elsewhere with shared_directory="
+)
 _POLICIES = (3, 21, 26, 34)
 
 
@@ -124,6 +127,8 @@ def _held(ad: ClassAd, attribute: str) -> tuple[JobState, str]:
     code = _whole(ad, f"{attribute}Code")
     # Some reasons quote all arguments, in which the job's script travels.
     why = re.sub(r" with arguments .*base64.*?: ", ": ", _text(ad, attribute))
+    if re.search(r'Cannot access initial working directory "?(/var)?/tmp/', why):
+        why += _HIDDEN
     if code in _POLICIES and "memory" in why.lower():
         return JobState.OUT_OF_MEMORY, why
     return (JobState.HELD if code is None else _HOLDS.get(code, JobState.FAILED)), why
@@ -170,6 +175,13 @@ _COUNTS = {
 #: How many slots a condition leaves; newer versions add how many it would leave of an empty pool.
 _CONDITION = re.compile(r"^\[\d+\]\s+(?:\d+ +)?(\d+) +([^\d\s].*?)\s*$", re.MULTILINE)
 _SHARED = "FileSystemDomain"
+#: What a job asks for, and the argument that says it.
+_ARGUMENTS = {
+    "RequestMemory": "memory=",
+    "RequestCpus": "cores=",
+    "RequestGPUs": "gpus=",
+    "RequestDisk": "backend_options={'disk': …}",
+}
 
 
 def pending_words(analysis: str) -> str:
@@ -181,14 +193,25 @@ def pending_words(analysis: str) -> str:
         unmet = [words for slots, words in _CONDITION.findall(analysis) if slots == "0"]
         if any(_SHARED in words for words in unmet):
             return "it will never start: no machine of the pool shares this host's file system (FILESYSTEM_DOMAIN)"
-        what = " and ".join(unmet) or "all that it asks for together"
-        return f"it will never start in this pool as it is now: no machine has {what}"
+        what = " and ".join(_with_amount(words, analysis) for words in unmet) or "all that it asks for together"
+        arguments = ", ".join(
+            argument for asked, argument in _ARGUMENTS.items() if any(asked in words for words in unmet)
+        )
+        cure = f"; ask for less with {arguments}" if arguments else ""
+        return f"it will never start in this pool as it is now: no machine has {what}{cure}"
     if counts["refusing"] and not counts["busy"] and not counts["willing"]:
         return f"the machines that fit take no such job at present ({counts['refusing']} refuse it by their own rules)"
     if "not yet been considered" in analysis:
         return "HTCondor has not looked at it yet"
     fitting = counts["busy"] + counts["willing"]
     return f"it waits for room: {fitting} of {counts['all']} machines or slots fit, and none of them is free for it"
+
+
+def _with_amount(condition: str, analysis: str) -> str:
+    """``TARGET.Memory >= RequestMemory (300000 mb)``: with what the job says, if the analysis tells."""
+    asked = re.search(r"Request\w+$", condition)
+    said = asked and re.search(rf"^ +{asked[0]} = (\d+)(?: \((\w+)\))?$", analysis, re.MULTILINE)
+    return f"{condition} ({' '.join(filter(None, said.groups()))})" if said else condition
 
 
 # --- words of failure -------------------------------------------------------------------------------------------
@@ -201,13 +224,20 @@ _KINDS = (
         FailureKind.TRANSIENT,
         r"[Cc]an't find address|cannot get address|[Uu]nable to locate|no record of|[Ff]ailed to (connect|fetch ads)|"
         r"[Cc]onnection (refused|reset|timed out)|[Tt]imed out|CEDAR:\d|SECMAN:\d|[Dd]isconnected|"
-        r"[Cc]an't connect|[Uu]nable to connect|communication error",
+        r"unknown host|[Cc]an't connect|[Uu]nable to connect|communication error",
     ),
     (
         FailureKind.FATAL,
-        r"[Ii]nvalid|[Pp]arse error|on Line \d+ of submit file|[Ff]ailed to parse|I don't know about|"
+        r"[Ii]nvalid|[Pp]arse error|on Line \d+ of submit file|[Ff]ailed to parse|I don't know about|No such directory|"
+        r"Cannot allocate a cluster id|is disabled|"
         r"Failed to commit job submission|Can't access|Failed to open|Can't open|must be|not a valid",
     ),
+)
+
+#: What HTCondor's own words leave to be guessed.
+_MEANINGS = (
+    (r"Cannot allocate a cluster id$", "HTCondor runs no jobs of root: submit as another user"),
+    (r"unknown host \S+$", "schedd= in backend_options is a name that condor_status -schedd shows"),
 )
 
 
@@ -216,6 +246,7 @@ def failure(completed: Completed) -> Failure | None:
     said = (completed.stderr.strip() or completed.stdout.strip()).partition("Extra Info")[0]
     lines = (re.sub(r"^((ERROR|Error|WARNING|condor_\w+): )+", "", line.strip()) for line in said.splitlines())
     message = "; ".join(dict.fromkeys(line.rstrip(".:") for line in lines if line))
+    message += next((f" ({meaning})" for words, meaning in _MEANINGS if re.search(words, message)), "")
     for kind, words in _KINDS:
         if re.search(words, message):
             return Failure(kind=kind, message=message)
