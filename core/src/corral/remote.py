@@ -37,6 +37,7 @@ from corral.size import known_group, the_group
 from corral.trimmed import tells_plainly
 from corral.tunnel import Tunnel
 from corral.wire import AdaptiveState, State, arguments_of, to_error, to_state
+from corral.words import refuse_unknown_bounds
 
 logger = logging.getLogger("corral")
 
@@ -357,6 +358,7 @@ class RemoteCluster(Cluster):
     @tells_plainly
     def adapt(self, **bounds: Any) -> Adapting:  # type: ignore[override]
         self._refuse_if_closed("cannot adapt")
+        refuse_unknown_bounds(bounds)
         given = {name: value for name, value in bounds.items() if value is not None}
         # Not in the words of the other side: infinity is no number to everybody.
         given = {name: value for name, value in given.items() if value != math.inf}
