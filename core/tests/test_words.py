@@ -192,7 +192,7 @@ def test_methods_answer_in_their_own_words() -> None:
             (lambda: any_cluster.adapt(Adaptive=object), "Adaptive", "corral's own"),
             (lambda: any_cluster.adapt(worker_key=str), "worker_key", "corral's own"),
             (lambda: any_cluster.adapt(maximun=3), "maximun", "Did you mean 'maximum'"),
-            (lambda: any_cluster.logs(), "job", "cluster.get_logs()"),
+            (any_cluster.logs, "job", "cluster.get_logs()"),
         ):
             with pytest.raises(InvalidRequest) as refusal:
                 call()
@@ -303,7 +303,7 @@ jobqueue:
 """
 
 #: Every key that dask-jobqueue's own file has, for the batch system that has it, as its users fill them in.
-SECTIONS = {
+SECTIONS: dict[str, dict[str, Any]] = {
     "slurm": {
         "name": "dask-worker", "cores": 8, "memory": "16GB", "processes": 2, "python": "/opt/python", "interface": "lo",
         "death-timeout": 60, "local-directory": "$TMPDIR", "shared-temp-directory": "/tmp/shared", "extra": ["--x"],
@@ -355,9 +355,9 @@ def test_every_key_of_dask_jobqueue_is_translated_or_explained(
 
     monkeypatch.setattr(dask.config, "paths", [str(tmp_path)])
     (tmp_path / "jobqueue.yaml").write_text(yaml.safe_dump({"jobqueue": {backend: SECTIONS[backend]}}))
-    with dask.config.set(dask.config.collect([str(tmp_path)], env={})):
-        with pytest.warns(UserWarning, match=f"jobqueue.{backend}") as told:
-            draw({"backend": backend, "memory": "1GB", "skip_directives": ["memory"]})
+    written = dask.config.collect([str(tmp_path)], env={})
+    with dask.config.set(written), pytest.warns(UserWarning, match=f"jobqueue.{backend}") as told:
+        draw({"backend": backend, "memory": "1GB", "skip_directives": ["memory"]})
     words = str(told[0].message)
     offered, _, rest = words.partition("beside it:\n")[2].partition("\nThese")
     ours = yaml.safe_load(offered)["corral"]["backends"][backend]
@@ -370,14 +370,14 @@ def test_every_key_of_dask_jobqueue_is_translated_or_explained(
     (tmp_path / "corral.yaml").write_text(offered)
     with dask.config.set(dask.config.collect([str(tmp_path)], env={})):
         extra = {"skip_directives": ["memory"]} if backend in ("oar", "sge") else {}
-        assert draw({"backend": backend, "memory": "1GB", **extra}).script()
+        assert str(draw({"backend": backend, "memory": "1GB", **extra}).script())
     if backend in TRANSLATIONS:
         assert TRANSLATIONS[backend].items() <= ours.items()
 
 
 #: Keys that need no word here.
 KEPT = ("name", "worker-command", "use-stdin", "shebang")
-TRANSLATIONS = {
+TRANSLATIONS: dict[str, dict[str, Any]] = {
     "slurm": {"cores": 8, "prologue": ["export A=1"], "shared-directory": "/tmp/shared", "queue": "batch"},
     "pbs": {"extra-directives": ["-l select=1:ncpus=8:mem=16GB"], "prologue": ["module load x"]},
     "sge": {"account": "bio", "extra-directives": ["-pe smp 2", "-l h_vmem=4G"]},

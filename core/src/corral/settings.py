@@ -185,8 +185,8 @@ def _tell_of_jobqueue(backend: str, known: Sequence[str]) -> None:
     where = [str(path) for path, content in _files() if _jobqueue(content, backend)]
     where += [name for name in sorted(os.environ) if name.startswith(f"DASK_JOBQUEUE__{backend.upper()}__")]
     warnings.warn(
-        f"{' and '.join(where) or 'this program'} has a section jobqueue.{backend}, which is dask-jobqueue's and is not "
-        f"read here. In corral's words, for a file like corral.yaml beside it:\n{lines}{rest}",
+        f"{' and '.join(where) or 'this program'} has a section jobqueue.{backend}, which is dask-jobqueue's and is "
+        f"not read here. In corral's words, for a file like corral.yaml beside it:\n{lines}{rest}",
         stacklevel=5,
     )
 

@@ -154,7 +154,8 @@ def meaning(word: str, known: Iterable[str]) -> str:
 
 def _sentence(said: str) -> str:
     # An argument keeps its small letter.
-    first = said[0] if "=" in said.split()[0] or "." in said.split()[0] else said[0].upper()
+    word = said.split(maxsplit=1)[0]
+    first = said[0] if "=" in word or "." in word else said[0].upper()
     return f" {first}{said[1:]}."
 
 
@@ -279,8 +280,10 @@ def translated(section: Mapping[str, Any], known: Iterable[str]) -> tuple[dict[s
         if value in (None, [], {}, "", ()) or value in _USUAL.get(name, ()):
             continue
         ours, said = _in_our_words(name, value)
-        if isinstance(said, Mapping) or ours == "extra_directives" and ours in found:
-            found[ours] = {**found.get(ours, {}), **said} if isinstance(said, Mapping) else [*found[ours], *said]
+        if ours == "backend_options":
+            found[ours] = {**found.get(ours, {}), **said}
+        elif ours == "extra_directives":
+            found[ours] = [*found.get(ours, []), *said]
         elif ours in known and found.get(ours, said) == said:
             found[ours] = said
         else:
