@@ -188,7 +188,6 @@ def test_as_many_jobs_as_there_is_work_for(run: Run) -> None:
 
 
 @pytest.mark.timeout(180)
-@pytest.mark.usefixtures("leaves_nothing")
 def test_as_many_jobs_as_there_is_work_for_without_pbs(run: Run) -> None:
     """On corral's own queue, which knows no directive of PBS."""
     change = {

@@ -31,6 +31,7 @@ from corral.durations import seconds_in
 from corral.errors import CorralError, InvalidRequest
 from corral.group import parse_duration, parse_walltime
 from corral.network import host_of_interface
+from corral.ranks import Ranks
 from corral.registry import entries
 from corral.settings import Settings, settings
 from corral.size import jobs_asked_for
@@ -219,6 +220,16 @@ def test_a_class_of_dask_jobqueue_is_answered_at_its_import(name: str, ours: str
     with pytest.raises(ImportError) as refusal:
         exec(f"from corral import {name}")
     assert ours in str(refusal.value)
+
+
+def test_ranks_answer_in_their_own_words() -> None:
+    """Before they look whether anybody has started several."""
+    ranks: Any = Ranks
+    for word, ours in (("scheduler_options", "dashboard_address="), ("nthread", "Did you mean 'nthreads'")):
+        with pytest.raises(InvalidRequest, match="Ranks") as refusal:
+            ranks(**{word: {}})
+        assert refusal.value.argument == word
+        assert ours in str(refusal.value)
 
 
 # --- directives that are left out -------------------------------------------------------------------------------

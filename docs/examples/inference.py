@@ -29,7 +29,7 @@ client = Client(cluster)
 
 futures = [client.submit(infer, batch, resources={"GPU": 1}) for batch in range(8)]
 devices = dict(client.gather(futures))
-print("inferred", sorted(devices), "on", sorted(set(devices.values()))[0])
+print("inferred", sorted(devices), "on", min(devices.values()))
 
 client.close()
 cluster.close()
