@@ -108,6 +108,21 @@ def test_a_word_of_other_tools_is_answered_by_its_meaning(word: str, ours: str) 
         _group(memory="1GB", **{word: 1})
 
 
+def test_all_words_are_answered_at_once() -> None:
+    """Who brings a script along mends it in one go."""
+    with pytest.raises(InvalidRequest) as refusal:
+        _cluster(backend="local", project="bio", cores=4, job_extra=["-x"], memory="1GB", env_extra=["a"], colour=1)
+    assert refusal.value.argument == "project"
+    words = str(refusal.value)
+    assert words.startswith("project: is no argument of Cluster. It is account= here.")
+    for word, ours in (
+        ("job_extra", "it is extra_directives= here"),
+        ("env_extra", "lines of shell go into prologue="),
+    ):
+        assert f" Nor is {word}: {ours}" in words
+    assert words.endswith(" Nor is colour.")
+
+
 def test_a_misspelt_word_is_answered_by_its_spelling() -> None:
     """Where no other tool knows it."""
     with pytest.raises(InvalidRequest, match="Did you mean 'walltime'"):

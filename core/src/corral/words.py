@@ -160,16 +160,26 @@ def _sentence(said: str) -> str:
 
 
 def refuse_unknown(arguments: Iterable[str], known: Iterable[str], owner: str = "Cluster") -> None:
-    """Refuse the first argument that nobody knows, with what it is called here or else the nearest name.
+    """Refuse the arguments that nobody knows, each with what it is called here or else the nearest name.
 
     Raises
     ------
     InvalidRequest
+        Names the first of them.
     """
     known = list(known)
-    for name in arguments:
-        if name not in known:
-            raise InvalidRequest(name, f"is no argument of {owner}.{meaning(name, known)}")
+    unknown = [name for name in arguments if name not in known]
+    if not unknown:
+        return
+    first, *others = unknown
+    more = "".join(f" Nor is {name}{_appended(name, known)}" for name in others)
+    raise InvalidRequest(first, f"is no argument of {owner}.{meaning(first, known)}{more}")
+
+
+def _appended(name: str, known: Iterable[str]) -> str:
+    """``: it is account= here.``"""
+    plain = name.lower().replace("-", "_")
+    return f": {MEANINGS[plain]}." if plain in MEANINGS else f".{meaning(name, known)}"
 
 
 def refuse_unknown_bounds(arguments: Mapping[str, object]) -> None:
