@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import datetime
 import decimal
 import json
@@ -11,6 +12,7 @@ import subprocess
 import sys
 import time
 import traceback
+import warnings
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,6 +24,7 @@ import pytest
 
 from corral import Cluster, WorkerGroup
 from corral.allocation.cluster import Allocation
+from corral.allocation.ranks import Ranks
 from corral.cli.schema import configuration_schema
 from corral.cluster.connecting import credentials_of
 from corral.cluster.registry import entries
@@ -105,6 +108,21 @@ def test_a_word_of_other_tools_is_answered_by_its_meaning(word: str, ours: str) 
         _group(memory="1GB", **{word: 1})
 
 
+def test_all_words_are_answered_at_once() -> None:
+    """Who brings a script along mends it in one go."""
+    with pytest.raises(InvalidRequest) as refusal:
+        _cluster(backend="local", project="bio", cores=4, job_extra=["-x"], memory="1GB", env_extra=["a"], colour=1)
+    assert refusal.value.argument == "project"
+    words = str(refusal.value)
+    assert words.startswith("project: is no argument of Cluster. It is account= here.")
+    for word, ours in (
+        ("job_extra", "it is extra_directives= here"),
+        ("env_extra", "lines of shell go into prologue="),
+    ):
+        assert f" Nor is {word}: {ours}" in words
+    assert words.endswith(" Nor is colour.")
+
+
 def test_a_misspelt_word_is_answered_by_its_spelling() -> None:
     """Where no other tool knows it."""
     with pytest.raises(InvalidRequest, match="Did you mean 'walltime'"):
@@ -116,6 +134,142 @@ def test_what_is_answered_is_there() -> None:
     named = {name for word in MEANINGS for name in _arguments_in(meaning(word, KNOWN))}
     assert named - {*KNOWN, "n_workers", "groups", "timeout", "minimum", "maximum", "jobs"} == set()
     assert set(MEANINGS) & set(KNOWN) == set()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "cure"),
+    [
+        ({"worker_options": ["--resources", "GPU=1"]}, "{'resources': {'GPU': 1}}"),
+        ({"worker_options": {"nprocs": 2}}, "processes="),
+        ({"worker_options": {"lifetime_stagger": "4m"}}, "walltime="),
+        ({"worker_options": {"lifetime-stagger": "4m"}}, "walltime="),
+        ({"extra_directives": {"+Flavour": "x", "request_gpus": 1}}, "['+Flavour = x', 'request_gpus = 1']"),
+        ({"extra_directives": "--qos=high"}, "['--qos=high']"),
+        ({"prologue": "module load hdf5"}, "['module load hdf5']"),
+    ],
+)
+def test_a_value_as_another_tool_takes_it_is_answered_with_ours(arguments: dict[str, Any], cure: str) -> None:
+    """The word is right by then, and what stands behind it is still the old one."""
+    with pytest.raises(InvalidRequest) as refusal:
+        _group(memory="1GB", **arguments)
+    assert refusal.value.argument == next(iter(arguments))
+    assert cure in str(refusal.value)
+
+
+# --- methods and attributes -------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("word", "ours"),
+    [
+        ("scale_up", "cluster.scale(n)"),
+        ("scale_down", "cluster.scale(n)"),
+        ("start_workers", "cluster.scale(n)"),
+        ("stop_workers", "cluster.scale(n)"),
+        ("job_header", "cluster.job_script()"),
+        ("job_name", "cluster.name"),
+        ("worker_spec", "cluster.groups"),
+        ("new_spec", "cluster.groups"),
+        ("pending_jobs", "cluster.jobs"),
+        ("running_jobs", "cluster.jobs"),
+        ("finished_jobs", "cluster.failures"),
+        ("job_cls", "backend="),
+        ("submit_command", "plugins="),
+        ("cancel_command", "plugins="),
+        ("log_directory", "cluster.logs(job)"),
+    ],
+)
+def test_an_attribute_of_other_clusters_is_answered_with_ours(word: str, ours: str) -> None:
+    """By the error that Python has for it, so that whoever asks first whether it is there hears no."""
+    with Cluster("local", memory="300MB", interface="lo") as cluster:
+        assert not hasattr(cluster, word)
+        with pytest.raises(AttributeError) as refusal:
+            getattr(cluster, word)
+        assert f"'Cluster' object has no attribute '{word}'" in str(refusal.value)
+        assert ours in str(refusal.value)
+
+
+def test_an_attribute_that_nobody_knows_is_not_explained() -> None:
+    """It is missing as in any other class."""
+    with Cluster("local", memory="300MB", interface="lo") as cluster:
+        any_cluster: Any = cluster
+        with pytest.raises(AttributeError, match=r"^'Cluster' object has no attribute 'colour'$"):
+            _ = any_cluster.colour
+
+
+def test_methods_answer_in_their_own_words() -> None:
+    """`scale`, `adapt` and `logs` were called otherwise, or with more."""
+    with Cluster("local", memory="300MB", interface="lo") as cluster:
+        any_cluster: Any = cluster
+        for call, argument, words in (
+            (lambda: any_cluster.scale(n_jobs=3), "n_jobs", "cluster.scale(jobs=…)"),
+            (lambda: any_cluster.scale(ncores=3), "ncores", "n (workers), jobs, cores or memory"),
+            (lambda: any_cluster.adapt(min_workers=3), "min_workers", "minimum"),
+            (lambda: any_cluster.adapt(Adaptive=object), "Adaptive", "corral's own"),
+            (lambda: any_cluster.adapt(worker_key=str), "worker_key", "corral's own"),
+            (lambda: any_cluster.adapt(maximun=3), "maximun", "Did you mean 'maximum'"),
+            (any_cluster.logs, "job", "cluster.get_logs()"),
+        ):
+            with pytest.raises(InvalidRequest) as refusal:
+                call()
+            assert refusal.value.argument == argument
+            assert words in str(refusal.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "ours"),
+    [
+        ("SLURMCluster", "Cluster(backend='slurm')"),
+        ("PBSCluster", "Cluster(backend='pbs')"),
+        ("SGECluster", "Cluster(backend='sge')"),
+        ("LSFCluster", "Cluster(backend='lsf')"),
+        ("MoabCluster", "Cluster(backend='moab')"),
+        ("OARCluster", "Cluster(backend='oar')"),
+        ("HTCondorCluster", "Cluster(backend='htcondor')"),
+        ("LocalCluster", "Cluster(backend='local')"),
+        ("SLURMRunner", "corral.allocation.ranks"),
+    ],
+)
+def test_a_class_of_dask_jobqueue_is_answered_at_its_import(name: str, ours: str) -> None:
+    """The first line that anybody changes."""
+    with pytest.raises(ImportError) as refusal:
+        exec(f"from corral import {name}")
+    assert ours in str(refusal.value)
+
+
+def test_ranks_answer_in_their_own_words() -> None:
+    """Before they look whether anybody has started several."""
+    ranks: Any = Ranks
+    for word, ours in (("scheduler_options", "dashboard_address="), ("nthread", "Did you mean 'nthreads'")):
+        with pytest.raises(InvalidRequest, match="Ranks") as refusal:
+            ranks(**{word: {}})
+        assert refusal.value.argument == word
+        assert ours in str(refusal.value)
+
+
+# --- directives that are left out -------------------------------------------------------------------------------
+
+
+def test_a_directive_is_skipped_as_it_is_written() -> None:
+    """With its dashes, as dask-jobqueue's users say it."""
+    asked = {"backend": "slurm", "memory": "1GB"}
+    script = str(draw({**asked, "skip_directives": ["--mem", "-n", "-J", "--cpus-per-task"]}).script())
+    for option in ("--mem", "--ntasks-per-node", "--job-name", "--cpus-per-task"):
+        assert f"#SBATCH {option}" not in script
+    assert "#SBATCH --nodes=1" in script
+    assert "#PBS -A" not in str(draw({**asked, "backend": "pbs", "account": "bio", "skip_directives": ["-A"]}).script())
+
+
+def test_what_is_skipped_in_vain_is_told() -> None:
+    """A piece of text was enough for dask-jobqueue; here it is a name, and of a directive that there is."""
+    asked = {"backend": "slurm", "memory": "1GB"}
+    with pytest.warns(UserWarning, match=r"'another-string'.*job-name.*cpus-per-task"):
+        draw({**asked, "skip_directives": ["mem", "another-string"]})
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        draw({**asked, "backend": "lsf", "extra_directives": ["-R span[hosts=1]"], "skip_directives": ["-n", "-R"]})
+    # What other jobs of the same configuration would have is not in vain.
+    draw({**asked, "skip_directives": ["account", "-p", "gres", "gpus", "memory", "nodes"]})
 
 
 def _arguments_in(text: str) -> set[str]:
@@ -174,6 +328,30 @@ jobqueue:
     log-directory: null
 """
 
+#: Every key that dask-jobqueue's own file has, for the batch system that has it, as its users fill them in.
+SECTIONS: dict[str, dict[str, Any]] = {
+    "slurm": {
+        "name": "dask-worker", "cores": 8, "memory": "16GB", "processes": 2, "python": "/opt/python", "interface": "lo",
+        "death-timeout": 60, "local-directory": "$TMPDIR", "shared-temp-directory": "/tmp/shared", "extra": ["--x"],
+        "worker-command": "distributed.cli.dask_worker", "worker-extra-args": ["--resources", "GPU=1"],
+        "shebang": "#!/usr/bin/env bash", "queue": "batch", "account": "bio", "walltime": "00:30:00",
+        "env-extra": ["export A=1"], "job-cpu": 8, "job-mem": "20GB", "job-extra": ["--qos=high"],
+        "job-directives-skip": ["--mem"], "log-directory": "/tmp/logs",
+        "scheduler-options": {"dashboard_address": ":8787"},
+    },
+    "pbs": {"resource-spec": "select=1:ncpus=8:mem=16GB", "job-script-prologue": ["module load x"], "cores": 8},
+    "sge": {"resource-spec": "h_vmem=4G", "project": "bio", "job-extra-directives": ["-pe smp 2"], "memory": "4GB"},
+    "lsf": {
+        "ncpus": 4, "mem": 4_000_000_000, "lsf-units": "GB", "use-stdin": True, "walltime": "01:30", "memory": "4GB",
+    },
+    "oar": {"memory-per-core-property-name": "memcore", "project": "bio", "memory": "4GB"},
+    "htcondor": {
+        "disk": "4GB", "job-extra-directives": {"+Flavour": "long"}, "submit-command-extra": ["-spool"],
+        "cancel-command-extra": ["-forcex"], "shebang": "#!/usr/bin/env condor_submit", "memory": "4GB",
+    },
+    "moab": {"resource-spec": "nodes=1:ppn=4", "memory": "4GB"},
+}  # fmt: skip
+
 
 def test_a_section_of_dask_jobqueue_is_translated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It says what to write, and where; who has written that is left alone."""
@@ -192,6 +370,68 @@ def test_a_section_of_dask_jobqueue_is_translated(tmp_path: Path, monkeypatch: p
         for line in ("--account=bio", "--partition=batch", "--qos=high", "--time=0-00:30:00", "--cpus-per-task=4"):
             assert line in script
         draw({"backend": "local", "memory": "1GB"})  # which is another backend
+
+
+@pytest.mark.parametrize("backend", SECTIONS)
+def test_every_key_of_dask_jobqueue_is_translated_or_explained(
+    backend: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the warning offers is taken as it is; for each key that it leaves, it says what to write."""
+    import yaml  # type: ignore[import-untyped]
+
+    monkeypatch.setattr(dask.config, "paths", [str(tmp_path)])
+    (tmp_path / "jobqueue.yaml").write_text(yaml.safe_dump({"jobqueue": {backend: SECTIONS[backend]}}))
+    written = dask.config.collect([str(tmp_path)], env={})
+    with dask.config.set(written), pytest.warns(UserWarning, match=f"jobqueue.{backend}") as told:
+        draw({"backend": backend, "memory": "1GB", "skip_directives": ["memory"]})
+    words = str(told[0].message)
+    offered, _, rest = words.partition("beside it:\n")[2].partition("\nThese")
+    ours = yaml.safe_load(offered)["corral"]["backends"][backend]
+    for key in SECTIONS[backend]:
+        said = f"\n  {key}: " in rest
+        assert said or key in KEPT or ours, key
+        if said:
+            assert "=" in rest.partition(f"\n  {key}: ")[2].partition("\n")[0]
+    (tmp_path / "jobqueue.yaml").unlink()
+    (tmp_path / "corral.yaml").write_text(offered)
+    with dask.config.set(dask.config.collect([str(tmp_path)], env={})):
+        extra = {"skip_directives": ["memory"]} if backend in ("oar", "sge") else {}
+        assert str(draw({"backend": backend, "memory": "1GB", **extra}).script())
+    if backend in TRANSLATIONS:
+        assert TRANSLATIONS[backend].items() <= ours.items()
+
+
+#: Keys that need no word here.
+KEPT = ("name", "worker-command", "use-stdin", "shebang")
+TRANSLATIONS: dict[str, dict[str, Any]] = {
+    "slurm": {"cores": 8, "prologue": ["export A=1"], "shared-directory": "/tmp/shared", "queue": "batch"},
+    "pbs": {"extra-directives": ["-l select=1:ncpus=8:mem=16GB"], "prologue": ["module load x"]},
+    "sge": {"account": "bio", "extra-directives": ["-pe smp 2", "-l h_vmem=4G"]},
+    "lsf": {"walltime": "01:30:00", "cores": 4},
+    "oar": {"backend-options": {"memory_property": "memcore", "memory_of": "core"}},
+    "htcondor": {"backend-options": {"disk": "4GB"}, "extra-directives": ["+Flavour = long"]},
+}
+
+
+def test_variables_of_dask_jobqueue_are_told_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    """And what a program sets in Dask's configuration; what dask-jobqueue itself puts there is nobody's wish."""
+    monkeypatch.setattr(dask.config, "paths", [])
+    monkeypatch.setenv("DASK_JOBQUEUE__SLURM__QUEUE", "gpu")
+    asked = {"backend": "slurm", "memory": "1GB"}
+    with dask.config.set(dask.config.collect([])):
+        with pytest.warns(UserWarning, match=r"DASK_JOBQUEUE__SLURM__QUEUE.*") as told:
+            draw(asked)
+        assert "queue: gpu" in str(told[0].message)
+    monkeypatch.delenv("DASK_JOBQUEUE__SLURM__QUEUE")
+    defaults = {"jobqueue": {"slurm": {"cores": None, "death-timeout": 60}}}
+    monkeypatch.setattr(dask.config, "defaults", [*dask.config.defaults, defaults])
+    with dask.config.set(copy.deepcopy(defaults)):
+        draw(asked)
+        with dask.config.set({"jobqueue.slurm.job-extra-directives": ["--qos=high"]}):
+            with pytest.warns(UserWarning, match="this program.*jobqueue.slurm") as told:
+                draw(asked)
+            assert "--qos=high" in str(told[0].message)
+            assert "death-timeout" not in str(told[0].message)
 
 
 # --- what workers are -------------------------------------------------------------------------------------------

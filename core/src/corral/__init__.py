@@ -57,4 +57,6 @@ def __getattr__(name: str) -> Any:
         return importlib.import_module("corral.errors")
     if name in _HOMES:
         return getattr(importlib.import_module(_HOMES[name]), name)
+    if name.endswith(("Cluster", "Runner")):
+        importlib.import_module("corral.request.synonyms").refuse_import(name)
     raise AttributeError(f"module 'corral' has no attribute {name!r}")

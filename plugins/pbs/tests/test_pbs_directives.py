@@ -29,6 +29,16 @@ def lines(job: Job, pbs: PBS | None = None) -> list[str]:
     return [each.text.removeprefix("#PBS ") for each in (pbs or PBS()).render_script(job).directives]
 
 
+def test_the_account_of_the_environment_is_meant_where_none_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    """PBS_ACCOUNT, as dask-jobqueue and several centres' own qsub read it."""
+    plain = Job(name="x", command=("true",))
+    monkeypatch.setenv("PBS_ACCOUNT", "bio")
+    assert PBS().prepare_job(plain).account == "bio"
+    assert PBS().prepare_job(evolve(plain, account="physics")).account == "physics"
+    monkeypatch.setenv("PBS_ACCOUNT", "")
+    assert PBS().prepare_job(plain).account is None
+
+
 def test_a_script_is_what_a_person_would_submit() -> None:
     """All that a request can say, in one script."""
     script = PBS().render_script(JOB)

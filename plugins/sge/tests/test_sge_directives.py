@@ -142,6 +142,15 @@ def test_a_users_directive_replaces_ours(extra: str, replaced: str) -> None:
     assert lines(job)[-1] == extra
 
 
+@pytest.mark.parametrize("extra", ["-l h_vmem=1G", "-l arch=lx,mem_free=2G", "-pe smp 2 -l s_rss=1G"])
+def test_memory_that_is_asked_for_by_hand_needs_no_name(extra: str) -> None:
+    """As dask-jobqueue's resource_spec= is written, which asks for memory with the resource's own name."""
+    job = Job(name="x", command=("true",), resources=Resources(memory=2**30), extra_directives=[extra])
+    assert lines(GridEngine().prepare_job(job), GridEngine())[-1] == extra
+    with pytest.raises(InvalidRequest, match="memory_resource"):
+        GridEngine().prepare_job(evolve(job, extra_directives=["-l disk=1G"]))
+
+
 def test_a_wish_replaces_nothing() -> None:
     """What follows -soft need not be fulfilled, so that what must be stays."""
     assert "-l h_vmem=3815M" in lines(evolve(JOB, extra_directives=["-soft -l h_vmem=8G"]))

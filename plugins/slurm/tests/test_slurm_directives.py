@@ -143,6 +143,17 @@ def test_skipping_is_by_whole_names() -> None:
     assert "--mem=0" in lines(evolve(JOB, skip=["mem"], extra_directives=["--mem=0"]))
 
 
+def test_what_is_skipped_may_be_written_as_an_option() -> None:
+    """With its dashes, long or short; a job says by the node how many tasks it has."""
+    everything = set(lines(JOB))
+    for name, option in (("-t", "--time=1-01:01:01"), ("--time", "--time=1-01:01:01"), ("-c", "--cpus-per-task=8")):
+        assert everything - set(lines(evolve(JOB, skip=[name]))) == {option}
+    for name in ("-n", "--ntasks", "--ntasks-per-node", "--tasks-per-node"):
+        assert everything - set(lines(evolve(JOB, skip=[name]))) == {"--ntasks-per-node=1"}
+    for name in ("-", "--", "-7", "--nothing"):
+        assert everything == set(lines(evolve(JOB, skip=[name])))
+
+
 def test_memory_is_rounded_up() -> None:
     """One byte more than a MiB is two MiB, before the workers' limits are taken from it."""
     job = Job(name="x", resources=Resources(memory=2**20 + 1))

@@ -27,6 +27,16 @@ def lines(job: Job, torque: Torque | None = None) -> list[str]:
     return [each.text.removeprefix("#PBS ") for each in (torque or Torque()).render_script(job).directives]
 
 
+def test_the_account_of_the_environment_is_meant_where_none_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    """PBS_ACCOUNT, as dask-jobqueue and several centres' own qsub read it."""
+    plain = Job(name="x", command=("true",))
+    monkeypatch.setenv("PBS_ACCOUNT", "bio")
+    assert Torque().prepare_job(plain).account == "bio"
+    assert Torque().prepare_job(evolve(plain, account="physics")).account == "physics"
+    monkeypatch.setenv("PBS_ACCOUNT", "")
+    assert Torque().prepare_job(plain).account is None
+
+
 def test_a_script_is_what_a_person_would_submit() -> None:
     """All that a request can say, in one script; memory is the whole job's."""
     script = Torque().render_script(JOB)

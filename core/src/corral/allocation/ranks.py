@@ -21,7 +21,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, NoReturn, Protocol, Self
 
 import dask
-from attrs import field, frozen
+from attrs import field, fields, frozen
 from distributed import Security
 from distributed.comm.core import Comm, connect
 from distributed.core import Status, rpc
@@ -35,6 +35,7 @@ from corral.launch.contact import Contact, find_scheduler
 from corral.launch.ending import Ended, say
 from corral.launch.quiet import be_brief
 from corral.launch.worker_process import described
+from corral.request.synonyms import refuse_unknown
 from corral.security import addresses
 from corral.security.credentials import Credentials, secured
 from corral.security.listening import guarded_worker
@@ -402,6 +403,8 @@ class Ranks:
 
     Raises
     ------
+    InvalidRequest
+        There is no such argument.
     TooFewRanks
         Only on rank 0; the others end.
     NoAllocation
@@ -417,6 +420,11 @@ class Ranks:
         exits: bool = True,
         **wishes: Any,
     ) -> None:
+        if "scheduler_options" in wishes:
+            # A cluster has such an argument, and dask-jobqueue's runner.
+            ours = "dashboard_address=, protocol=, scheduler_port= and scheduler_file="
+            raise InvalidRequest("scheduler_options", f"is no argument of Ranks; what it may say is {ours}")
+        refuse_unknown(wishes, [each.name for each in fields(Wishes)], "Ranks")
         self._wishes = Wishes(**wishes)
         self._world = world or find_world(os.environ)
         self._roles = Roles()

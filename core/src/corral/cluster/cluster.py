@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Self, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Never, Self, cast
 
 from distributed import Security
 from distributed.core import Status, rpc
@@ -31,6 +31,7 @@ from corral.jobs.worker_failures import WorkerFailure
 from corral.plugin.values import JobId, Resources
 from corral.request.blueprint import GROUP_ARGUMENTS, Blueprint, draw, hours_of, read_script, scheduler_place
 from corral.request.scale import jobs_asked_for, known_group, the_group
+from corral.request.synonyms import missing_attribute, refuse_unknown_bounds
 from corral.request.tracebacks import tells_plainly
 from corral.request.worker_group import WorkerGroup, parse_count, parse_duration
 from corral.scaling.account import Account
@@ -501,6 +502,7 @@ class Cluster(HostingCluster):
         idle_timeout: str | float | timedelta | None = None,
         maximum_core_hours: float | None = None,
         groups: Mapping[str, Mapping[str, Any]] | None = None,
+        **others: Never,
     ) -> Adapting:
         """Let the cluster have the size of its work.
 
@@ -541,6 +543,7 @@ class Cluster(HostingCluster):
         # Not with this module: clusters of one size import nothing that decides about sizes.
         from corral.scaling.adaptive import BOUNDS, Adaptive, bounds_of, rules_of
 
+        refuse_unknown_bounds(others)
         engine = self._running_engine("cannot adapt")
         given = {
             "minimum": minimum,
@@ -666,14 +669,21 @@ class Cluster(HostingCluster):
         blueprint = self._blueprint if self._engine is None else self._engine.blueprint
         return str(blueprint.script(the_group(group, self.groups)))
 
-    def logs(self, job: JobRecord | JobId | str) -> str:
+    @tells_plainly
+    def logs(self, job: JobRecord | JobId | str | None = None) -> str:
         """What a job has printed so far, as it is: `corral logs` shows it so that no terminal obeys it.
 
         Raises
         ------
+        InvalidRequest
+            No job was named: Dask's own logs are `get_logs`.
         LookupError
             No such job, or it has no log here.
         """
+        if job is None:
+            raise InvalidRequest(
+                "job", "say which: cluster.logs(cluster.jobs[0]); Dask's own logs of all workers are cluster.get_logs()"
+            )
         wanted = job.id.text if isinstance(job, JobRecord) else str(job)
         record = next((record for record in self.jobs if record.id.text == wanted), None)
         if record is None:
@@ -718,6 +728,11 @@ class Cluster(HostingCluster):
     def _scaling_status(self) -> str:
         text = html(f"Workers: {len(self.observed)}; {self._whereabouts()}")
         return f"<table><tr><td style='text-align: left;'>{text}</td></tr></table>"
+
+    if not TYPE_CHECKING:  # or every misspelt attribute would be one
+
+        def __getattr__(self, name: str) -> Any:
+            raise missing_attribute(type(self).__name__, name)
 
     # --- the registry -------------------------------------------------------------------------------------------
 

@@ -30,6 +30,7 @@ from corral.remote.messages import AdaptiveState, State, arguments_of, to_error,
 from corral.remote.spec import Draft
 from corral.request.blueprint import hours_of
 from corral.request.scale import known_group, the_group
+from corral.request.synonyms import refuse_unknown_bounds
 from corral.request.tracebacks import tells_plainly
 from corral.request.worker_group import WorkerGroup, parse_duration
 from corral.scaling.account import Account
@@ -358,6 +359,7 @@ class RemoteCluster(Cluster):
     @tells_plainly
     def adapt(self, **bounds: Any) -> Adapting:  # type: ignore[override]
         self._refuse_if_closed("cannot adapt")
+        refuse_unknown_bounds(bounds)
         given = {name: value for name, value in bounds.items() if value is not None}
         # Not in the words of the other side: infinity is no number to everybody.
         given = {name: value for name, value in given.items() if value != math.inf}

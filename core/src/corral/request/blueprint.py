@@ -11,6 +11,7 @@ import re
 import shutil
 import time
 import uuid
+import warnings
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,7 +25,7 @@ from corral.batch.detection import choose
 from corral.batch.polling import Rhythm
 from corral.batch.runner import Runner, command_environment
 from corral.environment.surroundings import Surroundings
-from corral.errors import InvalidRequest, NotPrivate
+from corral.errors import CorralError, InvalidRequest, NotPrivate
 from corral.host.home import Home
 from corral.plugin import discovery
 from corral.plugin.values import JobId
@@ -147,7 +148,36 @@ class Blueprint:
         except InvalidRequest as error:
             whose = "" if name == DEFAULT_GROUP else f" (group {name!r})"
             raise InvalidRequest(error.argument, error.problem + whose) from error
+        if vain := larger.skipped_in_vain(name):
+            names = ", ".join(dict.fromkeys(each.name for each in larger.script(name).directives))
+            warnings.warn(
+                f"skip_directives: {', '.join(map(repr, vain))} is the name of no directive here, and leaves nothing "
+                f"out. A job has {names}",
+                stacklevel=2,
+            )
         return larger
+
+    def skipped_in_vain(self, group: str) -> list[str]:
+        """What a group wants to leave out, and no job of this batch system could have."""
+        if not (names := self.groups[group].skip_directives):
+            return []
+        batch, job = self.batch_of(group), self.request(group, 1)
+        # What is left out of all jobs that a configuration is for need not be in this one.
+        resources = evolve(job.resources, cores=max(2, job.resources.cores), gpus=max(1, job.resources.gpus))
+        fullest = evolve(
+            job,
+            queue=job.queue or "x",
+            account=job.account or "x",
+            resources=resources,
+            extra_directives=(),
+            skip=frozenset(),
+        )
+        try:
+            script = batch.render(fullest)
+            without = {name: batch.render(evolve(fullest, skip={name, name.lstrip("-")})) for name in names}
+        except CorralError:
+            return []  # what this site has no words for
+        return [name for name in names if without[name] == script and name not in SKIPPED_BY_WORD]
 
     def without_group(self, name: str) -> Blueprint:
         """The same cluster with one group less."""
@@ -240,6 +270,8 @@ class Blueprint:
         return f"{prefix}-"
 
 
+#: Words of `skip_directives` that every batch system knows.
+SKIPPED_BY_WORD = ("memory", "cores", "nodes", "walltime", "gpus")
 #: Arguments of `Cluster` that end up in a blueprint, beside those of `WorkerGroup`.
 CLUSTER_ARGUMENTS = (
     "backend", "site", "plugins", "backend_options", "name", "shared_directory", "log_directory", "interface",

@@ -9,7 +9,8 @@ from typing import Any
 
 import distributed
 
-from corral.errors import InvalidRequest, did_you_mean
+from corral.errors import InvalidRequest
+from corral.request.synonyms import MEANINGS, meaning
 
 #: Keywords of workers that are corral's own, and what says the same.
 _OF_WORKERS: Mapping[str, str] = {
@@ -29,7 +30,7 @@ _OF_WORKERS: Mapping[str, str] = {
     "port": "ports of workers are worker_ports=, an argument of its own",
     "worker_port": "ports of workers are worker_ports=, an argument of its own",
     "nanny_port": "ports of nannies are among worker_ports=, an argument of its own",
-    "lifetime": "a job's life is walltime=, and drain_time= is how long before its end it begins nothing more",
+    **dict.fromkeys(("lifetime", "lifetime_stagger", "lifetime_restart"), MEANINGS["lifetime"]),
 }
 #: Of nannies, which corral gives workers' options first.
 _OF_NANNIES = frozenset({"env", "plugins", "preload", "preload_argv", "preload_nanny", "preload_nanny_argv", "config"})
@@ -94,5 +95,5 @@ def _refuse_unknown(argument: str, made: type, ours: type, options: Mapping[str,
         if name not in known:
             offered = known - {"self", *_OF_WORKERS}
             raise InvalidRequest(
-                argument, f"{made.__module__}.{made.__qualname__} takes no {name!r}.{did_you_mean(name, offered)}"
+                argument, f"{made.__module__}.{made.__qualname__} takes no {name!r}.{meaning(name, offered)}"
             )

@@ -9,6 +9,7 @@ from typing import TypeVar
 
 from corral.errors import InvalidRequest, did_you_mean
 from corral.plugin.values import Resources
+from corral.request.synonyms import MEANINGS, meaning
 from corral.request.worker_group import parse_count, parse_memory
 from corral.text.durations import is_truth
 
@@ -74,6 +75,12 @@ def jobs_asked_for(
         if given or group is not None:
             others = ", ".join([*given, *(["group"] if group is not None else [])])
             raise InvalidRequest("scale", f"takes workers by group ({', '.join(workers)}) or {others}, not both")
+        if "default" in groups and len(groups) == 1 and (unknown := [name for name in workers if name not in groups]):
+            # Nobody has given a group a name: this is another word for a size.
+            said = meaning(unknown[0], ()) if MEANINGS.get(unknown[0], "").startswith("ask for") else ""
+            raise InvalidRequest(
+                unknown[0], f"is no size of a cluster, which is n (workers), jobs, cores or memory.{said}"
+            )
         return {name: _jobs(known_group(name, groups), {name: value}, name) for name, value in workers.items()}
     if len(given) != 1:
         raise InvalidRequest(

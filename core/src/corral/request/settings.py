@@ -169,24 +169,33 @@ def _meant_here(name: str, value: Any) -> Any:
 
 def _tell_of_jobqueue(backend: str, known: Sequence[str]) -> None:
     """A section that somebody wrote for dask-jobqueue says the same in other words, and nobody reads it here."""
-    for path, content in _files():
-        sections = content.get("jobqueue")
-        for name in ("oar", "pbs", "lsf", "sge", "moab", "slurm", "htcondor"):
-            section = sections.get(name) if isinstance(sections, Mapping) else None
-            if name != backend or not isinstance(section, Mapping):
-                continue
-            ours, left = translated(section, known)
-            if not ours and not left:
-                continue
-            import yaml  # type: ignore[import-untyped]
+    section = {key: value for key, value in _jobqueue(dask.config.config, backend).items() if value is not None}
+    for defaults in dask.config.defaults:
+        # What dask-jobqueue itself puts there, if it was imported, is nobody's wish.
+        usual = _jobqueue(defaults, backend)
+        section = {key: value for key, value in section.items() if key not in usual or usual[key] != value}
+    ours, left = translated(section, known)
+    if not ours and not left:
+        return
+    import yaml  # type: ignore[import-untyped]
 
-            lines = yaml.safe_dump({"corral": {"backends": {name: ours}}}, sort_keys=False).rstrip()
-            rest = f"\nThese have no plain translation: {', '.join(left)}; see corral schema." if left else ""
-            warnings.warn(
-                f"{path} has a section jobqueue.{name}, which is dask-jobqueue's and is not read here. In corral's "
-                f"words, for a file like corral.yaml beside it:\n{lines}{rest}",
-                stacklevel=5,
-            )
+    lines = yaml.safe_dump({"corral": {"backends": {backend: ours}}}, sort_keys=False).rstrip()
+    rest = "".join(f"\n  {key}: {said}" for key, said in left.items())
+    rest = f"\nThese have no plain translation:{rest}" if left else ""
+    where = [str(path) for path, content in _files() if _jobqueue(content, backend)]
+    where += [name for name in sorted(os.environ) if name.startswith(f"DASK_JOBQUEUE__{backend.upper()}__")]
+    warnings.warn(
+        f"{' and '.join(where) or 'this program'} has a section jobqueue.{backend}, which is dask-jobqueue's and is "
+        f"not read here. In corral's words, for a file like corral.yaml beside it:\n{lines}{rest}",
+        stacklevel=5,
+    )
+
+
+def _jobqueue(configuration: Mapping[str, Any], backend: str) -> dict[str, Any]:
+    """The section of dask-jobqueue's for one batch system, with dashes."""
+    sections = configuration.get("jobqueue")
+    section = sections.get(backend) if isinstance(sections, Mapping) else None
+    return {str(key).replace("_", "-"): each for key, each in section.items()} if isinstance(section, Mapping) else {}
 
 
 def value(name: str, backend: str | None) -> Any:

@@ -6,6 +6,7 @@ by its spelling: ``ncpus`` is no misspelt ``gpus``.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from typing import Any
 
@@ -61,7 +62,9 @@ _BY_MEANING: Mapping[str, tuple[str, ...]] = {
         "n_processes", "num_processes", "nprocs", "nprocesses", "workers_per_job", "workers_per_node",
         "n_workers_per_job", "nworkers", "worker_processes", "num_workers_per_job",
     ),
-    "cores=, memory=, gpus= and nodes= say it; what they cannot say is an extra directive": ("resource_spec", "select"),
+    "cores=, memory=, gpus= and nodes= say it; what they cannot say is an extra directive, extra_directives=['-l …']": (
+        "resource_spec", "select",
+    ),
     "it is scheduler_options={'dashboard_address': …} here; without, the dashboard listens on loopback and "
     "cluster.dashboard_link finds it": ("dashboard_address", "dashboard", "diagnostics_port"),
     "where the scheduler listens is scheduler_interface= here": ("host", "scheduler_host", "ip"),
@@ -144,25 +147,118 @@ def meaning(word: str, known: Iterable[str]) -> str:
     """`` It is account= here.``: what to write instead of a word that is not known; empty if nobody can tell."""
     plain = word.lower().replace("-", "_")
     if plain in MEANINGS:
-        said = MEANINGS[plain]
-        # An argument keeps its small letter.
-        first = said[0] if "=" in said.split()[0] else said[0].upper()
-        return f" {first}{said[1:]}."
+        return _sentence(MEANINGS[plain])
     known = list(known)
     return f" It is {plain}= here." if plain in known else did_you_mean(word, known)
 
 
+def _sentence(said: str) -> str:
+    # An argument keeps its small letter.
+    word = said.split(maxsplit=1)[0]
+    first = said[0] if "=" in word or "." in word else said[0].upper()
+    return f" {first}{said[1:]}."
+
+
 def refuse_unknown(arguments: Iterable[str], known: Iterable[str], owner: str = "Cluster") -> None:
-    """Refuse the first argument that nobody knows, with what it is called here or else the nearest name.
+    """Refuse the arguments that nobody knows, each with what it is called here or else the nearest name.
+
+    Raises
+    ------
+    InvalidRequest
+        Names the first of them.
+    """
+    known = list(known)
+    unknown = [name for name in arguments if name not in known]
+    if not unknown:
+        return
+    first, *others = unknown
+    more = "".join(f" Nor is {name}{_appended(name, known)}" for name in others)
+    raise InvalidRequest(first, f"is no argument of {owner}.{meaning(first, known)}{more}")
+
+
+def _appended(name: str, known: Iterable[str]) -> str:
+    """``: it is account= here.``"""
+    plain = name.lower().replace("-", "_")
+    return f": {MEANINGS[plain]}." if plain in MEANINGS else f".{meaning(name, known)}"
+
+
+def refuse_unknown_bounds(arguments: Mapping[str, object]) -> None:
+    """Refuse what `Cluster.adapt` does not know.
 
     Raises
     ------
     InvalidRequest
     """
-    known = list(known)
     for name in arguments:
-        if name not in known:
-            raise InvalidRequest(name, f"is no argument of {owner}.{meaning(name, known)}")
+        if name in _BOUNDS:
+            continue
+        if name in ("Adaptive", "worker_key", "scheduler_comm", "key"):
+            said = " Leave it out: which jobs there are, and which leave, is corral's own policy."
+        else:
+            said = meaning(name, _BOUNDS)
+        raise InvalidRequest(name, f"is no argument of adapt.{said}")
+
+
+_BOUNDS = (
+    "minimum", "maximum", "minimum_jobs", "maximum_jobs", "minimum_cores", "maximum_cores", "minimum_memory",
+    "maximum_memory", "target_duration", "interval", "wait_count", "idle_timeout", "maximum_core_hours", "groups",
+)  # fmt: skip
+
+
+# --- what other clusters have, and dask-jobqueue's classes ---------------------------------------------------------
+
+#: What to write instead of attributes and methods of other clusters.
+_BY_ATTRIBUTE: Mapping[str, tuple[str, ...]] = {
+    "cluster.scale(n) says how many workers there shall be, and corral which jobs go": (
+        "scale_up", "scale_down", "start_workers", "stop_workers", "add_worker", "add_workers", "stop_jobs",
+    ),
+    "client.retire_workers(…) retires workers, and cluster.scale(n) says how many there shall be": ("retire_workers",),
+    "cluster.job_script() has the directives of a job, and all that it runs": (
+        "job_header", "job_file", "command_template", "shebang",
+    ),
+    "names of jobs begin with cluster.name, and each is one of cluster.jobs": ("job_name", "jobname"),
+    "what each job is asked for is cluster.groups['default'], and which jobs there are cluster.jobs": (
+        "worker_spec", "new_spec", "spec", "worker_cores", "worker_memory", "worker_processes", "worker_process_memory",
+        "worker_process_threads", "worker_threads",
+    ),
+    "every job, with its state, is one of cluster.jobs": ("pending_jobs", "running_jobs", "job_ids", "job_id"),
+    "every job, with its state, is one of cluster.jobs, and those that failed, with the cause, are cluster.failures": (
+        "finished_jobs",
+    ),
+    "the batch system is what Cluster(backend=…) says": ("job_cls", "config_name"),
+    "what a batch system runs is its backend's affair, and a plugin of yours, Cluster(plugins=[…]), may change it": (
+        "submit_command", "cancel_command", "job_id_regexp",
+    ),
+    "cluster.logs(job) is what a job printed, and job.log the file": ("log_directory",),
+    "another program comes back to a cluster by Cluster.connect(name)": ("from_name",),
+}  # fmt: skip
+_ATTRIBUTES = {word: said for said, words in _BY_ATTRIBUTE.items() for word in words}
+
+_CLASSES: Mapping[str, str] = {
+    **{
+        f"{name}Cluster": f"Cluster(backend={name.lower()!r})"
+        for name in ("SLURM", "PBS", "SGE", "LSF", "OAR", "Moab", "HTCondor", "Local")
+    },
+    "JobQueueCluster": "Cluster(backend=…)",
+    "SLURMRunner": "Ranks, in corral.allocation.ranks",
+}
+
+
+def missing_attribute(owner: str, name: str) -> AttributeError:
+    """Python's own error, with what is written here instead of an attribute of other clusters."""
+    said = _sentence(_ATTRIBUTES[name]) if name in _ATTRIBUTES else ""
+    return AttributeError(f"{owner!r} object has no attribute {name!r}{'.' if said else ''}{said}", name=name)
+
+
+def refuse_import(name: str) -> None:
+    """Refuse the import of a class of dask-jobqueue's with what to write instead.
+
+    Raises
+    ------
+    ImportError
+    """
+    if name in _CLASSES:
+        raise ImportError(f"corral has no {name}: it is {_CLASSES[name]} here", name="corral")
 
 
 # --- a section for dask-jobqueue in the configuration --------------------------------------------------------------
@@ -172,28 +268,54 @@ _KEYS = {
     "project": "account", "job_extra_directives": "extra_directives", "job_extra": "extra_directives",
     "job_directives_skip": "skip_directives", "header_skip": "skip_directives", "job_script_prologue": "prologue",
     "env_extra": "prologue", "job_script_epilogue": "epilogue", "shared_temp_directory": "shared_directory",
-    "ncpus": "cores", "job_cpu": "cores",
+    "ncpus": "cores", "job_cpu": "cores", "job_name": "name",
 }  # fmt: skip
-#: Those that are right as they are, or need not be said.
-_NEEDLESS = frozenset({
-    "nanny", "protocol", "worker_command", "lsf_units", "use_stdin", "resource_spec", "job_mem", "mem", "config_name",
-    "worker_extra_args", "extra", "name", "job_name", "scheduler_options", "disk", "memory_per_core_property_name",
-    "submit_command_extra", "cancel_command_extra",
-})  # fmt: skip
+#: What stands in dask-jobqueue's own file, and means nothing here.
+_USUAL: Mapping[str, tuple[Any, ...]] = {
+    "name": ("dask-worker",),
+    "worker_command": ("distributed.cli.dask_worker",),
+    "use_stdin": (True, False),
+    "shebang": ("#!/usr/bin/env condor_submit",),
+    "nanny": (True,),
+}
 
 
-def translated(section: Mapping[str, Any], known: Iterable[str]) -> tuple[dict[str, Any], list[str]]:
-    """A section ``jobqueue.NAME`` in corral's words, and the keys for which there is no plain translation."""
+def translated(section: Mapping[str, Any], known: Iterable[str]) -> tuple[dict[str, Any], dict[str, str]]:
+    """A section ``jobqueue.NAME`` in corral's words; and the keys without a plain translation, with what to write."""
     known = set(known)
     found: dict[str, Any] = {}
-    left: list[str] = []
+    left: dict[str, str] = {}
     for key, value in section.items():
         name = str(key).replace("-", "_")
-        if value in (None, [], {}, ""):
+        if value in (None, [], {}, "", ()) or value in _USUAL.get(name, ()):
             continue
-        ours = _KEYS.get(name, name)
-        if ours in known and name not in _NEEDLESS:
-            found.setdefault(ours.replace("_", "-"), value)
+        ours, said = _in_our_words(name, value)
+        if ours == "backend_options":
+            found[ours] = {**found.get(ours, {}), **said}
+        elif ours == "extra_directives":
+            found[ours] = [*found.get(ours, []), *said]
+        elif ours in known and found.get(ours, said) == said:
+            found[ours] = said
         else:
-            left.append(str(key))
-    return found, left
+            left[str(key)] = MEANINGS.get(name) or f"it says another {ours}= than the rest"
+    return {name.replace("_", "-"): value for name, value in found.items()}, left
+
+
+def _in_our_words(name: str, value: Any) -> tuple[str, Any]:
+    """The argument that says what a key of dask-jobqueue's says, and its value; no argument if there is none."""
+    if name == "resource_spec":
+        return "extra_directives", [f"-l {value}"]
+    if name == "disk":
+        return "backend_options", {"disk": value}
+    if name == "memory_per_core_property_name":
+        return "backend_options", {"memory_property": value, "memory_of": "core"}
+    if name in ("job_extra", "job_extra_directives") and isinstance(value, Mapping):
+        return "extra_directives", statements(value)
+    if name == "walltime" and re.fullmatch(r"\d+:\d\d", str(value)):
+        return "walltime", f"{value}:00"  # LSF's hours and minutes
+    return _KEYS.get(name, name), value
+
+
+def statements(pairs: Mapping[Any, Any]) -> list[str]:
+    """HTCondor's statements, which dask-jobqueue takes as a mapping."""
+    return [f"{name} = {value}" for name, value in pairs.items()]

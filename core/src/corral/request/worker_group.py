@@ -20,7 +20,7 @@ from attrs import evolve, field, fields, frozen
 from corral.environment.surroundings import NOWHERE, Surroundings, inherited
 from corral.errors import InvalidRequest, counted
 from corral.plugin.values import Job, Resources
-from corral.request.synonyms import refuse_unknown
+from corral.request.synonyms import refuse_unknown, statements
 from corral.request.tracebacks import tells_plainly
 from corral.text.durations import is_truth, seconds_in
 from corral.text.variables import has_variable
@@ -317,7 +317,8 @@ class WorkerGroup:
             prologue=(*self._module_lines(), *environment_lines, *self.prologue),
             epilogue=tuple(self.epilogue),
             extra_directives=tuple(self.extra_directives),
-            skip=frozenset(self.skip_directives),
+            # As they are written, for who tells -t from a word t, and as they are called.
+            skip=frozenset(name for said in self.skip_directives for name in (said, said.lstrip("-"))),
             shebang=self.shebang,
         )
 
@@ -523,7 +524,9 @@ def plain_options(argument: str, value: object) -> dict[str, Any]:
         raise TypeError(f"{other!r}")
 
     if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):
-        raise InvalidRequest(argument, f"{value!r} is not a mapping of names to values")
+        # dask-jobqueue's are words of a command line.
+        cure = ": --resources GPU=1 is {'resources': {'GPU': 1}} here" if argument == "worker_options" else ""
+        raise InvalidRequest(argument, f"{value!r} is not a mapping of names to values{cure}")
     try:
         found: dict[str, Any] = json.loads(json.dumps(dict(value), default=spelled))
     except (TypeError, ValueError) as error:
@@ -552,7 +555,13 @@ def _line(argument: str, value: object) -> None:
 
 def _lines(argument: str, value: object) -> Sequence[str]:
     if isinstance(value, str) or not isinstance(value, Sequence) or not all(isinstance(item, str) for item in value):
-        raise InvalidRequest(argument, f"{value!r} is not a list of texts")
+        cure: list[str] = []
+        if isinstance(value, str):
+            cure = value.splitlines()
+        elif isinstance(value, Mapping) and argument == "extra_directives":
+            cure = statements(value)
+        written = f"; write {argument}={cure!r}" if cure else ""
+        raise InvalidRequest(argument, f"{value!r} is not a list of texts{written}")
     return value
 
 

@@ -53,6 +53,9 @@ _SITES_OWN = {
     "gpus": ("gpu_resource", "gpu"),
 }
 
+#: Grid Engine's own resources of memory: whoever asks for one in a directive has asked for memory.
+_MEMORY = frozenset({"h_vmem", "s_vmem", "mem_free", "virtual_free", "h_rss", "s_rss", "h_data", "s_data", "mem_total"})
+
 #: Options that a site or a user may have in a sge_request file, and that would change what a submission is. Without
 #: -C '' qsub would read all lines of the script that begin with #$, a user's own text among them.
 _PLAIN = ("-terse", "-b", "n", "-sync", "n", "-C", "")
@@ -109,7 +112,7 @@ class GridEngine:
         by_hand = {directives.name_of(option) for line in job.extra_directives for option in directives.checked(line)}
         has_slots = "pe" in by_hand | job.skip
         wanted = {
-            "memory": job.resources.memory is not None,
+            "memory": job.resources.memory is not None and not by_hand & _MEMORY,
             "cores": nodes == 1 and cores > 1 and not has_slots,
             "nodes": nodes > 1 and not has_slots,
             "gpus": job.resources.gpus > 0,

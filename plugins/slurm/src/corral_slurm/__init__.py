@@ -152,6 +152,7 @@ class Slurm:
     @hookimpl
     def render_script(self, job: Job) -> Script:
         extras = [(directives.checked(extra), extra) for extra in job.extra_directives]
+        skipped = job.skip | {name for word in job.skip for name in directives.long_names(word)}
         replaced = {name for found, _ in extras for option in found for name in directives.replaced_by(option)}
         if job.resources.gpus and self.gpu_option in replaced and "gpus" not in replaced:
             raise InvalidRequest(
@@ -161,7 +162,7 @@ class Slurm:
         lines = [
             Directive(name=name, text=_line(directives.written(name, value, _ARGUMENTS.get(name, name))))
             for name, value in self._options(job)
-            if not job.skip & {name, _WORDS.get(name)} and name not in replaced
+            if not skipped & {name, _WORDS.get(name)} and name not in replaced
         ]
         has_log = job.log_directory is not None and any(line.name == "output" for line in lines)
         comment = _EXPORT_ALL if any(line.name == "export" for line in lines) else ""

@@ -108,6 +108,17 @@ def options(line: str) -> list[Option]:
     return found
 
 
+def long_names(word: str) -> frozenset[str]:
+    """What an option is called that is named as it is written, with its dashes: ``-t``, ``--tasks-per-node``.
+
+    A job says how many tasks it has by the node, so that ``-n`` is that, too.
+    """
+    name = _LONG.get(word[1:], "") if not word.startswith("--") and word.startswith("-") else word[2:]
+    if not word.startswith("-") or not name:
+        return frozenset()
+    return frozenset({_ALIASES.get(name, name), *(["ntasks-per-node"] if name == "ntasks" else [])})
+
+
 def replaced_by(option: Option) -> frozenset[str]:
     """The options that cannot stand beside this one, itself included."""
     if option.name == "gres" and not gpus(option.value or ""):

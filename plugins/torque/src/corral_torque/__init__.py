@@ -6,6 +6,7 @@ Every job is an element of an array, so that one ``qsub`` starts a thousand and 
 
 from __future__ import annotations
 
+import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import ClassVar
@@ -99,7 +100,9 @@ class Torque:
             raise InvalidRequest(
                 "name", f"{job.name!r} is not of letters, digits and '-_+.', a letter first, at most 240"
             )
-        return evolve(job, resources=resources)
+        # As several centres' own qsub reads it, and dask-jobqueue.
+        account = job.account if job.account is not None else os.environ.get("PBS_ACCOUNT") or None
+        return evolve(job, resources=resources, account=account)
 
     @hookimpl
     def render_script(self, job: Job) -> Script:
