@@ -55,7 +55,7 @@ def decide(here: Mapping[str, Detected], traces: list[str]) -> tuple[str, str]:
         raise UnknownBackend(
             f"no batch system answers here, but there are traces of one ({', '.join(traces)}). Name it with backend= "
             f"(installed: {', '.join(plugin.name for plugin in plugins.usable('backend'))}), or use this machine alone "
-            "with backend='local'."
+            "with backend='local'. `corral backends` says why each does not answer, and which plugins can be installed."
         )
     return "local", "there is no trace of a batch system on this machine"
 
