@@ -12,7 +12,7 @@ import re
 import socket
 import sys
 import textwrap
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 
 import pytest
@@ -105,7 +105,7 @@ def essence(said: str) -> str:
 
 
 @pytest.fixture
-def symptom(request: pytest.FixtureRequest, tmp_path: Path):
+def symptom(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Symptom]:
     """Holds what a user is told against the page."""
     own = {
         str(tmp_path / "corral"): "/home/you/.local/state/corral",
@@ -118,4 +118,6 @@ def symptom(request: pytest.FixtureRequest, tmp_path: Path):
     }
     symptom = Symptom(request.function.__name__, own, request.config.getoption("--symptom-page"))
     yield symptom
-    symptom.settle()
+    # A test that has failed has said so.
+    if symptom.told:
+        symptom.settle()
