@@ -77,6 +77,14 @@ def bench(session: nox.Session) -> None:
 
 
 @nox.session
+def symptoms(session: nox.Session) -> None:
+    """Provoke on a real Slurm what docs/when-something-goes-wrong.md is about, and write there what users are told."""
+    install(session, "test")
+    options = ["--symptom-page=docs/when-something-goes-wrong.md", "--batch-systems=install"]
+    session.run("pytest", "tests/real/test_real_symptoms.py", *options, *session.posargs)
+
+
+@nox.session
 def policy(session: nox.Session) -> None:
     """Compare scaling policies in simulated queues; writes the table and the pictures of docs/."""
     install(session, "test", members=["core"])

@@ -272,7 +272,7 @@ def test_what_is_wrong_is_refused_before_anything_starts(
     ):
         with pytest.raises(InvalidRequest) as refusal:
             cluster(**arguments)
-        assert refusal.value.argument == next(iter(arguments)).replace("interface", "scheduler_interface")
+        assert refusal.value.argument == next(iter(arguments))
     with pytest.raises(UnknownBackend, match="Did you mean 'slurm'"):
         cluster(backend="slrum", backend_options={})
     assert not state_directory.exists()

@@ -44,9 +44,11 @@ def test_a_failure_is_told_with_state_code_host_log_and_cure(tmp_path: Path) -> 
         ("ModuleNotFoundError: No module named 'numpy'", "lacks a module"),
         ("line 3: module: command not found", "modules="),
         ("OSError: [Errno 28] No space left on device", "disk is full"),
+        ("corral: no directory for workers: [Errno 122] Disk quota exceeded: '/home/me/corral-n1-x'", "quota"),
+        ("corral: no directory for workers: [Errno 2] No such file or directory: '/nvme'", "local_directory="),
         (
             "corral: no scheduler answered within 10 s; tried tls://10.0.0.1:4000: connection refused",
-            "interface=",
+            "scheduler='job'",
         ),
         ("corral: the cluster has ended: there are no credentials at /home/me/credentials.json", "shared_directory="),
         ("corral: no directory for workers: [Errno 30] Read-only file system: '/scratch/corral-n1-x'", "local_dir"),
@@ -64,6 +66,14 @@ def test_states_have_hints_of_their_own() -> None:
     """Memory, and a walltime that ended too early."""
     assert "memory=" in hint(job(JobState.OUT_OF_MEMORY), [])
     assert "walltime=" in hint(job(JobState.TIMEOUT), [])
+
+
+def test_a_job_that_ended_without_a_word_was_ended_by_its_script(tmp_path: Path) -> None:
+    """By `exit 3` in a prologue, for example; a log that is missing is no evidence of anything."""
+    silent = tmp_path / "silent.log"
+    silent.touch()
+    assert "prologue=" in hint(job(JobState.FAILED, code=3, log=silent), [])
+    assert hint(job(JobState.FAILED, code=3, log=tmp_path / "missing.log"), []) == ""
 
 
 def test_a_job_that_was_killed_is_suspected_of_having_needed_memory() -> None:

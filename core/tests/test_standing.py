@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from corral.errors import BatchSystemUnavailable, CorralError, LimitReached, SubmitRejected
 from corral.jobs.group import AVOIDED_FOR, Group
 from corral.jobs.record import Ending, JobFailure, JobRecord
 from corral.plugin.values import JobId, JobState, JobStatus, Resources
@@ -70,3 +71,19 @@ def test_how_long_workers_have_is_bounded_by_the_walltime_until_one_has_come(gro
     group.has_time(3560.0)
     group.has_time(float("inf"))
     assert kind_of(group).lifetime == 3560.0
+
+
+@pytest.mark.parametrize(
+    ("trouble", "words"),
+    [
+        (BatchSystemUnavailable("no answer"), "the submission is tried again by itself: no answer"),
+        (LimitReached("too many jobs"), "the submission is tried again by itself: too many jobs"),
+        (LimitReached("too many jobs. It is tried again"), "too many jobs. It is tried again"),
+        (SubmitRejected("no such queue"), "no such queue"),
+        (None, ""),
+    ],
+)
+def test_who_waits_knows_whether_it_is_tried_again(group: Group, trouble: CorralError | None, words: str) -> None:
+    """What passes by itself is left to corral, what does not to the user; each is said once."""
+    group.trouble = trouble
+    assert words == group.trouble_in_words()

@@ -147,7 +147,7 @@ def test_a_task_that_no_job_can_finish_is_told_and_not_begun_for_ever(
         cluster.scale(2)
         client.wait_for_workers(2, timeout=60)
         future = client.submit(mark_begin_and_end, 1, marks=str(marks), seconds=600)
-        eventually(lambda: "1 tasks unfinished" in caplog.text, lambda: caplog.text, 90)
+        eventually(lambda: "1 task unfinished" in caplog.text, lambda: caplog.text, 90)
         incident.begins()
         eventually(lambda: "so much time for it" in caplog.text, lambda: caplog.text, 60)
         incident.is_noticed()

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 from attrs import evolve, field, frozen
 
-from corral.batch.runner import Runner
-from corral.plugin.values import Command, Conversation, Job, JobId, JobState, JobStatus, Resources
+from corral.plugin import Command, Conversation, Job, JobId, JobState, JobStatus, Resources
+from corral.testing import Runner
 from corral_htcondor import HTCondor
 
 pytestmark = [pytest.mark.real("htcondor"), pytest.mark.timeout(90)]

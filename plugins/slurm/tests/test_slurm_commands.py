@@ -710,6 +710,8 @@ def test_what_squeue_refuses_for_other_reasons_is_raised() -> None:
         ("BadConstraints", "extra_directives="),
         ("InvalidAccount", "account="),
         ("InvalidQOS", "--qos="),
+        ("Job's account not known, so it can't use this partition (project allows climate)", "account="),
+        ("Job's QOS not permitted to use this partition (project allows long not normal)", "--qos="),
     ],
 )
 def test_reasons_that_waiting_cannot_cure_name_the_argument(reason: str, argument: str) -> None:

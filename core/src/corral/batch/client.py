@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, TypeVar
 
 from attrs import field, frozen
 
+from corral.batch import refusals
 from corral.batch.budget import CommandBudget, Kind
 from corral.batch.runner import Runner
 from corral.errors import (
@@ -272,5 +273,6 @@ class BatchSystem:
             case FailureKind.LIMIT:
                 return LimitReached(failure.message, cause=error)
             case FailureKind.FATAL:
-                kind = SubmitRejected if unknown is SubmitRejected else BatchSystemError
-                return kind(failure.message, cause=error)
+                if unknown is SubmitRejected:
+                    return SubmitRejected(failure.message + refusals.advice(failure.message), cause=error)
+                return BatchSystemError(failure.message, cause=error)

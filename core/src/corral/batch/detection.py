@@ -54,8 +54,8 @@ def decide(here: Mapping[str, Detected], traces: list[str]) -> tuple[str, str]:
         names = ", ".join(plugin.name for plugin in discovery.usable("backend"))
         raise UnknownBackend(
             f"no batch system answers here, but there are traces of one ({', '.join(traces)}). Name it with backend= "
-            f"(installed: {names}), or use this machine alone "
-            f"with backend={everywhere!r}."
+            f"(installed: {names}), or use this machine alone with backend={everywhere!r}. `corral backends` says why "
+            "each does not answer, and which plugins can be installed."
         )
     return everywhere, "there is no trace of a batch system on this machine"
 

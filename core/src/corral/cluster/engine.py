@@ -37,6 +37,7 @@ from corral.errors import (
     PluginError,
     SubmitRejected,
     WorkersNotReady,
+    counted,
 )
 from corral.host import clock
 from corral.jobs import exit_codes, logs, nodes
@@ -306,7 +307,7 @@ class Engine:
             words[word] = words.get(word, 0) + 1
         parts = [f"{count} job{'s' * (count > 1)} {word}" for word, count in sorted(words.items())]
         parts += [f"{slot.submitting} being submitted" for slot in self.groups.values() if slot.submitting]
-        troubles = [str(slot.trouble) for slot in self.groups.values() if slot.trouble]
+        troubles = [slot.trouble_in_words() for slot in self.groups.values() if slot.trouble]
         if self._told_blindness:
             troubles.append(f"the batch system does not tell how the jobs are: {self._told_blindness}")
         if self._missing:
@@ -934,10 +935,10 @@ class Engine:
                         )
                     )
                     logger.warning(
-                        "cluster %s: job %s had to leave (%s) with %d tasks unfinished%s and %d results that no other "
+                        "cluster %s: job %s had to leave (%s) with %s unfinished%s and %s that no other "
                         "worker could take: these run again, and count as nobody's failure.",
-                        self.blueprint.name, record.id, _reason(message), unfinished,
-                        f" (for example {names})" * bool(names), lost,
+                        self.blueprint.name, record.id, _reason(message), counted(unfinished, "task"),
+                        f" (for example {names})" * bool(names), counted(lost, "result"),
                     )  # fmt: skip
 
     async def _mourn(self, record: JobRecord, worker: str, address: str, cause: Cause, host: str) -> None:

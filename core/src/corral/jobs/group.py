@@ -158,6 +158,14 @@ class Group:
             f"queue={self.spec.queue!r}, account={self.spec.account!r}). It is tried again every minute"
         )
 
+    def trouble_in_words(self) -> str:
+        """What keeps it from growing, and whether that is left to the user; empty if nothing does."""
+        words = "" if self.trouble is None else str(self.trouble)
+        is_tried_again = isinstance(self.trouble, BatchSystemUnavailable | LimitReached)
+        if not is_tried_again or "tried again" in words:
+            return words
+        return f"the submission is tried again by itself: {words}"
+
     def count_unsubmitted(self, jobs: Iterable[JobRecord]) -> int:
         """How many wanted jobs the batch system does not have, nor is being given."""
         there = sum(1 for job in jobs if job.group == self.name and job.is_capacity)

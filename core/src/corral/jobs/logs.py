@@ -43,10 +43,14 @@ _HINTS: Sequence[tuple[re.Pattern[str], str]] = tuple(
             r"(python\S*: (No such file or directory|not found|cannot execute)|: python\S*: command not found)",
             "The node has no such Python: name one that is there with python=, or load it with modules= or conda_env=.",
         ),
-        (r"No space left on device", "A disk is full: see local_directory= and log_directory=."),
+        (
+            r"(No space left on device|Disk quota exceeded)",
+            "A disk is full, or your quota is used up: see local_directory= and log_directory=.",
+        ),
         (
             r"no scheduler answered within",
-            "The node cannot reach the scheduler: name a network that both share with interface=.",
+            "The node cannot reach the scheduler: name a network that both share with interface=, or put the scheduler "
+            "where the jobs are with scheduler='job'.",
         ),
         (
             r"there are no credentials at",
@@ -54,6 +58,10 @@ _HINTS: Sequence[tuple[re.Pattern[str], str]] = tuple(
             "shared_directory=.",
         ),
         (r"Read-only file system", "A folder that the job writes to is read-only on the node: see local_directory=."),
+        (
+            r"corral: no directory for workers",
+            "The node has no such folder, or you may not write to it: name another with local_directory=.",
+        ),
     )
 )
 
@@ -104,7 +112,21 @@ def hint(record: JobRecord, lines: Sequence[str]) -> str:
         return "Exit code 127: a command of the job script was not found on the node; see python=, modules=, prologue=."
     if record.exit_code == 126:
         return "Exit code 126: a command of the job script may not be executed on the node; see python=."
+    if record.exit_code and record.connected_at is None and _is_empty(record.log):
+        # A launcher never fails without a word.
+        return (
+            "It ended before corral began in it: by a line of the job script, which cluster.job_script() shows; see "
+            "prologue=."
+        )
     return ""
+
+
+def _is_empty(log: str | None) -> bool:
+    """True if there is such a file, and nobody has written to it."""
+    try:
+        return log is not None and os.stat(log).st_size == 0
+    except OSError:
+        return False
 
 
 def of_no_use(records: Iterable[JobRecord]) -> list[str]:

@@ -360,9 +360,15 @@ def read_script(path: str | os.PathLike[str], given: Mapping[str, Any]) -> tuple
     return {"backend": backend, **WorkerGroup.arguments_of(job)}, commands
 
 
+def _scheduler_host(arguments: Mapping[str, Any]) -> str | None:
+    """Where the scheduler listens, if an interface is named; complaints name the argument that did."""
+    argument = "scheduler_interface" if "scheduler_interface" in arguments else "interface"
+    interface = arguments.get(argument)
+    return None if interface is None else host_of_interface(argument, interface)
+
+
 def _drawn(backend: str, arguments: Mapping[str, Any], *, for_job: Sequence[str]) -> Blueprint:
     """`for_job`: what `scheduler_options` may say of the scheduler's own job."""
-    scheduler_interface = arguments.get("scheduler_interface", arguments.get("interface"))
     groups = _groups(arguments)
     options = plain_options("backend_options", arguments.get("backend_options") or {})
     security = _security(arguments.get("security"))
@@ -393,9 +399,7 @@ def _drawn(backend: str, arguments: Mapping[str, Any], *, for_job: Sequence[str]
         shared_directory=shared_directory,
         home=Home.of(shared_directory),
         chosen_log_directory=_directory("log_directory", arguments.get("log_directory")),
-        scheduler_host=None
-        if scheduler_interface is None
-        else host_of_interface("scheduler_interface", scheduler_interface),
+        scheduler_host=_scheduler_host(arguments),
         scheduler_port=_port("scheduler_port", arguments.get("scheduler_port", 0)),
         scheduler_options=scheduler_options,
         security=security,

@@ -343,6 +343,15 @@ _HOPELESS = (
     (r"\w*Max\w+Per(Job|Node)", "one job may not have so much: ask for less with cores=, memory=, nodes= or gpus="),
     (r"(QOS|Assoc)Min", "one job must ask for more here: see cores=, memory=, nodes= and gpus="),
     (r"BadConstraints", "no node can satisfy what it asks for: see cores=, memory=, gpus= and extra_directives="),
+    # What squeue says instead where a partition is for some alone: src/slurmctld/job_mgr.c, part_policy_valid_acct().
+    (
+        r"Job's account not (known|permitted)",
+        "its account may not use this partition: name another with account=, or another queue=",
+    ),
+    (
+        r"Job's QOS not (known|permitted)",
+        "its QOS may not use this partition: name another with extra_directives=['--qos=…'], or another queue=",
+    ),
     (r"InvalidAccount|AccountNotAllowed", "its account may not be used so: name another with account="),
     (r"InvalidQOS|QOSNotAllowed", "its QOS may not be used so: name another with extra_directives=['--qos=…']"),
     (r"DependencyNeverSatisfied", "a job that it depends on did not end as required: see extra_directives="),
