@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 
+from attrs import frozen
+
 from corral import hookimpl
 from corral.domain import Allocation, Command, Conversation, Detected, Job, JobId, JobStatus, Script
 
@@ -12,7 +14,11 @@ from corral.domain import Allocation, Command, Conversation, Detected, Job, JobI
 _unasked = Command(["false"])
 
 
+@frozen(kw_only=True)
 class Pretend:
+    #: Whether other nodes are reached by shells that begin with an environment of their own.
+    is_remote: bool = False
+
     @hookimpl
     def read_allocation(self, environ: Mapping[str, str]) -> Conversation[Allocation | None]:
         done = yield Command(["cat", environ["PRETEND_ALLOCATION"]])
@@ -21,7 +27,8 @@ class Pretend:
 
     @hookimpl
     def launch_command(self, allocation: Allocation, command: Sequence[str]) -> list[list[str]]:
-        return [["env", f"PMI_RANK={rank}", *command] for rank in range(len(allocation.hosts))]
+        clean = ["-i", "PATH=/usr/bin:/bin", "OF_NODE=own"] if self.is_remote else []
+        return [["env", *clean, f"PMI_RANK={rank}", *command] for rank in range(len(allocation.hosts))]
 
     @hookimpl
     def render_script(self, job: Job) -> Script:
