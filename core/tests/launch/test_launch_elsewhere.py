@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import json
 import os
-import socket
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,14 +22,13 @@ if TYPE_CHECKING:
     from core.tests.launch.conftest import Cluster
 
 PRETEND = str(Path(__file__).parent / "pretend")
-HOST = socket.gethostname()
 SECRET = 'it\'s a $HOME `of` "secrets"\nand two lines'
 
 
 async def launch(cluster: Cluster, job: Job) -> Launched:
     """Start a job's script; its workers are connected."""
     allocation = cluster.directory / "allocation.json"
-    allocation.write_text(json.dumps({"job_id": "8", "hosts": [HOST, HOST]}))
+    allocation.write_text(json.dumps({"job_id": "8", "hosts": ["known-as-a", "known-as-b"]}))
     directory = cluster.directory / "local"
     directory.mkdir()
     arguments = [f"--credentials={cluster.path}", f"--local-directory={directory}", "--backend=pretend"]

@@ -1,7 +1,7 @@
 """What a job's script has set up on its first node, for the launchers on the others.
 
-Parallel launchers such as srun take the environment along; remote shells (pbs_tmrsh, pbsdsh, qrsh, oarsh) begin with one
-of their own. So the script notes its environment before and after its own lines, and the first launcher writes the
+Parallel launchers such as srun take the environment along; remote shells (pbs_tmrsh, pbsdsh, qrsh, oarsh) begin with
+one of their own. So the script notes its environment before and after its own lines, and the first launcher writes the
 difference down: what `env`, `inherit_env`, `modules`, `conda_env` and the prologue have done, once for the job. The
 rest, such as a node's own scratch folder or GPUs, is what the batch system says there.
 
@@ -91,7 +91,7 @@ def written_for_other_nodes(
     variables, gone = taken
     lines = [f"unset -v {name}" for name in sorted({*gone, BEFORE, AFTER, COMMAND})]
     lines += [f"export {name}={shlex.quote(value)}" for name, value in {**variables, **handed_down}.items()]
-    lines += [f"cd {shlex.quote(os.getcwd())} 2>/dev/null", f"exec {shlex.join(command)}"]
+    lines += [f"cd {shlex.quote(os.getcwd())} 2>/dev/null", f'exec {shlex.join(command)} "$@"']
     # It matches corral.home.NODE_SCRIPT.
     job = re.sub(r"[^\w.-]", "_", job_id.text, flags=re.ASCII)
     folder, name = Path(credentials).parent, f"node-{job}.sh"

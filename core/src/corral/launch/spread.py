@@ -51,8 +51,22 @@ def launcher_commands(
     command += [*_PYTHON, *arguments]
     if len(allocation.hosts) == 1:
         return [[*command, "--node-index=0"]]
+    return on_each_host(manager, allocation, command)
+
+
+def on_each_host(manager: pluggy.PluginManager, allocation: Allocation, command: Sequence[str]) -> list[list[str]]:
+    """The argument lists that run `command` on every host; where each has one of its own, it hears which host it is.
+
+    Batch systems may know hosts by names that the hosts themselves do not use.
+    """
+    hosts = len(allocation.hosts)
     lists: list[list[str]] = manager.hook.launch_command(allocation=allocation, command=command)
-    return lists
+    if len(lists) != hosts:
+        return lists
+    told = ([*command, f"--node-index={index}"] for index in range(hosts))
+    return [
+        manager.hook.launch_command(allocation=allocation, command=words)[index] for index, words in enumerate(told)
+    ]
 
 
 async def spread(place: Place, arguments: Sequence[str], credentials: str) -> Ended:
@@ -72,7 +86,7 @@ async def spread(place: Place, arguments: Sequence[str], credentials: str) -> En
     ) as command:
         if command is None:
             return await _run_all(allocation, launcher_commands(place.manager, allocation, arguments))
-        return await _run_all(allocation, place.manager.hook.launch_command(allocation=allocation, command=command))
+        return await _run_all(allocation, on_each_host(place.manager, allocation, command))
 
 
 async def _run_all(allocation: Allocation, commands: Sequence[Sequence[str]]) -> Ended:

@@ -27,8 +27,10 @@ class Pretend:
 
     @hookimpl
     def launch_command(self, allocation: Allocation, command: Sequence[str]) -> list[list[str]]:
-        clean = ["-i", "PATH=/usr/bin:/bin", "OF_NODE=own"] if self.is_remote else []
-        return [["env", *clean, f"PMI_RANK={rank}", *command] for rank in range(len(allocation.hosts))]
+        hosts = range(len(allocation.hosts))
+        if self.is_remote:
+            return [["env", "-i", "PATH=/usr/bin:/bin", "OF_NODE=own", *command] for _ in hosts]
+        return [["env", f"PMI_RANK={rank}", *command] for rank in hosts]
 
     @hookimpl
     def render_script(self, job: Job) -> Script:
