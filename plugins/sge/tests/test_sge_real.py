@@ -235,6 +235,16 @@ async def test_qrsh_starts_the_very_words(smp: RealGridEngine) -> None:
     assert (await smp.run(job)).splitlines() == ["two words|$HOME", "code 7"]
 
 
+async def test_a_job_that_no_queue_could_ever_run_is_told_from_one_that_waits(sge: RealGridEngine) -> None:
+    """By a dry run on an empty cluster."""
+    [never] = await sge.submit(sge.job("true", extra_directives=["-q short.q", "-l h_rt=7200"]))
+    [held] = await sge.submit(sge.job("true", extra_directives=["-h"]))
+    told = await sge.talk(SGE.explain_pending(never))
+    assert told.startswith("it will never start")
+    assert "walltime=" in told
+    assert "never" not in await sge.talk(SGE.explain_pending(held))
+
+
 INSIDE = """
 import os, subprocess, sys
 from pathlib import Path
