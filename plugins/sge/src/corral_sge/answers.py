@@ -167,7 +167,9 @@ def configured(answer: str) -> set[str]:
 
 def may_be_impossible(reasons: Sequence[str]) -> bool:
     """Whether a job cannot run for what it asks; as long as all is full, Grid Engine does not look at that."""
-    told = (reason for reason in reasons if "not contained in its" not in reason)
+    told = [reason for reason in reasons if "not contained in its" not in reason]
+    if any(re.search("hold state|job dependencies|execution time", reason) for reason in told):
+        return False
     return any(re.search("cannot run|overload or full", reason) for reason in told)
 
 
