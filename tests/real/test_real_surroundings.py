@@ -103,9 +103,10 @@ def test_what_a_job_has_set_up_holds_on_all_of_its_nodes(operator: Operator, tmp
     container = tmp_path / "container"
     container.write_text('#!/bin/sh\nPATH=/inside:/usr/bin:/bin IN_CONTAINER=yes exec "$@"\n')
     container.chmod(0o755)
-    arguments = {
+    said = 'it\'s\n"two lines"'
+    arguments: dict[str, Any] = {
         "nodes": 2,
-        "env": {"SAID": 'it\'s\n"two lines"'},
+        "env": {"SAID": said},
         "prologue": [f"export FROM_MODULE=/opt/lib PATH={tmp_path}:$PATH"],
         "python": ["container", sys.executable],
     }
@@ -114,5 +115,5 @@ def test_what_a_job_has_set_up_holds_on_all_of_its_nodes(operator: Operator, tmp
         cluster.scale(2)
         client.wait_for_workers(2, timeout=operator.patience)
         first, second = client.run(lambda: [os.environ.get(name) for name in names]).values()
-        assert first == second == [arguments["env"]["SAID"], "/opt/lib", "yes", "/inside:/usr/bin:/bin"]
+        assert first == second == [said, "/opt/lib", "yes", "/inside:/usr/bin:/bin"]
         assert len(cluster.jobs) == 1

@@ -813,7 +813,11 @@ def test_the_limit_of_another_user_in_the_account_is_none_of_mine() -> None:
     """And one of an account above is."""
     limits = (HERE / "scontrol-assoc.txt").read_text()
     theirs = "ClusterName=corral Account=plenty UserName=other(7) Partition= Priority=0 ID=9\n    GrpTRES=cpu=2(0)\n"
-    answers = ["PENDING|N/A|AssocGrpCpuLimit|batch|\n", ROWS["peruser"].format(4), HERE / "scontrol-partition.txt"]
+    answers: list[Answer] = [
+        "PENDING|N/A|AssocGrpCpuLimit|batch|\n",
+        ROWS["peruser"].format(4),
+        HERE / "scontrol-partition.txt",
+    ]
     assert "never" not in drive(SLURM.explain_pending(JobId("77_0")), [*answers, theirs + limits])
     above = limits.replace("GrpTRES=cpu=N", "GrpTRES=cpu=2", 1)
     assert "account root together may have 2" in drive(SLURM.explain_pending(JobId("77_0")), [*answers, above])
@@ -822,7 +826,11 @@ def test_the_limit_of_another_user_in_the_account_is_none_of_mine() -> None:
 def test_a_budget_that_is_used_up_may_be_renewed() -> None:
     """Then the same word says nothing of this job's size."""
     limits = re.sub(r"Mins=cpu=10\(\d+\)", "Mins=cpu=10(10)", (HERE / "scontrol-assoc.txt").read_text())
-    answers = ["PENDING|N/A|AssocGrpCPUMinutesLimit|batch|\n", ROWS["mins"].format(8), HERE / "scontrol-partition.txt"]
+    answers: list[Answer] = [
+        "PENDING|N/A|AssocGrpCPUMinutesLimit|batch|\n",
+        ROWS["mins"].format(8),
+        HERE / "scontrol-partition.txt",
+    ]
     assert "never" not in drive(SLURM.explain_pending(JobId("77_0")), [*answers, limits])
 
 
@@ -849,7 +857,7 @@ def test_where_limits_may_not_be_seen_nothing_is_concluded() -> None:
 def test_more_nodes_than_a_partition_gives_to_one_job(partition: str, nodes: int, words: str) -> None:
     """The same reason stands for nodes that are down."""
     row = f"user|plenty|normal|{partition}|cpu=3,mem=30M,node={nodes}|UNLIMITED|{nodes}|\n"
-    answers = [f"PENDING|N/A|PartitionNodeLimit|{partition}|\n", row, HERE / "scontrol-partition.txt"]
+    answers: list[Answer] = [f"PENDING|N/A|PartitionNodeLimit|{partition}|\n", row, HERE / "scontrol-partition.txt"]
     told = drive(SLURM.explain_pending(JobId("77_0")), answers)
     assert told.startswith("it will never start") == bool(words)
     assert words in told
