@@ -209,3 +209,13 @@ def test_logs_are_removed_where_corral_s_are_alone(tmp_path: Path) -> None:
     assert os.listdir(home.log_folder(UUID)) == ["2.log"]
     home.remove_logs(UUID, [home.log_folder(UUID) / "2.log"])
     assert not home.log_folder(UUID).exists()
+
+
+def test_what_jobs_of_several_nodes_leave_behind_goes_with_the_cluster(tmp_path: Path) -> None:
+    """The job was killed, and nobody else would remove it: it has the job's variables."""
+    home, uuid = Home(tmp_path / "corral"), uuid4().hex
+    with home.folder("clusters", uuid, make=True) as folder:
+        folder.write_new(CREDENTIALS, "{}")
+        folder.write_new("node-8_1_.server.sh", "exit 0")
+    home.remove_cluster(uuid)
+    assert not home.cluster_folder(uuid).exists()

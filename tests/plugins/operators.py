@@ -21,6 +21,8 @@ class Operator:
     arguments: Mapping[str, Any] = field(factory=dict)
     #: Seconds in which a job that was submitted starts and its workers connect, on a busy machine.
     patience: float = 90.0
+    #: Whether one host plays all of it: then no job has several nodes.
+    is_one_host: bool = False
     #: Ends the job whose id takes the place of ``{id}``.
     cancels: tuple[str, ...]
     #: Lists jobs that have not ended.
@@ -53,6 +55,7 @@ OPERATORS = [
     ),
     Operator(
         backend="sge",
+        is_one_host=True,
         arguments={"backend_options": {"memory_resource": "memory", "parallel_environment": "smp"}},
         cancels=("qdel", "{id}"),
         lists=("qstat", "-u", "$user", "-r"),

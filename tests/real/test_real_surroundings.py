@@ -94,3 +94,26 @@ def test_a_local_directory_is_the_node_s(operator: Operator, tmp_path: Path) -> 
         [worker] = client.scheduler_info()["workers"].values()
         assert worker["local_directory"].startswith(f"{tmp_path}/a/")
         assert "$" not in worker["local_directory"]
+
+
+def test_what_a_job_has_set_up_holds_on_all_of_its_nodes(operator: Operator, tmp_path: Path) -> None:
+    """Also where remote shells start the launchers: variables, the prologue, and the words that run Python."""
+    if operator.is_one_host:
+        pytest.skip("one host plays all of this batch system")
+    container = tmp_path / "container"
+    container.write_text('#!/bin/sh\nPATH=/inside:/usr/bin:/bin IN_CONTAINER=yes exec "$@"\n')
+    container.chmod(0o755)
+    said = 'it\'s\n"two lines"'
+    arguments: dict[str, Any] = {
+        "nodes": 2,
+        "env": {"SAID": said},
+        "prologue": [f"export FROM_MODULE=/opt/lib PATH={tmp_path}:$PATH"],
+        "python": ["container", sys.executable],
+    }
+    names = ("SAID", "FROM_MODULE", "IN_CONTAINER", "PATH")
+    with operator.cluster(**arguments) as cluster, Client(cluster) as client:
+        cluster.scale(2)
+        client.wait_for_workers(2, timeout=operator.patience)
+        first, second = client.run(lambda: [os.environ.get(name) for name in names]).values()
+        assert first == second == [said, "/opt/lib", "yes", "/inside:/usr/bin:/bin"]
+        assert len(cluster.jobs) == 1

@@ -152,8 +152,9 @@ class NeverStarts(JobsFailed):
     """Jobs wait, and the batch system says what waiting cannot cure: they ask for something that they will not get."""
 
     def __init__(self, group: str, count: int, reason: str, cure: str) -> None:
+        said = "" if reason in cure else f" ({reason})"
         super().__init__(
-            f"{count} job{'s' * (count > 1)} of group {group!r} will never start: {cure} ({reason}). "
+            f"{count} job{'s' * (count > 1)} of group {group!r} will never start: {cure}{said}. "
             "They stay in the queue until you scale down or close the cluster"
         )
         #: In the batch system's words.

@@ -136,7 +136,8 @@ def test_one_command_tells_all() -> None:
         JobId("f4A9LMCZd"): JobStatus(
             state=JobState.FAILED,
             native="FAILED",
-            reason="alloc: unsatisfiable request: need 1 node(s) with 99 cores each, only 0 eligible",
+            reason="alloc: unsatisfiable request: need 1 node(s) with 99 cores each, only 0 eligible; "
+            "see cores=, nodes=, gpus= and queue=",
             submitted=1795643387.7965803,
             ends=1795643387.8221617,
         ),

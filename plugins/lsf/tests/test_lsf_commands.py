@@ -289,7 +289,42 @@ def test_only_living_jobs_of_that_very_name_are_found() -> None:
 )
 def test_a_wait_is_explained(file: str, explanation: str) -> None:
     """In words of a person who never read bjobs(1), with LSF's own behind them."""
-    assert drive(AUTO.explain_pending(JobId("113.1")), [HERE / f"pending-{file}.txt"]) == explanation
+    # What it asks for is asked as well, where hosts lack it.
+    more = [""] if file == "never" else []
+    assert drive(AUTO.explain_pending(JobId("113.1")), [HERE / f"pending-{file}.txt", *more]) == explanation
+
+
+LSHOSTS = """\
+HOST_NAME                       type       model  cpuf ncpus maxmem maxswp server RESOURCES
+node01                        X86_64  Intel_EM64T  60.0    16  63.7G   8.0G    Yes (mg)
+node02                        X86_64  Intel_EM64T  60.0    16 {}   8.0G    Yes ()
+"""
+
+
+@pytest.mark.parametrize(
+    ("asked", "largest", "is_never"),
+    [("200000", "125.5G", True), ("100000", "125.5G", False), ("200G", "125.5G", True), ("200000", "-", False)],
+)
+def test_more_memory_than_any_host_has_never_comes(asked: str, largest: str, is_never: bool) -> None:
+    """LSF's reason is the same for a load that passes; a host that is down does not say how much it has."""
+    job = f"Job <113>, Job Name <x[1]>, Requested Resources <select[type==any] rusage[mem={asked[:3]}\n"
+    job += f"{' ' * 21}{asked[3:]}]>;\n"
+    told = drive(AUTO.explain_pending(JobId("113.1")), [HERE / "pending-never.txt", job, LSHOSTS.format(largest)])
+    assert told.startswith("it will never start") == is_never
+    assert "memory=" in told or not is_never
+
+
+@pytest.mark.parametrize(
+    "reasons", ["The dependency condition is invalid or never satisfied", "Can't run jobs submitted by root: 2 hosts"]
+)
+def test_reasons_that_waiting_cannot_cure(reasons: str) -> None:
+    """From lsbatch.h; of several hosts, all must say so."""
+    answer = (
+        (HERE / "pending-never.txt").read_text().replace("Job's resource requirements not satisfied: 1 host", reasons)
+    )
+    assert drive(AUTO.explain_pending(JobId("113.1")), [answer]).startswith("it will never start")
+    both = answer.replace(f" {reasons};", f" {reasons};\n Closed by LSF administrator: 1 host;")
+    assert "never start" not in drive(AUTO.explain_pending(JobId("113.1")), [both])
 
 
 def test_queues_are_described() -> None:

@@ -70,7 +70,11 @@ class TestOpenLava(LSFConformance):
         Inside(environ="environment.txt", job_id="111.2", hosts=["node01"], cores=2),
         Detects(["lsid.txt"], version="4.0dev4"),
         DescribesQueues(["bqueues.txt"], names=["normal", "short"]),
-        ExplainsPending(["pending-never.txt"], job_id="113.1", words=["no host has", "requirements not satisfied"]),
+        ExplainsPending(
+            ["pending-never.txt", "bjobs-long-2.2.txt"],
+            job_id="113.1",
+            words=["no host has", "requirements not satisfied"],
+        ),
     )
     unknown_word = UnknownWord(
         ["bjobs-wide.txt"],

@@ -368,7 +368,11 @@ def test_only_oar_is_oar() -> None:
 @pytest.mark.parametrize(
     ("file", "message"),
     [
-        ("oarsub-too-much", "There are not enough resources for your request"),
+        (
+            "oarsub-too-much",
+            "There are not enough resources for your request; "
+            "no nodes here have so much: see nodes=, cores=, gpus=, memory= and queue=",
+        ),
         ("oarsub-property", 'Bad resource request (ERROR:  column "nosuch" does not exist'),
         ("oarsub-queue", "The queue nosuch does not exist"),
         ("oarsub-type", "unknown job type: nosuch"),

@@ -350,20 +350,20 @@ def test_queues_are_described() -> None:
         ),
         (
             "24.5",
-            ["qstat-j-full"],
+            ["qstat-j-full", "qalter-v-busy"],
             "all slots are taken, or hosts are overloaded (All queues dropped because of overload or full)",
         ),
         ("42.1", ["qstat-j-dependency"], "it waits for another job to end (job dropped because of job dependencies)"),
         ("44.1", ["qstat-j-late"], "it may not start before a set time (execution time not reached)"),
         (
             "39.2",
-            ["qstat-j-silent", "qalter-never"],
+            ["qstat-j-silent", "qalter-never", "qalter-v-busy"],
             "no queue can run it at present, or none ever "
             '((-l gpu=5) cannot run at host "node01" because it offers only hc:gpu=4.000000)',
         ),
         (
             "43.1",
-            ["qstat-j-silent", "qalter-long"],
+            ["qstat-j-silent", "qalter-long", "qalter-v-busy"],
             "no queue can run it at present, or none ever "
             '((-l h_rt=3600) cannot run in queue "short.q" because of cluster queue)',
         ),
@@ -382,7 +382,38 @@ def test_a_scheduler_that_has_not_looked_yet_explains_nothing() -> None:
         "(Collecting of scheduler job information is turned off)", "There are no messages available"
     )
     assert unseen != silent
-    assert "no queue can run it" in drive(SGE.explain_pending(JobId("43.1")), [unseen, HERE / "qalter-long.txt"])
+    answers = [HERE / "qalter-long.txt", HERE / "qalter-v-busy.txt"]
+    assert "no queue can run it" in drive(SGE.explain_pending(JobId("43.1")), [unseen, *answers])
+
+
+FULL = "qstat-j-full"
+
+
+@pytest.mark.parametrize(
+    ("files", "see", "own"),
+    [
+        ([FULL, "qalter-v-memory"], "memory= and queue=", 'at host "node01" because it offers only hc:memory=100.000G'),
+        ([FULL, "qalter-v-walltime"], "walltime= and queue=", '(-l h_rt=2000) cannot run in queue "short.q"'),
+        (["qstat-j-pemem", "qalter-v-slots", "qhost-resources"], "cores=, nodes= and queue=", "only offers 0 slots"),
+    ],
+)
+def test_what_not_even_an_empty_cluster_could_run_never_starts(files: list[str], see: str, own: str) -> None:
+    """Whatever is full, disabled or down at present."""
+    sge = evolve(SGE, memory_resource="memory")
+    told = drive(sge.explain_pending(JobId("99.7")), [HERE / f"{file}.txt" for file in files])
+    assert told.startswith(f"it will never start: an empty cluster could not run it; see {see} (")
+    assert own in told
+
+
+@pytest.mark.parametrize(
+    "files",
+    [[FULL, "qalter-v-busy"], [FULL, "qalter-v-load"], ["qstat-j-freepe", "qalter-v-load-pe", "qhost-load"]],
+    ids=["busy", "load", "slots with load"],
+)
+def test_what_grid_engine_measures_may_be_free_again(files: list[str]) -> None:
+    """`qalter -w v` takes no notice of loads, and says of `-l mem_free=1G` that no host has any."""
+    told = drive(SGE.explain_pending(JobId("99.7")), [HERE / f"{file}.txt" for file in files])
+    assert told.startswith(("all slots are taken", "no queue can run it at present"))
 
 
 @pytest.mark.parametrize(("job", "file"), [("24.1", "qstat-j-full"), ("99999.1", "qstat-j-unknown")])

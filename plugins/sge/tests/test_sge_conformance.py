@@ -84,8 +84,8 @@ class TestGridEngine(BackendConformance):
         Inside(environ="environment-one-slot.txt", job_id="9.1", hosts=["node01"], cores=1),
         Detects(["qstat-help.txt"], version="8.1.9"),
         DescribesQueues(["qstat-f.txt"], names=["all.q", "short.q"]),
-        ExplainsPending(["qstat-j-never.txt"], job_id="39.1", words=["none ever", "offers only hc:gpu=4"]),
-        ExplainsPending(["qstat-j-silent.txt", "qalter-never.txt"], job_id="39.1", words=["hc:gpu=4"]),
+        ExplainsPending(["qstat-j-never.txt", "qalter-never.txt"], job_id="39.1", words=["never start", "hc:gpu=4"]),
+        ExplainsPending(["qstat-j-silent.txt", "qalter-never.txt", "qalter-never.txt"], job_id="39.1", words=["gpu=4"]),
     )
     unknown_word = UnknownWord(["qstat.txt"], job_id="27.1", known="<state>s<", unknown="<state>MOLTING<")
     garbled_row = GarbledRow(

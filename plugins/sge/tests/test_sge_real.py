@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import shlex
+import sys
 import uuid
 from collections.abc import AsyncIterator, Callable
 from pathlib import Path
@@ -241,6 +242,45 @@ async def test_qrsh_starts_the_very_words(smp: RealGridEngine) -> None:
     line = shlex.join(argv).replace("HOST", '"$HOSTNAME"', 1)
     job = smp.job("bash", "-c", f"{line}; echo code $?", resources=Resources(cores=2))
     assert (await smp.run(job)).splitlines() == ["two words|$HOME", "code 7"]
+
+
+async def test_a_job_that_no_queue_could_ever_run_is_told_from_one_that_waits(sge: RealGridEngine) -> None:
+    """By a dry run on an empty cluster."""
+    [never] = await sge.submit(sge.job("true", extra_directives=["-q short.q", "-l h_rt=7200"]))
+    [held] = await sge.submit(sge.job("true", extra_directives=["-h"]))
+    told = await sge.talk(SGE.explain_pending(never))
+    assert told.startswith("it will never start")
+    assert "walltime=" in told
+    assert "never" not in await sge.talk(SGE.explain_pending(held))
+
+
+INSIDE = """
+import os, subprocess, sys
+from pathlib import Path
+from corral.plugin.values import Allocation, JobId
+from corral.launch.elsewhere import written_for_other_nodes
+from corral_sge import GridEngine
+see = ["bash", "-c", 'echo "$SAID|$FROM_MODULE|${JOB_ID:+has its own}|${CORRAL_AFTER:-nothing}"']
+with written_for_other_nodes(sys.argv[1], JobId("1.1"), {}, see, os.environ) as command:
+    granted = Allocation(job_id=JobId("1.1"), hosts=["elsewhere", os.environ["HOSTNAME"]])
+    for argv in GridEngine().launch_command(granted, command):
+        subprocess.run(argv, check=True, stdin=subprocess.DEVNULL)
+"""
+
+
+async def test_what_a_job_has_set_up_is_there_under_qrsh(smp: RealGridEngine, tmp_path: Path) -> None:
+    """qrsh begins with an environment of its own; the script that it runs has the job's."""
+    private = tmp_path / "private"
+    private.mkdir(mode=0o700)
+    job = smp.job(
+        *(sys.executable, "-c", INSIDE, str(private / "credentials.json")),
+        resources=Resources(nodes=2),
+        environment={"SAID": "it's $HOME"},
+        prologue=["export FROM_MODULE=/opt/lib"],
+        extra_directives=["-pe smp 2"],
+    )
+    assert await smp.run(job) == "it's $HOME|/opt/lib|has its own|nothing\n" * 2
+    assert not list(private.iterdir())
 
 
 async def test_an_impossible_job_is_refused_at_once(sge: RealGridEngine) -> None:

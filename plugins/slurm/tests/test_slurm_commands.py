@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from pathlib import Path
 
@@ -445,7 +446,8 @@ def test_partitions_are_described() -> None:
 )
 def test_a_wait_is_explained(file: str, explanation: str) -> None:
     """In words of a person who never read squeue(1), with Slurm's own behind them."""
-    assert drive(SLURM.explain_pending(JobId("1_0")), [HERE / f"{file}.txt"]) == explanation
+    more = [""] if file == "pending-node-limit" else []  # which nodes and partitions is asked as well
+    assert drive(SLURM.explain_pending(JobId("1_0")), [HERE / f"{file}.txt", *more]) == explanation
 
 
 @pytest.mark.parametrize(
@@ -455,8 +457,8 @@ def test_a_wait_is_explained(file: str, explanation: str) -> None:
         ("QOSGrpMemLimit", "limit of the QOS"),
         ("AssocGrpCPUMinutesLimit", "limit of the account"),
         ("MaxGRESPerAccount", "limit of the account"),
-        ("QOSMaxWallDurationPerJobLimit", "will not start"),
-        ("QOSMinCpuNotSatisfied", "will not start"),
+        ("QOSMaxWallDurationPerJobLimit", "never start: its walltime is longer than one job may have here"),
+        ("QOSMinCpuNotSatisfied", "never start: one job must ask for more here"),
         ("ReqNodeNotAvail, UnavailableNodes:n1", "down, drained or reserved"),
         ("Reservation", "reservation to begin"),
         ("NewWord", "does not say more"),
@@ -464,7 +466,9 @@ def test_a_wait_is_explained(file: str, explanation: str) -> None:
 )
 def test_reasons_have_a_meaning(reason: str, words: str) -> None:
     """The common ones, and whole families of limits."""
-    assert words in drive(SLURM.explain_pending(JobId("1_0")), [f"PENDING|N/A|{reason}|\n"])
+    # Of limits, the job and its account are asked as well; here there is no answer.
+    more = [""] if words.startswith("limit of") else []
+    assert words in drive(SLURM.explain_pending(JobId("1_0")), [f"PENDING|N/A|{reason}|\n", *more])
 
 
 @pytest.mark.parametrize("answer", ["RUNNING|2026-11-23T23:41:11|None|\n", "", HERE / "squeue-unknown.txt"])
@@ -502,7 +506,15 @@ def test_only_slurms_own_sbatch_is_slurm() -> None:
             "sbatch-wall-deny",
             FailureKind.FATAL,
             "QOSMaxWallDurationPerJobLimit; Job violates accounting/QOS policy "
-            "(job submit limit, user's size and/or time limits)",
+            "(job submit limit, user's size and/or time limits); "
+            "its walltime is longer than one job may have here: ask for less with walltime=",
+        ),
+        (
+            "sbatch-deny-user",
+            FailureKind.FATAL,
+            "QOSMaxCpuPerUserLimit; Job violates accounting/QOS policy "
+            "(job submit limit, user's size and/or time limits); "
+            "this job alone asks for more than many may have together: ask for less with cores=",
         ),
         (
             "sbatch-controller-down",
@@ -664,7 +676,7 @@ def test_a_squeue_without_its_newer_formats_is_asked_in_the_older_one_ever_after
         assert [status.state for status in found.values()] == [JobState.RUNNING, JobState.PENDING]
         assert found[wanted[0]].hosts == ("n1",)
     assert ["-O" in argv for argv in asked] == [True, False, False]
-    assert asked[-1][asked[-1].index("-o") + 1] == "%i|%T||%N||%S|%e|%r|"
+    assert asked[-1][asked[-1].index("-o") + 1] == "%i|%T||%N||%S|%e|%r|%P|"
 
 
 def test_a_squeue_without_me_is_asked_for_the_user() -> None:
@@ -736,54 +748,140 @@ def test_reasons_that_may_pass_are_none_of_them(reason: str) -> None:
     assert not status.hopeless
 
 
-LIMITS = """\
-Current Association Manager state
+#: What each job asked for, of a real Slurm with slurmdbd: account lab may have 4 cores together, account mins 10
+#: core-minutes, and the QOS are called by what they limit.
+ROWS = {
+    "lab": "user|lab|normal|batch|cpu={0},mem=10M,node=1,billing={0}|UNLIMITED|1|\n",
+    "mins": "user|mins|normal|batch|cpu={0},mem=10M,node=1,billing={0}|1:00:00|1|\n",
+    "grp": "user|plenty|grp|batch|cpu={0},mem=10M,node=1,billing={0}|UNLIMITED|1|\n",
+    "grp nodes": "user|plenty|grp|batch|cpu=3,mem=30M,node={0},billing=3|UNLIMITED|{0}|\n",
+    "grpmem": "user|plenty|grpmem|batch|cpu=1,mem={0},node=1,billing=1|UNLIMITED|1|\n",
+    "grpgpu": "user|plenty|grpgpu|gpu|cpu=1,mem=10M,node=1,billing=1,gres/gpu={0}|UNLIMITED|1|\n",
+    "peruser": "user|plenty|peruser|batch|cpu={0},mem=10M,node=1,billing={0}|UNLIMITED|1|\n",
+    "peracct": "user|plenty|peracct|batch|cpu={0},mem=10M,node=1,billing={0}|UNLIMITED|1|\n",
+    "qlim": "user|plenty|normal|qlim|cpu={0},mem=10M,node=1,billing={0}|UNLIMITED|1|\n",
+    "both": "user|plenty|grpmem|qlim,batch|cpu={0},mem=10M,node=1,billing={0}|UNLIMITED|1|\n",
+    "of nobody": "nobody|lost|lost|lost|cpu={0},mem=10M,node=1,billing={0}|UNLIMITED|1|\n",
+}
 
-Association Records
 
-ClusterName=corral Account=lab UserName= Partition= Priority=0 ID=7
-    SharesRaw/Norm/Level/Factor=1/0.50/2/0.00
-    GrpJobs=N(0) GrpJobsAccrue=N(0)
-    GrpSubmitJobs=N(1) GrpWall=N(0.00)
-    GrpTRES=cpu=4(0),mem=N(0),node=N(0)
-    GrpTRESMins=cpu=N(0)
-ClusterName=corral Account=other UserName= Partition= Priority=0 ID=8
-    GrpTRES=cpu=1(0),mem=N(0),node=1(1)
-
-QOS Records
-
-QOS=normal(1)
-    GrpTRES=cpu=N(64),node=2(2)
-"""
+def explained(reason: str, kind: str, amount: str) -> str:
+    """Why such a job waits."""
+    answers = [f"PENDING|N/A|{reason}|batch|\n", ROWS[kind].format(amount)]
+    files = [HERE / "scontrol-partition.txt", HERE / "scontrol-assoc.txt"]
+    return drive(SLURM.explain_pending(JobId("77_0")), [*answers, *files])
 
 
 @pytest.mark.parametrize(
-    ("reason", "asked", "words"),
+    ("reason", "kind", "amount", "words"),
     [
-        ("AssocGrpCpuLimit", "lab|normal|8|1|", ["it will never start", "account lab", "4", "cores="]),
-        ("AssocGrpCPULimit", "lab|normal|8|1|", ["it will never start", "cores="]),
-        ("QOSGrpNodeLimit", "lab|normal|8|3|", ["it will never start", "QOS normal", "2", "nodes="]),
+        ("AssocGrpCpuLimit", "lab", "8", "8 cores, and all jobs of account lab together may have 4; see cores="),
+        ("AssocGrpCPULimit", "lab", "8", "see cores="),
+        ("QOSGrpCpuLimit", "grp", "8", "all jobs of QOS grp together may have 4; see cores="),
+        ("QOSGrpNodeLimit", "grp nodes", "3", "3 nodes, and all jobs of QOS grp together may have 2; see nodes="),
+        ("QOSGrpMemLimit", "grpmem", "2000M", "2000 MB of memory, and all jobs of QOS grpmem together may have 1000"),
+        ("QOSGrpGRES", "grpgpu", "2", "2 GPUs, and all jobs of QOS grpgpu together may have 1; see gpus="),
+        ("QOSMaxGRESPerUser", "grpgpu", "3", "all of one user's jobs in QOS grpgpu together may have 2; see gpus="),
+        ("QOSMaxCpuPerUserLimit", "peruser", "8", "all of one user's jobs in QOS peruser together may have 4"),
+        (
+            "MaxCpuPerAccount",
+            "peracct",
+            "8",
+            "one account's jobs in QOS peracct together may have 4; see cores=",
+        ),
+        ("QOSMaxCpuPerUserLimit", "qlim", "8", "in QOS percpu together may have 4; see cores="),
+        ("AssocGrpCPUMinutesLimit", "mins", "8", "480 core-minutes, and all jobs of account mins together may use 10"),
     ],
 )
-def test_a_job_that_asks_for_more_than_its_whole_account_may_have_never_starts(
-    reason: str, asked: str, words: list[str]
+def test_a_job_that_asks_for_more_than_all_together_may_have_never_starts(
+    reason: str, kind: str, amount: str, words: str
 ) -> None:
-    """The same reason is said while others of the account use what there is: the limit itself tells them apart."""
-    told = drive(SLURM.explain_pending(JobId("77_0")), [f"PENDING|N/A|{reason}|\n", asked, LIMITS])
-    assert told.startswith("it will never start")
-    assert all(word in told for word in words)
+    """The same reason is said while others use what there is: the limit itself tells them apart."""
+    told = explained(reason, kind, amount)
+    assert told.startswith("it will never start: it ")
+    assert words in told
+    assert told.endswith(f" ({reason})")
 
 
-@pytest.mark.parametrize("asked", ["lab|normal|4|1|", "nobody|normal|8|1|", "", "lab|normal|N/A|1|"])
-def test_a_limit_that_others_use_up_will_be_free_again(asked: str) -> None:
-    """Or it is not known to be too small."""
-    told = drive(SLURM.explain_pending(JobId("77_0")), ["PENDING|N/A|AssocGrpCpuLimit|\n", asked, LIMITS])
-    assert "never" not in told
-    assert "AssocGrpCpuLimit" in told
+@pytest.mark.parametrize(
+    ("reason", "kind", "amount"),
+    [
+        ("AssocGrpCpuLimit", "lab", "3"),
+        ("QOSGrpMemLimit", "grpmem", "1000M"),
+        ("QOSGrpGRES", "grpgpu", "1"),
+        ("QOSMaxCpuPerUserLimit", "peruser", "4"),
+        ("QOSMaxCpuPerUserLimit", "both", "8"),
+        ("MaxCpuPerAccount", "peracct", "1"),
+        ("AssocGrpCPUMinutesLimit", "mins", "0"),
+        ("QOSGrpCpuLimit", "lab", "8"),
+        ("AssocGrpCpuLimit", "of nobody", "8"),
+    ],
+)
+def test_a_limit_that_others_use_up_will_be_free_again(reason: str, kind: str, amount: str) -> None:
+    """Or it is another's; or there is another partition."""
+    assert "never" not in explained(reason, kind, amount)
+
+
+def test_the_limit_of_another_user_in_the_account_is_none_of_mine() -> None:
+    """And one of an account above is."""
+    limits = (HERE / "scontrol-assoc.txt").read_text()
+    theirs = "ClusterName=corral Account=plenty UserName=other(7) Partition= Priority=0 ID=9\n    GrpTRES=cpu=2(0)\n"
+    answers: list[Answer] = [
+        "PENDING|N/A|AssocGrpCpuLimit|batch|\n",
+        ROWS["peruser"].format(4),
+        HERE / "scontrol-partition.txt",
+    ]
+    assert "never" not in drive(SLURM.explain_pending(JobId("77_0")), [*answers, theirs + limits])
+    above = limits.replace("GrpTRES=cpu=N", "GrpTRES=cpu=2", 1)
+    assert "account root together may have 2" in drive(SLURM.explain_pending(JobId("77_0")), [*answers, above])
+
+
+def test_a_budget_that_is_used_up_may_be_renewed() -> None:
+    """Then the same word says nothing of this job's size."""
+    limits = re.sub(r"Mins=cpu=10\(\d+\)", "Mins=cpu=10(10)", (HERE / "scontrol-assoc.txt").read_text())
+    answers: list[Answer] = [
+        "PENDING|N/A|AssocGrpCPUMinutesLimit|batch|\n",
+        ROWS["mins"].format(8),
+        HERE / "scontrol-partition.txt",
+    ]
+    assert "never" not in drive(SLURM.explain_pending(JobId("77_0")), [*answers, limits])
 
 
 def test_where_limits_may_not_be_seen_nothing_is_concluded() -> None:
     """PrivateData, or no accounting at all."""
     refused = Completed(returncode=1, stderr="Access/permission denied\n")
-    told = drive(SLURM.explain_pending(JobId("77_0")), ["PENDING|N/A|AssocGrpCpuLimit|\n", "lab|normal|8|1|", refused])
+    answers = ["PENDING|N/A|AssocGrpCpuLimit|batch|\n", ROWS["lab"].format(8)]
+    told = drive(SLURM.explain_pending(JobId("77_0")), [*answers, HERE / "scontrol-partition.txt", refused])
+    assert "never" not in told
+    told = drive(SLURM.explain_pending(JobId("77_0")), [answers[0], ""])
+    assert "never" not in told
+
+
+@pytest.mark.parametrize(
+    ("partition", "nodes", "words"),
+    [
+        ("nodeny", 3, "partition nodeny gives a job 2 at most; see nodes= and queue="),
+        ("nodeny", 2, ""),
+        ("nodeny,batch", 3, ""),
+        ("batch", 3, ""),
+        ("gone", 3, ""),
+    ],
+)
+def test_more_nodes_than_a_partition_gives_to_one_job(partition: str, nodes: int, words: str) -> None:
+    """The same reason stands for nodes that are down."""
+    row = f"user|plenty|normal|{partition}|cpu=3,mem=30M,node={nodes}|UNLIMITED|{nodes}|\n"
+    answers: list[Answer] = [f"PENDING|N/A|PartitionNodeLimit|{partition}|\n", row, HERE / "scontrol-partition.txt"]
+    told = drive(SLURM.explain_pending(JobId("77_0")), answers)
+    assert told.startswith("it will never start") == bool(words)
+    assert words in told
+
+
+def test_what_one_of_several_partitions_does_not_allow_is_not_hopeless() -> None:
+    """squeue says PartitionTimeLimit of `-p batch,short` while batch is full; a real Slurm started such a job."""
+    rows = "77_0|PENDING|0||1795477270|N/A|N/A|{}|batch,short|\n"
+    [status] = drive(SLURM.poll_status(ids("77_0")), [rows.format("PartitionTimeLimit")]).values()
+    assert (status.reason, status.hopeless) == ("PartitionTimeLimit", "")
+    [status] = drive(SLURM.poll_status(ids("77_0")), [rows.format("AssocMaxWallDurationPerJobLimit")]).values()
+    assert "walltime=" in status.hopeless
+    told = drive(SLURM.explain_pending(JobId("77_0")), ["PENDING|N/A|PartitionTimeLimit|batch,short|\n"])
     assert "never" not in told

@@ -89,6 +89,8 @@ class TestSlurm(BackendConformance):
         "sbatch-limit-assoc.txt": FailureKind.LIMIT,
         "sbatch-limit-qos.txt": FailureKind.LIMIT,
         "sbatch-wall-deny.txt": FailureKind.FATAL,
+        "sbatch-deny-user.txt": FailureKind.FATAL,
+        "sbatch-deny-group.txt": FailureKind.FATAL,
         "sbatch-account.txt": FailureKind.FATAL,
         "sbatch-bad-array.txt": FailureKind.FATAL,
         "sbatch-arrays-off.txt": FailureKind.FATAL,

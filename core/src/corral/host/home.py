@@ -35,6 +35,8 @@ CLIENT_PEM = "client.pem"
 #: The folder for results that no worker could take when jobs left, and the names of its files.
 PARKED = "parked"
 PARKED_RESULT = re.compile(r"[0-9a-f]{32}\.result")
+#: Beside a cluster's credentials, while a job of several nodes runs: how its other nodes begin.
+NODE_SCRIPT = re.compile(r"node-[\w.-]+\.sh")
 
 #: As CACHEDIR.TAG: a name and a beginning that nobody has by accident.
 MARK = "CORRALDIR.TAG"
@@ -190,6 +192,8 @@ class Home(NamedTuple):
         _checked(uuid)
         with suppress(FileNotFoundError), self.open() as top:
             with suppress(FileNotFoundError), top.folder(_CLUSTERS) as clusters, clusters.folder(uuid) as cluster:
+                for name in filter(NODE_SCRIPT.fullmatch, cluster.names()):  # of jobs that were killed
+                    cluster.remove(name)
                 with cluster.folder(PARKED) as results:
                     for name in filter(PARKED_RESULT.fullmatch, results.names()):
                         results.remove(name)

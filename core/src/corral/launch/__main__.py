@@ -51,7 +51,7 @@ def main(arguments: Sequence[str]) -> int:
     try:
         credentials, contact, place = asyncio.run(_find(options))
         if not place.is_alone:
-            return _said(asyncio.run(spread(place, arguments)))
+            return _said(asyncio.run(spread(place, arguments, options.credentials)))
         if options.spare_first_node and place.node_index == 0:
             raise Ended(Exit.DONE, "this node is for the scheduler and the script alone")
     except Ended as ended:

@@ -167,7 +167,8 @@ def launch_command(allocation: Allocation, command: Sequence[str]) -> list[list[
     """Inside a job: the argument lists that start `command` once on every host of the allocation. Pure.
 
     One list where the batch system has a parallel launcher (``srun``), one per host where it has not
-    (``pbs_tmrsh HOST``). They are run from the first host, and end when the command has ended everywhere.
+    (``pbs_tmrsh HOST``), in the order of its hosts. They are run from the first host, and end when the command has
+    ended everywhere.
     """
     raise NotImplementedError
 

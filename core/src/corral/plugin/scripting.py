@@ -13,6 +13,11 @@ from corral.plugin.values import Job
 SHELLS = ("sh", "bash", "dash", "ash", "ksh", "mksh", "pdksh", "lksh", "yash", "posh", "zsh")
 
 
+#: Where a script of several nodes tells its launcher what the environment was before its own lines and after them
+#: (as /proc/self/environ, compressed, in base64), and what it then ran: `corral.launch.elsewhere`.
+BEFORE, AFTER, COMMAND = "CORRAL_BEFORE", "CORRAL_AFTER", "CORRAL_COMMAND"
+
+
 def job_body(job: Job, *, job_id: str) -> str:
     """The part of a job's script that comes after the directives.
 
@@ -31,7 +36,9 @@ def job_body(job: Job, *, job_id: str) -> str:
         The script's interpreter cannot run it.
     """
     _refuse_foreign_shell(job.shebang)
-    lines = [f'export CORRAL_JOB_ID="{job_id}"']
+    has_other_nodes = job.resources.nodes > 1
+    lines = [_NOTE] if has_other_nodes else []
+    lines.append(f'export CORRAL_JOB_ID="{job_id}"')
     if job.log_directory is not None:
         lines.append(_TELL.format(folder=shlex.quote(job.log_directory)))
     lines += [f"export {name}={shlex.quote(value)}" for name, value in job.environment.items()]
@@ -39,6 +46,8 @@ def job_body(job: Job, *, job_id: str) -> str:
         lines.append(_START.format(folder=shlex.quote(job.directory)))
     lines += job.prologue
     command = shlex.join(job.command)
+    if has_other_nodes:
+        lines.append(_HAND_DOWN.format(before=BEFORE, after=AFTER, name=COMMAND, command=shlex.quote(command)))
     if job.epilogue or job.log_directory is not None:
         lines += [_FOREGROUND.format(command=command), *job.epilogue, 'exit "$corral_status"']
     else:
@@ -63,6 +72,19 @@ def _refuse_foreign_shell(shebang: str) -> None:
 _START = """\
 cd {folder} 2>/dev/null || \\
     printf 'corral: %s is not on %s, the job starts in %s\\n' {folder} "$(uname -n)" "$PWD" >&2"""
+
+#: `cat` shows what it was given itself: the shell's own file does not change with its exports.
+_NOTE = """\
+corral_environment() { cat /proc/self/environ | gzip -c | base64 -w0; }
+corral_before=$(corral_environment)"""
+
+#: The kernel takes no variable of more than 128 KiB.
+_HAND_DOWN = """\
+corral_after=$(corral_environment)
+if [ "${{#corral_before}}" -lt 100000 ] && [ "${{#corral_after}}" -lt 100000 ]; then
+    export {before}="$corral_before" {after}="$corral_after"
+fi
+export {name}={command}"""
 
 #: A folder that is gone is no reason to complain, nor is a full disk: then the batch system is asked.
 _TELL = """\

@@ -87,7 +87,7 @@ class WorkerGroup:
     conda_env
         Name or path of a conda environment to activate.
     prologue
-        Shell lines to run before the workers.
+        Shell lines to run before the workers, once a job: what they export holds on all of its nodes.
     epilogue
         Shell lines to run after the workers.
     python

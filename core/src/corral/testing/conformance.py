@@ -516,6 +516,9 @@ class BackendConformance:
             assert all(type(word) is str and word for word in words)
             # Some hand a whole line to a shell on the other side.
             assert command in (words[-len(command) :], shlex.split(words[-1])[-len(command) :])
+        if len(launched) > 1:
+            # The first may be run where it is.
+            assert all(host in words for host, words in list(zip(allocation.hosts, launched, strict=True))[1:])
 
     def _prepared(self, hooks: SilentHooks, job: Job) -> Job:
         try:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping, Sequence
 
+from attrs import frozen
+
 from corral import hookimpl
 from corral.plugin.values import Allocation, Command, Conversation, Detected, Job, JobId, JobStatus, Script
 
@@ -12,7 +14,11 @@ from corral.plugin.values import Allocation, Command, Conversation, Detected, Jo
 _unasked = Command(["false"])
 
 
+@frozen(kw_only=True)
 class Pretend:
+    #: Whether other nodes are reached by shells that begin with an environment of their own.
+    is_remote: bool = False
+
     @hookimpl
     def read_allocation(self, environ: Mapping[str, str]) -> Conversation[Allocation | None]:
         done = yield Command(["cat", environ["PRETEND_ALLOCATION"]])
@@ -21,7 +27,10 @@ class Pretend:
 
     @hookimpl
     def launch_command(self, allocation: Allocation, command: Sequence[str]) -> list[list[str]]:
-        return [["env", f"PMI_RANK={rank}", *command] for rank in range(len(allocation.hosts))]
+        hosts = range(len(allocation.hosts))
+        if self.is_remote:
+            return [["env", "-i", "PATH=/usr/bin:/bin", "OF_NODE=own", *command] for _ in hosts]
+        return [["env", f"PMI_RANK={rank}", *command] for rank in hosts]
 
     @hookimpl
     def render_script(self, job: Job) -> Script:

@@ -114,7 +114,7 @@ def _status(
     return JobStatus(
         state=state,
         native=result or word,
-        reason=": ".join(filter(None, [exception, note])) or dependencies or pending,
+        reason=_ending_words(exception, note) or dependencies or pending,
         # 128 + n may be a signal's or the program's own: it stays an exit code.
         exit_code=code if code is not None and code >= 0 else None,
         signal=-code if code is not None and code < 0 else None,
@@ -124,6 +124,12 @@ def _status(
         expected_start=moment(estimate) if state.is_waiting else None,
         ends=moment(inactive) or moment(expiration),
     )
+
+
+def _ending_words(exception: str, note: str) -> str:
+    """What ended a job; Flux lets none wait for what it does not have."""
+    words = ": ".join(filter(None, [exception, note]))
+    return f"{words}; see cores=, nodes=, gpus= and queue=" if re.search("unsatisfiable|infeasible", note) else words
 
 
 def moment(text: str) -> float | None:

@@ -11,6 +11,7 @@ import functools
 import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import ClassVar
 
 from attrs import evolve, field, frozen
@@ -20,6 +21,7 @@ from corral.plugin import (
     Allocation,
     BackendFacts,
     Command,
+    CommandError,
     CommandFailed,
     Completed,
     Conversation,
@@ -334,7 +336,20 @@ class LSF:
 
     @hookimpl
     def explain_pending(self, job_id: JobId) -> Conversation[str]:
-        done = yield from _tolerant(Command(["bjobs", "-p", *answers.folded([job_id])], env=_TRIES))
+        which = answers.folded([job_id])
+        done = yield from _tolerant(Command(["bjobs", "-p", *which], env=_TRIES))
+        if answers.lacks_resources(done.stdout):
+            # A load is not told from a size.
+            with suppress(CommandError):
+                job = yield Command(["bjobs", "-l", *which], env=_TRIES)
+                asked = answers.asked_memory(job.stdout, self._reservation_unit)
+                if asked:
+                    hosts = yield Command(["lshosts", "-w"], env=_TRIES)
+                    if 0 < (most := answers.most_memory(hosts.stdout)) < asked:
+                        wanted, had = (f"{size / 2**30:.1f} GiB" for size in (asked, most))
+                        return (
+                            f"it will never start: it asks for {wanted} on a host, the largest has {had}; see memory="
+                        )
         return answers.pending_words(done.stdout)
 
     @hookimpl

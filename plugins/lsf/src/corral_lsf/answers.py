@@ -247,13 +247,59 @@ _PATIENCE = (
 )
 
 
+#: Reasons that no other job's end cures; from lsbatch.h.
+_NEVER = (
+    ("dependency condition is invalid or never satisfied", "what it depends on did not end so: see extra_directives="),
+    ("an't run jobs submitted by root", "no host here runs jobs of root: submit them as another user"),
+)
+_REQUIREMENT = re.compile(r"resource requirements not satisfied|requirements? for re(serving|source)", re.IGNORECASE)
+
+
+def lacks_resources(answer: str) -> bool:
+    """Whether ``bjobs -p`` says of all hosts that they lack what is asked for, now or ever."""
+    reasons = _reasons(answer)
+    return bool(reasons) and all(_REQUIREMENT.search(reason) for reason in reasons)
+
+
+def asked_memory(answer: str, unit: str) -> int:
+    """Bytes that ``rusage[mem=]`` of ``bjobs -l`` asks for on a host; 0 if it does not.
+
+    Parameters
+    ----------
+    unit
+        Of a number without one.
+    """
+    unfolded = re.sub(r"\n {21}", "", answer)
+    found = re.search(r"Requested Resources <[^>]*\brusage\[[^]]*\bmem=(\d+(?:\.\d+)?)([KMGTP]?)", unfolded)
+    return parsing.size_in_bytes(f"{found[1]}{found[2] or unit}") if found else 0
+
+
+def most_memory(answer: str) -> int:
+    """Bytes of the largest host of ``lshosts -w``; 0 if one of them does not say: it may be down."""
+    rows = [line.split() for line in answer.splitlines()]
+    if not rows or "maxmem" not in rows[0]:
+        return 0
+    column = rows[0].index("maxmem")
+    memory = [re.fullmatch(r"(\d+(?:\.\d+)?)([KMGTP])", row[column]) for row in rows[1:] if len(row) > column]
+    sizes = [parsing.size_in_bytes(f"{size[1]}{size[2]}") for size in memory if size]
+    return max(sizes) if sizes and len(sizes) == len(memory) else 0
+
+
 def pending_words(answer: str) -> str:
     """Why a job waits, in a person's words, with LSF's own behind them; empty if it does not wait."""
-    reasons = [line.strip().rstrip(";") for line in answer.splitlines() if re.match(r"\s+\S.*;\s*$", line)]
+    reasons = _reasons(answer)
     if not reasons:
         return ""
+    for mark, cure in _NEVER:
+        # Of hosts, each has its reason; of the job, there is one.
+        if all(mark in reason for reason in reasons):
+            return f"it will never start: {cure} ({'; '.join(reasons)})"
     words = [meaning for line in reasons for mark, meaning in _PATIENCE if mark.lower() in line.lower()]
     return f"{words[0] if words else 'it waits'} ({'; '.join(reasons)})"
+
+
+def _reasons(answer: str) -> list[str]:
+    return [line.strip().rstrip(";") for line in answer.splitlines() if re.match(r"\s+\S.*;\s*$", line)]
 
 
 # --- bqueues -l and bparams -l -----------------------------------------------------------------------------------

@@ -263,5 +263,7 @@ def failure(completed: Completed) -> Failure | None:
             # It is not killed: it waits for the server.
             lines = (_PREFIX.sub("", line.strip()).removesuffix(" Job is killed.") for line in said.splitlines())
             sentences = dict.fromkeys(line for line in lines if line and not _IDLE.match(line))
+            if "not enough resources" in said:  # it counts all nodes, also those that are down
+                sentences["no nodes here have so much: see nodes=, cores=, gpus=, memory= and queue="] = None
             return Failure(kind=kind, message="; ".join(sentences) or said)
     return None

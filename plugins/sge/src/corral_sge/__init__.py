@@ -319,17 +319,19 @@ class GridEngine:
         if answers.is_running(done.stdout, task):
             return ""
         error_reason = answers.error_reasons(done.stdout).get(job_id.text)
-        reasons = answers.scheduler_reasons(done.stdout)
-        if not reasons:
-            try:
-                done = yield Command(["qalter", "-w", "p", array])
-            except CommandFailed as error:
-                # It says no by an exit code.
-                if "verification:" not in error.completed.stdout:
-                    raise
-                done = error.completed
-            reasons = answers.verdict_reasons(done.stdout)
+        reasons = answers.scheduler_reasons(done.stdout) or answers.verdict_reasons((yield from _verify("p", array)))
+        if error_reason is None and answers.may_be_impossible(reasons):
+            told = answers.verdict_reasons((yield from _verify("v", array)))
+            asked = answers.requested(done.stdout)
+            if told and (yield from _is_sure(told, asked)):
+                return answers.never_words(told, self._arguments_of_resources)
         return answers.pending_words(reasons, error_reason)
+
+    @property
+    def _arguments_of_resources(self) -> dict[str, str]:
+        """The argument that asks for a resource."""
+        found = dict.fromkeys(self._memory_resources, "memory=")
+        return found | {self.gpu_resource or "": "gpus=", "h_rt": "walltime=", "s_rt": "walltime="}
 
     @hookimpl
     def describe_queues(self) -> Conversation[list[Queue]]:
@@ -408,6 +410,33 @@ def _qsub(script: Script, size: int) -> Command:
 def _jobs() -> Conversation[list[answers.Row]]:
     done = yield Command(["qstat", "-u", _MYSELF, "-s", "prs", "-xml"])
     return list(answers.rows(done.stdout))
+
+
+def _verify(how: str, array: str) -> Conversation[str]:
+    """Whether a job could run: ``p`` as things are, ``v`` in an empty cluster, whatever is disabled or down."""
+    try:
+        done = yield Command(["qalter", "-w", how, array])
+    except CommandFailed as error:
+        # It says no by an exit code.
+        if "verification:" not in error.completed.stdout:
+            raise
+        done = error.completed
+    return done.stdout
+
+
+def _is_sure(told: Sequence[str], asked: Sequence[str]) -> Conversation[bool]:
+    """Whether ``-w v`` may be believed: it knows no load values, so that to it a host has none of what they measure."""
+    if any("unknown resource" in reason for reason in told):
+        return False
+    measured = [name for name in asked if name not in answers.LIMITS_OF_QUEUES]
+    if not measured or not any("cannot run in PE" in reason for reason in told):
+        return True
+    # Of a parallel environment it says only how many slots are left, not why.
+    try:
+        done = yield Command(["qhost", "-F", ",".join(measured)])
+    except CommandError:
+        return False
+    return answers.configured(done.stdout) >= set(measured)
 
 
 def _ask_errors(arrays: Sequence[str]) -> Conversation[dict[str, str]]:

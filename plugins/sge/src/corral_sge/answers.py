@@ -138,8 +138,57 @@ def verdict_reasons(answer: str) -> list[str]:
     """The reasons of ``qalter -w p``: whether the job could run now."""
     lines = [re.sub(r"^Job \d+ ", "", line.strip()) for line in answer.splitlines()]
     # Queues that were not asked for, and the sentence that sums up, explain nothing.
-    told = (line for line in lines if line and not re.search(r"not contained in its|^verification: (found|no) ", line))
+    told = (
+        line
+        for line in lines
+        if line and not re.search(r"not contained in its|^verification: (found|no|job is) ", line)
+    )
     return list(dict.fromkeys(told))
+
+
+#: Resources that are limits of queues, never measured on hosts: queue_conf(5).
+LIMITS_OF_QUEUES = frozenset(
+    f"{kind}_{name}" for kind in "hs" for name in ("rt", "cpu", "fsize", "data", "stack", "core", "rss", "vmem")
+) | {"hostname", "qname"}
+
+
+def requested(answer: str) -> list[str]:
+    """The names of the resources that a job cannot do without, of ``qstat -j``."""
+    line = re.search(r"^hard resource_list:\s+(.*)$", answer, re.MULTILINE)
+    return [request.partition("=")[0] for request in line[1].strip().split(",")] if line else []
+
+
+def configured(answer: str) -> set[str]:
+    """Of ``qhost -F``, the resources that hosts or the cluster have by configuration, and none by a measurement."""
+    known = {kind: set(re.findall(rf"\b[hg]{kind}:([\w.]+)=", answer)) for kind in "cfl"}
+    return (known["c"] | known["f"]) - known["l"]
+
+
+def may_be_impossible(reasons: Sequence[str]) -> bool:
+    """Whether a job cannot run for what it asks; as long as all is full, Grid Engine does not look at that."""
+    told = [reason for reason in reasons if "not contained in its" not in reason]
+    if any(re.search("hold state|job dependencies|execution time", reason) for reason in told):
+        return False
+    return any(re.search("cannot run|overload or full", reason) for reason in told)
+
+
+def never_words(told: Sequence[str], arguments: Mapping[str, str]) -> str:
+    """What to change, of the reasons why an empty cluster could not run a job.
+
+    Parameters
+    ----------
+    arguments
+        Those that ask for resources.
+    """
+    said = "; ".join(told[:3])
+    asked = dict.fromkeys(
+        name for request in re.findall(r"\(-l ([^)]*)\)", said) for name in re.findall(r"([\w.]+)=", request)
+    )
+    found = dict.fromkeys(filter(None, (arguments.get(name) for name in asked)))
+    if "cannot run in PE" in said:
+        found |= dict.fromkeys(("cores=", "nodes="))
+    see = [*found, "queue="] if found else ["queue=", "account=", "extra_directives="]
+    return f"it will never start: an empty cluster could not run it; see {', '.join(see[:-1])} and {see[-1]} ({said})"
 
 
 IN_ERROR = "it is in an error state: 'qmod -cj' lets it try again once the cause is gone"

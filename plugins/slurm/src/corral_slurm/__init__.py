@@ -39,7 +39,7 @@ from corral.plugin import (
     job_body,
 )
 from corral.plugin.parsing import is_called
-from corral_slurm import answers, directives
+from corral_slurm import answers, directives, limits
 
 __all__ = ["Slurm"]
 
@@ -296,7 +296,7 @@ class Slurm:
     @hookimpl
     def explain_pending(self, job_id: JobId) -> Conversation[str]:
         try:
-            done = yield _ask_one(job_id, "State StartTime Reason")
+            done = yield _ask_one(job_id, "State StartTime Reason Partition")
         except CommandFailed as error:
             if _UNKNOWN_ID not in error.completed.stderr:
                 raise
@@ -304,16 +304,11 @@ class Slurm:
         state, start, reason = [*done.last_line().split("|", 2), "", "", ""][:3]
         if answers.job_state(state) is not JobState.PENDING:
             return ""
-        reason = reason.rstrip("|")
+        reason, partitions = answers.of_partitions(reason)
+        if words := (yield from _ask_limits(job_id, reason)):
+            return f"{answers.NEVER}: {words} ({reason})"
         when = "" if start in ("", "N/A") else f"; Slurm expects to start it at {start.replace('T', ' ')}"
-        if tres := answers.limited_together(reason):
-            # Others of the account may end; but one job may ask for more than all of them may have.
-            with suppress(CommandError):
-                asked = yield _ask_one(job_id, "Account QOS NumCPUs NumNodes")
-                limits = yield _query("scontrol", "show", "assoc_mgr", "flags=assoc,qos")
-                if words := answers.beyond_all(limits.stdout, asked.last_line(), tres, reason):
-                    return f"{words} ({reason})"
-        return f"{answers.pending_words(reason)} ({reason}){when}"
+        return f"{answers.pending_words(reason, partitions)} ({reason}){when}"
 
     @hookimpl
     def describe_queues(self) -> Conversation[list[Queue]]:
@@ -504,6 +499,24 @@ def _ask_sacct(where: str, wanted: Mapping[str, JobId]) -> Conversation[dict[Job
 def _ask_one(job_id: JobId, columns: str) -> Command:
     argv = ["squeue", *_at(job_id.where), "-a", "-h", "-j", job_id.text, "-O", _columns(columns)]
     return Command(argv, env={"SLURM_TIME_FORMAT": "standard"}, inherit=_NO_FILTERS)
+
+
+def _ask_limits(job_id: JobId, reason: str) -> Conversation[str]:
+    """Why a job asks for more than it will ever get, if a reason that may pass hides that; else empty."""
+    limit = limits.Limit.of(reason)
+    if limit is None and reason != "PartitionNodeLimit":
+        return ""
+    # Limits may be hidden from users (PrivateData): then nothing more is known.
+    with suppress(CommandError):
+        done = yield _ask_one(job_id, limits.COLUMNS)
+        if (asked := limits.Asked.read(done.last_line())) is None:
+            return ""
+        partitions = yield _query("scontrol", "-a", "-o", "show", "partition")
+        if limit is None:
+            return limits.beyond_partitions(asked, partitions.stdout)
+        done = yield _query("scontrol", "show", "assoc_mgr", "flags=assoc,qos")
+        return limits.never_words(limit, asked, done.stdout, partitions.stdout)
+    return ""
 
 
 def _number(environ: Mapping[str, str], name: str) -> int | None:

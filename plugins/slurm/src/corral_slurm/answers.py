@@ -10,12 +10,13 @@ from functools import lru_cache
 from attrs import evolve
 
 from corral.plugin import Completed, Failure, FailureKind, JobId, JobState, JobStatus, ParseError, Queue, parsing
+from corral_slurm import limits
 from corral_slurm.directives import MEBI, gpus, seconds
 
 # --- rows of squeue and sacct -----------------------------------------------------------------------------------
 
 #: Columns of `statuses`, as squeue -O and as sacct -o name them. Their common order lets one parser read both.
-SQUEUE_COLUMNS = "JobArrayID State exit_code NodeList SubmitTime StartTime EndTime Reason"
+SQUEUE_COLUMNS = "JobArrayID State exit_code NodeList SubmitTime StartTime EndTime Reason Partition"
 SACCT_COLUMNS = "JobID State ExitCode NodeList Submit Start End Reason"
 
 
@@ -84,7 +85,8 @@ def _table(answer: str, columns: int) -> Iterator[tuple[list[str], list[str]]]:
 def _status(word: str, exit_text: str, nodes: str, submit: str, start: str, end: str, reason: str) -> JobStatus:
     # sacct says "CANCELLED by 1000".
     word, _, by = word.partition(" ")
-    reason = by or reason.rstrip("|")
+    reason, partitions = of_partitions(reason)
+    reason = by or reason
     state = job_state(word)
     if state is JobState.PENDING and _is_held(reason):
         state = JobState.HELD
@@ -109,7 +111,7 @@ def _status(word: str, exit_text: str, nodes: str, submit: str, start: str, end:
         # A job cancelled before it started has the moment of its end here, and no node.
         started=None if waits or not hosts else moment(start),
         expected_start=moment(start) if waits else None,
-        hopeless=hopeless_words(reason) if state is JobState.PENDING else "",
+        hopeless=hopeless_words(reason, partitions) if state is JobState.PENDING else "",
         ends=None if waits else moment(end),
     )
 
@@ -279,9 +281,15 @@ def failure(completed: Completed) -> Failure | None:
     lines = (completed.stderr.strip() or completed.stdout.strip()).splitlines()
     sentences = list(dict.fromkeys(sentence for line in lines if (sentence := _bare(line))))
     message = "; ".join(sentences)
+    # With DenyOnLimit, sbatch refuses what is larger than a limit on many jobs; what others use is not looked at.
+    sizes = [words for sentence in sentences if (words := limits.size_words(sentence))]
+    if sizes:
+        return Failure(kind=FailureKind.FATAL, message="; ".join([*sentences, *sizes]))
     for kind, words in _KINDS:
         if re.search(words, message):
             said = [sentence for sentence in sentences if sentence != "Unspecified error"]
+            # "QOSMaxCpuPerJobLimit" is no word of a person's.
+            said += filter(None, map(hopeless_words, sentences))
             return Failure(kind=kind, message="; ".join(said) or message)
     return None
 
@@ -359,46 +367,25 @@ _HOPELESS = (
 )
 
 
-def hopeless_words(reason: str) -> str:
+#: Of a job that names several partitions, squeue shows why it cannot start in one of them; these hold in all.
+_ANYWHERE = r"Assoc|InvalidAccount|InvalidQOS|Dependency|Reservation"
+
+
+def of_partitions(text: str) -> tuple[str, str]:
+    """A reason, and the partitions that were asked about with it; empty if they were not."""
+    reason, _, partitions = text.rstrip("|").partition("|")
+    return reason, partitions
+
+
+def hopeless_words(reason: str, partitions: str = "") -> str:
     """What to change, if waiting is in vain; empty if it is not, or may not be."""
+    if "," in partitions and not re.match(_ANYWHERE, reason):
+        return ""
     return next((words for pattern, words in _HOPELESS if re.match(pattern, reason)), "")
 
 
 #: The beginning of an explanation which says that waiting is in vain.
-_NEVER = "it will never start"
-_TOGETHER = re.compile(r"(Assoc|QOS)Grp(Cpu|Node)Limit", re.IGNORECASE)
-
-
-def limited_together(reason: str) -> str:
-    """``cpu`` or ``node`` if the jobs of an account or a QOS together may have so many of them; else empty."""
-    match = _TOGETHER.match(reason)
-    return match[2].lower() if match else ""
-
-
-def beyond_all(limits: str, asked: str, tres: str, reason: str) -> str:
-    """Words, if this job alone asks for more than all of its account or QOS may have.
-
-    Parameters
-    ----------
-    limits
-        What ``scontrol show assoc_mgr`` prints: records that begin with ``ClusterName=… Account=…`` or ``QOS=…``, with
-        lines such as ``GrpTRES=cpu=4(0),node=N(0)``: the limit, and what is used of it.
-    asked
-        Its account, QOS, cores and nodes, with bars between them.
-    """
-    account, qos, cores, nodes = [*asked.split("|"), "", "", "", ""][:4]
-    number = {"cpu": cores, "node": nodes}[tres]
-    if not number.isdecimal():
-        return ""
-    mine = rf"QOS={re.escape(qos)}\(" if reason.startswith("QOS") else rf"ClusterName=\S+ Account={re.escape(account)} "
-    for record in re.split(r"^(?=ClusterName=|QOS=)", limits, flags=re.MULTILINE):
-        found = re.search(rf"^ *GrpTRES=(?:\S*,)?{tres}=(\d+)\(", record, re.MULTILINE)
-        if re.match(mine, record) and found and int(found[1]) < int(number):
-            argument = {"cpu": "cores=", "node": "nodes="}[tres]
-            whose = f"QOS {qos}" if reason.startswith("QOS") else f"account {account}"
-            all_may = f"all jobs of {whose} together may have {found[1]}"
-            return f"{_NEVER}: it asks for {number} {tres}s, and {all_may}; see {argument}"
-    return ""
+NEVER = "it will never start"
 
 
 def refused_option(completed: Completed) -> str | None:
@@ -416,7 +403,7 @@ def refused_option(completed: Completed) -> str | None:
 #: The columns as ``squeue -o`` knows them; what it does not, or not everywhere, is empty.
 _OLDER = {
     "JobArrayID": "%i", "State": "%T", "exit_code": "", "NodeList": "%N", "SubmitTime": "", "StartTime": "%S",
-    "EndTime": "%e", "Reason": "%r", "Name": "%j",
+    "EndTime": "%e", "Reason": "%r", "Name": "%j", "Partition": "%P",
 }  # fmt: skip
 
 
@@ -425,8 +412,15 @@ def older_columns(names: str) -> str:
     return "".join(f"{_OLDER[name]}|" for name in names.split())
 
 
-def pending_words(reason: str) -> str:
+def pending_words(reason: str, partitions: str = "") -> str:
     """A reason in a person's words."""
+    words = _pending_words(reason)
+    if words.startswith(NEVER) and not hopeless_words(reason, partitions):
+        return "not in one of its partitions, at least: it waits for another"
+    return words
+
+
+def _pending_words(reason: str) -> str:
     for beginning, meaning in _PATIENCE:
         if reason.startswith(beginning):
             return meaning
@@ -434,7 +428,8 @@ def pending_words(reason: str) -> str:
     if limit and (limit[1] or limit[2]):
         whose = "the QOS" if limit[1] == "QOS" else "the account"
         if "PerJob" in reason or limit[2] == "Min":
-            return f"it will not start: one job may not ask for this much or this little ({whose})"
+            words = hopeless_words(reason) or "one job may not ask for this much or this little"
+            return f"{NEVER}: {words} ({whose})"
         return f"a limit of {whose} on what may run at once or be used in all is reached"
     return "Slurm does not say more"
 
