@@ -279,7 +279,7 @@ def test_what_was_left_out_is_told_once(caplog: pytest.LogCaptureFixture, monkey
         "jobs do not have these variables of yours, or not your values: HDF5_USE_FILE_LOCKING, "
         "MKL_NUM_THREADS; if they need them: inherit_env=['HDF5_USE_FILE_LOCKING', 'MKL_NUM_THREADS']"
     )
-    modules = ", nor the modules that you have loaded; if they need them: modules=['gcc/12', 'hdf5/1.14']"
+    modules = ". jobs do not load the modules that you have loaded; if they need them: modules=['gcc/12', 'hdf5/1.14']"
     assert caplog.messages == [variables + modules, variables]
 
 

@@ -152,9 +152,10 @@ class NeverStarts(JobsFailed):
     """Jobs wait, and the batch system says what waiting cannot cure: they ask for something that they will not get."""
 
     def __init__(self, group: str, count: int, reason: str, cure: str) -> None:
+        stay = "It stays" if count == 1 else "They stay"
         super().__init__(
-            f"{count} job{'s' * (count > 1)} of group {group!r} will never start: {cure} ({reason}). "
-            "They stay in the queue until you scale down or close the cluster"
+            f"{counted(count, 'job')} of group {group!r} will never start: {cure} ({reason}). "
+            f"{stay} in the queue until you scale down or close the cluster"
         )
         #: In the batch system's words.
         self.reason = reason

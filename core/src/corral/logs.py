@@ -66,6 +66,17 @@ def examine(ended: Iterable[JobRecord]) -> list[JobFailure]:
     ]
 
 
+#: What a launcher writes when a worker has died: what stands before it is another death's evidence.
+_DEATH = re.compile(r"corral: job \S+: worker \S+ died: ")
+
+
+def of_last_death(path: str | None) -> tuple[str, ...]:
+    """The last lines of a log, as far as they are about the last worker that died; see `tail`."""
+    lines = tail(path, CRASH_LINES)
+    deaths = [number for number, line in enumerate(lines) if _DEATH.match(line)]
+    return lines[deaths[-2] + 1 :] if len(deaths) > 1 else lines
+
+
 def tail(path: str | None, count: int = TAIL_LINES) -> tuple[str, ...]:
     """The last lines of a log that are not blank; nothing if it cannot be read."""
     if path is None:

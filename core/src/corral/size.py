@@ -11,6 +11,7 @@ from corral.domain import Resources
 from corral.durations import is_truth
 from corral.errors import InvalidRequest, did_you_mean
 from corral.group import parse_count, parse_memory
+from corral.words import meaning
 
 T = TypeVar("T")
 
@@ -74,7 +75,13 @@ def jobs_asked_for(
         if given or group is not None:
             others = ", ".join([*given, *(["group"] if group is not None else [])])
             raise InvalidRequest("scale", f"takes workers by group ({', '.join(workers)}) or {others}, not both")
-        return {name: _jobs(known_group(name, groups), {name: value}, name) for name, value in workers.items()}
+        for name in workers:
+            if name not in groups:
+                known = [*RESERVED, *WORKERS, *groups]
+                raise InvalidRequest(
+                    name, f"is no group of this cluster, nor a size (n, jobs, cores, memory).{meaning(name, known)}"
+                )
+        return {name: _jobs(groups[name], {name: value}, name) for name, value in workers.items()}
     if len(given) != 1:
         raise InvalidRequest(
             "scale", f"takes exactly one of n (workers), jobs, cores and memory; got {', '.join(given) or 'none'}"

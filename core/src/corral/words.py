@@ -162,7 +162,8 @@ def refuse_unknown(arguments: Iterable[str], known: Iterable[str], owner: str = 
     known = list(known)
     for name in arguments:
         if name not in known:
-            raise InvalidRequest(name, f"is no argument of {owner}.{meaning(name, known)}")
+            instead = meaning(name, known) or f" Its arguments are in help(corral.{owner})."
+            raise InvalidRequest(name, f"is no argument of {owner}.{instead}")
 
 
 # --- a section for dask-jobqueue in the configuration --------------------------------------------------------------

@@ -409,6 +409,34 @@ def test_partitions_are_described() -> None:
     ]
 
 
+PARTITION = """\
+PartitionName=short
+   MaxNodes={most} MaxTime=00:10:00 MinNodes={fewest} LLN=NO MaxCPUsPerNode=UNLIMITED
+   State=UP TotalCPUs=192 TotalNodes=3 SelectTypeParameters=NONE
+"""
+
+
+@pytest.mark.parametrize(
+    ("asked", "fewest", "most", "words"),
+    [
+        ("9|short|", 0, "UNLIMITED", "it will never start: it asks for 9 nodes, and partition short has 3; see nodes="),
+        ("3|short|", 0, "2", "it asks for 3 nodes, and partition short gives a job at most 2"),
+        ("1|short|", 2, "UNLIMITED", "it asks for 1 node, and partition short gives a job at least 2"),
+    ],
+)
+def test_more_nodes_than_a_partition_has_never_come(asked: str, fewest: int, most: str, words: str) -> None:
+    """Slurm gives the same reason for nodes that are down at present."""
+    answers = ["PENDING|N/A|PartitionNodeLimit|\n", asked, PARTITION.format(fewest=fewest, most=most)]
+    assert words in drive(SLURM.explain_pending(JobId("1_0")), answers)
+
+
+@pytest.mark.parametrize("asked", ["3|short|", "N/A|short|", ""])
+def test_nodes_that_are_down_may_come_back(asked: str) -> None:
+    """Or it is not known how many there are."""
+    answers = ["PENDING|N/A|PartitionNodeLimit|\n", asked, PARTITION.format(fewest=0, most="UNLIMITED")]
+    assert "never" not in drive(SLURM.explain_pending(JobId("1_0")), answers)
+
+
 @pytest.mark.parametrize(
     ("file", "explanation"),
     [
@@ -416,10 +444,6 @@ def test_partitions_are_described() -> None:
         (
             "pending-time-limit",
             "it will never start: its walltime is longer than the partition allows; ask for less (PartitionTimeLimit)",
-        ),
-        (
-            "pending-node-limit",
-            "it asks for more or fewer nodes than the partition allows, or than are up in it (PartitionNodeLimit)",
         ),
         (
             "pending-resources",

@@ -281,6 +281,14 @@ class Slurm:
                 limits = yield _query("scontrol", "show", "assoc_mgr", "flags=assoc,qos")
                 if words := answers.beyond_all(limits.stdout, asked.last_line(), tres, reason):
                     return f"{words} ({reason})"
+        if reason == "PartitionNodeLimit":
+            # Nodes that are down may come back; those that the partition does not have will not.
+            with suppress(CommandError):
+                asked = yield _ask_one(job_id, "NumNodes Partition")
+                nodes, _, partition = asked.last_line().rstrip("|").partition("|")
+                limits = yield _query("scontrol", *_at(job_id.where), "show", "partition", partition)
+                if words := answers.beyond_partition(limits.stdout, nodes):
+                    return f"{words} ({reason})"
         return f"{answers.pending_words(reason)} ({reason}){when}"
 
     @hookimpl

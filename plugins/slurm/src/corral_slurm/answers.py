@@ -11,7 +11,7 @@ from attrs import evolve
 
 from corral import parsing
 from corral.domain import Completed, Failure, FailureKind, JobId, JobState, JobStatus, Queue
-from corral.errors import ParseError
+from corral.errors import ParseError, counted
 from corral_slurm.directives import MEBI, gpus, seconds
 
 # --- rows of squeue and sacct -----------------------------------------------------------------------------------
@@ -391,6 +391,28 @@ def beyond_all(limits: str, asked: str, tres: str, reason: str) -> str:
             whose = f"QOS {qos}" if reason.startswith("QOS") else f"account {account}"
             all_may = f"all jobs of {whose} together may have {found[1]}"
             return f"{_NEVER}: it asks for {number} {tres}s, and {all_may}; see {argument}"
+    return ""
+
+
+def beyond_partition(partition: str, nodes: str) -> str:
+    """Words, if a partition has, or gives to one job, fewer nodes than so many, or more.
+
+    Parameters
+    ----------
+    partition
+        What ``scontrol show partition NAME`` prints: ``MaxNodes=2 … MinNodes=0 … TotalNodes=3``.
+    """
+    found = dict(re.findall(r"\b(PartitionName|MaxNodes|MinNodes|TotalNodes)=(\S+)", partition))
+    limits = {name: int(value) for name, value in found.items() if value.isdecimal()}
+    if not nodes.isdecimal():
+        return ""
+    of_partition = f"it asks for {counted(int(nodes), 'node')}, and partition {found.get('PartitionName', '')}"
+    if int(nodes) > limits.get("TotalNodes", int(nodes)):
+        return f"{_NEVER}: {of_partition} has {limits['TotalNodes']}; see nodes="
+    if int(nodes) > limits.get("MaxNodes", int(nodes)):
+        return f"{_NEVER}: {of_partition} gives a job at most {limits['MaxNodes']}; see nodes="
+    if int(nodes) < limits.get("MinNodes", 0):
+        return f"{_NEVER}: {of_partition} gives a job at least {limits['MinNodes']}; see nodes="
     return ""
 
 
