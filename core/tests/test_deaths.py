@@ -426,7 +426,8 @@ def test_whoever_waits_for_jobs_that_never_start_hears_it(
         with pytest.raises(NeverStarts) as told:
             c.wait_for_workers(2)
         for text in (str(told.value), repr(c), "".join(said("will never start"))):
-            assert text.count(f"({site.reason})") == 1
+            assert f"({site.reason})" in text
+            assert f"({site.reason}) ({site.reason})" not in text
             assert argument in text
         assert told.value.reason == site.reason
         assert isinstance(told.value, JobsFailed)
@@ -480,6 +481,19 @@ def test_a_bare_refusal_says_after_some_tries_what_may_be_over_the_limit(
 
 
 # --- evidence ---------------------------------------------------------------------------------------------------
+
+
+def test_failures_are_alike_whoever_told_them() -> None:
+    """A job's own script tells its exit code, and so does Slurm, with a reason that says the same."""
+    own = JobStatus(state=JobState.FAILED, exit_code=3)
+    told, other = evolve(own, reason="NonZeroExitCode", hosts=("n1",)), evolve(own, exit_code=4)
+    unknown = [JobStatus(state=JobState.FAILED, reason=reason) for reason in ("NodeFail", "Prolog")]
+    kinds = [
+        JobFailure(job=evolve(STARTED, status=status), ending=Ending.DIED).kind
+        for status in (own, told, other, *unknown)
+    ]
+    assert kinds[0] == kinds[1]
+    assert len(set(kinds)) == 4
 
 
 def test_three_strikes_show_their_evidence_once(

@@ -24,6 +24,7 @@ from corral.order import Draft, take
 from corral.program import Program
 from corral.scripting import job_body
 from corral.surroundings import Surroundings, inherited, is_needed, loaded_files, working_directory
+from corral.variables import expanded
 
 
 @pytest.fixture(autouse=True)
@@ -160,6 +161,14 @@ ENVIRON = {
     "PYTHONHASHSEED": "random",
     "BASH_FUNC_module%%": "() { :; }",
 }
+
+
+def test_a_grid_engine_that_sets_tmp_alone_has_a_tmpdir() -> None:
+    """Debian's. What is set counts, and nothing is invented."""
+    assert expanded("$TMPDIR/x", {"TMP": "/tmp/7.1.all.q"}) == "/tmp/7.1.all.q/x"
+    assert expanded("$TMPDIR/x", {"TMP": "/tmp/7.1.all.q", "TMPDIR": "/scratch"}) == "/scratch/x"
+    with pytest.raises(ValueError, match="TMPDIR is not set here"):
+        expanded("$TMPDIR/x", {})
 
 
 def test_variables_are_inherited_by_name_or_pattern() -> None:

@@ -492,7 +492,7 @@ def test_a_limit_on_processes_is_named(tmp_path: Path) -> None:
     [
         ({"silence_logs": "loud"}, "silence_logs: 'loud' is no level of logging"),
         ({"death_timeout": -1}, "death_timeout: -1 is less than 0;"),
-        ({"death_timeout": float("inf")}, "death_timeout: inf is no finite time"),
+        ({"death_timeout": float("inf")}, "death_timeout: inf is for ever"),
         ({"modules": "gcc"}, r"modules: 'gcc' is one text, not a list of them: write modules=\['gcc'\]"),
         ({"extra_directives": ["#SBATCH --qos=x"]}, "extra_directives: '#SBATCH --qos=x' has a prefix, .* '--qos=x'"),
         ({"interface": "nosuch0"}, "^interface: this host has no network interface 'nosuch0'"),

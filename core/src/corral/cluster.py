@@ -178,17 +178,21 @@ class Cluster(HostingCluster):
             "groups": groups,
             **worker,
         }
-        handling = {"on_exists": on_exists, "shutdown_on_close": shutdown_on_close}
         if scheduler_place(scheduler, backend) == "job" and not self._is_served:
             # As with pathlib.Path: whoever asks for a cluster need not know which kind serves him. Here and not in
             # __new__, which sees what a subclass takes, not what it makes of that.
-            from corral.remote import elsewhere
+            from corral.remote import turned_into_handle
 
-            kind = elsewhere(type(self))
-            self.__class__ = kind  # type: ignore[assignment]
-            kind.set_up(self, given, n_workers=n_workers, **handling, asynchronous=asynchronous, loop=loop)
+            turned_into_handle(self).set_up(
+                given,
+                n_workers=n_workers,
+                on_exists=on_exists,
+                shutdown_on_close=shutdown_on_close,
+                asynchronous=asynchronous,
+                loop=loop,
+            )
             return
-        for argument, value in handling.items():
+        for argument, value in (("on_exists", on_exists), ("shutdown_on_close", shutdown_on_close)):
             if value is not None:
                 raise InvalidRequest(argument, "has a meaning with scheduler='job' alone")
         self._blueprint = self._drawn(given)

@@ -41,7 +41,7 @@ def seconds_in(value: object, *, bare_text: bool = True) -> float:
     if seconds < 0:
         raise ValueError(f"{value!r} is less than 0")
     if not math.isfinite(seconds):
-        raise ValueError(f"{value!r} is no finite time")
+        raise ValueError(f"{value!r} is for ever, which is no duration")
     return seconds
 
 

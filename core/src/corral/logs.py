@@ -45,6 +45,10 @@ _HINTS: Sequence[tuple[re.Pattern[str], str]] = tuple(
         ),
         (r"No space left on device", "A disk is full: see local_directory= and log_directory=."),
         (
+            r"corral: (no directory for workers|argument --local-directory)",
+            "Name a folder that the node has, or can make, with local_directory=.",
+        ),
+        (
             r"no scheduler answered within",
             "The node cannot reach the scheduler: name a network that both share with interface=.",
         ),

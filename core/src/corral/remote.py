@@ -11,7 +11,7 @@ import functools
 import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from attrs import evolve
 from distributed.core import Status, rpc
@@ -51,8 +51,14 @@ NEWS_PAUSE = 0.25
 _WHAT_ELSE = ("error", "connect", "replace")
 
 
-@functools.cache
-def elsewhere(kind: type[Cluster]) -> type[RemoteCluster]:
+def turned_into_handle(cluster: Cluster) -> RemoteCluster:
+    """A cluster that is being made, as the handle of one elsewhere: whatever its class is, it stays one of them."""
+    cluster.__class__ = _elsewhere(type(cluster))
+    return cast("RemoteCluster", cluster)
+
+
+@functools.cache  # type: ignore[arg-type]  # mypy takes the class for an instance
+def _elsewhere(kind: type[Cluster]) -> type[RemoteCluster]:
     """What a class of clusters becomes when their schedulers live in jobs: itself, as a handle."""
     if kind is Cluster:
         return RemoteCluster
