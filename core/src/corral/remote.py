@@ -53,11 +53,12 @@ _WHAT_ELSE = ("error", "connect", "replace")
 
 def turned_into_handle(cluster: Cluster) -> RemoteCluster:
     """A cluster that is being made, as the handle of one elsewhere: whatever its class is, it stays one of them."""
-    cluster.__class__ = _elsewhere(type(cluster))
+    # mypy takes the class for an instance, which has no hash.
+    cluster.__class__ = _elsewhere(type(cluster))  # type: ignore[arg-type]
     return cast("RemoteCluster", cluster)
 
 
-@functools.cache  # type: ignore[arg-type]  # mypy takes the class for an instance
+@functools.cache
 def _elsewhere(kind: type[Cluster]) -> type[RemoteCluster]:
     """What a class of clusters becomes when their schedulers live in jobs: itself, as a handle."""
     if kind is Cluster:
