@@ -69,6 +69,14 @@ def test_a_script_computes_and_leaves_nothing(script: Script, state_directory: P
     assert not list((state_directory / "clusters").glob("*"))
 
 
+@pytest.mark.parametrize(("count", "words"), [(1, "1 worker is starting on"), (2, "2 workers are starting on")])
+def test_what_starts_is_said_by_number(script: Script, count: int, words: str) -> None:
+    """Before the script has its turn."""
+    done = run(f"--processes={count}", script("sys.exit(0)"))
+    assert done.returncode == 0, done.stderr
+    assert words in done.stderr
+
+
 @pytest.mark.parametrize(
     ("end", "code"),
     [("sys.exit(7)", 7), ("raise RuntimeError('of mine')", 1), ("os.kill(os.getpid(), 9)", 137)],

@@ -13,6 +13,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import dask.config
 import pytest
 from distributed import Client
 
@@ -368,6 +369,14 @@ def test_a_job_script_becomes_a_cluster(
         assert len(c.plan) == 2
     assert "mpirun ./simulate" in caplog.text
     assert "a remark" not in caplog.text
+
+
+def test_a_script_is_of_the_configured_batch_system(tmp_path: Path) -> None:
+    """As with any other cluster."""
+    script = tmp_path / "job.sh"
+    script.write_text("#!/bin/bash\n#CORRAL --cores=2\n#CORRAL --memory=400MB\n")
+    with dask.config.set({"corral.backend": "local"}), Cluster.from_script(script, interface="lo") as c:
+        assert "--cores=2" in c.job_script()
 
 
 def test_a_log_file_shared_with_dask_keeps_what_corral_says(tmp_path: Path) -> None:

@@ -7,6 +7,7 @@ import json
 import logging
 import os
 import re
+import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
@@ -18,7 +19,7 @@ from attrs import evolve
 from click.testing import CliRunner
 from distributed import Client, KilledWorker, WorkerPlugin
 
-from corral import Cluster, JobState, WorkerGroup, hookimpl, mapped
+from corral import Cluster, JobState, WorkerGroup, __version__, hookimpl, mapped
 from corral.cli.commands import logs as logs_command
 from corral.cluster import kept_logs
 from corral.errors import JobsFailed, NeverStarts
@@ -93,6 +94,7 @@ DEATHS = {
     "memory": (use_more_and_more_memory, r"over the memory limit of 381\.47 MiB", "memory="),
     "segfault": (read_address_zero, r"signal 11 \(SIGSEGV\)", "compiled code"),
     "exit": (leave_with_three, r"exit code 3", "os._exit"),
+    "sys.exit": (sys.exit, r"exit code 0", "sys.exit"),
 }
 
 
@@ -135,6 +137,17 @@ def test_a_segfault_leaves_the_lines_of_python(cluster: Callable[..., Cluster]) 
             client.submit(read_address_zero).result(timeout=60)
         eventually(lambda: c.failures)
         assert any("read_address_zero" in line for line in c.failures[0].log_tail), c.failures[0]
+
+
+def test_evidence_is_of_one_death(cluster: Callable[..., Cluster]) -> None:
+    """What the log says of the death before it is in that one's evidence."""
+    with cluster() as c, Client(c) as client:
+        c.scale(1)
+        with pytest.raises(KilledWorker):
+            client.submit(read_address_zero).result(timeout=60)
+        eventually(lambda: len(c.failures) >= 4, lambda: c.failures)
+        for failure in c.failures:
+            assert sum("died: signal 11" in line for line in failure.log_tail) <= 1, failure
 
 
 def test_a_module_that_the_job_lacks_is_named(
@@ -206,6 +219,8 @@ def test_the_log_of_a_job_with_deaths_is_found_after_the_end(cluster: Callable[.
     listed = CliRunner().invoke(logs_command)
     assert {line.split()[0] for line in listed.output.splitlines()} == {job.id.text for job in died}
     assert c.name in listed.output
+    asked = CliRunner().invoke(logs_command, [c.name])
+    assert f"is a cluster; its jobs: {died[0].id}" in str(asked.exception)
     printed = CliRunner().invoke(logs_command, [died[0].id.text])
     assert "last words of a task" in printed.output
     assert "exit code 3" in printed.output
@@ -274,6 +289,24 @@ def test_a_clusters_end_flushes_what_its_workers_hold(cluster: Callable[..., Clu
     assert "held back" in (tmp_path / "buffered").read_text()
     assert "half a line" in log
     assert "Traceback" not in log
+
+
+def test_a_worker_that_cannot_read_a_task_flushes_what_it_holds(
+    cluster: Callable[..., Cluster], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """distributed ends its process at once; what tasks before that printed and logged is there."""
+    (tmp_path / "only_there.py").write_text("def increment(number):\n    return number + 1\n")
+    with cluster(log_directory=tmp_path / "logs") as c, Client(c) as client:
+        c.scale(1)
+        client.wait_for_workers(1, timeout=60)
+        client.register_plugin(Buffers(str(tmp_path)))
+        monkeypatch.syspath_prepend(tmp_path)
+        import only_there  # type: ignore[import-not-found]
+
+        client.submit(only_there.increment, 1)
+        eventually(lambda: c.failures)
+        assert "half a line" in c.logs(c.jobs[0])
+        assert "held back" in (tmp_path / "buffered").read_text()
 
 
 def test_a_busy_worker_keeps_no_cluster_from_closing(cluster: Callable[..., Cluster]) -> None:
@@ -373,7 +406,7 @@ class SaysSoWhenAsked(Hopeless):
 
     reason = "no match found"
     hopeless = ""
-    explanation = "it will never start in this pool as it is now: no machine has so much; see memory="
+    explanation = "it will never start in this pool: no machine has so much; see memory= (no match found)"
 
 
 #: Its jobs live until they are cancelled, and start no workers.
@@ -394,7 +427,8 @@ def test_whoever_waits_for_jobs_that_never_start_hears_it(
         with pytest.raises(NeverStarts) as told:
             c.wait_for_workers(2)
         for text in (str(told.value), repr(c), "".join(said("will never start"))):
-            assert site.reason in text
+            assert f"({site.reason})" in text
+            assert f"({site.reason}) ({site.reason})" not in text
             assert argument in text
         assert told.value.reason == site.reason
         assert isinstance(told.value, JobsFailed)
@@ -411,6 +445,9 @@ def test_never_starts_travels() -> None:
     error = to_error(json.loads(json.dumps(error_to_plain(NeverStarts("cpu", 2, "BadConstraints", "see cores=")))))
     assert isinstance(error, NeverStarts)
     assert (error.reason, error.cure) == ("BadConstraints", "see cores=")
+    assert "2 jobs of group 'cpu' will never start" in str(error)
+    assert "They stay in the queue" in str(error)
+    assert "It stays in the queue" in str(NeverStarts("cpu", 1, "BadConstraints", "see cores="))
 
 
 class Refuses:
@@ -447,6 +484,19 @@ def test_a_bare_refusal_says_after_some_tries_what_may_be_over_the_limit(
 # --- evidence ---------------------------------------------------------------------------------------------------
 
 
+def test_failures_are_alike_whoever_told_them() -> None:
+    """A job's own script tells its exit code, and so does Slurm, with a reason that says the same."""
+    own = JobStatus(state=JobState.FAILED, exit_code=3)
+    told, other = evolve(own, reason="NonZeroExitCode", hosts=("n1",)), evolve(own, exit_code=4)
+    unknown = [JobStatus(state=JobState.FAILED, reason=reason) for reason in ("NodeFail", "Prolog")]
+    kinds = [
+        JobFailure(job=evolve(STARTED, status=status), ending=Ending.DIED).kind
+        for status in (own, told, other, *unknown)
+    ]
+    assert kinds[0] == kinds[1]
+    assert len(set(kinds)) == 4
+
+
 def test_three_strikes_show_their_evidence_once(
     cluster: Callable[..., Cluster], said: Callable[[str], list[str]]
 ) -> None:
@@ -461,6 +511,18 @@ def test_three_strikes_show_their_evidence_once(
         assert not said("may be at fault"), "they ran on one host because there is no other"
         assert "may be at fault" not in str(told.value)
         assert len(told.value.failures) == 3
+
+
+def test_one_job_that_failed_is_no_job_s_in_brackets(
+    cluster: Callable[..., Cluster], said: Callable[[str], list[str]]
+) -> None:
+    """They are counted as people count."""
+    with cluster(prologue=["exit 3"]) as c:
+        c.scale(1)
+        with pytest.raises(JobsFailed):
+            c.wait_for_workers(1, timeout=60)
+    assert said(r": \d (more )?jobs? of group 'default' failed")
+    assert not said(r"\(s\)")
 
 
 @pytest.mark.parametrize(
@@ -482,6 +544,40 @@ def test_what_cannot_be_loaded_ends_the_job(
     [hint] = {failure.hint for failure in told.value.failures}
     assert argument in hint
     assert "python=" not in hint
+
+
+#: What Environment Modules 3.2 is to a shell. It succeeds whatever happens.
+_MODULES_3_2 = """\
+module() { eval "$(modulecmd "$@")"; }
+modulecmd() {
+    case $2 in
+        good) echo 'export LOADEDMODULES=good/1.0 LOADED_GOOD=1' ;;
+        alias) echo 'export LOADEDMODULES=good/1.0 LOADED_GOOD=1' ;;
+        *) echo "ModuleCmd_Load.c(213):ERROR:105: Unable to locate a modulefile for '$2'" >&2 ;;
+    esac
+}
+"""
+
+
+@pytest.mark.parametrize(("module", "code"), [("good", 0), ("good/1.0", 0), ("alias", 0), ("absent", 1)])
+@pytest.mark.parametrize("shell", ["bash", "dash"])
+def test_modules_3_2_fails_with_success(module: str, code: int, shell: str) -> None:
+    """The job ends with its words; what is loaded under another name than was asked for is loaded."""
+    module_lines = (
+        WorkerGroup(memory="1GB", modules=[module])
+        .request(name="a", log_directory=None, launcher_options=())
+        .prologue[:3]
+    )
+    known = _MODULES_3_2.replace("good)", "good | good/1.0)", 1)
+    script = "\n".join([known, *module_lines, 'echo "went on with $LOADED_GOOD"'])
+    done = subprocess.run([shell, "-c", script], check=False, capture_output=True, text=True)
+    assert done.returncode == code, done.stderr
+    if code:
+        assert "ERROR:105: Unable to locate a modulefile for 'absent'" in done.stderr
+        assert "corral: module load absent failed, for the reason above" in done.stderr
+        assert not done.stdout
+    else:
+        assert (done.stdout, done.stderr) == ("went on with 1\n", "")
 
 
 def test_the_python_that_a_cluster_is_made_with_needs_no_conda() -> None:
@@ -543,3 +639,22 @@ def test_every_page_of_a_cluster_can_be_shown(cluster: Callable[..., Cluster], m
     assert c.name in c._repr_html_()
     monkeypatch.setitem(sys.modules, "ipywidgets", None)
     assert c._widget() is None
+
+
+# --- versions ---------------------------------------------------------------------------------------------------
+
+
+def test_jobs_with_another_corral_are_told_once(
+    cluster: Callable[..., Cluster], said: Callable[[str], list[str]], tmp_path: Path
+) -> None:
+    """With both versions and the cure; they work as far as they understand each other."""
+    (tmp_path / "sitecustomize.py").write_text("import corral._version\ncorral._version.__version__ = '9.9'\n")
+    with cluster(env={"PYTHONPATH": str(tmp_path)}) as c:
+        c.scale(jobs=2)
+        c.wait_for_workers(2, timeout=60)
+        eventually(lambda: said("they may misunderstand each other"))
+        c.scale(jobs=3)
+        c.wait_for_workers(3, timeout=60)
+        [warning] = said("they may misunderstand each other")
+        assert f"runs corral 9.9, and this is corral {__version__}" in warning
+        assert "Install the same version in both Pythons" in warning

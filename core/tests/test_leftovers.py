@@ -125,9 +125,9 @@ def test_a_killed_cluster_is_cleaned_and_a_living_one_is_not(queue: Path, state_
     assert "its process is gone" in corral("ps")
     dry = corral("clean")
     assert "would remove doomed" in dry
-    assert "2 job(s) 1_0 1_1" in dry
+    assert "2 jobs 1_0 1_1" in dry
     assert list(state_directory.rglob("credentials.json"))
-    assert "cancelled 2 job(s) 1_0 1_1" in corral("clean", "--yes")
+    assert "cancelled 2 jobs 1_0 1_1" in corral("clean", "--yes")
     assert not list(state_directory.rglob("credentials.json"))
     assert not list(entries())
     assert jobs(queue) == ["CANCELLED", "CANCELLED"]
@@ -142,7 +142,7 @@ def test_jobs_of_a_client_that_died_before_it_heard_their_ids_are_found(
     [left] = entries()
     monkeypatch.setattr(cleanup, "LANDING", 1.0)
     assert (list(left.jobs), left.prefixes) == ([], (f"doomed-{left.uuid[:8]}-",))
-    assert "cancelled 2 job(s) 1_0 1_1" in corral("clean", "--yes")
+    assert "cancelled 2 jobs 1_0 1_1" in corral("clean", "--yes")
     assert jobs(queue) == ["CANCELLED", "CANCELLED"]
 
 
@@ -228,7 +228,7 @@ def test_a_silent_cluster_that_does_not_answer_is_doubtful(queue: Path, state_di
         evolve(known, heartbeat=time.time()).write()
         assert "Nothing to clean" in corral("clean", "--yes", "--force")
         known.write()
-        assert "cancelled 2 job(s)" in corral("clean", "--yes", "--force")
+        assert "cancelled 2 jobs" in corral("clean", "--yes", "--force")
         assert jobs(queue) == ["CANCELLED", "CANCELLED"]
         assert not entries()
 
@@ -275,11 +275,11 @@ def test_jobs_that_do_not_end_keep_their_entry(queue: Path, monkeypatch: pytest.
     rewritten(site="lazy")
     ran = run("clean", "--yes")
     assert ran.exit_code == 1
-    assert "stays registered: cancelled 0 job(s); still in the queue: 2 job(s) 1_0 (held) 1_1 (held)" in ran.output
+    assert "stays registered: cancelled 0 jobs; still in the queue: 2 jobs 1_0 (held) 1_1 (held)" in ran.output
     assert len(entries()) == 1
     assert jobs(queue) == ["HELD", "HELD"]
     rewritten(site=None)
-    assert "cancelled 2 job(s)" in corral("clean", "--yes")
+    assert "cancelled 2 jobs" in corral("clean", "--yes")
 
 
 def test_what_is_old_is_shown_as_old() -> None:

@@ -90,6 +90,44 @@ def operator(tmp_path: Path, *words: str) -> str:
     return subprocess.run(command, check=True, capture_output=True, text=True).stdout
 
 
+class Centre(Cluster):
+    """How a centre wraps clusters: with words of its own, in an order of its own."""
+
+    def __init__(self, project: str, size: str = "small", **more: Any) -> None:
+        self.project = project
+        super().__init__(memory={"small": "200MB"}[size], **more)
+
+    def motto(self) -> str:
+        return f"{self.project} on {self.name}"
+
+
+def test_a_subclass_has_its_scheduler_in_a_job(arguments: dict[str, Any]) -> None:
+    """It is what it was, as a handle: arguments and methods are its own."""
+    del arguments["memory"]
+    with Centre("ocean", name="far", **arguments) as c, Client(c) as client:
+        assert isinstance(c, Centre)
+        assert isinstance(c, RemoteCluster)
+        assert type(c).__name__ == "Centre"
+        assert c.motto() == "ocean on far"
+        c.scale(1)
+        c.wait_for_workers(1, timeout=60)
+        assert client.submit(sum, [1, 2]).result() == 3
+    with pytest.raises(InvalidRequest, match="on_exists"):
+        Centre("ocean", **{**arguments, "scheduler": "process", "on_exists": "connect"})
+
+
+def test_what_a_subclass_says_of_the_scheduler_counts(arguments: dict[str, Any]) -> None:
+    """Only its call of the constructor says it."""
+    del arguments["scheduler"]
+
+    class Far(Cluster):
+        def __init__(self, nodes: int) -> None:
+            Cluster.__init__(self, scheduler="job", nodes=nodes, **arguments)
+
+    with Far(1) as c:
+        assert "scheduler=job" in repr(c)
+
+
 def test_the_same_face(cluster: Callable[..., Cluster], state_directory: Path) -> None:
     """Everything that a cluster shows, it shows from afar; what it leaves is nothing."""
     with cluster(name="far", n_workers=2) as c, Client(c) as client:

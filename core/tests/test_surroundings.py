@@ -25,6 +25,7 @@ from corral.plugin.values import Job
 from corral.remote.spec import Draft, take
 from corral.request.blueprint import draw
 from corral.request.worker_group import WorkerGroup
+from corral.text.variables import expanded
 
 
 @pytest.fixture(autouse=True)
@@ -163,6 +164,14 @@ ENVIRON = {
 }
 
 
+def test_a_grid_engine_that_sets_tmp_alone_has_a_tmpdir() -> None:
+    """Debian's. What is set counts, and nothing is invented."""
+    assert expanded("$TMPDIR/x", {"TMP": "/tmp/7.1.all.q"}) == "/tmp/7.1.all.q/x"
+    assert expanded("$TMPDIR/x", {"TMP": "/tmp/7.1.all.q", "TMPDIR": "/scratch"}) == "/scratch/x"
+    with pytest.raises(ValueError, match="TMPDIR is not set here"):
+        expanded("$TMPDIR/x", {})
+
+
 def test_variables_are_inherited_by_name_or_pattern() -> None:
     """A pattern means what it says, and nothing that the job has of its own."""
     assert inherited(["HDF5_USE*", "PROJ_*"], ENVIRON) == {"HDF5_USE_FILE_LOCKING": "FALSE", "PROJ_DATA": "/proj"}
@@ -284,7 +293,7 @@ def test_what_was_left_out_is_told_once(caplog: pytest.LogCaptureFixture, monkey
         "jobs do not have these variables of yours, or not your values: HDF5_USE_FILE_LOCKING, "
         "MKL_NUM_THREADS; if they need them: inherit_env=['HDF5_USE_FILE_LOCKING', 'MKL_NUM_THREADS']"
     )
-    modules = ", nor the modules that you have loaded; if they need them: modules=['gcc/12', 'hdf5/1.14']"
+    modules = ". jobs do not load the modules that you have loaded; if they need them: modules=['gcc/12', 'hdf5/1.14']"
     assert caplog.messages == [variables + modules, variables]
 
 

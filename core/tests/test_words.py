@@ -727,6 +727,42 @@ def test_a_limit_on_processes_is_named(tmp_path: Path) -> None:
     assert "scheduler='job'" in said
 
 
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ({"silence_logs": "loud"}, "silence_logs: 'loud' is no level of logging"),
+        ({"death_timeout": -1}, "death_timeout: -1 is less than 0;"),
+        ({"death_timeout": float("inf")}, "death_timeout: inf is for ever"),
+        ({"modules": "gcc"}, r"modules: 'gcc' is not a list of texts; write modules=\['gcc'\]"),
+        ({"extra_directives": ["#SBATCH --qos=x"]}, "extra_directives: '#SBATCH --qos=x' has a prefix, .* '--qos=x'"),
+        ({"interface": "nosuch0"}, "^interface: this host has no network interface 'nosuch0'"),
+        ({"scheduler_interface": "nosuch0"}, "^scheduler_interface: this host has no network interface"),
+        ({"colour": "red"}, r"colour: is no argument of Cluster. Its arguments are in help\(corral.Cluster\)"),
+    ],
+)
+def test_an_error_of_an_argument_names_it_as_it_was_written(arguments: dict[str, Any], words: str) -> None:
+    """And says what to write instead."""
+    with pytest.raises(InvalidRequest, match=words):
+        _cluster(**{"backend": "local", "memory": "1GB", **arguments})
+
+
+def test_words_of_scale_and_adapt_are_known_by_meaning(tmp_path: Path) -> None:
+    """Also of a cluster that is closed: then everything says so."""
+    options = {"directory": str(tmp_path / "queue"), "cores": 2, "memory": "1GB"}
+    with _cluster(backend="local", memory="300MB", interface="lo", backend_options=options) as c:
+        with pytest.raises(InvalidRequest, match=r"ncpus: is no size of a cluster, .*memory.*cores="):
+            c.scale(ncpus=4)
+        with pytest.raises(InvalidRequest, match=r"worker: is no size .* Did you mean 'workers'"):
+            c.scale(worker=4)
+        with pytest.raises(InvalidRequest, match=r"max_workers: is no argument of adapt\. .*maximum="):
+            c.adapt(max_workers=4)
+        with pytest.raises(InvalidRequest, match=r"minimun: .* Did you mean 'minimum'"):
+            c.adapt(minimun=4)
+    for closed in (c.wait_for_workers, c.adapt, lambda: c.scale(1)):
+        with pytest.raises(CorralError, match="is closed"):
+            closed()
+
+
 # --- subclasses -------------------------------------------------------------------------------------------------
 
 

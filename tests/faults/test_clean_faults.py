@@ -88,7 +88,7 @@ def test_jobs_that_cannot_be_cancelled_are_told(
             code, said = clean("--yes")
         incident.is_noticed()
         assert code == 1
-        assert "cancelled 0 job(s); still in the queue: 2 job(s)" in said
+        assert "cancelled 0 jobs; still in the queue: 2 jobs" in said
         assert all(f"{job} (held)" in said for job in jobs)
         assert words in said
         assert slurm.queue("killed-") == jobs
@@ -96,4 +96,4 @@ def test_jobs_that_cannot_be_cancelled_are_told(
         code, said = clean("--yes")
         incident.is_over()
     assert (code, entries()) == (0, []), said
-    assert "cancelled 2 job(s)" in said
+    assert "cancelled 2 jobs" in said

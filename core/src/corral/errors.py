@@ -153,9 +153,10 @@ class NeverStarts(JobsFailed):
 
     def __init__(self, group: str, count: int, reason: str, cure: str) -> None:
         said = "" if reason in cure else f" ({reason})"
+        stay = "It stays" if count == 1 else "They stay"
         super().__init__(
-            f"{count} job{'s' * (count > 1)} of group {group!r} will never start: {cure}{said}. "
-            "They stay in the queue until you scale down or close the cluster"
+            f"{counted(count, 'job')} of group {group!r} will never start: {cure}{said}. "
+            f"{stay} in the queue until you scale down or close the cluster"
         )
         #: In the batch system's words.
         self.reason = reason

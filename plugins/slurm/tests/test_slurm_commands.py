@@ -430,10 +430,6 @@ def test_partitions_are_described() -> None:
             "it will never start: its walltime is longer than the partition allows; ask for less (PartitionTimeLimit)",
         ),
         (
-            "pending-node-limit",
-            "it asks for more or fewer nodes than the partition allows, or than are up in it (PartitionNodeLimit)",
-        ),
-        (
             "pending-resources",
             "it is next, and waits for nodes to become free (Resources); "
             "Slurm expects to start it at 2026-11-23 23:46:11",
@@ -855,6 +851,28 @@ def test_where_limits_may_not_be_seen_nothing_is_concluded() -> None:
     assert "never" not in told
     told = drive(SLURM.explain_pending(JobId("77_0")), [answers[0], ""])
     assert "never" not in told
+
+
+PARTITION = "PartitionName=short MaxNodes={most} MinNodes={fewest} State=UP TotalCPUs=192 TotalNodes=3 DefMem=1\n"
+
+
+@pytest.mark.parametrize(
+    ("nodes", "fewest", "most", "words"),
+    [
+        ("9", 0, "UNLIMITED", "it will never start: it asks for 9 nodes, and partition short has 3; see nodes="),
+        ("3", 0, "2", "it asks for 3 nodes, and partition short gives a job 2 at most"),
+        ("1", 2, "UNLIMITED", "it asks for 1 node, and partition short gives a job 2 at least"),
+        ("3", 0, "UNLIMITED", ""),
+        ("N/A", 0, "UNLIMITED", ""),
+    ],
+)
+def test_more_nodes_than_a_partition_has_never_come(nodes: str, fewest: int, most: str, words: str) -> None:
+    """Slurm gives the same reason for nodes that are down at present."""
+    row = f"user|plenty|normal|short|cpu=3,mem=30M,node=3|UNLIMITED|{nodes}|\n"
+    answers: list[Answer] = ["PENDING|N/A|PartitionNodeLimit|short|\n", row, PARTITION.format(fewest=fewest, most=most)]
+    told = drive(SLURM.explain_pending(JobId("1_0")), answers)
+    assert words in told
+    assert ("never" in told) == bool(words)
 
 
 @pytest.mark.parametrize(

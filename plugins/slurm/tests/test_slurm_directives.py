@@ -110,6 +110,10 @@ def test_a_site_says_how_to_ask(options: dict[str, object], expected: str) -> No
         ("--requeue", "--no-requeue"),
         ("--export=NONE", "--export=ALL"),
         ("-J other --partition other", "--job-name=dask-1"),
+        ("--mem-per-c=2G", "--mem=30518M"),
+        ("--requ", "--no-requeue"),
+        ("--gpus-per-n 4", "--gres=gpu:2"),
+        ("--tasks 4", "--ntasks-per-node=1"),
     ],
 )
 def test_a_users_directive_replaces_ours(extra: str, replaced: str) -> None:
@@ -298,6 +302,8 @@ def test_native_requests_are_understood(text: str, expected: Job) -> None:
         ("-n 4 --mem-per-cpu=2G -c 2", Resources(cores=8, memory=2**34), ("--mem-per-cpu=2G",)),
         ("--nodelist=n[1-3],g1", Resources(nodes=4), ("--nodelist=n[1-3],g1",)),
         ("-N 2 --exclusive", Resources(nodes=2), ("--exclusive",)),
+        ("--nodes=2 --exclus", Resources(nodes=2), ("--exclus",)),
+        ("-n4 --cpus-per-t=2 --mem-per-c=2G", Resources(cores=8, memory=2**34), ("--mem-per-cpu=2G",)),
         ("-n 8 --exclusive=user", Resources(cores=8), ("--exclusive=user",)),
     ],
 )
@@ -342,6 +348,7 @@ def test_a_script_ends_at_its_first_command() -> None:
         ("-N 2 -n 32 --ntasks-per-node=4", "32 tasks are more than 4 on each of 2"),
         ("-n 4-8", "--ntasks=4-8 is not one number"),
         ("-c four", "--cpus-per-task=four is not one number"),
+        ("--mem-per=4G", "--mem-per may mean --mem-per-cpu, --mem-per-gpu: write it out"),
     ],
 )
 def test_what_is_no_job_is_a_parse_error(text: str, problem: str) -> None:

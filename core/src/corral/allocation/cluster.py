@@ -206,7 +206,7 @@ class Allocation(HostingCluster):
         #: Set when no worker is left, and not because somebody wished it.
         self.is_deserted = asyncio.Event()
         self._quiet = contextlib.ExitStack()
-        self._silence_logs = silence_logs
+        self._silence_logs = dask_logs.level_of(silence_logs)
         super().__init__(asynchronous=asynchronous, loop=loop, name=f"corral-{self._uuid[:8]}")
         self._begin()
 

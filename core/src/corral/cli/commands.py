@@ -15,7 +15,7 @@ from attrs import asdict
 from corral.cli.options import cluster_arguments, cluster_options, worker_arguments, worker_options
 from corral.cli.redact import Redaction
 from corral.cli.tables import say, show, show_file
-from corral.errors import CorralError
+from corral.errors import CorralError, counted
 
 if TYPE_CHECKING:
     from corral.cluster.registry import Entry, JobLine
@@ -113,6 +113,8 @@ def logs(job: str | None, cluster: str | None, lines: int | None, as_json: bool)
             say(f"{line.id}  {state}  {name}  {line.log or 'output discarded'}")
         return
     matching = [row for row in found if row[2].id == job]
+    if not matching and (of_cluster := [row[2].id for row in found if row[0] == job]):
+        raise LookupError(f"{job!r} is a cluster; its jobs: {', '.join(of_cluster[:10])}. Say which: corral logs JOB")
     if not matching:
         known = ", ".join(line.id for _, _, line in found[:10]) or "none"
         raise LookupError(f"no cluster that is registered, or has left logs, has a job {job!r}. Jobs: {known}")
@@ -204,7 +206,7 @@ async def _cleaned(entry: Entry, *, yes: bool, force: bool) -> str:
 
 def _listed(job_ids: Sequence[object]) -> str:
     more = " …" if len(job_ids) > 10 else ""
-    return f"{len(job_ids)} job(s) {' '.join(map(str, job_ids[:10]))}{more}".rstrip()
+    return f"{counted(len(job_ids), 'job')} {' '.join(map(str, job_ids[:10]))}{more}".rstrip()
 
 
 def _registered() -> list[Entry]:

@@ -12,7 +12,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Never, Self, cast
+from typing import TYPE_CHECKING, Any, ClassVar, Never
 
 from distributed import Security
 from distributed.core import Status, rpc
@@ -129,17 +129,6 @@ class Cluster(HostingCluster):
     """
 
     @tells_plainly
-    def __new__(cls, *arguments: Any, **named: Any) -> Self:
-        # As with pathlib.Path: whoever asks for a cluster need not know which kind serves him. What subclasses take is
-        # their own.
-        if (
-            cls is Cluster
-            and scheduler_place(named.get("scheduler"), *arguments[:1] or (named.get("backend"),)) == "job"
-        ):
-            return cast("Self", super().__new__(corral.RemoteCluster))
-        return super().__new__(cls)
-
-    @tells_plainly
     def __init__(
         self,
         backend: str | None = None,
@@ -172,40 +161,49 @@ class Cluster(HostingCluster):
         # Closed until it is built: a refused argument must not warn about an unclosed cluster.
         self.status = Status.closed
         self._engine: Engine | None = None
+        given = {
+            "backend": backend,
+            "site": site,
+            "plugins": plugins,
+            "backend_options": backend_options,
+            "name": name,
+            "shared_directory": shared_directory,
+            "log_directory": log_directory,
+            "interface": interface,
+            "scheduler_interface": scheduler_interface,
+            "worker_interface": worker_interface,
+            "scheduler_port": scheduler_port,
+            "scheduler_options": scheduler_options,
+            "idle_timeout": idle_timeout,
+            "security": security,
+            "maximum_core_hours": maximum_core_hours,
+            "parked_results": parked_results,
+            "groups": groups,
+            **worker,
+        }
+        if scheduler_place(scheduler, backend) == "job" and not self._is_served:
+            # As with pathlib.Path: whoever asks for a cluster need not know which kind serves him. Here and not in
+            # __new__, which sees what a subclass takes, not what it makes of that.
+            corral.RemoteCluster.in_place_of(self).set_up(
+                given,
+                n_workers=n_workers,
+                on_exists=on_exists,
+                shutdown_on_close=shutdown_on_close,
+                asynchronous=asynchronous,
+                loop=loop,
+            )
+            return
         for argument, value in (("on_exists", on_exists), ("shutdown_on_close", shutdown_on_close)):
             if value is not None:
                 raise InvalidRequest(argument, "has a meaning with scheduler='job' alone")
-        if scheduler_place(scheduler, backend) == "job" and not self._is_served:
-            raise InvalidRequest("scheduler", f"'job' makes a Cluster, not a {type(self).__name__}")
-        self._blueprint = self._drawn(
-            {
-                "backend": backend,
-                "site": site,
-                "plugins": plugins,
-                "backend_options": backend_options,
-                "name": name,
-                "shared_directory": shared_directory,
-                "log_directory": log_directory,
-                "interface": interface,
-                "scheduler_interface": scheduler_interface,
-                "worker_interface": worker_interface,
-                "scheduler_port": scheduler_port,
-                "scheduler_options": scheduler_options,
-                "idle_timeout": idle_timeout,
-                "security": security,
-                "maximum_core_hours": maximum_core_hours,
-                "parked_results": parked_results,
-                "groups": groups,
-                **worker,
-            }
-        )
+        self._blueprint = self._drawn(given)
         self._jobs_at_once = self._asked_at_once(n_workers)
         self._credentials, self.security = self._secured(self._blueprint)
         self._registration: Registration | None = None
         self._registrar: asyncio.Task[None] | None = None
         self._is_changed: asyncio.Event | None = None
         self._quiet = contextlib.ExitStack()
-        self._silence_logs = silence_logs
+        self._silence_logs = dask_logs.level_of(silence_logs)
         super().__init__(asynchronous=asynchronous, loop=loop, name=self._blueprint.name)
         with limits.threads_allowed():
             self._begin()
@@ -618,6 +616,8 @@ class Cluster(HostingCluster):
             n_workers = parse_count("n_workers", n_workers, at_least=1)
         if not 0 < fraction <= 1:
             raise InvalidRequest("fraction", f"{fraction!r} is not above 0 and at most 1")
+        if self.status in (Status.closing, Status.closed):
+            raise CorralError(f"cluster {self.name!r} is {self.status.name}: no worker will come")
         return self.sync(self._wait_for_workers, n_workers, timeout=timeout, fraction=fraction)
 
     # --- cost ---------------------------------------------------------------------------------------------------
@@ -791,8 +791,6 @@ Cluster.__init__.__signature__ = _own.replace(  # type: ignore[attr-defined]
         *(_workers.parameters[name] for name in GROUP_ARGUMENTS),
     ]
 )
-# What is made is chosen by __new__; what it takes is said by __init__.
-Cluster.__new__.__signature__ = inspect.signature(Cluster.__init__)  # type: ignore[attr-defined]
 
 
 async def _called(function: Callable[..., None], *arguments: Any) -> None:

@@ -6,18 +6,35 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from corral.errors import InvalidRequest
+
+
+def level_of(silence_logs: int | str | None) -> int | None:
+    """The level that `silence_logs` means: ``"error"`` and ``logging.ERROR`` are the same.
+
+    Raises
+    ------
+    InvalidRequest
+    """
+    if silence_logs is None or isinstance(silence_logs, int):
+        return silence_logs
+    levels = logging.getLevelNamesMapping()
+    if not isinstance(silence_logs, str) or silence_logs.upper() not in levels:
+        known = ", ".join(sorted(levels, key=lambda name: levels[name]))
+        raise InvalidRequest("silence_logs", f"{silence_logs!r} is no level of logging: {known}; or None")
+    return levels[silence_logs.upper()]
+
 
 @contextmanager
-def at_least(level: int | str) -> Iterator[None]:
+def at_least(level: int) -> Iterator[None]:
     """Show none of Dask's own messages below this level.
 
     `distributed.utils.silence_logging_cmgr` changes the level of the handlers that Dask's logger has, and so silences
     everybody else who writes to the same handler: a user's log file, say, which is to hold corral's messages as well.
     """
-    number = logging.getLevelNamesMapping()[level.upper()] if isinstance(level, str) else level
 
     def is_shown(record: logging.LogRecord) -> bool:
-        return record.levelno >= number or not record.name.startswith("distributed")
+        return record.levelno >= level or not record.name.startswith("distributed")
 
     handlers = list(logging.getLogger("distributed").handlers)
     for handler in handlers:

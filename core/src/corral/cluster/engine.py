@@ -374,7 +374,9 @@ class Engine:
                 absent = {record.name for job_id, record in living.items() if job_id not in answer}
                 found = {job_id for name in absent for job_id in await self.batch.find(name)}
             except CorralError as error:
-                logger.warning("cluster %s: %d job(s) may be left: %s", self.blueprint.name, len(living), error)
+                logger.warning(
+                    "cluster %s: %s may be left: %s", self.blueprint.name, counted(len(living), "job"), error
+                )
             else:
                 for job_id, record in list(living.items()):
                     status = answer.get(job_id)
@@ -590,7 +592,7 @@ class Engine:
             slot.state = submitted(slot.state, min(todo.replacements, len(submission.ids)), self._clock.now())
             self._acted_at = self.watch.now()
             self._admit(slot, script, submission.ids)
-            logger.info("submitted %d job(s) of group %s as %s", len(submission.ids), slot.name, script.name)
+            logger.info("submitted %s of group %s as %s", counted(len(submission.ids), "job"), slot.name, script.name)
             if not submission.is_certain:
                 self._look_again(slot, script)
         finally:
@@ -811,6 +813,7 @@ class Engine:
         except Exception as error:
             logger.info("cluster %s: why job %s waits is not known: %s", self.blueprint.name, record.id, error)
             return
+        words = words.removesuffix(f" ({record.status.reason})")  # told beside it
         slot.verdict = words.removeprefix(NEVER).lstrip(" :,") if words.startswith(NEVER) else ""
         if slot.tell_hopeless(self.jobs):
             self._tell()
@@ -952,7 +955,7 @@ class Engine:
             cause=cause.words,
             host=host,
             tasks=tasks,
-            log_tail=await asyncio.to_thread(logs.tail, record.log, logs.CRASH_LINES),
+            log_tail=await asyncio.to_thread(logs.of_last_death, record.log),
             hint=cause.cure,
         )
         self._failures.append(failure)
@@ -1044,8 +1047,8 @@ class Engine:
             await self.batch.cancel([record.id for record in records], again=again)
         except Exception as error:
             logger.warning(
-                "cluster %s: cancelling %d job(s) failed, it is tried again: %s",
-                self.blueprint.name, len(records), error,
+                "cluster %s: cancelling %s failed, it is tried again: %s",
+                self.blueprint.name, counted(len(records), "job"), error,
             )  # fmt: skip
             accepted = {}
         else:

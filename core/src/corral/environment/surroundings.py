@@ -95,14 +95,14 @@ class Surroundings:
         modules = [] if any("module " in line for line in job.prologue) else list(self.modules)
         left_out = []
         if names:
-            listed = ", ".join(names)
             left_out.append(
-                f"these variables of yours, or not your values: {listed}; if they need them: inherit_env={names}"
+                f"jobs do not have these variables of yours, or not your values: {', '.join(names)}; "
+                f"if they need them: inherit_env={names}"
             )
         if modules:
-            left_out.append(f"the modules that you have loaded; if they need them: modules={modules}")
-        line = "jobs do not have " + ", nor ".join(left_out)
-        if left_out and line not in _told:
+            left_out.append(f"jobs do not load the modules that you have loaded; if they need them: modules={modules}")
+        line = ". ".join(left_out)
+        if line and line not in _told:
             _told.add(line)
             logger.warning("%s", line)
 

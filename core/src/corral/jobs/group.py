@@ -19,6 +19,7 @@ from corral.errors import (
     LimitReached,
     NeverStarts,
     SubmitRejected,
+    counted,
 )
 from corral.jobs.plan import GroupState, Plan, judge, proved
 from corral.jobs.record import Ending, JobFailure, JobRecord, ending
@@ -256,12 +257,14 @@ class Group:
             logger.error("cluster %s: %s", self.cluster, JobsFailed(problem, unseen) if unseen else problem)
         elif unseen := [failure for failure in died if failure.kind not in told]:
             logger.warning(
-                "cluster %s: %d job(s) of group %r failed%s", *self._names(len(died)), JobsFailed("", unseen)
+                "cluster %s: %s of group %r failed%s", *self._names(counted(len(died), "job")), JobsFailed("", unseen)
             )
         elif died:
             names = ", ".join(str(failure.job.id) for failure in died[:5]) + " …" * (len(died) > 5)
             logger.warning(
-                "cluster %s: %d more job(s) of group %r failed in the same way: %s", *self._names(len(died)), names
+                "cluster %s: %s of group %r failed in the same way: %s",
+                *self._names(counted(len(died), "more job")),
+                names,
             )
         for failure in [failure for failure in failures if failure.ending is not Ending.DIED][:5]:
             logger.info("cluster %s: %s", self.cluster, failure)
@@ -318,7 +321,7 @@ class Group:
         self.trouble = trouble
         self._warn(trouble)
 
-    def _names(self, count: int | None = None) -> tuple[object, ...]:
+    def _names(self, count: str | None = None) -> tuple[object, ...]:
         return (self.cluster, self.name) if count is None else (self.cluster, count, self.name)
 
     def _warn(self, trouble: CorralError) -> None:

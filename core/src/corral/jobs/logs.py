@@ -48,6 +48,10 @@ _HINTS: Sequence[tuple[re.Pattern[str], str]] = tuple(
             "A disk is full, or your quota is used up: see local_directory= and log_directory=.",
         ),
         (
+            r"corral: (no directory for workers|argument --local-directory)",
+            "Name a folder that the node has, or can make, with local_directory=.",
+        ),
+        (
             r"no scheduler answered within",
             "The node cannot reach the scheduler: name a network that both share with interface=, or put the scheduler "
             "where the jobs are with scheduler='job'.",
@@ -72,6 +76,17 @@ def examine(ended: Iterable[JobRecord]) -> list[JobFailure]:
         JobFailure(job=record, ending=ending(record), log_tail=(lines := tail(record.log)), hint=hint(record, lines))
         for record in ended
     ]
+
+
+#: What a launcher writes when a worker has died: what stands before it is another death's evidence.
+_DEATH = re.compile(r"corral: job \S+: worker \S+ died: ")
+
+
+def of_last_death(path: str | None) -> tuple[str, ...]:
+    """The last lines of a log, as far as they are about the last worker that died; see `tail`."""
+    lines = tail(path, CRASH_LINES)
+    deaths = [number for number, line in enumerate(lines) if _DEATH.match(line)]
+    return lines[deaths[-2] + 1 :] if len(deaths) > 1 else lines
 
 
 def tail(path: str | None, count: int = TAIL_LINES) -> tuple[str, ...]:

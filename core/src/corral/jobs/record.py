@@ -480,7 +480,11 @@ class JobFailure:
         """Equal for failures that are alike, whatever their hosts and logs."""
         status = self.job.status
         had_workers = self.job.connected_at is not None
-        return (self.job.group, status.state, status.reason, status.exit_code, status.signal, had_workers, self.hint)
+        # Whoever tells of a job's end first, its own script or the batch system, tells its code. The latter's reason
+        # (NonZeroExitCode) says no more.
+        has_code = status.exit_code is not None or status.signal is not None
+        reason = "" if has_code else status.reason
+        return (self.job.group, status.state, reason, status.exit_code, status.signal, had_workers, self.hint)
 
     def __str__(self) -> str:
         text = f"job {self.job.id}: {describe_end(self.job)}"

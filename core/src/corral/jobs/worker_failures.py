@@ -52,7 +52,8 @@ class Cause:
         if code >= 0:
             return cls(
                 words=f"exit code {code}",
-                cure="A task, or a library that it uses, ended the process: os._exit(), or exit() in C or Fortran.",
+                cure="A task, or a library that it uses, ended the process: sys.exit(), os._exit(), or exit() in C or "
+                "Fortran.",
             )
         name = ""
         with suppress(ValueError):

@@ -17,7 +17,7 @@ from distributed.diagnostics.plugin import WorkerPlugin
 from distributed.worker_state_machine import RescheduleEvent
 
 from corral.launch import parked
-from corral.launch.ending import print_lines_at_once, say
+from corral.launch.ending import flush_all, print_lines_at_once, say
 from corral.launch.nanny import within
 from corral.launch.quiet import be_brief
 from corral.launch.tasktimes import EXPECTED, SECONDS_LEFT, time_needed
@@ -82,6 +82,8 @@ class Finishing(WorkerPlugin):
             nanny: Any = self._worker.nanny  # its address
             if nanny:
                 await within(_TELLING, self._worker.rpc(nanny).corral_unreadable(words=words, module=module))
+            # distributed ends the process at once, without Python's own ending.
+            flush_all()
             raise
 
     def _seconds_left(self) -> float:

@@ -7,10 +7,11 @@ done over there, and the answer brings the newest copy.
 from __future__ import annotations
 
 import asyncio
+import functools
 import logging
 import math
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 from attrs import evolve
 from distributed.core import Status, rpc
@@ -52,6 +53,15 @@ NEWS_PAUSE = 0.25
 _WHAT_ELSE = ("error", "connect", "replace")
 
 
+@functools.cache
+def _elsewhere(kind: type[Cluster]) -> type[RemoteCluster]:
+    """What a class of clusters becomes when their schedulers live in jobs: itself, as a handle."""
+    if kind is Cluster:
+        return RemoteCluster
+    names = {"__module__": kind.__module__, "__qualname__": kind.__qualname__, "__doc__": kind.__doc__}
+    return type(kind.__name__, (kind, RemoteCluster), names)
+
+
 class RemoteCluster(Cluster):
     """What `Cluster(..., scheduler="job")` and `Cluster.connect` return."""
 
@@ -63,24 +73,27 @@ class RemoteCluster(Cluster):
     _patience_with_closing = 180.0
     _resources_on_paper: Mapping[str, Resources] = {}
 
-    @tells_plainly
-    def __init__(
+    @staticmethod
+    def in_place_of(cluster: Cluster) -> RemoteCluster:
+        """A cluster that is being made, as the handle of one elsewhere: whatever its class is, it stays one of them."""
+        # mypy takes the class for an instance, which has no hash.
+        cluster.__class__ = _elsewhere(type(cluster))  # type: ignore[arg-type]
+        return cast("RemoteCluster", cluster)
+
+    def set_up(
         self,
-        backend: str | None = None,
+        given: Mapping[str, Any],
         *,
-        n_workers: int | Mapping[str, int] = 0,
-        scheduler: str | None = None,
-        on_exists: str | None = None,
-        shutdown_on_close: bool | None = None,
-        silence_logs: int | str | None = None,
-        asynchronous: bool = False,
-        loop: Any = None,
-        **arguments: Any,
+        n_workers: int | Mapping[str, int],
+        on_exists: str | None,
+        shutdown_on_close: bool | None,
+        asynchronous: bool,
+        loop: Any,
     ) -> None:
-        self.status = Status.closed
+        """Be the handle of a cluster that is to be started; `given` is what `Cluster` was given for it."""
         if on_exists not in (None, *_WHAT_ELSE):
             raise InvalidRequest("on_exists", f"{on_exists!r} is not one of {', '.join(map(repr, _WHAT_ELSE))}")
-        draft = Draft.of({"backend": backend, **arguments})
+        draft = Draft.of(given)
         blueprint = draft.blueprint
         self._resources_on_paper = {name: blueprint.resources(name) for name in blueprint.groups}
         self._state = State(backend=blueprint.backend, groups={}, maximum_core_hours=blueprint.maximum_core_hours)

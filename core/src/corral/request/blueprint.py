@@ -317,11 +317,7 @@ def draw(given: Mapping[str, Any], *, scheduler_is_here: bool = True) -> Bluepri
     known = [*CLUSTER_ARGUMENTS, *GROUP_ARGUMENTS]
     given = {name: value for name, value in given.items() if value is not None}
     refuse_unknown(given, known)
-    general = settings.arguments("", known)
-    site = given.get("site", general.get("site"))
-    backend = given.get("backend", general.get("backend"))
-    if backend is None:
-        backend = (site and discovery.backend_of_site(site)) or choose(site)
+    backend, site = _backend_and_site(given)
     arguments = {**settings.arguments(backend, known), **given, "site": site}
     if not scheduler_is_here:
         arguments["scheduler_interface"] = None
@@ -329,6 +325,14 @@ def draw(given: Mapping[str, Any], *, scheduler_is_here: bool = True) -> Bluepri
         return _drawn(backend, arguments, for_job=() if scheduler_is_here else JOB_OPTIONS)
     except InvalidRequest as error:
         raise (error if error.argument in given else settings.located(error, backend)) from None
+
+
+def _backend_and_site(given: Mapping[str, Any]) -> tuple[str, str | None]:
+    """Which batch system, and whose plugin: as was given, else as is configured, else what answers here."""
+    general = settings.arguments("", [*CLUSTER_ARGUMENTS, *GROUP_ARGUMENTS])
+    site = given.get("site", general.get("site"))
+    backend = given.get("backend", general.get("backend"))
+    return backend or (site and discovery.backend_of_site(site)) or choose(site), site
 
 
 def read_script(path: str | os.PathLike[str], given: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
@@ -345,8 +349,7 @@ def read_script(path: str | os.PathLike[str], given: Mapping[str, Any]) -> tuple
         The script asks for what one group of workers cannot be.
     """
     text = Path(path).read_text()
-    site = given.get("site")
-    backend = given.get("backend") or (site and discovery.backend_of_site(site)) or choose(site)
+    backend, site = _backend_and_site({name: value for name, value in given.items() if value is not None})
     manager = discovery.load(backend, options=_options("backend_options", given.get("backend_options")), site=site)
     job: Job = manager.hook.parse_resources(text=text)
     if "cores" in job.skip and "cores" not in given:

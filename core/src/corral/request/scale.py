@@ -75,12 +75,14 @@ def jobs_asked_for(
         if given or group is not None:
             others = ", ".join([*given, *(["group"] if group is not None else [])])
             raise InvalidRequest("scale", f"takes workers by group ({', '.join(workers)}) or {others}, not both")
-        if "default" in groups and len(groups) == 1 and (unknown := [name for name in workers if name not in groups]):
-            # Nobody has given a group a name: this is another word for a size.
-            said = meaning(unknown[0], ()) if MEANINGS.get(unknown[0], "").startswith("ask for") else ""
-            raise InvalidRequest(
-                unknown[0], f"is no size of a cluster, which is n (workers), jobs, cores or memory.{said}"
-            )
+        for name in workers:
+            is_word = name in MEANINGS and not did_you_mean(name, groups)
+            if name not in groups and (is_word or set(groups) == {"default"}):
+                # Where nobody has given a group a name, this is another word for a size.
+                said = meaning(name, [*RESERVED, *WORKERS])
+                raise InvalidRequest(
+                    name, f"is no size of a cluster, which is n (workers), jobs, cores or memory.{said}"
+                )
         return {name: _jobs(known_group(name, groups), {name: value}, name) for name, value in workers.items()}
     if len(given) != 1:
         raise InvalidRequest(

@@ -172,8 +172,9 @@ def refuse_unknown(arguments: Iterable[str], known: Iterable[str], owner: str = 
     if not unknown:
         return
     first, *others = unknown
+    instead = meaning(first, known) or f" Its arguments are in help(corral.{owner})."
     more = "".join(f" Nor is {name}{_appended(name, known)}" for name in others)
-    raise InvalidRequest(first, f"is no argument of {owner}.{meaning(first, known)}{more}")
+    raise InvalidRequest(first, f"is no argument of {owner}.{instead}{more}")
 
 
 def _appended(name: str, known: Iterable[str]) -> str:

@@ -215,6 +215,10 @@ class WorkerGroup:
         for name in ("extra_directives", "skip_directives", "modules", "inherit_env"):
             for item in _lines(name, getattr(self, name)):
                 _line(name, item)
+        for item in self.extra_directives:
+            if prefix := re.match(r"#\S*\s*", item):
+                rest = item[prefix.end() :]
+                raise InvalidRequest("extra_directives", f"{item!r} has a prefix, which corral writes: say {rest!r}")
         for name in ("prologue", "epilogue"):
             for item in _lines(name, getattr(self, name)):
                 if "\0" in item:
@@ -371,7 +375,9 @@ class WorkerGroup:
         if not self.modules:
             return []
         # `module` is a shell function that login shells define; a job script is none.
-        return ["type module >/dev/null 2>&1 || . /etc/profile", _or_end(f"module load {shlex.join(self.modules)}")]
+        load = f"module load {shlex.join(self.modules)}"
+        check = _MODULES_CHECK.format(modules=shlex.join(self.modules), failed=_failed(load))
+        return ["type module >/dev/null 2>&1 || . /etc/profile", _or_end(load), check]
 
     @property
     def has_own_python(self) -> bool:
@@ -389,10 +395,25 @@ class WorkerGroup:
         return [], words or (sys.executable,)
 
 
+#: Environment Modules 3.2 succeeds whatever happens, and says ``ModuleCmd_Load.c(213):ERROR:105: …``. A module may be
+#: loaded under another name than was asked for, so what is not listed is asked for again, in a subshell.
+_MODULES_CHECK = """\
+for corral_module in {modules}; do
+    case ":$LOADEDMODULES:" in
+        *":$corral_module:"* | *":$corral_module/"*) ;;
+        *) if module load "$corral_module" 2>&1 | grep -q ':ERROR:'; then {failed}; fi ;;
+    esac
+done"""
+
+
 def _or_end(line: str) -> str:
     """A line of a job's script whose failure ends the job: what follows would be another Python than was meant."""
+    return f"{line} || {{ {_failed(line)}; }}"
+
+
+def _failed(line: str) -> str:
     said = shlex.quote(f"corral: {line} failed, for the reason above")
-    return f"{line} || {{ echo {said} >&2; exit 1; }}"
+    return f"echo {said} >&2; exit 1"
 
 
 def _conda_lines(environment: str) -> list[str]:

@@ -38,8 +38,10 @@ def seconds_in(value: object, *, bare_text: bool = True) -> float:
         It is none; says why. Also for what is less than 0, or no finite number.
     """
     seconds = _seconds(value, bare_text)
-    if not math.isfinite(seconds) or seconds < 0:
-        raise ValueError(f"{value!r} is less than 0, or for ever")
+    if seconds < 0:
+        raise ValueError(f"{value!r} is less than 0")
+    if not math.isfinite(seconds):
+        raise ValueError(f"{value!r} is for ever, which is no duration")
     return seconds
 
 

@@ -25,6 +25,8 @@ def expanded(text: str, environ: Mapping[str, str]) -> str:
         if name in environ:
             return environ[name]
         # Not every batch system sets them, but every host knows them.
+        if name == "TMPDIR" and "TMP" in environ:
+            return environ["TMP"]  # all that Debian's Grid Engine sets
         with suppress(KeyError):
             user = pwd.getpwuid(os.geteuid())
             return {"USER": user.pw_name, "LOGNAME": user.pw_name, "HOME": user.pw_dir}[name]

@@ -25,6 +25,24 @@ _LONG = {
     "s": "oversubscribe", "t": "time", "v": "verbose", "W": "wait", "w": "nodelist", "x": "exclude",
 }  # fmt: skip
 
+#: All long options, of Slurm 22.05 to 24.11: sbatch takes any of them by as much of it as no other begins with.
+_ALL = frozenset({
+    "account", "acctg-freq", "array", "batch", "bb", "bbf", "begin", "chdir", "cluster", "cluster-constraint",
+    "clusters", "comment", "consolidate-segments", "constraint", "container", "container-id", "context", "contiguous",
+    "core-spec", "cores-per-socket", "cpu-freq", "cpus-per-gpu", "cpus-per-task", "deadline", "delay-boot",
+    "dependency", "distribution", "error", "exclude", "exclusive", "export", "export-file", "extra", "extra-node-info",
+    "get-user-env", "gid", "gpu-bind", "gpu-freq", "gpus", "gpus-per-node", "gpus-per-socket", "gpus-per-task", "gres",
+    "gres-flags", "help", "hint", "hold", "ignore-pbs", "input", "job-name", "kill-on-invalid-dep", "licenses",
+    "mail-type", "mail-user", "mcs-label", "mem", "mem-bind", "mem-per-cpu", "mem-per-gpu", "mincpus", "network",
+    "nice", "no-kill", "no-requeue", "nodefile", "nodelist", "nodes", "ntasks", "ntasks-per-core", "ntasks-per-gpu",
+    "ntasks-per-node", "ntasks-per-socket", "ntasks-per-tres", "oom-kill-step", "open-mode", "output", "overcommit",
+    "oversubscribe", "parsable", "partition", "power", "prefer", "priority", "profile", "propagate", "qos", "quiet",
+    "reboot", "requeue", "reservation", "resv-ports", "segment", "signal", "sockets-per-node", "spread-job",
+    "spread-segments", "stepmgr", "switches", "tasks-per-node", "test-only", "thread-spec", "threads-per-core", "time",
+    "time-min", "tmp", "tres-bind", "tres-per-task", "uid", "usage", "use-min-nodes", "verbose", "version", "wait",
+    "wait-all-nodes", "wckey", "wrap",
+})  # fmt: skip
+
 #: Long options that have another name as well.
 _ALIASES = {"tasks-per-node": "ntasks-per-node"}
 
@@ -95,12 +113,12 @@ def options(line: str) -> list[Option]:
         source, word = words.pop(0)
         if word.startswith("--"):
             name, equals, value = word[2:].partition("=")
-            name = _ALIASES.get(name, name)
+            name = _full_name(name, line)
             attached = value if equals else None
         elif word.startswith("-") and len(word) > 1:
             name, attached = _LONG.get(word[1], word[1]), word[2:] or None
         else:
-            raise ParseError(f"{word!r} is not an sbatch option", line)
+            raise ParseError(f"{word!r} is not an sbatch option; write options alone, like '--qos=high'", line)
         if attached is None and name not in _ALONE and words:
             next_source, attached = words.pop(0)
             source = f"{source} {next_source}"
@@ -117,6 +135,22 @@ def long_names(word: str) -> frozenset[str]:
     if not word.startswith("-") or not name:
         return frozenset()
     return frozenset({_ALIASES.get(name, name), *(["ntasks-per-node"] if name == "ntasks" else [])})
+
+
+def _full_name(name: str, line: str) -> str:
+    """``partition`` for ``part``; what nobody knows may be a newer Slurm's.
+
+    Raises
+    ------
+    ParseError
+        It is the beginning of several.
+    """
+    if name not in _ALL and (longer := sorted(other for other in _ALL if other.startswith(name))):
+        if len(longer) > 1:
+            meant = ", ".join(f"--{other}" for other in longer[:5]) + ", …" * (len(longer) > 5)
+            raise ParseError(f"--{name} may mean {meant}: write it out", line)
+        name = longer[0]
+    return _ALIASES.get(name, name)
 
 
 def replaced_by(option: Option) -> frozenset[str]:
@@ -171,7 +205,7 @@ def checked(extra: str) -> list[Option]:
     try:
         found = options(extra)
     except ParseError as error:
-        raise InvalidRequest("extra_directives", f"{error}; write options alone, like '--qos=high'") from error
+        raise InvalidRequest("extra_directives", str(error)) from error
     if not found or "\n" in extra:
         raise InvalidRequest("extra_directives", f"{extra!r} is not one line of options, like '--qos=high'")
     return found

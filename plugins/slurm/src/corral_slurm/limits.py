@@ -188,12 +188,18 @@ def beyond_partitions(asked: Asked, partitions: str) -> str:
     found = []
     for name in asked.partitions:
         record = re.search(rf"^PartitionName={re.escape(name)} .*$", partitions, re.MULTILINE)
-        most = re.search(r" MaxNodes=(\d+)\b", record[0]) if record else None
-        least = re.search(r" MinNodes=(\d+)\b", record[0]) if record else None
-        if most and int(asked.nodes) > int(most[1]):
+        has, most, least = (
+            re.search(rf" {limit}=(\d+)\b", record[0]) if record else None
+            for limit in ("TotalNodes", "MaxNodes", "MinNodes")
+        )
+        # Nodes that are down may come back; those that the partition does not have will not.
+        if has and int(asked.nodes) > int(has[1]):
+            found.append(f"{name} has {has[1]}")
+        elif most and int(asked.nodes) > int(most[1]):
             found.append(f"{name} gives a job {most[1]} at most")
         elif least and int(asked.nodes) < int(least[1]):
             found.append(f"{name} gives a job {least[1]} at least")
         else:
             return ""
-    return f"it asks for {asked.nodes} nodes, and partition {' and '.join(found)}; see nodes= and queue="
+    nodes = "1 node" if asked.nodes == "1" else f"{asked.nodes} nodes"
+    return f"it asks for {nodes}, and partition {' and '.join(found)}; see nodes= and queue="
