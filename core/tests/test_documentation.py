@@ -41,7 +41,7 @@ def words_of(owner: type) -> dict[str, str]:
 
 def test_every_hook_is_in_the_reference_once() -> None:
     """The reference is built from the docstrings, one directive for each hook."""
-    listed = re.findall(r"autofunction:: corral\.hookspecs\.(\w+)", (DOCS / "hooks.md").read_text())
+    listed = re.findall(r"autofunction:: corral\.plugin\.hookspecs\.(\w+)", (DOCS / "hooks.md").read_text())
     assert sorted(listed) == sorted(HOOKS)
 
 

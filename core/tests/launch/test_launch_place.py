@@ -113,14 +113,14 @@ def test_workers_are_numbered_over_the_whole_job() -> None:
         (("a", HOST, "b"), {}, 1),
         (("a.site.org", f"{HOST}.site.org"), {}, 1),
         ((HOST, HOST), {"PMI_RANK": "1"}, 1),
-        (("x", "y", "z"), {"SLURM_NODEID": "2"}, 2),
+        (("x", "y", "z"), {"SLURM_NODEID": "2", "PMI_RANK": "1"}, 2),
     ],
 )
 async def test_which_node_this_is(hosts: tuple[str, ...], environ: dict[str, str], index: int) -> None:
-    """By the host's name, with or without its domain; by rank where names do not tell."""
+    """By the host's name, with or without its domain; by the batch system's or a launcher's number where names fail."""
     allocation = Allocation(job_id=JobId("8"), hosts=hosts, ends=7.0, attempt=1)
 
-    place = await find_place(options(), {HANDED_DOWN: handed_down(allocation), **environ})
+    place = await find_place(options("--backend=slurm"), {HANDED_DOWN: handed_down(allocation), **environ})
 
     assert place.node_index == index
     assert place.allocation == allocation

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import fnmatch
 import itertools
 import os
 import shlex
@@ -20,6 +21,7 @@ from hypothesis import strategies as st
 
 from corral.errors import CommandError, CommandNotFound, CommandTimedOut, InvalidRequest, ParseError
 from corral.plugin import discovery, parsing
+from corral.plugin.facts import BackendFacts
 from corral.plugin.validation import DEFAULTS, HOOKS
 from corral.plugin.values import (
     Command,
@@ -504,6 +506,27 @@ class BackendConformance:
         plain, choosy = (hooks.render_script(job=evolve(job, excluded_hosts=hosts)) for hosts in ([], ["badhost7"]))
         assert plain == choosy or "badhost7" in str(choosy)
         assert (plain.body, plain.log) == (choosy.body, choosy.log)
+
+    def test_what_a_job_is_told_of_itself_is_told_to_no_other(self, hooks: SilentHooks, inside: Inside) -> None:
+        """Its variables are among `BackendFacts.enclosing`: without them, what was its environment is no job's."""
+        enclosing = self._facts().enclosing
+        environ = {
+            name: value
+            for name, value in inside.environ_from(self.transcripts).items()
+            if not any(fnmatch.fnmatchcase(name, pattern) for pattern in enclosing)
+        }
+        seen = converse(hooks.read_allocation(environ=environ), lambda _: "")
+        assert seen is None, f"still taken for a job: {sorted(environ)}"
+
+    def test_what_finds_the_server_is_no_jobs(self) -> None:
+        """`BackendFacts.carried` follows a scheduler into its job; what is told of a job does not."""
+        facts = self._facts()
+        both = [name for name in facts.carried if any(fnmatch.fnmatchcase(name, each) for each in facts.enclosing)]
+        assert both == []
+
+    def _facts(self) -> BackendFacts:
+        facts: BackendFacts = getattr(self.manager().get_plugin(self.backend), "facts", BackendFacts())
+        return facts
 
     def test_launch_command_reaches_every_host(self, hooks: SilentHooks, inside: Inside) -> None:
         """One list for all hosts or one for each, with the command's words unharmed at its end."""

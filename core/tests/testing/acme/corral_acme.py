@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Mapping, Sequence
+from typing import ClassVar
 
 from attrs import evolve
 
 from corral.plugin import (
     Allocation,
+    BackendFacts,
     Command,
     CommandFailed,
     Conversation,
@@ -38,6 +40,14 @@ STATES = {
 
 class Acme:
     """One option: the largest number of jobs that one acsub takes."""
+
+    facts: ClassVar[BackendFacts] = BackendFacts(
+        title="Acme",
+        tried="Acme 3.1",
+        commands=("acsub",),  # traces of it on a host: a login node where it is down must not become a compute node
+        enclosing=("AC_*",),  # what a job is told of itself, and no other job or command must hear
+        carried=("ACME_SERVER",),  # what finds its server, for a scheduler that lives in a job
+    )
 
     def __init__(self, batch_size: int = 1000) -> None:
         self.batch_size = batch_size

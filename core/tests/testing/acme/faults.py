@@ -380,6 +380,16 @@ class LosesTheExitCode(Acme):
         return evolve(script, body=script.body.replace("exec ", "").replace("exit ", "echo ") + "sync\n")
 
 
+@found_by("test_what_a_job_is_told_of_itself_is_told_to_no_other")
+class TellsEverybody(Acme):
+    facts = evolve(Acme.facts, enclosing=())
+
+
+@found_by("test_what_finds_the_server_is_no_jobs")
+class LosesItsServer(Acme):
+    facts = evolve(Acme.facts, enclosing=("AC*",))
+
+
 @found_by("test_launch_command_reaches_every_host")
 class OneLineForSsh(Acme):
     @hookimpl

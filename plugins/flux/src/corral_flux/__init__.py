@@ -69,7 +69,7 @@ class Flux:
         commands=("flux",),
         variables=("FLUX_URI",),
         # FLUX_URI stays: it is the instance.
-        enclosing=("FLUX_JOB_*", "FLUX_TASK_*"),
+        enclosing=("FLUX_ENCLOSING_ID", "FLUX_JOB_*", "FLUX_TASK_*"),
         server=("FLUX_*",),
         job=("FLUX_JOB_ID",),
         ranks=RankVariables(rank="FLUX_TASK_RANK", sizes=("FLUX_JOB_SIZE",), launch=("FLUX_JOB_ID",)),
