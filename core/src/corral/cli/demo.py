@@ -20,6 +20,7 @@ from attrs import define, field
 
 from corral.cli.options import cluster_arguments, cluster_options, worker_arguments, worker_options
 from corral.errors import CorralError, WorkersNotReady
+from corral.plugin import discovery
 
 if TYPE_CHECKING:
     from distributed import Client, Future
@@ -41,7 +42,7 @@ DEFAULTS = {"cores": 1, "memory": "500MB", "walltime": "00:10:00"}
 
 @click.command()
 @click.option("--jobs", type=click.IntRange(min=1), help="How many jobs. Default: 4; fewer on a machine of few cores.")
-@cluster_options(backend="local")
+@cluster_options(by_default="the queue that every machine has")
 @worker_options
 def demo(jobs: int | None, **options: Any) -> None:
     """Show what corral does, in half a minute.
@@ -51,7 +52,8 @@ def demo(jobs: int | None, **options: Any) -> None:
     """
     from corral.cli.stage import Stage
 
-    arguments = {**cluster_arguments(options), **DEFAULTS, **worker_arguments(options)}
+    asked = {**cluster_arguments(options), **DEFAULTS, **worker_arguments(options)}
+    arguments = {"backend": discovery.everywhere(), **asked}
     # A closed terminal, or a kill, ends the jobs in the same way as Ctrl-C.
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, signal.default_int_handler)
@@ -67,7 +69,7 @@ def demo(jobs: int | None, **options: Any) -> None:
 
 
 def _usual_jobs(backend: str) -> int:
-    if backend != "local":
+    if not discovery.facts_of(backend).is_everywhere:
         return 4
     from corral.host.machine import measure
 

@@ -52,16 +52,16 @@ def _option(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
 
-def cluster_options(*, backend: str | None = None) -> Callable[[F], F]:
-    """Give a command options for what describes a cluster as a whole; `backend` is the default of the first."""
+def cluster_options(*, by_default: str = "") -> Callable[[F], F]:
+    """Give a command options for what describes a cluster as a whole; `by_default`: which batch system, in words."""
 
     def decorate(command: F) -> F:
         words = described("corral.cluster.cluster", "Cluster", _CLUSTER)
+        if by_default:
+            words["backend"] = f"{words['backend'].partition(' Default:')[0]} Default: {by_default}."
         for name in reversed(_CLUSTER):
             option = _option(name)
-            if name == "backend":
-                click.option(option, default=backend, show_default=True, help=words[name])(command)
-            elif name == "backend_options":
+            if name == "backend_options":
                 backend_option(command)
             else:
                 click.option(option, help=words[name])(command)
