@@ -17,6 +17,7 @@ import pytest
 from corral.launch.ending import Ended
 from corral.launch.options import Options
 from corral.launch.place import HANDED_DOWN, Place, find_place, handed_down, share_of_gpus
+from corral.plugin import discovery
 from corral.plugin.values import Allocation, JobId
 
 if TYPE_CHECKING:
@@ -120,7 +121,7 @@ async def test_which_node_this_is(hosts: tuple[str, ...], environ: dict[str, str
     """By the host's name, with or without its domain; by the batch system's or a launcher's number where names fail."""
     allocation = Allocation(job_id=JobId("8"), hosts=hosts, ends=7.0, attempt=1)
 
-    place = await find_place(options("--backend=slurm"), {HANDED_DOWN: handed_down(allocation), **environ})
+    place = await find_place(options(), {HANDED_DOWN: handed_down(allocation, discovery.load("slurm")), **environ})
 
     assert place.node_index == index
     assert place.allocation == allocation
@@ -133,7 +134,7 @@ async def test_the_other_nodes_of_a_job_start_where_its_script_is(
     """Remote shells start at home; a folder that this node has not is a line in the log."""
     (tmp_path / "project").mkdir()
     monkeypatch.chdir(tmp_path / "project")
-    handed = handed_down(Allocation(job_id=JobId("8"), hosts=(HOST,)))
+    handed = handed_down(Allocation(job_id=JobId("8"), hosts=(HOST,)), discovery.load("local"))
     monkeypatch.chdir(tmp_path)
 
     await find_place(options(), {HANDED_DOWN: handed})
@@ -150,7 +151,7 @@ async def test_an_unknown_node() -> None:
     allocation = Allocation(job_id=JobId("8"), hosts=("x", "y"))
 
     with pytest.raises(Ended, match=f"host '{HOST}' is none of the job's"):
-        await find_place(options(), {HANDED_DOWN: handed_down(allocation)})
+        await find_place(options(), {HANDED_DOWN: handed_down(allocation, discovery.load("local"))})
 
 
 @pytest.mark.parametrize(

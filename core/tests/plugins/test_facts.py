@@ -104,12 +104,14 @@ def test_a_node_finds_its_number(herd: Path) -> None:
     code = """
 import asyncio, os
 from corral.launch.options import Options
-from corral.launch.place import find_place
-options = Options.parse(["--credentials=x", "--backend=herd"])
-print(asyncio.run(find_place(options, os.environ)).node_index)
+from corral.launch.place import HANDED_DOWN, find_place, handed_down
+from corral.plugin import Allocation, JobId
+from corral.plugin.discovery import load
+allocation = Allocation(job_id=JobId("7"), hosts=["a", "b", "c"])
+environ = {**os.environ, HANDED_DOWN: handed_down(allocation, load("herd"))}
+print(asyncio.run(find_place(Options.parse(["--credentials=x"]), environ)).node_index)
 """
-    handed_down = '{"job_id": "7", "hosts": ["a", "b", "c"]}'
-    assert ask(herd, code, HERD_NODE="2", CORRAL_ALLOCATION=handed_down) == "2"
+    assert ask(herd, code, HERD_NODE="2") == "2"
 
 
 def test_facts_of_another_kind_are_refused_with_the_cure(herd: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -48,10 +48,6 @@ _HINTS: Sequence[tuple[re.Pattern[str], str]] = tuple(
             "A disk is full, or your quota is used up: see local_directory= and log_directory=.",
         ),
         (
-            r"corral: (no directory for workers|argument --local-directory)",
-            "Name a folder that the node has, or can make, with local_directory=.",
-        ),
-        (
             r"no scheduler answered within",
             "The node cannot reach the scheduler: name a network that both share with interface=, or put the scheduler "
             "where the jobs are with scheduler='job'.",
@@ -63,7 +59,7 @@ _HINTS: Sequence[tuple[re.Pattern[str], str]] = tuple(
         ),
         (r"Read-only file system", "A folder that the job writes to is read-only on the node: see local_directory=."),
         (
-            r"corral: no directory for workers",
+            r"corral: (no directory for workers|argument --local-directory)",
             "The node has no such folder, or you may not write to it: name another with local_directory=.",
         ),
     )

@@ -16,6 +16,7 @@ from corral.batch.runner import Runner
 from corral.errors import CorralError
 from corral.launch.ending import Ended, Exit, say
 from corral.launch.options import Options
+from corral.plugin.facts import BackendFacts
 from corral.plugin.values import Allocation, JobId
 
 if TYPE_CHECKING:
@@ -70,10 +71,9 @@ async def find_place(options: Options, environ: Mapping[str, str]) -> Place:
     if HANDED_DOWN in environ:
         fields = json.loads(environ[HANDED_DOWN])
         _start_in(fields.pop("directory", None))
+        numbers = [*fields.pop("node_variables"), *_RANKS]
         allocation = Allocation(job_id=JobId(fields.pop("job_id")), **fields)
-        index = options.node_index
-        if index is None:
-            index = _node_index(allocation.hosts, environ, options.backend)
+        index = _node_index(allocation.hosts, environ, numbers) if options.node_index is None else options.node_index
         return Place(allocation=allocation, node_index=index)
     manager, granted = await _ask(options, environ)
     allocation = granted or _assumed(environ)
@@ -92,10 +92,12 @@ def _start_in(directory: str | None) -> None:
             say(f"{directory}: {error.strerror}; the job is in {os.getcwd()} on {socket.gethostname()}")
 
 
-def handed_down(allocation: Allocation) -> str:
+def handed_down(allocation: Allocation, manager: pluggy.PluginManager) -> str:
     """The value of `HANDED_DOWN`: what is the same on every node."""
+    facts = [getattr(plugin, "facts", BackendFacts()) for _, plugin in manager.list_name_plugin()]
     return json.dumps(
         {
+            "node_variables": [name for each in facts for name in each.node],
             "job_id": allocation.job_id.text,
             "hosts": allocation.hosts,
             "ends": allocation.ends,
@@ -161,7 +163,7 @@ async def _ask(options: Options, environ: Mapping[str, str]) -> tuple[pluggy.Plu
     return manager, allocation
 
 
-def _node_index(hosts: Sequence[str], environ: Mapping[str, str], backend: str | None) -> int:
+def _node_index(hosts: Sequence[str], environ: Mapping[str, str], numbers: Sequence[str]) -> int:
     here = socket.gethostname()
     # Batch systems name hosts with or without their domain.
     short = [host.partition(".")[0] for host in hosts]
@@ -169,10 +171,7 @@ def _node_index(hosts: Sequence[str], environ: Mapping[str, str], backend: str |
         for names, name in ((list(hosts), here), (short, here.partition(".")[0])):
             if names.count(name) == 1:
                 return names.index(name)
-    from corral.plugin import discovery
-
-    own = () if backend is None else discovery.facts_of(backend).node
-    for variable in (*own, *_RANKS):
+    for variable in numbers:
         if environ.get(variable, "").isdigit():
             return int(environ[variable])
     raise Ended(Exit.FAILED, f"host {here!r} is none of the job's ({', '.join(hosts)}), and no variable gives a rank")

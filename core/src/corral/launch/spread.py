@@ -46,7 +46,7 @@ def launcher_commands(
         What they shall see, where this process's own says nothing else.
     """
     carried = {**(environment or {}), **{name: os.environ[name] for name in _CARRIED if name in os.environ}}
-    carried[HANDED_DOWN] = handed_down(allocation)
+    carried[HANDED_DOWN] = handed_down(allocation, manager)
     command = ["env", *(f"{name}={value}" for name, value in carried.items())]
     command += [*_PYTHON, *arguments]
     if len(allocation.hosts) == 1:
@@ -80,7 +80,7 @@ async def spread(place: Place, arguments: Sequence[str], credentials: str) -> En
     assert place.manager is not None
     allocation = place.allocation
     words = elsewhere.python_words(os.environ, arguments, _PYTHON)
-    handed = {HANDED_DOWN: handed_down(allocation)}
+    handed = {HANDED_DOWN: handed_down(allocation, place.manager)}
     with elsewhere.written_for_other_nodes(
         credentials, allocation.job_id, handed, [*words, *arguments], os.environ
     ) as command:
