@@ -612,7 +612,7 @@ def test_a_poll_that_is_refused_is_told_at_once(
         [told] = said("does not tell how the jobs are")
         assert "unrecognized option: -O" in told
         engine: Any = c._engine
-        eventually(lambda: engine._blind_for >= 3, lambda: engine._blind_for)
+        eventually(lambda: engine._follower.failed_polls >= 3, lambda: engine._follower.failed_polls)
         assert len(said("does not tell how the jobs are")) == 1
 
 
