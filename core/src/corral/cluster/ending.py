@@ -238,9 +238,9 @@ class JobEnder:
     async def _all_that_may_live(self) -> dict[JobId, JobRecord]:
         """The jobs that are known to live, and those of uncertain submissions that the batch system finds."""
         living = {record.id: record for record in self._state.roster.living()}
-        for slot, script in self._submitter.uncertain:
+        for group, script in self._submitter.uncertain:
             with suppress(BatchSystemError):
-                found = await self._state.blueprint.batch_of(slot.name).find(script.name)
+                found = await self._state.blueprint.batch_of(group.name).find(script.name)
                 living |= {job_id: JobRecord(id=job_id, name=script.name) for job_id in found if job_id not in living}
         return living
 

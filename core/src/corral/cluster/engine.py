@@ -147,20 +147,20 @@ class Engine:
     def scale_all(self, jobs: Mapping[str, int]) -> None:
         """Want so many jobs of these groups; forgives what stopped them."""
         for name, count in jobs.items():
-            slot = self._state.groups[name]
-            slot.state = rescaled(slot.state, count)
-            slot.trouble = None
-            slot.verdict, slot.explained_at = "", None
-            slot.failures.clear()
+            group = self._state.groups[name]
+            group.state = rescaled(group.state, count)
+            group.trouble = None
+            group.verdict, group.explained_at = "", None
+            group.failures.clear()
         self._state.undelivered.clear()
         self._state.changed()
 
-    def resize(self, group: str, jobs: int, release: Iterable[JobId]) -> None:
+    def resize(self, name: str, jobs: int, release: Iterable[JobId]) -> None:
         """Want so many jobs of a group, as the policy says; what stopped it is not forgiven."""
-        slot = self._state.groups[group]
-        after = resized(slot.state, jobs, release)
-        if after != slot.state:
-            slot.state = after
+        group = self._state.groups[name]
+        after = resized(group.state, jobs, release)
+        if after != group.state:
+            group.state = after
             self._state.wake.set()
 
     def allow_core_hours(self, hours: float | None) -> None:
@@ -273,22 +273,22 @@ class Engine:
             # Those of a removed group have ended.
             by_group.get(record.group, []).append(record)
         cancel: list[JobRecord] = []
-        for name, slot in state.groups.items():
-            slot.state = proved(slot.state, by_group[name], now)
+        for name, group in state.groups.items():
+            group.state = proved(group.state, by_group[name], now)
             todo = plan(
-                slot.state,
+                group.state,
                 by_group[name],
                 now,
-                submitting=slot.submitting,
+                submitting=group.submitting,
                 replacements_per_hour=self._replacements_per_hour,
                 load=self._workers.load,
-                lead=slot.usual_wait,
+                lead=group.usual_wait,
             )
             cancel += [state.roster.put(evolve(record, parting=parting)) for record, parting in todo.cancel]
             for record in todo.retire:
                 self._ender.retire(record, Parting.SURPLUS)
-            self._submitter.submit(slot, todo)
-            slot.tell_withheld(todo)
+            self._submitter.submit(group, todo)
+            group.tell_withheld(todo)
             if todo.again_at is not None:
                 again.append(todo.again_at)
         self._ender.cancel(cancel)
@@ -298,7 +298,7 @@ class Engine:
 
     def _forget_removed(self) -> None:
         """Groups that were removed go when their last job has ended."""
-        removed = {slot.name for slot in self._state.groups.values() if slot.is_removed and not slot.is_submitting}
+        removed = {group.name for group in self._state.groups.values() if group.is_removed and not group.is_submitting}
         if removed:
             for name in removed - {record.group for record in self._state.roster.living()}:
                 del self._state.groups[name]

@@ -244,36 +244,36 @@ class JobFollower:
         # What is being cancelled may be gone before the command has said so.
         asked = [job_id for job_id in asked if job_id in answer or job_id not in self._state.being_cancelled]
         lesson = self._state.roster.learn(answer, asked, self._state.now())
-        for slot in self._state.groups.values():
-            if slot.tell_hopeless(self._state.roster.jobs):
+        for group in self._state.groups.values():
+            if group.tell_hopeless(self._state.roster.jobs):
                 self._state.tell()
             if (
                 not self._state.is_closing
-                and (record := slot.to_explain(self._state.roster.jobs, self._state.now())) is not None
+                and (record := group.to_explain(self._state.roster.jobs, self._state.now())) is not None
             ):
-                self._state.see_to_its_end(self._explain(slot, record))
+                self._state.see_to_its_end(self._explain(group, record))
         self._tell_missing(lesson)
         await self._conclude(lesson)
         if lesson.to_seek:
             await self._seek(lesson.to_seek, lists_none=lesson.lists_none)
         self._missing = min(self._missing, len(self._state.roster.living()))
 
-    async def _explain(self, slot: Group, record: JobRecord) -> None:
+    async def _explain(self, group: Group, record: JobRecord) -> None:
         """Ask why a job waits: some batch systems say only then that it waits in vain."""
         try:
-            words = await self._state.blueprint.batch_of(slot.name).explain(record.id)
+            words = await self._state.blueprint.batch_of(group.name).explain(record.id)
         except Exception as error:
             logger.info("cluster %s: why job %s waits is not known: %s", self._state.name, record.id, error)
             return
         words = words.removesuffix(f" ({record.status.reason})")  # told beside it
-        slot.verdict = words.removeprefix(NEVER).lstrip(" :,") if words.startswith(NEVER) else ""
-        if slot.tell_hopeless(self._state.roster.jobs):
+        group.verdict = words.removeprefix(NEVER).lstrip(" :,") if words.startswith(NEVER) else ""
+        if group.tell_hopeless(self._state.roster.jobs):
             self._state.tell()
 
     async def _conclude(self, lesson: Lesson) -> None:
-        for slot in self._state.groups.values():
-            if mine := [record for record in lesson.ended if record.group == slot.name]:
-                await self._bury(slot, mine)
+        for group in self._state.groups.values():
+            if mine := [record for record in lesson.ended if record.group == group.name]:
+                await self._bury(group, mine)
         if lesson.is_changed:
             self._state.changed()
 
@@ -306,11 +306,11 @@ class JobFollower:
         elif before and not self._missing:
             logger.info("cluster %s: the batch system knows the cluster's jobs again", self._state.name)
 
-    async def _bury(self, slot: Group, ended: Sequence[JobRecord]) -> None:
+    async def _bury(self, group: Group, ended: Sequence[JobRecord]) -> None:
         """Remember why jobs ended, let the group draw its conclusions, and tell the user."""
-        before = slot.state
-        slot.bury(ended, self._state.roster.jobs, self._state.now())
-        slot.is_examining = True
+        before = group.state
+        group.bury(ended, self._state.roster.jobs, self._state.now())
+        group.is_examining = True
         try:
             unasked = [
                 record for record in ended if ending(record) is not Ending.WANTED and not record.left_in_good_time
@@ -318,9 +318,9 @@ class JobFollower:
             failures = await asyncio.to_thread(logs.examine, unasked)
             await asyncio.to_thread(exit_codes.remove, ended)
         finally:
-            slot.is_examining = False
+            group.is_examining = False
         self._state.failures.extend(failures)
-        slot.tell(before, failures, self._state.roster.jobs)
-        if (host := slot.blame(self._state.roster.jobs, self._state.now())) is not None:
-            self._submitter.avoid(slot, host)
+        group.tell(before, failures, self._state.roster.jobs)
+        if (host := group.blame(self._state.roster.jobs, self._state.now())) is not None:
+            self._submitter.avoid(group, host)
         self._state.roster.forget_oldest()

@@ -31,7 +31,7 @@ class Waiting:
             news = self._state.news
             self.raise_undelivered()
             if not any(
-                slot.submitting or slot.is_short(self._state.roster.jobs) for slot in self._state.groups.values()
+                group.submitting or group.is_short(self._state.roster.jobs) for group in self._state.groups.values()
             ):
                 return
             await news.wait()
@@ -70,8 +70,8 @@ class Waiting:
                 word += f" ({record.reason})"
             words[word] = words.get(word, 0) + 1
         parts = [f"{count} job{'s' * (count > 1)} {word}" for word, count in sorted(words.items())]
-        parts += [f"{slot.submitting} being submitted" for slot in self._state.groups.values() if slot.submitting]
-        troubles = [slot.trouble_in_words() for slot in self._state.groups.values() if slot.trouble]
+        parts += [f"{group.submitting} being submitted" for group in self._state.groups.values() if group.submitting]
+        troubles = [group.trouble_in_words() for group in self._state.groups.values() if group.trouble]
         troubles += self._follower.troubles()
         if delay := self._state.watch.delay(self._state):
             troubles.append(delay)
@@ -90,22 +90,22 @@ class Waiting:
     def _raise_if_hopeless(self, count: int) -> None:
         # Workers that somebody started by hand count as well.
         possible = max(0, self._ready() - sum(len(record.workers) for record in self._state.roster.jobs))
-        for name, slot in self._state.groups.items():
+        for name, group in self._state.groups.items():
             mine = [record for record in self._state.roster.jobs if record.group == name]
             capacity = [record for record in mine if record.is_capacity]
-            hopeless = sum(record.expected_workers for record in capacity if slot.is_hopeless(record))
+            hopeless = sum(record.expected_workers for record in capacity if group.is_hopeless(record))
             coming = sum(record.expected_workers for record in capacity)
-            if not slot.state.is_stopped and not isinstance(slot.trouble, BudgetSpent):
-                coming += max(0, slot.state.wanted - len(capacity)) * slot.workers_per_job
+            if not group.state.is_stopped and not isinstance(group.trouble, BudgetSpent):
+                coming += max(0, group.state.wanted - len(capacity)) * group.workers_per_job
             possible += coming - hopeless + sum(len(record.workers) for record in mine if not record.is_capacity)
-        if possible >= count or any(slot.is_examining for slot in self._state.groups.values()):
+        if possible >= count or any(group.is_examining for group in self._state.groups.values()):
             return
-        for slot in self._state.groups.values():
-            slot.tell_hopeless(self._state.roster.jobs)
-            if isinstance(slot.trouble, SubmitRejected | JobsFailed | InvalidRequest | BudgetSpent | PluginError):
+        for group in self._state.groups.values():
+            group.tell_hopeless(self._state.roster.jobs)
+            if isinstance(group.trouble, SubmitRejected | JobsFailed | InvalidRequest | BudgetSpent | PluginError):
                 with suppress(ValueError):
-                    self._state.undelivered.remove(slot.trouble)
-                raise slot.trouble
+                    self._state.undelivered.remove(group.trouble)
+                raise group.trouble
         if lost := [f"{host} of job {record.id}" for record in self._state.roster.jobs for host in record.lost_hosts]:
             raise JobsFailed(f"{possible} workers can come, not {count}: lost nodes: {', '.join(lost)}", ())
         raise InvalidRequest(

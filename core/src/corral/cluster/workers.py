@@ -104,13 +104,13 @@ class WorkerFollower:
         now = self._state.now()
         if self._state.roster.worker_came(address, str(self._state.scheduler.workers[address].name), now):
             record = self._state.roster.job_at(address)
-            slot = None if record is None else self._state.groups.get(record.group)
-            if record is not None and slot is not None:
+            group = None if record is None else self._state.groups.get(record.group)
+            if record is not None and group is not None:
                 if record.connected_at == now:
-                    slot.has_come(record)
-                if slot.spec.task_seconds is not None:
-                    self._state.scheduler.assumed[address] = slot.spec.task_seconds
-                slot.has_time(self._state.scheduler.seconds_left(self._state.scheduler.workers[address]))
+                    group.has_come(record)
+                if group.spec.task_seconds is not None:
+                    self._state.scheduler.assumed[address] = group.spec.task_seconds
+                group.has_time(self._state.scheduler.seconds_left(self._state.scheduler.workers[address]))
             self._state.tell()
 
     def worker_left(self, address: str) -> None:
@@ -188,8 +188,8 @@ class WorkerFollower:
 
     def _account_for_interrupted(self, record: JobRecord, task_seconds: float) -> None:
         """What tasks had run that were cut off was for nothing."""
-        if (slot := self._state.groups.get(record.group)) is not None and task_seconds:
-            resources = slot.resources
+        if (group := self._state.groups.get(record.group)) is not None and task_seconds:
+            resources = group.resources
             cores_per_task = resources.cores * resources.nodes / max(1, resources.workers * resources.threads)
             self._state.census.ledger.interrupt(record.group, task_seconds * cores_per_task)
 
@@ -267,7 +267,7 @@ class WorkerFollower:
         is_changed = False
         # Also of groups that have had no job yet: they will have one if a task needs it.
         lifetimes = [
-            slot.lifetime for slot in self._state.groups.values() if not (slot.state.is_stopped or slot.is_removed)
+            group.lifetime for group in self._state.groups.values() if not (group.state.is_stopped or group.is_removed)
         ]
         self._state.scheduler.longest_room = max(lifetimes, default=None)
         for record in self._state.roster.living():
