@@ -437,7 +437,7 @@ def test_whoever_waits_for_jobs_that_never_start_hears_it(
         with pytest.raises(NeverStarts):
             c.wait_for_workers(1)
         c.scale(0)
-        eventually(lambda: all(job.has_ended or job.parting for job in c.jobs))
+        eventually(lambda: all(job.has_ended or job.stop_reason for job in c.jobs))
 
 
 def test_never_starts_travels() -> None:

@@ -19,7 +19,7 @@ from corral.cluster.submitting import JobSubmitter
 from corral.errors import BatchSystemError, CorralError, counted
 from corral.host import clock
 from corral.jobs.plan import pause_before_cancelling
-from corral.jobs.record import JobRecord, Parting, as_found, observe
+from corral.jobs.record import JobRecord, StopReason, as_found, observe
 from corral.plugin.values import JobId, JobState, JobStatus
 
 logger = logging.getLogger("corral")
@@ -58,7 +58,7 @@ class JobEnder:
         elif records and not is_new and (self._cancelling_again is None or self._cancelling_again.done()):
             self._cancelling_again = self._state.do_until_closing(self._cancel(records, again=True))
 
-    def retire(self, record: JobRecord, why: Parting, patience: float | None = RETIRE_PATIENCE) -> None:
+    def retire(self, record: JobRecord, why: StopReason, patience: float | None = RETIRE_PATIENCE) -> None:
         """Have a connected job end by itself when its tasks are done.
 
         Parameters
@@ -66,7 +66,7 @@ class JobEnder:
         patience
             How long it keeps results that no other worker can take (s); None: as long as it may.
         """
-        self._state.roster.put(evolve(record, parting=why, retire_asked_at=self._state.now()))
+        self._state.roster.put(evolve(record, stop_reason=why, retire_asked_at=self._state.now()))
         self._state.see_to_its_end(self._retire(record.id, patience))
 
     async def end_all(self, deadline: float) -> None:
@@ -147,11 +147,11 @@ class JobEnder:
 
     async def _retire(self, job_id: JobId, patience: float | None) -> None:
         record = self._state.roster.get(job_id)
-        reason = Parting.SURPLUS if record is None or record.parting is None else record.parting
+        reason = StopReason.SURPLUS if record is None or record.stop_reason is None else record.stop_reason
         if not await self._ask_launcher(job_id, "corral_retire", reason=reason.value, patience=patience):
             record = self._state.roster.get(job_id)
             if record is not None and not record.has_ended:
-                # It is deaf: now the plan will cancel it.
+                # It is unresponsive: now the plan will cancel it.
                 self._state.roster.put(evolve(record, retire_asked_at=None))
         self._state.changed()
 
@@ -177,7 +177,7 @@ class JobEnder:
     async def _begin_to_end_all(self) -> None:
         roster = self._state.roster
         for record in roster.living():
-            roster.put(evolve(record, parting=Parting.CLOSING))
+            roster.put(evolve(record, stop_reason=StopReason.CLOSING))
         if any(not record.workers for record in roster.living()):
             # That they are absent afterwards means something only if they were there before.
             await self._follower.glance(GLANCE)
@@ -226,7 +226,7 @@ class JobEnder:
                 present = {record.id for record in records}
             for record in records:
                 if record.id in present:
-                    self._state.roster.put(evolve(as_found(record), parting=Parting.CLOSING, is_doomed=False))
+                    self._state.roster.put(evolve(as_found(record), stop_reason=StopReason.CLOSING, is_doomed=False))
                 else:
                     self._state.roster.put(evolve(record, unfound_since=self._state.now()))
         if living := self._state.roster.living():

@@ -22,7 +22,7 @@ from corral.errors import InvalidRequest
 from corral.jobs import exit_codes, logs
 from corral.jobs.group import Group
 from corral.jobs.plan import plan, proved, rescaled, resized
-from corral.jobs.record import JobFailure, JobRecord, Parting
+from corral.jobs.record import JobFailure, JobRecord, StopReason
 from corral.jobs.table import Roster
 from corral.jobs.worker_failures import WorkerFailure
 from corral.plugin.values import JobId
@@ -284,9 +284,9 @@ class Engine:
                 load=self._workers.load,
                 lead=group.usual_wait,
             )
-            cancel += [state.roster.put(evolve(record, parting=parting)) for record, parting in todo.cancel]
+            cancel += [state.roster.put(evolve(record, stop_reason=stop_reason)) for record, stop_reason in todo.cancel]
             for record in todo.retire:
-                self._ender.retire(record, Parting.SURPLUS)
+                self._ender.retire(record, StopReason.SURPLUS)
             self._submitter.submit(group, todo)
             group.tell_withheld(todo)
             if todo.again_at is not None:

@@ -16,7 +16,7 @@ from corral.cluster.submitting import JobSubmitter
 from corral.errors import BatchSystemError, CorralError
 from corral.jobs import exit_codes, logs
 from corral.jobs.group import NEVER, Group
-from corral.jobs.plan import DESERTED_AFTER
+from corral.jobs.plan import LOST_WORKERS_AFTER
 from corral.jobs.record import Ending, JobRecord, ending, spared
 from corral.jobs.table import Lesson
 from corral.plugin.values import JobId, JobState, JobStatus
@@ -149,7 +149,7 @@ class JobFollower:
 
     def _is_amiss(self) -> bool:
         """True if only the batch system can say what is wrong: jobs that have failed by themselves tell it in time."""
-        if any(record.deserted_at is not None or record.leaving for record in self._state.roster.living()):
+        if any(record.lost_workers_at is not None or record.leaving for record in self._state.roster.living()):
             return True
         said = [(self._state.roster.get(job_id), code) for job_id, (code, _) in self._said.items()]
         return any(record is not None and exit_codes.evidence(record, code) is None for record, code in said)
@@ -186,15 +186,15 @@ class JobFollower:
         for job_id in answer.jobs:
             if (record := self._state.roster.get(job_id)) is not None:
                 self._state.roster.put(spared(record, asked_at))
-        self._ask_again_about_the_deserted()
+        self._ask_again_where_workers_are_lost()
         self._state.wake.set()
 
-    def _ask_again_about_the_deserted(self) -> None:
+    def _ask_again_where_workers_are_lost(self) -> None:
         """Some batch systems call a job running for seconds after its end: it is asked about soon, and ever less so."""
         now = self._state.now()
-        gone = [record.deserted_at for record in self._state.roster.living() if record.deserted_at is not None]
+        gone = [record.lost_workers_at for record in self._state.roster.living() if record.lost_workers_at is not None]
         passed = now - max(gone, default=float("-inf"))
-        if passed < DESERTED_AFTER:
+        if passed < LOST_WORKERS_AFTER:
             self._state.rhythm.urgent(now + max(LEAVING_GRACE, passed))
 
     async def _read_exits(self) -> None:

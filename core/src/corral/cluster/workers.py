@@ -17,7 +17,7 @@ from corral.cluster.engine_state import EngineState
 from corral.cluster.following import LEAVING_GRACE
 from corral.errors import counted
 from corral.jobs import logs, nodes
-from corral.jobs.record import JobRecord, Parting, lose_node
+from corral.jobs.record import JobRecord, StopReason, lose_node
 from corral.jobs.worker_failures import Cause, WorkerFailure
 from corral.plugin.values import JobId
 from corral.scaling.demand import DemandCounter
@@ -117,7 +117,7 @@ class WorkerFollower:
         """The scheduler has lost a worker: ask what became of its job, unless it comes back."""
         if (record := self._state.roster.worker_left(address, self._state.now())) is not None:
             self._state.rhythm.urgent(
-                self._state.now() + (LEAVING_GRACE if record.leaving or record.parting else VANISHED_GRACE)
+                self._state.now() + (LEAVING_GRACE if record.leaving or record.stop_reason else VANISHED_GRACE)
             )
             self._state.tell()
 
@@ -278,7 +278,7 @@ class WorkerFollower:
             ]
             present = [worker for worker in workers if worker is not None]
             if present and all(self._state.scheduler.has_no_time(worker) for worker in present):
-                self._ender.retire(record, Parting.SPENT, patience=None)
+                self._ender.retire(record, StopReason.SPENT, patience=None)
                 is_changed = True
                 continue
             self._tell_of_actors(record, sum(len(worker.actors) for worker in present), now)

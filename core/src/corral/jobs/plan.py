@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from attrs import evolve, frozen
 
-from corral.jobs.record import HEALTHY_AFTER, Ending, JobRecord, Parting, ending
+from corral.jobs.record import HEALTHY_AFTER, Ending, JobRecord, StopReason, ending
 from corral.plugin.values import JobId, JobState
 
 #: So many deaths in a row, and the group stops.
@@ -19,11 +19,11 @@ STRIKES = 3
 WISH_WINDOW = 600.0
 #: The time over which replacements are counted (s).
 REPLACEMENT_WINDOW = 3600.0
-#: A running job without any worker for so long is deaf (s).
-DEAF_AFTER = 300.0
+#: A running job without any worker for so long is unresponsive (s).
+UNRESPONSIVE_AFTER = 300.0
 #: A job that the batch system calls running although all of its workers have been gone for so long is lost (s): a
 #: node that lost power, and came back before anybody missed it, leaves such jobs. Launchers that live are back by then.
-DESERTED_AFTER = 60.0
+LOST_WORKERS_AFTER = 60.0
 #: A job that was told to end by itself, and has no worker any more, is cancelled after this (s).
 RETIRED_GRACE = 60.0
 #: How soon a cancellation that has not worked is repeated (s): each time after twice the pause.
@@ -73,7 +73,7 @@ class Plan:
     submit: int = 0
     #: How many of them replace lost jobs.
     replacements: int = 0
-    cancel: tuple[tuple[JobRecord, Parting], ...] = ()
+    cancel: tuple[tuple[JobRecord, StopReason], ...] = ()
     retire: tuple[JobRecord, ...] = ()
     #: Jobs that are missing but not submitted, because too many were replaced within the hour.
     withheld: int = 0
@@ -168,10 +168,10 @@ def plan(
     living = [record for record in records if record.ended_at is None]
     silent: set[JobId] = set()
     again: list[float] = []
-    cancel: list[tuple[JobRecord, Parting]] = []
+    cancel: list[tuple[JobRecord, StopReason]] = []
 
     for record in living:
-        if record.parting is not None:
+        if record.stop_reason is not None:
             if record.retire_asked_at is not None and record.cancel_asked_at is None:
                 if record.workers:
                     continue
@@ -183,14 +183,14 @@ def plan(
             else:
                 due = now
             if due <= now:
-                cancel.append((record, record.parting))
+                cancel.append((record, record.stop_reason))
             else:
                 again.append(due)
         elif (silence := _end_of_patience(record)) is not None:
-            due, parting = silence
+            due, stop_reason = silence
             if due <= now:
                 silent.add(record.id)
-                cancel.append((record, parting))
+                cancel.append((record, stop_reason))
             else:
                 again.append(due)
 
@@ -204,14 +204,14 @@ def plan(
             expiring.append(record)
     again += [record.works_until - lead for record in lasting if record.works_until is not None]
     if state.broken:
-        cancel += [(record, Parting.BREAKER) for record in capacity if record.state.is_waiting]
+        cancel += [(record, StopReason.BREAKER) for record in capacity if record.state.is_waiting]
         return Plan(cancel=tuple(cancel), again_at=min(again, default=None))
 
     # Jobs under way cannot be taken back: if they are too many, they are surplus when they are known.
     victims = _least_useful(lasting, max(0, len(lasting) - state.wanted), load, state.release)
     if victims and lead:
         victims = _without_relief(victims, lasting, now, lead, state.release)
-    cancel += [(record, Parting.SURPLUS) for record in victims if not record.workers]
+    cancel += [(record, StopReason.SURPLUS) for record in victims if not record.workers]
     # Those that will leave anyway go as soon as enough others work; the nearest to its end first.
     retire = [record for record in victims if record.workers]
     working = sum(1 for record in lasting if record.workers) - len(retire)
@@ -219,7 +219,7 @@ def plan(
     retire += relieved[: max(0, working + len(expiring) - state.wanted)]
 
     # Jobs that could not be cancelled yet are there all the same: never are there more than asked for.
-    missing = state.wanted - len(lasting) - submitting - sum(record.is_undead for record in living)
+    missing = state.wanted - len(lasting) - submitting - sum(record.is_lingering for record in living)
     submit = replacements = withheld = 0
     if missing > 0 and not state.is_stopped:
         if now < state.not_before:
@@ -260,17 +260,17 @@ def submitted(state: GroupState, replacements: int, now: float) -> GroupState:
     )
 
 
-def _end_of_patience(record: JobRecord) -> tuple[float, Parting] | None:
+def _end_of_patience(record: JobRecord) -> tuple[float, StopReason] | None:
     """When a job without workers is given up, and why; None if it has some, waits, sleeps or leaves."""
     if record.workers or record.started_at is None or record.leaving not in ("", "signal"):
         return None
     if record.state is JobState.SUSPENDED:
         return None
     if record.connected_at is None:
-        return record.started_at + DEAF_AFTER, Parting.DEAF
-    if record.deserted_at is None:
+        return record.started_at + UNRESPONSIVE_AFTER, StopReason.UNRESPONSIVE
+    if record.lost_workers_at is None:
         return None
-    return record.deserted_at + DESERTED_AFTER, Parting.DESERTED
+    return record.lost_workers_at + LOST_WORKERS_AFTER, StopReason.LOST_WORKERS
 
 
 def _without_relief(

@@ -31,7 +31,7 @@ REQUEUE_GRACE = 10.0
 HEALTHY_AFTER = 60.0
 
 
-class Parting(enum.Enum):
+class StopReason(enum.Enum):
     """Why corral wants a job to end."""
 
     #: More jobs than wanted.
@@ -39,9 +39,9 @@ class Parting(enum.Enum):
     #: Its group's breaker has tripped.
     BREAKER = "jobs of its group keep failing"
     #: It runs, but no worker of it ever connected.
-    DEAF = "its workers never connected"
+    UNRESPONSIVE = "its workers never connected"
     #: The batch system says that it runs, but all of its workers are gone.
-    DESERTED = "its workers are gone"
+    LOST_WORKERS = "its workers are gone"
     #: It has nothing to do, and too little time for what waits.
     SPENT = "its time is too short for the work that waits"
     #: The cluster is closing.
@@ -92,13 +92,13 @@ class JobRecord:
     unfound_since: float | None = None
     connected_at: float | None = None
     #: When the last of its workers left; None while it has one, or had none yet.
-    deserted_at: float | None = None
+    lost_workers_at: float | None = None
     ended_at: float | None = None
     #: Its absence was believed although no other job was listed either: it may turn out to be there.
     is_presumed: bool = False
 
     #: Why we want it to end; None while it is wanted.
-    parting: Parting | None = None
+    stop_reason: StopReason | None = None
     #: It was asked to end by itself, when its tasks are done.
     retire_asked_at: float | None = None
     #: The batch system was asked to cancel it.
@@ -134,7 +134,7 @@ class JobRecord:
     @property
     def is_leaving(self) -> bool:
         """True if it lives and is about to end: corral wants it to, or its launcher has said so."""
-        return self.ended_at is None and (self.parting is not None or self.leaving != "")
+        return self.ended_at is None and (self.stop_reason is not None or self.leaving != "")
 
     @property
     def condition(self) -> str:
@@ -144,7 +144,7 @@ class JobRecord:
             return "leaving" if has_begun else "being cancelled"
         if self.is_connected:
             return "connected"
-        if self.state is JobState.RUNNING and self.deserted_at is not None:
+        if self.state is JobState.RUNNING and self.lost_workers_at is not None:
             return "running without workers"
         return self.state.value
 
@@ -202,7 +202,7 @@ class JobRecord:
         A job that leaves because of a signal still counts until the batch system says why: it may have been
         preempted, or cancelled by somebody who does not want another.
         """
-        return self.ended_at is None and self.parting is None and self.leaving in ("", "signal")
+        return self.ended_at is None and self.stop_reason is None and self.leaving in ("", "signal")
 
     @property
     def is_hopeless(self) -> bool:
@@ -210,9 +210,9 @@ class JobRecord:
         return self.ended_at is None and not self.workers and self.status.hopeless != ""
 
     @property
-    def is_undead(self) -> bool:
+    def is_lingering(self) -> bool:
         """True if nobody wants it any more, and it neither ends by itself nor has the batch system agreed to end it."""
-        if self.ended_at is not None or self.parting not in (Parting.SURPLUS, Parting.BREAKER):
+        if self.ended_at is not None or self.stop_reason not in (StopReason.SURPLUS, StopReason.BREAKER):
             return False
         return not self.is_doomed and (self.retire_asked_at is None or self.cancel_asked_at is not None)
 
@@ -261,8 +261,8 @@ def observe(record: JobRecord, status: JobStatus | None, now: float) -> JobRecor
         record = _anew(record)
         for node in record.nodes:
             record = _regained(record, node.index)
-    if status.state is JobState.SUSPENDED and record.deserted_at is not None:
-        record = evolve(record, deserted_at=now)  # patience begins when it goes on
+    if status.state is JobState.SUSPENDED and record.lost_workers_at is not None:
+        record = evolve(record, lost_workers_at=now)  # patience begins when it goes on
     started = record.started_at
     if started is None and not status.state.is_waiting:
         started = now
@@ -281,13 +281,13 @@ def observe(record: JobRecord, status: JobStatus | None, now: float) -> JobRecor
 
 def _anew(record: JobRecord) -> JobRecord:
     """The same of a job that was requeued: it keeps its id, and begins once more."""
-    return evolve(record, started_at=None, connected_at=None, deserted_at=None, leaves_at=None, leaving="")
+    return evolve(record, started_at=None, connected_at=None, lost_workers_at=None, leaves_at=None, leaving="")
 
 
 def _has_just_worked(record: JobRecord, now: float) -> bool:
     if record.workers:
         return True
-    return record.deserted_at is not None and now - record.deserted_at < REQUEUE_GRACE
+    return record.lost_workers_at is not None and now - record.lost_workers_at < REQUEUE_GRACE
 
 
 def _at_work(status: JobStatus) -> JobStatus:
@@ -325,12 +325,12 @@ def is_gone(record: JobRecord, now: float, *, lists_none: bool, is_unfound: bool
     if not is_unfound:
         return False
     # Its workers are a second witness.
-    is_deserted = record.deserted_at is not None
-    if was_cancelled and (is_deserted or not record.was_absent_before):
+    has_lost_workers = record.lost_workers_at is not None
+    if was_cancelled and (has_lost_workers or not record.was_absent_before):
         return True
     if now - record.absent_since < ABSENCE_GRACE:
         return False
-    return is_deserted or not lists_none or _was_sought_before(record, now)
+    return has_lost_workers or not lists_none or _was_sought_before(record, now)
 
 
 def must_be_sought(record: JobRecord, now: float, *, lists_none: bool) -> bool:
@@ -379,7 +379,7 @@ def spared(record: JobRecord, asked_at: float) -> JobRecord:
 
 def connect(record: JobRecord, worker: str, now: float) -> JobRecord:
     """A worker of this job has registered with the Dask scheduler: it lives, even if it was given up."""
-    if record.leaving and record.deserted_at is not None:
+    if record.leaving and record.lost_workers_at is not None:
         record = _anew(record)  # evicted, and back sooner than anybody asked
     started = now if record.started_at is None else record.started_at
     connected = now if record.connected_at is None else record.connected_at
@@ -390,7 +390,7 @@ def connect(record: JobRecord, worker: str, now: float) -> JobRecord:
         status=_at_work(record.status),
         workers=record.workers | {worker},
         connected_at=connected,
-        deserted_at=None,
+        lost_workers_at=None,
         started_at=started,
         absent_since=None,
         was_absent_before=False,
@@ -407,7 +407,7 @@ def disconnect(record: JobRecord, worker: str, now: float) -> JobRecord:
     workers = record.workers - {worker}
     if record.nodes:
         record = evolve(record, nodes=nodes.silenced(record.nodes, workers, record.workers_per_node, worker, now))
-    return evolve(record, workers=workers, deserted_at=None if workers else now)
+    return evolve(record, workers=workers, lost_workers_at=None if workers else now)
 
 
 def lose_node(record: JobRecord, node: Node) -> JobRecord:
@@ -429,13 +429,13 @@ def _regained(record: JobRecord, index: int) -> JobRecord:
 def ending(record: JobRecord) -> Ending:
     """What the end of this job means. It must have ended."""
     assert record.ended_at is not None
-    if record.parting not in (None, Parting.DEAF, Parting.DESERTED):
+    if record.stop_reason not in (None, StopReason.UNRESPONSIVE, StopReason.LOST_WORKERS):
         return Ending.WANTED
     state = record.status.state
     if state in (JobState.NODE_FAILED, JobState.PREEMPTED):
         return Ending.LOST
-    if record.parting is not None:
-        return Ending.LOST if _was_healthy(record, record.deserted_at) else Ending.DIED
+    if record.stop_reason is not None:
+        return Ending.LOST if _was_healthy(record, record.lost_workers_at) else Ending.DIED
     if state is JobState.OUT_OF_MEMORY:
         return Ending.DIED
     if state is JobState.CANCELLED:
