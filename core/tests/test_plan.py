@@ -126,10 +126,10 @@ def test_jobs_under_way_are_not_submitted_twice() -> None:
 
 
 def test_what_could_not_be_cancelled_still_counts() -> None:
-    """Scaled down and up at once: there are never more jobs than asked for, and none waits for one that is doomed."""
+    """Scaled down and up at once: there are never more jobs than asked for, and none waits for one whose cancellation was accepted."""
     record = job(1, JobState.RUNNING, stop_reason=StopReason.SURPLUS, cancel_asked_at=NOW)
     assert plan(GroupState(wanted=6), [record], NOW + 1).submit == 5
-    assert plan(GroupState(wanted=6), [evolve(record, is_doomed=True)], NOW + 1).submit == 6
+    assert plan(GroupState(wanted=6), [evolve(record, is_cancel_accepted=True)], NOW + 1).submit == 6
     ending_itself = job(1, JobState.RUNNING, workers=1, stop_reason=StopReason.SURPLUS, retire_asked_at=NOW)
     assert plan(GroupState(wanted=6), [ending_itself], NOW + 1).submit == 6
 
@@ -154,8 +154,8 @@ def test_a_cancellation_that_was_accepted_is_repeated_only_if_a_later_answer_sho
         stop_reason=StopReason.SURPLUS,
         cancel_asked_at=NOW,
         cancellations=1,
-        is_doomed=True,
-        doomed_at=NOW,
+        is_cancel_accepted=True,
+        cancel_accepted_at=NOW,
     )
     assert plan(GroupState(), [accepted], NOW + 100_000) == Plan()
     # That answer was under way already.
@@ -416,7 +416,7 @@ def test_a_job_whose_workers_have_left_has_two_witnesses() -> None:
     assert missed(record, NOW, NOW + 60).has_ended
 
 
-CANCELLED: dict[str, Any] = {"stop_reason": StopReason.SURPLUS, "cancel_asked_at": NOW, "is_doomed": True}
+CANCELLED: dict[str, Any] = {"stop_reason": StopReason.SURPLUS, "cancel_asked_at": NOW, "is_cancel_accepted": True}
 
 
 def test_a_cancelled_job_that_is_missing_among_others_is_cancelled() -> None:
@@ -512,7 +512,7 @@ def records(draw: st.DrawFn) -> Sequence[JobRecord]:
                 leaves_at=NOW + draw(st.sampled_from([5, 500])) if workers else None,
                 retire_asked_at=draw(st.none() | st.just(NOW - 1000)),
                 cancel_asked_at=draw(st.none() | st.just(NOW - 1000)),
-                is_doomed=draw(st.booleans()),
+                is_cancel_accepted=draw(st.booleans()),
                 started_at=None if state.is_waiting else NOW - draw(st.sampled_from([30, 1000])),
             )
         )

@@ -64,7 +64,7 @@ class Simulation:
                 self.now,
             )
         for record, stop_reason in todo.cancel:
-            self.roster.put(evolve(record, stop_reason=stop_reason, cancel_asked_at=self.now, is_doomed=True))
+            self.roster.put(evolve(record, stop_reason=stop_reason, cancel_asked_at=self.now, is_cancel_accepted=True))
         for record in todo.retire:
             self.roster.put(evolve(record, stop_reason=StopReason.SURPLUS, retire_asked_at=self.now))
 

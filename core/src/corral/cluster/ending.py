@@ -126,7 +126,7 @@ class JobEnder:
         accepted: dict[str, Any] = {}
         try:
             await self._state.batch.cancel([record.id for record in records], again=again)
-            accepted = {"is_doomed": True, "doomed_at": self._state.now(), "spared_at": None}
+            accepted = {"is_cancel_accepted": True, "cancel_accepted_at": self._state.now(), "spared_at": None}
         except Exception as error:
             logger.warning(
                 "cluster %s: cancelling %s failed, it is tried again: %s",
@@ -226,7 +226,9 @@ class JobEnder:
                 present = {record.id for record in records}
             for record in records:
                 if record.id in present:
-                    self._state.roster.put(evolve(as_found(record), stop_reason=StopReason.CLOSING, is_doomed=False))
+                    self._state.roster.put(
+                        evolve(as_found(record), stop_reason=StopReason.CLOSING, is_cancel_accepted=False)
+                    )
                 else:
                     self._state.roster.put(evolve(record, unfound_since=self._state.now()))
         if living := self._state.roster.living():
@@ -261,5 +263,5 @@ def _is_stubborn(record: JobRecord, began: float, now: float) -> bool:
     """Whether to cancel a job (again) while the cluster closes, which began at that moment."""
     if record.cancel_asked_at is None:
         return now - began >= CLOSING_GRACE
-    is_accepted = record.is_doomed and record.spared_at is None
+    is_accepted = record.is_cancel_accepted and record.spared_at is None
     return not is_accepted and now - record.cancel_asked_at >= pause_before_cancelling(record.cancellations)

@@ -295,7 +295,7 @@ class JobFollower:
     def _tell_missing(self, lesson: Lesson) -> None:
         """Say once that the batch system has lost all jobs from sight."""
         before = self._missing
-        unexplained = [record for record in lesson.absent if record.was_listed and not record.is_doomed]
+        unexplained = [record for record in lesson.absent if record.was_listed and not record.is_cancel_accepted]
         self._missing = len(unexplained) if lesson.lists_none else 0
         if self._missing and not before:
             logger.warning(

@@ -177,7 +177,7 @@ def plan(
                     continue
                 due = record.retire_asked_at + RETIRED_GRACE
             elif record.cancel_asked_at is not None:
-                if record.is_doomed and record.spared_at is None:
+                if record.is_cancel_accepted and record.spared_at is None:
                     continue  # it was accepted: whether it has worked, the next answer shows
                 due = record.cancel_asked_at + pause_before_cancelling(record.cancellations)
             else:
@@ -285,9 +285,9 @@ def _without_relief(
     How early a replacement is asked for changes with how long the latest jobs had to wait. What has waited for a while
     is not given up, and asked for anew a minute later, because the queue was quicker once.
     """
-    doomed = {record.id for record in victims}
+    given_up = {record.id for record in victims}
     soon = sum(
-        1 for record in lasting if record.workers and record.id not in doomed and not lasts(record, now, 2 * lead)
+        1 for record in lasting if record.workers and record.id not in given_up and not lasts(record, now, 2 * lead)
     )
     waiting = [record for record in victims if not record.workers and record.id not in release]
     # The youngest are first.

@@ -106,8 +106,8 @@ class JobRecord:
     #: How often it was asked to.
     cancellations: int = 0
     #: The batch system has said that it will, and when it said so.
-    is_doomed: bool = False
-    doomed_at: float | None = None
+    is_cancel_accepted: bool = False
+    cancel_accepted_at: float | None = None
     #: It said so, and was seen alive all the same, at this moment.
     spared_at: float | None = None
     #: When its launcher will begin to leave, before the walltime ends; None: not said.
@@ -214,7 +214,7 @@ class JobRecord:
         """True if nobody wants it any more, and it neither ends by itself nor has the batch system agreed to end it."""
         if self.ended_at is not None or self.stop_reason not in (StopReason.SURPLUS, StopReason.BREAKER):
             return False
-        return not self.is_doomed and (self.retire_asked_at is None or self.cancel_asked_at is not None)
+        return not self.is_cancel_accepted and (self.retire_asked_at is None or self.cancel_asked_at is not None)
 
 
 class Jobs(tuple[JobRecord, ...]):
@@ -300,7 +300,7 @@ def _at_work(status: JobStatus) -> JobStatus:
 def _unlisted(record: JobRecord, now: float) -> JobRecord:
     if record.workers or record.absent_since is not None:
         return record  # One with workers is alive: they talk to us.
-    return evolve(record, absent_since=now, was_absent_before=not record.is_doomed)
+    return evolve(record, absent_since=now, was_absent_before=not record.is_cancel_accepted)
 
 
 def is_gone(record: JobRecord, now: float, *, lists_none: bool, is_unfound: bool) -> bool:
@@ -316,7 +316,7 @@ def is_gone(record: JobRecord, now: float, *, lists_none: bool, is_unfound: bool
     if record.has_ended or record.workers or record.absent_since is None:
         return False
     was_cancelled = (
-        record.is_doomed
+        record.is_cancel_accepted
         and record.cancel_asked_at is not None
         and (record.was_listed or now - record.cancel_asked_at >= UNSEEN_GRACE)
     )
@@ -361,7 +361,7 @@ def as_found(record: JobRecord) -> JobRecord:
 def presumed(record: JobRecord, now: float, *, lists_none: bool) -> JobRecord:
     """The job has ended, as far as can be known."""
     state = JobState.UNKNOWN if record.cancel_asked_at is None else JobState.CANCELLED
-    reason = "" if record.is_doomed else "the batch system no longer lists it"
+    reason = "" if record.is_cancel_accepted else "the batch system no longer lists it"
     status = evolve(record.status, state=state, native="", reason=reason)
     return evolve(record, status=status, ended_at=now, is_presumed=lists_none)
 
@@ -372,7 +372,7 @@ def _was_sought_before(record: JobRecord, now: float) -> bool:
 
 def spared(record: JobRecord, asked_at: float) -> JobRecord:
     """A question of this moment has shown that the job lives: if it was to be cancelled, that has not worked yet."""
-    if record.has_ended or record.doomed_at is None or asked_at <= record.doomed_at:
+    if record.has_ended or record.cancel_accepted_at is None or asked_at <= record.cancel_accepted_at:
         return record
     return evolve(record, spared_at=asked_at)
 
@@ -397,7 +397,7 @@ def connect(record: JobRecord, worker: str, now: float) -> JobRecord:
         unfound_since=None,
         ended_at=None,
         # Whatever cancellation was accepted has not worked.
-        spared_at=now if record.is_doomed else None,
+        spared_at=now if record.is_cancel_accepted else None,
         is_presumed=False,
     )
 
