@@ -9,7 +9,7 @@ import pytest
 from attrs import evolve
 
 from corral.jobs.logs import examine, hint, of_no_use, tail
-from corral.jobs.record import Ending, JobRecord, StopReason, describe_end
+from corral.jobs.record import JobRecord, Outcome, StopReason, describe_end
 from corral.plugin.values import JobId, JobState, JobStatus
 
 
@@ -27,7 +27,7 @@ def test_a_failure_is_told_with_state_code_host_log_and_cure(tmp_path: Path) -> 
     log = tmp_path / "41_0.log"
     log.write_text("Loading modules\n\n/var/job/script: line 9: /no/such/python: No such file or directory\n")
     [failure] = examine([job(JobState.FAILED, code=127, log=log)])
-    assert failure.ending is Ending.DIED
+    assert failure.outcome is Outcome.DIED
     assert str(failure) == (
         "job 41_0: FAILED, exit code 127, on n2, before a worker connected\n"
         f"  last lines of its log ({log}):\n"

@@ -11,15 +11,15 @@ from hypothesis import strategies as st
 
 from corral.jobs.plan import GroupState, Plan, judge, lasts, plan, proved, rescaled, resized, submitted
 from corral.jobs.record import (
-    Ending,
     JobRecord,
+    Outcome,
     StopReason,
     connect,
     disconnect,
-    ending,
     is_gone,
     must_be_sought,
     observe,
+    outcome,
     presumed,
     sought,
     spared,
@@ -126,7 +126,7 @@ def test_jobs_under_way_are_not_submitted_twice() -> None:
 
 
 def test_what_could_not_be_cancelled_still_counts() -> None:
-    """Scaled down and up at once: there are never more jobs than asked for, and none waits for one whose cancellation was accepted."""
+    """Scaled down and up at once: never more jobs than asked for; none waits for one that is being cancelled."""
     record = job(1, JobState.RUNNING, stop_reason=StopReason.SURPLUS, cancel_asked_at=NOW)
     assert plan(GroupState(wanted=6), [record], NOW + 1).submit == 5
     assert plan(GroupState(wanted=6), [evolve(record, is_cancel_accepted=True)], NOW + 1).submit == 6
@@ -201,9 +201,9 @@ def test_a_job_that_worked_before_its_workers_vanished_is_lost_to_the_machine() 
     began = connect(job(1, JobState.RUNNING), "1-0", NOW)
     late, early = (disconnect(began, "1-0", NOW + seconds) for seconds in (60, 59))
     ends = [evolve(each, stop_reason=StopReason.LOST_WORKERS, ended_at=NOW + 120) for each in (late, early)]
-    assert [Ending.LOST, Ending.DIED] == [ending(each) for each in ends]
+    assert [Outcome.LOST, Outcome.DIED] == [outcome(each) for each in ends]
     blamed = evolve(ends[1], status=JobStatus(state=JobState.NODE_FAILED))
-    assert Ending.LOST is ending(blamed)
+    assert Outcome.LOST is outcome(blamed)
 
 
 def test_a_requeued_job_begins_anew() -> None:
@@ -301,7 +301,7 @@ def test_jobs_lost_to_the_machine_are_no_strikes() -> None:
 
 def test_memory_is_a_strike_however_long_the_job_worked() -> None:
     """The same memory will not be enough for the next job either."""
-    assert ending(ended(1, JobState.OUT_OF_MEMORY, connected_at=NOW - 5000)) is Ending.DIED
+    assert outcome(ended(1, JobState.OUT_OF_MEMORY, connected_at=NOW - 5000)) is Outcome.DIED
 
 
 def test_replacements_are_limited_by_the_hour() -> None:
@@ -459,7 +459,7 @@ def test_a_waiting_job_that_vanishes_is_nobody_s_wish() -> None:
     """Nobody said that it was cancelled: it is replaced, within the usual limits, and the target stays."""
     state = GroupState(wanted=4)
     vanished = [missed(job(number), NOW, NOW + 60, NOW + 180) for number in range(4)]
-    assert [ending(record) for record in vanished] == [Ending.LOST] * 4
+    assert [outcome(record) for record in vanished] == [Outcome.LOST] * 4
     state = judge(state, vanished, NOW + 180)
     assert state.wanted == 4
     todo = plan(state, vanished, NOW + 180)

@@ -660,7 +660,7 @@ class Cluster(HostingCluster):
         """What ended without being asked to, with the evidence, oldest first.
 
         A `JobFailure` is a job, a `WorkerFailure` a worker that died while its job went on and started it again. Both
-        have ``job``, ``cause``, ``ending``, ``log_tail`` and ``hint``.
+        have ``job``, ``cause``, ``outcome``, ``log_tail`` and ``hint``.
         """
         return () if self._engine is None else self._engine.failures
 

@@ -17,7 +17,7 @@ from corral.errors import BatchSystemError, CorralError
 from corral.jobs import exit_codes, logs
 from corral.jobs.group import NEVER, Group
 from corral.jobs.plan import LOST_WORKERS_AFTER
-from corral.jobs.record import Ending, JobRecord, ending, spared
+from corral.jobs.record import JobRecord, Outcome, outcome, spared
 from corral.jobs.table import Lesson
 from corral.plugin.values import JobId, JobState, JobStatus
 
@@ -313,7 +313,7 @@ class JobFollower:
         group.is_examining = True
         try:
             unasked = [
-                record for record in ended if ending(record) is not Ending.WANTED and not record.left_in_good_time
+                record for record in ended if outcome(record) is not Outcome.WANTED and not record.left_in_good_time
             ]
             failures = await asyncio.to_thread(logs.examine, unasked)
             await asyncio.to_thread(exit_codes.remove, ended)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from attrs import evolve, frozen
 
-from corral.jobs.record import HEALTHY_AFTER, Ending, JobRecord, StopReason, ending
+from corral.jobs.record import HEALTHY_AFTER, JobRecord, Outcome, StopReason, outcome
 from corral.plugin.values import JobId, JobState
 
 #: So many deaths in a row, and the group stops.
@@ -106,11 +106,11 @@ def lasts(record: JobRecord, now: float, lead: float) -> bool:
 
 def judge(state: GroupState, ended: Sequence[JobRecord], now: float) -> GroupState:
     """The group after these jobs have ended, all seen in one poll."""
-    by_ending: dict[Ending, int] = dict.fromkeys(Ending, 0)
+    by_outcome: dict[Outcome, int] = dict.fromkeys(Outcome, 0)
     for record in ended:
-        by_ending[ending(record)] += 1
+        by_outcome[outcome(record)] += 1
 
-    if cancelled := by_ending[Ending.OPERATOR]:
+    if cancelled := by_outcome[Outcome.OPERATOR]:
         accidents = tuple(moment for moment in state.accidents if now - moment < WISH_WINDOW)
         wish_is_recent = state.wish_at is not None and now - state.wish_at < WISH_WINDOW
         if cancelled + len(accidents) >= 2 or wish_is_recent:
@@ -120,13 +120,13 @@ def judge(state: GroupState, ended: Sequence[JobRecord], now: float) -> GroupSta
         else:
             state = evolve(state, losses=state.losses + cancelled, accidents=(*accidents, now))
 
-    if died := by_ending[Ending.DIED]:
+    if died := by_outcome[Outcome.DIED]:
         strikes = state.strikes + died
         struck_at = now if state.struck_at is None else state.struck_at
         state = evolve(state, strikes=strikes, struck_at=struck_at, broken=state.broken or strikes >= STRIKES)
     # Those that left in good time have been replaced already.
-    replaced = sum(1 for record in ended if ending(record) is Ending.LOST and record.leaving not in ("", "signal"))
-    return evolve(state, losses=state.losses + by_ending[Ending.LOST] - replaced + died)
+    replaced = sum(1 for record in ended if outcome(record) is Outcome.LOST and record.leaving not in ("", "signal"))
+    return evolve(state, losses=state.losses + by_outcome[Outcome.LOST] - replaced + died)
 
 
 def proved(state: GroupState, records: Iterable[JobRecord], now: float) -> GroupState:

@@ -48,7 +48,7 @@ class StopReason(enum.Enum):
     CLOSING = "the cluster is closing"
 
 
-class Ending(enum.Enum):
+class Outcome(enum.Enum):
     """What an end means for the group."""
 
     #: corral asked for it.
@@ -426,29 +426,29 @@ def _regained(record: JobRecord, index: int) -> JobRecord:
     )
 
 
-def ending(record: JobRecord) -> Ending:
+def outcome(record: JobRecord) -> Outcome:
     """What the end of this job means. It must have ended."""
     assert record.ended_at is not None
     if record.stop_reason not in (None, StopReason.UNRESPONSIVE, StopReason.LOST_WORKERS):
-        return Ending.WANTED
+        return Outcome.WANTED
     state = record.status.state
     if state in (JobState.NODE_FAILED, JobState.PREEMPTED):
-        return Ending.LOST
+        return Outcome.LOST
     if record.stop_reason is not None:
-        return Ending.LOST if _was_healthy(record, record.lost_workers_at) else Ending.DIED
+        return Outcome.LOST if _was_healthy(record, record.lost_workers_at) else Outcome.DIED
     if state is JobState.OUT_OF_MEMORY:
-        return Ending.DIED
+        return Outcome.DIED
     if state is JobState.CANCELLED:
-        return Ending.OPERATOR
+        return Outcome.OPERATOR
     # Somebody took it out of the queue, or the batch system has lost it: not every one keeps a trace. Nothing was
     # said, so it is nobody's wish; and it never ran, so it is nobody's failure.
     if state is JobState.UNKNOWN and record.was_listed and record.started_at is None:
-        return Ending.LOST
+        return Outcome.LOST
     if record.connected_at is None:
-        return Ending.DIED
+        return Outcome.DIED
     if record.leaving or state is JobState.TIMEOUT or _was_healthy(record, record.ended_at):
-        return Ending.LOST
-    return Ending.DIED
+        return Outcome.LOST
+    return Outcome.DIED
 
 
 def _was_healthy(record: JobRecord, until: float | None) -> bool:
@@ -464,7 +464,7 @@ class JobFailure:
     """A job that ended without being asked to, with the evidence."""
 
     job: JobRecord
-    ending: Ending
+    outcome: Outcome
     #: The last lines of its log, as they may be shown; empty if there is none.
     log_tail: tuple[str, ...] = field(default=(), converter=_shown)
     #: What usually helps; empty if nothing is known.
