@@ -9,7 +9,7 @@ from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corral.jobs.plan import GroupState, Plan, judge, lasts, plan, proved, rescaled, resized, submitted
+from corral.jobs.plan import GroupState, Plan, draw_conclusions, lasts, plan, proved, rescaled, resized, submitted
 from corral.jobs.record import (
     JobRecord,
     Outcome,
@@ -117,7 +117,7 @@ def test_jobs_that_will_leave_go_when_nothing_is_wanted() -> None:
 def test_a_job_that_left_in_time_is_no_loss_to_make_up_for() -> None:
     """Its replacement was asked for when it began to leave: the hour's allowance is not used up."""
     left = ended(1, JobState.COMPLETED, workers=1, leaving="walltime")
-    assert judge(GroupState(wanted=1), [left], NOW).losses == 0
+    assert draw_conclusions(GroupState(wanted=1), [left], NOW).losses == 0
 
 
 def test_jobs_under_way_are_not_submitted_twice() -> None:
@@ -248,7 +248,7 @@ def test_jobs_that_the_policy_chose_go_first() -> None:
 
 def test_a_wish_is_a_ceiling_until_somebody_scales() -> None:
     """A policy must not bring back what was cancelled from outside."""
-    state = judge(GroupState(wanted=3), [ended(number, JobState.CANCELLED) for number in range(2)], NOW)
+    state = draw_conclusions(GroupState(wanted=3), [ended(number, JobState.CANCELLED) for number in range(2)], NOW)
     assert state.ceiling == resized(state, 0).ceiling == 1
     assert rescaled(state, 3).ceiling is None
 
@@ -260,9 +260,9 @@ def test_three_early_deaths_trip_the_breaker() -> None:
     """The third job that dies before its workers came stops the group; what waits is cancelled."""
     state = GroupState(wanted=4)
     for number in (1, 2):
-        state = judge(state, [ended(number, JobState.FAILED)], NOW)
+        state = draw_conclusions(state, [ended(number, JobState.FAILED)], NOW)
     assert not state.broken
-    state = judge(state, [ended(3, JobState.FAILED)], NOW)
+    state = draw_conclusions(state, [ended(3, JobState.FAILED)], NOW)
     assert state.broken
     waiting, running = job(4), job(5, JobState.RUNNING, workers=1)
     todo = plan(state, [waiting, running], NOW)
@@ -273,7 +273,7 @@ def test_three_early_deaths_trip_the_breaker() -> None:
 
 def test_a_job_that_works_for_a_while_ends_a_row_of_deaths() -> None:
     """Two deaths, a job that proves itself, a third death: not three in a row."""
-    state = judge(GroupState(wanted=4), [ended(1, JobState.FAILED), ended(2, JobState.FAILED)], NOW)
+    state = draw_conclusions(GroupState(wanted=4), [ended(1, JobState.FAILED), ended(2, JobState.FAILED)], NOW)
     healthy = connect(job(3, JobState.RUNNING), "3-0", NOW + 1)
     assert proved(state, [healthy], NOW + 60).strikes == 2
     assert proved(state, [healthy], NOW + 61).strikes == 0
@@ -281,7 +281,7 @@ def test_a_job_that_works_for_a_while_ends_a_row_of_deaths() -> None:
 
 def test_a_job_that_was_healthy_before_the_deaths_proves_nothing() -> None:
     """Old jobs run on although every new one dies at once: the new ones are what is tried again and again."""
-    state = judge(GroupState(wanted=4), [ended(1, JobState.FAILED)], NOW)
+    state = draw_conclusions(GroupState(wanted=4), [ended(1, JobState.FAILED)], NOW)
     old = connect(job(3, JobState.RUNNING), "3-0", NOW - 1000)
     assert proved(state, [old], NOW + 5000).strikes == 1
 
@@ -294,7 +294,7 @@ def test_jobs_lost_to_the_machine_are_no_strikes() -> None:
         ended(3, JobState.TIMEOUT, connected_at=NOW - 500),
         ended(4, JobState.FAILED, connected_at=NOW - 500),
     ]
-    state = judge(GroupState(wanted=4), lost, NOW)
+    state = draw_conclusions(GroupState(wanted=4), lost, NOW)
     assert not state.broken
     assert plan(state, lost, NOW).replacements == 4
 
@@ -308,11 +308,11 @@ def test_replacements_are_limited_by_the_hour() -> None:
     """At most as many as are wanted, but three: an allocation must not burn over night."""
     state = GroupState(wanted=2)
     for number in range(3):
-        state = judge(state, [ended(number, JobState.NODE_FAILED)], NOW)
+        state = draw_conclusions(state, [ended(number, JobState.NODE_FAILED)], NOW)
         todo = plan(state, [job(50)], NOW)
         assert todo.submit == 1
         state = submitted(state, todo.replacements, NOW)
-    state = judge(state, [ended(9, JobState.NODE_FAILED)], NOW)
+    state = draw_conclusions(state, [ended(9, JobState.NODE_FAILED)], NOW)
     todo = plan(state, [job(50)], NOW)
     assert (todo.submit, todo.withheld, todo.again_at) == (0, 1, NOW + 3600)
     assert plan(state, [job(50)], NOW + 3600).submit == 1
@@ -326,31 +326,31 @@ def test_growth_is_not_replacement() -> None:
 
 def test_one_job_cancelled_from_outside_is_replaced() -> None:
     """An operator may have had a reason that concerns that job alone."""
-    state = judge(GroupState(wanted=2), [ended(1, JobState.CANCELLED)], NOW)
+    state = draw_conclusions(GroupState(wanted=2), [ended(1, JobState.CANCELLED)], NOW)
     assert state.wanted == 2
     assert plan(state, [job(2)], NOW).submit == 1
 
 
 def test_several_jobs_cancelled_from_outside_are_a_wish() -> None:
     """To scancel everything means: stop. The target follows."""
-    state = judge(GroupState(wanted=3), [ended(number, JobState.CANCELLED) for number in range(3)], NOW)
+    state = draw_conclusions(GroupState(wanted=3), [ended(number, JobState.CANCELLED) for number in range(3)], NOW)
     assert state.wanted == 0
 
 
 def test_a_wish_may_arrive_in_pieces() -> None:
     """The first poll may see one job cancelled and the others still ending: all of them were meant."""
-    state = judge(GroupState(wanted=4), [ended(1, JobState.CANCELLED)], NOW)
+    state = draw_conclusions(GroupState(wanted=4), [ended(1, JobState.CANCELLED)], NOW)
     state = submitted(state, 1, NOW)
-    state = judge(state, [ended(2, JobState.CANCELLED), ended(3, JobState.CANCELLED)], NOW + 3)
+    state = draw_conclusions(state, [ended(2, JobState.CANCELLED), ended(3, JobState.CANCELLED)], NOW + 3)
     assert state.wanted == 1
-    state = judge(state, [ended(4, JobState.CANCELLED)], NOW + 6)
+    state = draw_conclusions(state, [ended(4, JobState.CANCELLED)], NOW + 6)
     assert state.wanted == 0
 
 
 def test_two_accidents_far_apart_are_two_accidents() -> None:
     """Ten minutes later, a second job cancelled from outside is replaced like the first."""
-    state = judge(GroupState(wanted=2), [ended(1, JobState.CANCELLED)], NOW)
-    state = judge(state, [ended(2, JobState.CANCELLED)], NOW + 601)
+    state = draw_conclusions(GroupState(wanted=2), [ended(1, JobState.CANCELLED)], NOW)
+    state = draw_conclusions(state, [ended(2, JobState.CANCELLED)], NOW + 601)
     assert state.wanted == 2
 
 
@@ -361,7 +361,7 @@ def test_what_corral_ended_itself_has_no_consequences() -> None:
         ended(1, JobState.CANCELLED, stop_reason=StopReason.SURPLUS),
         ended(2, JobState.FAILED, stop_reason=StopReason.SURPLUS),
     ]
-    assert judge(state, stopped, NOW) == state
+    assert draw_conclusions(state, stopped, NOW) == state
 
 
 # --- absence ----------------------------------------------------------------------------------------------------
@@ -460,7 +460,7 @@ def test_a_waiting_job_that_vanishes_is_nobody_s_wish() -> None:
     state = GroupState(wanted=4)
     vanished = [missed(job(number), NOW, NOW + 60, NOW + 180) for number in range(4)]
     assert [outcome(record) for record in vanished] == [Outcome.LOST] * 4
-    state = judge(state, vanished, NOW + 180)
+    state = draw_conclusions(state, vanished, NOW + 180)
     assert state.wanted == 4
     todo = plan(state, vanished, NOW + 180)
     assert (todo.submit, todo.replacements) == (4, 4)

@@ -13,7 +13,7 @@ from collections.abc import Iterator, Sequence
 
 from attrs import define, evolve, field
 
-from corral.jobs.plan import GroupState, judge, plan, proved, submitted
+from corral.jobs.plan import GroupState, draw_conclusions, plan, proved, submitted
 from corral.jobs.record import JobRecord, StopReason
 from corral.jobs.table import Roster
 from corral.plugin.values import JobId, JobState, JobStatus
@@ -45,7 +45,7 @@ class Simulation:
             self.now += ROUND
             living = self.roster.living()
             lesson = self.roster.learn(self._queue(living), [record.id for record in living], self.now)
-            self.state = judge(proved(self.state, self.roster.jobs, self.now), lesson.ended, self.now)
+            self.state = draw_conclusions(proved(self.state, self.roster.jobs, self.now), lesson.ended, self.now)
             self.roster.forget_oldest()
             self._plan()
 

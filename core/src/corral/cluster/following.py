@@ -273,7 +273,7 @@ class JobFollower:
     async def _conclude(self, lesson: Lesson) -> None:
         for group in self._state.groups.values():
             if mine := [record for record in lesson.ended if record.group == group.name]:
-                await self._bury(group, mine)
+                await self._handle_ended(group, mine)
         if lesson.is_changed:
             self._state.changed()
 
@@ -306,10 +306,10 @@ class JobFollower:
         elif before and not self._missing:
             logger.info("cluster %s: the batch system knows the cluster's jobs again", self._state.name)
 
-    async def _bury(self, group: Group, ended: Sequence[JobRecord]) -> None:
+    async def _handle_ended(self, group: Group, ended: Sequence[JobRecord]) -> None:
         """Remember why jobs ended, let the group draw its conclusions, and tell the user."""
         before = group.state
-        group.bury(ended, self._state.roster.jobs, self._state.now())
+        group.handle_ended(ended, self._state.roster.jobs, self._state.now())
         group.is_examining = True
         try:
             unasked = [

@@ -21,7 +21,7 @@ from corral.errors import (
     SubmitRejected,
     counted,
 )
-from corral.jobs.plan import GroupState, Plan, judge, proved
+from corral.jobs.plan import GroupState, Plan, draw_conclusions, proved
 from corral.jobs.record import JobFailure, JobRecord, Outcome, outcome
 from corral.plugin.values import JobState, Resources, Script
 from corral.request.worker_group import WorkerGroup
@@ -233,9 +233,9 @@ class Group:
 
     # --- ends of jobs -------------------------------------------------------------------------------------------
 
-    def bury(self, ended: Sequence[JobRecord], jobs: Iterable[JobRecord], now: float) -> None:
+    def handle_ended(self, ended: Sequence[JobRecord], jobs: Iterable[JobRecord], now: float) -> None:
         """Draw the conclusions from jobs that have ended."""
-        self.state = judge(proved(self.state, jobs, now), ended, now)
+        self.state = draw_conclusions(proved(self.state, jobs, now), ended, now)
         if isinstance(self.trouble, LimitReached):
             self.state = evolve(self.state, not_before=0.0)
 

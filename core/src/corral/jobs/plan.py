@@ -1,7 +1,7 @@
 """What to do next for one group of jobs: pure functions of what is wanted, what is known, and the time.
 
-The engine calls `plan` whenever something changed and carries out what it returns; `judge` turns the ends of jobs
-into what the group remembers. Nothing here waits, talks or logs, so that a test can ask about any situation.
+The engine calls `plan` whenever something changed and carries out what it returns; `draw_conclusions` turns the ends of
+jobs into what the group remembers. Nothing here waits, talks or logs, so that a test can ask about any situation.
 """
 
 from __future__ import annotations
@@ -104,7 +104,7 @@ def lasts(record: JobRecord, now: float, lead: float) -> bool:
     return record.works_until is None or record.works_until - lead > now
 
 
-def judge(state: GroupState, ended: Sequence[JobRecord], now: float) -> GroupState:
+def draw_conclusions(state: GroupState, ended: Sequence[JobRecord], now: float) -> GroupState:
     """The group after these jobs have ended, all seen in one poll."""
     by_outcome: dict[Outcome, int] = dict.fromkeys(Outcome, 0)
     for record in ended:

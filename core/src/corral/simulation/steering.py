@@ -11,7 +11,7 @@ from typing import Any
 from attrs import evolve
 from distributed.deploy.adaptive_core import AdaptiveCore
 
-from corral.jobs.plan import GroupState, judge, lasts, plan, proved, resized, submitted
+from corral.jobs.plan import GroupState, draw_conclusions, lasts, plan, proved, resized, submitted
 from corral.jobs.record import JobRecord, StopReason, connect
 from corral.plugin.values import JobId, JobState, JobStatus
 from corral.scaling.adaptive import Bounds, view_of
@@ -55,7 +55,7 @@ class Corral:
         for name, records in by_group.items():
             state = self._states.setdefault(name, GroupState())
             if mine := [record for record in ended if record.group == name]:
-                state = judge(state, mine, now)
+                state = draw_conclusions(state, mine, now)
             self._states[name] = proved(state, records, now)
         self._decide(world, by_group)
         again = now + RESOLUTION
@@ -139,14 +139,14 @@ class Corral:
             job = world.jobs.get(number)
             if job is None:
                 del self._records[number]
-                ended.append(self._buried(record, world.ended[number]))
+                ended.append(self._ended(record, world.ended[number]))
             elif record.connected_at is None:
                 self._records[number] = self._grown(record, job)
             elif job.has_expired and not record.leaving:
                 self._records[number] = evolve(record, leaving="walltime")
         return ended
 
-    def _buried(self, record: JobRecord, job: SimulatedJob) -> JobRecord:
+    def _ended(self, record: JobRecord, job: SimulatedJob) -> JobRecord:
         state = JobState.CANCELLED if record.stop_reason else JobState.FAILED
         if job.has_expired:
             state = JobState.TIMEOUT if self.ends is Ends.CUT else JobState.COMPLETED
