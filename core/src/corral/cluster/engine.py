@@ -49,7 +49,8 @@ class Engine:
       workers that come and leave, and from what launchers report;
     - ending: `JobEnder` cancels and retires jobs, and ends all of them when the cluster closes.
 
-    Whatever they learn changes a record or a group, wakes the loop, and leads to a new plan.
+    Whatever they learn changes a record or a group, wakes the loop, and leads to a new plan. `Waiting` tells whoever waits
+    what has come of it.
 
     Its methods run on the event loop; its properties may be read from any thread.
     """
