@@ -24,7 +24,7 @@ from corral.cli.commands import logs as logs_command
 from corral.cluster import kept_logs
 from corral.errors import JobsFailed, NeverStarts
 from corral.host.home import Home
-from corral.jobs.record import Ending, JobFailure, JobRecord, connect, disconnect, observe
+from corral.jobs.record import JobFailure, JobRecord, Outcome, connect, disconnect, observe
 from corral.jobs.worker_failures import Cause, WorkerFailure
 from corral.plugin.values import Command, JobId, JobStatus
 from corral.remote.messages import State, error_to_plain, to_error, to_plain, to_state
@@ -116,7 +116,7 @@ def test_a_worker_that_dies_tells_its_cause_once(
             assert failure.tasks == (f"{kind}-task",)
             assert (failure.job.id, failure.host) == (c.jobs[0].id, c.jobs[0].hosts[0])
             assert failure.worker.startswith(failure.job.id.text)
-            assert failure.ending is Ending.DIED
+            assert failure.outcome is Outcome.DIED
             assert cure in failure.hint
             assert re.search(cause, str(failure))
         [warning] = said(rf"died: {cause}")
@@ -233,7 +233,7 @@ def test_failures_of_workers_travel_to_handles() -> None:
     """As plain data, JSON can hold them; beside those of jobs, and never taken for them."""
     job = JobRecord(id=JobId("7_0"), group="cpu", worker_deaths=1)
     failures = (
-        JobFailure(job=job, ending=Ending.DIED, hint="h"),
+        JobFailure(job=job, outcome=Outcome.DIED, hint="h"),
         WorkerFailure(job=job, worker="7_0-0", cause="signal 11 (SIGSEGV)", tasks=("a", "b"), host="n1"),
     )
     state = State(backend="slurm", groups={}, failures=failures)
@@ -437,7 +437,7 @@ def test_whoever_waits_for_jobs_that_never_start_hears_it(
         with pytest.raises(NeverStarts):
             c.wait_for_workers(1)
         c.scale(0)
-        eventually(lambda: all(job.has_ended or job.parting for job in c.jobs))
+        eventually(lambda: all(job.has_ended or job.stop_reason for job in c.jobs))
 
 
 def test_never_starts_travels() -> None:
@@ -490,7 +490,7 @@ def test_failures_are_alike_whoever_told_them() -> None:
     told, other = evolve(own, reason="NonZeroExitCode", hosts=("n1",)), evolve(own, exit_code=4)
     unknown = [JobStatus(state=JobState.FAILED, reason=reason) for reason in ("NodeFail", "Prolog")]
     kinds = [
-        JobFailure(job=evolve(STARTED, status=status), ending=Ending.DIED).kind
+        JobFailure(job=evolve(STARTED, status=status), outcome=Outcome.DIED).kind
         for status in (own, told, other, *unknown)
     ]
     assert kinds[0] == kinds[1]
@@ -612,7 +612,7 @@ def test_a_poll_that_is_refused_is_told_at_once(
         [told] = said("does not tell how the jobs are")
         assert "unrecognized option: -O" in told
         engine: Any = c._engine
-        eventually(lambda: engine._blind_for >= 3, lambda: engine._blind_for)
+        eventually(lambda: engine._follower.failed_polls >= 3, lambda: engine._follower.failed_polls)
         assert len(said("does not tell how the jobs are")) == 1
 
 

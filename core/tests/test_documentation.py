@@ -190,3 +190,22 @@ def test_the_list_of_commands_cuts_no_sentence(name: str) -> None:
     """In a terminal of 80 columns."""
     width = 78 - 2 - max(map(len, main.commands)) - 2
     assert not main.commands[name].get_short_help_str(width).endswith("...")
+
+
+GLOSSARY = re.findall(r"^\| ([a-z ]+) \| (.+) \| `([\w/]+\.py)` \|$", (DOCS / "glossary.md").read_text(), re.MULTILINE)
+
+
+@pytest.mark.parametrize(("word", "meaning", "file"), GLOSSARY, ids=[word for word, _, _ in GLOSSARY])
+def test_every_word_of_the_glossary_is_used(word: str, meaning: str, file: str) -> None:
+    """In the file where it is at home, also as part of a name; and its meaning is one sentence."""
+    text = (DOCS.parent / "core/src/corral" / file).read_text()
+    assert re.search(word.replace(" ", "[ _]?"), text, re.IGNORECASE)
+    assert re.fullmatch(r"[A-Z][^.]*\.", meaning)
+
+
+def test_every_line_of_the_glossary_is_held() -> None:
+    """A line that is written in another way would be held by nothing."""
+    lines = [line for line in (DOCS / "glossary.md").read_text().splitlines() if line.startswith("|")]
+    heads = 2 * lines.count("| --- | --- | --- |")
+    assert len(GLOSSARY) == len(lines) - heads
+    assert len({word for word, _, _ in GLOSSARY}) == len(GLOSSARY)

@@ -9,16 +9,16 @@ import pytest
 from attrs import evolve
 
 from corral.jobs.logs import examine, hint, of_no_use, tail
-from corral.jobs.record import Ending, JobRecord, Parting, describe_end
+from corral.jobs.record import JobRecord, Outcome, StopReason, describe_end
 from corral.plugin.values import JobId, JobState, JobStatus
 
 
 def job(
-    state: JobState, *, code: int | None = None, log: Path | None = None, parting: Parting | None = None
+    state: JobState, *, code: int | None = None, log: Path | None = None, stop_reason: StopReason | None = None
 ) -> JobRecord:
     status = JobStatus(state=state, exit_code=code, hosts=("n2",))
     return JobRecord(
-        id=JobId("41_0"), status=status, log=None if log is None else str(log), ended_at=1.0, parting=parting
+        id=JobId("41_0"), status=status, log=None if log is None else str(log), ended_at=1.0, stop_reason=stop_reason
     )
 
 
@@ -27,7 +27,7 @@ def test_a_failure_is_told_with_state_code_host_log_and_cure(tmp_path: Path) -> 
     log = tmp_path / "41_0.log"
     log.write_text("Loading modules\n\n/var/job/script: line 9: /no/such/python: No such file or directory\n")
     [failure] = examine([job(JobState.FAILED, code=127, log=log)])
-    assert failure.ending is Ending.DIED
+    assert failure.outcome is Outcome.DIED
     assert str(failure) == (
         "job 41_0: FAILED, exit code 127, on n2, before a worker connected\n"
         f"  last lines of its log ({log}):\n"
@@ -104,7 +104,7 @@ def test_logs_of_failed_jobs_are_kept_and_the_others_go() -> None:
     """So do those of jobs that were lost to the machine; one that still runs writes its log."""
     well, failed, running, lost = (Path(f"/logs/{name}.log") for name in ("well", "failed", "running", "lost"))
     records = [
-        job(JobState.COMPLETED, log=well, parting=Parting.CLOSING),
+        job(JobState.COMPLETED, log=well, stop_reason=StopReason.CLOSING),
         job(JobState.FAILED, code=1, log=failed),
         evolve(job(JobState.RUNNING, log=running), ended_at=None),
         job(JobState.NODE_FAILED, log=lost),

@@ -9,17 +9,17 @@ from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corral.jobs.plan import GroupState, Plan, judge, lasts, plan, proved, rescaled, resized, submitted
+from corral.jobs.plan import GroupState, Plan, draw_conclusions, lasts, plan, proved, rescaled, resized, submitted
 from corral.jobs.record import (
-    Ending,
     JobRecord,
-    Parting,
+    Outcome,
+    StopReason,
     connect,
     disconnect,
-    ending,
     is_gone,
     must_be_sought,
     observe,
+    outcome,
     presumed,
     sought,
     spared,
@@ -117,7 +117,7 @@ def test_jobs_that_will_leave_go_when_nothing_is_wanted() -> None:
 def test_a_job_that_left_in_time_is_no_loss_to_make_up_for() -> None:
     """Its replacement was asked for when it began to leave: the hour's allowance is not used up."""
     left = ended(1, JobState.COMPLETED, workers=1, leaving="walltime")
-    assert judge(GroupState(wanted=1), [left], NOW).losses == 0
+    assert draw_conclusions(GroupState(wanted=1), [left], NOW).losses == 0
 
 
 def test_jobs_under_way_are_not_submitted_twice() -> None:
@@ -126,22 +126,24 @@ def test_jobs_under_way_are_not_submitted_twice() -> None:
 
 
 def test_what_could_not_be_cancelled_still_counts() -> None:
-    """Scaled down and up at once: there are never more jobs than asked for, and none waits for one that is doomed."""
-    record = job(1, JobState.RUNNING, parting=Parting.SURPLUS, cancel_asked_at=NOW)
+    """Scaled down and up at once: never more jobs than asked for; none waits for one that is being cancelled."""
+    record = job(1, JobState.RUNNING, stop_reason=StopReason.SURPLUS, cancel_asked_at=NOW)
     assert plan(GroupState(wanted=6), [record], NOW + 1).submit == 5
-    assert plan(GroupState(wanted=6), [evolve(record, is_doomed=True)], NOW + 1).submit == 6
-    ending_itself = job(1, JobState.RUNNING, workers=1, parting=Parting.SURPLUS, retire_asked_at=NOW)
+    assert plan(GroupState(wanted=6), [evolve(record, is_cancel_accepted=True)], NOW + 1).submit == 6
+    ending_itself = job(1, JobState.RUNNING, workers=1, stop_reason=StopReason.SURPLUS, retire_asked_at=NOW)
     assert plan(GroupState(wanted=6), [ending_itself], NOW + 1).submit == 6
 
 
 def test_a_cancellation_that_failed_is_repeated_with_growing_pauses() -> None:
     """PBS forgets a qdel that comes right after the qsub: ask again after some seconds, but not for ever so often."""
     for cancellations, pause in ((1, 5), (2, 10), (3, 20), (4, 40), (40, 300)):
-        record = job(1, JobState.RUNNING, parting=Parting.SURPLUS, cancel_asked_at=NOW, cancellations=cancellations)
+        record = job(
+            1, JobState.RUNNING, stop_reason=StopReason.SURPLUS, cancel_asked_at=NOW, cancellations=cancellations
+        )
         early = plan(GroupState(), [record], NOW + pause - 0.1)
         assert not early.cancel
         assert early.again_at == NOW + pause
-        assert plan(GroupState(), [record], NOW + pause).cancel == ((record, Parting.SURPLUS),)
+        assert plan(GroupState(), [record], NOW + pause).cancel == ((record, StopReason.SURPLUS),)
 
 
 def test_a_cancellation_that_was_accepted_is_repeated_only_if_a_later_answer_shows_the_job() -> None:
@@ -149,37 +151,37 @@ def test_a_cancellation_that_was_accepted_is_repeated_only_if_a_later_answer_sho
     accepted = job(
         1,
         JobState.RUNNING,
-        parting=Parting.SURPLUS,
+        stop_reason=StopReason.SURPLUS,
         cancel_asked_at=NOW,
         cancellations=1,
-        is_doomed=True,
-        doomed_at=NOW,
+        is_cancel_accepted=True,
+        cancel_accepted_at=NOW,
     )
     assert plan(GroupState(), [accepted], NOW + 100_000) == Plan()
     # That answer was under way already.
     assert spared(accepted, NOW - 1) == accepted
     alive = spared(accepted, NOW + 1)
     assert not plan(GroupState(), [alive], NOW + 4).cancel
-    assert plan(GroupState(), [alive], NOW + 5).cancel == ((alive, Parting.SURPLUS),)
+    assert plan(GroupState(), [alive], NOW + 5).cancel == ((alive, StopReason.SURPLUS),)
 
 
 def test_a_retired_job_is_not_cancelled_while_its_workers_work() -> None:
     """Retirement waits for tasks, however long they take; only a job without workers is helped along."""
-    working = job(1, JobState.RUNNING, workers=1, parting=Parting.SURPLUS, retire_asked_at=NOW)
+    working = job(1, JobState.RUNNING, workers=1, stop_reason=StopReason.SURPLUS, retire_asked_at=NOW)
     assert not plan(GroupState(), [working], NOW + 100_000).cancel
     stuck = disconnect(working, "1-0", NOW)
     assert not plan(GroupState(), [stuck], NOW + 59).cancel
     assert plan(GroupState(), [stuck], NOW + 60).cancel
 
 
-def test_a_deaf_job_is_cancelled() -> None:
+def test_an_unresponsive_job_is_cancelled() -> None:
     """A job that runs for five minutes without a worker holds an allocation for nothing."""
     record = job(1, JobState.RUNNING)
     assert not plan(GroupState(wanted=1), [record], NOW + 200).cancel
-    assert plan(GroupState(wanted=1), [record], NOW + 300).cancel == ((record, Parting.DEAF),)
+    assert plan(GroupState(wanted=1), [record], NOW + 300).cancel == ((record, StopReason.UNRESPONSIVE),)
 
 
-def test_a_deaf_job_is_cancelled_once() -> None:
+def test_an_unresponsive_job_is_cancelled_once() -> None:
     """Also when it is more than is wanted."""
     assert len(plan(GroupState(wanted=0), [job(1, JobState.RUNNING)], NOW + 300).cancel) == 1
 
@@ -189,7 +191,7 @@ def test_a_job_whose_workers_are_gone_for_good_is_cancelled() -> None:
     record = disconnect(job(1, JobState.RUNNING, workers=1), "1-0", NOW)
     assert plan(GroupState(wanted=1), [record], NOW + 59).again_at == NOW + 60
     todo = plan(GroupState(wanted=1), [record], NOW + 60)
-    assert todo.cancel == ((record, Parting.DESERTED),)
+    assert todo.cancel == ((record, StopReason.LOST_WORKERS),)
     assert todo.submit == 1
     assert not plan(GroupState(wanted=1), [connect(record, "1-0", NOW + 60)], NOW + 60).cancel
 
@@ -198,14 +200,14 @@ def test_a_job_that_worked_before_its_workers_vanished_is_lost_to_the_machine() 
     """It is replaced, and no strike against the group."""
     began = connect(job(1, JobState.RUNNING), "1-0", NOW)
     late, early = (disconnect(began, "1-0", NOW + seconds) for seconds in (60, 59))
-    ends = [evolve(each, parting=Parting.DESERTED, ended_at=NOW + 120) for each in (late, early)]
-    assert [Ending.LOST, Ending.DIED] == [ending(each) for each in ends]
+    ends = [evolve(each, stop_reason=StopReason.LOST_WORKERS, ended_at=NOW + 120) for each in (late, early)]
+    assert [Outcome.LOST, Outcome.DIED] == [outcome(each) for each in ends]
     blamed = evolve(ends[1], status=JobStatus(state=JobState.NODE_FAILED))
-    assert Ending.LOST is ending(blamed)
+    assert Outcome.LOST is outcome(blamed)
 
 
 def test_a_requeued_job_begins_anew() -> None:
-    """It waits again under its id: its workers have not deserted it."""
+    """It waits again under its id: its workers are not lost."""
     ran = disconnect(job(1, JobState.RUNNING, workers=1), "1-0", NOW)
     again = observe(ran, JobStatus(state=JobState.PENDING), NOW + 10)
     assert not plan(GroupState(wanted=1), [again], NOW + 1000).cancel
@@ -225,7 +227,7 @@ def test_a_job_that_begins_anew_between_two_questions_leaves_no_more() -> None:
     assert (half.condition, half.leaves_at) == ("leaving", NOW + 100)
 
 
-def test_a_suspended_job_is_not_deserted() -> None:
+def test_a_suspended_job_has_not_lost_its_workers() -> None:
     """Its workers are asleep; they have a minute when it goes on."""
     ran = disconnect(job(1, JobState.RUNNING, workers=1), "1-0", NOW)
     asleep = observe(ran, JobStatus(state=JobState.SUSPENDED), NOW + 500)
@@ -241,12 +243,12 @@ def test_jobs_that_the_policy_chose_go_first() -> None:
     state = resized(GroupState(wanted=3, losses=2), 2, [JobId("2")])
     assert [record.id.text for record in plan(state, records, NOW).retire] == ["2"]
     assert state.losses == 1
-    assert plan(rescaled(state, 2), records, NOW).cancel == ((records[2], Parting.SURPLUS),)
+    assert plan(rescaled(state, 2), records, NOW).cancel == ((records[2], StopReason.SURPLUS),)
 
 
 def test_a_wish_is_a_ceiling_until_somebody_scales() -> None:
     """A policy must not bring back what was cancelled from outside."""
-    state = judge(GroupState(wanted=3), [ended(number, JobState.CANCELLED) for number in range(2)], NOW)
+    state = draw_conclusions(GroupState(wanted=3), [ended(number, JobState.CANCELLED) for number in range(2)], NOW)
     assert state.ceiling == resized(state, 0).ceiling == 1
     assert rescaled(state, 3).ceiling is None
 
@@ -258,20 +260,20 @@ def test_three_early_deaths_trip_the_breaker() -> None:
     """The third job that dies before its workers came stops the group; what waits is cancelled."""
     state = GroupState(wanted=4)
     for number in (1, 2):
-        state = judge(state, [ended(number, JobState.FAILED)], NOW)
+        state = draw_conclusions(state, [ended(number, JobState.FAILED)], NOW)
     assert not state.broken
-    state = judge(state, [ended(3, JobState.FAILED)], NOW)
+    state = draw_conclusions(state, [ended(3, JobState.FAILED)], NOW)
     assert state.broken
     waiting, running = job(4), job(5, JobState.RUNNING, workers=1)
     todo = plan(state, [waiting, running], NOW)
-    assert todo.cancel == ((waiting, Parting.BREAKER),)
+    assert todo.cancel == ((waiting, StopReason.BREAKER),)
     assert todo.submit == 0
     assert plan(rescaled(state, 4), [running], NOW).submit == 3
 
 
 def test_a_job_that_works_for_a_while_ends_a_row_of_deaths() -> None:
     """Two deaths, a job that proves itself, a third death: not three in a row."""
-    state = judge(GroupState(wanted=4), [ended(1, JobState.FAILED), ended(2, JobState.FAILED)], NOW)
+    state = draw_conclusions(GroupState(wanted=4), [ended(1, JobState.FAILED), ended(2, JobState.FAILED)], NOW)
     healthy = connect(job(3, JobState.RUNNING), "3-0", NOW + 1)
     assert proved(state, [healthy], NOW + 60).strikes == 2
     assert proved(state, [healthy], NOW + 61).strikes == 0
@@ -279,7 +281,7 @@ def test_a_job_that_works_for_a_while_ends_a_row_of_deaths() -> None:
 
 def test_a_job_that_was_healthy_before_the_deaths_proves_nothing() -> None:
     """Old jobs run on although every new one dies at once: the new ones are what is tried again and again."""
-    state = judge(GroupState(wanted=4), [ended(1, JobState.FAILED)], NOW)
+    state = draw_conclusions(GroupState(wanted=4), [ended(1, JobState.FAILED)], NOW)
     old = connect(job(3, JobState.RUNNING), "3-0", NOW - 1000)
     assert proved(state, [old], NOW + 5000).strikes == 1
 
@@ -292,25 +294,25 @@ def test_jobs_lost_to_the_machine_are_no_strikes() -> None:
         ended(3, JobState.TIMEOUT, connected_at=NOW - 500),
         ended(4, JobState.FAILED, connected_at=NOW - 500),
     ]
-    state = judge(GroupState(wanted=4), lost, NOW)
+    state = draw_conclusions(GroupState(wanted=4), lost, NOW)
     assert not state.broken
     assert plan(state, lost, NOW).replacements == 4
 
 
 def test_memory_is_a_strike_however_long_the_job_worked() -> None:
     """The same memory will not be enough for the next job either."""
-    assert ending(ended(1, JobState.OUT_OF_MEMORY, connected_at=NOW - 5000)) is Ending.DIED
+    assert outcome(ended(1, JobState.OUT_OF_MEMORY, connected_at=NOW - 5000)) is Outcome.DIED
 
 
 def test_replacements_are_limited_by_the_hour() -> None:
     """At most as many as are wanted, but three: an allocation must not burn over night."""
     state = GroupState(wanted=2)
     for number in range(3):
-        state = judge(state, [ended(number, JobState.NODE_FAILED)], NOW)
+        state = draw_conclusions(state, [ended(number, JobState.NODE_FAILED)], NOW)
         todo = plan(state, [job(50)], NOW)
         assert todo.submit == 1
         state = submitted(state, todo.replacements, NOW)
-    state = judge(state, [ended(9, JobState.NODE_FAILED)], NOW)
+    state = draw_conclusions(state, [ended(9, JobState.NODE_FAILED)], NOW)
     todo = plan(state, [job(50)], NOW)
     assert (todo.submit, todo.withheld, todo.again_at) == (0, 1, NOW + 3600)
     assert plan(state, [job(50)], NOW + 3600).submit == 1
@@ -324,39 +326,42 @@ def test_growth_is_not_replacement() -> None:
 
 def test_one_job_cancelled_from_outside_is_replaced() -> None:
     """An operator may have had a reason that concerns that job alone."""
-    state = judge(GroupState(wanted=2), [ended(1, JobState.CANCELLED)], NOW)
+    state = draw_conclusions(GroupState(wanted=2), [ended(1, JobState.CANCELLED)], NOW)
     assert state.wanted == 2
     assert plan(state, [job(2)], NOW).submit == 1
 
 
 def test_several_jobs_cancelled_from_outside_are_a_wish() -> None:
     """To scancel everything means: stop. The target follows."""
-    state = judge(GroupState(wanted=3), [ended(number, JobState.CANCELLED) for number in range(3)], NOW)
+    state = draw_conclusions(GroupState(wanted=3), [ended(number, JobState.CANCELLED) for number in range(3)], NOW)
     assert state.wanted == 0
 
 
 def test_a_wish_may_arrive_in_pieces() -> None:
     """The first poll may see one job cancelled and the others still ending: all of them were meant."""
-    state = judge(GroupState(wanted=4), [ended(1, JobState.CANCELLED)], NOW)
+    state = draw_conclusions(GroupState(wanted=4), [ended(1, JobState.CANCELLED)], NOW)
     state = submitted(state, 1, NOW)
-    state = judge(state, [ended(2, JobState.CANCELLED), ended(3, JobState.CANCELLED)], NOW + 3)
+    state = draw_conclusions(state, [ended(2, JobState.CANCELLED), ended(3, JobState.CANCELLED)], NOW + 3)
     assert state.wanted == 1
-    state = judge(state, [ended(4, JobState.CANCELLED)], NOW + 6)
+    state = draw_conclusions(state, [ended(4, JobState.CANCELLED)], NOW + 6)
     assert state.wanted == 0
 
 
 def test_two_accidents_far_apart_are_two_accidents() -> None:
     """Ten minutes later, a second job cancelled from outside is replaced like the first."""
-    state = judge(GroupState(wanted=2), [ended(1, JobState.CANCELLED)], NOW)
-    state = judge(state, [ended(2, JobState.CANCELLED)], NOW + 601)
+    state = draw_conclusions(GroupState(wanted=2), [ended(1, JobState.CANCELLED)], NOW)
+    state = draw_conclusions(state, [ended(2, JobState.CANCELLED)], NOW + 601)
     assert state.wanted == 2
 
 
 def test_what_corral_ended_itself_has_no_consequences() -> None:
     """Scaling down is no failure, whatever state the batch system calls it."""
     state = GroupState(wanted=1)
-    parted = [ended(1, JobState.CANCELLED, parting=Parting.SURPLUS), ended(2, JobState.FAILED, parting=Parting.SURPLUS)]
-    assert judge(state, parted, NOW) == state
+    stopped = [
+        ended(1, JobState.CANCELLED, stop_reason=StopReason.SURPLUS),
+        ended(2, JobState.FAILED, stop_reason=StopReason.SURPLUS),
+    ]
+    assert draw_conclusions(state, stopped, NOW) == state
 
 
 # --- absence ----------------------------------------------------------------------------------------------------
@@ -411,7 +416,7 @@ def test_a_job_whose_workers_have_left_has_two_witnesses() -> None:
     assert missed(record, NOW, NOW + 60).has_ended
 
 
-CANCELLED: dict[str, Any] = {"parting": Parting.SURPLUS, "cancel_asked_at": NOW, "is_doomed": True}
+CANCELLED: dict[str, Any] = {"stop_reason": StopReason.SURPLUS, "cancel_asked_at": NOW, "is_cancel_accepted": True}
 
 
 def test_a_cancelled_job_that_is_missing_among_others_is_cancelled() -> None:
@@ -439,7 +444,7 @@ def test_a_cancellation_of_a_job_that_was_absent_before_proves_nothing() -> None
 
 def test_a_cancellation_that_was_not_accepted_proves_nothing() -> None:
     """That the job is missing afterwards is not its doing."""
-    record = missed(job(1, parting=Parting.SURPLUS, cancel_asked_at=NOW), NOW + 1, NOW + 10)
+    record = missed(job(1, stop_reason=StopReason.SURPLUS, cancel_asked_at=NOW), NOW + 1, NOW + 10)
     assert not record.has_ended
 
 
@@ -454,8 +459,8 @@ def test_a_waiting_job_that_vanishes_is_nobody_s_wish() -> None:
     """Nobody said that it was cancelled: it is replaced, within the usual limits, and the target stays."""
     state = GroupState(wanted=4)
     vanished = [missed(job(number), NOW, NOW + 60, NOW + 180) for number in range(4)]
-    assert [ending(record) for record in vanished] == [Ending.LOST] * 4
-    state = judge(state, vanished, NOW + 180)
+    assert [outcome(record) for record in vanished] == [Outcome.LOST] * 4
+    state = draw_conclusions(state, vanished, NOW + 180)
     assert state.wanted == 4
     todo = plan(state, vanished, NOW + 180)
     assert (todo.submit, todo.replacements) == (4, 4)
@@ -502,12 +507,12 @@ def records(draw: st.DrawFn) -> Sequence[JobRecord]:
                 state,
                 workers=workers,
                 ended_at=NOW if state.is_final else None,
-                parting=draw(st.none() | st.sampled_from(list(Parting))),
+                stop_reason=draw(st.none() | st.sampled_from(list(StopReason))),
                 leaving=draw(st.sampled_from(["", "walltime"])),
                 leaves_at=NOW + draw(st.sampled_from([5, 500])) if workers else None,
                 retire_asked_at=draw(st.none() | st.just(NOW - 1000)),
                 cancel_asked_at=draw(st.none() | st.just(NOW - 1000)),
-                is_doomed=draw(st.booleans()),
+                is_cancel_accepted=draw(st.booleans()),
                 started_at=None if state.is_waiting else NOW - draw(st.sampled_from([30, 1000])),
             )
         )
@@ -549,16 +554,16 @@ def test_a_plan_ends_only_jobs_that_live_and_each_once(
     assert len(touched) == len(set(touched))
     assert not any(record.has_ended for record, _ in todo.cancel)
     assert all(record.workers for record in todo.retire)
-    fresh = [record for record, why in todo.cancel if record.parting is None]
+    fresh = [record for record, why in todo.cancel if record.stop_reason is None]
     assert not any(record.workers for record in fresh)
 
 
 @given(STATE, records())
 def test_a_plan_keeps_at_least_what_is_wanted(state: GroupState, known: Sequence[JobRecord]) -> None:
-    """Surplus jobs end, never more: unless the breaker has tripped, or a job is deaf or deserted."""
+    """Surplus jobs end, never more: unless the breaker has tripped, or a job has no workers for too long."""
     todo = plan(state, known, NOW, lead=100)
     if state.broken:
         return
-    surplus = sum(1 for record, why in todo.cancel if record.parting is None and why is Parting.SURPLUS)
+    surplus = sum(1 for record, why in todo.cancel if record.stop_reason is None and why is StopReason.SURPLUS)
     capacity = sum(record.is_capacity for record in known)
     assert capacity - surplus - len(todo.retire) >= min(capacity, state.wanted)

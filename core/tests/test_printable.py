@@ -33,7 +33,7 @@ from corral.errors import (
 )
 from corral.host.home import Home
 from corral.jobs.nodes import Node
-from corral.jobs.record import Ending, JobFailure, JobRecord, Jobs
+from corral.jobs.record import JobFailure, JobRecord, Jobs, Outcome
 from corral.plugin.values import Command, Completed, JobId, JobState, JobStatus
 from corral.remote.messages import error_to_plain, to_error
 from corral.text.printable import html, printable, printable_lines
@@ -85,7 +85,7 @@ RECORD = JobRecord(
     nodes=(Node(index=0, host=HOSTILE, is_lost=True), Node(index=1)),
     log=f"/logs/{HOSTILE}",
 )
-FAILURE = JobFailure(job=RECORD, ending=Ending.DIED, log_tail=[HOSTILE, HOSTILE], hint=HOSTILE)
+FAILURE = JobFailure(job=RECORD, outcome=Outcome.DIED, log_tail=[HOSTILE, HOSTILE], hint=HOSTILE)
 FAILED = Completed(argv=["sbatch", HOSTILE], returncode=1, stdout="", stderr=HOSTILE)
 ERRORS = [
     CommandFailed(Command(["sbatch", HOSTILE]), FAILED),

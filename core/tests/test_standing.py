@@ -6,7 +6,7 @@ import pytest
 
 from corral.errors import BatchSystemUnavailable, CorralError, LimitReached, SubmitRejected
 from corral.jobs.group import AVOIDED_FOR, Group
-from corral.jobs.record import Ending, JobFailure, JobRecord
+from corral.jobs.record import JobFailure, JobRecord, Outcome
 from corral.plugin.values import JobId, JobState, JobStatus, Resources
 from corral.request.worker_group import WorkerGroup
 from corral.scaling.workload import kind_of
@@ -22,7 +22,7 @@ def works(number: int, host: str, since: float = NOW - 500) -> JobRecord:
 def died(number: int, host: str, at: float = NOW) -> JobFailure:
     status = JobStatus(state=JobState.FAILED, hosts=[host])
     record = JobRecord(id=JobId(str(number)), status=status, connected_at=at - 1, ended_at=at)
-    return JobFailure(job=record, ending=Ending.DIED)
+    return JobFailure(job=record, outcome=Outcome.DIED)
 
 
 @pytest.fixture

@@ -13,8 +13,8 @@ from collections.abc import Iterator, Sequence
 
 from attrs import define, evolve, field
 
-from corral.jobs.plan import GroupState, judge, plan, proved, submitted
-from corral.jobs.record import JobRecord, Parting
+from corral.jobs.plan import GroupState, draw_conclusions, plan, proved, submitted
+from corral.jobs.record import JobRecord, StopReason
 from corral.jobs.table import Roster
 from corral.plugin.values import JobId, JobState, JobStatus
 
@@ -45,7 +45,7 @@ class Simulation:
             self.now += ROUND
             living = self.roster.living()
             lesson = self.roster.learn(self._queue(living), [record.id for record in living], self.now)
-            self.state = judge(proved(self.state, self.roster.jobs, self.now), lesson.ended, self.now)
+            self.state = draw_conclusions(proved(self.state, self.roster.jobs, self.now), lesson.ended, self.now)
             self.roster.forget_oldest()
             self._plan()
 
@@ -63,10 +63,10 @@ class Simulation:
                 (JobRecord(id=JobId(f"{array}_{index}"), submitted_at=self.now) for index in range(todo.submit)),
                 self.now,
             )
-        for record, parting in todo.cancel:
-            self.roster.put(evolve(record, parting=parting, cancel_asked_at=self.now, is_doomed=True))
+        for record, stop_reason in todo.cancel:
+            self.roster.put(evolve(record, stop_reason=stop_reason, cancel_asked_at=self.now, is_cancel_accepted=True))
         for record in todo.retire:
-            self.roster.put(evolve(record, parting=Parting.SURPLUS, retire_asked_at=self.now))
+            self.roster.put(evolve(record, stop_reason=StopReason.SURPLUS, retire_asked_at=self.now))
 
     def _queue(self, living: Sequence[JobRecord]) -> dict[JobId, JobStatus]:
         """What the batch system would answer."""
@@ -75,14 +75,14 @@ class Simulation:
         for record in living:
             name, state = f"{record.id}-0", JobState.RUNNING
             if record.started_at is None:
-                if record.parting is not None:
+                if record.stop_reason is not None:
                     state = JobState.CANCELLED
                 elif starts:
                     starts -= 1
                     self.roster.worker_came(f"tls://{name}", name, self.now)
                 else:
                     state = JobState.PENDING
-            elif record.parting is not None:
+            elif record.stop_reason is not None:
                 state = JobState.COMPLETED
             elif self.now - record.started_at > WALLTIME:
                 state = JobState.TIMEOUT

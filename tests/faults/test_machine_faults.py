@@ -20,7 +20,7 @@ from real_life import Slurm, slurm_cluster, wait_until
 
 from corral import JobState
 from corral.errors import CredentialsError, JobsFailed
-from corral.jobs.record import Ending
+from corral.jobs.record import Outcome
 
 pytestmark = [pytest.mark.real("slurm"), pytest.mark.timeout(180)]
 
@@ -63,7 +63,7 @@ def test_a_preempted_job_drains_and_is_replaced(
         [failure] = c.failures
         # Slurm 22.05 calls a job COMPLETED that ends in its grace time.
         assert failure.job.state in (JobState.COMPLETED, JobState.PREEMPTED)
-        assert (victim.id, Ending.LOST) == (failure.job.id, failure.ending)
+        assert (victim.id, Outcome.LOST) == (failure.job.id, failure.outcome)
         assert "a signal warned it" in str(failure)
         assert (0, 0) == (failure.job.unfinished_tasks, failure.job.lost_results)
         assert len(c.jobs) == 3

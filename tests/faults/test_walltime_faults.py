@@ -42,7 +42,7 @@ def test_jobs_of_a_minute_do_the_work_of_three(incident: Incident, tmp_path: Pat
         assert client.gather(futures) == list(range(TASKS))
         incident.is_over()
         jobs = cluster.jobs
-        assert not cluster.failures or all(failure.ending.value == "lost" for failure in cluster.failures)
+        assert not cluster.failures or all(failure.outcome.value == "lost" for failure in cluster.failures)
         assert {JobState.COMPLETED} == {job.state for job in jobs if job.has_ended}, "none was cut off by Slurm"
         assert sum(job.unfinished_tasks + job.lost_results for job in jobs) == 0
     incident.ran_once(marks, TASKS)

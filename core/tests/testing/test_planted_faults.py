@@ -23,12 +23,12 @@ BROKEN = """
 import sys
 sys.path.insert(0, {acme!r})
 
-from corral.plugin.validation import Party, assemble
+from corral.plugin.validation import NamedPlugin, assemble
 from faults import FAULTS
 
 for fault in FAULTS:
     def manager(self, *around, fault=fault):
-        return assemble(Party(name="acme", plugin=fault()), [Party.of_user(plugin) for plugin in around])
+        return assemble(NamedPlugin(name="acme", plugin=fault()), [NamedPlugin.of_user(plugin) for plugin in around])
 
     changes = dict(manager=manager, transcripts=Path({acme!r}) / "transcripts")
     broken = type("Test" + fault.__name__, (TestAcme,), changes)

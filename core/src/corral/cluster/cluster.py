@@ -398,7 +398,7 @@ class Cluster(HostingCluster):
         """The kinds of jobs that this cluster can have."""
         if self._engine is None:
             return dict(self._blueprint.groups)
-        return {name: slot.spec for name, slot in self._engine.groups.items() if not slot.is_removed}
+        return {name: group.spec for name, group in self._engine.groups.items() if not group.is_removed}
 
     @tells_plainly
     def add_group(self, name: str, group: WorkerGroup) -> None:
@@ -454,7 +454,7 @@ class Cluster(HostingCluster):
                 self._adaptive.leave_alone(name)
         engine = self._running_engine("cannot be scaled")
         resources = self._resources()
-        size = {name: slot.state.wanted for name, slot in engine.groups.items()} | dict(jobs)
+        size = {name: group.state.wanted for name, group in engine.groups.items()} | dict(jobs)
         limits.raise_descriptor_limit(sum(size[name] * each.workers for name, each in resources.items()))
         self._on_loop(engine.scale_all, jobs)
 
@@ -474,7 +474,7 @@ class Cluster(HostingCluster):
         """What a job of each group has."""
         if self._engine is None:
             return {name: self._blueprint.resources(name) for name in self._blueprint.groups}
-        return {name: slot.resources for name, slot in self._engine.groups.items() if not slot.is_removed}
+        return {name: group.resources for name, group in self._engine.groups.items() if not group.is_removed}
 
     def _running_engine(self, what: str) -> Engine:
         if self._engine is None or self.status is not Status.running:
@@ -574,7 +574,7 @@ class Cluster(HostingCluster):
         if self._adaptive is not None:
             self._adaptive.stop("replaced")
         self._adaptive: Adaptive | None = adaptive
-        engine.scale_all({name: slot.state.wanted for name, slot in engine.groups.items() if not slot.is_removed})
+        engine.scale_all({name: group.state.wanted for name, group in engine.groups.items() if not group.is_removed})
         adaptive.start()
 
     async def _wait_for_workers(
@@ -583,7 +583,7 @@ class Cluster(HostingCluster):
         assert self._engine is not None
         seconds = None if timeout is None else parse_duration("timeout", timeout)
         if n_workers is None:
-            n_workers = sum(slot.state.wanted * slot.workers_per_job for slot in self._engine.groups.values())
+            n_workers = sum(group.state.wanted * group.workers_per_job for group in self._engine.groups.values())
             if not n_workers:
                 raise InvalidRequest("n_workers", "no worker is wanted; say how many, or call scale() first")
         await self._engine.wait_for_workers(math.ceil(round(n_workers * fraction, 6)), seconds)
@@ -652,15 +652,15 @@ class Cluster(HostingCluster):
             return Jobs(())
         records = self._engine.jobs
         groups = self._engine.groups.values()
-        troubles = [str(slot.trouble) for slot in groups if slot.trouble and slot.count_unsubmitted(records)]
-        return Jobs(records, sum(slot.count_unsubmitted(records) for slot in groups), "; ".join(troubles))
+        troubles = [str(group.trouble) for group in groups if group.trouble and group.count_unsubmitted(records)]
+        return Jobs(records, sum(group.count_unsubmitted(records) for group in groups), "; ".join(troubles))
 
     @property
     def failures(self) -> tuple[JobFailure | WorkerFailure, ...]:
         """What ended without being asked to, with the evidence, oldest first.
 
         A `JobFailure` is a job, a `WorkerFailure` a worker that died while its job went on and started it again. Both
-        have ``job``, ``cause``, ``ending``, ``log_tail`` and ``hint``.
+        have ``job``, ``cause``, ``outcome``, ``log_tail`` and ``hint``.
         """
         return () if self._engine is None else self._engine.failures
 
@@ -706,7 +706,7 @@ class Cluster(HostingCluster):
         named = self.requested
         if self._engine is None:
             return named
-        wanted = sum(slot.state.wanted * slot.workers_per_job for slot in self._engine.groups.values())
+        wanted = sum(group.state.wanted * group.workers_per_job for group in self._engine.groups.values())
         wanted -= sum(len(job.lost_hosts) * job.workers_per_node for job in self.jobs if job.is_capacity)
         return named | {f"wanted-{number}" for number in range(len(named), wanted)}
 

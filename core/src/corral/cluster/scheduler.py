@@ -139,18 +139,20 @@ class Scheduler(distributed.Scheduler):
 
     def valid_workers(self, task: TaskState) -> set[WorkerState] | None:
         valid = super().valid_workers(task)
-        doomed = self._too_short_lived(task, self.running if valid is None else valid)
-        if not doomed:
+        short_lived = self._too_short_lived(task, self.running if valid is None else valid)
+        if not short_lived:
             return valid
-        self._pass_over(doomed, task)
-        return (self.running if valid is None else valid) - doomed
+        self._pass_over(short_lived, task)
+        return (self.running if valid is None else valid) - short_lived
 
     def decide_worker_rootish_queuing_enabled(self) -> WorkerState | None:
-        if self._deciding is None or not (doomed := self._too_short_lived(self._deciding, self.idle_task_count)):
+        if self._deciding is None or not (short_lived := self._too_short_lived(self._deciding, self.idle_task_count)):
             return super().decide_worker_rootish_queuing_enabled()
-        self._pass_over(doomed, self._deciding)
+        self._pass_over(short_lived, self._deciding)
         return min(
-            self.idle_task_count - doomed, key=lambda worker: len(worker.processing) / worker.nthreads, default=None
+            self.idle_task_count - short_lived,
+            key=lambda worker: len(worker.processing) / worker.nthreads,
+            default=None,
         )
 
     def decide_worker_rootish_queuing_disabled(self, task: TaskState) -> WorkerState | None:

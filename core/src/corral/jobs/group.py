@@ -21,8 +21,8 @@ from corral.errors import (
     SubmitRejected,
     counted,
 )
-from corral.jobs.plan import GroupState, Plan, judge, proved
-from corral.jobs.record import Ending, JobFailure, JobRecord, ending
+from corral.jobs.plan import GroupState, Plan, draw_conclusions, proved
+from corral.jobs.record import JobFailure, JobRecord, Outcome, outcome
 from corral.plugin.values import JobState, Resources, Script
 from corral.request.worker_group import WorkerGroup
 
@@ -233,24 +233,24 @@ class Group:
 
     # --- ends of jobs -------------------------------------------------------------------------------------------
 
-    def bury(self, ended: Sequence[JobRecord], jobs: Iterable[JobRecord], now: float) -> None:
+    def handle_ended(self, ended: Sequence[JobRecord], jobs: Iterable[JobRecord], now: float) -> None:
         """Draw the conclusions from jobs that have ended."""
-        self.state = judge(proved(self.state, jobs, now), ended, now)
+        self.state = draw_conclusions(proved(self.state, jobs, now), ended, now)
         if isinstance(self.trouble, LimitReached):
             self.state = evolve(self.state, not_before=0.0)
 
     def tell(self, before: GroupState, failures: Sequence[JobFailure], jobs: Sequence[JobRecord] = ()) -> None:
         """Tell the user what happened and what follows, each thing once; `jobs` are all of the cluster's."""
         self.failures += failures
-        died = [failure for failure in failures if failure.ending is Ending.DIED]
+        died = [failure for failure in failures if failure.outcome is Outcome.DIED]
         earlier = self.failures[: len(self.failures) - len(failures)]
-        told = {failure.kind for failure in earlier if failure.ending is Ending.DIED}
+        told = {failure.kind for failure in earlier if failure.outcome is Outcome.DIED}
         if self.state.broken and not before.broken:
             problem = (
                 f"{self.state.strikes} jobs in a row of group {self.name!r} failed; nothing is submitted until you "
                 f"scale again.{self._blame_of_all(jobs)}"
             )
-            all_died = [failure for failure in self.failures if failure.ending is Ending.DIED]
+            all_died = [failure for failure in self.failures if failure.outcome is Outcome.DIED]
             self.trouble = JobsFailed(problem, all_died)
             # What was told with the first of them is not told again.
             unseen = [failure for failure in died if failure.kind not in told]
@@ -266,13 +266,13 @@ class Group:
                 *self._names(counted(len(died), "more job")),
                 names,
             )
-        for failure in [failure for failure in failures if failure.ending is not Ending.DIED][:5]:
+        for failure in [failure for failure in failures if failure.outcome is not Outcome.DIED][:5]:
             logger.info("cluster %s: %s", self.cluster, failure)
         if self.state.wanted < before.wanted:
             self.trouble = JobsFailed(
                 f"jobs of group {self.name!r} were cancelled from outside, which is taken as a wish: "
                 f"{self.state.wanted} jobs are wanted now instead of {before.wanted}. Scale again to have more.",
-                [failure for failure in self.failures if failure.ending is Ending.OPERATOR],
+                [failure for failure in self.failures if failure.outcome is Outcome.OPERATOR],
             )
             self._warn(self.trouble)
 
@@ -284,7 +284,7 @@ class Group:
         """The next host to avoid: jobs die there, one after the other, and work elsewhere. None if there is none."""
         deaths: dict[str, list[JobRecord]] = {}
         for failure in self.failures:
-            if failure.ending is Ending.DIED:
+            if failure.outcome is Outcome.DIED:
                 for host in failure.job.hosts:
                     if (failure.job.ended_at or 0.0) >= self.avoided.get(host, 0.0):
                         deaths.setdefault(host, []).append(failure.job)
@@ -306,7 +306,7 @@ class Group:
 
     def _blame_of_all(self, jobs: Sequence[JobRecord]) -> str:
         """Words for a host on which all jobs died, if others have worked elsewhere: else nothing speaks against it."""
-        hosts = {failure.job.hosts[:1] for failure in self.failures if failure.ending is Ending.DIED}
+        hosts = {failure.job.hosts[:1] for failure in self.failures if failure.outcome is Outcome.DIED}
         if len(hosts) != 1 or not (host := "".join(*hosts)):
             return ""
         works_elsewhere = any(job.hosts and host not in job.hosts for job in self._those_that_work(jobs))
@@ -329,4 +329,4 @@ class Group:
 
 
 def _has_died(job: JobRecord) -> bool:
-    return job.has_ended and ending(job) is Ending.DIED
+    return job.has_ended and outcome(job) is Outcome.DIED

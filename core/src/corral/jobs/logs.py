@@ -7,7 +7,7 @@ import re
 import signal
 from collections.abc import Iterable, Sequence
 
-from corral.jobs.record import Ending, JobFailure, JobRecord, ending
+from corral.jobs.record import JobFailure, JobRecord, Outcome, outcome
 from corral.plugin.values import JobState
 
 TAIL_LINES = 12
@@ -69,7 +69,7 @@ _HINTS: Sequence[tuple[re.Pattern[str], str]] = tuple(
 def examine(ended: Iterable[JobRecord]) -> list[JobFailure]:
     """What is known of jobs that were not asked to end. Reads their logs: not on an event loop."""
     return [
-        JobFailure(job=record, ending=ending(record), log_tail=(lines := tail(record.log)), hint=hint(record, lines))
+        JobFailure(job=record, outcome=outcome(record), log_tail=(lines := tail(record.log)), hint=hint(record, lines))
         for record in ended
     ]
 
@@ -147,4 +147,4 @@ def of_no_use(records: Iterable[JobRecord]) -> list[str]:
 
 def is_evidence(record: JobRecord) -> bool:
     """True if the log of this job, which has ended, says what went wrong."""
-    return record.worker_deaths > 0 or ending(record) not in (Ending.WANTED, Ending.LOST)
+    return record.worker_deaths > 0 or outcome(record) not in (Outcome.WANTED, Outcome.LOST)

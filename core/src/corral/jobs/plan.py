@@ -1,7 +1,7 @@
 """What to do next for one group of jobs: pure functions of what is wanted, what is known, and the time.
 
-The engine calls `plan` whenever something changed and carries out what it returns; `judge` turns the ends of jobs
-into what the group remembers. Nothing here waits, talks or logs, so that a test can ask about any situation.
+The engine calls `plan` whenever something changed and carries out what it returns; `draw_conclusions` turns the ends of
+jobs into what the group remembers. Nothing here waits, talks or logs, so that a test can ask about any situation.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterable, Sequence
 
 from attrs import evolve, frozen
 
-from corral.jobs.record import HEALTHY_AFTER, Ending, JobRecord, Parting, ending
+from corral.jobs.record import HEALTHY_AFTER, JobRecord, Outcome, StopReason, outcome
 from corral.plugin.values import JobId, JobState
 
 #: So many deaths in a row, and the group stops.
@@ -19,11 +19,11 @@ STRIKES = 3
 WISH_WINDOW = 600.0
 #: The time over which replacements are counted (s).
 REPLACEMENT_WINDOW = 3600.0
-#: A running job without any worker for so long is deaf (s).
-DEAF_AFTER = 300.0
+#: A running job without any worker for so long is unresponsive (s).
+UNRESPONSIVE_AFTER = 300.0
 #: A job that the batch system calls running although all of its workers have been gone for so long is lost (s): a
 #: node that lost power, and came back before anybody missed it, leaves such jobs. Launchers that live are back by then.
-DESERTED_AFTER = 60.0
+LOST_WORKERS_AFTER = 60.0
 #: A job that was told to end by itself, and has no worker any more, is cancelled after this (s).
 RETIRED_GRACE = 60.0
 #: How soon a cancellation that has not worked is repeated (s): each time after twice the pause.
@@ -73,7 +73,7 @@ class Plan:
     submit: int = 0
     #: How many of them replace lost jobs.
     replacements: int = 0
-    cancel: tuple[tuple[JobRecord, Parting], ...] = ()
+    cancel: tuple[tuple[JobRecord, StopReason], ...] = ()
     retire: tuple[JobRecord, ...] = ()
     #: Jobs that are missing but not submitted, because too many were replaced within the hour.
     withheld: int = 0
@@ -104,13 +104,13 @@ def lasts(record: JobRecord, now: float, lead: float) -> bool:
     return record.works_until is None or record.works_until - lead > now
 
 
-def judge(state: GroupState, ended: Sequence[JobRecord], now: float) -> GroupState:
+def draw_conclusions(state: GroupState, ended: Sequence[JobRecord], now: float) -> GroupState:
     """The group after these jobs have ended, all seen in one poll."""
-    by_ending: dict[Ending, int] = dict.fromkeys(Ending, 0)
+    by_outcome: dict[Outcome, int] = dict.fromkeys(Outcome, 0)
     for record in ended:
-        by_ending[ending(record)] += 1
+        by_outcome[outcome(record)] += 1
 
-    if cancelled := by_ending[Ending.OPERATOR]:
+    if cancelled := by_outcome[Outcome.OPERATOR]:
         accidents = tuple(moment for moment in state.accidents if now - moment < WISH_WINDOW)
         wish_is_recent = state.wish_at is not None and now - state.wish_at < WISH_WINDOW
         if cancelled + len(accidents) >= 2 or wish_is_recent:
@@ -120,13 +120,13 @@ def judge(state: GroupState, ended: Sequence[JobRecord], now: float) -> GroupSta
         else:
             state = evolve(state, losses=state.losses + cancelled, accidents=(*accidents, now))
 
-    if died := by_ending[Ending.DIED]:
+    if died := by_outcome[Outcome.DIED]:
         strikes = state.strikes + died
         struck_at = now if state.struck_at is None else state.struck_at
         state = evolve(state, strikes=strikes, struck_at=struck_at, broken=state.broken or strikes >= STRIKES)
     # Those that left in good time have been replaced already.
-    replaced = sum(1 for record in ended if ending(record) is Ending.LOST and record.leaving not in ("", "signal"))
-    return evolve(state, losses=state.losses + by_ending[Ending.LOST] - replaced + died)
+    replaced = sum(1 for record in ended if outcome(record) is Outcome.LOST and record.leaving not in ("", "signal"))
+    return evolve(state, losses=state.losses + by_outcome[Outcome.LOST] - replaced + died)
 
 
 def proved(state: GroupState, records: Iterable[JobRecord], now: float) -> GroupState:
@@ -168,29 +168,29 @@ def plan(
     living = [record for record in records if record.ended_at is None]
     silent: set[JobId] = set()
     again: list[float] = []
-    cancel: list[tuple[JobRecord, Parting]] = []
+    cancel: list[tuple[JobRecord, StopReason]] = []
 
     for record in living:
-        if record.parting is not None:
+        if record.stop_reason is not None:
             if record.retire_asked_at is not None and record.cancel_asked_at is None:
                 if record.workers:
                     continue
                 due = record.retire_asked_at + RETIRED_GRACE
             elif record.cancel_asked_at is not None:
-                if record.is_doomed and record.spared_at is None:
+                if record.is_cancel_accepted and record.spared_at is None:
                     continue  # it was accepted: whether it has worked, the next answer shows
                 due = record.cancel_asked_at + pause_before_cancelling(record.cancellations)
             else:
                 due = now
             if due <= now:
-                cancel.append((record, record.parting))
+                cancel.append((record, record.stop_reason))
             else:
                 again.append(due)
         elif (silence := _end_of_patience(record)) is not None:
-            due, parting = silence
+            due, stop_reason = silence
             if due <= now:
                 silent.add(record.id)
-                cancel.append((record, parting))
+                cancel.append((record, stop_reason))
             else:
                 again.append(due)
 
@@ -204,14 +204,14 @@ def plan(
             expiring.append(record)
     again += [record.works_until - lead for record in lasting if record.works_until is not None]
     if state.broken:
-        cancel += [(record, Parting.BREAKER) for record in capacity if record.state.is_waiting]
+        cancel += [(record, StopReason.BREAKER) for record in capacity if record.state.is_waiting]
         return Plan(cancel=tuple(cancel), again_at=min(again, default=None))
 
     # Jobs under way cannot be taken back: if they are too many, they are surplus when they are known.
     victims = _least_useful(lasting, max(0, len(lasting) - state.wanted), load, state.release)
     if victims and lead:
         victims = _without_relief(victims, lasting, now, lead, state.release)
-    cancel += [(record, Parting.SURPLUS) for record in victims if not record.workers]
+    cancel += [(record, StopReason.SURPLUS) for record in victims if not record.workers]
     # Those that will leave anyway go as soon as enough others work; the nearest to its end first.
     retire = [record for record in victims if record.workers]
     working = sum(1 for record in lasting if record.workers) - len(retire)
@@ -219,7 +219,7 @@ def plan(
     retire += relieved[: max(0, working + len(expiring) - state.wanted)]
 
     # Jobs that could not be cancelled yet are there all the same: never are there more than asked for.
-    missing = state.wanted - len(lasting) - submitting - sum(record.is_undead for record in living)
+    missing = state.wanted - len(lasting) - submitting - sum(record.is_lingering for record in living)
     submit = replacements = withheld = 0
     if missing > 0 and not state.is_stopped:
         if now < state.not_before:
@@ -260,17 +260,17 @@ def submitted(state: GroupState, replacements: int, now: float) -> GroupState:
     )
 
 
-def _end_of_patience(record: JobRecord) -> tuple[float, Parting] | None:
+def _end_of_patience(record: JobRecord) -> tuple[float, StopReason] | None:
     """When a job without workers is given up, and why; None if it has some, waits, sleeps or leaves."""
     if record.workers or record.started_at is None or record.leaving not in ("", "signal"):
         return None
     if record.state is JobState.SUSPENDED:
         return None
     if record.connected_at is None:
-        return record.started_at + DEAF_AFTER, Parting.DEAF
-    if record.deserted_at is None:
+        return record.started_at + UNRESPONSIVE_AFTER, StopReason.UNRESPONSIVE
+    if record.lost_workers_at is None:
         return None
-    return record.deserted_at + DESERTED_AFTER, Parting.DESERTED
+    return record.lost_workers_at + LOST_WORKERS_AFTER, StopReason.LOST_WORKERS
 
 
 def _without_relief(
@@ -285,9 +285,9 @@ def _without_relief(
     How early a replacement is asked for changes with how long the latest jobs had to wait. What has waited for a while
     is not given up, and asked for anew a minute later, because the queue was quicker once.
     """
-    doomed = {record.id for record in victims}
+    given_up = {record.id for record in victims}
     soon = sum(
-        1 for record in lasting if record.workers and record.id not in doomed and not lasts(record, now, 2 * lead)
+        1 for record in lasting if record.workers and record.id not in given_up and not lasts(record, now, 2 * lead)
     )
     waiting = [record for record in victims if not record.workers and record.id not in release]
     # The youngest are first.

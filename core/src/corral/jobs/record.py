@@ -31,7 +31,7 @@ REQUEUE_GRACE = 10.0
 HEALTHY_AFTER = 60.0
 
 
-class Parting(enum.Enum):
+class StopReason(enum.Enum):
     """Why corral wants a job to end."""
 
     #: More jobs than wanted.
@@ -39,16 +39,16 @@ class Parting(enum.Enum):
     #: Its group's breaker has tripped.
     BREAKER = "jobs of its group keep failing"
     #: It runs, but no worker of it ever connected.
-    DEAF = "its workers never connected"
+    UNRESPONSIVE = "its workers never connected"
     #: The batch system says that it runs, but all of its workers are gone.
-    DESERTED = "its workers are gone"
+    LOST_WORKERS = "its workers are gone"
     #: It has nothing to do, and too little time for what waits.
     SPENT = "its time is too short for the work that waits"
     #: The cluster is closing.
     CLOSING = "the cluster is closing"
 
 
-class Ending(enum.Enum):
+class Outcome(enum.Enum):
     """What an end means for the group."""
 
     #: corral asked for it.
@@ -92,13 +92,13 @@ class JobRecord:
     unfound_since: float | None = None
     connected_at: float | None = None
     #: When the last of its workers left; None while it has one, or had none yet.
-    deserted_at: float | None = None
+    lost_workers_at: float | None = None
     ended_at: float | None = None
     #: Its absence was believed although no other job was listed either: it may turn out to be there.
     is_presumed: bool = False
 
     #: Why we want it to end; None while it is wanted.
-    parting: Parting | None = None
+    stop_reason: StopReason | None = None
     #: It was asked to end by itself, when its tasks are done.
     retire_asked_at: float | None = None
     #: The batch system was asked to cancel it.
@@ -106,8 +106,8 @@ class JobRecord:
     #: How often it was asked to.
     cancellations: int = 0
     #: The batch system has said that it will, and when it said so.
-    is_doomed: bool = False
-    doomed_at: float | None = None
+    is_cancel_accepted: bool = False
+    cancel_accepted_at: float | None = None
     #: It said so, and was seen alive all the same, at this moment.
     spared_at: float | None = None
     #: When its launcher will begin to leave, before the walltime ends; None: not said.
@@ -134,7 +134,7 @@ class JobRecord:
     @property
     def is_leaving(self) -> bool:
         """True if it lives and is about to end: corral wants it to, or its launcher has said so."""
-        return self.ended_at is None and (self.parting is not None or self.leaving != "")
+        return self.ended_at is None and (self.stop_reason is not None or self.leaving != "")
 
     @property
     def condition(self) -> str:
@@ -144,7 +144,7 @@ class JobRecord:
             return "leaving" if has_begun else "being cancelled"
         if self.is_connected:
             return "connected"
-        if self.state is JobState.RUNNING and self.deserted_at is not None:
+        if self.state is JobState.RUNNING and self.lost_workers_at is not None:
             return "running without workers"
         return self.state.value
 
@@ -202,7 +202,7 @@ class JobRecord:
         A job that leaves because of a signal still counts until the batch system says why: it may have been
         preempted, or cancelled by somebody who does not want another.
         """
-        return self.ended_at is None and self.parting is None and self.leaving in ("", "signal")
+        return self.ended_at is None and self.stop_reason is None and self.leaving in ("", "signal")
 
     @property
     def is_hopeless(self) -> bool:
@@ -210,11 +210,11 @@ class JobRecord:
         return self.ended_at is None and not self.workers and self.status.hopeless != ""
 
     @property
-    def is_undead(self) -> bool:
+    def is_lingering(self) -> bool:
         """True if nobody wants it any more, and it neither ends by itself nor has the batch system agreed to end it."""
-        if self.ended_at is not None or self.parting not in (Parting.SURPLUS, Parting.BREAKER):
+        if self.ended_at is not None or self.stop_reason not in (StopReason.SURPLUS, StopReason.BREAKER):
             return False
-        return not self.is_doomed and (self.retire_asked_at is None or self.cancel_asked_at is not None)
+        return not self.is_cancel_accepted and (self.retire_asked_at is None or self.cancel_asked_at is not None)
 
 
 class Jobs(tuple[JobRecord, ...]):
@@ -261,8 +261,8 @@ def observe(record: JobRecord, status: JobStatus | None, now: float) -> JobRecor
         record = _anew(record)
         for node in record.nodes:
             record = _regained(record, node.index)
-    if status.state is JobState.SUSPENDED and record.deserted_at is not None:
-        record = evolve(record, deserted_at=now)  # patience begins when it goes on
+    if status.state is JobState.SUSPENDED and record.lost_workers_at is not None:
+        record = evolve(record, lost_workers_at=now)  # patience begins when it goes on
     started = record.started_at
     if started is None and not status.state.is_waiting:
         started = now
@@ -281,13 +281,13 @@ def observe(record: JobRecord, status: JobStatus | None, now: float) -> JobRecor
 
 def _anew(record: JobRecord) -> JobRecord:
     """The same of a job that was requeued: it keeps its id, and begins once more."""
-    return evolve(record, started_at=None, connected_at=None, deserted_at=None, leaves_at=None, leaving="")
+    return evolve(record, started_at=None, connected_at=None, lost_workers_at=None, leaves_at=None, leaving="")
 
 
 def _has_just_worked(record: JobRecord, now: float) -> bool:
     if record.workers:
         return True
-    return record.deserted_at is not None and now - record.deserted_at < REQUEUE_GRACE
+    return record.lost_workers_at is not None and now - record.lost_workers_at < REQUEUE_GRACE
 
 
 def _at_work(status: JobStatus) -> JobStatus:
@@ -300,7 +300,7 @@ def _at_work(status: JobStatus) -> JobStatus:
 def _unlisted(record: JobRecord, now: float) -> JobRecord:
     if record.workers or record.absent_since is not None:
         return record  # One with workers is alive: they talk to us.
-    return evolve(record, absent_since=now, was_absent_before=not record.is_doomed)
+    return evolve(record, absent_since=now, was_absent_before=not record.is_cancel_accepted)
 
 
 def is_gone(record: JobRecord, now: float, *, lists_none: bool, is_unfound: bool) -> bool:
@@ -316,7 +316,7 @@ def is_gone(record: JobRecord, now: float, *, lists_none: bool, is_unfound: bool
     if record.has_ended or record.workers or record.absent_since is None:
         return False
     was_cancelled = (
-        record.is_doomed
+        record.is_cancel_accepted
         and record.cancel_asked_at is not None
         and (record.was_listed or now - record.cancel_asked_at >= UNSEEN_GRACE)
     )
@@ -325,12 +325,12 @@ def is_gone(record: JobRecord, now: float, *, lists_none: bool, is_unfound: bool
     if not is_unfound:
         return False
     # Its workers are a second witness.
-    is_deserted = record.deserted_at is not None
-    if was_cancelled and (is_deserted or not record.was_absent_before):
+    has_lost_workers = record.lost_workers_at is not None
+    if was_cancelled and (has_lost_workers or not record.was_absent_before):
         return True
     if now - record.absent_since < ABSENCE_GRACE:
         return False
-    return is_deserted or not lists_none or _was_sought_before(record, now)
+    return has_lost_workers or not lists_none or _was_sought_before(record, now)
 
 
 def must_be_sought(record: JobRecord, now: float, *, lists_none: bool) -> bool:
@@ -361,7 +361,7 @@ def as_found(record: JobRecord) -> JobRecord:
 def presumed(record: JobRecord, now: float, *, lists_none: bool) -> JobRecord:
     """The job has ended, as far as can be known."""
     state = JobState.UNKNOWN if record.cancel_asked_at is None else JobState.CANCELLED
-    reason = "" if record.is_doomed else "the batch system no longer lists it"
+    reason = "" if record.is_cancel_accepted else "the batch system no longer lists it"
     status = evolve(record.status, state=state, native="", reason=reason)
     return evolve(record, status=status, ended_at=now, is_presumed=lists_none)
 
@@ -372,14 +372,14 @@ def _was_sought_before(record: JobRecord, now: float) -> bool:
 
 def spared(record: JobRecord, asked_at: float) -> JobRecord:
     """A question of this moment has shown that the job lives: if it was to be cancelled, that has not worked yet."""
-    if record.has_ended or record.doomed_at is None or asked_at <= record.doomed_at:
+    if record.has_ended or record.cancel_accepted_at is None or asked_at <= record.cancel_accepted_at:
         return record
     return evolve(record, spared_at=asked_at)
 
 
 def connect(record: JobRecord, worker: str, now: float) -> JobRecord:
     """A worker of this job has registered with the Dask scheduler: it lives, even if it was given up."""
-    if record.leaving and record.deserted_at is not None:
+    if record.leaving and record.lost_workers_at is not None:
         record = _anew(record)  # evicted, and back sooner than anybody asked
     started = now if record.started_at is None else record.started_at
     connected = now if record.connected_at is None else record.connected_at
@@ -390,14 +390,14 @@ def connect(record: JobRecord, worker: str, now: float) -> JobRecord:
         status=_at_work(record.status),
         workers=record.workers | {worker},
         connected_at=connected,
-        deserted_at=None,
+        lost_workers_at=None,
         started_at=started,
         absent_since=None,
         was_absent_before=False,
         unfound_since=None,
         ended_at=None,
         # Whatever cancellation was accepted has not worked.
-        spared_at=now if record.is_doomed else None,
+        spared_at=now if record.is_cancel_accepted else None,
         is_presumed=False,
     )
 
@@ -407,7 +407,7 @@ def disconnect(record: JobRecord, worker: str, now: float) -> JobRecord:
     workers = record.workers - {worker}
     if record.nodes:
         record = evolve(record, nodes=nodes.silenced(record.nodes, workers, record.workers_per_node, worker, now))
-    return evolve(record, workers=workers, deserted_at=None if workers else now)
+    return evolve(record, workers=workers, lost_workers_at=None if workers else now)
 
 
 def lose_node(record: JobRecord, node: Node) -> JobRecord:
@@ -426,29 +426,29 @@ def _regained(record: JobRecord, index: int) -> JobRecord:
     )
 
 
-def ending(record: JobRecord) -> Ending:
+def outcome(record: JobRecord) -> Outcome:
     """What the end of this job means. It must have ended."""
     assert record.ended_at is not None
-    if record.parting not in (None, Parting.DEAF, Parting.DESERTED):
-        return Ending.WANTED
+    if record.stop_reason not in (None, StopReason.UNRESPONSIVE, StopReason.LOST_WORKERS):
+        return Outcome.WANTED
     state = record.status.state
     if state in (JobState.NODE_FAILED, JobState.PREEMPTED):
-        return Ending.LOST
-    if record.parting is not None:
-        return Ending.LOST if _was_healthy(record, record.deserted_at) else Ending.DIED
+        return Outcome.LOST
+    if record.stop_reason is not None:
+        return Outcome.LOST if _was_healthy(record, record.lost_workers_at) else Outcome.DIED
     if state is JobState.OUT_OF_MEMORY:
-        return Ending.DIED
+        return Outcome.DIED
     if state is JobState.CANCELLED:
-        return Ending.OPERATOR
+        return Outcome.OPERATOR
     # Somebody took it out of the queue, or the batch system has lost it: not every one keeps a trace. Nothing was
     # said, so it is nobody's wish; and it never ran, so it is nobody's failure.
     if state is JobState.UNKNOWN and record.was_listed and record.started_at is None:
-        return Ending.LOST
+        return Outcome.LOST
     if record.connected_at is None:
-        return Ending.DIED
+        return Outcome.DIED
     if record.leaving or state is JobState.TIMEOUT or _was_healthy(record, record.ended_at):
-        return Ending.LOST
-    return Ending.DIED
+        return Outcome.LOST
+    return Outcome.DIED
 
 
 def _was_healthy(record: JobRecord, until: float | None) -> bool:
@@ -464,7 +464,7 @@ class JobFailure:
     """A job that ended without being asked to, with the evidence."""
 
     job: JobRecord
-    ending: Ending
+    outcome: Outcome
     #: The last lines of its log, as they may be shown; empty if there is none.
     log_tail: tuple[str, ...] = field(default=(), converter=_shown)
     #: What usually helps; empty if nothing is known.

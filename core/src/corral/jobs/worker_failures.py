@@ -14,7 +14,7 @@ from typing import Any, Self
 from attrs import field, frozen
 from dask.utils import format_bytes
 
-from corral.jobs.record import Ending, JobRecord
+from corral.jobs.record import JobRecord, Outcome
 
 _MORE_MEMORY = "ask for more with memory=, or run fewer processes in a job with processes="
 
@@ -84,7 +84,7 @@ class WorkerFailure:
     log_tail: tuple[str, ...] = ()
     #: What usually helps; empty if nothing is known.
     hint: str = ""
-    ending: Ending = field(default=Ending.DIED, init=False)
+    outcome: Outcome = field(default=Outcome.DIED, init=False)
 
     @property
     def kind(self) -> object:

@@ -80,7 +80,9 @@ class _Launcher:
         self._job = self._allocation.job_id.text
         self._began = setting.began
         self._has_zygote = zygote is not None
-        self._crew = Crew(setting, zygote, {"corral_retire": self.retire, "corral_stop": self.stop}, self._mourn)
+        self._crew = Crew(
+            setting, zygote, {"corral_retire": self.retire, "corral_stop": self.stop}, self._on_worker_death
+        )
         self._is_leaving = False
         #: Results that nobody takes are no longer kept.
         self._give_up = asyncio.Event()
@@ -162,7 +164,7 @@ class _Launcher:
             await self._report("ready", ends=ends, leaves_in=leaves_in, seconds=seconds)
         await asyncio.to_thread(remove_leftovers, self._options.local_directory)
 
-    def _mourn(self, death: Death) -> None:
+    def _on_worker_death(self, death: Death) -> None:
         """A worker has died, and is started again."""
         say(f"job {self._job}: worker {death.worker} died: {death}")
         self._deliver(self._report("worker died", **asdict(death)))

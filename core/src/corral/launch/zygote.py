@@ -129,7 +129,7 @@ class Zygote:
         try:
             socket.send_fds(self._connection, [request], [channel.fileno()])
         except OSError:
-            self._mourn()
+            self._on_zygote_death()
         return await forked
 
     def signal(self, pid: int, number: int) -> None:
@@ -151,7 +151,7 @@ class Zygote:
         except OSError:
             message = b""
         if not message:
-            self._mourn()
+            self._on_zygote_death()
             return
         news = json.loads(message)
         if "ended" in news:
@@ -168,7 +168,7 @@ class Zygote:
         else:
             forked.set_exception(OSError(news["problem"]))
 
-    def _mourn(self) -> None:
+    def _on_zygote_death(self) -> None:
         """The zygote has died, and so have its children."""
         asyncio.get_running_loop().remove_reader(self._connection)
         for forked, _ in self._forking.values():

@@ -54,7 +54,7 @@ class Dispatcher:
         self.file = database_file(directory)
         self.identity = self.file.stat()
         self.jobs: dict[Key, Task] = {}
-        #: Supervisors that are children of this process and not yet buried.
+        #: Supervisors that are children of this process and not yet reaped.
         self.children: dict[Key, int] = {}
         self.asked: set[Key] = set()
 
@@ -62,7 +62,7 @@ class Dispatcher:
         self.recover()
         last_work = time.monotonic()
         while self.is_wanted():
-            self.bury()
+            self.reap()
             self.settle()
             all_asked = self.pass_on_wishes()
             for task in self.queue.start_jobs():
@@ -102,7 +102,7 @@ class Dispatcher:
         self.children[task.key] = child
         crash_point("forked")
 
-    def bury(self) -> None:
+    def reap(self) -> None:
         """Forget children that have died; how their jobs fared is on record."""
         dead = set()
         with suppress(ChildProcessError):

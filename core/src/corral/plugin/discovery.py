@@ -36,7 +36,7 @@ from corral._version import __version__
 from corral.errors import CommandNotFound, CorralError, InvalidRequest, PluginError, UnknownBackend, did_you_mean
 from corral.plugin.facts import BackendFacts
 from corral.plugin.hookspecs import CONTRACT
-from corral.plugin.validation import Party, assemble
+from corral.plugin.validation import NamedPlugin, assemble
 from corral.plugin.values import Conversation, Detected
 
 if TYPE_CHECKING:
@@ -277,12 +277,12 @@ def load(
         A plugin cannot be imported, or does not keep the contract.
     """
     available = installed()
-    around = [Party.of_user(plugin) for plugin in plugins]
+    around = [NamedPlugin.of_user(plugin) for plugin in plugins]
     house: object = None
     if site is not None:
         chosen_site = _the_one(site, "site", available)
         house = chosen_site.make(site_options or {})
-        around.insert(0, Party(name=chosen_site.name, plugin=house, distribution=chosen_site.distribution))
+        around.insert(0, NamedPlugin(name=chosen_site.name, plugin=house, distribution=chosen_site.distribution))
     houses_own: str | None = getattr(house, "backend", None)
     if (name := backend or houses_own) is None:
         names = [plugin.name for plugin in usable("backend", available)]
@@ -297,7 +297,7 @@ def load(
     aliases = [plugin.name for plugin in available if plugin.value == chosen.value]
     defaults = getattr(house, "backend_options", {}) if houses_own in aliases else {}
     made = chosen.make({**defaults, **(options or {})})
-    return assemble(Party(name=chosen.name, plugin=made, distribution=chosen.distribution), around)
+    return assemble(NamedPlugin(name=chosen.name, plugin=made, distribution=chosen.distribution), around)
 
 
 def backend_of_site(site: str, site_options: Mapping[str, Any] | None = None) -> str | None:

@@ -76,7 +76,7 @@ HOOKS = {
 
 
 @frozen(kw_only=True)
-class Party:
+class NamedPlugin:
     """A plugin object, with the name and the distribution under which errors speak of it."""
 
     name: str
@@ -84,20 +84,20 @@ class Party:
     distribution: str | None = None
 
     @classmethod
-    def of_user(cls, plugin: object) -> Party:
+    def of_user(cls, plugin: object) -> NamedPlugin:
         """A plugin that was passed as an object: it goes by the name of its class, or of its module."""
         kind = plugin if isinstance(plugin, type | types.ModuleType) else type(plugin)
-        party = cls(name=getattr(kind, "__qualname__", kind.__name__), plugin=plugin)
+        named = cls(name=getattr(kind, "__qualname__", kind.__name__), plugin=plugin)
         if isinstance(plugin, type):
-            party.refuse(f"this is the class. Pass an object of it: {party.name}()")
-        return party
+            named.refuse(f"this is the class. Pass an object of it: {named.name}()")
+        return named
 
     def implementations(self) -> Iterator[Implementation]:
         """The methods that are marked as hooks."""
         for name in dir(self.plugin):
             if marks := _MARKS.parse_hookimpl_opts(self.plugin, name):
                 yield Implementation(
-                    party=self,
+                    owner=self,
                     hook=marks.get("specname") or name,
                     function=getattr(self.plugin, name),
                     is_wrapper=bool(marks.get("wrapper") or marks.get("hookwrapper")),
@@ -112,7 +112,7 @@ class Party:
 class Implementation:
     """One method that is marked as a hook."""
 
-    party: Party
+    owner: NamedPlugin
     hook: str
     function: Callable[..., object]
     is_wrapper: bool
@@ -125,13 +125,13 @@ class Implementation:
         return not self.is_wrapper and HOOKS[self.hook].is_single
 
     def refuse(self, problem: str) -> NoReturn:
-        self.party.refuse(f"hook {self.hook!r} {problem}")
+        self.owner.refuse(f"hook {self.hook!r} {problem}")
 
 
 # --- the manager ------------------------------------------------------------------------------------------------
 
 
-def assemble(backend: Party, around: Sequence[Party] = ()) -> pluggy.PluginManager:
+def assemble(backend: NamedPlugin, around: Sequence[NamedPlugin] = ()) -> pluggy.PluginManager:
     """Build a manager: the core's defaults, the backend, then those that wrap it.
 
     Raises
@@ -146,11 +146,11 @@ def assemble(backend: Party, around: Sequence[Party] = ()) -> pluggy.PluginManag
     defaults = {hook: getattr(_Defaults(), hook) for hook in _DEFAULTED - answered}
     manager.register(types.SimpleNamespace(**defaults), DEFAULTS)
     manager.register(backend.plugin, backend.name)
-    for party in around:
-        _check_around(party)
-        if manager.is_registered(party.plugin):
-            party.refuse("the same object was given twice. Give it once")
-        manager.register(party.plugin, _free_name(manager, party.name))
+    for named in around:
+        _check_around(named)
+        if manager.is_registered(named.plugin):
+            named.refuse("the same object was given twice. Give it once")
+        manager.register(named.plugin, _free_name(manager, named.name))
     checks = {spec.name: _result_check(manager, spec) for spec in HOOKS.values() if spec.is_single}
     manager.register(types.SimpleNamespace(**checks), _RESULT_CHECKS)
     manager.check_pending()
@@ -253,7 +253,7 @@ def _free_name(manager: pluggy.PluginManager, name: str) -> str:
 # --- the rules --------------------------------------------------------------------------------------------------
 
 
-def _check_backend(backend: Party) -> set[str]:
+def _check_backend(backend: NamedPlugin) -> set[str]:
     """Refuse a backend that does not answer each hook once; return the hooks that it answers."""
     answered: set[str] = set()
     for implementation in _checked(backend):
@@ -270,19 +270,19 @@ def _check_backend(backend: Party) -> set[str]:
     return answered
 
 
-def _check_around(party: Party) -> None:
+def _check_around(named: NamedPlugin) -> None:
     """Refuse a site or a user's plugin that replaces what it may only wrap."""
-    implementations = list(_checked(party))
+    implementations = list(_checked(named))
     if not implementations:
-        party.refuse("it has no hook. Decorate its methods with @hookimpl(wrapper=True)")
+        named.refuse("it has no hook. Decorate its methods with @hookimpl(wrapper=True)")
     for implementation in implementations:
         if implementation.is_answer:
             implementation.refuse("replaces the backend's answer. Wrap it: @hookimpl(wrapper=True)")
 
 
-def _checked(party: Party) -> Iterator[Implementation]:
+def _checked(named: NamedPlugin) -> Iterator[Implementation]:
     """The hooks of a plugin, each known and of the specified form."""
-    for implementation in party.implementations():
+    for implementation in named.implementations():
         spec = HOOKS.get(implementation.hook)
         if spec is not None:
             _check_arguments(implementation, spec)
@@ -290,7 +290,7 @@ def _checked(party: Party) -> Iterator[Implementation]:
             yield implementation
         elif not implementation.is_optional:
             meant = did_you_mean(implementation.hook, HOOKS)
-            party.refuse(f"there is no hook {implementation.hook!r}.{meant} The hooks are {', '.join(HOOKS)}")
+            named.refuse(f"there is no hook {implementation.hook!r}.{meant} The hooks are {', '.join(HOOKS)}")
 
 
 def _check_arguments(implementation: Implementation, spec: HookSpec) -> None:

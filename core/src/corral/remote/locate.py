@@ -218,13 +218,13 @@ class Residence:
                 record = await looked_at(self.batch, record)
         else:
             # The cluster has ended, so its job ends by itself.
-            record = evolve(record, is_doomed=True, cancel_asked_at=began, deserted_at=began)
+            record = evolve(record, is_cancel_accepted=True, cancel_asked_at=began, lost_workers_at=began)
         cancel_at = began + (0.0 if is_cancelled else _LEAVING)
         for pause in itertools.chain((0.1, 0.3, 0.6, 1.0, 2.0, 3.0), itertools.repeat(5.0)):
             if time.monotonic() >= cancel_at:
                 await self.batch.cancel([job_id])
                 cancel_at = time.monotonic() + 2 * _LEAVING
-                record = evolve(record, cancel_asked_at=time.monotonic(), is_doomed=True)
+                record = evolve(record, cancel_asked_at=time.monotonic(), is_cancel_accepted=True)
             record = await looked_at(self.batch, record)
             if record.has_ended:
                 return

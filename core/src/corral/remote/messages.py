@@ -25,8 +25,8 @@ _converter.register_structure_hook_func(lambda kind: kind is Identity, lambda fo
 
 
 @frozen(kw_only=True)
-class GroupState:
-    """One kind of jobs."""
+class GroupSnapshot:
+    """One group, as handles show it."""
 
     #: Of `WorkerGroup`.
     arguments: dict[str, Any]
@@ -61,7 +61,7 @@ class State:
     #: Grows with each change.
     version: int = 0
     backend: str
-    groups: Mapping[str, GroupState]
+    groups: Mapping[str, GroupSnapshot]
     jobs: tuple[JobRecord, ...] = ()
     unsubmitted: int = 0
     why: str = ""

@@ -18,7 +18,7 @@ from corral.cluster.cluster import Cluster
 from corral.cluster.registry import Entry
 from corral.errors import CorralError, SubmitRejected
 from corral.launch.run import default_lead
-from corral.remote.messages import AdaptiveState, GroupState, Identity, State, arguments_of, error_to_plain, to_plain
+from corral.remote.messages import AdaptiveState, GroupSnapshot, Identity, State, arguments_of, error_to_plain, to_plain
 from corral.remote.spec import Order
 from corral.request.blueprint import Blueprint, draw
 from corral.request.scale import known_group
@@ -293,13 +293,13 @@ class Served(Cluster):
             ending=self._ending,
         )
 
-    def _group_state(self, name: str) -> GroupState:
+    def _group_state(self, name: str) -> GroupSnapshot:
         assert self._engine is not None
-        slot = self._engine.groups[name]
+        group = self._engine.groups[name]
         if name not in self._scripts:
             self._scripts[name] = self.job_script(name)
-        return GroupState(
-            arguments=arguments_of(slot.spec), resources=slot.resources, wanted=slot.state.wanted,
+        return GroupSnapshot(
+            arguments=arguments_of(group.spec), resources=group.resources, wanted=group.state.wanted,
             script=self._scripts[name],
         )  # fmt: skip
 

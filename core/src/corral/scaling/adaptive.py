@@ -175,10 +175,10 @@ class Adaptive:
     def _workers(self) -> list[tuple[float, float]]:
         """The bounds of each group in workers; infinity times none would be no number."""
         found: list[tuple[float, float]] = []
-        for name, slot in self._engine.groups.items():
+        for name, group in self._engine.groups.items():
             bounds = self._bounds.get(name, Bounds())
-            if not slot.is_removed:
-                each = slot.workers_per_job
+            if not group.is_removed:
+                each = group.workers_per_job
                 found.append((bounds.minimum * each, bounds.maximum * each))
         return found
 
@@ -224,21 +224,23 @@ class Adaptive:
         """Look, decide, and tell the engine."""
         engine = self._engine
         now = engine.now()
-        slots = [slot for slot in engine.groups.values() if not slot.is_removed and slot.name not in self._left_alone]
-        jobs: dict[str, list[JobRecord]] = {slot.name: [] for slot in slots}
+        groups = [
+            group for group in engine.groups.values() if not group.is_removed and group.name not in self._left_alone
+        ]
+        jobs: dict[str, list[JobRecord]] = {group.name: [] for group in groups}
         for record in engine.jobs:
             if record.is_capacity and record.group in jobs:
                 jobs[record.group].append(record)
         stored = engine.census.stored()
         leaving = [
             worker
-            for slot in slots
-            for record in jobs[slot.name]
-            if not lasts(record, now, slot.usual_wait)
+            for group in groups
+            for record in jobs[group.name]
+            if not lasts(record, now, group.usual_wait)
             for address in engine.roster.addresses(record.id)
             if (worker := engine.scheduler.workers.get(address)) is not None
         ]
-        views = [self._view(slot, jobs[slot.name], stored, now) for slot in slots]
+        views = [self._view(group, jobs[group.name], stored, now) for group in groups]
         decision = decide(engine.counter.demand(leaving), views, self._past, now, self._rules)
         self._past = decision.past
         for view in views:
@@ -253,19 +255,19 @@ class Adaptive:
         if not self.log or self.log[-1][1] != change:
             self.log.append((time.time(), change))
 
-    def _view(self, slot: Group, records: Sequence[JobRecord], stored: Mapping[JobId, int], now: float) -> View:
+    def _view(self, group: Group, records: Sequence[JobRecord], stored: Mapping[JobId, int], now: float) -> View:
         return view_of(
-            kind_of(slot),
-            slot.state,
+            kind_of(group),
+            group.state,
             records,
             now,
-            submitting=slot.submitting,
-            waits=tuple(slot.waits),
-            starts=tuple(slot.starts),
-            lead=slot.usual_wait,
+            submitting=group.submitting,
+            waits=tuple(group.waits),
+            starts=tuple(group.starts),
+            lead=group.usual_wait,
             idle_since=self._engine.census.idle_since,
             stored=stored,
-            bounds=self._bounds.get(slot.name, Bounds()),
+            bounds=self._bounds.get(group.name, Bounds()),
         )
 
 

@@ -45,12 +45,12 @@ class Census:
         busy = self._busy_workers()
         idle: dict[JobId, float] = {}
         for record in self.roster.living():
-            if record.started_at is None or (slot := groups.get(record.group)) is None:
+            if record.started_at is None or (group := groups.get(record.group)) is None:
                 continue
             part = busy.get(record.id, 0) / max(1, record.expected_workers)
             if record.workers and not part:
                 idle[record.id] = self.idle_since.get(record.id, now)
-            cost = passed * slot.resources.cores * slot.resources.nodes
+            cost = passed * group.resources.cores * group.resources.nodes
             if record.connected_at is None:
                 self.ledger.add(record.group, "starting", cost)
             elif record.is_capacity or record.workers:
@@ -79,7 +79,7 @@ class Census:
         """Warn, once, of tasks that wait for what no group has and no worker either."""
         if not any(load.ready and load.need for load in demand.loads):
             return
-        kinds = [kind_of(slot) for slot in groups if not slot.is_removed]
+        kinds = [kind_of(group) for group in groups if not group.is_removed]
         waiting: dict[Need, int] = {}
         for load in demand.loads:
             if load.ready and not any(kind.room(load.need) for kind in kinds) and not self._has(load.need):

@@ -11,8 +11,8 @@ from typing import Any
 from attrs import evolve
 from distributed.deploy.adaptive_core import AdaptiveCore
 
-from corral.jobs.plan import GroupState, judge, lasts, plan, proved, resized, submitted
-from corral.jobs.record import JobRecord, Parting, connect
+from corral.jobs.plan import GroupState, draw_conclusions, lasts, plan, proved, resized, submitted
+from corral.jobs.record import JobRecord, StopReason, connect
 from corral.plugin.values import JobId, JobState, JobStatus
 from corral.scaling.adaptive import Bounds, view_of
 from corral.scaling.policy import Past, Rules, decide
@@ -55,7 +55,7 @@ class Corral:
         for name, records in by_group.items():
             state = self._states.setdefault(name, GroupState())
             if mine := [record for record in ended if record.group == name]:
-                state = judge(state, mine, now)
+                state = draw_conclusions(state, mine, now)
             self._states[name] = proved(state, records, now)
         self._decide(world, by_group)
         again = now + RESOLUTION
@@ -63,10 +63,10 @@ class Corral:
             todo = plan(self._states[kind.name], by_group[kind.name], now, lead=self._lead(kind.name))
             world.cancel(int(record.id.text) for record, _ in todo.cancel)
             world.retire(int(record.id.text) for record in todo.retire)
-            for record, parting in todo.cancel:
-                self._records[int(record.id.text)] = evolve(record, parting=parting, cancel_asked_at=now)
+            for record, stop_reason in todo.cancel:
+                self._records[int(record.id.text)] = evolve(record, stop_reason=stop_reason, cancel_asked_at=now)
             for record in todo.retire:
-                self._records[int(record.id.text)] = evolve(record, parting=Parting.SURPLUS, retire_asked_at=now)
+                self._records[int(record.id.text)] = evolve(record, stop_reason=StopReason.SURPLUS, retire_asked_at=now)
             if todo.submit:
                 for number in world.submit(kind, todo.submit):
                     self._records[number] = JobRecord(id=JobId(str(number)), group=kind.name, submitted_at=now)
@@ -84,7 +84,7 @@ class Corral:
                 continue
             job = world.jobs[number]
             if world.has_no_time(job):
-                self._records[number] = evolve(record, parting=Parting.SPENT, retire_asked_at=world.now)
+                self._records[number] = evolve(record, stop_reason=StopReason.SPENT, retire_asked_at=world.now)
                 world.retire([number])
                 continue
             remaining = None if expected is None else world.idle_from(job, expected)
@@ -139,15 +139,15 @@ class Corral:
             job = world.jobs.get(number)
             if job is None:
                 del self._records[number]
-                ended.append(self._buried(record, world.ended[number]))
+                ended.append(self._ended(record, world.ended[number]))
             elif record.connected_at is None:
                 self._records[number] = self._grown(record, job)
             elif job.has_expired and not record.leaving:
                 self._records[number] = evolve(record, leaving="walltime")
         return ended
 
-    def _buried(self, record: JobRecord, job: SimulatedJob) -> JobRecord:
-        state = JobState.CANCELLED if record.parting else JobState.FAILED
+    def _ended(self, record: JobRecord, job: SimulatedJob) -> JobRecord:
+        state = JobState.CANCELLED if record.stop_reason else JobState.FAILED
         if job.has_expired:
             state = JobState.TIMEOUT if self.ends is Ends.CUT else JobState.COMPLETED
             record = evolve(record, leaving="" if self.ends is Ends.CUT else "walltime")
