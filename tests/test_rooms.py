@@ -38,7 +38,7 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Path:
         with (house / f"corral_{name}" / "__init__.py").open("a") as file:
             file.write("\nimport corral.batch.runner\n")
     with (house / "corral_mpi" / "__init__.py").open("a") as file:
-        file.write("\nimport corral.cluster.engine\n")
+        file.write("\nimport corral.cluster.engine\nimport corral.allocation.rank_parts\n")
     return house
 
 
@@ -77,8 +77,9 @@ def test_a_backend_that_reaches_behind_its_contract_is_found(findings: str, back
 
 
 def test_ranks_reach_into_no_cluster(findings: str) -> None:
-    """What starts ranks by MPI has the rooms that it needs for that."""
+    """What starts ranks by MPI has one file for that, and nothing behind it."""
     assert "corral_mpi -> corral.cluster.engine" in findings
+    assert "corral_mpi -> corral.allocation.rank_parts" in findings
 
 
 def test_tests_of_plugins_use_the_kit() -> None:
