@@ -16,7 +16,7 @@ from corral.cluster.registry import Entry, JobLine
 from corral.errors import PluginError, UnknownBackend
 from corral.plugin import discovery
 from corral.plugin.values import JobId
-from corral.request.blueprint import draw
+from corral.request.drawing import draw
 
 Install = Callable[..., None]
 

@@ -21,17 +21,20 @@ from distributed.core import Status, rpc
 
 from corral.allocation.detect import Grant, Shares, read_grant
 from corral.cluster import connecting, dask_logs
+from corral.cluster.hosting_cluster import HostingCluster
 from corral.cluster.registry import HEARTBEAT, Entry, Registration
-from corral.cluster.scheduler_host import HostingCluster, host
+from corral.cluster.scheduler_host import host
 from corral.errors import CorralError, InvalidRequest, WorkersLost, WorkersNotReady
 from corral.host import limits
 from corral.host.home import CLIENT_PEM, Home
 from corral.launch.spread import launcher_commands
 from corral.plugin.values import JobId
 from corral.request import settings
-from corral.request.blueprint import CLUSTER_ARGUMENTS, DEFAULT_GROUP
+from corral.request.blueprint import DEFAULT_GROUP
+from corral.request.drawing import CLUSTER_ARGUMENTS
+from corral.request.quantities import parse_duration
 from corral.request.tracebacks import tells_plainly
-from corral.request.worker_group import JOB_ENVIRONMENT, WorkerGroup, parse_duration
+from corral.request.worker_group import JOB_ENVIRONMENT, WorkerGroup
 from corral.security import addresses
 from corral.security.credentials import secured
 from corral.security.membership import LOADER

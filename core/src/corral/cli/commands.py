@@ -36,7 +36,7 @@ def script(redaction: Redaction, /, **options: Any) -> None:
 
     Nothing is submitted.
     """
-    from corral.request.blueprint import draw
+    from corral.request.drawing import draw
 
     redaction.hide("project", options["account"])
     blueprint = draw({**cluster_arguments(options), **worker_arguments(options)})

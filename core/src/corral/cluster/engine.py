@@ -23,9 +23,11 @@ from distributed.core import rpc
 from distributed.diagnostics.plugin import SchedulerPlugin
 
 from corral._version import __version__
+from corral.batch.answers import Answer
 from corral.batch.budget import Kind
 from corral.batch.client import BatchSystem
-from corral.batch.polling import Answer, Need, Rhythm, Watch
+from corral.batch.polling import Need, Watch
+from corral.batch.rhythm import Rhythm
 from corral.errors import (
     BatchSystemError,
     BatchSystemUnavailable,

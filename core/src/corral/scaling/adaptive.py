@@ -20,8 +20,8 @@ from dask.utils import format_bytes
 
 from corral.errors import InvalidRequest, counted
 from corral.jobs.plan import lasts
+from corral.request.quantities import parse_duration
 from corral.request.scale import count, known_group, memory_or_none
-from corral.request.worker_group import parse_duration
 from corral.scaling.policy import IdleJob, Past, Rules, View, decide
 from corral.scaling.workload import kind_of
 
