@@ -543,7 +543,8 @@ class Cluster(HostingCluster):
         InvalidRequest
         """
         # Not with this module: clusters of one size import nothing that decides about sizes.
-        from corral.scaling.adaptive import BOUNDS, Adaptive, bounds_of, rules_of
+        from corral.scaling.adaptive import Adaptive
+        from corral.scaling.bounds import BOUNDS, bounds_of, rules_of
 
         refuse_unknown_bounds(others)
         engine = self._running_engine("cannot adapt")

@@ -14,7 +14,8 @@ from distributed.deploy.adaptive_core import AdaptiveCore
 from corral.jobs.plan import GroupState, judge, lasts, plan, proved, resized, submitted
 from corral.jobs.record import JobRecord, Parting, connect
 from corral.plugin.values import JobId, JobState, JobStatus
-from corral.scaling.adaptive import Bounds, view_of
+from corral.scaling.adaptive import view_of
+from corral.scaling.bounds import Bounds
 from corral.scaling.policy import Past, Rules, decide
 from corral.scaling.workload import Kind
 from corral.simulation.jobs import Ends, SimulatedJob
