@@ -200,7 +200,7 @@ class Engine:
     def start(self) -> None:
         """Listen to the scheduler, and begin."""
         self.scheduler.add_plugin(_Ear(self), name=self._plugin_name)
-        self.scheduler.parking_room = self.blueprint.parked_results
+        self.scheduler.parking.room = self.blueprint.parked_results
         self.scheduler.on_too_long = self._tell_too_long
         self.scheduler.on_silent = self.worker_was_silent
         self.counter.listen(self.scheduler)
