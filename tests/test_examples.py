@@ -16,7 +16,7 @@ import dask.config
 import pytest
 import yaml  # type: ignore[import-untyped]
 
-from corral.request.blueprint import CLUSTER_ARGUMENTS, draw
+from corral.request.drawing import CLUSTER_ARGUMENTS, draw
 from corral.request.worker_group import WorkerGroup
 
 if TYPE_CHECKING:

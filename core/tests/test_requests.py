@@ -14,8 +14,9 @@ from hypothesis import strategies as st
 from corral.errors import InvalidRequest
 from corral.plugin.scripting import job_body
 from corral.plugin.values import Job, Resources
-from corral.request.blueprint import read_script
-from corral.request.worker_group import WorkerGroup, parse_memory, parse_walltime
+from corral.request.drawing import read_script
+from corral.request.quantities import parse_memory, parse_walltime
+from corral.request.worker_group import WorkerGroup
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,7 @@ import pytest
 from corral.batch.detection import decide, traces
 from corral.errors import InvalidRequest, UnknownBackend
 from corral.plugin.values import Detected
-from corral.request.blueprint import draw
+from corral.request.drawing import draw
 from corral.request.settings import Settings, settings
 from corral.request.worker_group import WorkerGroup
 from corral.text.docstrings import docstring, documented

@@ -23,7 +23,7 @@ from corral.errors import InvalidRequest
 from corral.plugin.scripting import job_body
 from corral.plugin.values import Job
 from corral.remote.spec import Draft, take
-from corral.request.blueprint import draw
+from corral.request.drawing import draw
 from corral.request.worker_group import WorkerGroup
 from corral.text.variables import expanded
 

@@ -17,7 +17,8 @@ from typing import Any
 import pytest
 
 from corral.batch.budget import CommandBudget, Entry, Kind, wait_for_room
-from corral.batch.polling import Need, Rhythm, Watch
+from corral.batch.polling import Need, Watch
+from corral.batch.rhythm import Rhythm
 from corral.errors import BatchSystemUnavailable
 from corral.host.shared import FORMAT, Shared, era
 from corral.plugin.values import JobId, JobState, JobStatus

@@ -29,11 +29,11 @@ from corral.cli.schema import configuration_schema
 from corral.cluster.connecting import credentials_of
 from corral.cluster.registry import entries
 from corral.errors import CorralError, InvalidRequest
-from corral.request.blueprint import CLUSTER_ARGUMENTS, GROUP_ARGUMENTS, draw
+from corral.request.drawing import CLUSTER_ARGUMENTS, GROUP_ARGUMENTS, draw
+from corral.request.quantities import parse_duration, parse_walltime
 from corral.request.scale import jobs_asked_for
 from corral.request.settings import Settings, settings
 from corral.request.synonyms import MEANINGS, meaning
-from corral.request.worker_group import parse_duration, parse_walltime
 from corral.security.addresses import host_of_interface
 from corral.text.durations import seconds_in
 

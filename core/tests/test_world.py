@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from corral.allocation.rank_environment import World, find_world
-from corral.allocation.ranks import FAILURE, FileExchange, Roles, exit_code, refuse_small_world
+from corral.allocation.rank_exchange import FileExchange
+from corral.allocation.ranks import FAILURE, Roles, exit_code, refuse_small_world
 from corral.errors import NoAllocation, TooFewRanks
 from corral.launch.ending import Ended
 from corral.security.credentials import Credentials

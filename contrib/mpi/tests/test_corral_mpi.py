@@ -11,10 +11,8 @@ import pytest
 from click.testing import CliRunner
 
 import corral_mpi
-from corral.allocation.rank_environment import World
-from corral.allocation.ranks import FileExchange
-from corral.launch.ending import Ended
-from corral.security.credentials import Credentials
+from corral.allocation.rank_exchange import FileExchange
+from corral.allocation.ranks import Credentials, Ended, World
 from corral_mpi.cli import main
 from corral_mpi.initializing import class_of_worker
 from corral_mpi.outside import Outside

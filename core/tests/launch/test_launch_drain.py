@@ -286,7 +286,7 @@ async def test_workers_that_a_client_retires_finish_what_they_do(cluster: Cluste
         assert await client.gather(futures) == list(range(6))
         assert ran(runs) == list(range(6))
         # The last one of the job: nobody else can take its results.
-        cluster.scheduler.parking_room = 1_000_000
+        cluster.scheduler.parking.room = 1_000_000
         await client.retire_workers(names=["1-1"])
         code, log = await leaver.end()
         assert (code, "retired" in log) == (0, True)

@@ -59,7 +59,7 @@ async def leave(cluster: Cluster, leaver: Launched, job: str) -> dict[str, Any]:
 
 async def test_results_survive_a_time_without_any_worker(cluster: Cluster, marks: Path) -> None:
     """The only job leaves at once; the next one reads what it held; files go when the results are forgotten."""
-    cluster.scheduler.parking_room = ROOM
+    cluster.scheduler.parking.room = ROOM
     leaver = await cluster.connect(job="1")
     async with cluster.client() as client:
         futures = client.map(marked, range(5), folder=str(marks))
@@ -79,13 +79,13 @@ async def test_results_survive_a_time_without_any_worker(cluster: Cluster, marks
 
         for future in [*futures, total]:
             future.release()
-        await _until(lambda: not cluster.scheduler.parked)
+        await _until(lambda: not cluster.scheduler.parking.files)
     await _until(lambda: not files(cluster))
 
 
 async def test_what_was_computed_from_released_results_needs_them_no_more(cluster: Cluster, marks: Path) -> None:
     """Reading a file is enough: what it was computed from was released, and stays so."""
-    cluster.scheduler.parking_room = ROOM
+    cluster.scheduler.parking.room = ROOM
     leaver = await cluster.connect(job="1")
     async with cluster.client() as client:
         parts = client.map(marked, range(3), folder=str(marks))
@@ -102,7 +102,7 @@ async def test_what_was_computed_from_released_results_needs_them_no_more(cluste
 
 async def test_scattered_data_survives(cluster: Cluster) -> None:
     """Nobody could compute it again."""
-    cluster.scheduler.parking_room = ROOM
+    cluster.scheduler.parking.room = ROOM
     leaver = await cluster.connect(job="1")
     async with cluster.client() as client:
         future = await client.scatter({"a": 1})
@@ -113,7 +113,7 @@ async def test_scattered_data_survives(cluster: Cluster) -> None:
 
 async def test_results_survive_twice(cluster: Cluster, marks: Path) -> None:
     """A file is written once, and serves until the result is forgotten; new results join it."""
-    cluster.scheduler.parking_room = ROOM
+    cluster.scheduler.parking.room = ROOM
     async with cluster.client() as client:
         leaver = await cluster.connect(job="1")
         first = client.submit(marked, 1, folder=str(marks))
@@ -133,7 +133,7 @@ async def test_results_survive_twice(cluster: Cluster, marks: Path) -> None:
 
 async def test_more_than_there_is_room_for_is_computed_again(cluster: Cluster, marks: Path) -> None:
     """And told; the smaller ones are kept."""
-    cluster.scheduler.parking_room = 5000
+    cluster.scheduler.parking.room = 5000
     leaver = await cluster.connect(job="1")
     async with cluster.client() as client:
         small = client.submit(marked, 1, folder=str(marks), size=2000)
@@ -147,7 +147,7 @@ async def test_more_than_there_is_room_for_is_computed_again(cluster: Cluster, m
 
 async def test_a_result_that_cannot_be_written_is_computed_again(cluster: Cluster, marks: Path) -> None:
     """The job says which, and why."""
-    cluster.scheduler.parking_room = ROOM
+    cluster.scheduler.parking.room = ROOM
     (cluster.path.parent / PARKED).write_text("in the way")
     leaver = await cluster.connect(job="1")
     async with cluster.client() as client:
@@ -162,7 +162,7 @@ async def test_a_result_that_cannot_be_written_is_computed_again(cluster: Cluste
 
 async def test_others_take_what_they_can(cluster: Cluster, marks: Path) -> None:
     """Files are for what nobody takes."""
-    cluster.scheduler.parking_room = ROOM
+    cluster.scheduler.parking.room = ROOM
     leaver = await cluster.connect(job="1")
     async with cluster.client() as client:
         future = client.submit(marked, 1, folder=str(marks))

@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from corral.batch.detection import detect_all
 from corral.batch.runner import Runner
 from corral.errors import InvalidRequest, UnknownBackend
 from corral.plugin import discovery
@@ -211,10 +212,10 @@ async def test_detection_asks_every_backend_and_survives_each(
 ) -> None:
     """A broken plugin, or one whose command does not exist here, is as good as none."""
     install("acme", "broken/import_error", "broken/without_yield")
-    assert "acme" not in await discovery.detect_all(Runner())
+    assert "acme" not in await detect_all(Runner())
     monkeypatch.setenv("PATH", f"{ACME / 'bin'}{os.pathsep}{os.environ['PATH']}")
-    with caplog.at_level(logging.DEBUG, "corral.plugin.discovery"):
-        found = await discovery.detect_all(Runner())
+    with caplog.at_level(logging.DEBUG, "corral"):
+        found = await detect_all(Runner())
     assert found["acme"] == Detected(version="3.1", evidence="acstat --version")
     assert "local" not in found
     assert "backend 'import_error' cannot say whether its batch system is here: PluginError" in caplog.text

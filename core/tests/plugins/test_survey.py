@@ -10,13 +10,14 @@ import pytest
 from attrs import evolve
 from click.testing import CliRunner
 
+from corral.batch.detection import detect_all, survey
 from corral.batch.runner import Runner
 from corral.cli import main
 from corral.cluster.registry import Entry, JobLine
 from corral.errors import PluginError, UnknownBackend
 from corral.plugin import discovery
 from corral.plugin.values import JobId
-from corral.request.blueprint import draw
+from corral.request.drawing import draw
 
 Install = Callable[..., None]
 
@@ -71,7 +72,7 @@ def test_programs_get_one_object_a_backend(install: Install) -> None:
 async def test_a_plugin_that_ends_the_program_ends_nothing(install: Install) -> None:
     """Nobody chose it; who does gets an error that names it."""
     install("acme", "broken/exits")
-    assert await discovery.detect_all(Runner()) == {}
+    assert await detect_all(Runner()) == {}
     with pytest.raises(PluginError, match="corral-exits.*SystemExit"):
         discovery.load("exits")
 
@@ -84,7 +85,7 @@ async def test_a_question_that_fails_is_the_reason(
     (tmp_path / "acstat").write_text("#!/bin/sh\necho 'acstat: no master' >&2\nexit 3\n")
     (tmp_path / "acstat").chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
-    [finding] = [each for each in await discovery.survey(Runner()) if each.plugin.name == "acme"]
+    [finding] = [each for each in await survey(Runner()) if each.plugin.name == "acme"]
     assert (finding.detected, finding.is_usable) == (None, True)
     assert "no master" in finding.reason
 

@@ -17,7 +17,7 @@ PLAIN = ("-p", "no:randomly", "-p", "no:asyncio", "-p", "no:cacheprovider")
 #: What no fault of a plugin can break: these laws are about its declarations.
 OF_DECLARATIONS = {"test_an_id_was_seen_from_both_sides"}
 
-LAWS = {name for name in vars(BackendConformance) if name.startswith("test_")} - OF_DECLARATIONS
+LAWS = {name for name in dir(BackendConformance) if name.startswith("test_")} - OF_DECLARATIONS
 
 BROKEN = """
 import sys

@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 from attrs import evolve
 
-from corral.scaling.adaptive import Bounds
+from corral.scaling.bounds import Bounds
 from corral.scaling.policy import Rules
 from corral.scaling.workload import Kind
 from corral.simulation import Corral, Dask, Ends, Fixed, Load, Queue, World, simulate

@@ -8,11 +8,7 @@ from typing import TYPE_CHECKING
 
 from attrs import asdict
 
-from corral.allocation.rank_environment import World
-from corral.allocation.ranks import FAILURE, PATIENCE
-from corral.launch.contact import Contact, find_scheduler
-from corral.launch.ending import Ended
-from corral.security.credentials import Credentials
+from corral.allocation.ranks import FAILURE, PATIENCE, Contact, Credentials, Ended, World, find_scheduler
 
 if TYPE_CHECKING:
     from mpi4py.MPI import Intracomm

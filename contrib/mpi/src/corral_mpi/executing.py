@@ -9,13 +9,15 @@ from typing import TYPE_CHECKING, Any
 
 from distributed.core import rpc
 
-from corral.allocation.rank_environment import World
 from corral.allocation.ranks import (
     FAILURE,
+    Contact,
+    Credentials,
     Exchange,
     Roles,
     Script,
     Wishes,
+    World,
     configure,
     exit_code,
     fetched,
@@ -25,8 +27,6 @@ from corral.allocation.ranks import (
     schedule,
     work,
 )
-from corral.launch.contact import Contact
-from corral.security.credentials import Credentials
 from corral_mpi.broadcast import Broadcast, world_communicator, world_of
 from corral_mpi.initializing import class_of_worker
 from corral_mpi.outside import Outside

@@ -8,10 +8,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from corral.allocation.ranks import FAILURE, PATIENCE, Exchange
-from corral.launch.contact import Contact, find_scheduler
-from corral.launch.ending import Ended
-from corral.security.credentials import Credentials
+from corral.allocation.ranks import FAILURE, PATIENCE, Contact, Credentials, Ended, Exchange, find_scheduler
 
 if TYPE_CHECKING:
     from distributed import Security

@@ -10,28 +10,31 @@ import shlex
 import signal
 import uuid
 from collections.abc import Mapping, Sequence
-from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
 from attrs import evolve
-from distributed import Scheduler, Security
+from distributed import Security
 from distributed.core import Status, rpc
 
 from corral.allocation.detect import Grant, Shares, read_grant
+from corral.allocation.launchers import Launchers
 from corral.cluster import connecting, dask_logs
+from corral.cluster.hosting_cluster import HostingCluster
 from corral.cluster.registry import HEARTBEAT, Entry, Registration
-from corral.cluster.scheduler_host import HostingCluster, host
+from corral.cluster.scheduler_host import host
 from corral.errors import CorralError, InvalidRequest, WorkersLost, WorkersNotReady
 from corral.host import limits
 from corral.host.home import CLIENT_PEM, Home
 from corral.launch.spread import launcher_commands
 from corral.plugin.values import JobId
 from corral.request import settings
-from corral.request.blueprint import CLUSTER_ARGUMENTS, DEFAULT_GROUP
+from corral.request.blueprint import DEFAULT_GROUP
+from corral.request.drawing import CLUSTER_ARGUMENTS
+from corral.request.quantities import parse_duration
 from corral.request.tracebacks import tells_plainly
-from corral.request.worker_group import JOB_ENVIRONMENT, WorkerGroup, parse_duration
+from corral.request.worker_group import JOB_ENVIRONMENT, WorkerGroup
 from corral.security import addresses
 from corral.security.credentials import secured
 from corral.security.membership import LOADER
@@ -41,9 +44,6 @@ logger = logging.getLogger("corral")
 #: Says to a script that it is run by `corral run`, and by which cluster.
 RUN_BY = "CORRAL_RUN"
 
-#: Seconds for a launcher to answer, and to end after it was asked or signalled.
-_ANSWER = 3.0
-_PATIENCE = 5.0
 #: How soon to look again whether workers are ready (s).
 _GLANCE = 0.05
 
@@ -164,6 +164,7 @@ class Allocation(HostingCluster):
         asynchronous: bool = False,
         loop: Any = None,
     ) -> None:
+        # Long because all arguments are named twice: here, and by where they go.
         # Closed until it is built: a refused argument must not warn about an unclosed cluster.
         self.status = Status.closed
         if owner := os.environ.get(RUN_BY):
@@ -179,12 +180,8 @@ class Allocation(HostingCluster):
         }  # fmt: skip
         self._arguments = _configured(backend) | {key: value for key, value in given.items() if value is not None}
         self._sizes: dict[str, Any] = {
-            "cores": cores,
-            "memory": memory,
-            "processes": processes,
-            "threads": threads,
-            "memory_limit": memory_limit,
-        }
+            "cores": cores, "memory": memory, "processes": processes, "threads": threads, "memory_limit": memory_limit,
+        }  # fmt: skip
         self._spare_first_node = spare_first_node
         self._worker_prefix = name
         self._uuid = uuid.uuid4().hex
@@ -199,8 +196,7 @@ class Allocation(HostingCluster):
         )
         self._grant: Grant | None = None
         self._shares: Shares | None = None
-        self._launchers: list[asyncio.subprocess.Process] = []
-        self._watching: list[asyncio.Task[None]] = []
+        self._launchers = Launchers()
         self._registration: Registration | None = None
         self._registrar: asyncio.Task[None] | None = None
         #: Set when no worker is left, and not because somebody wished it.
@@ -250,35 +246,23 @@ class Allocation(HostingCluster):
         if self._worker_prefix is not None:
             allocation = evolve(allocation, job_id=JobId(self._worker_prefix))
         commands = launcher_commands(self._grant.manager, allocation, self._launcher_arguments(), JOB_ENVIRONMENT)
-        for argv in commands:
-            try:
-                process = await asyncio.create_subprocess_exec(
-                    *argv,
-                    stdin=asyncio.subprocess.DEVNULL,
-                    # Ctrl-C is for the script.
-                    process_group=0,
-                )
-            except OSError as error:
-                raise CorralError(f"cannot start {shlex.join(argv)}: {error.strerror}") from error
-            self._launchers.append(process)
-            self._watching.append(asyncio.create_task(self._watch(process, argv)))
+        await self._launchers.start(commands, self._on_end)
+
+    def _on_end(self, argv: Sequence[str], code: int) -> None:
+        """A launcher has ended."""
+        if self.status is Status.running:
+            if code:
+                logger.warning("workers have ended with exit code %d: %s …", code, shlex.join(argv[:3]))
+            is_open = self.scheduler is not None and self.scheduler.status is Status.running
+            # A script may retire its workers, or shut the scheduler down, and go on without them.
+            if is_open and self._launchers.have_failed:
+                self.is_deserted.set()
 
     def _launcher_arguments(self) -> list[str]:
         assert self._shares is not None
         words = [f"--credentials={self.credentials_path}", f"--cluster-created={self._credentials.created:.0f}"]
         words += self._spec.launcher_arguments(DEFAULT_GROUP, self._shares.resources, None)
         return [*words, "--spare-first-node"] if self._spare_first_node else words
-
-    async def _watch(self, process: asyncio.subprocess.Process, argv: Sequence[str]) -> None:
-        code = await process.wait()
-        if self.status is Status.running:
-            if code:
-                logger.warning("workers have ended with exit code %d: %s …", code, shlex.join(argv[:3]))
-            is_open = self.scheduler is not None and self.scheduler.status is Status.running
-            codes = [each.returncode for each in self._launchers]
-            # A script may retire its workers, or shut the scheduler down, and go on without them.
-            if is_open and None not in codes and any(codes):
-                self.is_deserted.set()
 
     async def _keep_registered(self) -> None:
         """Tell `corral ps` and `corral clean`: a job that is killed at its walltime leaves its credentials behind."""
@@ -313,12 +297,12 @@ class Allocation(HostingCluster):
                 await asyncio.to_thread(self._home.remove_credentials, self._uuid)
             with self._tried("its workers and its scheduler could not be stopped in an orderly way"):
                 if self.scheduler is not None:
-                    await self._stop_workers(self.scheduler)
+                    await self._launchers.stop(self.scheduler)
                     await self.scheduler.close()
                 if self.scheduler_comm is not None:
                     await self.scheduler_comm.close_rpc()
             with self._tried("its launchers could not be ended"):
-                await self._end_launchers()
+                await self._launchers.end()
             with self._tried("its files could not be removed"):
                 await asyncio.to_thread(self._remove_traces)
         finally:
@@ -326,38 +310,7 @@ class Allocation(HostingCluster):
 
     async def _end_jobs_apart(self, timeout: float) -> None:
         # Their job goes on; without credentials and scheduler they would end by themselves, a little later.
-        self._signal(signal.SIGTERM)
-
-    async def _stop_workers(self, scheduler: Scheduler) -> None:
-        """Let workers stop before their scheduler does: then they have no complaints."""
-        if not await self._ask_a_launcher(scheduler):
-            # They are still starting, and have nothing to finish.
-            self._signal(signal.SIGTERM)
-        await self._await_launchers(_PATIENCE)
-
-    async def _ask_a_launcher(self, scheduler: Scheduler) -> bool:
-        """Ask one launcher to stop; it tells the others. False if none answers."""
-        for worker in list(scheduler.workers.values()):
-            with suppress(OSError, TimeoutError):
-                async with asyncio.timeout(_ANSWER):
-                    await scheduler.rpc(worker.nanny).corral_stop()
-                return True
-        return False
-
-    async def _end_launchers(self) -> None:
-        for number in (signal.SIGTERM, signal.SIGKILL):
-            self._signal(number)
-            await self._await_launchers(_PATIENCE)
-
-    async def _await_launchers(self, patience: float) -> None:
-        if living := [watching for watching in self._watching if not watching.done()]:
-            await asyncio.wait(living, timeout=patience)
-
-    def _signal(self, number: int) -> None:
-        for process in self._launchers:
-            if process.returncode is None:
-                with suppress(ProcessLookupError):
-                    process.send_signal(number)
+        self._launchers.signal(signal.SIGTERM)
 
     def _remove_traces(self) -> None:
         try:

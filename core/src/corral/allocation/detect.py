@@ -16,7 +16,7 @@ from corral.errors import CorralError, InvalidRequest, NoAllocation
 from corral.host.machine import measure
 from corral.plugin import discovery
 from corral.plugin.values import Allocation, JobId, Resources
-from corral.request.worker_group import parse_count, parse_memory, usual_processes
+from corral.request.quantities import parse_count, parse_memory, usual_processes
 
 if TYPE_CHECKING:
     import pluggy

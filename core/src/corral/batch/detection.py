@@ -1,4 +1,4 @@
-"""Which batch system a cluster uses when nobody named one."""
+"""Which batch systems are here, and which one a cluster uses when nobody named one."""
 
 from __future__ import annotations
 
@@ -10,11 +10,14 @@ import shutil
 from collections.abc import Mapping
 from pathlib import Path
 
+from attrs import frozen
+
 from corral.batch.runner import Runner
-from corral.errors import UnknownBackend
+from corral.errors import CommandNotFound, CorralError, InvalidRequest, PluginError, UnknownBackend
 from corral.host.limits import threads_allowed
 from corral.plugin import discovery
-from corral.plugin.values import Detected
+from corral.plugin.hookspecs import CONTRACT
+from corral.plugin.values import Conversation, Detected
 
 logger = logging.getLogger("corral")
 
@@ -34,7 +37,7 @@ def choose(site: str | None = None) -> str:
     """
     # Also called from inside a running event loop: the questions have a loop of their own.
     with threads_allowed(), concurrent.futures.ThreadPoolExecutor(1) as thread:
-        here = thread.submit(lambda: asyncio.run(discovery.detect_all(Runner(timeout=20.0), site=site))).result()
+        here = thread.submit(lambda: asyncio.run(detect_all(Runner(timeout=20.0), site=site))).result()
     name, why = decide(here, traces(os.environ))
     logger.info("backend %r: %s", name, why)
     return name
@@ -69,3 +72,71 @@ def traces(environ: Mapping[str, str]) -> list[str]:
         *(name for facts in every for name in facts.variables if name in environ),
         *(path for facts in every for path in facts.files if Path(path).exists()),
     ]
+
+
+# --- who is here ------------------------------------------------------------------------------------------------
+
+
+@frozen(kw_only=True)
+class Finding:
+    """What became of asking one backend whether its batch system is here."""
+
+    plugin: discovery.Installed
+    #: None: it is not, or cannot be known.
+    detected: Detected | None = None
+    #: Why it was not detected; empty if it was.
+    reason: str = ""
+    #: The plugin is in order.
+    is_usable: bool = True
+
+
+async def survey(runner: Runner, *, site: str | None = None) -> list[Finding]:
+    """Ask every installed backend at once; also those that cannot be used are told, with the reason.
+
+    The embedded queue is here wherever corral is. What goes wrong with one backend does not disturb the others.
+    """
+
+    async def find(plugin: discovery.Installed) -> Finding:
+        try:
+            conversation: Conversation[Detected | None] = discovery.load(plugin.name, site=site).hook.detect()
+            if plugin.facts.is_everywhere:
+                return Finding(plugin=plugin, detected=Detected(version="this machine"))
+            detected = await runner.converse(conversation)
+        except CommandNotFound as error:
+            return Finding(plugin=plugin, reason=f"there is no {error.command.argv[0]!r} here")
+        except (PluginError, InvalidRequest) as error:
+            logger.debug(
+                "backend %r cannot say whether its batch system is here: %s", plugin.name, discovery.said(error)
+            )
+            problem = error.problem if isinstance(error, PluginError) else str(error)
+            return Finding(plugin=plugin, reason=problem, is_usable=False)
+        except (Exception, SystemExit) as error:
+            logger.debug(
+                "backend %r cannot say whether its batch system is here: %s", plugin.name, discovery.said(error)
+            )
+            words = str(error) if isinstance(error, CorralError) else discovery.said(error)
+            return Finding(plugin=plugin, reason=words)
+        if detected is None:
+            return Finding(plugin=plugin, reason="its commands are here, and are another batch system's or say nothing")
+        return Finding(plugin=plugin, detected=detected)
+
+    available = discovery.installed()
+    strangers = [
+        Finding(plugin=plugin, reason=discovery.other_contract(plugin).problem, is_usable=False)
+        for plugin in available
+        if plugin.kind == "backend" and plugin.contract != CONTRACT
+    ]
+    return [*await asyncio.gather(*map(find, discovery.usable("backend", available))), *strangers]
+
+
+async def detect_all(runner: Runner, *, site: str | None = None) -> dict[str, Detected]:
+    """Ask every installed backend at once whether its batch system is here; one that is everywhere is not asked.
+
+    A backend that cannot be loaded, or whose question fails, is left out: it must not disturb the others.
+    """
+    findings = await survey(runner, site=site)
+    return {
+        finding.plugin.name: finding.detected
+        for finding in findings
+        if finding.detected is not None and not finding.plugin.facts.is_everywhere
+    }

@@ -18,8 +18,9 @@ from corral.cli.tables import say, show, show_file
 from corral.errors import CorralError, counted
 
 if TYPE_CHECKING:
+    from corral.batch.detection import Finding
     from corral.cluster.registry import Entry, JobLine
-    from corral.plugin.discovery import Finding, Installed
+    from corral.plugin.discovery import Installed
 
 #: A living cluster writes every minute (s): what is older need not be true any more.
 _FRESH = 150.0
@@ -36,7 +37,7 @@ def script(redaction: Redaction, /, **options: Any) -> None:
 
     Nothing is submitted.
     """
-    from corral.request.blueprint import draw
+    from corral.request.drawing import draw
 
     redaction.hide("project", options["account"])
     blueprint = draw({**cluster_arguments(options), **worker_arguments(options)})
@@ -272,10 +273,11 @@ def backends(as_json: bool) -> None:
 
     Those that cannot be used are listed with the reason; those that could be installed are listed too.
     """
+    from corral.batch.detection import survey
     from corral.batch.runner import Runner
     from corral.plugin import discovery
 
-    found = asyncio.run(discovery.survey(Runner(timeout=10.0)))
+    found = asyncio.run(survey(Runner(timeout=10.0)))
     if as_json:
         for each in found:
             click.echo(json.dumps(_backend(each)))

@@ -167,7 +167,7 @@ class Play:
         """End a job by the batch system's own command, which tells the cluster nothing."""
         from corral.batch.runner import Runner
         from corral.plugin.conversations import mapped
-        from corral.request.blueprint import draw
+        from corral.request.drawing import draw
 
         self.killed = next(record for record in cluster.jobs if record.is_connected)
         commands: list[Command] = []

@@ -51,7 +51,7 @@ def submit(script: str, arguments: Sequence[str], waits: bool, follows: bool, **
 
     Prints the job's id. The output goes to ID.log in this directory, unless --log-directory says otherwise.
     """
-    from corral.request.blueprint import draw
+    from corral.request.drawing import draw
 
     given = {**cluster_arguments(options), **worker_arguments(options)}
     given.setdefault("name", Path(script).stem)

@@ -21,19 +21,23 @@ import corral
 from corral.batch.polling import Watch
 from corral.cluster import connecting, dask_logs, kept_logs
 from corral.cluster.engine import Engine
+from corral.cluster.hosting_cluster import HostingCluster
+from corral.cluster.open_clusters import MARGIN, WayBack, find_open
 from corral.cluster.registry import HEARTBEAT, Entry, JobLine, Registration
-from corral.cluster.scheduler_host import MARGIN, HostingCluster, WayBack, find_open, host
+from corral.cluster.scheduler_host import host
 from corral.errors import CorralError, InvalidRequest
 from corral.host import limits
 from corral.host.home import Home
 from corral.jobs.record import JobFailure, JobRecord, Jobs
 from corral.jobs.worker_failures import WorkerFailure
 from corral.plugin.values import JobId, Resources
-from corral.request.blueprint import GROUP_ARGUMENTS, Blueprint, draw, hours_of, read_script, scheduler_place
+from corral.request.blueprint import Blueprint
+from corral.request.drawing import GROUP_ARGUMENTS, draw, read_script, scheduler_place
+from corral.request.quantities import hours_of, parse_count, parse_duration
 from corral.request.scale import jobs_asked_for, known_group, the_group
 from corral.request.synonyms import missing_attribute, refuse_unknown_bounds
 from corral.request.tracebacks import tells_plainly
-from corral.request.worker_group import WorkerGroup, parse_count, parse_duration
+from corral.request.worker_group import WorkerGroup
 from corral.scaling.account import Account
 from corral.security.credentials import Credentials, secured
 from corral.text.printable import html
@@ -539,7 +543,8 @@ class Cluster(HostingCluster):
         InvalidRequest
         """
         # Not with this module: clusters of one size import nothing that decides about sizes.
-        from corral.scaling.adaptive import BOUNDS, Adaptive, bounds_of, rules_of
+        from corral.scaling.adaptive import Adaptive
+        from corral.scaling.bounds import BOUNDS, bounds_of, rules_of
 
         refuse_unknown_bounds(others)
         engine = self._running_engine("cannot adapt")

@@ -18,7 +18,7 @@ from corral.errors import CorralError, InvalidRequest
 if TYPE_CHECKING:
     from distributed import Security
 
-    from corral.cluster.scheduler_host import HostingCluster
+    from corral.cluster.hosting_cluster import HostingCluster
 
 _LOADER = "distributed.client.security-loader"
 

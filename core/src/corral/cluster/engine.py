@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING
 
 from attrs import evolve
 
-from corral.batch.polling import Rhythm, Watch
+from corral.batch.polling import Watch
+from corral.batch.rhythm import Rhythm
 from corral.cluster.ending import JobEnder
 from corral.cluster.engine_state import EngineState
 from corral.cluster.following import JobFollower
@@ -49,8 +50,8 @@ class Engine:
       workers that come and leave, and from what launchers report;
     - ending: `JobEnder` cancels and retires jobs, and ends all of them when the cluster closes.
 
-    Whatever they learn changes a record or a group, wakes the loop, and leads to a new plan. `Waiting` tells whoever waits
-    what has come of it.
+    Whatever they learn changes a record or a group, wakes the loop, and leads to a new plan. `Waiting` tells those who
+    wait what has come of it.
 
     Its methods run on the event loop; its properties may be read from any thread.
     """

@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from attrs import define, field
 
 from corral.batch.client import BatchSystem
-from corral.batch.polling import Rhythm, Watch
+from corral.batch.polling import Watch
+from corral.batch.rhythm import Rhythm
 from corral.errors import CorralError
 from corral.host import clock
 from corral.jobs.group import Group

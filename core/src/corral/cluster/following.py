@@ -9,8 +9,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from attrs import define, field
 
+from corral.batch.answers import Answer
 from corral.batch.budget import Kind
-from corral.batch.polling import Answer, Need
+from corral.batch.polling import Need
 from corral.cluster.engine_state import EngineState
 from corral.cluster.submitting import JobSubmitter
 from corral.errors import BatchSystemError, CorralError

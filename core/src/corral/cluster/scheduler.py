@@ -3,8 +3,8 @@
 distributed's scheduler takes every worker for immortal. This one knows how long each worker has left, because the
 worker says so with its first word and with every heartbeat, and how long each task takes (`corral.launch.tasktimes`).
 A worker that cannot finish a task is passed over; if none can, the task waits for a job with more time. A task of which
-nothing is known is begun anywhere. Results that a leaving worker could give to nobody are read back from files: see
-`corral.launch.parked`.
+nothing is known is begun anywhere. Results that a leaving worker could give to nobody are in files:
+`corral.cluster.parking`.
 
 What is overridden is public in distributed's own words, but for `_task_to_msg`; a test holds each.
 """
@@ -20,10 +20,9 @@ from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 import distributed
-from attrs import frozen
 from distributed.diagnostics.plugin import SchedulerPlugin
 
-from corral.launch.parked import reading_task, remove
+from corral.cluster.parking import Parking
 from corral.launch.tasktimes import EXPECTED, SECONDS_LEFT, TaskTimes, TooLong, idle_from, time_needed
 
 if TYPE_CHECKING:
@@ -37,15 +36,6 @@ _LOOKED_AT = 500
 _REMEMBERED = 1000
 #: So many tasks that were cut off are named.
 _NAMED = 3
-
-
-@frozen(kw_only=True)
-class Parked:
-    """A result in a file."""
-
-    path: str
-    #: Bytes.
-    size: int
 
 
 class Scheduler(distributed.Scheduler):
@@ -63,10 +53,6 @@ class Scheduler(distributed.Scheduler):
         self.passed_over: dict[str, Any] = {}
         #: By address: how long a task takes there of which nothing is known (s).
         self.assumed: dict[str, float] = {}
-        #: The most bytes that parked results may have together.
-        self.parking_room = 0
-        self.parked: dict[Any, Parked] = {}
-        self._reserved: dict[Any, str] = {}
         #: Told when a worker is gone.
         self._removed = asyncio.Condition()
         #: Addresses of workers whose launchers look after their end.
@@ -76,10 +62,9 @@ class Scheduler(distributed.Scheduler):
         #: The task that is being decided about.
         self._deciding: TaskState | None = None
         super().__init__(*arguments, **more)
-        self.handlers.update(
-            corral_abandon=self.abandon, corral_dismiss=self.dismiss, corral_held=self.held,
-            corral_reserve=self.reserve, corral_parked=self.park,
-        )  # fmt: skip
+        #: Results in files.
+        self.parking = Parking(self)
+        self.handlers.update(corral_abandon=self.abandon, corral_dismiss=self.dismiss)
         self.add_plugin(_Ends(self), name="corral-task-times")
 
     @property
@@ -254,7 +239,7 @@ class Scheduler(distributed.Scheduler):
             self.leaves_at.pop(worker.address, None)
             self.passed_over.pop(worker.address, None)
             self.assumed.pop(worker.address, None)
-            self._reserved = {key: other for key, other in self._reserved.items() if other != worker.address}
+            self.parking.release(worker.address)
             try:
                 return await super().remove_worker(address=address, **more)
             finally:
@@ -301,7 +286,7 @@ class Scheduler(distributed.Scheduler):
             "unfinished": len(worker.processing),
             "seconds": sum(cut_off.values()),
             "names": [str(key) for key in sorted(cut_off, key=lambda key: -cut_off[key])[:_NAMED]],
-            "lost": sum(1 for task in self._unshared(worker) if task.key not in self.parked),
+            "lost": self.parking.unsaved(worker),
         }
         await self.dismiss(address)
         return said
@@ -361,74 +346,6 @@ class Scheduler(distributed.Scheduler):
         except (OSError, AttributeError, ValueError):
             return False
 
-    # --- results in files ---------------------------------------------------------------------------------------
-
-    def _unshared(self, worker: WorkerState) -> list[TaskState]:
-        """What only this worker has, or workers that leave like it."""
-        return [task for task in worker.has_what if not (task.who_has or set()) & (self.running - {worker})]
-
-    def held(self, address: str) -> dict[str, int]:
-        """Remote call: how many results a worker has that nobody else has, and no file; and how many others work."""
-        worker = self.workers.get(address)
-        if worker is None:
-            return {"results": 0, "others": len(self.running)}
-        results = sum(1 for task in self._unshared(worker) if task.key not in self.parked)
-        return {"results": results, "others": len(self.running - {worker})}
-
-    def reserve(self, address: str) -> list[Any]:
-        """Remote call of a leaving worker: which of its results it shall write to files."""
-        worker = self.workers.get(address)
-        if worker is None:
-            return []
-        room = self.parking_room - sum(file.size for file in self.parked.values())
-        room -= sum(task.get_nbytes() for key in self._reserved if (task := self.tasks.get(key)) is not None)
-        chosen = []
-        for task in sorted(self._unshared(worker), key=lambda task: task.get_nbytes()):
-            if task.actor or task.key in self.parked or self._reserved.get(task.key, address) != address:
-                continue
-            if task.get_nbytes() > room:
-                break
-            room -= task.get_nbytes()
-            self._reserved[task.key] = address
-            chosen.append(task.key)
-        return chosen
-
-    def park(self, address: str, files: list[tuple[Any, str, int]], failed: list[Any]) -> None:
-        """Remote call of a leaving worker: these of its results are in files now, with so many bytes."""
-        forgotten = []
-        for key, path, size in files:
-            self._reserved.pop(key, None)
-            task = self.tasks.get(key)
-            if task is None or task.state != "memory":
-                forgotten.append(path)
-                continue
-            self.parked[key] = Parked(path=path, size=size)
-            self._depend_on_file(task, path)
-        for key in failed:
-            self._reserved.pop(key, None)
-        self.unpark_files(forgotten)
-
-    def _depend_on_file(self, task: TaskState, path: str) -> None:
-        """From now on, to compute this task is to read the file: what it was computed from is not needed for it."""
-        task.run_spec = reading_task(task.key, path)
-        # Scattered data was never to be computed, and has no place in line.
-        task.priority = task.priority or (0, 0, 0)
-        unneeded: dict[Any, Any] = {}
-        for other in task.dependencies:
-            other.dependents.discard(task)
-            if other.waiters:
-                other.waiters.discard(task)
-            if not other.dependents and not other.who_wants:
-                unneeded[other.key] = "forgotten"
-        task.dependencies = set()
-        if unneeded:
-            self.transitions(unneeded, f"corral-parked-{time.time()}")
-
-    def unpark_files(self, paths: Iterable[str]) -> None:
-        """Remove files, away from the event loop."""
-        if paths := list(paths):
-            asyncio.get_running_loop().run_in_executor(None, remove, paths)
-
 
 class _Ends(SchedulerPlugin):
     """Hears how long tasks took, and which are forgotten."""
@@ -438,12 +355,12 @@ class _Ends(SchedulerPlugin):
 
     def transition(self, key: Any, start: str, finish: str, *_: Any, **more: Any) -> None:
         scheduler = self._scheduler
-        if finish == "memory" and start == "processing" and key not in scheduler.parked:
+        if finish == "memory" and start == "processing" and key not in scheduler.parking.files:
             seconds = sum(
                 each["stop"] - each["start"] for each in more.get("startstops") or () if each["action"] == "compute"
             )
             scheduler.times.ran(scheduler.tasks[key], seconds)
         if finish in ("memory", "erred", "forgotten"):
             scheduler.times.interrupted.pop(key, None)
-        if finish == "forgotten" and (file := scheduler.parked.pop(key, None)) is not None:
-            scheduler.unpark_files([file.path])
+        if finish == "forgotten":
+            scheduler.parking.forget(key)

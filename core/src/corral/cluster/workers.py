@@ -64,7 +64,7 @@ class WorkerFollower:
         """Listen to the scheduler, and begin to look at the jobs at work."""
         scheduler = self._state.scheduler
         scheduler.add_plugin(SchedulerListener(self), name=self._plugin_name)
-        scheduler.parking_room = self._state.blueprint.parked_results
+        scheduler.parking.room = self._state.blueprint.parked_results
         scheduler.on_too_long = self._tell_too_long
         scheduler.on_silent = self.worker_was_silent
         self._counter.listen(scheduler)

@@ -25,7 +25,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple, Self
 
-from corral.host.private import PrivateFolder, make_private_folder, open_private_folder, refuse
+from corral.host.private import PrivateFolder, make_private_folder, open_private_folder
+from corral.host.trust import refuse
 
 CREDENTIALS = "credentials.json"
 #: Beside a cluster's credentials, for the job that will have its scheduler.

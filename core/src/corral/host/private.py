@@ -3,9 +3,10 @@
 A name can mean another file a moment later. So nothing here is looked at by its name and then used by its name: each
 folder is opened below the one before it, what was opened is looked at, and what was looked at is used.
 
-Two rules. Folders on the way belong to the user or to root, and nobody else may write to them; to sticky ones such as
-``/tmp`` others may add. Links there are followed if they are the user's or root's: a home folder may be one. What is
-private itself, the folder at the end and all below, is the user's own, without any right for others, and never a link.
+Two rules, which `corral.host.trust` keeps. Folders on the way belong to the user or to root, and nobody else may write
+to them; to sticky ones such as ``/tmp`` others may add. Links there are followed if they are the user's or root's: a
+home folder may be one. What is private itself, the folder at the end and all below, is the user's own, without any
+right for others, and never a link.
 
 Starts with the standard library alone: the commands of the embedded queue and the launcher of every job import it.
 """
@@ -20,18 +21,15 @@ import time
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import TYPE_CHECKING, NoReturn, Self
+from typing import TYPE_CHECKING, Self
+
+from corral.host.trust import LIST, enter, passed, refuse, refuse_file, refuse_folder
 
 if TYPE_CHECKING:
     from types import TracebackType
 
-#: To pass through a folder one need not be able to list it.
-_PASS = getattr(os, "O_PATH", os.O_RDONLY) | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_LIST = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 #: Whatever was planted is looked at first: a pipe would block, a terminal become ours.
 _FILE = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
-#: As many as the kernel follows.
-_LINKS = 40
 #: What begins a file or folder that is not complete yet.
 _DRAFT = ".new-"
 #: How often a folder is made that vanishes again.
@@ -64,7 +62,7 @@ def open_private_folder(path: str | os.PathLike[str], *, make: bool = False) -> 
     while True:
         tries -= 1
         try:
-            with _passed(whole.parent, make=make) as parent:
+            with passed(whole.parent, make=make) as parent:
                 return _private_folder(parent, whole, make=make)
         except FileNotFoundError:
             # Who removes empty folders may have been quicker than who fills them.
@@ -83,7 +81,7 @@ def make_private_folder(path: str | os.PathLike[str], files: Mapping[str, str]) 
     """
     whole = Path(os.path.abspath(path))
     draft = f"{_DRAFT}{os.urandom(8).hex()}"
-    with _passed(whole.parent, make=True) as parent:
+    with passed(whole.parent, make=True) as parent:
         try:
             with _private_folder(parent, whole.parent / draft, make=True) as folder:
                 for name, text in files.items():
@@ -183,7 +181,7 @@ class PrivateFolder:
                 refuse(path, "is no regular file", "Remove it: corral never follows what stands in a file's place")
             raise
         try:
-            _refuse_file(os.fstat(descriptor), path)
+            refuse_file(os.fstat(descriptor), path)
             if flags & os.O_TRUNC:
                 os.ftruncate(descriptor, 0)
         except BaseException:
@@ -286,7 +284,7 @@ class PrivateFolder:
         NotPrivate, OSError
         """
         if name is None:
-            descriptor = os.open(".", _LIST, dir_fd=self.descriptor)
+            descriptor = os.open(".", LIST, dir_fd=self.descriptor)
         else:
             descriptor = self.open(name, os.O_RDWR | os.O_CREAT)
         try:
@@ -309,77 +307,9 @@ class PrivateFolder:
                 raise
 
 
-# --- the way ----------------------------------------------------------------------------------------------------
-
-
-@contextmanager
-def _passed(path: Path, *, make: bool) -> Iterator[int]:
-    """Go from the root to a folder, and look at each on the way; yields its descriptor."""
-    ahead = list(reversed(path.parts[1:]))
-    here, where = os.open("/", _PASS), Path("/")
-    links = 0
-    try:
-        _refuse_on_the_way(os.fstat(here), where)
-        while ahead:
-            name = ahead.pop()
-            try:
-                below = _enter(here, name, _PASS, make=make)
-            except NotADirectoryError:
-                target = _target(here, where / name)
-                links += 1
-                if links > _LINKS:
-                    raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path)) from None
-                ahead += reversed([part for part in target.split("/") if part])
-                if not target.startswith("/"):
-                    continue
-                below, name = os.open("/", _PASS), "/"
-            except FileNotFoundError:
-                raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(where / name)) from None
-            os.close(here)
-            # Of the targets of links: `below` is where they lead, whatever it is called.
-            here, where = below, Path(os.path.normpath(where / name))
-            _refuse_on_the_way(os.fstat(here), where)
-        yield here
-    finally:
-        os.close(here)
-
-
-def _enter(parent: int, name: str, flags: int, *, make: bool) -> int:
-    """Open a folder in a folder; a missing one is made if that is wanted."""
-    try:
-        return os.open(name, flags, dir_fd=parent)
-    except FileNotFoundError:
-        if not make:
-            # Listing a folder makes an NFS client ask its server again, and forget that there was nothing.
-            with suppress(OSError):
-                _list(parent)
-            return os.open(name, flags, dir_fd=parent)
-    with suppress(FileExistsError):
-        os.mkdir(name, 0o700, dir_fd=parent)
-    return os.open(name, flags, dir_fd=parent)
-
-
-def _list(folder: int) -> None:
-    descriptor = os.open(".", _LIST, dir_fd=folder)
-    try:
-        os.listdir(descriptor)
-    finally:
-        os.close(descriptor)
-
-
-def _target(parent: int, link: Path) -> str:
-    """Where a link on the way leads."""
-    status = os.stat(link.name, dir_fd=parent, follow_symlinks=False)
-    if not stat.S_ISLNK(status.st_mode):
-        raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(link))
-    if not _is_trusted(status.st_uid):
-        refuse(link, f"is a link that belongs to {_user(status.st_uid)}", _ANOTHER)
-    return os.readlink(link.name, dir_fd=parent)
-
-
 def _private_folder(parent: int, path: Path, *, make: bool) -> PrivateFolder:
     try:
-        descriptor = _enter(parent, path.name, _LIST, make=make)
+        descriptor = enter(parent, path.name, LIST, make=make)
     except FileNotFoundError:
         raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), str(path)) from None
     except NotADirectoryError:
@@ -387,116 +317,16 @@ def _private_folder(parent: int, path: Path, *, make: bool) -> PrivateFolder:
     except PermissionError as error:
         # One of somebody else's that is closed to us: say whose it is.
         with suppress(OSError):
-            _refuse_folder(os.stat(path.name, dir_fd=parent, follow_symlinks=False), path)
+            refuse_folder(os.stat(path.name, dir_fd=parent, follow_symlinks=False), path)
         raise PermissionError(error.errno, error.strerror, str(path)) from None
     except OSError as error:
         raise OSError(error.errno, error.strerror, str(path)) from None
     try:
-        _refuse_folder(os.fstat(descriptor), path)
+        refuse_folder(os.fstat(descriptor), path)
     except BaseException:
         os.close(descriptor)
         raise
     return PrivateFolder(descriptor, path)
-
-
-# --- what is refused --------------------------------------------------------------------------------------------
-
-_ANOTHER = "Name a folder below one that only you can write to, in your home for example"
-
-
-def _refuse_on_the_way(status: os.stat_result, path: Path) -> None:
-    if not _is_trusted(status.st_uid):
-        refuse(path, f"belongs to {_user(status.st_uid)}, who could replace what you have in it", _ANOTHER)
-    mode = status.st_mode
-    if mode & stat.S_ISVTX:
-        # Others may add, and not touch what is there.
-        return
-    whose = ""
-    if mode & stat.S_IWOTH:
-        whose = "everybody"
-    elif mode & stat.S_IWGRP and not _is_group_of_one(status.st_gid):
-        whose = f"everybody in group {_group(status.st_gid)}"
-    if whose:
-        refuse(
-            path,
-            f"has mode {stat.S_IMODE(mode):04o}: {whose} could replace what you have in it",
-            f"{_ANOTHER}; or have its owner run: chmod {'+t' if status.st_uid == 0 else 'go-w'} {path}",
-        )
-
-
-def _refuse_folder(status: os.stat_result, path: Path) -> None:
-    if status.st_uid != os.geteuid():
-        refuse(path, f"belongs to {_user(status.st_uid)}, and must be yours alone", _ANOTHER)
-    if status.st_mode & 0o077:
-        refuse(
-            path,
-            f"has mode {stat.S_IMODE(status.st_mode):04o}, and must be yours alone",
-            f"If nobody else has put anything there, run: chmod 700 {path}; else name another folder",
-        )
-
-
-def _refuse_file(status: os.stat_result, path: Path) -> None:
-    if not stat.S_ISREG(status.st_mode):
-        refuse(path, "is no regular file", "Remove it")
-    if status.st_uid != os.geteuid() or status.st_mode & 0o077:
-        refuse(
-            path,
-            f"has mode {stat.S_IMODE(status.st_mode):04o} and belongs to {_user(status.st_uid)}: "
-            "it must be yours alone",
-            "Name a folder on a file system that keeps POSIX modes, and remove what others have written",
-        )
-    if status.st_nlink > 1:
-        refuse(path, f"has {status.st_nlink} names, one of which may be anywhere", "Remove it")
-
-
-def refuse(path: Path, problem: str, cure: str) -> NoReturn:
-    """Raise `NotPrivate`, which costs an import that most processes do without."""
-    from corral.errors import NotPrivate
-
-    raise NotPrivate(path, problem, cure)
-
-
-def _is_trusted(uid: int) -> bool:
-    return uid in (0, os.geteuid()) or uid == _unmapped()
-
-
-def _unmapped() -> int | None:
-    """Whom the files of all users seem to belong to that this container does not know, root among them."""
-    with suppress(OSError, ValueError):
-        outside = {int(line.split()[1]) for line in Path("/proc/self/uid_map").read_text().splitlines()}
-        if 0 not in outside:
-            return int(Path("/proc/sys/kernel/overflowuid").read_text())
-    return None
-
-
-def _is_group_of_one(gid: int) -> bool:
-    """True for root's group, and for one that a user has for himself: then the umask is often 002."""
-    if gid == 0:
-        return True
-    import grp
-    import pwd
-
-    try:
-        user, group = pwd.getpwuid(os.geteuid()), grp.getgrgid(gid)
-    except KeyError:
-        return False
-    return gid == user.pw_gid and group.gr_name == user.pw_name and set(group.gr_mem) <= {user.pw_name}
-
-
-def _user(uid: int) -> str:
-    import pwd
-
-    with suppress(KeyError):
-        return f"{pwd.getpwuid(uid).pw_name} (uid {uid})"
-    return f"uid {uid}"
-
-
-def _group(gid: int) -> str:
-    import grp
-
-    with suppress(KeyError):
-        return grp.getgrgid(gid).gr_name
-    return str(gid)
 
 
 def _plain(name: str) -> str:

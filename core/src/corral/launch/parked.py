@@ -1,7 +1,7 @@
 """Results in files: what a leaving worker holds and no other worker can take, until a new one reads it back.
 
 A result is written as Dask spills it, to a file of its own in the cluster's private folder. The scheduler then takes
-"read that file" for what computes the result (`corral.cluster.scheduler.Scheduler.park`), so that Dask's own way of
+"read that file" for what computes the result (`corral.cluster.parking.Parking.park`), so that Dask's own way of
 getting back what was lost, computing it again, becomes reading it.
 """
 

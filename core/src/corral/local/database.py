@@ -9,7 +9,8 @@ from contextlib import closing, suppress
 from pathlib import Path
 
 from corral.host.machine import is_on_network
-from corral.host.private import PrivateFolder, open_private_folder, refuse
+from corral.host.private import PrivateFolder, open_private_folder
+from corral.host.trust import refuse
 from corral.local.request import Refused
 
 #: Where the records of running jobs are.

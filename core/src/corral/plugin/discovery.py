@@ -19,28 +19,23 @@ and `backend_options`, defaults for that backend's options.
 
 from __future__ import annotations
 
-import asyncio
 import fnmatch
 import functools
 import inspect
 import logging
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Any, Literal, NoReturn
+from typing import Any, Literal, NoReturn
 
 import importlib_metadata
 import pluggy
 from attrs import evolve, field, frozen
 
 from corral._version import __version__
-from corral.errors import CommandNotFound, CorralError, InvalidRequest, PluginError, UnknownBackend, did_you_mean
+from corral.errors import CorralError, InvalidRequest, PluginError, UnknownBackend, did_you_mean
 from corral.plugin.facts import BackendFacts
 from corral.plugin.hookspecs import CONTRACT
 from corral.plugin.validation import NamedPlugin, assemble
-from corral.plugin.values import Conversation, Detected
-
-if TYPE_CHECKING:
-    from corral.batch.runner import Runner
 
 logger = logging.getLogger("corral.plugin.discovery")
 
@@ -98,7 +93,7 @@ class Installed:
             raise
         except (Exception, SystemExit) as error:
             given = ", ".join(f"{name}={value!r}" for name, value in options.items()) or "no options"
-            problem = f"{self.value}, called with {given}, raised {_said(error)}. Check the options"
+            problem = f"{self.value}, called with {given}, raised {said(error)}. Check the options"
             self._refuse(problem, cause=error)
 
     @property
@@ -125,7 +120,7 @@ class Installed:
             factory: object = self._entry_point.load()
         except (Exception, SystemExit) as error:
             # One that nobody chose must not end the program that asks who is there.
-            problem = f"{self.value!r} cannot be imported: {_said(error)}. Reinstall {self.distribution}"
+            problem = f"{self.value!r} cannot be imported: {said(error)}. Reinstall {self.distribution}"
             self._refuse(problem, cause=error)
         if not callable(factory):
             kind = type(factory).__name__
@@ -177,7 +172,7 @@ def installed() -> list[Installed]:
             # The first on the path wins, as for imports: an editable install may be listed once more.
             found.setdefault(_normalised(metadata["Name"]), plugins)
         except Exception as error:
-            logger.debug("the metadata of a distribution cannot be read, it is left out: %s", _said(error))
+            logger.debug("the metadata of a distribution cannot be read, it is left out: %s", said(error))
     every = [plugin for plugins in found.values() for plugin in plugins]
     return sorted(every, key=lambda plugin: (plugin.kind, plugin.name, plugin.contract, plugin.distribution))
 
@@ -203,7 +198,8 @@ def _normalised(distribution: str) -> str:
     return re.sub(r"[-_.]+", "-", distribution).lower()
 
 
-def _said(error: BaseException) -> str:
+def said(error: BaseException) -> str:
+    """What a plugin's error says, and which it is."""
     return f"{type(error).__name__}: {error}"
 
 
@@ -306,67 +302,6 @@ def backend_of_site(site: str, site_options: Mapping[str, Any] | None = None) ->
     return backend
 
 
-@frozen(kw_only=True)
-class Finding:
-    """What became of asking one backend whether its batch system is here."""
-
-    plugin: Installed
-    #: None: it is not, or cannot be known.
-    detected: Detected | None = None
-    #: Why it was not detected; empty if it was.
-    reason: str = ""
-    #: The plugin is in order.
-    is_usable: bool = True
-
-
-async def survey(runner: Runner, *, site: str | None = None) -> list[Finding]:
-    """Ask every installed backend at once; also those that cannot be used are told, with the reason.
-
-    The embedded queue is here wherever corral is. What goes wrong with one backend does not disturb the others.
-    """
-
-    async def find(plugin: Installed) -> Finding:
-        try:
-            conversation: Conversation[Detected | None] = load(plugin.name, site=site).hook.detect()
-            if plugin.facts.is_everywhere:
-                return Finding(plugin=plugin, detected=Detected(version="this machine"))
-            detected = await runner.converse(conversation)
-        except CommandNotFound as error:
-            return Finding(plugin=plugin, reason=f"there is no {error.command.argv[0]!r} here")
-        except (PluginError, InvalidRequest) as error:
-            logger.debug("backend %r cannot say whether its batch system is here: %s", plugin.name, _said(error))
-            problem = error.problem if isinstance(error, PluginError) else str(error)
-            return Finding(plugin=plugin, reason=problem, is_usable=False)
-        except (Exception, SystemExit) as error:
-            logger.debug("backend %r cannot say whether its batch system is here: %s", plugin.name, _said(error))
-            words = str(error) if isinstance(error, CorralError) else _said(error)
-            return Finding(plugin=plugin, reason=words)
-        if detected is None:
-            return Finding(plugin=plugin, reason="its commands are here, and are another batch system's or say nothing")
-        return Finding(plugin=plugin, detected=detected)
-
-    available = installed()
-    strangers = [
-        Finding(plugin=plugin, reason=_other_contract(plugin).problem, is_usable=False)
-        for plugin in available
-        if plugin.kind == "backend" and plugin.contract != CONTRACT
-    ]
-    return [*await asyncio.gather(*map(find, usable("backend", available))), *strangers]
-
-
-async def detect_all(runner: Runner, *, site: str | None = None) -> dict[str, Detected]:
-    """Ask every installed backend at once whether its batch system is here; one that is everywhere is not asked.
-
-    A backend that cannot be loaded, or whose question fails, is left out: it must not disturb the others.
-    """
-    findings = await survey(runner, site=site)
-    return {
-        finding.plugin.name: finding.detected
-        for finding in findings
-        if finding.detected is not None and not finding.plugin.facts.is_everywhere
-    }
-
-
 def _the_one(name: str, kind: Literal["backend", "site"], available: Sequence[Installed]) -> Installed:
     """The plugin of that name, or an error that says why there is none."""
     namesakes = [plugin for plugin in available if plugin.kind == kind and plugin.name == name]
@@ -379,11 +314,12 @@ def _the_one(name: str, kind: Literal["backend", "site"], available: Sequence[In
             problem = f"several distributions have a {kind} of this name: {rivals}. Uninstall all but one"
             raise PluginError(name, problem, distribution=", ".join(spoken))
     if namesakes:
-        raise _other_contract(namesakes[0])
+        raise other_contract(namesakes[0])
     raise _no_such(name, kind, available)
 
 
-def _other_contract(plugin: Installed) -> PluginError:
+def other_contract(plugin: Installed) -> PluginError:
+    """What there is to say of a plugin that was written for another corral."""
     theirs, ours = plugin.contract.removeprefix("v"), CONTRACT.removeprefix("v")
     is_newer = theirs.isdigit() and int(theirs) > int(ours)
     return PluginError(

@@ -19,7 +19,8 @@ from distributed.objects import SchedulerInfo
 
 from corral.cluster import connecting
 from corral.cluster.cluster import Cluster
-from corral.cluster.scheduler_host import HostingCluster, no_scheduler_info
+from corral.cluster.hosting_cluster import HostingCluster
+from corral.cluster.scheduler_host import no_scheduler_info
 from corral.errors import ClusterExists, ClusterNotFound, CorralError, InvalidRequest, SchedulerNotReady
 from corral.jobs.record import JobFailure, Jobs
 from corral.jobs.worker_failures import WorkerFailure
@@ -29,11 +30,11 @@ from corral.plugin.values import Resources
 from corral.remote.locate import Residence, find_entry
 from corral.remote.messages import AdaptiveState, State, arguments_of, to_error, to_state
 from corral.remote.spec import Draft
-from corral.request.blueprint import hours_of
+from corral.request.quantities import hours_of, parse_duration
 from corral.request.scale import known_group, the_group
 from corral.request.synonyms import refuse_unknown_bounds
 from corral.request.tracebacks import tells_plainly
-from corral.request.worker_group import WorkerGroup, parse_duration
+from corral.request.worker_group import WorkerGroup
 from corral.scaling.account import Account
 from corral.scaling.adaptive import Adapting
 from corral.security import addresses

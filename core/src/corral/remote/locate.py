@@ -14,7 +14,7 @@ from attrs import evolve
 
 from corral.batch.budget import CommandBudget
 from corral.batch.client import BatchSystem
-from corral.batch.polling import Rhythm
+from corral.batch.rhythm import Rhythm
 from corral.batch.runner import Runner
 from corral.cluster.registry import REGISTRY, Entry, entries
 from corral.errors import (

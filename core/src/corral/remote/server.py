@@ -20,7 +20,8 @@ from corral.errors import CorralError, SubmitRejected
 from corral.launch.run import default_lead
 from corral.remote.messages import AdaptiveState, GroupSnapshot, Identity, State, arguments_of, error_to_plain, to_plain
 from corral.remote.spec import Order
-from corral.request.blueprint import Blueprint, draw
+from corral.request.blueprint import Blueprint
+from corral.request.drawing import draw
 from corral.request.scale import known_group
 from corral.request.worker_group import WorkerGroup
 from corral.security.credentials import Credentials

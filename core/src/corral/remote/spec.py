@@ -17,7 +17,8 @@ from corral.errors import CredentialsError, InvalidRequest
 from corral.host.home import ORDER, Home
 from corral.plugin.values import Job
 from corral.request import settings
-from corral.request.blueprint import JOB_OPTIONS, Blueprint, draw
+from corral.request.blueprint import Blueprint
+from corral.request.drawing import JOB_OPTIONS, draw
 from corral.request.worker_group import WorkerGroup
 from corral.security.credentials import Credentials, read_credentials, read_private, secured, write_private
 

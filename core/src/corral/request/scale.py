@@ -9,8 +9,8 @@ from typing import TypeVar
 
 from corral.errors import InvalidRequest, did_you_mean
 from corral.plugin.values import Resources
+from corral.request.quantities import parse_count, parse_memory
 from corral.request.synonyms import MEANINGS, meaning
-from corral.request.worker_group import parse_count, parse_memory
 from corral.text.durations import is_truth
 
 T = TypeVar("T")

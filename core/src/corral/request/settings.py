@@ -27,8 +27,8 @@ import dask.config
 from attrs import field, fields, frozen
 
 from corral.errors import InvalidRequest
+from corral.request.quantities import parse_count, parse_duration
 from corral.request.synonyms import meaning, translated
-from corral.request.worker_group import parse_count, parse_duration
 from corral.text.variables import expanded, expanded_path
 
 

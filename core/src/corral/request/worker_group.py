@@ -1,29 +1,46 @@
-"""What one kind of worker needs: the user's words, checked, and turned into a request for a job."""
+"""What one kind of worker needs: the user's words, checked, and turned into a request for a job.
+
+Long because each argument is described here, once, for Python, the command line, the configuration and the pages.
+"""
 
 from __future__ import annotations
 
 import datetime
 import inspect
 import json
-import math
-import numbers
 import os
 import re
-import shlex
 import sys
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
-import dask.utils
 from attrs import evolve, field, fields, frozen
 
-from corral.environment.surroundings import NOWHERE, Surroundings, inherited
+from corral.environment.surroundings import NOWHERE, Surroundings
 from corral.errors import InvalidRequest, counted
 from corral.plugin.values import Job, Resources
-from corral.request.synonyms import refuse_unknown, statements
+from corral.request.activation import conda_lines, module_lines, or_end
+from corral.request.quantities import (
+    parse_count,
+    parse_duration,
+    parse_memory,
+    parse_walltime,
+    plain_options,
+    usual_processes,
+)
+from corral.request.synonyms import refuse_unknown
+from corral.request.texts import (
+    check_amounts,
+    check_line,
+    check_ports,
+    checked_lines,
+    class_path,
+    inherited_variables,
+    path_text,
+    python_words,
+    variables_of,
+)
 from corral.request.tracebacks import tells_plainly
-from corral.text.durations import is_truth, seconds_in
-from corral.text.variables import has_variable
 
 #: Exported in every job unless the user's env= says otherwise. PYTHONHASHSEED must be the same on all workers before
 #: Python starts, or whatever partitions by hash() is silently wrong; 6640 is Dask's own choice.
@@ -34,8 +51,6 @@ JOB_ENVIRONMENT = {
     "OPENBLAS_NUM_THREADS": "1",
     "MALLOC_TRIM_THRESHOLD_": "65536",
 }
-
-_CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
 
 @frozen(kw_only=True)
@@ -170,10 +185,20 @@ class WorkerGroup:
         return group
 
     def __attrs_post_init__(self) -> None:
+        self._check_sizes()
+        self._check_times()
+        self._check_texts()
+        self._check_workers()
+
+    def _set(self, name: str, value: object) -> None:
+        """What an argument came to, while the group is made: then it is frozen."""
+        object.__setattr__(self, name, value)
+
+    def _check_sizes(self) -> None:
         # Kept as Python's own numbers, whoever counted them: they travel as JSON.
         for name, least in (("cores", 1), ("gpus", 0), ("nodes", 1), ("threads", 1), ("processes", 1)):
             if getattr(self, name) is not None:
-                object.__setattr__(self, name, parse_count(name, getattr(self, name), at_least=least))
+                self._set(name, parse_count(name, getattr(self, name), at_least=least))
         cores, processes = self.cores, self.processes
         if processes is None:
             processes = usual_processes(cores, self.gpus, self.threads)
@@ -183,22 +208,24 @@ class WorkerGroup:
             )
         memory = None if self.memory is None else parse_memory("memory", self.memory)
         if not isinstance(self.memory, str):
-            object.__setattr__(self, "memory", memory)
+            self._set("memory", memory)
         resources = Resources(nodes=self.nodes, processes=processes, cores=cores, memory=memory, gpus=self.gpus)
-        object.__setattr__(self, "resources", resources)
+        self._set("resources", resources)
+
+    def _check_times(self) -> None:
         walltime = parse_walltime("walltime", self.walltime)
-        object.__setattr__(self, "walltime_seconds", walltime)
+        self._set("walltime_seconds", walltime)
         for argument, attribute in (("task_time", "task_seconds"), ("drain_time", "drain_seconds")):
             value = getattr(self, argument)
             seconds = None if value is None else parse_duration(argument, value, least=1.0)
-            object.__setattr__(self, attribute, seconds)
+            self._set(attribute, seconds)
             if seconds is not None and seconds >= walltime:
                 raise InvalidRequest(
                     argument,
                     f"{value!r} is {seconds:.0f} s, and a job of walltime {self.walltime!r} lasts {walltime} s; ask "
                     "for a longer walltime=",
                 )
-        object.__setattr__(self, "death_seconds", parse_duration("death_timeout", self.death_timeout, least=1.0))
+        self._set("death_seconds", parse_duration("death_timeout", self.death_timeout, least=1.0))
         for argument, number in (
             ("walltime", self.walltime_seconds),
             ("task_time", self.task_seconds),
@@ -206,35 +233,39 @@ class WorkerGroup:
             ("death_timeout", self.death_seconds),
         ):
             if number is not None and not isinstance(getattr(self, argument), str):
-                object.__setattr__(self, argument, number)
+                self._set(argument, number)
+
+    def _check_texts(self) -> None:
         for name in ("conda_env", "python", "local_directory"):
-            object.__setattr__(self, name, _path(getattr(self, name)))
+            self._set(name, path_text(getattr(self, name)))
         for name in ("queue", "account", "conda_env", "shebang", "interface", "local_directory"):
-            _line(name, getattr(self, name))
-        _python_words(self.python)
+            check_line(name, getattr(self, name))
+        python_words(self.python)
         for name in ("extra_directives", "skip_directives", "modules", "inherit_env"):
-            for item in _lines(name, getattr(self, name)):
-                _line(name, item)
+            for item in checked_lines(name, getattr(self, name)):
+                check_line(name, item)
         for item in self.extra_directives:
             if prefix := re.match(r"#\S*\s*", item):
                 rest = item[prefix.end() :]
                 raise InvalidRequest("extra_directives", f"{item!r} has a prefix, which corral writes: say {rest!r}")
         for name in ("prologue", "epilogue"):
-            for item in _lines(name, getattr(self, name)):
+            for item in checked_lines(name, getattr(self, name)):
                 if "\0" in item:
                     raise InvalidRequest(name, "holds a NUL character")
         if not self.shebang.startswith("#!"):
             raise InvalidRequest("shebang", f"{self.shebang!r} does not begin with #!")
+
+    def _check_workers(self) -> None:
         if self.worker_ports is not None:
-            _ports("worker_ports", self.worker_ports, processes)
+            check_ports("worker_ports", self.worker_ports, self.resources.processes)
         if self.launcher not in ("fork", "spawn"):
             raise InvalidRequest("launcher", f"{self.launcher!r} is not 'fork' or 'spawn'")
-        object.__setattr__(self, "variables", {**_inherited(self.inherit_env), **_environment(self.env)})
+        self._set("variables", {**inherited_variables(self.inherit_env), **variables_of(self.env)})
         if self.worker_class is not None:
-            object.__setattr__(self, "worker_class", _class_path("worker_class", self.worker_class))
+            self._set("worker_class", class_path("worker_class", self.worker_class))
         for name in ("worker_options", "backend_options"):
-            object.__setattr__(self, name, plain_options(name, getattr(self, name)))
-        _amounts("worker_options", self.worker_options.get("resources", {}))
+            self._set(name, plain_options(name, getattr(self, name)))
+        check_amounts("worker_options", self.worker_options.get("resources", {}))
         if self.worker_options or self.worker_class is not None:
             # Looks at Dask's own classes, which takes a second to import.
             from corral.request.keywords import check_worker
@@ -318,7 +349,7 @@ class WorkerGroup:
                 **surroundings.environment(own_python=self.has_own_python),
                 **self.variables,
             },
-            prologue=(*self._module_lines(), *environment_lines, *self.prologue),
+            prologue=(*module_lines(self.modules), *environment_lines, *self.prologue),
             epilogue=tuple(self.epilogue),
             extra_directives=tuple(self.extra_directives),
             # As they are written, for who tells -t from a word t, and as they are called.
@@ -371,14 +402,6 @@ class WorkerGroup:
         arguments.append(f"--worker-options={json.dumps(options)}")
         return arguments
 
-    def _module_lines(self) -> list[str]:
-        if not self.modules:
-            return []
-        # `module` is a shell function that login shells define; a job script is none.
-        load = f"module load {shlex.join(self.modules)}"
-        check = _MODULES_CHECK.format(modules=shlex.join(self.modules), failed=_failed(load))
-        return ["type module >/dev/null 2>&1 || . /etc/profile", _or_end(load), check]
-
     @property
     def has_own_python(self) -> bool:
         """True if workers run the Python of this process."""
@@ -386,292 +409,13 @@ class WorkerGroup:
 
     def _python(self) -> tuple[list[str], tuple[str, ...]]:
         """The lines that activate a conda environment, and the words that run its Python."""
-        words = _python_words(self.python)
+        words = python_words(self.python)
         if self.conda_env is not None:
-            *hook, activate = _conda_lines(os.fspath(self.conda_env))
-            return [*hook, _or_end(activate)], words or ("python",)
+            *hook, activate = conda_lines(os.fspath(self.conda_env))
+            return [*hook, or_end(activate)], words or ("python",)
         if self.python is None and os.path.isdir(os.path.join(sys.prefix, "conda-meta")):
-            return _conda_lines(sys.prefix), (sys.executable,)
+            return conda_lines(sys.prefix), (sys.executable,)
         return [], words or (sys.executable,)
-
-
-#: Environment Modules 3.2 succeeds whatever happens, and says ``ModuleCmd_Load.c(213):ERROR:105: …``. A module may be
-#: loaded under another name than was asked for, so what is not listed is asked for again, in a subshell.
-_MODULES_CHECK = """\
-for corral_module in {modules}; do
-    case ":$LOADEDMODULES:" in
-        *":$corral_module:"* | *":$corral_module/"*) ;;
-        *) if module load "$corral_module" 2>&1 | grep -q ':ERROR:'; then {failed}; fi ;;
-    esac
-done"""
-
-
-def _or_end(line: str) -> str:
-    """A line of a job's script whose failure ends the job: what follows would be another Python than was meant."""
-    return f"{line} || {{ {_failed(line)}; }}"
-
-
-def _failed(line: str) -> str:
-    said = shlex.quote(f"corral: {line} failed, for the reason above")
-    return f"echo {said} >&2; exit 1"
-
-
-def _conda_lines(environment: str) -> list[str]:
-    conda = os.environ.get("CONDA_EXE", "conda")
-    return [f'eval "$({shlex.quote(conda)} shell.bash hook)"', f"conda activate {shlex.quote(environment)}"]
-
-
-# --- what people write ------------------------------------------------------------------------------------------
-
-
-def parse_duration(argument: str, value: object, *, least: float = 0.0) -> float:
-    """Seconds, from what people write: ``"30 min"``, ``"1h30m"``, ``"00:30:00"``, 90, a timedelta.
-
-    Raises
-    ------
-    InvalidRequest
-        It is no duration, or less than `least` seconds.
-    """
-    try:
-        seconds = seconds_in(value)
-    except ValueError as error:
-        raise InvalidRequest(argument, f"{error}; write for example '60s' or '30 min'") from None
-    if seconds < least:
-        raise InvalidRequest(argument, f"{value!r} is less than {least:g} s")
-    return seconds
-
-
-def parse_memory(argument: str, value: object) -> int:
-    """Bytes; ``"32GB"`` is 32 * 10^9, ``"32GiB"`` is 32 * 2^30.
-
-    Raises
-    ------
-    InvalidRequest
-    """
-    problem = InvalidRequest(argument, f"{value!r} is no amount of memory; write for example '32GB' or '30GiB'")
-    try:
-        # Requests round up: never ask for less than the user did.
-        parsed = math.ceil(_exact_bytes(value))
-    except (ValueError, OverflowError):
-        raise problem from None
-    if parsed == 0:
-        raise InvalidRequest(
-            argument,
-            f"{value!r} is no memory at all; leave {argument}= out where the batch system or your site decides, and "
-            "workers keep within what the job is given",
-        )
-    if 0 < parsed < 2**20:
-        raise InvalidRequest(
-            argument, f"{value!r} is {parsed} bytes, less than a worker can start with; did you forget 'GB'?"
-        )
-    if parsed < 0:
-        raise problem
-    return parsed
-
-
-def _exact_bytes(value: object) -> float:
-    if isinstance(value, str):
-        if not value.strip()[:1].isdigit() and not value.strip().startswith("."):
-            raise ValueError(value)  # parse_bytes reads "GB" as one gigabyte
-        return dask.utils.parse_bytes(value)
-    # Also numpy's numbers.
-    if is_truth(value) or not hasattr(value, "__float__") or not math.isfinite(float(value)):
-        raise ValueError(value)
-    return value if isinstance(value, int) else float(value)
-
-
-def parse_walltime(argument: str, value: object) -> int:
-    """Seconds, rounded up, from ``"HH:MM:SS"``, ``"D-HH:MM:SS"``, ``"2h"``, a number of seconds or a timedelta.
-
-    Raises
-    ------
-    InvalidRequest
-        ``"00:30"`` too: it is 30 seconds to some batch systems and 30 minutes to others.
-    """
-    examples = "write for example '02:00:00' or '2h'"
-    try:
-        seconds = seconds_in(value, bare_text=False)
-    except ValueError as error:
-        raise InvalidRequest(argument, f"{error}; {examples}") from None
-    if seconds <= 0:
-        raise InvalidRequest(argument, f"{value!r} is not above 0; {examples}")
-    return math.ceil(seconds)
-
-
-def usual_processes(cores: int, gpus: int = 0, threads: int | None = None) -> int:
-    """Workers for so many cores: one per GPU; else as `threads` divides them, or by the divisor nearest to the square
-    root, so that no core is left.
-    """
-    if gpus:
-        return min(gpus, cores)
-    if threads is not None:
-        return max(1, cores // threads)
-    if cores < 4:
-        return 1
-    return min((n for n in range(1, cores + 1) if cores % n == 0), key=lambda n: (abs(n - math.sqrt(cores)), n))
-
-
-def parse_count(argument: str, value: object, *, at_least: int = 0) -> int:
-    """A whole number, also numpy's, or 2.0.
-
-    Raises
-    ------
-    InvalidRequest
-    """
-    number = -1
-    if not is_truth(value) and not isinstance(value, str) and hasattr(value, "__float__"):
-        exact = float(value)
-        number = int(value) if math.isfinite(exact) and exact.is_integer() else -1  # type: ignore[call-overload]
-    if number < at_least:
-        raise InvalidRequest(argument, f"{value!r} is not a whole number of at least {at_least}")
-    return number
-
-
-def plain_options(argument: str, value: object) -> dict[str, Any]:
-    """A mapping as JSON has it: paths are texts, numpy's numbers are numbers.
-
-    Raises
-    ------
-    InvalidRequest
-    """
-
-    def spelled(other: Any) -> object:
-        if isinstance(other, os.PathLike):
-            return os.fspath(other)
-        if isinstance(other, type):
-            raise TypeError(f"{other!r}; name classes by their path")
-        if hasattr(other, "item"):
-            return other.item()
-        raise TypeError(f"{other!r}")
-
-    if not isinstance(value, Mapping) or not all(isinstance(name, str) for name in value):
-        # dask-jobqueue's are words of a command line.
-        cure = ": --resources GPU=1 is {'resources': {'GPU': 1}} here" if argument == "worker_options" else ""
-        raise InvalidRequest(argument, f"{value!r} is not a mapping of names to values{cure}")
-    try:
-        found: dict[str, Any] = json.loads(json.dumps(dict(value), default=spelled))
-    except (TypeError, ValueError) as error:
-        raise InvalidRequest(argument, f"must be expressible in JSON, which has no {error}") from None
-    return found
-
-
-def _path(value: Any) -> Any:
-    """A path as text; also one among the words of a command."""
-    if isinstance(value, list | tuple):
-        return [_path(each) for each in value]
-    return os.fspath(value) if isinstance(value, os.PathLike) else value
-
-
-def _line(argument: str, value: object) -> None:
-    """Text that ends up in one line: no control characters, no blanks alone."""
-    if value is None:
-        return
-    if not isinstance(value, str):
-        raise InvalidRequest(argument, f"{value!r} is not text")
-    if not value.strip():
-        raise InvalidRequest(argument, "is empty; leave it out instead")
-    if match := _CONTROL.search(value):
-        raise InvalidRequest(argument, f"{value!r} holds the control character {match[0]!r}")
-
-
-def _lines(argument: str, value: object) -> Sequence[str]:
-    if isinstance(value, str) or not isinstance(value, Sequence) or not all(isinstance(item, str) for item in value):
-        cure: list[str] = []
-        if isinstance(value, str):
-            cure = value.splitlines()
-        elif isinstance(value, Mapping) and argument == "extra_directives":
-            cure = statements(value)
-        written = f"; write {argument}={cure!r}" if cure else ""
-        raise InvalidRequest(argument, f"{value!r} is not a list of texts{written}")
-    return value
-
-
-def _environment(env: object) -> dict[str, str]:
-    """Variables as text."""
-    found: dict[str, str] = {}
-    if not isinstance(env, Mapping):
-        raise InvalidRequest("env", f"{env!r} is not a mapping of names to texts")
-    for name, value in env.items():
-        if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
-            raise InvalidRequest("env", f"{name!r} is no name of an environment variable")
-        if value is None or isinstance(value, bool):
-            cure = (
-                "leave it out, or unset it in prologue=" if value is None else "write '1' or '0', or what it stands for"
-            )
-            raise InvalidRequest("env", f"{name} is {value!r}, which is no text: {cure}")
-        if isinstance(value, numbers.Real):
-            found[name] = str(value)
-            continue
-        if not isinstance(value, str) or "\0" in value:
-            raise InvalidRequest("env", f"the value of {name} must be text without NUL characters, not {value!r}")
-        if has_variable(value):
-            raise InvalidRequest(
-                "env",
-                f"{name} is {value!r}, and nothing in env= is expanded. Have the job's shell do it: "
-                f"prologue=['export {name}=\"{value}\"']; or, if it means the very text: "
-                f"prologue=[{f'export {name}={shlex.quote(value)}'!r}]",
-            )
-        found[name] = value
-    return found
-
-
-def _inherited(patterns: Sequence[str]) -> dict[str, str]:
-    try:
-        return inherited(patterns, os.environ)
-    except ValueError as error:
-        raise InvalidRequest("inherit_env", str(error)) from None
-
-
-def _python_words(python: object) -> tuple[str, ...]:
-    """The words of a command that is a Python; none if nothing was said."""
-    if python is None:
-        return ()
-    if not isinstance(python, str):
-        words = _lines("python", python)
-        if not words:
-            raise InvalidRequest("python", "has no words; leave it out instead")
-        for word in words:
-            _line("python", word)
-        return tuple(words)
-    _line("python", python)
-    if len(python.split()) > 1 and not os.path.isfile(python):
-        raise InvalidRequest(
-            "python",
-            f"{python!r} has blanks and is no file here; if it is a command, say its words one by one: "
-            f"python={python.split()}",
-        )
-    return (python,)
-
-
-def _class_path(argument: str, value: object) -> str:
-    """``package.module.Class``, for a class that a job can import."""
-    if isinstance(value, type):
-        if value.__module__ == "__main__" or "<" in value.__qualname__:
-            raise InvalidRequest(argument, f"{value!r} cannot be imported in a job; put it into a module")
-        return f"{value.__module__}.{value.__qualname__}"
-    if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+", value):
-        raise InvalidRequest(argument, f"{value!r} is no class and no path of one like 'package.module.Class'")
-    return value
-
-
-def _amounts(argument: str, value: object) -> None:
-    if not isinstance(value, Mapping) or not all(
-        isinstance(name, str) and isinstance(amount, int | float) and amount >= 0 for name, amount in value.items()
-    ):
-        raise InvalidRequest(argument, f"its resources, {value!r}, are not a mapping of names to numbers")
-
-
-def _ports(argument: str, value: object, workers: int) -> None:
-    match = re.fullmatch(r"(\d+)(?::(\d+))?", value) if isinstance(value, str) else None
-    if match is None or not 0 < int(match[1]) <= int(match[2] or match[1]) < 65536:
-        raise InvalidRequest(argument, f"{value!r} is no range of ports like '10000:10100'")
-    ports = int(match[2] or match[1]) - int(match[1]) + 1
-    if ports < 2 * workers:
-        raise InvalidRequest(
-            argument,
-            f"{value!r} is {counted(ports, 'port')}, and {counted(workers, 'worker')} per node must have "
-            f"{2 * workers}: each listens on one, and so does its nanny",
-        )
 
 
 # What is made by attrs is public too.

@@ -14,10 +14,12 @@ from distributed.deploy.adaptive_core import AdaptiveCore
 from corral.jobs.plan import GroupState, draw_conclusions, lasts, plan, proved, resized, submitted
 from corral.jobs.record import JobRecord, StopReason, connect
 from corral.plugin.values import JobId, JobState, JobStatus
-from corral.scaling.adaptive import Bounds, view_of
+from corral.scaling.adaptive import view_of
+from corral.scaling.bounds import Bounds
 from corral.scaling.policy import Past, Rules, decide
 from corral.scaling.workload import Kind
-from corral.simulation.world import Ends, SimulatedJob, World
+from corral.simulation.jobs import Ends, SimulatedJob
+from corral.simulation.world import World
 
 #: How soon a time-out is noticed if nothing happens (s).
 RESOLUTION = 10.0
@@ -77,17 +79,17 @@ class Corral:
         """As the engine does: jobs that have no time for what waits leave, and when that is foreseen it is noted."""
         if self.ends is not Ends.HEEDED:
             return
-        world.longest_room = max(self._lifetime(world, kind.name) for kind in world.load.kinds)
-        expected = world.next_expected()
+        world.scheduler.longest_room = max(self._lifetime(world, kind.name) for kind in world.load.kinds)
+        expected = world.scheduler.next_expected()
         for number, record in self._records.items():
             if not (record.workers and record.is_capacity):
                 continue
             job = world.jobs[number]
-            if world.has_no_time(job):
+            if world.scheduler.has_no_time(job):
                 self._records[number] = evolve(record, stop_reason=StopReason.SPENT, retire_asked_at=world.now)
                 world.retire([number])
                 continue
-            remaining = None if expected is None else world.idle_from(job, expected)
+            remaining = None if expected is None else world.scheduler.idle_from(job, expected)
             spent_at = None if remaining is None else world.now + remaining
             # What is foreseen anew is no news.
             if (spent_at is None) != (record.spent_at is None) or abs(
@@ -127,7 +129,7 @@ class Corral:
             if record.workers and record.is_capacity and not lasts(record, world.now, self._lead(record.group))
         ]
         rules = Rules(maximum=world.load.maximum) if self._rules is None else self._rules
-        decision = decide(world.demand(leaving), views, self._past, world.now, rules)
+        decision = decide(world.scheduler.demand(leaving), views, self._past, world.now, rules)
         self._past = decision.past
         for name, size in decision.sizes.items():
             self._states[name] = resized(self._states[name], size.jobs, size.release)
@@ -218,8 +220,8 @@ class Dask(AdaptiveCore):
         world = self._world
         occupancy = 0.0
         ready = assigned = 0
-        for (_, name, _), more_ready, more_assigned in world.tasks():
-            species = world.species(name)
+        for (_, name, _), more_ready, more_assigned in world.scheduler.tasks():
+            species = world.scheduler.species(name)
             # Dask takes a task that nobody has seen end for twice what one has run so far.
             unknown = 2 * species.longest if species.longest > 0 else 0.5
             duration = unknown if species.average < 0 else species.average

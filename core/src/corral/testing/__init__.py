@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import pytest
 
-pytest.register_assert_rewrite("corral.testing.conformance", "corral.testing.recordings")
+pytest.register_assert_rewrite("corral.testing.conformance", "corral.testing.laws", "corral.testing.recordings")
 
 from corral.batch.runner import Runner, command_environment  # noqa: E402
 from corral.plugin.discovery import load  # noqa: E402

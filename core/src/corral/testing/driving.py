@@ -122,6 +122,19 @@ def environment(path: Path) -> dict[str, str]:
     return dict(re.findall(r"^(\w+)=(.*)$", path.read_text(), re.MULTILINE))
 
 
+def one_by_one(answers: Sequence[Answer]) -> Callable[[Command], Answer]:
+    """Answer commands in that order; a conversation that wants more never ends."""
+    rest = iter(answers)
+
+    def answer(command: Command) -> Answer:
+        try:
+            return next(rest)
+        except StopIteration:
+            raise Mismatch(f"the conversation asks without end: {shlex.join(command.argv)}") from None
+
+    return answer
+
+
 def _by_command(command: Command, answers: Mapping[str, Answer]) -> Answer:
     line = shlex.join(command.argv)
     fitting = [beginning for beginning in answers if line.startswith(beginning)]

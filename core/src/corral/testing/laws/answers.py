@@ -1,0 +1,143 @@
+"""Laws about answers: what a batch system printed means what it means, whatever stands around it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pytest
+from attrs import evolve
+from hypothesis import given
+from hypothesis import strategies as st
+
+from corral.errors import CommandError, ParseError
+from corral.plugin import parsing
+from corral.plugin.values import Completed, Failure, JobId, JobState, JobStatus, Script
+from corral.testing.driving import Answer, converse, drive, one_by_one, transcript
+from corral.testing.garbage import FOREIGN, garbled
+from corral.testing.laws.declared import Laws, by_property
+from corral.testing.recordings import Finds, Polls, Recording, Submits
+from corral.testing.silence import SilentHooks
+
+BANNERS = ["*** 2 GPUs at most per user ***\n", "Job quota: 77 of 500\nJob 12 was yours.\n"]
+
+
+class AnswerLaws(Laws):
+    """Of what a batch system prints."""
+
+    def test_an_answer_means_what_was_recorded(self, hooks: SilentHooks, script: Script, recording: Recording) -> None:
+        """Each recorded answer of the real batch system is read as declared."""
+        recording.is_right(drive(self._ask(hooks, script, recording), recording.answers_from(self.transcripts)))
+
+    @pytest.mark.parametrize("banner", BANNERS)
+    def test_a_banner_never_changes_an_id(self, hooks: SilentHooks, script: Script, banner: str) -> None:
+        """Sites wrap the submit command and print what they like before its answer."""
+        for submission in self._recorded(Submits):
+            answers = [
+                evolve(answer, stdout=banner + answer.stdout, stderr=banner + answer.stderr)
+                for answer in submission.answers_from(self.transcripts)
+            ]
+            submission.is_right(drive(self._ask(hooks, script, submission), answers))
+
+    def test_an_unknown_word_is_a_living_job(self, hooks: SilentHooks) -> None:
+        """A state that nobody knows is UNKNOWN, and the word is kept."""
+        job_id = JobId(self.unknown_word.job_id)
+        answers = self.unknown_word.answers_from(self.transcripts)
+        status = drive(hooks.poll_status(job_ids=[job_id]), answers)[job_id]
+        assert status.state is JobState.UNKNOWN
+        assert status.native, "the batch system's own word is lost"
+        assert status.native in self.unknown_word.unknown
+
+    def test_a_garbled_row_blinds_no_poll(
+        self, hooks: SilentHooks, script: Script, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        """A row that cannot be read is passed over, and told once; the others mean what they meant."""
+        garbled = self.garbled_row
+        poll = next(each for each in self._recorded(Polls) if each.answers == garbled.answers)
+        spoilt = JobId(garbled.job_id)
+        nothing_more: list[Answer] = [""] * 100
+
+        def ask(answers: Sequence[Answer]) -> dict[JobId, JobStatus]:
+            found: dict[JobId, JobStatus] = converse(
+                self._ask(hooks, script, poll), one_by_one([*answers, *nothing_more])
+            )
+            return found
+
+        before = ask(poll.answers_from(self.transcripts))
+        assert spoilt in before, f"{poll} does not find {spoilt}"
+        parsing.tell_again()
+        found = [ask(garbled.answers_from(self.transcripts)) for _ in range(2)]
+        others = {job_id: status for job_id, status in before.items() if job_id != spoilt}
+        assert others, f"{poll} finds no other job"
+        for after in found:
+            status = after.pop(spoilt, None)
+            assert status is None or status.state is JobState.UNKNOWN, f"the garbled row is read as {status}"
+            assert others == after
+        told = [record for record in caplog.records if "passed over" in record.getMessage()]
+        assert len(told) == 1, "what is passed over is told once"
+
+    @by_property
+    @given(choice=st.data())
+    def test_garbage_raises_parse_error_and_nothing_else(
+        self, hooks: SilentHooks, script: Script, talk: Recording, choice: st.DataObject
+    ) -> None:
+        """An answer that was cut, shuffled or replaced is refused, or read as something that could be."""
+        answers = talk.answers_from(self.transcripts)
+        broken = choice.draw(st.integers(0, len(answers) - 1), label="which answer")
+        text = choice.draw(garbled(answers[broken].stdout), label="what it said")
+        answers[broken] = evolve(answers[broken], stdout=text, stderr=text if answers[broken].returncode else "")
+        try:
+            result = converse(self._ask(hooks, script, talk), one_by_one([*answers, *[""] * 100]))
+        except (ParseError, CommandError):
+            return
+        talk.is_possible(result)
+
+    @pytest.mark.parametrize("text", FOREIGN)
+    @pytest.mark.parametrize("hook", ["submit", "poll_status", "find_jobs"])
+    def test_an_answer_without_a_row_is_a_parse_error(
+        self, hooks: SilentHooks, script: Script, hook: str, text: str
+    ) -> None:
+        """What is no answer must not be read as: nothing is there."""
+        for recording in self.recordings:
+            if recording.hook == hook:
+                with pytest.raises(ParseError) as caught:
+                    converse(self._ask(hooks, script, recording), lambda _: text)
+                assert text.strip() in caught.value.text
+
+    @pytest.mark.parametrize("hook", ["poll_status", "find_jobs"])
+    def test_an_empty_answer_is_no_parse_error(self, hooks: SilentHooks, script: Script, hook: str) -> None:
+        """An empty table lists no job."""
+        for recording in self.recordings:
+            if recording.hook == hook:
+                assert not converse(self._ask(hooks, script, recording), lambda _: "")
+
+    def test_jobs_are_found_by_their_name_and_by_its_beginning(self, hooks: SilentHooks, script: Script) -> None:
+        """After a submission that timed out by the whole name; what a killed cluster left by what its names share."""
+        found = [each for each in self._recorded(Finds) if each.ids]
+        assert [each for each in found if not each.name.endswith("*")], "record a Finds of a whole name"
+        by_beginning = [each for each in found if each.name.endswith("*")]
+        assert by_beginning, "record a Finds whose name ends in *"
+        for recording in by_beginning:
+            # The same answers: what is no such name must not be taken for one.
+            answers = recording.answers_from(self.transcripts)
+            for other in (recording.name.swapcase(), f"{recording.name[:-1]}\N{SNOWMAN}*", f"x{recording.name}"):
+                strangers = converse(hooks.find_jobs(name=other), one_by_one([*answers, *[""] * 100]))
+                assert not set(strangers) & set(recording.ids), other
+
+    def test_a_submission_without_an_answer_is_a_parse_error(self, hooks: SilentHooks, script: Script) -> None:
+        """It was accepted, but nobody knows as what."""
+        for submission in self._recorded(Submits):
+            with pytest.raises(ParseError):
+                converse(self._ask(hooks, script, submission), lambda _: "")
+
+    def test_failures_are_classified_as_recorded(self, hooks: SilentHooks) -> None:
+        """What the batch system prints when it fails means what was declared."""
+        for name, kind in self.failures.items():
+            classified = hooks.classify_failure(completed=transcript(self.transcripts / name))
+            assert (name, kind) == (name, classified and classified.kind)
+
+    @by_property
+    @given(text=st.text() | st.sampled_from(FOREIGN), code=st.integers(1, 255))
+    def test_every_failure_can_be_classified(self, hooks: SilentHooks, text: str, code: int) -> None:
+        """Whatever a failed command printed, `classify_failure` does not fail."""
+        completed = Completed(argv=["x"], returncode=code, stdout=text, stderr=text)
+        assert isinstance(hooks.classify_failure(completed=completed), Failure | None)

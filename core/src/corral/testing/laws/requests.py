@@ -1,0 +1,149 @@
+"""Laws about requests: what is asked for is what the directives say, and is read back as that."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from attrs import evolve
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from corral.errors import InvalidRequest, ParseError
+from corral.plugin.values import Job, Script
+from corral.testing.garbage import HOSTILE, garbled
+from corral.testing.laws.declared import Laws, by_property
+from corral.testing.silence import SilentHooks
+
+#: The words in `Job.skip` that are fields of a job, and what it is without each.
+FIELDS: dict[str, Callable[[Job], Job]] = {
+    "nodes": lambda job: evolve(job, resources=evolve(job.resources, nodes=1)),
+    "cores": lambda job: evolve(job, resources=evolve(job.resources, cores=1)),
+    "memory": lambda job: evolve(job, resources=evolve(job.resources, memory=None)),
+    "gpus": lambda job: evolve(job, resources=evolve(job.resources, gpus=0)),
+    "walltime": lambda job: evolve(job, walltime=None),
+}
+
+
+class RequestLaws(Laws):
+    """Of `prepare_job`, `parse_resources`, and the directives of `render_script`."""
+
+    @by_property
+    @given(choice=st.data())
+    def test_parse_reads_what_render_wrote(self, hooks: SilentHooks, choice: st.DataObject) -> None:
+        """`parse_resources` is the inverse of `render_script`, but for what no directive says."""
+        job = self._prepared(hooks, choice.draw(self.jobs()))
+        assert _as_directives_say(job) == _read(hooks, str(hooks.render_script(job=job)))
+
+    @by_property
+    @given(choice=st.data())
+    def test_preparing_never_gives_less_and_can_be_repeated(self, hooks: SilentHooks, choice: st.DataObject) -> None:
+        """Units are rounded up; a prepared job is prepared."""
+        job = choice.draw(self.jobs())
+        prepared = self._prepared(hooks, job)
+        assert prepared == hooks.prepare_job(job=prepared)
+        assert job.resources.nodes <= prepared.resources.nodes
+        assert job.resources.cores <= prepared.resources.cores
+        assert job.resources.gpus <= prepared.resources.gpus
+        # None: this batch system cannot be asked for memory, or is not asked for a walltime.
+        assert prepared.resources.memory is None or (job.resources.memory or 0) <= prepared.resources.memory
+        assert prepared.walltime is None or (job.walltime or 0) <= prepared.walltime
+
+    @by_property
+    @given(choice=st.data())
+    def test_a_strange_request_raises_parse_error_and_nothing_else(
+        self, hooks: SilentHooks, script: Script, choice: st.DataObject
+    ) -> None:
+        """A native request is a Job, or a ParseError."""
+        try:
+            job = hooks.parse_resources(text=choice.draw(garbled(str(script))))
+        except ParseError:
+            return
+        assert type(job) is Job
+
+    def test_a_request_cut_short_raises_parse_error_and_nothing_else(self, hooks: SilentHooks) -> None:
+        """Wherever it ends: a value may be missing, and its option too."""
+        text = str(hooks.render_script(job=self._full_job(hooks)))
+        # Of a script what is before its body; of a description everything.
+        lines = text.splitlines(keepends=True)
+        header = "".join(itertools.takewhile(lambda line: line.startswith("#"), lines)) or text
+        for end in range(len(header)):
+            with contextlib.suppress(ParseError):
+                assert type(hooks.parse_resources(text=header[:end])) is Job, header[:end]
+
+    def test_skipping_a_directive_touches_no_other(self, hooks: SilentHooks) -> None:
+        """Leaving out ``-n`` leaves ``-J dask-nightly`` alone, and the user's own lines too."""
+        job = self._full_job(hooks)
+        directives = hooks.render_script(job=job).directives
+        for name in {directive.name for directive in directives} - set(FIELDS):
+            skipped = list(hooks.render_script(job=evolve(job, skip={name})).directives)
+            # One directive may say ours and the user's together, where the batch system takes but one: that is the
+            # user's alone then.
+            apart = [each for each in skipped if each in directives or not _is_extra(each.text, job)]
+            assert apart == [each for each in directives if each.name != name or _is_extra(each.text, job)]
+
+    @pytest.mark.parametrize("field", FIELDS)
+    def test_skipping_a_field_touches_no_other(self, hooks: SilentHooks, field: str) -> None:
+        """Every field can be left out, even where one directive carries several."""
+        job = self._full_job(hooks)
+        skipped = str(hooks.render_script(job=evolve(job, skip={field})))
+        assert FIELDS[field](_as_directives_say(job)) == _read(hooks, skipped)
+
+    @pytest.mark.parametrize("field", ["name", "queue", "account", "log_directory"])
+    def test_a_hostile_field_is_refused_or_kept(self, hooks: SilentHooks, field: str) -> None:
+        """What a person wrote never becomes another directive."""
+        for hostile in HOSTILE:
+            value = f"/x{hostile}y" if field == "log_directory" else f"x{hostile}y"
+            changes: dict[str, Any] = {field: value}
+            try:
+                script = hooks.render_script(job=hooks.prepare_job(job=evolve(self.job, **changes)))
+            except InvalidRequest:
+                continue
+            assert not [each.text for each in script.directives if len(each.text.splitlines()) != 1]
+            assert value == getattr(hooks.parse_resources(text=str(script)), field)
+
+    def test_excluded_hosts_are_asked_for_or_ignored(self, hooks: SilentHooks) -> None:
+        """A backend that cannot ask for other hosts writes the same script."""
+        job = self._full_job(hooks)
+        plain, choosy = (hooks.render_script(job=evolve(job, excluded_hosts=hosts)) for hosts in ([], ["badhost7"]))
+        assert plain == choosy or "badhost7" in str(choosy)
+        assert (plain.body, plain.log) == (choosy.body, choosy.log)
+
+    def _prepared(self, hooks: SilentHooks, job: Job) -> Job:
+        try:
+            prepared: Job = hooks.prepare_job(job=job)
+        except InvalidRequest:
+            assume(False)
+        return prepared
+
+
+def _as_directives_say(job: Job) -> Job:
+    """What the directives of a job say of it."""
+    plain = Job()
+    return evolve(
+        job,
+        command=plain.command,
+        resources=evolve(job.resources, processes=1),
+        environment=plain.environment,
+        prologue=plain.prologue,
+        epilogue=plain.epilogue,
+        skip=plain.skip,
+        shebang=plain.shebang,
+        extra_directives=sorted(job.extra_directives),
+    )
+
+
+def _read(hooks: SilentHooks, text: str) -> Job:
+    """What `parse_resources` reads, with the user's own directives in a fixed order: they need not keep theirs.
+
+    It may say that something was skipped.
+    """
+    job: Job = hooks.parse_resources(text=text)
+    return evolve(job, extra_directives=sorted(job.extra_directives), shebang=Job().shebang, skip=Job().skip)
+
+
+def _is_extra(text: str, job: Job) -> bool:
+    return any(text.endswith(directive) for directive in job.extra_directives)

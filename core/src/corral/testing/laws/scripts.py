@@ -1,0 +1,109 @@
+"""Laws about what runs: a job's script on this machine, and the commands by which it reaches its nodes."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import tempfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import pytest
+from attrs import evolve
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from corral.plugin.values import Job, Script
+from corral.testing.driving import drive
+from corral.testing.garbage import HOSTILE, hostile_texts
+from corral.testing.laws.declared import Laws, by_property
+from corral.testing.recordings import Inside, Submits
+from corral.testing.silence import SilentHooks
+
+#: Prints its arguments and some variables, each with a NUL after it.
+SHOW = (
+    r"""for word; do printf '%s\0' "$word"; done; for name in ${!HOSTILE_*}; do printf '%s\0' "$name=${!name}"; done"""
+)
+
+#: So many in each example that 25 of them, alone and through a site, are 500 values at least.
+_HOSTILE_TEXTS = st.lists(hostile_texts(), min_size=5, max_size=8)
+
+
+class ScriptLaws(Laws):
+    """Of a job's inside."""
+
+    @by_property
+    @example(words=["".join(HOSTILE), *HOSTILE], values=["".join(HOSTILE), *HOSTILE])
+    @given(words=_HOSTILE_TEXTS, values=_HOSTILE_TEXTS)
+    def test_hostile_values_reach_the_job_unchanged(
+        self, hooks: SilentHooks, words: list[str], values: list[str]
+    ) -> None:
+        """Arguments and environment are data: no quote, ``$(…)`` or line break in them does anything."""
+        environment = {f"HOSTILE_{number}": value for number, value in enumerate(values)}
+        job = evolve(self.job, command=["bash", "-c", SHOW, "show", *words], environment=environment)
+        ended = self._run(hooks, job)
+        assert (ended.returncode, ended.stderr) == (0, b"")
+        shown = ended.stdout.decode().split("\0")[:-1]
+        assert words == shown[: len(words)]
+        assert environment == dict(variable.split("=", 1) for variable in shown[len(words) :])
+
+    def test_the_job_sees_the_id_that_submit_returned(self, hooks: SilentHooks, inside: Inside) -> None:
+        """A worker says its job's id, and the cluster knows it."""
+        job = evolve(self.job, command=["printenv", "CORRAL_JOB_ID"])
+        ended = self._run(hooks, job, inside.environ_from(self.transcripts))
+        assert inside.job_id == ended.stdout.decode().rstrip("\n")
+
+    def test_an_id_was_seen_from_both_sides(self) -> None:
+        """One recorded job is known both from its submission and from its inside."""
+        returned = {job_id.text for submission in self._recorded(Submits) for job_id in submission.ids}
+        assert returned & {inside.job_id for inside in self._recorded(Inside)}, "record one job in Submits and Inside"
+
+    @pytest.mark.parametrize("epilogue", [[], ["echo epilogue"]], ids=["without epilogue", "with epilogue"])
+    def test_the_script_ends_as_its_command_did(self, hooks: SilentHooks, epilogue: list[str]) -> None:
+        """The batch system hears the command's exit code, whatever surrounds it."""
+        command = ["bash", "-c", "echo command; exit 7"]
+        ended = self._run(hooks, evolve(self.job, command=command, prologue=["echo prologue"], epilogue=epilogue))
+        assert (ended.returncode, ended.stderr) == (7, b"")
+        assert ["prologue", "command", "epilogue"][: 2 + len(epilogue)] == ended.stdout.decode().split()
+
+    def test_launch_command_reaches_every_host(self, hooks: SilentHooks, inside: Inside) -> None:
+        """One list for all hosts or one for each, with the command's words unharmed at its end."""
+        answers = inside.answers_from(self.transcripts)
+        allocation = drive(self._ask(hooks, Script(name="", body=""), inside), answers)
+        command = ["printf", "%s", "two words", "$HOME"]
+        launched = hooks.launch_command(allocation=allocation, command=command)
+        assert len(launched) in (1, len(allocation.hosts))
+        for words in launched:
+            assert all(type(word) is str and word for word in words)
+            # Some hand a whole line to a shell on the other side.
+            assert command in (words[-len(command) :], shlex.split(words[-1])[-len(command) :])
+        if len(launched) > 1:
+            # The first may be run where it is.
+            assert all(host in words for host, words in list(zip(allocation.hosts, launched, strict=True))[1:])
+
+    def _run(
+        self, hooks: SilentHooks, job: Job, environ: Mapping[str, str] | None = None
+    ) -> subprocess.CompletedProcess[bytes]:
+        """Run a job's script on this machine, as a job with that environment; it must be valid and leave no file."""
+        script: Script = hooks.render_script(job=hooks.prepare_job(job=job))
+        texts = [f"{script.shebang}\n{script.body}"]
+        if all(directive.text.startswith("#") for directive in script.directives):
+            texts.append(str(script))
+        if environ is None:
+            environ = self._recorded(Inside)[0].environ_from(self.transcripts)
+        for text in texts:
+            checked = subprocess.run(["bash", "-n"], input=text.encode(), capture_output=True, check=False)
+            assert (checked.returncode, checked.stderr) == (0, b"")
+            with tempfile.TemporaryDirectory() as home:
+                ended = subprocess.run(
+                    ["bash", "-c", text],
+                    env={**environ, "PATH": os.environ["PATH"], "HOME": home},
+                    cwd=home,
+                    stdin=subprocess.DEVNULL,
+                    capture_output=True,
+                    check=False,
+                    timeout=60,
+                )
+                assert not list(Path(home).iterdir()), "the script did what no line of it says"
+        return ended
