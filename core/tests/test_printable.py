@@ -168,7 +168,11 @@ def test_hostile_workers_are_no_markup(tmp_path: Path) -> None:
         @property
         def scheduler_info(self) -> Any:
             known = {"name": HOSTILE, "host": HOSTILE, "local_directory": HOSTILE, "type": "Worker", "nanny": HOSTILE}
-            worker = {**known, "nthreads": 1, "memory_limit": 10**9, "services": {}, "resources": {}, "id": HOSTILE}
+            metrics = {"memory": 0, "spilled_bytes": {"disk": 0}, "host_net_io": {"read_bps": 0, "write_bps": 0}}
+            # What Dask counts while tasks run.
+            metrics |= {"digests_total_since_heartbeat": {("execute", HOSTILE, "thread-cpu", "seconds"): 0.1}}
+            numbers = {"nthreads": 1, "memory_limit": 10**9, "last_seen": 0.0, "metrics": metrics}
+            worker = {**known, **numbers, "services": {}, "resources": {}, "id": HOSTILE}
             workers = {"tls://127.0.0.1:1": {**worker, "host": "127.0.0.1"}}
             said = {"type": "Scheduler", "id": HOSTILE, "workers": workers, "services": {}, "started": 0.0}
             numbers = {"n_workers": 1, "total_threads": 1, "total_memory": 1}

@@ -366,8 +366,11 @@ def _escaped(value: Any) -> Any:
             return html(value)
         case dict():
             return {_escaped(key): _escaped(each) for key, each in value.items()}
-        case list() | tuple():
+        case list():
             return [_escaped(each) for each in value]
+        case tuple():
+            # Dask's counters have them for keys.
+            return tuple(_escaped(each) for each in value)
         case _:
             return value
 
