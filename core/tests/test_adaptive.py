@@ -17,6 +17,7 @@ from distributed import Client, Event
 
 from corral import Cluster, JobState, WorkerGroup
 from corral.errors import BudgetSpent, InvalidRequest
+from corral.scaling import policy
 
 GROUPS = {
     "cpu": WorkerGroup(cores=1, memory="200MB"),
@@ -77,6 +78,24 @@ def test_groups_grow_for_their_tasks_and_shrink_when_idle(cluster: Callable[...,
         used = c.account()
         assert 0 < used.groups["gpu"].total < used.groups["cpu"].total
         assert "gpu" in str(used)
+
+
+@pytest.mark.parametrize("used", [(), ("cpu",), ("gpu",), ("cpu", "gpu")], ids=" and ".join)
+def test_idle_jobs_of_each_group_leave(cluster: Callable[..., Cluster], used: tuple[str, ...]) -> None:
+    """What somebody scaled by hand, and has used or not, goes when it is left to `adapt`, in every group."""
+    two = WorkerGroup(cores=2, processes=2, memory="400MB")
+    with cluster(groups={**GROUPS, "cpu": two}, n_workers={"cpu": 4, "gpu": 2}) as c, Client(c) as client:
+        c.wait_for_workers(timeout=60)
+        for name in used:
+            assert client.submit(sum, [1, 2], resources={name: 1}, pure=False).result() == 3
+        c.adapt(minimum=0, maximum=4, interval="100ms", idle_timeout="500ms")
+        eventually(lambda: not living(c, "cpu") and not living(c, "gpu"), lambda: repr(c))
+
+
+def test_how_long_a_job_may_be_idle_is_documented() -> None:
+    """In minutes, as the policy has it."""
+    words = f"{policy.SHORTEST_IDLE_TIMEOUT / 60:g} to {policy.LONGEST_IDLE_TIMEOUT / 60:g} minutes"
+    assert words in (Cluster.adapt.__doc__ or "")
 
 
 def test_results_are_not_given_up_with_the_last_worker(cluster: Callable[..., Cluster]) -> None:

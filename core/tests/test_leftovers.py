@@ -21,7 +21,8 @@ from click.testing import CliRunner, Result
 from corral import Cluster
 from corral.cli import main
 from corral.cluster import cleanup
-from corral.cluster.registry import SILENT_AFTER, Entry, JobLine, Registration, entries, read
+from corral.cluster.registration import Registration
+from corral.cluster.registry import SILENT_AFTER, Entry, JobLine, entries, read
 from corral.errors import ClusterNotFound
 from corral.host.identity import Identity, Sight
 from corral.security.credentials import Credentials

@@ -168,6 +168,18 @@ def test_the_same_face(cluster: Callable[..., Cluster], state_directory: Path) -
     assert [path.name for path in state_directory.rglob("*") if path.is_file()] == [MARK]
 
 
+async def test_before_it_starts_it_shows_what_it_will_be(arguments: dict[str, Any]) -> None:
+    """As any other cluster does: nobody need have awaited it."""
+    there = Cluster(**arguments, name="there", maximum_core_hours=3, asynchronous=True)
+    here = Cluster(**{**arguments, "scheduler": "process", "scheduler_options": {}}, asynchronous=True)
+    for c in (here, there):
+        assert {name: group.memory for name, group in c.groups.items()} == {"default": "200MB"}
+        assert "#!/usr/bin/env bash" in c.job_script()
+        assert (c.jobs, c.failures, c.plan, c.account().total) == ((), (), set(), 0)
+        assert repr(c).endswith("created)")
+    assert (here.maximum_core_hours, there.maximum_core_hours) == (None, 3)
+
+
 CLIENT = """
 import sys, time
 from corral import Cluster

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
 import shlex
@@ -20,9 +19,11 @@ from distributed.core import Status, rpc
 
 from corral.allocation.detect import Grant, Shares, read_grant
 from corral.allocation.launchers import Launchers
-from corral.cluster import connecting, dask_logs
+from corral.cluster import connecting
+from corral.cluster.dask_logs import Quiet
 from corral.cluster.hosting_cluster import HostingCluster
-from corral.cluster.registry import HEARTBEAT, Entry, Registration
+from corral.cluster.registration import Registration
+from corral.cluster.registry import Entry
 from corral.cluster.scheduler_host import host
 from corral.errors import CorralError, InvalidRequest, WorkersLost, WorkersNotReady
 from corral.host import limits
@@ -198,11 +199,9 @@ class Allocation(HostingCluster):
         self._shares: Shares | None = None
         self._launchers = Launchers()
         self._registration: Registration | None = None
-        self._registrar: asyncio.Task[None] | None = None
         #: Set when no worker is left, and not because somebody wished it.
         self.is_deserted = asyncio.Event()
-        self._quiet = contextlib.ExitStack()
-        self._silence_logs = dask_logs.level_of(silence_logs)
+        self._quiet = Quiet(silence_logs)
         super().__init__(asynchronous=asynchronous, loop=loop, name=f"corral-{self._uuid[:8]}")
         self._begin()
 
@@ -210,8 +209,7 @@ class Allocation(HostingCluster):
 
     async def _start(self) -> None:
         arguments = self._arguments
-        if self._silence_logs is not None:
-            self._quiet.enter_context(dask_logs.at_least(self._silence_logs))
+        self._quiet.begin()
         self._grant = await read_grant(
             arguments.get("backend"), options=arguments.get("backend_options"), site=arguments.get("site")
         )
@@ -236,7 +234,8 @@ class Allocation(HostingCluster):
         await asyncio.to_thread(self._credentials.write, self.credentials_path, home=self._home)
         self.status = Status.running
         connecting.remember(self)
-        self._registrar = asyncio.create_task(self._keep_registered())
+        # A job that is killed at its walltime leaves its credentials behind: corral clean finds them by this.
+        self._registration.keep()
         await self._launch()
 
     async def _launch(self) -> None:
@@ -264,13 +263,6 @@ class Allocation(HostingCluster):
         words += self._spec.launcher_arguments(DEFAULT_GROUP, self._shares.resources, None)
         return [*words, "--spare-first-node"] if self._spare_first_node else words
 
-    async def _keep_registered(self) -> None:
-        """Tell `corral ps` and `corral clean`: a job that is killed at its walltime leaves its credentials behind."""
-        assert self._registration is not None
-        while True:
-            await asyncio.sleep(HEARTBEAT)
-            await asyncio.to_thread(self._registration.renew)
-
     def _new_entry(self) -> Entry:
         assert self._grant is not None
         return Entry(
@@ -285,12 +277,9 @@ class Allocation(HostingCluster):
 
     async def _close_down(self) -> None:
         self.status = Status.closing
-        if self._silence_logs is not None:
-            # Losing results is what closing means; nobody needs a list of them.
-            self._quiet.enter_context(dask_logs.at_least(logging.ERROR))
-        if self._registrar is not None:
-            self._registrar.cancel()
-            await asyncio.wait([self._registrar])
+        self._quiet.close_down()
+        if self._registration is not None:
+            await self._registration.let_go()
         try:
             with self._tried(f"{self.credentials_path} could not be removed"):
                 # Launchers that are still starting see that there is nothing to join any more.
@@ -306,7 +295,7 @@ class Allocation(HostingCluster):
             with self._tried("its files could not be removed"):
                 await asyncio.to_thread(self._remove_traces)
         finally:
-            self._quiet.close()
+            self._quiet.end()
 
     async def _end_jobs_apart(self, timeout: float) -> None:
         # Their job goes on; without credentials and scheduler they would end by themselves, a little later.

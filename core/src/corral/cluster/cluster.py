@@ -1,49 +1,54 @@
-"""The public face: a Dask cluster whose workers are jobs of a batch system."""
+"""The public face: a Dask cluster whose workers are jobs of a batch system.
+
+Long because its docstrings are the reference. What is done is done elsewhere: an argument is checked in
+`corral.request`, what is shown is read in `corral.cluster.shown`, and everything that takes time is the engine's.
+"""
 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import inspect
 import logging
 import math
 import os
 from collections.abc import Callable, Mapping, Sequence
-from contextlib import suppress
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, ClassVar, Never
+from typing import TYPE_CHECKING, Any, Never
 
 from distributed import Security
 from distributed.core import Status, rpc
 
 import corral
 from corral.batch.polling import Watch
-from corral.cluster import connecting, dask_logs, kept_logs
+from corral.cluster import connecting, kept_logs
+from corral.cluster.basis import Basis
+from corral.cluster.changes import Changes
+from corral.cluster.dask_logs import Quiet
 from corral.cluster.engine import Engine
 from corral.cluster.hosting_cluster import HostingCluster
-from corral.cluster.open_clusters import MARGIN, WayBack, find_open
-from corral.cluster.registry import HEARTBEAT, Entry, JobLine, Registration
+from corral.cluster.open_clusters import MARGIN, find_open
+from corral.cluster.registration import Registration
 from corral.cluster.scheduler_host import host
+from corral.cluster.shown import AtWork, OnPaper, Shown, resources_of, workers_of
 from corral.errors import CorralError, InvalidRequest
 from corral.host import limits
 from corral.host.home import Home
 from corral.jobs.record import JobFailure, JobRecord, Jobs
 from corral.jobs.worker_failures import WorkerFailure
-from corral.plugin.values import JobId, Resources
-from corral.request.blueprint import Blueprint
+from corral.plugin.values import JobId
+from corral.request.awaited import Awaited
 from corral.request.drawing import GROUP_ARGUMENTS, draw, read_script, scheduler_place
-from corral.request.quantities import hours_of, parse_count, parse_duration
-from corral.request.scale import jobs_asked_for, known_group, the_group
+from corral.request.quantities import hours_of
+from corral.request.scale import jobs_asked_for, jobs_at_once, known_group, the_group
 from corral.request.synonyms import missing_attribute, refuse_unknown_bounds
 from corral.request.tracebacks import tells_plainly
 from corral.request.worker_group import WorkerGroup
 from corral.scaling.account import Account
-from corral.security.credentials import Credentials, secured
 from corral.text.printable import html
 
 if TYPE_CHECKING:
-    from corral.scaling.adaptive import Adapting, Adaptive
+    from corral.scaling.adaptive import Adapting
 
 logger = logging.getLogger("corral")
 
@@ -132,6 +137,11 @@ class Cluster(HostingCluster):
     ...     client = Client(cluster)
     """
 
+    #: Until it is built: a refused argument must not warn about an unclosed cluster.
+    status = Status.closed
+    #: None: it has not started, or is elsewhere.
+    _engine: Engine | None = None
+
     @tells_plainly
     def __init__(
         self,
@@ -162,9 +172,7 @@ class Cluster(HostingCluster):
         loop: Any = None,
         **worker: Any,
     ) -> None:
-        # Closed until it is built: a refused argument must not warn about an unclosed cluster.
-        self.status = Status.closed
-        self._engine: Engine | None = None
+        # Long because all arguments are named twice: here, and by where they go.
         given = {
             "backend": backend,
             "site": site,
@@ -185,7 +193,7 @@ class Cluster(HostingCluster):
             "groups": groups,
             **worker,
         }
-        if scheduler_place(scheduler, backend) == "job" and not self._is_served:
+        if scheduler_place(scheduler, backend) == "job":
             # As with pathlib.Path: whoever asks for a cluster need not know which kind serves him. Here and not in
             # __new__, which sees what a subclass takes, not what it makes of that.
             corral.RemoteCluster.in_place_of(self).set_up(
@@ -197,31 +205,38 @@ class Cluster(HostingCluster):
                 loop=loop,
             )
             return
-        for argument, value in (("on_exists", on_exists), ("shutdown_on_close", shutdown_on_close)):
+        elsewhere = {"on_exists": on_exists, "shutdown_on_close": shutdown_on_close, "idle_timeout": idle_timeout}
+        for argument, value in elsewhere.items():
             if value is not None:
                 raise InvalidRequest(argument, "has a meaning with scheduler='job' alone")
-        self._blueprint = self._drawn(given)
-        self._jobs_at_once = self._asked_at_once(n_workers)
-        self._credentials, self.security = self._secured(self._blueprint)
-        self._registration: Registration | None = None
-        self._registrar: asyncio.Task[None] | None = None
-        self._is_changed: asyncio.Event | None = None
-        self._quiet = contextlib.ExitStack()
-        self._silence_logs = dask_logs.level_of(silence_logs)
-        super().__init__(asynchronous=asynchronous, loop=loop, name=self._blueprint.name)
+        blueprint = draw(given)
+        self._stand_on(
+            Basis.new(blueprint),
+            at_once=jobs_at_once(resources_of(OnPaper(blueprint).groups), n_workers),
+            silence_logs=silence_logs,
+            asynchronous=asynchronous,
+            loop=loop,
+        )
+
+    def _stand_on(
+        self,
+        basis: Basis,
+        *,
+        at_once: Mapping[str, int],
+        silence_logs: int | str | None,
+        asynchronous: bool,
+        loop: Any = None,
+    ) -> None:
+        """Be the cluster of this basis, with so many jobs of each group at once, and begin."""
+        self._blueprint = basis.blueprint
+        self._jobs_at_once = at_once
+        self._credentials, self.security = basis.credentials, basis.security
+        self._registration = Registration(basis.entry)
+        self._changes = Changes()
+        self._quiet = Quiet(silence_logs)
+        HostingCluster.__init__(self, asynchronous=asynchronous, loop=loop, name=basis.blueprint.name)
         with limits.threads_allowed():
             self._begin()
-
-    #: True where this process is the one that serves others.
-    _is_served: ClassVar[bool] = False
-
-    def _drawn(self, given: Mapping[str, Any]) -> Blueprint:
-        if given["idle_timeout"] is not None:
-            raise InvalidRequest("idle_timeout", "has a meaning with scheduler='job' alone")
-        return draw(given)
-
-    def _secured(self, blueprint: Blueprint) -> tuple[Credentials, Security]:
-        return secured(blueprint.security, cluster=blueprint.name, uuid=blueprint.uuid, created=blueprint.created)
 
     @classmethod
     @tells_plainly
@@ -278,8 +293,7 @@ class Cluster(HostingCluster):
 
     async def _start(self) -> None:
         blueprint = self._blueprint
-        if self._silence_logs is not None:
-            self._quiet.enter_context(dask_logs.at_least(self._silence_logs))
+        self._quiet.begin()
         limits.raise_descriptor_limit()
         hosted = await host(
             self._credentials,
@@ -289,35 +303,30 @@ class Cluster(HostingCluster):
             options=blueprint.scheduler_options,
         )
         self.scheduler, self._credentials, self._dashboard = hosted.scheduler, hosted.credentials, hosted.dashboard
-        self._registration = Registration(self._new_entry())
         await asyncio.to_thread(self._make_folders)
         self.scheduler_comm = rpc(self.scheduler.address, connection_args=self.security.get_connection_args("client"))
-        self._engine = Engine(
+        self._engine = engine = Engine(
             blueprint=blueprint,
             scheduler=self.scheduler,
             watch=Watch.of(blueprint.identity(), blueprint.batch.budget),
             rhythm=blueprint.rhythm(),
             replacements_per_hour=blueprint.settings.replacements_per_hour,
-            on_change=_changing(self._way_back),
+            on_change=self._changes.tell,
             announce=self._registration.announce,
             settle=self._registration.settle,
         )
-        self._engine.start()
-        self._is_changed = asyncio.Event()
-        self._registrar = asyncio.create_task(
-            _keep_registered(self._way_back, self._is_changed), name="corral registry"
-        )
+        engine.start()
+        self._registration.keep(lambda: engine.jobs, self._changes)
         self.status = Status.running
         connecting.remember(self)
         if any(self._jobs_at_once.values()):
             self._want(self._jobs_at_once)
-            await self._engine.submitted()
+            await engine.submitted()
 
     def _make_folders(self) -> None:
         blueprint = self._blueprint
-        if self._registration is not None:
-            # First: whatever becomes of this process now, what it leaves is known.
-            self._registration.renew()
+        # First: whatever becomes of this process now, what it leaves is known.
+        self._registration.renew()
         self._credentials.write(blueprint.credentials_path, home=blueprint.home)
         # Before the submission: a job whose log has no folder fails without a word, on more than one batch system.
         blueprint.make_log_directory()
@@ -329,9 +338,7 @@ class Cluster(HostingCluster):
 
     async def _close_down(self) -> None:
         self.status = Status.closing
-        if self._silence_logs is not None:
-            # Losing results is what closing means; nobody needs a list of them.
-            self._quiet.enter_context(dask_logs.at_least(logging.ERROR))
+        self._quiet.close_down()
         try:
             if self._adaptive is not None:
                 self._adaptive.stop("the cluster is closing")
@@ -339,9 +346,7 @@ class Cluster(HostingCluster):
                 with self._tried("its jobs could not be ended in an orderly way; corral clean ends what is left"):
                     async with asyncio.timeout(CLOSE_TIMEOUT + MARGIN):
                         await self._engine.close(CLOSE_TIMEOUT)
-            if self._registrar is not None:
-                self._registrar.cancel()
-                await asyncio.wait([self._registrar])
+            await self._registration.let_go()
             if self.scheduler is not None:
                 with self._tried("its scheduler could not be closed"):
                     async with asyncio.timeout(MARGIN):
@@ -352,7 +357,7 @@ class Cluster(HostingCluster):
             with self._tried(f"its files could not be removed ({self._blueprint.credentials_path} is one of them)"):
                 await asyncio.to_thread(self._remove_traces)
         finally:
-            self._quiet.close()
+            self._quiet.end()
 
     async def _end_jobs_apart(self, timeout: float) -> None:
         if self._engine is not None:
@@ -374,7 +379,7 @@ class Cluster(HostingCluster):
                     "cluster %s: its files are left where they are, %s too: %s",
                     self.name, blueprint.credentials_path, error,
                 )  # fmt: skip
-        if self._registration is not None and (self._engine is None or all(job.has_ended for job in self._engine.jobs)):
+        if self._engine is None or all(job.has_ended for job in self._engine.jobs):
             self._registration.remove()
 
     def shutdown(self, timeout: float | None = None) -> Any:
@@ -400,9 +405,7 @@ class Cluster(HostingCluster):
     @property
     def groups(self) -> Mapping[str, WorkerGroup]:
         """The kinds of jobs that this cluster can have."""
-        if self._engine is None:
-            return dict(self._blueprint.groups)
-        return {name: group.spec for name, group in self._engine.groups.items() if not group.is_removed}
+        return {name: group.spec for name, group in self._shown.groups.items()}
 
     @tells_plainly
     def add_group(self, name: str, group: WorkerGroup) -> None:
@@ -412,15 +415,15 @@ class Cluster(HostingCluster):
         ------
         InvalidRequest
         """
-        engine = self._running_engine("cannot have another group")
-        self._on_loop(engine.add_group, name, group)
+        self._refuse_unless_running("cannot have another group")
+        self._add_group(name, group)
 
     @tells_plainly
     def remove_group(self, name: str) -> None:
         """Let the jobs of a group finish what they do and end; then the group is forgotten."""
-        engine = self._running_engine("cannot lose a group")
+        self._refuse_unless_running("cannot lose a group")
         known_group(name, self.groups)
-        self._on_loop(engine.remove_group, name)
+        self._remove_group(name)
 
     @tells_plainly
     def scale(
@@ -450,40 +453,9 @@ class Cluster(HostingCluster):
         InvalidRequest
         """
         units = {"n": n, "jobs": jobs, "cores": cores, "memory": memory}
-        self._want(jobs_asked_for(self._resources(), units, group=group, workers=workers))
-
-    def _want(self, jobs: Mapping[str, int]) -> None:
-        if self._adaptive is not None:
-            for name in jobs:
-                self._adaptive.leave_alone(name)
-        engine = self._running_engine("cannot be scaled")
-        resources = self._resources()
-        size = {name: group.state.wanted for name, group in engine.groups.items()} | dict(jobs)
-        limits.raise_descriptor_limit(sum(size[name] * each.workers for name, each in resources.items()))
-        self._on_loop(engine.scale_all, jobs)
-
-    def _asked_at_once(self, n_workers: int | Mapping[str, int]) -> dict[str, int]:
-        """Jobs of each group for `n_workers`."""
-        resources = self._resources()
-        try:
-            if isinstance(n_workers, Mapping):
-                return jobs_asked_for(resources, {}, workers=n_workers) if n_workers else {}
-            return (
-                jobs_asked_for(resources, {"n": n_workers}, workers={}) if parse_count("n_workers", n_workers) else {}
-            )
-        except InvalidRequest as error:
-            raise InvalidRequest("n_workers", error.problem) from None
-
-    def _resources(self) -> dict[str, Resources]:
-        """What a job of each group has."""
-        if self._engine is None:
-            return {name: self._blueprint.resources(name) for name in self._blueprint.groups}
-        return {name: group.resources for name, group in self._engine.groups.items() if not group.is_removed}
-
-    def _running_engine(self, what: str) -> Engine:
-        if self._engine is None or self.status is not Status.running:
-            raise CorralError(f"cluster {self.name!r} is {self.status.name}: it {what}")
-        return self._engine
+        wanted = jobs_asked_for(resources_of(self._shown.groups), units, group=group, workers=workers)
+        self._refuse_unless_running("cannot be scaled")
+        self._want(wanted)
 
     # Dask's takes the class of the policy first, and lets anything follow.
     @tells_plainly
@@ -527,7 +499,7 @@ class Cluster(HostingCluster):
         wait_count
             How many looks in a row find a job idle before it leaves: another way to give `idle_timeout`.
         idle_timeout
-            How long a job may be idle. Default: as long as new ones take to come, but 2 to 10 minutes.
+            How long a job may be idle. Default: as long as new ones take to come, but 2 to 5 minutes.
         maximum_core_hours
             The cluster's `maximum_core_hours` from now on.
         groups
@@ -542,13 +514,10 @@ class Cluster(HostingCluster):
         ------
         InvalidRequest
         """
-        # Not with this module: clusters of one size import nothing that decides about sizes.
-        from corral.scaling.adaptive import Adaptive
-        from corral.scaling.bounds import BOUNDS, bounds_of, rules_of
-
+        # Long because all bounds are named twice, and described.
         refuse_unknown_bounds(others)
-        engine = self._running_engine("cannot adapt")
-        given = {
+        self._refuse_unless_running("cannot adapt")
+        asked = {
             "minimum": minimum,
             "maximum": maximum,
             "minimum_jobs": minimum_jobs,
@@ -561,37 +530,10 @@ class Cluster(HostingCluster):
             "interval": interval,
             "wait_count": wait_count,
             "idle_timeout": idle_timeout,
+            "maximum_core_hours": maximum_core_hours,
+            "groups": groups,
         }
-        given = {name: value for name, value in given.items() if value is not None}
-        rules, seconds = rules_of(given)
-        resources = self._resources()
-        wider = {name: value for name, value in given.items() if name in BOUNDS}
-        bounds = bounds_of(wider, groups or {}, resources)
-        if maximum_core_hours is not None:
-            self.maximum_core_hours = maximum_core_hours
-        adaptive = Adaptive(engine, rules=rules, bounds=bounds, interval=seconds, wait_count=wait_count)
-        if adaptive.maximum != math.inf:
-            limits.raise_descriptor_limit(int(adaptive.maximum))
-        self._on_loop(self._begin_to_adapt, engine, adaptive)
-        return adaptive
-
-    def _begin_to_adapt(self, engine: Engine, adaptive: Adaptive) -> None:
-        if self._adaptive is not None:
-            self._adaptive.stop("replaced")
-        self._adaptive: Adaptive | None = adaptive
-        engine.scale_all({name: group.state.wanted for name, group in engine.groups.items() if not group.is_removed})
-        adaptive.start()
-
-    async def _wait_for_workers(
-        self, n_workers: int | None = None, timeout: float | str | None = None, fraction: float = 1.0
-    ) -> None:
-        assert self._engine is not None
-        seconds = None if timeout is None else parse_duration("timeout", timeout)
-        if n_workers is None:
-            n_workers = sum(group.state.wanted * group.workers_per_job for group in self._engine.groups.values())
-            if not n_workers:
-                raise InvalidRequest("n_workers", "no worker is wanted; say how many, or call scale() first")
-        await self._engine.wait_for_workers(math.ceil(round(n_workers * fraction, 6)), seconds)
+        return self._adapt({name: value for name, value in asked.items() if value is not None})
 
     @tells_plainly
     def wait_for_workers(
@@ -617,13 +559,10 @@ class Cluster(HostingCluster):
         WorkersNotReady
             They did not come within `timeout` seconds; a TimeoutError that says where the jobs are.
         """
-        if n_workers is not None:
-            n_workers = parse_count("n_workers", n_workers, at_least=1)
-        if not 0 < fraction <= 1:
-            raise InvalidRequest("fraction", f"{fraction!r} is not above 0 and at most 1")
+        awaited = Awaited.of(n_workers, timeout, fraction)
         if self.status in (Status.closing, Status.closed):
             raise CorralError(f"cluster {self.name!r} is {self.status.name}: no worker will come")
-        return self.sync(self._wait_for_workers, n_workers, timeout=timeout, fraction=fraction)
+        return self.sync(self._await_workers, awaited)
 
     # --- cost ---------------------------------------------------------------------------------------------------
 
@@ -632,20 +571,23 @@ class Cluster(HostingCluster):
 
         ``account().total`` is all of them; ``account().groups["gpu"].idle`` is what stood still there.
         """
-        return Account(groups={}) if self._engine is None else self._engine.census.ledger.account()
+        return self._shown.account
 
     @property
     def maximum_core_hours(self) -> float | None:
         """When the jobs have used so many, nothing more is submitted; None: no limit."""
-        return self._blueprint.maximum_core_hours if self._engine is None else self._engine.maximum_core_hours
+        return self._shown.maximum_core_hours
 
     @maximum_core_hours.setter
     def maximum_core_hours(self, hours: float | None) -> None:
-        engine = self._running_engine("has no budget")
-        hours = hours_of("maximum_core_hours", hours)
-        self._on_loop(engine.allow_core_hours, hours)
+        self._refuse_unless_running("has no budget")
+        self._allow_core_hours(hours_of("maximum_core_hours", hours))
 
     # --- what there is ------------------------------------------------------------------------------------------
+
+    @property
+    def _shown(self) -> Shown:
+        return OnPaper(self._blueprint) if self._engine is None else AtWork(self._engine)
 
     @property
     def jobs(self) -> Jobs:
@@ -653,12 +595,7 @@ class Cluster(HostingCluster):
 
         `jobs.unsubmitted` says how many more are wanted that the batch system does not take now, and `jobs.why`.
         """
-        if self._engine is None:
-            return Jobs(())
-        records = self._engine.jobs
-        groups = self._engine.groups.values()
-        troubles = [str(group.trouble) for group in groups if group.trouble and group.count_unsubmitted(records)]
-        return Jobs(records, sum(group.count_unsubmitted(records) for group in groups), "; ".join(troubles))
+        return self._shown.jobs
 
     @property
     def failures(self) -> tuple[JobFailure | WorkerFailure, ...]:
@@ -667,12 +604,12 @@ class Cluster(HostingCluster):
         A `JobFailure` is a job, a `WorkerFailure` a worker that died while its job went on and started it again. Both
         have ``job``, ``cause``, ``outcome``, ``log_tail`` and ``hint``.
         """
-        return () if self._engine is None else self._engine.failures
+        return self._shown.failures
 
     def job_script(self, group: str | None = None) -> str:
         """The script that each job of a group runs; the group may be left out if there is one alone."""
-        blueprint = self._blueprint if self._engine is None else self._engine.blueprint
-        return str(blueprint.script(the_group(group, self.groups)))
+        groups = self._shown.groups
+        return groups[the_group(group, groups)].script
 
     @tells_plainly
     def logs(self, job: JobRecord | JobId | str | None = None) -> str:
@@ -709,9 +646,7 @@ class Cluster(HostingCluster):
     def plan(self) -> set[str]:
         """Names of the workers that are wanted; those not yet submitted have no real names."""
         named = self.requested
-        if self._engine is None:
-            return named
-        wanted = sum(group.state.wanted * group.workers_per_job for group in self._engine.groups.values())
+        wanted = workers_of(self._shown.groups)
         wanted -= sum(len(job.lost_hosts) * job.workers_per_node for job in self.jobs if job.is_capacity)
         return named | {f"wanted-{number}" for number in range(len(named), wanted)}
 
@@ -720,18 +655,13 @@ class Cluster(HostingCluster):
         return set(self.workers)
 
     def __repr__(self) -> str:
-        if self._engine is None or self.status is not Status.running:
-            return f"Cluster({self._blueprint.backend!r}, name={self.name!r}, {self.status.name})"
-        workers = len(self.scheduler.workers) if self.scheduler else 0
-        return (
-            f"Cluster({self._blueprint.backend!r}, name={self.name!r}, workers={workers}: {self._engine.whereabouts()})"
-        )
-
-    def _whereabouts(self) -> str:
-        return "" if self._engine is None else self._engine.whereabouts()
+        if self.status is not Status.running:
+            return f"Cluster({self._shown.backend!r}, name={self.name!r}, {self.status.name})"
+        workers = f"workers={len(self.observed)}: {self._shown.whereabouts}"
+        return f"Cluster({self._shown.backend!r}, name={self.name!r}, {workers})"
 
     def _scaling_status(self) -> str:
-        text = html(f"Workers: {len(self.observed)}; {self._whereabouts()}")
+        text = html(f"Workers: {len(self.observed)}; {self._shown.whereabouts}")
         return f"<table><tr><td style='text-align: left;'>{text}</td></tr></table>"
 
     if not TYPE_CHECKING:  # or every misspelt attribute would be one
@@ -739,21 +669,51 @@ class Cluster(HostingCluster):
         def __getattr__(self, name: str) -> Any:
             raise missing_attribute(type(self).__name__, name)
 
-    # --- the registry -------------------------------------------------------------------------------------------
+    # --- what is asked of the engine; a handle asks one that is elsewhere -----------------------------------------
 
-    def _on_change(self) -> None:
-        if self._is_changed is not None:
-            self._is_changed.set()
+    def _refuse_unless_running(self, what: str) -> None:
+        if self.status is not Status.running:
+            raise CorralError(f"cluster {self.name!r} is {self.status.name}: it {what}")
 
-    async def _register(self) -> None:
-        """Tell other processes what there is."""
-        assert self._engine is not None
-        assert self._registration is not None
-        lines = tuple(JobLine.of(record) for record in self._engine.jobs)
-        await asyncio.to_thread(self._registration.renew, jobs=lines)
+    def _add_group(self, name: str, group: WorkerGroup) -> None:
+        self._on_loop(self._running_engine.add_group, name, group)
 
-    def _new_entry(self) -> Entry:
-        return Entry.of(self._blueprint)
+    def _remove_group(self, name: str) -> None:
+        self._on_loop(self._running_engine.remove_group, name)
+
+    def _want(self, jobs: Mapping[str, int]) -> None:
+        """Want so many jobs of each group."""
+        if self._adaptive is not None:
+            for name in jobs:
+                self._adaptive.leave_alone(name)
+        limits.raise_descriptor_limit(workers_of(self._shown.groups, jobs))
+        self._on_loop(self._running_engine.scale_all, jobs)
+
+    def _adapt(self, asked: dict[str, Any]) -> Adapting:
+        # Not with this module: clusters of one size import nothing that decides about sizes.
+        from corral.scaling.adaptive import Adaptive
+
+        hours, groups = asked.pop("maximum_core_hours", None), asked.pop("groups", {})
+        adaptive = Adaptive.of(self._running_engine, asked, groups)
+        if hours is not None:
+            self.maximum_core_hours = hours
+        if adaptive.maximum != math.inf:
+            limits.raise_descriptor_limit(int(adaptive.maximum))
+        before, self._adaptive = self._adaptive, adaptive
+        self._on_loop(adaptive.start, before)
+        return adaptive
+
+    def _allow_core_hours(self, hours: float | None) -> None:
+        self._on_loop(self._running_engine.allow_core_hours, hours)
+
+    async def _await_workers(self, awaited: Awaited) -> None:
+        count = awaited.count(workers_of(self._shown.groups))
+        await self._running_engine.wait_for_workers(count, awaited.timeout)
+
+    @property
+    def _running_engine(self) -> Engine:
+        assert self._engine is not None, "it has started"
+        return self._engine
 
     def _on_loop(self, function: Callable[..., None], *arguments: Any) -> None:
         """Call on the event loop; at once if we are on it."""
@@ -761,30 +721,6 @@ class Cluster(HostingCluster):
             function(*arguments)
         else:
             self.sync(_called, function, *arguments)
-
-
-async def _keep_registered(way_back: WayBack, is_changed: asyncio.Event) -> None:
-    """Tell other processes what there is: soon after a change, and once a minute."""
-    while True:
-        is_changed.clear()
-        cluster: Cluster | None = way_back()
-        if cluster is not None:
-            await cluster._register()  # noqa: SLF001 - its own
-        del cluster
-        with suppress(TimeoutError):
-            async with asyncio.timeout(HEARTBEAT):
-                await is_changed.wait()
-        await asyncio.sleep(1.0)
-
-
-def _changing(way_back: WayBack) -> Callable[[], None]:
-    """What the engine calls when something changed."""
-
-    def change() -> None:
-        if (cluster := way_back()) is not None:
-            cluster._on_change()  # noqa: SLF001 - its own
-
-    return change
 
 
 # For help() and completion: the arguments of WorkerGroup belong to the signature.

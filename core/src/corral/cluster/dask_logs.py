@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 
 from corral.errors import InvalidRequest
 
@@ -23,6 +23,32 @@ def level_of(silence_logs: int | str | None) -> int | None:
         known = ", ".join(sorted(levels, key=lambda name: levels[name]))
         raise InvalidRequest("silence_logs", f"{silence_logs!r} is no level of logging: {known}; or None")
     return levels[silence_logs.upper()]
+
+
+class Quiet:
+    """How much of what Dask logs is shown while a cluster lives, and while it closes."""
+
+    def __init__(self, silence_logs: int | str | None) -> None:
+        """Check the argument; None: everything is shown, always.
+
+        Raises
+        ------
+        InvalidRequest
+        """
+        self._level = level_of(silence_logs)
+        self._filters = ExitStack()
+
+    def begin(self) -> None:
+        if self._level is not None:
+            self._filters.enter_context(at_least(self._level))
+
+    def close_down(self) -> None:
+        """Losing results is what closing means; nobody needs a list of them."""
+        if self._level is not None:
+            self._filters.enter_context(at_least(logging.ERROR))
+
+    def end(self) -> None:
+        self._filters.close()
 
 
 @contextmanager

@@ -20,7 +20,6 @@ from distributed.deploy.cluster import Cluster as DaskCluster
 from distributed.objects import SchedulerInfo
 
 from corral.cluster.open_clusters import (
-    WayBack,
     abandoned,
     forget,
     is_called_on_a_loop,
@@ -66,7 +65,6 @@ class HostingCluster(DaskCluster):
         self._is_asynchronous = asynchronous
         # A handler of a signal may close what its own thread is closing.
         self._guard = threading.RLock()
-        self._way_back = WayBack(self)
         super().__init__(asynchronous=asynchronous, loop=loop, quiet=True, name=name)
 
     @abstractmethod
@@ -110,7 +108,6 @@ class HostingCluster(DaskCluster):
         is_closing = self._closing is not None and not self._closing.done()
         is_open = self.status not in (Status.created, Status.closed) and not is_closing
         if is_open and self._ends_with_process and not self._is_inherited:
-            self._way_back.keep(self)
             abandoned(self)
 
     # --- its beginning ------------------------------------------------------------------------------------------

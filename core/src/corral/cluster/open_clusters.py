@@ -39,21 +39,6 @@ _abandoned: set[HostingCluster] = set()
 _prepared: weakref.WeakSet[asyncio.AbstractEventLoop] = weakref.WeakSet()
 
 
-class WayBack:
-    """How a cluster's own tasks reach it, without keeping it: so it is noticed when nobody else refers to it."""
-
-    def __init__(self, cluster: HostingCluster) -> None:
-        self._find: Callable[[], Any] = weakref.ref(cluster)
-
-    def __call__(self) -> Any:
-        """Return the cluster, or None: it is about to be missed."""
-        return self._find()
-
-    def keep(self, cluster: HostingCluster) -> None:
-        """Keep it from now on: a weak reference does not survive the collection of a cycle."""
-        self._find = lambda: cluster
-
-
 def remember(cluster: HostingCluster) -> None:
     """Close it at exit if nobody did. Registered with the first cluster, not by an import."""
     if not cluster._ends_with_process:  # noqa: SLF001 - the same room

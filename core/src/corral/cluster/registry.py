@@ -12,14 +12,13 @@ import logging
 import math
 import os
 import re
-import threading
 import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, suppress
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from attrs import Attribute, asdict, evolve, field, frozen
+from attrs import Attribute, asdict, field, frozen
 
 from corral.host.home import Home
 from corral.host.identity import Identity, Sight
@@ -33,8 +32,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("corral")
 
-#: How often a cluster says that it lives (s).
-HEARTBEAT = 60.0
 #: Who was not heard of for so long is silent (s): its disk is full, it was stopped, the network is down, or it is dead.
 SILENT_AFTER = 600.0
 #: Larger files are not read (bytes): ten thousand jobs are three megabytes.
@@ -131,7 +128,7 @@ class Entry:
     process: Identity = field(factory=Identity)
     #: Seconds since the epoch, as the next two.
     started: float = field(factory=time.time, validator=_is_moment)
-    #: Renewed every minute while the process lives.
+    #: Renewed every minute while the process lives (see `corral.cluster.registration`).
     heartbeat: float = field(factory=time.time, validator=_is_moment)
     #: When a submission was begun whose answer is not there; 0: none is under way.
     submitted: float = field(default=0.0, validator=_is_moment)
@@ -210,59 +207,6 @@ class Entry:
     def remove(self) -> None:
         with suppress(FileNotFoundError), _folder() as folder:
             folder.remove(self.path.name)
-
-
-class Registration:
-    """The entry of a living cluster, kept true by its process. Its methods wait for a disk: not on an event loop."""
-
-    def __init__(self, entry: Entry) -> None:
-        self.entry = entry
-        self._lock = threading.Lock()
-        #: Names of submissions that are under way.
-        self._under_way: set[str] = set()
-        self._is_removed = False
-        self._is_told = False
-
-    def renew(self, **news: Any) -> None:
-        """Write that the cluster lives, and what has changed. A failure is told once, until it works again."""
-        with self._lock:
-            if not self._under_way:
-                news["submitted"] = 0.0
-            self.entry = evolve(self.entry, heartbeat=time.time(), **news)
-            if self._is_removed:
-                return
-            try:
-                self.entry.write()
-            except OSError as error:
-                if not self._is_told:
-                    logger.warning(
-                        "cluster %s cannot say that it lives: %s. corral ps shows what was written last, and should "
-                        "this process be killed now, corral clean may not find all of its jobs.",
-                        self.entry.name, error,
-                    )  # fmt: skip
-                self._is_told = True
-            else:
-                self._is_told = False
-
-    def announce(self, name: str) -> None:
-        """Write down that jobs of this name are about to be submitted, so that they are found whatever happens now."""
-        part = f"{self.entry.uuid[:8]}-"
-        before, found, _ = name.rpartition(part)
-        prefixes = self.entry.prefixes
-        if not name.startswith(tuple(prefixes)) and found:
-            # A site has given jobs other names.
-            prefixes = (*prefixes, before + part)
-        self._under_way.add(name)
-        self.renew(submitted=time.time(), prefixes=prefixes)
-
-    def settle(self, name: str) -> None:
-        """The submission of this name is no longer under way: written with what comes next."""
-        self._under_way.discard(name)
-
-    def remove(self) -> None:
-        with self._lock:
-            self._is_removed = True
-            self.entry.remove()
 
 
 # --- reading ----------------------------------------------------------------------------------------------------

@@ -10,10 +10,10 @@ import asyncio
 import functools
 import logging
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, cast
 
-from attrs import evolve
+from attrs import asdict, evolve
 from distributed.core import Status, rpc
 from distributed.objects import SchedulerInfo
 
@@ -21,24 +21,21 @@ from corral.cluster import connecting
 from corral.cluster.cluster import Cluster
 from corral.cluster.hosting_cluster import HostingCluster
 from corral.cluster.scheduler_host import no_scheduler_info
+from corral.cluster.shown import resources_of
 from corral.errors import ClusterExists, ClusterNotFound, CorralError, InvalidRequest, SchedulerNotReady
-from corral.jobs.record import JobFailure, Jobs
-from corral.jobs.worker_failures import WorkerFailure
 from corral.launch.contact import find_scheduler
 from corral.launch.ending import Ended
-from corral.plugin.values import Resources
-from corral.remote.locate import Residence, find_entry
+from corral.remote.adaptive import RemoteAdaptive
+from corral.remote.dashboard import tunnel_to_dashboard
+from corral.remote.locate import Residence, find_entry, nothing_called
 from corral.remote.messages import AdaptiveState, State, arguments_of, to_error, to_state
 from corral.remote.spec import Draft
-from corral.request.quantities import hours_of, parse_duration
-from corral.request.scale import known_group, the_group
-from corral.request.synonyms import refuse_unknown_bounds
-from corral.request.tracebacks import tells_plainly
+from corral.request.awaited import Awaited
+from corral.request.quantities import parse_duration
+from corral.request.scale import jobs_at_once
 from corral.request.worker_group import WorkerGroup
-from corral.scaling.account import Account
 from corral.scaling.adaptive import Adapting
 from corral.security import addresses
-from corral.security.door import Door
 from corral.security.tunnel import Tunnel
 from corral.text.printable import printable
 
@@ -72,7 +69,6 @@ class RemoteCluster(Cluster):
     #: It is a handle: the cluster goes on without it.
     _ends_with_process = False
     _patience_with_closing = 180.0
-    _resources_on_paper: Mapping[str, Resources] = {}
 
     @staticmethod
     def in_place_of(cluster: Cluster) -> RemoteCluster:
@@ -95,10 +91,8 @@ class RemoteCluster(Cluster):
         if on_exists not in (None, *_WHAT_ELSE):
             raise InvalidRequest("on_exists", f"{on_exists!r} is not one of {', '.join(map(repr, _WHAT_ELSE))}")
         draft = Draft.of(given)
-        blueprint = draft.blueprint
-        self._resources_on_paper = {name: blueprint.resources(name) for name in blueprint.groups}
-        self._state = State(backend=blueprint.backend, groups={}, maximum_core_hours=blueprint.maximum_core_hours)
-        self._draft = draft.wanting(self._asked_at_once(n_workers))
+        self._state = State.before(draft.blueprint)
+        self._draft = draft.wanting(jobs_at_once(resources_of(self._state.groups), n_workers))
         self._on_exists = on_exists or "error"
         self._set_out(Residence.of(draft), shutdown_on_close=shutdown_on_close, asynchronous=asynchronous, loop=loop)
 
@@ -106,10 +100,9 @@ class RemoteCluster(Cluster):
     def to(cls, name: str, *, timeout: str | float, asynchronous: bool = False, loop: Any = None) -> RemoteCluster:
         """Connect to a cluster that is there."""
         cluster = cls.__new__(cls)
-        cluster.status = Status.closed
         entry = find_entry(name)
         if entry is None:
-            raise ClusterNotFound(_nothing_called(name))
+            raise ClusterNotFound(nothing_called(name))
         # Its own class's: only what it takes differs.
         cluster._state = State(backend=entry.backend, groups={})  # noqa: SLF001
         cluster._set_out(  # noqa: SLF001
@@ -130,7 +123,6 @@ class RemoteCluster(Cluster):
         asynchronous: bool,
         loop: Any,
     ) -> None:
-        self._engine = None
         self._residence = residence
         #: Seconds for a scheduler's job to start; None: as long as it takes.
         self._patience = patience
@@ -213,14 +205,8 @@ class RemoteCluster(Cluster):
         if self._state.dashboard_port is not None:
             if self._tunnel is not None:
                 await self._tunnel.close()
-            host = contact.address.partition("://")[2].rpartition(":")[0]
-            # What is TLS between browser and dashboard is read at the scheduler's end alone.
-            door = None if addresses.dashboard_has_tls() else Door.of(self._prefix)
-            self._tunnel = await Tunnel.open(
-                (host, self._state.dashboard_port),
-                host="127.0.0.1",
-                door=door,
-                connects=self.security.get_connection_args("client").get("ssl_context"),
+            self._tunnel = await tunnel_to_dashboard(
+                contact.address, self._state.dashboard_port, self._prefix, self.security
             )
 
     async def _follow(self) -> None:
@@ -342,90 +328,42 @@ class RemoteCluster(Cluster):
                     f"cluster {self.name!r}, {self._residence}, does not answer: {error}"
                 ) from error
 
-    def _refuse_if_closed(self, what: str) -> None:
-        if self.status is not Status.running:
-            raise CorralError(f"cluster {self.name!r} is {self.status.name}: it {what}")
+    # --- what is asked of the engine ----------------------------------------------------------------------------
 
-    # --- size ---------------------------------------------------------------------------------------------------
-
-    @property
-    def groups(self) -> Mapping[str, WorkerGroup]:
-        return {name: group.spec for name, group in self._state.groups.items()}
-
-    def add_group(self, name: str, group: WorkerGroup) -> None:
-        self._refuse_if_closed("cannot have another group")
+    def _add_group(self, name: str, group: WorkerGroup) -> None:
         self._tell("have_group", name=name, arguments=arguments_of(group))
 
-    def remove_group(self, name: str) -> None:
-        self._refuse_if_closed("cannot lose a group")
-        known_group(name, self._state.groups)
+    def _remove_group(self, name: str) -> None:
         self._tell("lose_group", name=name)
 
     def _want(self, jobs: Mapping[str, int]) -> None:
-        self._refuse_if_closed("cannot be scaled")
         self._tell("scale_jobs", jobs=dict(jobs))
 
-    def _resources(self) -> dict[str, Resources]:
-        told = {name: group.resources for name, group in self._state.groups.items()}
-        return told or dict(self._resources_on_paper)
+    def _allow_core_hours(self, hours: float | None) -> None:
+        self._tell("have_core_hours", hours=hours)
 
-    # Dask's takes the class of the policy first, and lets anything follow.
-    @tells_plainly
-    def adapt(self, **bounds: Any) -> Adapting:  # type: ignore[override]
-        self._refuse_if_closed("cannot adapt")
-        refuse_unknown_bounds(bounds)
-        given = {name: value for name, value in bounds.items() if value is not None}
+    def _adapt(self, asked: dict[str, Any]) -> Adapting:
         # Not in the words of the other side: infinity is no number to everybody.
-        given = {name: value for name, value in given.items() if value != math.inf}
-        self._tell("begin_to_adapt", arguments=given)
+        self._tell("begin_to_adapt", arguments={name: value for name, value in asked.items() if value != math.inf})
         return RemoteAdaptive(
-            told=lambda: self._state.adaptive, stop=lambda reason: self._tell("stop_adapting", reason=reason)
+            told=lambda: self._state.adaptive or AdaptiveState(),
+            stop=lambda reason: self._tell("stop_adapting", reason=reason),
         )
 
-    async def _wait_for_workers(
-        self, n_workers: int | None = None, timeout: float | str | None = None, fraction: float = 1.0
-    ) -> None:
-        seconds = None if timeout is None else parse_duration("timeout", timeout)
+    async def _await_workers(self, awaited: Awaited) -> None:
         # What was asked for before comes first; others need not wait meanwhile.
         while self._asking:
             await asyncio.wait(set(self._asking))
         try:
-            await self._ask("see_workers", n_workers=n_workers, timeout=seconds, fraction=fraction)
+            await self._ask("see_workers", **asdict(awaited))
         except OSError as error:
             raise SchedulerNotReady(f"cluster {self.name!r}, {self._residence}, does not answer: {error}") from error
 
     # --- what there is ------------------------------------------------------------------------------------------
 
-    def account(self) -> Account:
-        return self._state.account
-
     @property
-    def maximum_core_hours(self) -> float | None:
-        return self._state.maximum_core_hours
-
-    @maximum_core_hours.setter
-    def maximum_core_hours(self, hours: float | None) -> None:
-        self._refuse_if_closed("has no budget")
-        self._tell("have_core_hours", hours=hours_of("maximum_core_hours", hours))
-
-    @property
-    def jobs(self) -> Jobs:
-        return Jobs(self._state.jobs, self._state.unsubmitted, self._state.why)
-
-    @property
-    def failures(self) -> tuple[JobFailure | WorkerFailure, ...]:
-        return self._state.failures
-
-    def job_script(self, group: str | None = None) -> str:
-        groups = self._state.groups
-        return groups[the_group(group, groups)].script
-
-    @property
-    def plan(self) -> set[str]:
-        named = self.requested
-        wanted = sum(group.wanted * group.resources.workers for group in self._state.groups.values())
-        wanted -= sum(len(job.lost_hosts) * job.workers_per_node for job in self.jobs if job.is_capacity)
-        return named | {f"wanted-{number}" for number in range(len(named), wanted)}
+    def _shown(self) -> State:
+        return self._state
 
     @property
     def observed(self) -> set[str]:
@@ -456,65 +394,6 @@ class RemoteCluster(Cluster):
             f"workers={len(self.observed)}: {self._state.whereabouts}{ending})"
         )
 
-    def _whereabouts(self) -> str:
-        return self._state.whereabouts
-
-
-class RemoteAdaptive:
-    """What `Cluster.adapt` returned over there, as it was told last."""
-
-    def __init__(self, told: Callable[[], AdaptiveState | None], stop: Callable[[str], None]) -> None:
-        self._ask = told
-        self._stop = stop
-
-    @property
-    def _told(self) -> AdaptiveState | None:
-        return self._ask()
-
-    @property
-    def minimum(self) -> int:
-        return 0 if self._told is None else self._told.minimum
-
-    @property
-    def maximum(self) -> float:
-        return math.inf if self._told is None else self._told.maximum
-
-    @property
-    def target_duration(self) -> float:
-        return math.nan if self._told is None else self._told.target_duration
-
-    @property
-    def idle_timeout(self) -> float | None:
-        return None if self._told is None else self._told.idle_timeout
-
-    @property
-    def state(self) -> str:
-        return "starting" if self._told is None else self._told.state
-
-    @property
-    def log(self) -> Sequence[tuple[float, dict[str, Any]]]:
-        return () if self._told is None else self._told.log
-
-    def stop(self, reason: str = "asked to") -> None:
-        self._stop(reason)
-
-    def __repr__(self) -> str:
-        return f"Adaptive(minimum={self.minimum}, maximum={self.maximum}, {self.state})"
-
 
 def _because(ending: str) -> str:
     return f" (it had said: {ending})" if ending else ""
-
-
-def _nothing_called(name: str) -> str:
-    from corral.cluster.registry import entries
-
-    found = list(entries())
-    for entry in found:
-        if entry.name == name and entry.scheduler == "process":
-            return (
-                f"cluster {name!r} has its scheduler in process {entry.pid} on {entry.host}: only one that was started "
-                "with scheduler='job', or by corral serve, can be connected to"
-            )
-    others = ", ".join(sorted({entry.name for entry in found if entry.scheduler != "process"})) or "none"
-    return f"there is no cluster {name!r}; there are: {others}. See corral ps"

@@ -310,6 +310,19 @@ def find_entry(name: str) -> Entry | None:
     return max(found, key=lambda entry: (not entry.is_silent, entry.started), default=None)
 
 
+def nothing_called(name: str) -> str:
+    """Say that there is no cluster of this name to connect to, and which there are."""
+    found = list(entries())
+    for entry in found:
+        if entry.name == name and entry.scheduler == "process":
+            return (
+                f"cluster {name!r} has its scheduler in process {entry.pid} on {entry.host}: only one that was started "
+                "with scheduler='job', or by corral serve, can be connected to"
+            )
+    others = ", ".join(sorted({entry.name for entry in found if entry.scheduler != "process"})) or "none"
+    return f"there is no cluster {name!r}; there are: {others}. See corral ps"
+
+
 @contextmanager
 def _registry_lock() -> Iterator[None]:
     """Two processes that want the same name at the same moment take turns."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, NewType
 
@@ -9,12 +10,15 @@ from attrs import field, frozen
 from cattrs.preconf.json import make_converter
 
 from corral import errors
+from corral.cluster.shown import OnPaper, ShownGroup
 from corral.errors import CorralError
-from corral.jobs.record import JobFailure, JobRecord
+from corral.jobs.record import JobFailure, JobRecord, Jobs
 from corral.jobs.worker_failures import WorkerFailure
 from corral.plugin.values import Resources
+from corral.request.blueprint import Blueprint
 from corral.request.worker_group import WorkerGroup
 from corral.scaling.account import Account
+from corral.scaling.adaptive import Adapting
 
 #: What Dask's `Scheduler.identity` returns: plain already, but with keys that JSON has not.
 Identity = NewType("Identity", dict[str, Any])
@@ -22,6 +26,16 @@ Identity = NewType("Identity", dict[str, Any])
 _converter = make_converter()
 _converter.register_unstructure_hook_func(lambda kind: kind is Identity, lambda found: found)
 _converter.register_structure_hook_func(lambda kind: kind is Identity, lambda found, _: found)
+_converter.register_unstructure_hook(
+    Jobs,
+    lambda jobs: {"records": to_plain(tuple(jobs)), "unsubmitted": jobs.unsubmitted, "why": jobs.why},
+)
+_converter.register_structure_hook(
+    Jobs,
+    lambda plain, _: Jobs(
+        _converter.structure(plain["records"], tuple[JobRecord, ...]), plain["unsubmitted"], plain["why"]
+    ),
+)
 
 
 @frozen(kw_only=True)
@@ -35,6 +49,11 @@ class GroupSnapshot:
     wanted: int
     script: str
 
+    @classmethod
+    def of(cls, group: ShownGroup, script: str) -> GroupSnapshot:
+        """As it is elsewhere; `script` is its script, which takes a moment to render."""
+        return cls(arguments=arguments_of(group.spec), resources=group.resources, wanted=group.wanted, script=script)
+
     @property
     def spec(self) -> WorkerGroup:
         return WorkerGroup(**self.arguments)
@@ -42,14 +61,25 @@ class GroupSnapshot:
 
 @frozen(kw_only=True)
 class AdaptiveState:
-    """How a cluster adapts."""
+    """How a cluster adapts; by itself, one that is about to."""
 
-    minimum: int
-    maximum: float
-    target_duration: float
-    idle_timeout: float | None
-    state: str
-    log: tuple[tuple[float, dict[str, Any]], ...]
+    minimum: int = 0
+    maximum: float = math.inf
+    target_duration: float = math.nan
+    idle_timeout: float | None = None
+    state: str = "starting"
+    log: tuple[tuple[float, dict[str, Any]], ...] = ()
+
+    @classmethod
+    def of(cls, adapting: Adapting) -> AdaptiveState:
+        return cls(
+            minimum=adapting.minimum,
+            maximum=adapting.maximum,
+            target_duration=adapting.target_duration,
+            idle_timeout=adapting.idle_timeout,
+            state=adapting.state,
+            log=tuple(adapting.log),
+        )
 
 
 @frozen(kw_only=True)
@@ -62,9 +92,7 @@ class State:
     version: int = 0
     backend: str
     groups: Mapping[str, GroupSnapshot]
-    jobs: tuple[JobRecord, ...] = ()
-    unsubmitted: int = 0
-    why: str = ""
+    jobs: Jobs = Jobs(())
     failures: tuple[JobFailure | WorkerFailure, ...] = ()
     account: Account = field(factory=lambda: Account(groups={}))
     maximum_core_hours: float | None = None
@@ -76,6 +104,16 @@ class State:
     dashboard_port: int | None = None
     #: Why the cluster ends soon; empty while it does not.
     ending: str = ""
+
+    @classmethod
+    def before(cls, blueprint: Blueprint) -> State:
+        """Of a cluster that has not started."""
+        shown = OnPaper(blueprint)
+        return cls(
+            backend=shown.backend,
+            groups={name: GroupSnapshot.of(group, group.script) for name, group in shown.groups.items()},
+            maximum_core_hours=shown.maximum_core_hours,
+        )
 
 
 def arguments_of(spec: WorkerGroup) -> dict[str, Any]:

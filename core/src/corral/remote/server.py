@@ -14,17 +14,18 @@ from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
+from corral.cluster.basis import Basis
 from corral.cluster.cluster import Cluster
 from corral.cluster.registry import Entry
+from corral.cluster.shown import ShownGroup
 from corral.errors import CorralError, SubmitRejected
 from corral.launch.run import default_lead
-from corral.remote.messages import AdaptiveState, GroupSnapshot, Identity, State, arguments_of, error_to_plain, to_plain
+from corral.remote.messages import AdaptiveState, GroupSnapshot, Identity, State, error_to_plain, to_plain
 from corral.remote.spec import Order
-from corral.request.blueprint import Blueprint
+from corral.request.awaited import Awaited
 from corral.request.drawing import draw
 from corral.request.scale import known_group
 from corral.request.worker_group import WorkerGroup
-from corral.security.credentials import Credentials
 from corral.security.tunnel import Tunnel
 
 logger = logging.getLogger("corral")
@@ -44,15 +45,11 @@ _NO_JOBS_FROM_JOBS = (
 class Served(Cluster):
     """The cluster of one order, in the process that was started for it."""
 
-    _is_served = True
-
     def __init__(self, order: Order, *, job_id: str = "", ends: float | None = None) -> None:
         """`job_id` and `ends` (seconds since the epoch) are the scheduler's job's, if it has one."""
         self._order = order
         self._job_id = job_id
         self._ends = ends
-        self._version = 1
-        self._news = asyncio.Event()
         self._is_open = asyncio.Event()
         self._ending = ""
         #: Why it shall end, and how long its workers may take to finish.
@@ -60,23 +57,18 @@ class Served(Cluster):
         self._idle_watch: asyncio.Task[None] | None = None
         self._tunnel: Tunnel | None = None
         self._scripts: dict[str, str] = {}
-        super().__init__(**order.arguments, asynchronous=True, silence_logs=None)
-
-    def _drawn(self, given: Mapping[str, Any]) -> Blueprint:
-        return self._order.identify(draw(given))
-
-    def _secured(self, blueprint: Blueprint) -> tuple[Credentials, Any]:
-        return self._order.credentials, self._order.credentials.security()
-
-    def _new_entry(self) -> Entry:
-        order = self._order
-        return Entry.of(
-            self._blueprint,
-            scheduler="job" if self._job_id else "node",
+        blueprint = order.identify(draw(order.arguments))
+        entry = Entry.of(
+            blueprint,
+            scheduler="job" if job_id else "node",
             scheduler_name=order.job_name,
-            scheduler_job=self._job_id,
+            scheduler_job=job_id,
             scheduler_log=self._own_log,
         )
+        known = order.credentials
+        basis = Basis(blueprint=blueprint, credentials=known, security=known.security(), entry=entry)
+        # What it has at once is wanted after everybody may hear of it, and awaited by a handle.
+        self._stand_on(basis, at_once={}, silence_logs=None, asynchronous=True)
 
     @property
     def _own_log(self) -> str | None:
@@ -148,8 +140,9 @@ class Served(Cluster):
         self._engine.scale_all(dict.fromkeys(self.groups, 0))
         with suppress(TimeoutError):
             async with asyncio.timeout(seconds):
+                seen = self._changes.count
                 while not all(job.has_ended for job in self._engine.jobs):
-                    await self._news.wait()
+                    seen = await self._changes.after(seen)
 
     async def _watch_idle(self, timeout: float) -> None:
         used_at = time.monotonic()
@@ -210,8 +203,7 @@ class Served(Cluster):
         """What there is, as soon as it differs from the version that was seen."""
         with suppress(TimeoutError):
             async with asyncio.timeout(NEWS_INTERVAL):
-                while self._version == seen:
-                    await self._news.wait()
+                await self._changes.after(seen)
         return await self._state()
 
     async def scale_jobs(self, jobs: Mapping[str, int]) -> State:
@@ -248,7 +240,7 @@ class Served(Cluster):
         return await self._state()
 
     async def see_workers(self, n_workers: int | None, timeout: float | None, fraction: float) -> State:
-        await self._wait_for_workers(n_workers, timeout, fraction)
+        await self._await_workers(Awaited(n_workers=n_workers, fraction=fraction, timeout=timeout))
         return await self._state()
 
     async def be_shut_down(self) -> None:
@@ -257,52 +249,29 @@ class Served(Cluster):
 
     # --- news ---------------------------------------------------------------------------------------------------
 
-    def _on_change(self) -> None:
-        super()._on_change()
-        self._version += 1
-        news, self._news = self._news, asyncio.Event()
-        news.set()
-
     async def _state(self) -> State:
-        assert self._engine is not None
         assert self.scheduler is not None
-        jobs, adaptive = self.jobs, self._adaptive
+        shown, adaptive = self._shown, self._adaptive
         return State(
             moment=time.time(),
-            version=self._version,
-            backend=self._blueprint.backend,
-            groups={name: self._group_state(name) for name in self.groups},
-            jobs=jobs,
-            unsubmitted=jobs.unsubmitted,
-            why=jobs.why,
-            failures=self.failures,
-            account=self.account(),
-            maximum_core_hours=self.maximum_core_hours,
-            whereabouts=self._engine.whereabouts(),
-            adaptive=None
-            if adaptive is None
-            else AdaptiveState(
-                minimum=adaptive.minimum,
-                maximum=adaptive.maximum,
-                target_duration=adaptive.target_duration,
-                idle_timeout=adaptive.idle_timeout,
-                state=adaptive.state,
-                log=tuple(adaptive.log),
-            ),
+            version=self._changes.count,
+            backend=shown.backend,
+            groups={name: self._group_state(name, group) for name, group in shown.groups.items()},
+            jobs=shown.jobs,
+            failures=shown.failures,
+            account=shown.account,
+            maximum_core_hours=shown.maximum_core_hours,
+            whereabouts=shown.whereabouts,
+            adaptive=None if adaptive is None else AdaptiveState.of(adaptive),
             identity=Identity(self.scheduler.identity()),
             dashboard_port=await self._tunnel_port(),
             ending=self._ending,
         )
 
-    def _group_state(self, name: str) -> GroupSnapshot:
-        assert self._engine is not None
-        group = self._engine.groups[name]
+    def _group_state(self, name: str, group: ShownGroup) -> GroupSnapshot:
         if name not in self._scripts:
-            self._scripts[name] = self.job_script(name)
-        return GroupSnapshot(
-            arguments=arguments_of(group.spec), resources=group.resources, wanted=group.state.wanted,
-            script=self._scripts[name],
-        )  # fmt: skip
+            self._scripts[name] = group.script
+        return GroupSnapshot.of(group, self._scripts[name])
 
     async def _tunnel_port(self) -> int | None:
         """The port through which those who have the cluster's key reach the dashboard; it listens on loopback."""

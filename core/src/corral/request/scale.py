@@ -92,6 +92,21 @@ def jobs_asked_for(
     return {name: _jobs(groups[name], given, "n")}
 
 
+def jobs_at_once(groups: Mapping[str, Resources], n_workers: object) -> dict[str, int]:
+    """How many jobs of each group a cluster has from its beginning, by its argument `n_workers`.
+
+    Raises
+    ------
+    InvalidRequest
+    """
+    try:
+        if isinstance(n_workers, Mapping):
+            return jobs_asked_for(groups, {}, workers=n_workers) if n_workers else {}
+        return jobs_asked_for(groups, {"n": n_workers}, workers={}) if parse_count("n_workers", n_workers) else {}
+    except InvalidRequest as error:
+        raise InvalidRequest("n_workers", error.problem) from None
+
+
 def the_group(name: str | None, groups: Mapping[str, object]) -> str:
     """The group that was named, or the only one.
 

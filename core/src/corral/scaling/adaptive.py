@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import dask.config
 
 from corral.jobs.plan import lasts
-from corral.scaling.bounds import Bounds
+from corral.scaling.bounds import BOUNDS, Bounds, bounds_of, rules_of
 from corral.scaling.policy import IdleJob, Past, Rules, View, decide
 from corral.scaling.workload import kind_of
 
@@ -95,6 +95,19 @@ class Adaptive:
             maxlen=dask.config.get("distributed.admin.low-level-log-length")
         )
 
+    @classmethod
+    def of(cls, engine: Engine, given: Mapping[str, Any], by_group: Mapping[str, Mapping[str, Any]]) -> Adaptive:
+        """Check what `Cluster.adapt` was given for the whole cluster, and by group.
+
+        Raises
+        ------
+        InvalidRequest
+        """
+        rules, interval = rules_of(given)
+        resources = {name: group.resources for name, group in engine.groups.items() if not group.is_removed}
+        bounds = bounds_of({name: given[name] for name in BOUNDS if name in given}, by_group, resources)
+        return cls(engine, rules=rules, bounds=bounds, interval=interval, wait_count=given.get("wait_count"))
+
     @property
     def minimum(self) -> int:
         return max(self._rules.minimum, int(sum(least for least, _ in self._workers())))
@@ -125,8 +138,13 @@ class Adaptive:
     def __repr__(self) -> str:
         return f"Adaptive(minimum={self.minimum}, maximum={self.maximum}, {self.state})"
 
-    def start(self) -> None:
+    def start(self, instead_of: Adaptive | None = None) -> None:
         """Begin; on the event loop."""
+        if instead_of is not None:
+            instead_of.stop("replaced")
+        # As many as before, but what stopped them is forgiven.
+        groups = self._engine.groups
+        self._engine.scale_all({name: group.state.wanted for name, group in groups.items() if not group.is_removed})
         self.state = "running"
         self._task = asyncio.create_task(self._run(), name="corral adaptive")
 
