@@ -75,7 +75,7 @@ def test_scale_compute_shrink_close(cluster: Callable[..., Cluster], state_direc
         eventually(lambda: [job.state for job in c.jobs].count(JobState.COMPLETED) == 2, lambda: repr(c))
         assert not c.failures
     assert {job.state for job in c.jobs} == {JobState.COMPLETED}
-    assert repr(c.jobs[0]).startswith(f"<job {c.jobs[0].id}: completed")
+    assert repr(c.jobs[0]).startswith(f"<job {c.jobs[0].id}: ended, completed")
     with pytest.raises(CorralError, match="is closed: it cannot be scaled"):
         c.scale(1)
     # The ended jobs' own queue keeps its records; the cluster keeps nothing.

@@ -219,12 +219,12 @@ def test_a_job_that_begins_anew_between_two_questions_leaves_no_more() -> None:
     """It left when it was evicted, and is back within a second: no answer has ever said that it waited."""
     began = job(1, JobState.RUNNING, workers=1, leaves_at=NOW + 100)
     left = disconnect(evolve(began, leaving="signal"), "1-0", NOW)
-    assert left.condition == "leaving"
+    assert left.condition == "draining"
     back = connect(left, "1.r1-0", NOW + 1)
     assert (back.condition, back.leaves_at, back.connected_at) == ("connected", None, NOW + 1)
     # One that leaves with its other workers is no other job.
     half = connect(evolve(began, leaving="signal"), "1-1", NOW + 1)
-    assert (half.condition, half.leaves_at) == ("leaving", NOW + 100)
+    assert (half.condition, half.leaves_at) == ("draining", NOW + 100)
 
 
 def test_a_suspended_job_has_not_lost_its_workers() -> None:

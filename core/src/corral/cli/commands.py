@@ -69,11 +69,12 @@ def ps(as_json: bool) -> None:
             if _is_old(entry):
                 say(f"  last known {_age(entry.age)} ago:")
             show(
-                ("job", "group", "state", "workers", "hosts", "reason"),
+                ("job", "group", "phase", "state", "workers", "hosts", "reason"),
                 [
                     (
                         job.id,
                         job.group,
+                        _phase(entry, job),
                         _state(entry, job),
                         f"{job.workers}/{job.expected_workers}",
                         " ".join(job.hosts),
@@ -243,6 +244,10 @@ def _fate(entry: Entry) -> str:
     if _is_old(entry):
         return f"last heard of {_age(entry.age)} ago"
     return f"since {_age(time.time() - entry.started)}"
+
+
+def _phase(entry: Entry, job: JobLine) -> str:
+    return f"was {job.phase}" if _is_old(entry) and job.phase else job.phase
 
 
 def _state(entry: Entry, job: JobLine) -> str:

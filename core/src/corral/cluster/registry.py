@@ -93,6 +93,8 @@ class JobLine:
     where: str = ""
     group: str
     state: str
+    #: Empty if whoever wrote it knew no phases.
+    phase: str = ""
     reason: str = ""
     exit_code: int | None = None
     hosts: Sequence[str] = ()
@@ -108,6 +110,7 @@ class JobLine:
             where=record.id.where,
             group=record.group,
             state=record.state.value,
+            phase=record.phase.value,
             reason=record.reason,
             exit_code=record.exit_code,
             hosts=record.hosts,
