@@ -34,7 +34,7 @@ from hypothesis.stateful import (
 from corral import Cluster, JobState, hookimpl, mapped
 from corral.cluster import cleanup
 from corral.cluster.registry import Entry, entries
-from corral.jobs.plan import GroupState
+from corral.jobs.group_state import GroupState
 from corral.jobs.record import JobRecord, presumed
 from corral.jobs.table import Roster
 from corral.plugin.values import Command

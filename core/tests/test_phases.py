@@ -10,11 +10,12 @@ from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corral.jobs.plan import GroupState, plan
+from corral.jobs.group_state import GroupState
+from corral.jobs.plan import plan
 from corral.jobs.record import (
     JobRecord,
-    StopReason,
     Phase,
+    StopReason,
     as_found,
     connect,
     disconnect,
@@ -98,7 +99,11 @@ def closing(record: JobRecord, _: float) -> JobRecord:
 
 def still_there(record: JobRecord, _: float) -> JobRecord:
     """A cluster that closes finds a job that was believed gone."""
-    return evolve(as_found(record), stop_reason=StopReason.CLOSING, is_cancel_accepted=False) if record.is_presumed else record
+    return (
+        evolve(as_found(record), stop_reason=StopReason.CLOSING, is_cancel_accepted=False)
+        if record.is_presumed
+        else record
+    )
 
 
 #: All that changes what is known of a job, with as many seconds as pass before it.

@@ -750,7 +750,8 @@ class Cluster(HostingCluster):
         assert self._engine is not None
         assert self._registration is not None
         lines = tuple(JobLine.of(record) for record in self._engine.jobs)
-        await asyncio.to_thread(self._registration.renew, jobs=lines)
+        why = {name: group.because for name, group in self._engine.groups.items() if group.because}
+        await asyncio.to_thread(self._registration.renew, jobs=lines, why=why)
 
     def _new_entry(self) -> Entry:
         return Entry.of(self._blueprint)

@@ -150,6 +150,8 @@ class Entry:
     #: How the names of its jobs begin: what finds them, whatever their ids mean by now.
     prefixes: Sequence[str] = field(default=(), validator=_are_its_own)
     jobs: Sequence[JobLine] = ()
+    #: By group, why it submits or ends jobs, or does neither; empty where nobody says.
+    why: dict[str, str] = field(factory=dict)
 
     @classmethod
     def of(cls, blueprint: Blueprint, **more: Any) -> Self:
