@@ -124,7 +124,7 @@ def test_the_design_names_files_that_there_are() -> None:
 FILE, FUNCTION, REASON = 400, 60, "Long because"
 #: Being taken apart just now; a name goes from here with its lines.
 FILES_IN_WORK = {"jobs/record.py"}
-FUNCTIONS_IN_WORK = {"jobs/plan.py: plan"}
+FUNCTIONS_IN_WORK: set[str] = set()
 
 
 def is_excused(lines: list[str], docstring: str) -> bool:

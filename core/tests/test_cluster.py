@@ -15,10 +15,13 @@ from typing import Any
 
 import dask.config
 import pytest
+from click.testing import CliRunner
 from distributed import Client
 
 from corral import Cluster, JobState, hookimpl
+from corral.cli import main
 from corral.cluster import dask_logs
+from corral.cluster.registry import entries
 from corral.errors import CorralError, InvalidRequest, JobsFailed, SubmitRejected, UnknownBackend, WorkersNotReady
 from corral.host.home import MARK
 from corral.plugin.values import Command, Completed, Failure, FailureKind, Job, JobId, JobStatus, Script
@@ -75,7 +78,7 @@ def test_scale_compute_shrink_close(cluster: Callable[..., Cluster], state_direc
         eventually(lambda: [job.state for job in c.jobs].count(JobState.COMPLETED) == 2, lambda: repr(c))
         assert not c.failures
     assert {job.state for job in c.jobs} == {JobState.COMPLETED}
-    assert repr(c.jobs[0]).startswith(f"<job {c.jobs[0].id}: completed")
+    assert repr(c.jobs[0]).startswith(f"<job {c.jobs[0].id}: ended, completed")
     with pytest.raises(CorralError, match="is closed: it cannot be scaled"):
         c.scale(1)
     # The ended jobs' own queue keeps its records; the cluster keeps nothing.
@@ -321,6 +324,9 @@ def test_a_limit_on_jobs_is_filled_and_the_rest_is_kept(cluster: Callable[..., C
         assert [8, 4, 2] == limit.asked[:3]
         assert len(limit.asked) < 10
         c.wait_for_workers(3, timeout=60)
+        # What other processes see of it.
+        why = "default: 8 jobs wanted, 3 work; the last submission failed: try again later (too many jobs)"
+        eventually(lambda: why in CliRunner().invoke(main, ["ps", "--why"]).output, lambda: str(entries()))
         operator(tmp_path, "cancel", c.jobs[0].id.text)
         eventually(lambda: len(c.jobs) == 4 and len(c.observed) == 3, lambda: repr(c.jobs))
     assert limit.highest == 3

@@ -348,7 +348,7 @@ def test_a_job_that_was_requeued_waits_again() -> None:
     assert (job.state, job.connected_at) == (JobState.PENDING, None)
 
 
-def test_jobs_that_leave_are_said_to_leave(cluster: Callable[..., Cluster]) -> None:
+def test_jobs_that_drain_are_said_to_drain(cluster: Callable[..., Cluster]) -> None:
     """They are no capacity: "2 connected, 1 running" at a target of 2 says otherwise."""
     with cluster() as c, Client(c) as client:
         c.scale(2)
@@ -356,8 +356,8 @@ def test_jobs_that_leave_are_said_to_leave(cluster: Callable[..., Cluster]) -> N
         futures = client.map(time.sleep, [5] * 4, pure=False)
         eventually(lambda: sum(map(len, client.processing().values())) >= 2)
         c.scale(1)
-        eventually(lambda: "1 job leaving" in repr(c), lambda: repr(c))
-        assert any("leaving" in repr(job) for job in c.jobs)
+        eventually(lambda: "1 job draining" in repr(c), lambda: repr(c))
+        assert any(": draining," in repr(job) for job in c.jobs)
         client.gather(futures)
 
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -33,8 +34,9 @@ from hypothesis.stateful import (
 from corral import Cluster, JobState, hookimpl, mapped
 from corral.cluster import cleanup
 from corral.cluster.registry import Entry, entries
-from corral.jobs.plan import GroupState
-from corral.jobs.record import presumed
+from corral.jobs.group_state import GroupState
+from corral.jobs.record import JobRecord, presumed
+from corral.jobs.table import Roster
 from corral.plugin.values import Command
 
 #: What becomes of one command of the batch system.
@@ -44,6 +46,9 @@ FAULTS = {
     "works and fails in words that nobody knows": '"$@" >/dev/null; echo "the dog ate it" >&2; exit 3',
     "works and babbles": '"$@" >/dev/null; echo "<html>502</html>"',
 }
+
+#: By phase, as `JobRecord.phase` says it.
+MAY_BECOME = dict(re.findall(r"^ *([A-Z]{5,}) (.*)$", JobRecord.phase.__doc__ or "", re.MULTILINE))
 
 JOB = """#!/bin/sh
 end="{folder}/$CORRAL_JOB_ID"
@@ -94,6 +99,19 @@ class Trouble:
         return mapped((yield), self.change)
 
 
+def watching(unlawful: list[str]) -> type[Roster]:
+    """A roster that notes each step from phase to phase which `JobRecord.phase` does not name."""
+
+    class Watching(Roster):
+        def put(self, record: JobRecord) -> JobRecord:
+            if (before := self.get(record.id)) is not None and before.phase is not record.phase:
+                if record.phase.name not in MAY_BECOME[before.phase.name]:
+                    unlawful.append(f"{before!r} became {record!r}")
+            return super().put(record)
+
+    return Watching
+
+
 class Life(RuleBasedStateMachine):
     """What users, operators, jobs and commands do to a cluster."""
 
@@ -110,6 +128,9 @@ class Life(RuleBasedStateMachine):
             backend="local", backend_options=options, memory="100MB", interface="lo", python=str(program),
             plugins=[self.trouble], shared_directory=self.folder / "shared",
         )  # fmt: skip
+        assert self.cluster._engine is not None
+        self.unlawful: list[str] = []
+        self.cluster._engine.roster.__class__ = watching(self.unlawful)
 
     # --- what happens -------------------------------------------------------------------------------------------
 
@@ -163,6 +184,11 @@ class Life(RuleBasedStateMachine):
         if hasattr(self, "cluster"):
             assert len(self.living()) <= self.most
 
+    @invariant()
+    def phases_follow_each_other_as_is_written(self) -> None:
+        if hasattr(self, "cluster"):
+            assert self.unlawful == []
+
     def disagreement(self) -> str:
         there = self.living()
         known = {job.id.text: job for job in self.cluster.jobs if not job.has_ended}
@@ -202,6 +228,7 @@ class Life(RuleBasedStateMachine):
         left = self.living()
         shutil.rmtree(self.folder, ignore_errors=True)
         assert left == {}
+        assert self.unlawful == []
 
 
 @pytest.mark.timeout(600)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import re
 import secrets
 import signal
 import subprocess
@@ -301,6 +302,28 @@ def test_what_is_old_is_shown_as_old() -> None:
     assert [name for name, found in told.items() if found["is_silent"]] == ["a", "c"]
 
 
+def test_why_is_shown_as_it_was_written() -> None:
+    """On demand, by group; to programs always; and whoever wrote nothing of it is listed all the same."""
+    why = {"big": "1 job wanted, 1 works: nothing to do", "small": "no job wanted: nothing to do"}
+    entry(why=why).write()
+    entry(
+        name="b", process=dead(), why={"big": "3 jobs wanted, none there: submit 3"}, heartbeat=time.time() - 7200
+    ).write()
+    line = JobLine(id="7_0", group="default", state="running", hosts=["n1"], workers=1, expected_workers=1)
+    old = entry(name="c", jobs=[line])
+    old.write()
+    fields = json.loads(old.path.read_text())
+    assert (fields.pop("why"), fields["jobs"][0].pop("phase")) == ({}, "")
+    old.path.write_text(json.dumps(fields))
+    assert "wanted" not in corral("ps")
+    shown = corral("ps", "--why")
+    assert "\n  big: 1 job wanted, 1 works: nothing to do\n  small: no job wanted: nothing to do\n" in shown
+    assert "\n  big: 3 jobs wanted, none there: submit 3 (2 h ago)\n" in shown
+    assert re.search(r"^7_0 +default +running +1/1 +n1$", shown, re.MULTILINE)
+    told = {found["name"]: found["why"] for found in map(json.loads, corral("ps", "--json").splitlines())}
+    assert told == {"a": why, "b": {"big": "3 jobs wanted, none there: submit 3"}, "c": {}}
+
+
 # --- files that are none of corral's ----------------------------------------------------------------------------
 
 WHOLE: dict[str, Any] = {"name": "odd", "uuid": "ab" * 16, "backend": "local", "started": 1.0, "heartbeat": 1.0}
@@ -343,8 +366,10 @@ def plain(**changes: Any) -> str:
         (plain(jobs="abc"), "$.jobs"),
         (plain(jobs=[{"id": 1, "group": "a", "state": "running"}]), "is no str"),
         (plain(jobs={"id": 1}), "$.jobs"),
+        (plain(why="abc"), "$.why"),
+        (plain(why={"default": 7}), "is no str"),
     ],
-    ids=range(30),
+    ids=range(32),
 )
 def test_an_odd_file_is_passed_over_and_told(state_directory: Path, text: str | bytes, problem: str) -> None:
     """No command ends for it, none does what it says, and the others are listed."""

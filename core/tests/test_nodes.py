@@ -51,7 +51,7 @@ def test_workers_of_a_lost_node_are_not_expected(record: JobRecord) -> None:
     assert record.expected_workers == 4
     assert record.is_connected
     assert record.hosts == ("n1", "n3")
-    assert repr(record) == "<job 7_0: running on n1 n3, 4 of 4 workers, n2 lost>"
+    assert repr(record) == "<job 7_0: working, running on n1 n3, 4 of 4 workers, n2 lost>"
     assert nodes.lost(record.nodes, 1000.0) == [], "it is lost once"
 
 

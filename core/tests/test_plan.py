@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
+import inspect
+import re
 from collections.abc import Sequence
 from typing import Any
 
+import pytest
 from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corral.jobs.plan import GroupState, Plan, draw_conclusions, lasts, plan, proved, rescaled, resized, submitted
+from corral.errors import BudgetSpent
+from corral.jobs import plan as planning
+from corral.jobs.group_state import GroupState, draw_conclusions, proved, rescaled, resized, submitted
+from corral.jobs.plan import Plan, lasts, plan
+from corral.jobs.reasons import Case
 from corral.jobs.record import (
     JobRecord,
     Outcome,
@@ -219,12 +226,12 @@ def test_a_job_that_begins_anew_between_two_questions_leaves_no_more() -> None:
     """It left when it was evicted, and is back within a second: no answer has ever said that it waited."""
     began = job(1, JobState.RUNNING, workers=1, leaves_at=NOW + 100)
     left = disconnect(evolve(began, leaving="signal"), "1-0", NOW)
-    assert left.condition == "leaving"
+    assert left.condition == "draining"
     back = connect(left, "1.r1-0", NOW + 1)
     assert (back.condition, back.leaves_at, back.connected_at) == ("connected", None, NOW + 1)
     # One that leaves with its other workers is no other job.
     half = connect(evolve(began, leaving="signal"), "1-1", NOW + 1)
-    assert (half.condition, half.leaves_at) == ("leaving", NOW + 100)
+    assert (half.condition, half.leaves_at) == ("draining", NOW + 100)
 
 
 def test_a_suspended_job_has_not_lost_its_workers() -> None:
@@ -527,7 +534,10 @@ STATE = st.builds(
     losses=st.integers(0, 20),
     replaced=st.lists(st.floats(NOW - 7200, NOW), max_size=10).map(tuple),
     not_before=st.sampled_from([0.0, NOW + 10]),
+    setbacks=st.integers(1, 5),
+    ceiling=st.none() | st.integers(0, 15),
 )
+SPENT = st.none() | st.just(BudgetSpent(used=3.2, maximum=3.0))
 
 
 @given(STATE, records(), st.integers(0, 5))
@@ -567,3 +577,146 @@ def test_a_plan_keeps_at_least_what_is_wanted(state: GroupState, known: Sequence
     surplus = sum(1 for record, why in todo.cancel if record.stop_reason is None and why is StopReason.SURPLUS)
     capacity = sum(record.is_capacity for record in known)
     assert capacity - surplus - len(todo.retire) >= min(capacity, state.wanted)
+
+
+# --- why --------------------------------------------------------------------------------------------------------
+
+
+def test_the_cases_have_the_same_numbers_wherever_they_are_named() -> None:
+    """In what `plan` says of itself, in its code, and in what it returns."""
+    known = [(str(case.value), case.name) for case in Case]
+    assert re.findall(r"^ *(\d+)\. ([A-Z]+):", plan.__doc__ or "", re.MULTILINE) == known
+    code = "".join(re.findall("# .*$", inspect.getsource(planning), re.MULTILINE))
+    assert re.findall(r"(\d+)\. ([A-Z]+)", code) == known
+
+
+@given(STATE, records(), st.integers(0, 5), SPENT)
+def test_a_plan_names_what_it_does_and_the_case_that_holds(
+    state: GroupState, known: Sequence[JobRecord], submitting: int, spent: BudgetSpent | None
+) -> None:
+    """The first of the cases in its docstring, asked from what it was given and what it does."""
+    todo = plan(state, known, NOW, submitting=submitting, lead=100, spent=spent)
+    actions = {"submit": todo.submit, "cancel": len(todo.cancel), "retire": len(todo.retire), "withhold": todo.withheld}
+    done = todo.because.rpartition(": ")[2]
+    assert {word: int(number) for word, number in re.findall(r"(submit|cancel|retire|withhold) (\d+)", done)} == {
+        word: number for word, number in actions.items() if number
+    }
+    missing = shortfall(todo.because)
+    chosen = {stop_reason for record, stop_reason in todo.cancel if record.stop_reason is None}
+    holds = {
+        Case.BROKEN: state.broken,
+        Case.SURPLUS: StopReason.SURPLUS in chosen or (missing < 0 and bool(todo.retire)),
+        Case.RELIEF: "keep" in done,
+        Case.RELIEVED: missing <= 0 and bool(todo.retire),
+        Case.ENOUGH: missing <= 0,
+        Case.REFUSED: state.rejected,
+        Case.POSTPONED: state.not_before > NOW,
+        Case.SPENT: spent is not None and missing > todo.withheld,
+        Case.WITHHELD: todo.withheld > 0,
+        Case.MISSING: todo.submit > 0,
+    }
+    assert todo.case is next(case for case in Case if holds[case])
+
+
+def shortfall(because: str) -> int:
+    """How many jobs are missing, by the figures in the sentence."""
+    words = r"(\d+|no) jobs? wanted|(\d+) (?:works?|start|wait|w\w+ signalled|\w+ being submitted|\w+ still)"
+    there = re.split("[;:]", because)[0]
+    found = [(wanted, count) for wanted, count in re.findall(words, there)]
+    return sum(int(wanted.replace("no", "0") or 0) - int(count or 0) for wanted, count in found)
+
+
+@given(STATE, records(), st.integers(0, 5), SPENT)
+def test_the_figures_add_up(
+    state: GroupState, known: Sequence[JobRecord], submitting: int, spent: BudgetSpent | None
+) -> None:
+    """What is wanted, less what is said to be there, is what is submitted, or kept from being."""
+    todo = plan(state, known, NOW, submitting=submitting, lead=100, spent=spent)
+    if todo.case in (Case.MISSING, Case.WITHHELD):
+        assert shortfall(todo.because) == todo.submit + todo.withheld
+    else:
+        assert todo.submit == 0
+
+
+@pytest.mark.parametrize(
+    ("state", "known", "more", "because"),
+    [
+        (
+            GroupState(wanted=3),
+            [job(1, JobState.RUNNING, workers=1), job(2)],
+            {},
+            "3 jobs wanted, 1 works, 1 waits: submit 1",
+        ),
+        (GroupState(), [], {}, "no job wanted: nothing to do"),
+        (GroupState(wanted=3), [], {}, "3 jobs wanted, none there: submit 3"),
+        (
+            GroupState(wanted=9),
+            [],
+            {"submitting": 2},
+            "9 jobs wanted, 2 are being submitted; one submission at a time: submit 7",
+        ),
+        (
+            GroupState(wanted=1),
+            [job(1, JobState.RUNNING, workers=1), job(2, JobState.RUNNING, workers=1), job(3)],
+            {},
+            "1 job wanted, 2 work, 1 waits: cancel 1, retire 1",
+        ),
+        (
+            GroupState(wanted=1),
+            [job(1, JobState.RUNNING, started_at=NOW - 300)],
+            {},
+            "1 job wanted, 1 has no worker for too long: cancel 1, submit 1",
+        ),
+        (
+            GroupState(wanted=4, strikes=3, broken=True),
+            [job(1)],
+            {},
+            "4 jobs wanted, 1 waits; 3 failed in a row: cancel 1, submit none until you scale again",
+        ),
+        (
+            GroupState(wanted=2, rejected=True),
+            [],
+            {},
+            "2 jobs wanted, none there; the batch system refuses such jobs: submit none until you scale again",
+        ),
+        (
+            GroupState(wanted=2, setbacks=2, not_before=NOW + 1),
+            [],
+            {},
+            "2 jobs wanted, none there; the last 2 submissions failed: try again later",
+        ),
+        (
+            GroupState(wanted=2),
+            [job(1, JobState.RUNNING)],
+            {"spent": BudgetSpent(used=3.2, maximum=3.0)},
+            "2 jobs wanted, 1 starts; the cluster's 3 core-hours are used up: "
+            "submit none until cluster.maximum_core_hours is raised",
+        ),
+        (
+            GroupState(wanted=2, losses=2, replaced=(NOW - 1,) * 2),
+            [],
+            {},
+            "2 jobs wanted, none there; at most 3 lost jobs an hour are replaced, and 2 were: submit 1, withhold 1",
+        ),
+        (
+            GroupState(wanted=1, ceiling=1),
+            [job(1, JobState.RUNNING, workers=1)],
+            {},
+            "1 job wanted (others were cancelled from outside), 1 works: nothing to do",
+        ),
+        (
+            GroupState(wanted=1),
+            [job(1, JobState.RUNNING, workers=1, leaves_at=NOW + 50), job(2)],
+            {"lead": 100},
+            "1 job wanted, 1 waits, 1 leaves soon: nothing to do",
+        ),
+        (
+            GroupState(wanted=1),
+            [job(1, JobState.RUNNING, workers=1, leaves_at=NOW + 150), job(2)],
+            {"lead": 100},
+            "1 job wanted, 1 works, 1 waits; some leave soon: keep 1",
+        ),
+    ],
+)
+def test_why_in_words(state: GroupState, known: Sequence[JobRecord], more: dict[str, Any], because: str) -> None:
+    assert plan(state, known, NOW, **more).because == because

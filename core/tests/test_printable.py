@@ -155,7 +155,7 @@ def test_a_cluster_of_a_hostile_batch_system_is_printable(tmp_path: Path) -> Non
             assert not re.search(r"<(img|script)", page)
         assert "&lt;img src=x onerror=alert(1)&gt;" in cluster._repr_html_()
         assert "owned" in cluster._scaling_status()
-        for words in (["ps"], ["logs"], ["clean"], ["ps", "--json"]):
+        for words in (["ps"], ["ps", "--why"], ["logs"], ["clean"], ["ps", "--json"]):
             said = CliRunner().invoke(main, words).output
             assert is_harmless(said), said
 
@@ -194,7 +194,7 @@ def registered(tmp_path: Path, log: Path | None = None) -> None:
     """A registry file that says such things."""
     path = HOSTILE if log is None else str(log)
     line = JobLine(id="77", group=HOSTILE, state=HOSTILE, reason=HOSTILE, hosts=[HOSTILE], log=path)
-    entry = Entry(name="mine", uuid="a" * 32, backend="local", jobs=[line])
+    entry = Entry(name="mine", uuid="a" * 32, backend="local", jobs=[line], why={HOSTILE: HOSTILE})
     entry.write()
     # What is no cluster's is told, in words that may hold what it says.
     odd = {**json.loads(entry.path.read_text()), "name": f"mine{HOSTILE}", "uuid": "b" * 32}
@@ -202,7 +202,9 @@ def registered(tmp_path: Path, log: Path | None = None) -> None:
         folder.write_new(f"{'b' * 32}.json", json.dumps(odd))
 
 
-@pytest.mark.parametrize("words", [["ps"], ["logs"], ["clean"], ["logs", "78"], ["ps", "--json"]], ids=" ".join)
+@pytest.mark.parametrize(
+    "words", [["ps"], ["ps", "--why"], ["logs"], ["clean"], ["logs", "78"], ["ps", "--json"]], ids=" ".join
+)
 def test_what_the_registry_says_is_printable(tmp_path: Path, words: list[str]) -> None:
     """Whoever wrote it."""
     registered(tmp_path)
@@ -250,3 +252,4 @@ def test_json_is_for_programs(tmp_path: Path) -> None:
     registered(tmp_path)
     [entry] = [json.loads(line) for line in CliRunner().invoke(main, ["ps", "--json"]).stdout.splitlines()]
     assert entry["jobs"][0]["reason"] == HOSTILE
+    assert entry["why"] == {HOSTILE: HOSTILE}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import signal
 import stat
 import subprocess
@@ -159,6 +160,9 @@ def test_the_same_face(cluster: Callable[..., Cluster], state_directory: Path) -
         with urllib.request.urlopen(c.dashboard_link, timeout=30) as page:
             assert page.status == 200
         assert "scheduler in job 1_0" in CliRunner().invoke(main, ["ps"]).output
+        # What the process says that plans, on whatever node.
+        why = r"^  default: \d jobs? wanted, .*: "
+        eventually(lambda: re.search(why, CliRunner().invoke(main, ["ps", "--why"]).output, re.MULTILINE))
         assert "far" in c._repr_html_()
     for page in (c._repr_html_(), c.scheduler_info._repr_html_(), c._scaling_status()):
         assert "Workers" in page, "a closed one can be shown"

@@ -2,10 +2,15 @@
 
 from __future__ import annotations
 
-import pytest
+import logging
 
-from corral.errors import BatchSystemUnavailable, CorralError, LimitReached, SubmitRejected
+import pytest
+from attrs import evolve
+
+from corral.errors import BatchSystemUnavailable, CorralError, LimitReached, NeverStarts, SubmitRejected
 from corral.jobs.group import AVOIDED_FOR, Group
+from corral.jobs.group_state import GroupState
+from corral.jobs.plan import plan
 from corral.jobs.record import JobFailure, JobRecord, Outcome
 from corral.plugin.values import JobId, JobState, JobStatus, Resources
 from corral.request.worker_group import WorkerGroup
@@ -60,6 +65,30 @@ def test_one_host_is_always_left(group: Group) -> None:
     jobs = [works(20, "n0"), works(21, "n1"), works(22, "n2")]
     blamed = [group.blame(jobs, NOW), group.blame(jobs, NOW), group.blame(jobs, NOW)]
     assert blamed == ["n0", "n1", None]
+
+
+def test_why_is_told_in_the_words_of_plan_and_batch_system(group: Group, caplog: pytest.LogCaptureFixture) -> None:
+    """What a plan does not know of is added; each sentence is logged once."""
+    caplog.set_level(logging.DEBUG, "corral")
+    todo = plan(GroupState(wanted=2), [works(1, "n1")], NOW)
+    assert group.explain(todo, NOW)
+    assert not group.explain(todo, NOW + 1)
+    assert caplog.messages == ["cluster c: group 'default': 2 jobs wanted, 1 works: submit 1"]
+    group.avoided = {"n2": NOW + 60, "n3": NOW + 60, "n4": NOW}
+    assert group.explain(todo, NOW)
+    assert group.because == "2 jobs wanted, 1 works: submit 1; jobs avoid n2 n3"
+    group.avoided.clear()
+    group.postpone(LimitReached("too many jobs\nof yours"), None, 1, NOW)
+    group.explain(plan(evolve(group.state, wanted=2), [works(1, "n1")], NOW), NOW)
+    assert group.because == "2 jobs wanted, 1 works; the last submission failed: try again later (too many jobs)"
+    waiting = JobRecord(id=JobId("2"), status=JobStatus(state=JobState.PENDING))
+    group.trouble = NeverStarts("default", 1, "PartitionTimeLimit", "its walltime is too long")
+    group.explain(plan(GroupState(wanted=1), [waiting], NOW), NOW)
+    assert group.because == "1 job wanted, 1 waits: nothing to do (a job will never start: its walltime is too long)"
+    # What hindered it before is no reason for what is done now.
+    group.trouble = LimitReached("too many jobs")
+    group.explain(todo, NOW)
+    assert group.because == "2 jobs wanted, 1 works: submit 1"
 
 
 def test_how_long_workers_have_is_bounded_by_the_walltime_until_one_has_come(group: Group) -> None:

@@ -13,7 +13,8 @@ from collections.abc import Iterator, Sequence
 
 from attrs import define, evolve, field
 
-from corral.jobs.plan import GroupState, draw_conclusions, plan, proved, submitted
+from corral.jobs.group_state import GroupState, draw_conclusions, proved, submitted
+from corral.jobs.plan import plan
 from corral.jobs.record import JobRecord, StopReason
 from corral.jobs.table import Roster
 from corral.plugin.values import JobId, JobState, JobStatus

@@ -16,6 +16,7 @@ from corral.cli.options import cluster_arguments, cluster_options, worker_argume
 from corral.cli.redact import Redaction
 from corral.cli.tables import say, show, show_file
 from corral.errors import CorralError, counted
+from corral.text.printable import printable
 
 if TYPE_CHECKING:
     from corral.batch.detection import Finding
@@ -49,7 +50,8 @@ def script(redaction: Redaction, /, **options: Any) -> None:
 
 @click.command()
 @click.option("--json", "as_json", is_flag=True, help="For programs: one JSON object per cluster.")
-def ps(as_json: bool) -> None:
+@click.option("--why", is_flag=True, help="Say of each group why it submits or ends jobs, or does neither.")
+def ps(as_json: bool, why: bool) -> None:
     """List your clusters and their jobs.
 
     They are found on all hosts that share your state directory.
@@ -69,11 +71,12 @@ def ps(as_json: bool) -> None:
             if _is_old(entry):
                 say(f"  last known {_age(entry.age)} ago:")
             show(
-                ("job", "group", "state", "workers", "hosts", "reason"),
+                ("job", "group", "phase", "state", "workers", "hosts", "reason"),
                 [
                     (
                         job.id,
                         job.group,
+                        _phase(entry, job),
                         _state(entry, job),
                         f"{job.workers}/{job.expected_workers}",
                         " ".join(job.hosts),
@@ -85,6 +88,14 @@ def ps(as_json: bool) -> None:
         ended = len(entry.jobs) - len(living)
         if ended:
             say(f"  and {ended} that ended")
+        if why:
+            _say_why(entry)
+
+
+def _say_why(entry: Entry) -> None:
+    then = f" ({_age(entry.age)} ago)" if _is_old(entry) else ""
+    for group, because in entry.why.items():
+        say(f"  {printable(group)}: {printable(because)}{then}")
 
 
 @click.command()
@@ -243,6 +254,10 @@ def _fate(entry: Entry) -> str:
     if _is_old(entry):
         return f"last heard of {_age(entry.age)} ago"
     return f"since {_age(time.time() - entry.started)}"
+
+
+def _phase(entry: Entry, job: JobLine) -> str:
+    return f"was {job.phase}" if _is_old(entry) and job.phase else job.phase
 
 
 def _state(entry: Entry, job: JobLine) -> str:

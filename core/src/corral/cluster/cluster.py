@@ -29,6 +29,7 @@ from corral.cluster.engine import Engine
 from corral.cluster.hosting_cluster import HostingCluster
 from corral.cluster.open_clusters import MARGIN, find_open
 from corral.cluster.registration import Registration
+from corral.cluster.registry import JobLine
 from corral.cluster.scheduler_host import host
 from corral.cluster.shown import AtWork, OnPaper, Shown, resources_of, workers_of
 from corral.errors import CorralError, InvalidRequest
@@ -316,7 +317,7 @@ class Cluster(HostingCluster):
             settle=self._registration.settle,
         )
         engine.start()
-        self._registration.keep(lambda: engine.jobs, self._changes)
+        self._registration.keep(lambda: news_of(engine), self._changes)
         self.status = Status.running
         connecting.remember(self)
         if any(self._jobs_at_once.values()):
@@ -750,3 +751,11 @@ def _names(record: JobRecord) -> set[str]:
             names.add(name)
             missing -= 1
     return names
+
+
+def news_of(engine: Engine) -> dict[str, Any]:
+    """What a cluster's entry in the registry says of its engine."""
+    return {
+        "jobs": tuple(JobLine.of(record) for record in engine.jobs),
+        "why": {name: group.because for name, group in engine.groups.items() if group.because},
+    }

@@ -22,7 +22,8 @@ from corral.cluster.workers import WorkerFollower
 from corral.errors import InvalidRequest
 from corral.jobs import exit_codes, logs
 from corral.jobs.group import Group
-from corral.jobs.plan import plan, proved, rescaled, resized
+from corral.jobs.group_state import proved, rescaled, resized
+from corral.jobs.plan import plan
 from corral.jobs.record import JobFailure, JobRecord, StopReason
 from corral.jobs.table import Roster
 from corral.jobs.worker_failures import WorkerFailure
@@ -275,6 +276,7 @@ class Engine:
             # Those of a removed group have ended.
             by_group.get(record.group, []).append(record)
         cancel: list[JobRecord] = []
+        spent = self._submitter.spent()
         for name, group in state.groups.items():
             group.state = proved(group.state, by_group[name], now)
             todo = plan(
@@ -283,6 +285,7 @@ class Engine:
                 now,
                 submitting=group.submitting,
                 replacements_per_hour=self._replacements_per_hour,
+                spent=spent,
                 load=self._workers.load,
                 lead=group.usual_wait,
             )
@@ -291,6 +294,8 @@ class Engine:
                 self._ender.retire(record, StopReason.SURPLUS)
             self._submitter.submit(group, todo)
             group.tell_withheld(todo)
+            if group.explain(todo, now):
+                state.on_change()
             if todo.again_at is not None:
                 again.append(todo.again_at)
         self._ender.cancel(cancel)

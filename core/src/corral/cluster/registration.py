@@ -6,15 +6,14 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any
 
 from attrs import evolve
 
 from corral.cluster.changes import Changes
-from corral.cluster.registry import Entry, JobLine
-from corral.jobs.record import JobRecord
+from corral.cluster.registry import Entry
 
 logger = logging.getLogger("corral")
 
@@ -41,10 +40,10 @@ class Registration:
         self._is_removed = False
         self._is_told = False
 
-    def keep(self, jobs: Callable[[], Iterable[JobRecord]] = tuple, changes: Changes | None = None) -> None:
-        """From now on write what there is: soon after each change, and once a minute."""
+    def keep(self, news: Callable[[], Mapping[str, Any]] = dict, changes: Changes | None = None) -> None:
+        """From now on write what there is, the entry's `news`: soon after each change, and once a minute."""
         changes = changes or Changes()
-        self._keeping = asyncio.create_task(self._keep(jobs, changes, changes.count), name="corral registry")
+        self._keeping = asyncio.create_task(self._keep(news, changes, changes.count), name="corral registry")
 
     async def let_go(self) -> None:
         """Write nothing more by itself."""
@@ -52,7 +51,7 @@ class Registration:
             self._keeping.cancel()
             await asyncio.wait([self._keeping])
 
-    async def _keep(self, jobs: Callable[[], Iterable[JobRecord]], changes: Changes, written: int) -> None:
+    async def _keep(self, news: Callable[[], Mapping[str, Any]], changes: Changes, written: int) -> None:
         while True:
             with suppress(TimeoutError):
                 async with asyncio.timeout(HEARTBEAT):
@@ -60,7 +59,7 @@ class Registration:
             # What changes together is written together.
             await asyncio.sleep(PAUSE)
             written = changes.count
-            await asyncio.to_thread(self.renew, jobs=tuple(JobLine.of(record) for record in jobs()))
+            await asyncio.to_thread(self.renew, **news())
 
     def renew(self, **news: Any) -> None:
         """Write that the cluster lives, and what has changed. A failure is told once, until it works again."""

@@ -90,6 +90,8 @@ class JobLine:
     where: str = ""
     group: str
     state: str
+    #: Empty if whoever wrote it knew no phases.
+    phase: str = ""
     reason: str = ""
     exit_code: int | None = None
     hosts: Sequence[str] = ()
@@ -105,6 +107,7 @@ class JobLine:
             where=record.id.where,
             group=record.group,
             state=record.state.value,
+            phase=record.phase.value,
             reason=record.reason,
             exit_code=record.exit_code,
             hosts=record.hosts,
@@ -144,6 +147,8 @@ class Entry:
     #: How the names of its jobs begin: what finds them, whatever their ids mean by now.
     prefixes: Sequence[str] = field(default=(), validator=_are_its_own)
     jobs: Sequence[JobLine] = ()
+    #: By group, why it submits or ends jobs, or does neither; empty where nobody says.
+    why: dict[str, str] = field(factory=dict)
 
     @classmethod
     def of(cls, blueprint: Blueprint, **more: Any) -> Self:

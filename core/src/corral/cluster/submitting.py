@@ -15,7 +15,9 @@ from corral.cluster.engine_state import EngineState
 from corral.errors import BatchSystemError, BatchSystemUnavailable, BudgetSpent, LimitReached, counted
 from corral.jobs import nodes
 from corral.jobs.group import Group
-from corral.jobs.plan import Plan, submitted
+from corral.jobs.group_state import submitted
+from corral.jobs.plan import Plan
+from corral.jobs.reasons import Case
 from corral.jobs.record import JobRecord
 from corral.plugin.values import JobId, Script
 
@@ -50,13 +52,10 @@ class JobSubmitter:
         return tuple(self._uncertain)
 
     def submit(self, group: Group, todo: Plan) -> None:
-        """Begin to submit what the plan asks for, unless a submission is under way or the budget is spent."""
-        if not todo.submit:
-            return
-        if (spent := self._spent()) is not None:
-            if not isinstance(group.trouble, BudgetSpent):
-                group.warn(spent)
-        elif not group.submitting:
+        """Begin to submit what the plan asks for, unless a submission is under way; say if the budget is spent."""
+        if todo.case is Case.SPENT and not isinstance(group.trouble, BudgetSpent) and (spent := self.spent()):
+            group.warn(spent)
+        if todo.submit and not group.submitting:
             group.submitting = group.portion_of(todo.submit)
             self._state.see_to_its_end(self._submit(group, todo, group.submitting))
 
@@ -84,7 +83,7 @@ class JobSubmitter:
             "further jobs ask for other hosts" if can_avoid else "this batch system cannot be asked for other hosts",
         )  # fmt: skip
 
-    def _spent(self) -> BudgetSpent | None:
+    def spent(self) -> BudgetSpent | None:
         """Why nothing may be submitted; None if it may."""
         used = self._state.census.ledger.core_hours
         if self.maximum_core_hours is None or used < self.maximum_core_hours:

@@ -21,10 +21,13 @@ from corral.errors import (
     SubmitRejected,
     counted,
 )
-from corral.jobs.plan import GroupState, Plan, draw_conclusions, proved
+from corral.jobs.group_state import GroupState, draw_conclusions, proved
+from corral.jobs.plan import Plan
+from corral.jobs.reasons import Case
 from corral.jobs.record import JobFailure, JobRecord, Outcome, outcome
 from corral.plugin.values import JobState, Resources, Script
 from corral.request.worker_group import WorkerGroup
+from corral.text.printable import printable
 
 logger = logging.getLogger("corral")
 
@@ -77,6 +80,8 @@ class Group:
     waits: deque[float] = field(factory=lambda: deque(maxlen=20))
     #: How long its latest workers had when they came (s).
     times: deque[float] = field(factory=lambda: deque(maxlen=20))
+    #: Why what was last done for it was done, or nothing; empty before the first plan.
+    because: str = ""
     #: How long they had run by then, as far as that was noticed (s).
     starts: deque[float] = field(factory=lambda: deque(maxlen=20))
 
@@ -230,6 +235,21 @@ class Group:
                 self.failures,
             )
             self.warn(trouble)
+
+    def explain(self, todo: Plan, now: float) -> bool:
+        """Remember why this is to be done, and what plans do not know of; True if that is news."""
+        because = todo.because
+        if hosts := self.excluded_hosts(now):
+            because += f"; jobs avoid {' '.join(hosts)}"
+        if isinstance(self.trouble, NeverStarts):
+            because += f" (a job will never start: {self.trouble.cure})"
+        elif self.trouble is not None and todo.case in (Case.REFUSED, Case.POSTPONED):
+            because += f" ({str(self.trouble).splitlines()[0]})"
+        because = printable(because)
+        is_news, self.because = because != self.because, because
+        if is_news:
+            logger.debug("cluster %s: group %r: %s", self.cluster, self.name, because)
+        return is_news
 
     # --- ends of jobs -------------------------------------------------------------------------------------------
 

@@ -1,24 +1,21 @@
-"""What to do next for one group of jobs: pure functions of what is wanted, what is known, and the time.
+"""What to do next for one group of jobs: a pure function of what is wanted, what is known, and the time.
 
-The engine calls `plan` whenever something changed and carries out what it returns; `draw_conclusions` turns the ends of
-jobs into what the group remembers. Nothing here waits, talks or logs, so that a test can ask about any situation.
+The engine calls `plan` whenever something changed and carries out what it returns. Nothing here waits, talks or logs,
+so that a test can ask about any situation.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
 
-from attrs import evolve, frozen
+from attrs import field, frozen
 
-from corral.jobs.record import HEALTHY_AFTER, JobRecord, Outcome, StopReason, outcome
+from corral.errors import BudgetSpent
+from corral.jobs.group_state import REPLACEMENT_WINDOW, GroupState
+from corral.jobs.reasons import Case, figures, sentence
+from corral.jobs.record import JobRecord, StopReason
 from corral.plugin.values import JobId, JobState
 
-#: So many deaths in a row, and the group stops.
-STRIKES = 3
-#: Two jobs cancelled from outside within this time are a wish, one is an accident (s).
-WISH_WINDOW = 600.0
-#: The time over which replacements are counted (s).
-REPLACEMENT_WINDOW = 3600.0
 #: A running job without any worker for so long is unresponsive (s).
 UNRESPONSIVE_AFTER = 300.0
 #: A job that the batch system calls running although all of its workers have been gone for so long is lost (s): a
@@ -29,41 +26,6 @@ RETIRED_GRACE = 60.0
 #: How soon a cancellation that has not worked is repeated (s): each time after twice the pause.
 CANCEL_AGAIN_AFTER = 5.0
 CANCEL_AGAIN_WITHIN = 300.0
-
-
-@frozen(kw_only=True)
-class GroupState:
-    """What a group wants, and what it remembers of its jobs."""
-
-    #: Jobs wanted.
-    wanted: int = 0
-    #: Deaths in a row, and when the first of them was seen.
-    strikes: int = 0
-    struck_at: float | None = None
-    #: The breaker has tripped: nothing is submitted until somebody scales again.
-    broken: bool = False
-    #: The batch system refuses this group's jobs: nothing is submitted until somebody scales again.
-    rejected: bool = False
-    #: Jobs lost and not yet replaced.
-    losses: int = 0
-    #: When each replacement of the last hour was submitted.
-    replaced: tuple[float, ...] = ()
-    #: When jobs were cancelled from outside and replaced, in the last ten minutes.
-    accidents: tuple[float, ...] = ()
-    #: When the target was last lowered because jobs were cancelled from outside.
-    wish_at: float | None = None
-    #: A transient failure or a limit: no submission before this moment.
-    not_before: float = 0.0
-    #: Submissions that failed in a row for a transient cause or a limit.
-    setbacks: int = 0
-    #: Somebody else's wish: no more jobs than this, until somebody scales again.
-    ceiling: int | None = None
-    #: Jobs that should go first if there are too many.
-    release: frozenset[JobId] = frozenset()
-
-    @property
-    def is_stopped(self) -> bool:
-        return self.broken or self.rejected
 
 
 @frozen(kw_only=True)
@@ -79,65 +41,14 @@ class Plan:
     withheld: int = 0
     #: When to plan again even if nothing happens.
     again_at: float | None = None
-
-
-def rescaled(state: GroupState, wanted: int) -> GroupState:
-    """The group after somebody asked for `wanted` jobs: what stopped it is forgiven."""
-    return GroupState(wanted=wanted, replaced=state.replaced)
-
-
-def resized(state: GroupState, wanted: int, release: Iterable[JobId] = ()) -> GroupState:
-    """The group after the policy has spoken: nothing is forgiven.
-
-    Parameters
-    ----------
-    release
-        Jobs that should go first if there are too many.
-    """
-    # Lost jobs that nobody misses any more need no replacement.
-    losses = max(0, state.losses - max(0, state.wanted - wanted))
-    return evolve(state, wanted=wanted, losses=losses, release=frozenset(release))
+    #: Which of the cases of `plan` decided, and that in words, with its figures. Plans that do the same are equal.
+    case: Case = field(default=Case.ENOUGH, eq=False)
+    because: str = field(default="", eq=False)
 
 
 def lasts(record: JobRecord, now: float, lead: float) -> bool:
     """False if the job leaves so soon that another one must be on its way."""
     return record.works_until is None or record.works_until - lead > now
-
-
-def draw_conclusions(state: GroupState, ended: Sequence[JobRecord], now: float) -> GroupState:
-    """The group after these jobs have ended, all seen in one poll."""
-    by_outcome: dict[Outcome, int] = dict.fromkeys(Outcome, 0)
-    for record in ended:
-        by_outcome[outcome(record)] += 1
-
-    if cancelled := by_outcome[Outcome.OPERATOR]:
-        accidents = tuple(moment for moment in state.accidents if now - moment < WISH_WINDOW)
-        wish_is_recent = state.wish_at is not None and now - state.wish_at < WISH_WINDOW
-        if cancelled + len(accidents) >= 2 or wish_is_recent:
-            # The replacements of the accidents go too: together they were the wish.
-            lowered = max(0, state.wanted - cancelled - len(accidents))
-            state = evolve(state, wanted=lowered, ceiling=lowered, accidents=(), wish_at=now)
-        else:
-            state = evolve(state, losses=state.losses + cancelled, accidents=(*accidents, now))
-
-    if died := by_outcome[Outcome.DIED]:
-        strikes = state.strikes + died
-        struck_at = now if state.struck_at is None else state.struck_at
-        state = evolve(state, strikes=strikes, struck_at=struck_at, broken=state.broken or strikes >= STRIKES)
-    # Those that left in good time have been replaced already.
-    replaced = sum(1 for record in ended if outcome(record) is Outcome.LOST and record.leaving not in ("", "signal"))
-    return evolve(state, losses=state.losses + by_outcome[Outcome.LOST] - replaced + died)
-
-
-def proved(state: GroupState, records: Iterable[JobRecord], now: float) -> GroupState:
-    """The group with its strikes forgiven if, after the first of them, a job has shown that it works."""
-    if state.struck_at is None or state.broken:
-        return state
-    for record in records:
-        if record.connected_at is not None and not record.has_ended:
-            if state.struck_at <= record.connected_at + HEALTHY_AFTER <= now:
-                return evolve(state, strikes=0, struck_at=None)
-    return state
 
 
 def plan(
@@ -147,10 +58,26 @@ def plan(
     *,
     submitting: int = 0,
     replacements_per_hour: int | None = None,
+    spent: BudgetSpent | None = None,
     load: Callable[[JobRecord], float] = lambda _: 0.0,
     lead: float = 0.0,
 ) -> Plan:
-    """What to do for a group.
+    """What to do for a group, and why.
+
+    Whatever the group wants, jobs are cancelled that have had no worker for too long, and again those whose end was
+    asked for and has not come. How many jobs there shall be is decided by the first of these cases that holds.
+    Long because they are told where they are decided:
+
+    1. BROKEN: too many jobs have failed in a row. Those that wait are cancelled, none is submitted.
+    2. SURPLUS: more are there than are wanted. The least useful are cancelled; those that work retire instead.
+    3. RELIEF: more are there than are wanted, and wait to relieve some that leave soon. They are kept.
+    4. RELIEVED: none is missing, and more work than are wanted, some of which leave soon. Those retire.
+    5. ENOUGH: none is missing.
+    6. REFUSED: some are missing, and the batch system never will take them. None is submitted.
+    7. POSTPONED: some are missing, and the last submission has just failed. None is submitted yet.
+    8. SPENT: some are missing, and the core-hours are used up. None is submitted.
+    9. WITHHELD: some of the missing replace lost jobs, and too many did within the hour. The others are submitted.
+    10. MISSING: some are missing. They are submitted.
 
     Parameters
     ----------
@@ -160,55 +87,42 @@ def plan(
         Jobs of submissions that are under way.
     replacements_per_hour
         None: as many as are wanted, but at least 3.
+    spent
+        The cluster has used the core-hours that it may.
     load
         What stands against ending a connected job; the least loaded go first.
     lead
         So many seconds before a job leaves, it no longer counts: its replacement has that long to come.
     """
     living = [record for record in records if record.ended_at is None]
-    silent: set[JobId] = set()
-    again: list[float] = []
-    cancel: list[tuple[JobRecord, StopReason]] = []
-
-    for record in living:
-        if record.stop_reason is not None:
-            if record.retire_asked_at is not None and record.cancel_asked_at is None:
-                if record.workers:
-                    continue
-                due = record.retire_asked_at + RETIRED_GRACE
-            elif record.cancel_asked_at is not None:
-                if record.is_cancel_accepted and record.spared_at is None:
-                    continue  # it was accepted: whether it has worked, the next answer shows
-                due = record.cancel_asked_at + pause_before_cancelling(record.cancellations)
-            else:
-                due = now
-            if due <= now:
-                cancel.append((record, record.stop_reason))
-            else:
-                again.append(due)
-        elif (silence := _end_of_patience(record)) is not None:
-            due, stop_reason = silence
-            if due <= now:
-                silent.add(record.id)
-                cancel.append((record, stop_reason))
-            else:
-                again.append(due)
-
-    capacity = [record for record in living if record.is_capacity and record.id not in silent]
+    cancel, again = _overdue(living, now)
+    given_up = {record.id for record, _ in cancel if record.stop_reason is None}
     lasting: list[JobRecord] = []
     expiring: list[JobRecord] = []
-    for record in capacity:
-        if lasts(record, now, lead):
+    parting: list[JobRecord] = []
+    for record in living:
+        if not record.is_capacity or (given_up and record.id in given_up):
+            parting.append(record)
+        elif (until := record.works_until) is None:
             lasting.append(record)
+        elif until - lead > now:
+            lasting.append(record)
+            again.append(until - lead)
         else:
             expiring.append(record)
-    again += [record.works_until - lead for record in lasting if record.works_until is not None]
+    there = figures(
+        state.wanted, lasting, expiring + parting, is_lowered=state.is_lowered, given_up=given_up, submitting=submitting
+    )
+
+    # 1. BROKEN
     if state.broken:
-        cancel += [(record, StopReason.BREAKER) for record in capacity if record.state.is_waiting]
-        return Plan(cancel=tuple(cancel), again_at=min(again, default=None))
+        cancel += [(record, StopReason.BREAKER) for record in lasting + expiring if record.state.is_waiting]
+        because = sentence(Case.BROKEN, there, f"{state.strikes} failed in a row", cancel=len(cancel))
+        return Plan(cancel=tuple(cancel), again_at=min(again, default=None), case=Case.BROKEN, because=because)
 
     # Jobs under way cannot be taken back: if they are too many, they are surplus when they are known.
-    victims = _least_useful(lasting, max(0, len(lasting) - state.wanted), load, state.release)
+    surplus = max(0, len(lasting) - state.wanted)
+    victims = _least_useful(lasting, surplus, load, state.release)
     if victims and lead:
         victims = _without_relief(victims, lasting, now, lead, state.release)
     cancel += [(record, StopReason.SURPLUS) for record in victims if not record.workers]
@@ -219,27 +133,94 @@ def plan(
     retire += relieved[: max(0, working + len(expiring) - state.wanted)]
 
     # Jobs that could not be cancelled yet are there all the same: never are there more than asked for.
-    missing = state.wanted - len(lasting) - submitting - sum(record.is_lingering for record in living)
-    submit = replacements = withheld = 0
-    if missing > 0 and not state.is_stopped:
-        if now < state.not_before:
-            again.append(state.not_before)
-        else:
-            limit = max(3, state.wanted) if replacements_per_hour is None else replacements_per_hour
-            recent = [moment for moment in state.replaced if now - moment < REPLACEMENT_WINDOW]
-            lost = min(missing, state.losses)
-            replacements = min(lost, max(0, limit - len(recent)))
-            withheld = lost - replacements
-            submit = missing - withheld
-            if withheld and recent:
-                again.append(min(recent) + REPLACEMENT_WINDOW)
+    missing = state.wanted - len(lasting) - submitting - sum(record.is_lingering for record in parting)
+    if victims:  # 2. SURPLUS
+        supply = _Supply(case=Case.SURPLUS)
+    elif surplus:  # 3. RELIEF
+        supply = _Supply(case=Case.RELIEF, why="some leave soon")
+    elif missing <= 0:  # 4. RELIEVED, 5. ENOUGH
+        supply = _Supply(case=Case.RELIEVED if retire else Case.ENOUGH)
+    else:
+        supply = _supply(state, missing, submitting, now, replacements_per_hour, spent)
+        again += supply.again
+    actions = {"cancel": len(cancel), "retire": len(retire), "keep": surplus - len(victims)}
     return Plan(
-        submit=submit,
-        replacements=replacements,
+        submit=supply.submit,
+        replacements=supply.replacements,
         cancel=tuple(cancel),
         retire=tuple(retire),
-        withheld=withheld,
+        withheld=supply.withheld,
         again_at=min(again, default=None),
+        case=supply.case,
+        because=sentence(supply.case, there, supply.why, **actions, submit=supply.submit, withhold=supply.withheld),
+    )
+
+
+def _overdue(living: Iterable[JobRecord], now: float) -> tuple[list[tuple[JobRecord, StopReason]], list[float]]:
+    """The jobs to cancel whatever the group wants, and why; and when others of them are due."""
+    cancel: list[tuple[JobRecord, StopReason]] = []
+    again: list[float] = []
+    for record in living:
+        end = (
+            _end_of_patience(record)
+            if record.stop_reason is None
+            else _next_cancellation(record, record.stop_reason, now)
+        )
+        if end is None:
+            continue
+        due, stop_reason = end
+        if due <= now:
+            cancel.append((record, stop_reason))
+        else:
+            again.append(due)
+    return cancel, again
+
+
+@frozen(kw_only=True)
+class _Supply:
+    """Which jobs to add."""
+
+    case: Case
+    #: What else than the figures stands for it.
+    why: str = ""
+    submit: int = 0
+    replacements: int = 0
+    withheld: int = 0
+    again: tuple[float, ...] = ()
+
+
+def _supply(
+    state: GroupState,
+    missing: int,
+    submitting: int,
+    now: float,
+    replacements_per_hour: int | None,
+    spent: BudgetSpent | None,
+) -> _Supply:
+    """How many of the missing jobs to submit now, and what stands against the others."""
+    # 6. REFUSED
+    if state.is_stopped:
+        return _Supply(case=Case.REFUSED, why="the batch system refuses such jobs")
+    # 7. POSTPONED
+    if now < state.not_before:
+        times = f"last {state.setbacks} submissions" if state.setbacks > 1 else "last submission"
+        return _Supply(case=Case.POSTPONED, why=f"the {times} failed", again=(state.not_before,))
+    limit = max(3, state.wanted) if replacements_per_hour is None else replacements_per_hour
+    recent = [moment for moment in state.replaced if now - moment < REPLACEMENT_WINDOW]
+    lost = min(missing, state.losses)
+    replacements = min(lost, max(0, limit - len(recent)))
+    withheld = lost - replacements
+    again = (min(recent) + REPLACEMENT_WINDOW,) if withheld and recent else ()
+    # 8. SPENT
+    if spent is not None and missing > withheld:
+        why = f"the cluster's {spent.maximum:g} core-hours are used up"
+        return _Supply(case=Case.SPENT, why=why, withheld=withheld, again=again)
+    if withheld:  # 9. WITHHELD
+        case, why = Case.WITHHELD, f"at most {limit} lost jobs an hour are replaced, and {len(recent)} were"
+    else:  # 10. MISSING
+        case, why = Case.MISSING, "one submission at a time" if submitting else ""
+    return _Supply(
+        case=case, why=why, submit=missing - withheld, replacements=replacements, withheld=withheld, again=again
     )
 
 
@@ -248,16 +229,15 @@ def pause_before_cancelling(cancellations: int) -> float:
     return min(CANCEL_AGAIN_WITHIN, CANCEL_AGAIN_AFTER * 2.0 ** min(20, max(0, cancellations - 1)))
 
 
-def submitted(state: GroupState, replacements: int, now: float) -> GroupState:
-    """The group after a submission, in which so many jobs replace lost ones."""
-    recent = tuple(moment for moment in state.replaced if now - moment < REPLACEMENT_WINDOW)
-    return evolve(
-        state,
-        losses=max(0, state.losses - replacements),
-        replaced=recent + (now,) * replacements,
-        setbacks=0,
-        not_before=0.0,
-    )
+def _next_cancellation(record: JobRecord, stop_reason: StopReason, now: float) -> tuple[float, StopReason] | None:
+    """When a job whose end was asked for is cancelled (again); None if that is not to be said yet."""
+    if record.cancel_asked_at is not None:
+        if record.is_cancel_accepted and record.spared_at is None:
+            return None  # it was accepted: whether it has worked, the next answer shows
+        return record.cancel_asked_at + pause_before_cancelling(record.cancellations), stop_reason
+    if record.retire_asked_at is None:
+        return now, stop_reason
+    return None if record.workers else (record.retire_asked_at + RETIRED_GRACE, stop_reason)
 
 
 def _end_of_patience(record: JobRecord) -> tuple[float, StopReason] | None:

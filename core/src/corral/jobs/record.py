@@ -31,6 +31,17 @@ REQUEUE_GRACE = 10.0
 HEALTHY_AFTER = 60.0
 
 
+class Phase(enum.Enum):
+    """Where a job stands with corral; which follows which is told at `JobRecord.phase`."""
+
+    WAITING = "waiting"
+    STARTING = "starting"
+    WORKING = "working"
+    DRAINING = "draining"
+    CANCELLING = "cancelling"
+    ENDED = "ended"
+
+
 class StopReason(enum.Enum):
     """Why corral wants a job to end."""
 
@@ -123,13 +134,44 @@ class JobRecord:
     worker_deaths: int = 0
 
     def __repr__(self) -> str:
-        """Return ``<job 77_3: running on n1, 1 of 2 workers>``; of several nodes, also which were lost."""
+        """Return ``<job 77_3: working, running on n1, 1 of 2 workers>``: phase, and state.
+
+        Of several nodes, also which were lost.
+        """
         where = f" on {' '.join(self.hosts)}" if self.hosts else ""
         why = f" ({self.reason})" if self.reason not in ("", "None") else ""
         workers = f"{len(self.workers)} of {self.expected_workers} workers"
         lost = "".join(f", {host} lost" for host in self.lost_hosts)
-        leaves = f", {self.condition}" if self.is_leaving else ""
-        return printable(f"<job {self.id}: {self.state.value}{why}{where}, {workers}{lost}{leaves}>")
+        return printable(f"<job {self.id}: {self.phase.value}, {self.state.value}{why}{where}, {workers}{lost}>")
+
+    @property
+    def phase(self) -> Phase:
+        """WAITING, WORKING and so on: where it stands with corral; `state` is the batch system's word.
+
+        ========== ============================================== ==============================================
+        phase      the job                                        may become
+        ========== ============================================== ==============================================
+        WAITING    has not begun                                  STARTING, WORKING, DRAINING, CANCELLING, ENDED
+        STARTING   has begun, and has no worker yet, or none now  WAITING, WORKING, DRAINING, CANCELLING, ENDED
+        WORKING    has workers                                    STARTING, DRAINING, CANCELLING, ENDED
+        DRAINING   finishes what it does, and ends by itself      WAITING, WORKING, CANCELLING, ENDED
+        CANCELLING is to end now                                  ENDED
+        ENDED      is over                                        WORKING, DRAINING, CANCELLING
+        ========== ============================================== ==============================================
+
+        A job that is requeued waits again. One whose end was believed comes back when a worker of it does, or, while
+        the cluster closes, when the batch system lists it after all.
+        """
+        if self.ended_at is not None:
+            return Phase.ENDED
+        if self.stop_reason is not None:
+            drains = self.retire_asked_at is not None and self.cancel_asked_at is None
+            return Phase.DRAINING if drains and self.stop_reason is not StopReason.CLOSING else Phase.CANCELLING
+        if self.leaving:
+            return Phase.DRAINING
+        if self.workers:
+            return Phase.WORKING
+        return Phase.WAITING if self.started_at is None else Phase.STARTING
 
     @property
     def is_leaving(self) -> bool:
@@ -138,10 +180,9 @@ class JobRecord:
 
     @property
     def condition(self) -> str:
-        """``connected``, ``leaving``, ``pending`` and so on: how it stands, in one or a few words."""
+        """``connected``, ``draining``, ``pending`` and so on: how it stands, in one or a few words."""
         if self.is_leaving:
-            has_begun = self.workers or self.started_at is not None
-            return "leaving" if has_begun else "being cancelled"
+            return "draining" if self.phase is Phase.DRAINING else "being cancelled"
         if self.is_connected:
             return "connected"
         if self.state is JobState.RUNNING and self.lost_workers_at is not None:

@@ -24,7 +24,7 @@ from corral.scaling.workload import kind_of
 if TYPE_CHECKING:
     from corral.cluster.engine import Engine
     from corral.jobs.group import Group
-    from corral.jobs.plan import GroupState
+    from corral.jobs.group_state import GroupState
     from corral.jobs.record import JobRecord
     from corral.plugin.values import JobId
     from corral.scaling.workload import Kind

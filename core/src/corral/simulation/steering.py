@@ -11,7 +11,8 @@ from typing import Any
 from attrs import evolve
 from distributed.deploy.adaptive_core import AdaptiveCore
 
-from corral.jobs.plan import GroupState, draw_conclusions, lasts, plan, proved, resized, submitted
+from corral.jobs.group_state import GroupState, draw_conclusions, proved, resized, submitted
+from corral.jobs.plan import lasts, plan
 from corral.jobs.record import JobRecord, StopReason, connect
 from corral.plugin.values import JobId, JobState, JobStatus
 from corral.scaling.adaptive import view_of
