@@ -220,7 +220,7 @@ def test_a_silent_cluster_that_does_not_answer_is_doubtful(queue: Path, state_di
         known = rewritten(process=elsewhere(entries()[0].process), heartbeat=time.time() - 3 * 3600)
         said = corral("clean", "--yes")
         assert "left alone" in said
-        assert "Run corral clean on another, or be sure that it is dead and say --force" in said
+        assert "Run corral clean on another, or say --force if you are sure that it is dead" in said
         assert "last heard of 3 h ago" in said
         assert "tls://" in said
         assert jobs(queue) == ["HELD", "HELD"]
@@ -324,11 +324,11 @@ def plain(**changes: Any) -> str:
         (plain(uuid="AB" * 16), "not 32 hexadecimal digits"),
         (plain(uuid="cd" * 16), "has another name"),
         (plain(uuid=["ab" * 16]), "is no str @ $.uuid"),
-        (plain(prefixes=["thesis-run"]), "where no job of cluster"),
-        (plain(prefixes=["thesis-"]), "where no job of cluster"),
-        (plain(prefixes=["abababab-*"]), "where no job of cluster"),
-        (plain(prefixes=["x\nabababab-"]), "where no job of cluster"),
-        (plain(prefixes="abababab-"), "where no job of cluster"),
+        (plain(prefixes=["thesis-run"]), "which no job of cluster"),
+        (plain(prefixes=["thesis-"]), "which no job of cluster"),
+        (plain(prefixes=["abababab-*"]), "which no job of cluster"),
+        (plain(prefixes=["x\nabababab-"]), "which no job of cluster"),
+        (plain(prefixes="abababab-"), "which no job of cluster"),
         (plain(credentials="/home/me/thesis/credentials.json"), "not where cluster"),
         (plain(credentials=f"/x/../clusters/{'ab' * 16}/credentials.json"), "not where cluster"),
         (plain(credentials=f"clusters/{'ab' * 16}/credentials.json"), "not where cluster"),
@@ -439,7 +439,8 @@ def test_a_registry_that_cannot_be_written_is_told_once(
     registration = Registration(entry(name="mute"))
     registration.renew()
     registration.announce(f"mute-{registration.entry.uuid[:8]}-1")
-    assert [record.levelname for record in caplog.records if "mute cannot say that it" in record.message] == ["WARNING"]
+    told = [record.levelname for record in caplog.records if "mute cannot record that it" in record.message]
+    assert told == ["WARNING"]
     (state_directory / "registry").unlink()
     registration.settle("mute-1")
     registration.renew()

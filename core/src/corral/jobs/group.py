@@ -154,18 +154,19 @@ class Group:
         asked.append(f"memory={format_bytes(each.memory)}" if each.memory else "")
         asked.append(f"walltime={walltime!r}" if walltime is not None else "no walltime")
         return (
-            f"It was refused {times} times, one job at a time: either as many jobs are there as you may have, counting "
-            f"those of other programs, or a single job asks for more than it may ({', '.join(filter(None, asked))}, "
-            f"queue={self.spec.queue!r}, account={self.spec.account!r}). It is tried again every minute"
+            f"It was refused {times} times, one job at a time: either you already have as many jobs as you may, "
+            "counting those of other programs, or a single job asks for more than it may "
+            f"({', '.join(filter(None, asked))}, "
+            f"queue={self.spec.queue!r}, account={self.spec.account!r}). It is retried every minute"
         )
 
     def trouble_in_words(self) -> str:
         """What keeps it from growing, and whether that is left to the user; empty if nothing does."""
         words = "" if self.trouble is None else str(self.trouble)
         is_tried_again = isinstance(self.trouble, BatchSystemUnavailable | LimitReached)
-        if not is_tried_again or "tried again" in words:
+        if not is_tried_again or "retried" in words:
             return words
-        return f"the submission is tried again by itself: {words}"
+        return f"the submission will be retried automatically: {words}"
 
     def count_unsubmitted(self, jobs: Iterable[JobRecord]) -> int:
         """How many wanted jobs the batch system does not have, nor is being given."""
@@ -270,8 +271,8 @@ class Group:
             logger.info("cluster %s: %s", self.cluster, failure)
         if self.state.wanted < before.wanted:
             self.trouble = JobsFailed(
-                f"jobs of group {self.name!r} were cancelled from outside, which is taken as a wish: "
-                f"{self.state.wanted} jobs are wanted now instead of {before.wanted}. Scale again to have more.",
+                f"jobs of group {self.name!r} were cancelled from outside, which is taken to be intended: "
+                f"{self.state.wanted} jobs are wanted now instead of {before.wanted}. Scale again to get more.",
                 [failure for failure in self.failures if failure.outcome is Outcome.OPERATOR],
             )
             self._warn(self.trouble)
@@ -311,7 +312,7 @@ class Group:
             return ""
         works_elsewhere = any(job.hosts and host not in job.hosts for job in self._those_that_work(jobs))
         return (
-            f" All of them ran on {host}, and others work elsewhere: that host may be at fault."
+            f" All of them ran on {host}, while others work elsewhere: that host may be at fault."
             if works_elsewhere
             else ""
         )

@@ -43,7 +43,7 @@ class StopReason(enum.Enum):
     #: The batch system says that it runs, but all of its workers are gone.
     LOST_WORKERS = "its workers are gone"
     #: It has nothing to do, and too little time for what waits.
-    SPENT = "its time is too short for the work that waits"
+    SPENT = "too little of its time is left for the waiting work"
     #: The cluster is closing.
     CLOSING = "the cluster is closing"
 
@@ -514,5 +514,5 @@ def describe_end(record: JobRecord) -> str:
     if record.connected_at is None:
         parts.append("before a worker connected")
     if record.leaving == "signal":
-        parts.append("left because a signal warned it" + " (preempted?)" * (status.state is JobState.COMPLETED))
+        parts.append("left after a warning signal" + " (preempted?)" * (status.state is JobState.COMPLETED))
     return ", ".join(parts)

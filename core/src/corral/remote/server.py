@@ -132,7 +132,7 @@ class Served(Cluster):
         self.end(f"its scheduler got {name}", SIGNAL_GRACE)
 
     def _walltime(self, lead: float) -> None:
-        self.end(f"the walltime of its scheduler's job is over in {lead:.0f} s", max(0.0, lead - CLOSING_MARGIN))
+        self.end(f"the walltime of its scheduler's job ends in {lead:.0f} s", max(0.0, lead - CLOSING_MARGIN))
 
     async def _drain(self, why: str, seconds: float) -> None:
         """Let the workers finish what they do. Whoever is connected is told."""
