@@ -64,7 +64,7 @@ class Roles:
 
 @frozen(kw_only=True)
 class Wishes:
-    """What scheduler and workers shall be like: dask-mpi's words."""
+    """What scheduler and workers should be like: dask-mpi's words."""
 
     interface: str | None = None
     nthreads: int | None = 1

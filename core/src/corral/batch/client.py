@@ -232,7 +232,7 @@ class BatchSystem:
         ----------
         first
             Of what kind the first command is; None: it is in the ledger. The others follow without waiting: half a
-            question is of no use to anybody.
+            query helps nobody.
         """
         if (budget := self.budget) is None:
             return None

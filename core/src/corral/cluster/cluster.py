@@ -187,7 +187,7 @@ class Cluster(HostingCluster):
             **worker,
         }
         if scheduler_place(scheduler, backend) == "job" and not self._is_served:
-            # As with pathlib.Path: whoever asks for a cluster need not know which kind serves him. Here and not in
+            # As with pathlib.Path: those who ask for a cluster need not know which kind they get. Here and not in
             # __new__, which sees what a subclass takes, not what it makes of that.
             corral.RemoteCluster.in_place_of(self).set_up(
                 given,

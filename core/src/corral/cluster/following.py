@@ -260,7 +260,7 @@ class JobFollower:
         self._missing = min(self._missing, len(self._state.roster.living()))
 
     async def _explain(self, group: Group, record: JobRecord) -> None:
-        """Ask why a job waits: some batch systems say only then that it waits in vain."""
+        """Ask why a job waits: some batch systems say only then that it will never start."""
         try:
             words = await self._state.blueprint.batch_of(group.name).explain(record.id)
         except Exception as error:

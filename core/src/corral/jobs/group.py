@@ -30,7 +30,7 @@ logger = logging.getLogger("corral")
 
 #: With a limit, room comes when a job ends, and that is noticed; the rest is patience (s).
 LIMIT_PATIENCE = 60.0
-#: The beginning of an explanation which says that waiting is in vain.
+#: The beginning of an explanation which says that a job will never start.
 NEVER = "it will never start"
 #: When the batch system is asked why a job waits, and when again (s): it costs a command.
 EXPLAINED_AFTER, EXPLAINED_AGAIN = 8.0, 600.0
@@ -66,7 +66,7 @@ class Group:
     portion: int | None = None
     #: It was removed: it goes when its last job has ended.
     is_removed: bool = False
-    #: Why its jobs wait in vain, as the batch system said when it was asked; and when it was. Empty: nothing is known.
+    #: Why its jobs will never start, as the batch system said when asked; and when that was. Empty: nothing is known.
     verdict: str = ""
     explained_at: float | None = None
     #: Failures since somebody scaled last.
@@ -185,7 +185,7 @@ class Group:
         return error
 
     def is_hopeless(self, job: JobRecord) -> bool:
-        """True if the job waits in vain, as far as is known."""
+        """True if the job will never start, as far as is known."""
         return job.is_hopeless or bool(self.verdict and job.status.state is JobState.PENDING and not job.workers)
 
     def to_explain(self, jobs: Iterable[JobRecord], now: float) -> JobRecord | None:
@@ -202,7 +202,7 @@ class Group:
         return waiting[0]
 
     def tell_hopeless(self, jobs: Iterable[JobRecord]) -> bool:
-        """Know of jobs that wait in vain; True if that is news."""
+        """Note jobs that will never start; True if that is news."""
         mine = [job for job in jobs if job.group == self.name]
         if any(job.started_at is not None for job in mine):
             self.verdict = ""

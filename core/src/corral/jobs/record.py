@@ -206,7 +206,7 @@ class JobRecord:
 
     @property
     def is_hopeless(self) -> bool:
-        """True if it waits, and the batch system says that waiting is in vain."""
+        """True if it is waiting, and the batch system says that it will never start."""
         return self.ended_at is None and not self.workers and self.status.hopeless != ""
 
     @property

@@ -55,7 +55,7 @@ class Served(Cluster):
         self._news = asyncio.Event()
         self._is_open = asyncio.Event()
         self._ending = ""
-        #: Why it shall end, and how long its workers may take to finish.
+        #: Why it should end, and how long its workers may take to finish.
         self._wish: asyncio.Future[tuple[str, float]] = asyncio.get_running_loop().create_future()
         self._idle_watch: asyncio.Task[None] | None = None
         self._tunnel: Tunnel | None = None
@@ -115,7 +115,7 @@ class Served(Cluster):
         super()._make_folders()
 
     async def until_end(self) -> str:
-        """Return, with the reason, when the cluster shall end; its workers have finished by then."""
+        """Return, with the reason, when the cluster should end; its workers have finished by then."""
         why, seconds = await self._wish
         self._ending = why
         logger.warning("cluster %s ends: %s", self.name, why)

@@ -203,7 +203,7 @@ class Blueprint:
         job = self.batch_of(group).prepare(evolve(wanted, excluded_hosts=excluded_hosts))
         if job.resources.memory is None:
             raise InvalidRequest("memory", "say how much a job may use on each node: memory='16GB'")
-        # What was prepared may be more than what was asked for: the workers shall use it.
+        # What was prepared may be more than what was asked for: the workers should use it.
         if job.resources.processes > job.resources.cores:
             job = evolve(job, resources=evolve(job.resources, processes=job.resources.cores))
         return evolve(job, command=(*job.command, *spec.launcher_arguments(group, job.resources, job.walltime)))

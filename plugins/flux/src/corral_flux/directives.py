@@ -188,7 +188,7 @@ def job(said: Mapping[str, str]) -> Job:
     count = int(said.get("nodes", 1))
     if count < 1:
         raise ValueError("--nodes=0 is not a job")
-    # By node, a task is started on each unless there shall be more of them.
+    # By node, a task is started on each unless there should be more of them.
     per_node = int(said.get("tasks-per-node", 1))
     tasks = max(per_node, -(-int(said.get("ntasks", count)) // count))
     cores = tasks * int(said.get("cores-per-task", 1))

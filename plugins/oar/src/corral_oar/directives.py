@@ -174,7 +174,7 @@ class Wanted:
         return found_nodes, found_gpus, found_cores
 
     def is_of(self, names: Container[str]) -> bool:
-        """Whether it says no more than how many there shall be of these."""
+        """Whether it says no more than how many there should be of these."""
         return self.condition is None and all(name in names and count.isdecimal() for name, count in self.levels)
 
 

@@ -378,13 +378,13 @@ def of_partitions(text: str) -> tuple[str, str]:
 
 
 def hopeless_words(reason: str, partitions: str = "") -> str:
-    """What to change, if waiting is in vain; empty if it is not, or may not be."""
+    """What to change, if it will never start; empty if it will, or may."""
     if "," in partitions and not re.match(_ANYWHERE, reason):
         return ""
     return next((words for pattern, words in _HOPELESS if re.match(pattern, reason)), "")
 
 
-#: The beginning of an explanation which says that waiting is in vain.
+#: The beginning of an explanation which says that a job will never start.
 NEVER = "it will never start"
 
 

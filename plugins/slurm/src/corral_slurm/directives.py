@@ -371,7 +371,7 @@ def job(said: Mapping[str, str | None]) -> Job:
     )
 
 
-#: What says how many cores there shall be.
+#: What says how many cores there should be.
 _CORES = frozenset({"ntasks", "ntasks-per-node", "cpus-per-task", "cpus-per-gpu", "mincpus", "ntasks-per-socket"})
 
 
