@@ -102,7 +102,7 @@ def test_groups_come_and_go_while_it_runs(cluster: Callable[..., Cluster], tmp_p
         c.wait_for_workers(2, timeout=60)
         classes = client.run(lambda dask_worker: type(dask_worker).__name__)
         assert sorted(classes.values()) == ["Attentive", "Worker"]
-        with pytest.raises(InvalidRequest, match="a group 'two' already"):
+        with pytest.raises(InvalidRequest, match="group 'two' already exists"):
             c.add_group("two", GROUPS["large"])
         c.remove_group("two")
         assert list(c.groups) == ["one"]

@@ -205,8 +205,8 @@ def test_methods_answer_in_their_own_words() -> None:
             (lambda: any_cluster.scale(n_jobs=3), "n_jobs", "cluster.scale(jobs=…)"),
             (lambda: any_cluster.scale(ncores=3), "ncores", "n (workers), jobs, cores or memory"),
             (lambda: any_cluster.adapt(min_workers=3), "min_workers", "minimum"),
-            (lambda: any_cluster.adapt(Adaptive=object), "Adaptive", "corral's own"),
-            (lambda: any_cluster.adapt(worker_key=str), "worker_key", "corral's own"),
+            (lambda: any_cluster.adapt(Adaptive=object), "Adaptive", "corral decides"),
+            (lambda: any_cluster.adapt(worker_key=str), "worker_key", "corral decides"),
             (lambda: any_cluster.adapt(maximun=3), "maximun", "Did you mean 'maximum'"),
             (any_cluster.logs, "job", "cluster.get_logs()"),
         ):
@@ -458,14 +458,14 @@ class Strict(distributed.Worker):
         ({"worker_options": {"local_directory": "/x"}}, "worker_options", "local_directory="),
         ({"worker_options": {"reconect": True}}, "worker_options", "takes no 'reconect'"),
         ({"worker_options": ["--resources"]}, "worker_options", "not a mapping"),
-        ({"worker_class": distributed.Client}, "worker_class", "no distributed.Worker"),
-        ({"worker_class": "distributed.Client"}, "worker_class", "no distributed.Worker"),
-        ({"worker_class": "os.path.join"}, "worker_class", "no distributed.Worker"),
+        ({"worker_class": distributed.Client}, "worker_class", "not a distributed.Worker"),
+        ({"worker_class": "distributed.Client"}, "worker_class", "not a distributed.Worker"),
+        ({"worker_class": "os.path.join"}, "worker_class", "not a distributed.Worker"),
         ({"worker_ports": "10000:10002", "cores": 2, "processes": 2}, "worker_ports", "3 ports, and 2 workers"),
         ({"worker_ports": "10000"}, "worker_ports", "1 port, and 1 worker per node must have 2"),
         ({"death_timeout": 0}, "death_timeout", "less than 1 s"),
-        ({"death_timeout": "soon"}, "death_timeout", "no duration"),
-        ({"death_timeout": float("inf")}, "death_timeout", "for ever"),
+        ({"death_timeout": "soon"}, "death_timeout", "not a duration"),
+        ({"death_timeout": float("inf")}, "death_timeout", "forever"),
         ({"threads": 0}, "threads", "at least 1"),
         ({"scheduler_options": {"protocl": "tls"}}, "scheduler_options", "Did you mean 'protocol'"),
         ({"scheduler_options": {"protocol": "tcp"}}, "scheduler_options", "security=False"),
@@ -694,7 +694,7 @@ def test_an_interface_without_an_ipv4_address_is_named(monkeypatch: pytest.Monke
         draw({"backend": "local", "memory": "1GB", "interface": "ib0"})
     with pytest.raises(InvalidRequest, match="scheduler_interface: 'dummy0' has no address"):
         draw({"backend": "local", "memory": "1GB", "scheduler_interface": "dummy0"})
-    with pytest.raises(InvalidRequest, match="interface: 3 is not a name"):
+    with pytest.raises(InvalidRequest, match="interface: 3 is not the name"):
         host_of_interface("interface", 3)  # type: ignore[arg-type]
 
 
@@ -732,7 +732,7 @@ def test_a_limit_on_processes_is_named(tmp_path: Path) -> None:
     [
         ({"silence_logs": "loud"}, "silence_logs: 'loud' is not a level of logging"),
         ({"death_timeout": -1}, "death_timeout: -1 is less than 0;"),
-        ({"death_timeout": float("inf")}, "death_timeout: inf is for ever"),
+        ({"death_timeout": float("inf")}, "death_timeout: inf is forever"),
         ({"modules": "gcc"}, r"modules: 'gcc' is not a list of strings; write modules=\['gcc'\]"),
         ({"extra_directives": ["#SBATCH --qos=x"]}, "extra_directives: '#SBATCH --qos=x' has a prefix, .* '--qos=x'"),
         ({"interface": "nosuch0"}, "^interface: this host has no network interface 'nosuch0'"),
