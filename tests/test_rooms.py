@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import os
+import pkgutil
 import re
 import shutil
 import subprocess
@@ -117,6 +118,8 @@ def test_the_design_names_files_that_there_are() -> None:
     rooms = design[design.index("## Rooms") : design.index("## Decisions")]
     named = re.findall(r"`([\w/]+\.py)`", rooms)
     assert len(named) >= 14
+    # In decisions, a name without a folder may be somebody else's.
+    named += re.findall(r"`(\w+/[\w/]+\.py)`", design)
     assert [name for name in named if not (CORE / name).exists() and not (ROOT / name).exists()] == []
 
 
@@ -153,3 +156,38 @@ def test_a_long_function_says_why_it_is() -> None:
                 if len(lines) > FUNCTION and not is_excused(lines, ast.get_docstring(node) or ""):
                     inexcusable.add(f"{path.relative_to(CORE).as_posix()}: {node.name}")
     assert inexcusable - FUNCTIONS_IN_WORK == set()
+
+
+#: What begins with `corral.` and is no Python: a file, entry points, keys of the configuration.
+ELSEWHERE = re.compile(r"corral\.(yaml|backends|sites|groups|exit)\b")
+
+
+def spoken(path: Path) -> str:
+    """The text in which names stand: a page, or the docstrings of a module."""
+    text = path.read_text()
+    if path.suffix != ".py":
+        return text
+    documented = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)
+    return "\n".join(
+        ast.get_docstring(node) or "" for node in ast.walk(ast.parse(text)) if isinstance(node, documented)
+    )
+
+
+def is_there(name: str) -> bool:
+    """Whether a dotted path leads to a module, or to something in one."""
+    try:
+        pkgutil.resolve_name(name)
+    except (ImportError, AttributeError):
+        return False
+    return True
+
+
+@pytest.mark.parametrize(
+    "path",
+    [*ROOT.glob("docs/*.md"), *ROOT.glob("*/README.md"), *ROOT.glob("*/*/README.md"), *CORE.rglob("*.py")],
+    ids=lambda path: str(path.relative_to(ROOT)),
+)
+def test_names_of_corral_lead_somewhere(path: Path) -> None:
+    """Pages and docstrings name modules, classes and functions where they are now."""
+    names = set(re.findall(r"(?<![\w./@-])corral(?:\.[A-Za-z_]\w*)+", spoken(path)))
+    assert sorted(name for name in names if not ELSEWHERE.match(name) and not is_there(name)) == []

@@ -158,7 +158,7 @@ def test_tasks_that_are_longer_than_any_job_ask_for_none(
         c.adapt(maximum=4, interval="100ms")
         with annotate(expected_duration="20 min"):
             long = client.submit(abs, -1)
-        eventually(lambda: "no job of this cluster has so much time" in caplog.text, lambda: caplog.text)
+        eventually(lambda: "no job of this cluster has that much time" in caplog.text, lambda: caplog.text)
         with annotate(expected_duration="1 s"):
             assert client.submit(abs, -2).result() == 2
         assert len(c.jobs) == 1
@@ -174,7 +174,7 @@ def test_a_budget_stops_growth(cluster: Callable[..., Cluster], caplog: pytest.L
         c.wait_for_workers(fraction=0.8, timeout=60)
         eventually(lambda: c.account().total >= 1 / 3600, lambda: str(c.account()))
         c.scale(2)
-        with pytest.raises(BudgetSpent, match=r"core-hours are used, and 0\.000277778 may be"):
+        with pytest.raises(BudgetSpent, match=r"core-hours have been used, and 0\.000277778 are allowed"):
             c.wait_for_workers(2, timeout=60)
         assert len(c.observed) == 1
         assert "nothing more is submitted" in caplog.text

@@ -161,7 +161,7 @@ def test_one_cancelled_job_is_replaced_and_all_are_a_wish(cluster: Callable[...,
         assert next(job for job in c.jobs if job.id == victim).state is JobState.CANCELLED
         operator(tmp_path, "cancel", *(job.id.text for job in c.jobs if not job.has_ended))
         eventually(lambda: all(job.has_ended for job in c.jobs), lambda: repr(c))
-        with pytest.raises(JobsFailed, match="taken as a wish"):
+        with pytest.raises(JobsFailed, match="taken to be intended"):
             c.wait_for_workers(2, timeout=10)
 
 

@@ -574,7 +574,7 @@ def test_modules_3_2_fails_with_success(module: str, code: int, shell: str) -> N
     assert done.returncode == code, done.stderr
     if code:
         assert "ERROR:105: Unable to locate a modulefile for 'absent'" in done.stderr
-        assert "corral: module load absent failed, for the reason above" in done.stderr
+        assert "corral: module load absent failed; see above for the reason" in done.stderr
         assert not done.stdout
     else:
         assert (done.stdout, done.stderr) == ("went on with 1\n", "")
@@ -607,13 +607,13 @@ def test_a_poll_that_is_refused_is_told_at_once(
     with cluster(plugins=[Blind()]) as c:
         c.scale(1)
         c.wait_for_workers(1, timeout=60)
-        eventually(lambda: said("does not tell how the jobs are"))
+        eventually(lambda: said("does not report on the jobs"))
         assert "unrecognized option: -O" in repr(c)
-        [told] = said("does not tell how the jobs are")
+        [told] = said("does not report on the jobs")
         assert "unrecognized option: -O" in told
         engine: Any = c._engine
         eventually(lambda: engine._follower.failed_polls >= 3, lambda: engine._follower.failed_polls)
-        assert len(said("does not tell how the jobs are")) == 1
+        assert len(said("does not report on the jobs")) == 1
 
 
 # --- pages ------------------------------------------------------------------------------------------------------
@@ -652,9 +652,9 @@ def test_jobs_with_another_corral_are_told_once(
     with cluster(env={"PYTHONPATH": str(tmp_path)}) as c:
         c.scale(jobs=2)
         c.wait_for_workers(2, timeout=60)
-        eventually(lambda: said("they may misunderstand each other"))
+        eventually(lambda: said("they may not work together"))
         c.scale(jobs=3)
         c.wait_for_workers(3, timeout=60)
-        [warning] = said("they may misunderstand each other")
+        [warning] = said("they may not work together")
         assert f"runs corral 9.9, and this is corral {__version__}" in warning
         assert "Install the same version in both Pythons" in warning

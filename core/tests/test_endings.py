@@ -178,7 +178,7 @@ def test_a_child_of_multiprocessing_ends_nothing(tmp_path: Path) -> None:
     closed, scaled, *rest = done.stdout.splitlines()
     assert closed == "close None"
     assert scaled.startswith("scale CorralError: cluster 'corral-")
-    assert "which was forked from that one: use it there" in scaled
+    assert "which was forked from it: use it there" in scaled
     assert rest == ["0 True", "[]"], done.stdout + done.stderr
 
 
@@ -248,9 +248,9 @@ def test_a_cluster_that_nobody_refers_to_is_told(cluster: MakeCluster, caplog: p
     c.scale(1)
     c.wait_for_workers(1, timeout=60)
     c = cluster(name="second")
-    eventually(lambda: "not referred to" in caplog.text)  # it was being written to the registry
+    eventually(lambda: "no variable refers to" in caplog.text)  # it was being written to the registry
     [told] = [record.getMessage() for record in caplog.records if record.levelno == logging.WARNING]
-    assert told.startswith("cluster first is not referred to by any variable any more, and goes on: Cluster('local'")
+    assert told.startswith("no variable refers to cluster first any more, but it is still running: Cluster('local'")
     assert "Cluster.connect('first').close() ends it" in told
     assert Cluster.connect("second") is c
     c.close()
@@ -268,7 +268,7 @@ def test_a_cluster_in_a_cycle_is_told_too(cluster: MakeCluster, caplog: pytest.L
     c.itself = c  # type: ignore[attr-defined]
     del c
     # It is being written to the registry.
-    eventually(lambda: gc.collect() and "cluster in-a-cycle is not referred to" in caplog.text)
+    eventually(lambda: gc.collect() and "no variable refers to cluster in-a-cycle" in caplog.text)
     again = Cluster.connect("in-a-cycle")
     again.scale(1)
     again.wait_for_workers(1, timeout=60)
@@ -283,7 +283,7 @@ def test_a_cluster_that_a_client_uses_is_referred_to(cluster: MakeCluster, caplo
     with Client(cluster()) as client:
         gc.collect()
         assert client.cluster.status.name == "running"
-        assert "not referred to" not in caplog.text
+        assert "no variable refers to" not in caplog.text
         client.cluster.close()
 
 
@@ -297,7 +297,7 @@ def test_a_closed_cluster_is_no_news_and_is_freed(cluster: MakeCluster, caplog: 
     del c
     gc.collect()
     assert [reference() for reference in gone] == [None, None]
-    assert "not referred to" not in caplog.text
+    assert "no variable refers to" not in caplog.text
 
 
 def test_a_forgotten_cluster_ends_with_its_process(tmp_path: Path) -> None:
@@ -674,7 +674,7 @@ def test_who_gives_up_waiting_does_not_stop_it_from_closing(cluster: MakeCluster
     before = event_loops()
     c = cluster(n_workers=1)
     c.wait_for_workers(1, timeout=60)
-    with pytest.raises(TimeoutError, match="it goes on closing"):
+    with pytest.raises(TimeoutError, match="it is still closing"):
         c.close(timeout=0.001)
     eventually(lambda: c.status.name == "closed")
     assert [job.state.value for job in c.jobs] == ["completed"]

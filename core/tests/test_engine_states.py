@@ -313,7 +313,7 @@ def test_jobs_that_are_not_listed_while_the_cluster_closes_are_not_forgotten(
     life.trouble.silences = 0
     assert life.living() == there
     assert "6 job(s) are not listed by the batch system, which never said that they ended" in caplog.text
-    assert "`corral clean` looks for them again" in caplog.text
+    assert "`corral clean` will look for them again" in caplog.text
     entry = registered()
     assert entry is not None
     assert {job_id.text for job_id in asyncio.run(cleanup.find(entry))} == there.keys()

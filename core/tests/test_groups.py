@@ -102,11 +102,11 @@ def test_groups_come_and_go_while_it_runs(cluster: Callable[..., Cluster], tmp_p
         c.wait_for_workers(2, timeout=60)
         classes = client.run(lambda dask_worker: type(dask_worker).__name__)
         assert sorted(classes.values()) == ["Attentive", "Worker"]
-        with pytest.raises(InvalidRequest, match="a group 'two' already"):
+        with pytest.raises(InvalidRequest, match="group 'two' already exists"):
             c.add_group("two", GROUPS["large"])
         c.remove_group("two")
         assert list(c.groups) == ["one"]
-        with pytest.raises(InvalidRequest, match="two: is no group of this cluster, which has one"):
+        with pytest.raises(InvalidRequest, match="two: is not a group of this cluster, which has one"):
             c.scale(two=1)
         eventually(lambda: [job.has_ended for job in c.jobs] == [False, True], lambda: repr(c))
         assert not c.failures
@@ -200,7 +200,7 @@ def test_a_size_is_whole_jobs_of_each_group(request_: dict[str, Any], jobs: dict
     ("request_", "words"),
     [
         ({"units": {"n": 3}}, "group: say which: this cluster has cpu, gpu"),
-        ({"workers": {"cpus": 1}}, "cpus: is no group.*Did you mean 'cpu'"),
+        ({"workers": {"cpus": 1}}, "cpus: is not a group.*Did you mean 'cpu'"),
         ({"workers": {"cpu": 1}, "units": {"n": 1}}, "not both"),
         ({"workers": {"cpu": -1}}, "cpu: -1 is not a whole number"),
         ({"units": {"memory": "1GB"}, "group": "gpu"}, "up to the site"),

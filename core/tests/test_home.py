@@ -89,7 +89,7 @@ def test_a_folder_that_was_there_is_not_taken_over(tmp_path: Path) -> None:
     assert (home.path / MARK).exists()
 
     (home.path / MARK).write_text("something else")
-    with pytest.raises(NotPrivate, match=r"was there before, and corral did not make it.*shared_directory="):
+    with pytest.raises(NotPrivate, match=r"was there before, and was not made by corral.*shared_directory="):
         home.make()
     aged(home.path / "logs" / UUID / "1.log")
     for removing in (
@@ -100,7 +100,7 @@ def test_a_folder_that_was_there_is_not_taken_over(tmp_path: Path) -> None:
         with pytest.raises(NotPrivate):
             removing()
     assert (home.path / "logs" / UUID / "1.log").exists()
-    with pytest.raises(CredentialsError, match="did not make it"):
+    with pytest.raises(CredentialsError, match="was not made by corral"):
         Credentials(cluster="a").write(home.credentials(UUID), home=home)
 
 
@@ -173,7 +173,7 @@ def test_what_is_no_uuid_names_nothing(tmp_path: Path, uuid: str) -> None:
     home.make()
     with pytest.raises(ValueError, match="uuid"):
         home.remove_cluster(uuid)
-    with pytest.raises(ValueError, match="no place for the credentials"):
+    with pytest.raises(ValueError, match="not a place for the credentials"):
         Home.around(f"{home.path}/clusters/{uuid}/credentials.json")
 
 

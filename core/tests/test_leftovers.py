@@ -222,8 +222,8 @@ def test_a_silent_cluster_that_does_not_answer_is_doubtful(queue: Path, state_di
         known = rewritten(process=elsewhere(entries()[0].process), heartbeat=time.time() - 3 * 3600)
         said = corral("clean", "--yes")
         assert "left alone" in said
-        assert "Run corral clean on another, or be sure that it is dead and say --force" in said
-        assert "last heard of 3 h ago" in said
+        assert "Run corral clean on another, or say --force if you are sure that it is dead" in said
+        assert "last heard from 3 h ago" in said
         assert "tls://" in said
         assert jobs(queue) == ["HELD", "HELD"]
         assert list(state_directory.rglob("credentials.json"))
@@ -293,7 +293,7 @@ def test_what_is_old_is_shown_as_old() -> None:
     shown = corral("ps")
     assert shown.count("was running") == 2
     assert "its process is gone; see corral clean\n  last known 12 min ago:" in shown
-    assert "last heard of 2 h ago\n  last known 2 h ago:" in shown
+    assert "last heard from 2 h ago\n  last known 2 h ago:" in shown
     assert corral("logs").count("was running") == 2
     told = {found["name"]: found for found in map(json.loads, corral("ps", "--json").splitlines())}
     assert {name: found["sight"] for name, found in told.items()} == {"a": "gone", "b": "lives", "c": "unseen"}
@@ -336,28 +336,28 @@ def plain(**changes: Any) -> str:
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("{half", "no JSON"),
+        ("{half", "not JSON"),
         ("{}", "$.name"),
         ("[]", "a list"),
         ('"text"', "a str"),
         ("null", "a NoneType"),
-        ("", "no JSON"),
-        ("[" * 100_000, "no JSON"),
-        (b"\xff\xfe\x00rubbish", "no JSON"),
+        ("", "not JSON"),
+        ("[" * 100_000, "not JSON"),
+        (b"\xff\xfe\x00rubbish", "not JSON"),
         (plain(uuid="../../../projects/precious"), "not 32 hexadecimal digits"),
         (plain(uuid="AB" * 16), "not 32 hexadecimal digits"),
         (plain(uuid="cd" * 16), "has another name"),
         (plain(uuid=["ab" * 16]), "is no str @ $.uuid"),
-        (plain(prefixes=["thesis-run"]), "where no job of cluster"),
-        (plain(prefixes=["thesis-"]), "where no job of cluster"),
-        (plain(prefixes=["abababab-*"]), "where no job of cluster"),
-        (plain(prefixes=["x\nabababab-"]), "where no job of cluster"),
-        (plain(prefixes="abababab-"), "where no job of cluster"),
+        (plain(prefixes=["thesis-run"]), "which no job of cluster"),
+        (plain(prefixes=["thesis-"]), "which no job of cluster"),
+        (plain(prefixes=["abababab-*"]), "which no job of cluster"),
+        (plain(prefixes=["x\nabababab-"]), "which no job of cluster"),
+        (plain(prefixes="abababab-"), "which no job of cluster"),
         (plain(credentials="/home/me/thesis/credentials.json"), "not where cluster"),
         (plain(credentials=f"/x/../clusters/{'ab' * 16}/credentials.json"), "not where cluster"),
         (plain(credentials=f"clusters/{'ab' * 16}/credentials.json"), "not where cluster"),
         (plain(started="yesterday"), "is no float @ $.started"),
-        (plain(started=float("nan")), "no moment"),
+        (plain(started=float("nan")), "not a time"),
         (plain(heartbeat=True), "is no float @ $.heartbeat"),
         (plain(process=7), "$.process"),
         (plain(process={"pid": "1; rm"}), "is no int @ $.process.pid"),
@@ -465,7 +465,8 @@ def test_a_registry_that_cannot_be_written_is_told_once(
     registration = Registration(entry(name="mute"))
     registration.renew()
     registration.announce(f"mute-{registration.entry.uuid[:8]}-1")
-    assert [record.levelname for record in caplog.records if "mute cannot say that it" in record.message] == ["WARNING"]
+    told = [record.levelname for record in caplog.records if "mute cannot record that it" in record.message]
+    assert told == ["WARNING"]
     (state_directory / "registry").unlink()
     registration.settle("mute-1")
     registration.renew()

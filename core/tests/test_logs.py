@@ -86,7 +86,7 @@ def test_a_job_that_was_killed_is_suspected_of_having_needed_memory() -> None:
 def test_a_job_that_was_warned_and_left_in_time_is_told_as_such() -> None:
     """Its state alone, COMPLETED, would not say why it is gone."""
     preempted = evolve(job(JobState.COMPLETED, code=0), connected_at=0.0, leaving="signal")
-    assert describe_end(preempted) == "COMPLETED, exit code 0, on n2, left because a signal warned it (preempted?)"
+    assert describe_end(preempted) == "COMPLETED, exit code 0, on n2, left after a warning signal (preempted?)"
 
 
 def test_the_tail_of_a_huge_log_is_read_quickly(tmp_path: Path) -> None:

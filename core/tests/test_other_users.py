@@ -301,7 +301,7 @@ def test_a_planted_database_is_refused(scratch: Path) -> None:
     """
     told(NEIGHBOUR, plants, queue)
     os.chown(queue, VICTIM, GROUP)
-    assert "queue-v1.sqlite is somebody else's, or a link" in told(VICTIM, OPENS, queue)
+    assert "queue-v1.sqlite is someone else's, or a link" in told(VICTIM, OPENS, queue)
 
 
 @pytest.mark.parametrize("name", ["queue-v1.sqlite", "queue-v1.sqlite-wal", "lock", "dispatcher.log", "running"])
@@ -312,8 +312,8 @@ def test_a_planted_link_is_refused(scratch: Path, name: str) -> None:
     precious.write_text("thesis")
     os.chown(precious, VICTIM, GROUP)
     (queue / name).symlink_to(precious)
-    assert f"{name} is somebody else's, or a link" in told(VICTIM, OPENS, queue)
+    assert f"{name} is someone else's, or a link" in told(VICTIM, OPENS, queue)
     (queue / name).unlink()
     os.link(precious, queue / name)
-    assert f"{name} is somebody else's, or a link" in told(VICTIM, OPENS, queue)
+    assert f"{name} is someone else's, or a link" in told(VICTIM, OPENS, queue)
     assert precious.read_text() == "thesis"

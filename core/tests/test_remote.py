@@ -155,7 +155,7 @@ def test_the_same_face(cluster: Callable[..., Cluster], state_directory: Path) -
         assert (adaptive.minimum, adaptive.maximum, adaptive.state) == (1, 2, "running")
         adaptive.stop()
         assert adaptive.state == "stopped"
-        with pytest.raises(InvalidRequest, match="no group of this cluster"):
+        with pytest.raises(InvalidRequest, match="is not a group of this cluster"):
             c.remove_group("more")
         with urllib.request.urlopen(c.dashboard_link, timeout=30) as page:
             assert page.status == 200
@@ -336,7 +336,7 @@ def test_workers_finish_before_the_scheduler_s_walltime(cluster: Callable[..., C
     """It says so to whoever is connected, lets tasks finish, and leaves no job behind."""
     with cluster(n_workers=1, scheduler_options={"memory": "300MB", "walltime": "20s"}) as c, Client(c):
         c.wait_for_workers(timeout=60)
-        with pytest.warns(UserWarning, match="the walltime of its scheduler's job is over"):
+        with pytest.warns(UserWarning, match="the walltime of its scheduler's job ends in"):
             eventually(lambda: "ends:" in repr(c) or "closed" in repr(c))
         eventually(lambda: "closed" in repr(c), lambda: repr(c))
         eventually(lambda: not list(entries()))

@@ -105,9 +105,9 @@ def test_how_long_workers_have_is_bounded_by_the_walltime_until_one_has_come(gro
 @pytest.mark.parametrize(
     ("trouble", "words"),
     [
-        (BatchSystemUnavailable("no answer"), "the submission is tried again by itself: no answer"),
-        (LimitReached("too many jobs"), "the submission is tried again by itself: too many jobs"),
-        (LimitReached("too many jobs. It is tried again"), "too many jobs. It is tried again"),
+        (BatchSystemUnavailable("no answer"), "the submission will be retried automatically: no answer"),
+        (LimitReached("too many jobs"), "the submission will be retried automatically: too many jobs"),
+        (LimitReached("too many jobs. It is retried"), "too many jobs. It is retried"),
         (SubmitRejected("no such queue"), "no such queue"),
         (None, ""),
     ],

@@ -342,7 +342,7 @@ def test_numbers_are_taken_as_text() -> None:
 @pytest.mark.parametrize(
     ("value", "cure"),
     [
-        ("/x:$PATH", r"""prologue=\['export A="/x:\$PATH"'\]; or, if it means the very text: prologue=\["export A="""),
+        ("/x:$PATH", r"""prologue=\['export A="/x:\$PATH"'\]; or, if it is meant literally: prologue=\["export A="""),
         ("${HOME}/x", "prologue="),
         ("$(module list)", "prologue="),
         (True, "write '1' or '0'"),

@@ -386,7 +386,7 @@ def test_a_question_that_waits_for_long_is_told(tmp_path: Path, clock: Clock, ca
 
     said = asyncio.run(asyncio.wait_for(wait(), 30))
     assert said == (
-        "a question to the batch system has waited for 25 s for the command budget (1 a minute), which it shares with "
+        "a query to the batch system has waited 25 s for the command budget (1 a minute), which it shares with "
         "your 2 other clusters on this host"
     )
     assert caplog.messages == [said]

@@ -114,7 +114,7 @@ def test_all_words_are_answered_at_once() -> None:
         _cluster(backend="local", project="bio", cores=4, job_extra=["-x"], memory="1GB", env_extra=["a"], colour=1)
     assert refusal.value.argument == "project"
     words = str(refusal.value)
-    assert words.startswith("project: is no argument of Cluster. It is account= here.")
+    assert words.startswith("project: is not an argument of Cluster. It is account= here.")
     for word, ours in (
         ("job_extra", "it is extra_directives= here"),
         ("env_extra", "lines of shell go into prologue="),
@@ -205,8 +205,8 @@ def test_methods_answer_in_their_own_words() -> None:
             (lambda: any_cluster.scale(n_jobs=3), "n_jobs", "cluster.scale(jobs=…)"),
             (lambda: any_cluster.scale(ncores=3), "ncores", "n (workers), jobs, cores or memory"),
             (lambda: any_cluster.adapt(min_workers=3), "min_workers", "minimum"),
-            (lambda: any_cluster.adapt(Adaptive=object), "Adaptive", "corral's own"),
-            (lambda: any_cluster.adapt(worker_key=str), "worker_key", "corral's own"),
+            (lambda: any_cluster.adapt(Adaptive=object), "Adaptive", "corral decides"),
+            (lambda: any_cluster.adapt(worker_key=str), "worker_key", "corral decides"),
             (lambda: any_cluster.adapt(maximun=3), "maximun", "Did you mean 'maximum'"),
             (any_cluster.logs, "job", "cluster.get_logs()"),
         ):
@@ -458,14 +458,14 @@ class Strict(distributed.Worker):
         ({"worker_options": {"local_directory": "/x"}}, "worker_options", "local_directory="),
         ({"worker_options": {"reconect": True}}, "worker_options", "takes no 'reconect'"),
         ({"worker_options": ["--resources"]}, "worker_options", "not a mapping"),
-        ({"worker_class": distributed.Client}, "worker_class", "no distributed.Worker"),
-        ({"worker_class": "distributed.Client"}, "worker_class", "no distributed.Worker"),
-        ({"worker_class": "os.path.join"}, "worker_class", "no distributed.Worker"),
+        ({"worker_class": distributed.Client}, "worker_class", "not a distributed.Worker"),
+        ({"worker_class": "distributed.Client"}, "worker_class", "not a distributed.Worker"),
+        ({"worker_class": "os.path.join"}, "worker_class", "not a distributed.Worker"),
         ({"worker_ports": "10000:10002", "cores": 2, "processes": 2}, "worker_ports", "3 ports, and 2 workers"),
         ({"worker_ports": "10000"}, "worker_ports", "1 port, and 1 worker per node must have 2"),
         ({"death_timeout": 0}, "death_timeout", "less than 1 s"),
-        ({"death_timeout": "soon"}, "death_timeout", "no duration"),
-        ({"death_timeout": float("inf")}, "death_timeout", "for ever"),
+        ({"death_timeout": "soon"}, "death_timeout", "not a duration"),
+        ({"death_timeout": float("inf")}, "death_timeout", "forever"),
         ({"threads": 0}, "threads", "at least 1"),
         ({"scheduler_options": {"protocl": "tls"}}, "scheduler_options", "Did you mean 'protocol'"),
         ({"scheduler_options": {"protocol": "tcp"}}, "scheduler_options", "security=False"),
@@ -694,7 +694,7 @@ def test_an_interface_without_an_ipv4_address_is_named(monkeypatch: pytest.Monke
         draw({"backend": "local", "memory": "1GB", "interface": "ib0"})
     with pytest.raises(InvalidRequest, match="scheduler_interface: 'dummy0' has no address"):
         draw({"backend": "local", "memory": "1GB", "scheduler_interface": "dummy0"})
-    with pytest.raises(InvalidRequest, match="interface: 3 is no name"):
+    with pytest.raises(InvalidRequest, match="interface: 3 is not the name"):
         host_of_interface("interface", 3)  # type: ignore[arg-type]
 
 
@@ -730,14 +730,14 @@ def test_a_limit_on_processes_is_named(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ({"silence_logs": "loud"}, "silence_logs: 'loud' is no level of logging"),
+        ({"silence_logs": "loud"}, "silence_logs: 'loud' is not a level of logging"),
         ({"death_timeout": -1}, "death_timeout: -1 is less than 0;"),
-        ({"death_timeout": float("inf")}, "death_timeout: inf is for ever"),
-        ({"modules": "gcc"}, r"modules: 'gcc' is not a list of texts; write modules=\['gcc'\]"),
+        ({"death_timeout": float("inf")}, "death_timeout: inf is forever"),
+        ({"modules": "gcc"}, r"modules: 'gcc' is not a list of strings; write modules=\['gcc'\]"),
         ({"extra_directives": ["#SBATCH --qos=x"]}, "extra_directives: '#SBATCH --qos=x' has a prefix, .* '--qos=x'"),
         ({"interface": "nosuch0"}, "^interface: this host has no network interface 'nosuch0'"),
         ({"scheduler_interface": "nosuch0"}, "^scheduler_interface: this host has no network interface"),
-        ({"colour": "red"}, r"colour: is no argument of Cluster. Its arguments are in help\(corral.Cluster\)"),
+        ({"colour": "red"}, r"colour: is not an argument of Cluster. Its arguments are in help\(corral.Cluster\)"),
     ],
 )
 def test_an_error_of_an_argument_names_it_as_it_was_written(arguments: dict[str, Any], words: str) -> None:
@@ -750,11 +750,11 @@ def test_words_of_scale_and_adapt_are_known_by_meaning(tmp_path: Path) -> None:
     """Also of a cluster that is closed: then everything says so."""
     options = {"directory": str(tmp_path / "queue"), "cores": 2, "memory": "1GB"}
     with _cluster(backend="local", memory="300MB", interface="lo", backend_options=options) as c:
-        with pytest.raises(InvalidRequest, match=r"ncpus: is no size of a cluster, .*memory.*cores="):
+        with pytest.raises(InvalidRequest, match=r"ncpus: is not a size of a cluster, .*memory.*cores="):
             c.scale(ncpus=4)
-        with pytest.raises(InvalidRequest, match=r"worker: is no size .* Did you mean 'workers'"):
+        with pytest.raises(InvalidRequest, match=r"worker: is not a size .* Did you mean 'workers'"):
             c.scale(worker=4)
-        with pytest.raises(InvalidRequest, match=r"max_workers: is no argument of adapt\. .*maximum="):
+        with pytest.raises(InvalidRequest, match=r"max_workers: is not an argument of adapt\. .*maximum="):
             c.adapt(max_workers=4)
         with pytest.raises(InvalidRequest, match=r"minimun: .* Did you mean 'minimum'"):
             c.adapt(minimun=4)
@@ -778,7 +778,7 @@ def test_a_subclass_has_arguments_of_its_own() -> None:
     """Positional ones, too; what is made is chosen for `Cluster` itself alone."""
     with Centre("bio", 2, kind="large") as cluster:
         assert (cluster.kind, cluster.groups["default"].account, cluster.groups["default"].cores) == ("large", "bio", 2)
-    with pytest.raises(InvalidRequest, match="ncpus: is no argument of Cluster"):
+    with pytest.raises(InvalidRequest, match="ncpus: is not an argument of Cluster"):
         Centre("bio", ncpus=3)
 
 

@@ -64,7 +64,7 @@ def test_a_preempted_job_drains_and_is_replaced(
         # Slurm 22.05 calls a job COMPLETED that ends in its grace time.
         assert failure.job.state in (JobState.COMPLETED, JobState.PREEMPTED)
         assert (victim.id, Outcome.LOST) == (failure.job.id, failure.outcome)
-        assert "a signal warned it" in str(failure)
+        assert "left after a warning signal" in str(failure)
         assert (0, 0) == (failure.job.unfinished_tasks, failure.job.lost_results)
         assert len(c.jobs) == 3
     incident.ran_once(marks, 600)

@@ -149,7 +149,7 @@ def test_a_task_that_no_job_can_finish_is_told_and_not_begun_for_ever(
         future = client.submit(mark_begin_and_end, 1, marks=str(marks), seconds=600)
         eventually(lambda: "1 task unfinished" in caplog.text, lambda: caplog.text, 90)
         incident.begins()
-        eventually(lambda: "so much time for it" in caplog.text, lambda: caplog.text, 60)
+        eventually(lambda: "that much time for it" in caplog.text, lambda: caplog.text, 60)
         incident.is_noticed()
         assert future.key in caplog.text
         # The jobs of another round come and go.

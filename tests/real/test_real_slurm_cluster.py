@@ -307,4 +307,4 @@ def test_an_older_squeue_is_asked_in_its_own_words(
         c.wait_for_workers(2, timeout=90)
         eventually(lambda: all(job.was_listed for job in c.jobs), lambda: repr(c.jobs))
     assert [job.state for job in c.jobs] == [JobState.COMPLETED] * 2
-    assert "does not tell" not in caplog.text
+    assert "does not report" not in caplog.text

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 
 class CorralError(Exception):
-    """The root of the tree."""
+    """The base class of all errors that corral raises."""
 
     def __str__(self) -> str:
         """Return the words, with what others have said in them as it may be shown."""
@@ -46,15 +46,15 @@ class UnknownBackend(CorralError, LookupError):
 
 
 class NoAllocation(CorralError, LookupError):
-    """This process runs in no job, and what it was asked to do needs one."""
+    """This process is not running in a job, but what it was asked to do needs one."""
 
 
 class TooFewRanks(CorralError):
-    """A launcher started fewer processes than there are parts to play."""
+    """A launcher started fewer processes than are needed."""
 
 
 class PluginError(CorralError):
-    """A plugin does not keep the contract."""
+    """A plugin violates the contract."""
 
     def __init__(self, plugin: str, problem: str, *, distribution: str | None = None) -> None:
         origin = f" (distribution {distribution})" if distribution else ""
@@ -78,7 +78,7 @@ class ParseError(CorralError, ValueError):
 
 
 class CommandError(CorralError):
-    """A command of the batch system did not do its work. Thrown into the hook that asked for it."""
+    """A command of the batch system failed. Raised in the hook that yielded it."""
 
     def __init__(self, command: Command, problem: str) -> None:
         super().__init__(f"{excerpt(shlex.join(command.argv), 160)}: {problem}")
@@ -87,7 +87,7 @@ class CommandError(CorralError):
 
 
 class CommandFailed(CommandError):
-    """It ended with a code other than 0."""
+    """It exited with a non-zero code."""
 
     def __init__(self, command: Command, completed: Completed) -> None:
         said = excerpt(completed.stderr.strip() or completed.stdout.strip() or "it printed nothing")
@@ -96,7 +96,7 @@ class CommandFailed(CommandError):
 
 
 class CommandTimedOut(CommandError):
-    """It was ended for taking too long; what it was asked to do may still happen."""
+    """It was ended because it took too long; what it was asked to do may still happen."""
 
     def __init__(self, command: Command, timeout: float) -> None:
         super().__init__(command, f"no answer within {timeout:g} s")
@@ -133,7 +133,7 @@ class BatchSystemUnavailable(BatchSystemError):
 
 
 class LimitReached(BatchSystemError):
-    """The user, account or queue has as many jobs as it may; there will be room when some have ended."""
+    """The user, account or queue has as many jobs as allowed; there will be room when some have ended."""
 
 
 # --- jobs and workers -------------------------------------------------------------------------------------------
@@ -149,7 +149,7 @@ class JobsFailed(CorralError):
 
 
 class NeverStarts(JobsFailed):
-    """Jobs wait, and the batch system says what waiting cannot cure: they ask for something that they will not get."""
+    """The batch system says that waiting jobs will never start: they ask for something that they cannot get."""
 
     def __init__(self, group: str, count: int, reason: str, cure: str) -> None:
         said = "" if reason in cure else f" ({reason})"
@@ -169,12 +169,12 @@ class WorkersLost(CorralError):
 
 
 class BudgetSpent(CorralError):
-    """The cluster has used as many core-hours as it may: it keeps the jobs that it has, and submits no more."""
+    """The cluster has used all the core-hours that it may: it keeps the jobs that it has, and submits no more."""
 
     def __init__(self, used: float, maximum: float) -> None:
         super().__init__(
-            f"{used:.2f} core-hours are used, and {maximum:g} may be: nothing more is submitted. "
-            "Raise cluster.maximum_core_hours to go on; cluster.account() tells what they were used for"
+            f"{used:.2f} core-hours have been used, and {maximum:g} are allowed: nothing more is submitted. "
+            "Raise cluster.maximum_core_hours to go on; cluster.account() shows what they were used for"
         )
         self.used = used
         self.maximum = maximum
@@ -195,11 +195,11 @@ class ClusterNotFound(CorralError, LookupError):
 
 
 class ClusterExists(CorralError):
-    """There is a cluster of that name already."""
+    """A cluster of that name already exists."""
 
 
 class SchedulerNotReady(CorralError, TimeoutError):
-    """A cluster's scheduler does not answer: its job waits, starts, or cannot be reached."""
+    """A cluster's scheduler does not answer: its job is waiting or starting, or cannot be reached."""
 
 
 class CredentialsError(CorralError):

@@ -134,7 +134,7 @@ async def test_results_that_nobody_takes(cluster: Cluster, tmp_path: Path) -> No
         code, log = await leaver.end()
 
         assert code == 0
-        assert "1 results that nobody took" in log
+        assert "1 results that no worker took" in log
         assert (await cluster.report("left", job="1"))["lost"] == 1
         await cluster.connect(job="2")
         assert await future == 1

@@ -119,4 +119,4 @@ def test_an_environment_that_is_too_large_is_told(tmp_path: Path, capfd: pytest.
         str(tmp_path / "credentials.json"), JobId("8"), {}, ["true"], {"CORRAL_COMMAND": "true"}
     ) as command:
         assert command is None
-    assert "too large to travel" in capfd.readouterr().err
+    assert "too large to pass on" in capfd.readouterr().err

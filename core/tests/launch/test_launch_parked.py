@@ -186,7 +186,7 @@ def test_a_planted_file_is_not_read(tmp_path: Path) -> None:
     os.chmod(path, 0o600)
     link = Path(path).with_name(f"{'0' * 32}.result")
     link.symlink_to(path)
-    with pytest.raises(parked.ParkedResultLost, match="is no regular file"):
+    with pytest.raises(parked.ParkedResultLost, match="is not a regular file"):
         parked.read(str(link))
 
 

@@ -150,7 +150,7 @@ async def test_an_unknown_node() -> None:
     """A node that cannot be told from the others must not take another one's names."""
     allocation = Allocation(job_id=JobId("8"), hosts=("x", "y"))
 
-    with pytest.raises(Ended, match=f"host '{HOST}' is none of the job's"):
+    with pytest.raises(Ended, match=f"host '{HOST}' is not one of the job's"):
         await find_place(options(), {HANDED_DOWN: handed_down(allocation, discovery.load("local"))})
 
 

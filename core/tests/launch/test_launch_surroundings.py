@@ -116,7 +116,7 @@ def test_what_is_about_the_host_stays_there(caplog: pytest.LogCaptureFixture) ->
         "limits": {"inf": float("inf"), "two": [1, 2]},
     }
     assert caplog.messages == [
-        "Dask's configuration of this program has values that are no plain data, which workers will not have: pool"
+        "Dask's configuration of this program has values that are not plain data, which workers will not get: pool"
     ]
     assert all(STAYS.values()), "each has its reason"
 

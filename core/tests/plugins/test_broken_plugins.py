@@ -77,10 +77,10 @@ def test_a_site_that_replaces_is_refused(install: Install) -> None:
 
 
 def test_a_wrapper_that_forgets_to_return_is_named(install: Install) -> None:
-    """None where a Job is due goes no further."""
+    """None where a Job is expected goes no further."""
     install("acme", "broken/forgetful_site")
     hook = discovery.load("acme", site="forgetful_site").hook
-    with pytest.raises(PluginError, match="forgetful_site.*hook 'prepare_job' answered None where a Job is due"):
+    with pytest.raises(PluginError, match="forgetful_site.*hook 'prepare_job' answered None where a Job is expected"):
         hook.prepare_job(job=Job(name="a"))
 
 
@@ -88,7 +88,7 @@ def test_a_backend_that_forgets_to_return_is_not_hidden_by_a_default(install: In
     """The core's default is not asked once the backend has an answer of its own."""
     install("acme", "broken/forgetful")
     hook = discovery.load("forgetful").hook
-    with pytest.raises(PluginError, match="plugin 'forgetful': hook 'prepare_job' answered None where a Job is due"):
+    with pytest.raises(PluginError, match="'forgetful': hook 'prepare_job' answered None where a Job is expected"):
         hook.prepare_job(job=Job(name="a"))
 
 

@@ -119,7 +119,7 @@ def test_a_command_line_that_is_no_shell_line(tmp_path: Path) -> None:
 def test_what_is_no_transcript_is_named(tmp_path: Path) -> None:
     """A recording that was cut short proves nothing."""
     (tmp_path / "cut.txt").write_text("$ squeue\n1|RUN")
-    with pytest.raises(Mismatch, match=r"cut\.txt is no transcript: it must begin with '\$ command' and end with"):
+    with pytest.raises(Mismatch, match=r"cut\.txt is not a transcript: it must begin with '\$ command' and end with"):
         transcript(tmp_path / "cut.txt")
 
 

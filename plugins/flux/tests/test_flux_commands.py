@@ -229,7 +229,7 @@ def test_only_living_jobs_of_that_very_name_are_found() -> None:
 @pytest.mark.parametrize(
     ("file", "explanation"),
     [
-        ("held", "it is held: 'flux urgency ID default' lets it go"),
+        ("held", "it is held: 'flux urgency ID default' releases it"),
         ("depends", "it waits for what it depends on (after-finish=f4ACtRUjZ)"),
         ("resources", "it waits for resources to become free; Flux expects to start it at 2026-11-25 21:59:48"),
         ("running", ""),

@@ -232,9 +232,9 @@ def test_never_less_is_asked_for_than_the_script_did(text: str, resources: Resou
 @pytest.mark.parametrize(
     ("text", "problem"),
     [
-        ("-N0", "no job"),
+        ("-N0", "not a job"),
         ("-n many", "invalid literal"),
-        ("-t soon", "no time"),
+        ("-t soon", "not a time"),
         ("--bank='no end", "No closing quotation"),
         ("submit -N2", "not an option"),
     ],

@@ -306,7 +306,10 @@ def test_jobs_that_have_ended_are_not_found() -> None:
         ("refused-requirement.txt", "Failed to commit job submission into the queue; ask for more disk"),
         ("refused-account.txt", "Invalid accounting_group: phy sics"),
         ("refused-disabled.txt", "User user@example.org is disabled : out of hours; User is disabled"),
-        ("refused-root.txt", "Cannot allocate a cluster id (HTCondor runs no jobs of root: submit as another user)"),
+        (
+            "refused-root.txt",
+            "Cannot allocate a cluster id (HTCondor runs no jobs as root: submit as another user)",
+        ),
         (
             "away-host-submit.txt",
             "unknown host node09 (schedd= in backend_options is a name that condor_status -schedd shows)",

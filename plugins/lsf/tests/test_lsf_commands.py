@@ -279,7 +279,7 @@ def test_only_living_jobs_of_that_very_name_are_found() -> None:
 @pytest.mark.parametrize(
     ("file", "explanation"),
     [
-        ("held", "it is held: 'bresume' lets it go (The job was suspended by the user while pending: 1 host)"),
+        ("held", "it is held: 'bresume' releases it (The job was suspended by the user while pending: 1 host)"),
         (
             "never",
             "no host has what it asks for: at present, or ever (Job's resource requirements not satisfied: 1 host)",

@@ -328,10 +328,10 @@ def test_lines_are_read_wherever_they_stand() -> None:
     [
         ("-n 0", "a slot at least"),
         ("-nnodes 3", "'nnodes': True"),
-        ("-n 8 -R \"span[ptile='!']\"", "no number of slots"),
+        ("-n 8 -R \"span[ptile='!']\"", "not a number of slots"),
         ("-n many", "invalid literal"),
-        ("-W soon", "no time"),
-        ("-M much", "no amount"),
+        ("-W soon", "not a time"),
+        ("-M much", "not an amount"),
         ("-Jd 'no end", "quote has no end"),
         ("-q", "no value"),
         ("bsub -n 2", "not an option"),

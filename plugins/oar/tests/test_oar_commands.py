@@ -293,7 +293,7 @@ def test_an_enclosing_job_is_not_asked_about() -> None:
 @pytest.mark.parametrize(
     ("file", "explanation"),
     [
-        ("held", "it is held: 'oarresume 1031' lets it go"),
+        ("held", "it is held: 'oarresume 1031' releases it"),
         (
             "no-nodes",
             "no nodes that are alive, or will be, fit what it asks for "
@@ -371,7 +371,7 @@ def test_only_oar_is_oar() -> None:
         (
             "oarsub-too-much",
             "There are not enough resources for your request; "
-            "no nodes here have so much: see nodes=, cores=, gpus=, memory= and queue=",
+            "no nodes here have that much: see nodes=, cores=, gpus=, memory= and queue=",
         ),
         ("oarsub-property", 'Bad resource request (ERROR:  column "nosuch" does not exist'),
         ("oarsub-queue", "The queue nosuch does not exist"),

@@ -362,11 +362,11 @@ def test_never_less_is_asked_for_than_the_script_did(text: str, resources: Resou
     [
         ("-l /nodes=1/core=4\n-l /nodes=2/core=2", "alternatives"),
         ("-l /nodes=1+/core=2", "one group"),
-        ("-l /nodes=BEST/core=1", "no number of nodes"),
-        ("-l /nodes=0", "no number of resources"),
-        ("-l core", "no number of resources"),
+        ("-l /nodes=BEST/core=1", "not a number of nodes"),
+        ("-l /nodes=0", "not a number of resources"),
+        ("-l core", "not a number of resources"),
         ("-l core=1,walltime=soon", "one group"),
-        ("-l core=1,walltime=1:2:3:4", "no walltime"),
+        ("-l core=1,walltime=1:2:3:4", "not a walltime"),
         ("-- nodes=1", "not one option"),
     ],
 )

@@ -341,7 +341,7 @@ def test_queues_are_described() -> None:
 @pytest.mark.parametrize(
     ("job", "files", "explanation"),
     [
-        ("25.3", ["qstat-j-held"], "it is held: 'qrls' lets it go (Job is in hold state)"),
+        ("25.3", ["qstat-j-held"], "it is held: 'qrls' releases it (Job is in hold state)"),
         (
             "26.1",
             ["qstat-j-error"],

@@ -323,8 +323,8 @@ def test_never_less_is_asked_for_than_the_script_did(text: str, resources: Resou
     [
         ("-pe smp 2-8", "one number of slots"),
         ("-pe smp 0", "one number of slots"),
-        ("-l h_rt=soon", "no time"),
-        ("-l h_vmem=much", "no amount"),
+        ("-l h_rt=soon", "not a time"),
+        ("-l h_vmem=much", "not an amount"),
         ("-N 'no end", "quotation"),
         ("qsub -N x", "not an option"),
     ],

@@ -424,7 +424,7 @@ def test_partitions_are_described() -> None:
 @pytest.mark.parametrize(
     ("file", "explanation"),
     [
-        ("pending-held", "it is held: 'scontrol release' lets it go (JobHeldUser)"),
+        ("pending-held", "it is held: 'scontrol release' releases it (JobHeldUser)"),
         (
             "pending-time-limit",
             "it will never start: its walltime is longer than the partition allows; ask for less (PartitionTimeLimit)",
@@ -510,7 +510,7 @@ def test_only_slurms_own_sbatch_is_slurm() -> None:
             FailureKind.FATAL,
             "QOSMaxCpuPerUserLimit; Job violates accounting/QOS policy "
             "(job submit limit, user's size and/or time limits); "
-            "this job alone asks for more than many may have together: ask for less with cores=",
+            "this job alone asks for more than several may have together: ask for less with cores=",
         ),
         (
             "sbatch-controller-down",

@@ -183,7 +183,7 @@ def test_memory_is_rounded_up() -> None:
     ],
 )
 def test_what_slurm_would_misread_is_refused(job: Job, argument: str) -> None:
-    """0 is no limit to Slurm, a line break another directive; the error names the argument."""
+    """0 means no limit to Slurm, a line break another directive; the error names the argument."""
     slurm = Slurm()
     with pytest.raises(InvalidRequest) as caught:
         slurm.render_script(slurm.prepare_job(job))
@@ -336,8 +336,8 @@ def test_a_script_ends_at_its_first_command() -> None:
         ("#!/bin/sh\n#SBATCH -c 4\n#SBATCH hetjob\n#SBATCH -c 1\n", "heterogeneous"),
         ("--nodes=2-4", "one number"),
         ("--nodes=0", "one number"),
-        ("--time=soon", "no time"),
-        ("--mem=much", "no amount"),
+        ("--time=soon", "not a time"),
+        ("--mem=much", "not an amount"),
         ("--comment='no end", "no end"),
         ("salloc -N 2", "not an sbatch option"),
         ("--gpus-per-socket=2", "--sockets-per-node"),

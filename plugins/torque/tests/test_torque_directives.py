@@ -225,8 +225,8 @@ def test_never_less_is_asked_for_than_the_script_did(text: str, resources: Resou
         ("-L tasks=2:lprocs=8", "place=node"),
         ("-L tasks=1 -L tasks=2", "several -L"),
         ("nodes=1:ppn=many", "invalid literal"),
-        ("mem=much", "no amount"),
-        ("-l walltime=soon", "no time"),
+        ("mem=much", "not an amount"),
+        ("-l walltime=soon", "not a time"),
     ],
 )
 def test_what_is_no_job_is_a_parse_error(text: str, problem: str) -> None:

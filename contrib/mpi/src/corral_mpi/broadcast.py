@@ -39,7 +39,7 @@ class Broadcast:
     def fetch(self) -> tuple[Credentials, Contact]:
         text = self._communicator.bcast(None, root=self._root)
         if text is None:
-            raise Ended(FAILURE, "the rank of the scheduler has failed")
+            raise Ended(FAILURE, "the scheduler's rank has failed")
         credentials = Credentials(**json.loads(text))
         return credentials, asyncio.run(find_scheduler(credentials, PATIENCE))
 

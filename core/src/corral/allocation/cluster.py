@@ -1,4 +1,4 @@
-"""Batch mode: the allocation that a job already has becomes a Dask cluster while the job's script needs it."""
+"""Batch mode: a job's allocation becomes a Dask cluster for as long as the job's script needs it."""
 
 from __future__ import annotations
 
@@ -62,12 +62,12 @@ _CONFIGURABLE = (
 class Allocation(HostingCluster):
     """The nodes of the job in which this process runs, as a Dask cluster.
 
-    The scheduler lives in this process, workers on every node. Closing it ends them all; the job goes on.
+    The scheduler runs in this process, workers on every node. Closing it ends them all; the job carries on.
 
     Parameters
     ----------
     cores, memory
-        What workers may use of each node together. Default: what the batch system says that it granted.
+        What the workers on a node may use together. Default: what the batch system says it granted.
     processes
         Workers per node. Default: one per GPU; without GPUs 1 below 4 cores, else about the square root of the cores.
     threads
@@ -76,18 +76,18 @@ class Allocation(HostingCluster):
         Memory per worker: ``"4GB"``, a fraction of the node's, 0 for no limit. Default: the job's, shared evenly, less
         a tenth (at most 2 GiB) for the scheduler and the script.
     spare_first_node
-        True: no workers on the node of the scheduler and the script.
+        True: no workers on the node that runs the scheduler and the script.
     name
-        How the workers' names begin. Default: the job's id.
+        Prefix of the workers' names. Default: the job's id.
     backend
-        The batch system. Default: the one whose job this is; ``"local"`` outside of any job: this machine.
+        The batch system. Default: the one whose job this is; ``"local"`` outside any job: this machine.
     backend_options
         Options of the backend plugin: a mapping.
     site
         The name of an installed site plugin.
     shared_directory
-        A folder that all nodes share; the credentials go there, into one of corral's own (``corral-1000``). Default:
-        ``corral`` in your state directory (``~/.local/state``).
+        A folder that all nodes share; the credentials go there, into a folder of corral's own (``corral-1000``).
+        Default: ``corral`` in your state directory (``~/.local/state``).
     interface
         Network interface of scheduler and workers, where `scheduler_interface` or `worker_interface` says nothing.
     scheduler_interface
@@ -103,8 +103,8 @@ class Allocation(HostingCluster):
     worker_ports
         Ports that workers may listen on: ``"10000:10100"``. Default: any.
     local_directory
-        Where workers spill, on the node; ``$TMPDIR`` and other variables are the node's. It is made if it is missing.
-        Default: the node's temporary directory.
+        Where workers spill, on the node; ``$TMPDIR`` and other variables are the node's. It is created if it is
+        missing. Default: the node's temporary directory.
     launcher
         ``"fork"`` (default) starts workers from one import per node; ``"spawn"`` is for libraries that cannot be
         forked.
@@ -115,14 +115,14 @@ class Allocation(HostingCluster):
     worker_options
         Further keyword arguments of the workers' class; must be expressible in JSON.
     silence_logs
-        Below this level, Dask's own log messages are not shown while the cluster lives; None: all are.
+        Dask's own log messages below this level are not shown while the cluster lives; None: all are.
     asynchronous
-        True if it is used inside a running event loop.
+        True if used inside a running event loop.
 
     Raises
     ------
     NoAllocation
-        This is no job.
+        This process is not in a job.
     InvalidRequest
         An argument cannot be used.
 
@@ -215,7 +215,7 @@ class Allocation(HostingCluster):
         )
         allocation = self._grant.allocation
         if self._spare_first_node and len(allocation.hosts) == 1:
-            raise InvalidRequest("spare_first_node", "this allocation has one node: its workers would have none")
+            raise InvalidRequest("spare_first_node", "this allocation has only one node, so none is left for workers")
         self._shares = Shares.of(allocation, **self._sizes)
         limits.raise_descriptor_limit(self.n_workers)
         interface = arguments.get("scheduler_interface", arguments.get("interface"))
@@ -284,7 +284,7 @@ class Allocation(HostingCluster):
             with self._tried(f"{self.credentials_path} could not be removed"):
                 # Launchers that are still starting see that there is nothing to join any more.
                 await asyncio.to_thread(self._home.remove_credentials, self._uuid)
-            with self._tried("its workers and its scheduler could not be stopped in an orderly way"):
+            with self._tried("its workers and its scheduler could not be stopped cleanly"):
                 if self.scheduler is not None:
                     await self._launchers.stop(self.scheduler)
                     await self.scheduler.close()
@@ -354,7 +354,7 @@ class Allocation(HostingCluster):
             async with asyncio.timeout(seconds):
                 while self._ready() < n_workers:
                     if self.is_deserted.is_set():
-                        raise WorkersLost(f"{self._ready()} of {n_workers} workers are here, and no other will come")
+                        raise WorkersLost(f"{self._ready()} of {n_workers} workers are here, and no more will come")
                     await asyncio.sleep(_GLANCE)
         except TimeoutError:
             where = f"{len(self.hosts)} nodes of {len(self._launchers)} launchers"

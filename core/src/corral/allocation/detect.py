@@ -63,15 +63,15 @@ async def read_grant(
         if allocation is None and discovery.facts_of(name).is_everywhere:
             allocation = _this_machine()
         if allocation is None:
-            raise NoAllocation(f"this is no job of {name!r}. Start it in one, or submit it: corral submit")
+            raise NoAllocation(f"this is not a {name!r} job. Start it in one, or submit it: corral submit")
         return Grant(backend=name, manager=manager, allocation=allocation)
     found = await _ask_all(environ, site)
     if not found:
         installed = ", ".join(plugin.name for plugin in discovery.usable("backend"))
         everywhere = discovery.everywhere()
         raise NoAllocation(
-            f"this is no job of any installed backend ({installed}). Start it in a job, submit it with corral submit, "
-            f"or use this machine alone with backend {everywhere!r}"
+            f"this is not a job of any installed backend ({installed}). Start it in a job, submit it with corral "
+            f"submit, or use this machine alone with backend {everywhere!r}"
         )
     if len(found) > 1:
         names = ", ".join(grant.backend for grant in found)

@@ -96,7 +96,7 @@ class FileExchange:
             try:
                 credentials = Credentials.read(self.path)
                 if not credentials.addresses:
-                    raise Ended(FAILURE, "the rank of the scheduler has failed")
+                    raise Ended(FAILURE, "the scheduler's rank has failed")
                 return credentials, asyncio.run(find_scheduler(credentials, patience=0.0))
             except (FileNotFoundError, CredentialsError) as error:
                 problem = str(error)
@@ -105,7 +105,7 @@ class FileExchange:
                     raise
                 problem = str(ended)
             time.sleep(_GLANCE)
-        raise Ended(FAILURE, f"no scheduler by {self.path} within {PATIENCE:.0f} s: {problem}")
+        raise Ended(FAILURE, f"{self.path} led to no scheduler within {PATIENCE:.0f} s: {problem}")
 
     def close(self) -> None:
         self._remove()

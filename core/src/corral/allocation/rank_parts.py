@@ -64,7 +64,7 @@ class Roles:
 
 @frozen(kw_only=True)
 class Wishes:
-    """What scheduler and workers shall be like: dask-mpi's words."""
+    """What scheduler and workers should be like: dask-mpi's words."""
 
     interface: str | None = None
     nthreads: int | None = 1
@@ -203,7 +203,7 @@ class _Meeting:
         try:
             code = int(await comm.read())
         except OSError:
-            say("the rank of the script has died")
+            say("the script's rank has died")
         self._end(code)
         with suppress(OSError):
             await comm.write("OK")
@@ -224,7 +224,7 @@ class _Meeting:
         """Remote call of a worker's rank: it will never work."""
         self._failed.add(rank)
         if self._expected and self._failed >= self._expected:
-            say("no rank can be a worker: all end")
+            say("no rank can be a worker: ending them all")
             self._end(FAILURE)
         return "OK"
 
@@ -242,7 +242,7 @@ class _Meeting:
         wanted = ["worker"] if self._roles.client is None else ["script", "worker"]
         missing = [name for name in wanted if name not in self._came]
         if missing and not self._code.done():
-            say(f"no rank of a {' or a '.join(missing)} came within {PATIENCE:.0f} s: all end")
+            say(f"no rank of a {' or a '.join(missing)} came within {PATIENCE:.0f} s: ending them all")
             self._end(FAILURE)
 
 
@@ -288,7 +288,7 @@ async def work(
                     await worker.close()
             return code
         except OSError:
-            say(f"rank {world.rank}: the rank of the scheduler has died")
+            say(f"rank {world.rank}: the scheduler's rank has died")
             return FAILURE
         finally:
             ending.cancel()

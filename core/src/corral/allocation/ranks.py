@@ -47,8 +47,8 @@ __all__ = [  # noqa: RUF022 - by whom it is for
 class Ranks:
     """The ranks of one launch as a Dask cluster: ``with Ranks() as runner, Client(runner) as client: …``.
 
-    Rank 0 schedules and rank 1 goes on with the script. On all others, and on rank 0, ``with`` does not return: they
-    end when the script does, with its exit code.
+    Rank 0 is the scheduler and rank 1 carries on with the script. On all others, and on rank 0, ``with`` does not
+    return: they end when the script does, with its exit code.
 
     Parameters
     ----------
@@ -71,15 +71,15 @@ class Ranks:
     scheduler_port, scheduler_file
         Port of the scheduler; where to write its address, as JSON.
     shared_directory
-        A folder that all nodes share: the credentials go there, into one of corral's own (``corral-1000``). Default:
-        ``corral`` in your state directory (``~/.local/state``).
+        A folder that all nodes share: the credentials go there, into a folder of corral's own (``corral-1000``).
+        Default: ``corral`` in your state directory (``~/.local/state``).
 
     Raises
     ------
     InvalidRequest
         There is no such argument.
     TooFewRanks
-        Only on rank 0; the others end.
+        Raised only on rank 0; the others end.
     NoAllocation
         This process was not started by a launcher of ranks.
     """
@@ -96,7 +96,7 @@ class Ranks:
         if "scheduler_options" in wishes:
             # A cluster has such an argument, and dask-jobqueue's runner.
             ours = "dashboard_address=, protocol=, scheduler_port= and scheduler_file="
-            raise InvalidRequest("scheduler_options", f"is no argument of Ranks; what it may say is {ours}")
+            raise InvalidRequest("scheduler_options", f"is not an argument of Ranks; here it may be {ours}")
         refuse_unknown(wishes, [each.name for each in fields(Wishes)], "Ranks")
         self._wishes = Wishes(**wishes)
         self._world = world or find_world(os.environ)
@@ -177,15 +177,15 @@ def initialize(
     world: World | None = None,
     **more: Any,
 ) -> bool:
-    """Make the ranks of this launch a Dask cluster: rank 0 schedules, rank 1 returns, all others work.
+    """Turn the ranks of this launch into a Dask cluster: rank 0 is the scheduler, rank 1 returns, all others work.
 
-    After it, ``Client()`` finds the cluster. When the script ends, all ranks end with it; if it raises, non-zero.
+    Afterwards, ``Client()`` finds the cluster. When the script ends, all ranks end with it; if it raises, non-zero.
 
     Parameters
     ----------
     exit
-        False: it returns on all ranks, on the others than rank 1 when all is over; and `send_close_signal` is to be
-        called when the script is done.
+        False: it returns on all ranks, on those other than rank 1 when all is over; call `send_close_signal` when the
+        script is done.
     **more
         The arguments of `Ranks`.
 
@@ -217,7 +217,7 @@ _current: Ranks | None = None
 
 
 def send_close_signal() -> None:
-    """End all other ranks, in good order: for scripts that called ``initialize(exit=False)``."""
+    """End all other ranks cleanly: for scripts that called ``initialize(exit=False)``."""
     if _current is not None:
         _current.end(0)
 
@@ -269,7 +269,7 @@ class Script:
             await comm.read()
         except OSError:
             if not self._is_over:
-                say("the rank of the scheduler has died: the script is ended")
+                say("the scheduler's rank has died: ending the script")
                 os.kill(os.getpid(), signal.SIGTERM)
 
 

@@ -115,5 +115,5 @@ def _job_id(words: Any) -> JobId:
     text, where = words
     # It becomes a word of a command.
     if not isinstance(text, str) or not text.isprintable() or not text or text[0] == "-" or " " in text:
-        raise ValueError(f"{text!r} is no id")
+        raise ValueError(f"{text!r} is not an id")
     return JobId(text, where=str(where))

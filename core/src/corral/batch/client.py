@@ -109,7 +109,7 @@ class BatchSystem:
         async for attempt in self._attempts():
             with attempt:
                 if may_have_landed and (found := await self.find(script.name)):
-                    logger.info("submission %s had landed although its command failed", script.name)
+                    logger.info("submission %s went through although its command failed", script.name)
                     return Submission(ids=found, is_certain=False)
                 landed_before, may_have_landed = may_have_landed, True
                 try:
@@ -232,7 +232,7 @@ class BatchSystem:
         ----------
         first
             Of what kind the first command is; None: it is in the ledger. The others follow without waiting: half a
-            question is of no use to anybody.
+            query helps nobody.
         """
         if (budget := self.budget) is None:
             return None

@@ -185,7 +185,7 @@ class Watch:
         """Why this owner's question has waited for long; empty if it has not."""
         since, why = self._waiting.get(owner, (self.now(), ""))
         waited = self.now() - since
-        return f"a question to the batch system has waited for {waited:.0f} s {why}" if waited >= TOLD_AFTER else ""
+        return f"a query to the batch system has waited {waited:.0f} s {why}" if waited >= TOLD_AFTER else ""
 
     # --- under the lock -----------------------------------------------------------------------------------------
 
@@ -233,7 +233,7 @@ class Watch:
         """What a question waits for."""
         clusters = f"your {others} other cluster{'s' * (others != 1)} on this host"
         if is_asked or self._budget is None:
-            return f"for an answer that one of {clusters} has asked for"
+            return f"for an answer that one of {clusters} has requested"
         budget = f"for the command budget ({self._budget.per_minute} a minute)"
         return f"{budget}, which it shares with {clusters}" if others > 0 else budget
 

@@ -101,14 +101,14 @@ def _say_why(entry: Entry) -> None:
 @click.command()
 @click.argument("job", required=False)
 @click.option("--cluster", help="Name of the cluster, if several have such a job.")
-@click.option("--lines", type=click.IntRange(min=1), help="Only so many of the last lines.")
+@click.option("--lines", type=click.IntRange(min=1), help="Show only this many of the last lines.")
 @click.option("--json", "as_json", is_flag=True, help="For programs: one JSON object per job.")
 def logs(job: str | None, cluster: str | None, lines: int | None, as_json: bool) -> None:
     """Print the log of a job, or list all logs.
 
-    Of clusters that have ended, there are logs of jobs that failed, or whose workers did, for a week.
+    For clusters that have ended, logs of jobs that failed, or whose workers died, are kept for a week.
 
-    In a terminal, what would move its cursor or change its colours is shown instead; a pipe gets the file as it is.
+    In a terminal, control sequences are shown instead of obeyed; a pipe gets the file unchanged.
     """
     from corral.cluster import kept_logs
 
@@ -153,14 +153,15 @@ def _log(cluster: str, state: str, line: JobLine) -> dict[str, Any]:
 @click.option("--yes", is_flag=True, help="Do it; without this, only say what would be done.")
 @click.option(
     "--force", is_flag=True,
-    help="Take clusters for dead that are silent and cannot be seen from here. One that lives loses its jobs.",
+    help="Treat clusters as dead if they are silent and cannot be checked from here. One that is still alive loses its "
+    "jobs.",
 )  # fmt: skip
 @click.pass_context
 def clean(ctx: click.Context, yes: bool, force: bool) -> None:
     """Remove what killed clusters left.
 
-    Those are their jobs, credentials and registry files. Living clusters are not touched, nor are those of which
-    nobody here can know. The exit code is 1 if something could not be removed.
+    That is their jobs, credentials and registry files. Live clusters are not touched, nor are those whose state cannot
+    be determined from here. The exit code is 1 if something could not be removed.
     """
     from corral.cluster.registry import remove_drafts
 
@@ -187,8 +188,8 @@ async def _cleaned(entry: Entry, *, yes: bool, force: bool) -> str:
             return "spared"
         if finding.fate is Fate.DOUBTFUL and not force:
             say(
-                f"{what} is left alone: {finding.why}. It was last heard of {_age(entry.age)} ago. Run corral clean on "
-                f"{entry.host}, or be sure that it is dead and say --force"
+                f"{what} is left alone: {finding.why}. It was last heard from {_age(entry.age)} ago. Run corral clean "
+                f"on {entry.host}, or say --force if you are sure that it is dead"
             )
             return "spared"
         if not yes:
@@ -252,7 +253,7 @@ def _fate(entry: Entry) -> str:
     if entry.process_is_gone():
         return "its process is gone; see corral clean"
     if _is_old(entry):
-        return f"last heard of {_age(entry.age)} ago"
+        return f"last heard from {_age(entry.age)} ago"
     return f"since {_age(time.time() - entry.started)}"
 
 
@@ -286,7 +287,7 @@ def _age(seconds: float) -> str:
 def backends(as_json: bool) -> None:
     """List backends, and whether their batch systems answer here.
 
-    Those that cannot be used are listed with the reason; those that could be installed are listed too.
+    Backends that cannot be used are listed with the reason; those that could be installed are listed, too.
     """
     from corral.batch.detection import survey
     from corral.batch.runner import Runner

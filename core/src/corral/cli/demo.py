@@ -47,8 +47,8 @@ DEFAULTS = {"cores": 1, "memory": "500MB", "walltime": "00:10:00"}
 def demo(jobs: int | None, **options: Any) -> None:
     """Show what corral does, in half a minute.
 
-    Starts a cluster on the queue that every machine has, computes, kills a job as an operator would, and shows it
-    replaced. With --backend it does the same on your batch system.
+    Starts a cluster on the queue that every machine has, computes, kills a job as an operator would, and shows how it
+    is replaced. With --backend it does the same on your batch system.
     """
     from corral.cli.stage import Stage
 
@@ -177,7 +177,7 @@ class Play:
             return command
 
         hook = draw(self.arguments).batch.manager.hook
-        self.stage.say(f"Now somebody else kills job {self.killed.id}:", "bold red")
+        self.stage.say(f"Now someone else kills job {self.killed.id}:", "bold red")
         asyncio.run(Runner().converse(mapped(hook.cancel(job_ids=[self.killed.id]), noted)))
         self.mark("killed")
         for command in commands:

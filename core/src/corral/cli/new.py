@@ -57,7 +57,7 @@ def _write(kind: str, files: dict[str, str], name: str, directory: Path | None, 
         raise InvalidRequest("name", f"{name!r} must be lower-case letters, digits and dashes, beginning with a letter")
     target = directory or Path(f"corral-{name}")
     if target.exists() and any(target.iterdir()):
-        raise InvalidRequest("directory", f"{target} is there already, and not empty; name another")
+        raise InvalidRequest("directory", f"{target} already exists and is not empty; name another")
     module = name.replace("-", "_")
     words = {
         "name": name,

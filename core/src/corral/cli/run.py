@@ -84,7 +84,7 @@ def run_options(only: Collection[str] = ()) -> Callable[[F], F]:
             "--dashboard/--no-dashboard", default=True, help="Whether there is a dashboard."
         ),
         "dashboard_address": click.option(
-            "--dashboard-address", metavar="HOST:PORT", help="Where the dashboard is. Default: any port of loopback."
+            "--dashboard-address", metavar="HOST:PORT", help="Where the dashboard is. Default: any port on loopback."
         ),
         "scheduler_file": click.option(
             "--scheduler-file", type=click.Path(), help="Where to write the scheduler's address, as JSON."
@@ -200,7 +200,7 @@ class _Attendant:
         try:
             await asyncio.wait([ending, desertion], return_when=asyncio.FIRST_COMPLETED)
             if not ending.done():
-                say("no worker is left: the script is ended")
+                say("no worker is left: ending the script")
                 await self._end(script, ending)
                 return OWN_FAILURE
             code = ending.result()

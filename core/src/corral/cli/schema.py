@@ -29,7 +29,8 @@ _PROGRAM_ONLY = ("plugins",)
 def schema() -> None:
     """Print the JSON schema of the configuration.
 
-    It says what may stand under "corral:" in Dask's configuration. Editors check and complete a file that begins with
+    It describes what can be set under "corral:" in Dask's configuration. Editors check and complete a file that begins
+    with
 
     # yaml-language-server: $schema=corral-schema.json
     """

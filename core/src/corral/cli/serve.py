@@ -27,13 +27,13 @@ _WORDS = described("corral.cluster.cluster", "Cluster")
 @click.option("--scheduler-port", type=click.IntRange(0, 65535), help=_WORDS["scheduler_port"])
 @click.option(
     "--idle-timeout", metavar="TIME",
-    help="End when so long nobody was connected and there was no task and no result. Default: 1h; 0: never.",
+    help="End after this long without a connection, a task or a result. Default: 1h; 0: never.",
 )  # fmt: skip
 def serve(n_workers: int, **options: Any) -> None:
     """Run a cluster's scheduler here, for others to connect.
 
-    For sites where jobs may not submit jobs, on a node where processes may stay. Any process of yours reaches the
-    cluster with Cluster.connect("NAME"). It ends with Ctrl-C, SIGTERM, Cluster.shutdown(), or when it is idle.
+    For sites where jobs may not submit jobs, on a node where processes may keep running. Any process of yours reaches
+    the cluster with Cluster.connect("NAME"). It ends on Ctrl-C, SIGTERM, Cluster.shutdown(), or when it is idle.
     """
     import corral.remote.__main__ as process
     from corral.errors import ClusterExists

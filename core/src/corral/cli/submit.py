@@ -47,7 +47,7 @@ _RUN_ONLY = (
 def submit(script: str, arguments: Sequence[str], waits: bool, follows: bool, **options: Any) -> None:
     """Submit a script as a batch job that is a Dask cluster.
 
-    In the job, corral run makes all of its nodes a Dask cluster for as long as the script runs.
+    In the job, corral run turns all of its nodes into a Dask cluster for as long as the script runs.
 
     Prints the job's id. The output goes to ID.log in this directory, unless --log-directory says otherwise.
     """
@@ -62,7 +62,7 @@ def submit(script: str, arguments: Sequence[str], waits: bool, follows: bool, **
         sys.exit(asyncio.run(submission.run(waits=waits or follows, follows=follows)))
     except KeyboardInterrupt:
         if submission.record is not None:
-            say(f"corral: job {submission.record.id} goes on; cancel it as you cancel any job", err=True)
+            say(f"corral: job {submission.record.id} keeps running; cancel it like any other job", err=True)
         sys.exit(130)
 
 
@@ -146,7 +146,7 @@ class _Submission:
                 before = self.record
                 self.record = await looked_at(self.blueprint.batch, before, urgent=False)
             except (BatchSystemError, ParseError) as error:
-                click.echo(f"corral: the batch system did not say how the job is: {error}", err=True)
+                click.echo(f"corral: the batch system did not report the job's state: {error}", err=True)
             else:
                 if self.record.state is not before.state:
                     rhythm.changed(time.monotonic())

@@ -67,8 +67,8 @@ class Cluster(HostingCluster):
         them). Default: the configured one, else the site's, else the one that answers on this host, else, where there
         is no trace of a batch system, the embedded queue ``"local"``.
     groups
-        Several kinds of jobs: a mapping of names to `WorkerGroup`. Then arguments of `WorkerGroup` that stand beside it
-        or in the configuration fill what a group leaves empty.
+        Several kinds of jobs: a mapping of names to `WorkerGroup`. Arguments of `WorkerGroup` given beside it, or in
+        the configuration, then fill in what a group leaves out.
     n_workers
         Workers to ask for at once, or a mapping of groups to workers; `scale` changes that.
     name
@@ -80,7 +80,7 @@ class Cluster(HostingCluster):
     plugins
         Plugin objects of your own, wrapped around the rest.
     shared_directory
-        A folder that this host and the compute nodes share. Below it corral makes one of its own for each user
+        A folder that this host and the compute nodes share. In it corral creates one of its own for each user
         (``corral-1000``), for credentials and logs. Default: ``corral`` in your state directory (``~/.local/state``).
     log_directory
         Where the jobs' logs go, all of them kept. Default: corral's own folder, where only logs of failed jobs
@@ -94,31 +94,32 @@ class Cluster(HostingCluster):
     scheduler_port
         Port of the scheduler. Default: any.
     scheduler
-        Where the Dask scheduler and corral's engine live: in this ``"process"`` (default), or in a ``"job"`` of their
-        own, which outlives this process: see `connect`. What that job needs, such as cores, memory, walltime and
-        queue, then stands in `scheduler_options`, too.
+        Where the Dask scheduler and corral's engine run: in this ``"process"`` (default), or in a ``"job"`` of their
+        own, which outlives this process: see `connect`. What that job needs, such as cores, memory, walltime and queue,
+        then goes into `scheduler_options`, too.
     scheduler_options
         Further keyword arguments of `distributed.Scheduler`.
     on_exists
-        With ``scheduler="job"``, if there is such a cluster of this `name` already: ``"error"`` (default),
+        With ``scheduler="job"``, what to do if there already is such a cluster of this `name`: ``"error"`` (default),
         ``"connect"`` to it, or ``"replace"`` it.
     idle_timeout
-        With ``scheduler="job"``, a cluster ends itself when so long nobody was connected and it had no task and no
-        result ("1h", the default; 0: never).
+        With ``scheduler="job"``, a cluster ends itself after this long without a connection, a task or a result ("1h",
+        the default; 0: never).
     shutdown_on_close
-        With ``scheduler="job"``, whether closing ends the cluster. Default: the one that made it does, one that
-        connected does not.
+        With ``scheduler="job"``, whether closing ends the cluster. Default: yes for the object that made it, no for one
+        that connected to it.
     security
         True: TLS with certificates made for this cluster (default). False: none. Or a `distributed.Security`.
     maximum_core_hours
-        When the cluster's jobs have used so many core-hours, nothing more is submitted: `account` tells how many.
+        When the cluster's jobs have used this many core-hours, nothing more is submitted; `account` shows how many they
+        have used.
     parked_results
-        How much of the results may be put into files in the shared directory when jobs leave and no other worker can
-        take them: ``"20GB"`` (default), or 0. They are read back, and not computed again.
+        How much may be put into files in the shared directory when jobs leave and no other worker can take their
+        results: ``"20GB"`` (default), or 0. These are read back instead of being computed again.
     silence_logs
-        Below this level, Dask's own log messages are not shown while the cluster lives; None: all are.
+        Dask's own log messages below this level are not shown while the cluster lives; None: all are.
     asynchronous
-        True if it is used inside a running event loop: ``async with Cluster(..., asynchronous=True) as cluster``.
+        True if used inside a running event loop: ``async with Cluster(..., asynchronous=True) as cluster``.
     **worker
         What each job needs: the arguments of `WorkerGroup`, such as cores, memory, processes, walltime, queue.
 
@@ -127,7 +128,7 @@ class Cluster(HostingCluster):
     InvalidRequest
         An argument cannot be used. Nothing was submitted.
     UnknownBackend, PluginError
-        The plugins are not there, or are broken.
+        Plugins are missing or broken.
     SubmitRejected
         The batch system refuses the jobs that `n_workers` asks for.
 
@@ -195,7 +196,7 @@ class Cluster(HostingCluster):
             **worker,
         }
         if scheduler_place(scheduler, backend) == "job":
-            # As with pathlib.Path: whoever asks for a cluster need not know which kind serves him. Here and not in
+            # As with pathlib.Path: those who ask for a cluster need not know which kind they get. Here and not in
             # __new__, which sees what a subclass takes, not what it makes of that.
             corral.RemoteCluster.in_place_of(self).set_up(
                 given,
@@ -209,7 +210,7 @@ class Cluster(HostingCluster):
         elsewhere = {"on_exists": on_exists, "shutdown_on_close": shutdown_on_close, "idle_timeout": idle_timeout}
         for argument, value in elsewhere.items():
             if value is not None:
-                raise InvalidRequest(argument, "has a meaning with scheduler='job' alone")
+                raise InvalidRequest(argument, "only makes sense with scheduler='job'")
         blueprint = draw(given)
         self._stand_on(
             Basis.new(blueprint),
@@ -244,24 +245,24 @@ class Cluster(HostingCluster):
     def connect(
         cls, name: str, *, timeout: str | float = "60s", asynchronous: bool = False, loop: Any = None
     ) -> Cluster:
-        """Come back to a cluster whose scheduler lives in a job, or was started by `corral serve`.
+        """Come back to a cluster whose scheduler runs in a job, or was started by `corral serve`.
 
         From any process of yours that sees the same state directory: another shell, a notebook, another node. Closing
         what is returned leaves the cluster as it is; `shutdown` ends it.
 
-        A cluster that this very process has is returned itself, also when no variable refers to it any more.
+        A cluster of this very process is returned itself, even if no variable refers to it any more.
 
         Parameters
         ----------
         name
             As `corral ps` lists it.
         timeout
-            How long to wait for a scheduler whose job waits or starts.
+            How long to wait for a scheduler whose job is waiting or starting.
 
         Raises
         ------
         ClusterNotFound
-            There is none, or its scheduler lives in a process that nobody can connect to.
+            There is none, or its scheduler runs in a process that cannot be connected to.
         SchedulerNotReady
             It does not answer.
         JobsFailed
@@ -276,12 +277,13 @@ class Cluster(HostingCluster):
     def from_script(cls, path: str | os.PathLike[str], **arguments: Any) -> Cluster:
         """A cluster whose jobs ask for what an existing job script asks for.
 
-        Its directives are read; its commands are not run, and those are told. Arguments of `Cluster` win over it.
+        Its directives are read; its commands are not run, and a warning lists them. Arguments of `Cluster` take
+        precedence.
 
         Raises
         ------
         ParseError
-            The script asks for what one group of workers cannot be.
+            The script asks for something that one group of workers cannot be.
         """
         found, unused = read_script(path, arguments)
         if unused:
@@ -344,7 +346,7 @@ class Cluster(HostingCluster):
             if self._adaptive is not None:
                 self._adaptive.stop("the cluster is closing")
             if self._engine is not None:
-                with self._tried("its jobs could not be ended in an orderly way; corral clean ends what is left"):
+                with self._tried("its jobs could not be ended cleanly; corral clean ends what is left"):
                     async with asyncio.timeout(CLOSE_TIMEOUT + MARGIN):
                         await self._engine.close(CLOSE_TIMEOUT)
             await self._registration.let_go()
@@ -370,7 +372,7 @@ class Cluster(HostingCluster):
             try:
                 kept_logs.keep(self.name, blueprint.uuid, self._engine.jobs)
             except OSError as error:
-                logger.debug("cluster %s: which logs are kept is not written down: %s", self.name, error)
+                logger.debug("cluster %s: could not record which logs to keep: %s", self.name, error)
         try:
             blueprint.home.remove_cluster(blueprint.uuid)
         except OSError as error:
@@ -384,7 +386,7 @@ class Cluster(HostingCluster):
             self._registration.remove()
 
     def shutdown(self, timeout: float | None = None) -> Any:
-        """End the cluster and wait until its jobs have ended: `close` leaves one that others have, too."""
+        """End the cluster and wait until its jobs have ended; `close` leaves a cluster that others use running."""
         return self.close(timeout)
 
     def __exit__(self, exc_type: Any, exc_value: Any, traceback: Any) -> None:
@@ -410,7 +412,7 @@ class Cluster(HostingCluster):
 
     @tells_plainly
     def add_group(self, name: str, group: WorkerGroup) -> None:
-        """Make another kind of jobs known; `scale` or `adapt` asks for them.
+        """Add another kind of jobs; `scale` or `adapt` asks for them.
 
         Raises
         ------
@@ -421,7 +423,7 @@ class Cluster(HostingCluster):
 
     @tells_plainly
     def remove_group(self, name: str) -> None:
-        """Let the jobs of a group finish what they do and end; then the group is forgotten."""
+        """Let the jobs of a group finish what they are doing and end; then forget the group."""
         self._refuse_unless_running("cannot lose a group")
         known_group(name, self.groups)
         self._remove_group(name)
@@ -437,15 +439,15 @@ class Cluster(HostingCluster):
         group: str | None = None,
         **workers: int,
     ) -> None:
-        """Ask for a size: of workers, or of jobs, cores or memory in all. Whole jobs are asked for, rounded up.
+        """Ask for a total size in workers, jobs, cores or memory. It is rounded up to whole jobs.
 
-        Returns at once. Also forgives a group that stopped because its jobs kept failing, and takes the group out of
-        the hands of `adapt`.
+        Returns at once. Also restarts a group that stopped because its jobs kept failing, and ends `adapt` for the
+        group.
 
         Parameters
         ----------
         group
-            Whose size. May be left out if there is one group alone.
+            The group to scale. May be left out if there is only one.
         **workers
             Workers by group: ``scale(cpu=10, gpu=2)``; ``workers=2`` is n, as elsewhere.
 
@@ -479,37 +481,37 @@ class Cluster(HostingCluster):
         groups: Mapping[str, Mapping[str, Any]] | None = None,
         **others: Never,
     ) -> Adapting:
-        """Let the cluster have the size of its work.
+        """Let the size of the cluster follow its work.
 
         Waiting jobs count as capacity on its way, and are kept for as long as the queue is slow. Idle jobs leave after
-        minutes. Each group grows for the tasks that only it, or it most cheaply, can run. Forgives groups that stopped
-        because their jobs kept failing, and replaces an earlier `adapt`. See :doc:`scaling`.
+        a few minutes. Each group grows for the tasks that only it, or it most cheaply, can run. Restarts groups that
+        stopped because their jobs kept failing, and replaces an earlier `adapt`. See :doc:`scaling`.
 
         Parameters
         ----------
         minimum, maximum
-            Workers of the whole cluster that must be there, and that may be. A group has whole jobs. Default: Dask's
+            The least and the most workers of the whole cluster. A group has whole jobs. Default: Dask's
             configuration (``distributed.adaptive``), which says 0 and no limit.
         minimum_jobs, maximum_jobs, minimum_cores, maximum_cores, minimum_memory, maximum_memory
-            The same in jobs, or in cores or memory of all of them ("1TB"), where there is one group alone. The narrower
-            counts; whole jobs keep within it.
+            The same in jobs, or in total cores or memory ("1TB"), if there is only one group. The narrower bound
+            counts; whole jobs stay within it.
         target_duration
-            What waits should be done in this time, if there were no queue ("5s").
+            Waiting tasks should be done within this time, if there were no queue ("5s").
         interval
             How often to look ("1s").
         wait_count
-            How many looks in a row find a job idle before it leaves: another way to give `idle_timeout`.
+            How many times in a row a job must be found idle before it leaves: another way to give `idle_timeout`.
         idle_timeout
             How long a job may be idle. Default: as long as new ones take to come, but 2 to 5 minutes.
         maximum_core_hours
             The cluster's `maximum_core_hours` from now on.
         groups
-            Bounds by group: ``{"gpu": {"minimum": 0, "maximum": 4}}``, in workers or by the other words for bounds.
+            Bounds by group: ``{"gpu": {"minimum": 0, "maximum": 4}}``, in workers or by the other names for bounds.
 
         Returns
         -------
         Adapting
-            Has ``minimum``, ``maximum``, ``stop()`` and ``log``, as Dask's own.
+            Has ``minimum``, ``maximum``, ``stop()`` and ``log``, like Dask's own.
 
         Raises
         ------
@@ -544,33 +546,33 @@ class Cluster(HostingCluster):
         *,
         fraction: float = 1.0,
     ) -> Any:
-        """Wait until so many workers are connected.
+        """Wait until this many workers are connected.
 
         Parameters
         ----------
         n_workers
             Default: as many as are wanted now.
         fraction
-            Be content with this part of them, rounded up: ``wait_for_workers(fraction=0.8)``.
+            Wait for only this part of them, rounded up: ``wait_for_workers(fraction=0.8)``.
 
         Raises
         ------
         SubmitRejected, JobsFailed, BudgetSpent
-            They cannot come any more; raised as soon as that is known.
+            They can no longer come; raised as soon as that is known.
         WorkersNotReady
             They did not come within `timeout` seconds; a TimeoutError that says where the jobs are.
         """
         awaited = Awaited.of(n_workers, timeout, fraction)
         if self.status in (Status.closing, Status.closed):
-            raise CorralError(f"cluster {self.name!r} is {self.status.name}: no worker will come")
+            raise CorralError(f"cluster {self.name!r} is {self.status.name}: no workers will come")
         return self.sync(self._await_workers, awaited)
 
     # --- cost ---------------------------------------------------------------------------------------------------
 
     def account(self) -> Account:
-        """Core-hours that the jobs have used so far, by group, and by what the cores did.
+        """Core-hours that the jobs have used so far, by group, and by what the cores were doing.
 
-        ``account().total`` is all of them; ``account().groups["gpu"].idle`` is what stood still there.
+        ``account().total`` is all of them; ``account().groups["gpu"].idle`` is what was idle there.
         """
         return self._shown.account
 
@@ -594,13 +596,13 @@ class Cluster(HostingCluster):
     def jobs(self) -> Jobs:
         """Every job of this cluster, oldest first; those that ended long ago are forgotten.
 
-        `jobs.unsubmitted` says how many more are wanted that the batch system does not take now, and `jobs.why`.
+        `jobs.unsubmitted` says how many more are wanted that the batch system does not accept now, and `jobs.why` why.
         """
         return self._shown.jobs
 
     @property
     def failures(self) -> tuple[JobFailure | WorkerFailure, ...]:
-        """What ended without being asked to, with the evidence, oldest first.
+        """What ended unexpectedly, with the evidence, oldest first.
 
         A `JobFailure` is a job, a `WorkerFailure` a worker that died while its job went on and started it again. Both
         have ``job``, ``cause``, ``outcome``, ``log_tail`` and ``hint``.
@@ -614,7 +616,7 @@ class Cluster(HostingCluster):
 
     @tells_plainly
     def logs(self, job: JobRecord | JobId | str | None = None) -> str:
-        """What a job has printed so far, as it is: `corral logs` shows it so that no terminal obeys it.
+        """What a job has printed so far, unchanged; `corral logs` escapes control sequences for a terminal.
 
         Raises
         ------

@@ -1,8 +1,7 @@
-"""Clients that have an address and no credentials: told what to write, or given what is the user's own.
+"""Clients that have an address but no credentials: they are told what to write, or given the user's own.
 
 Dask asks the function that ``distributed.client.security-loader`` names for the credentials of a client that was made
-from an address alone. Nobody but the scheduler's own user has them, and a scheduler cannot answer whoever comes
-without.
+from an address alone. Only the scheduler's own user has them, and a scheduler cannot answer a client without them.
 """
 
 from __future__ import annotations
@@ -46,17 +45,17 @@ def explain(client: Mapping[str, Any]) -> Security | None:
         return None
     raise InvalidRequest(
         "address",
-        f"{client['address']} is cluster {cluster.name!r}, which admits nobody without its credentials: write "
+        f"{client['address']} is cluster {cluster.name!r}, which nobody can join without its credentials: write "
         "Client(cluster), or Client(address, security=cluster.security). Another program writes "
-        f"Client(Cluster.connect({cluster.name!r})), or finds credentials as docs/connecting.md says",
+        f"Client(Cluster.connect({cluster.name!r})), or finds the credentials as described in docs/connecting.md",
     )
 
 
 def credentials_of(client: Mapping[str, Any]) -> Security | None:
     """For Dask's configuration, ``distributed.client.security-loader: corral.credentials_of``.
 
-    Clients that are given the address of one of your clusters, and nothing else, then find its credentials: in this
-    process, or in the private files of your registered clusters. None: it is no such address.
+    Clients that are given only the address of one of your clusters then find its credentials: in this process, or in
+    the private files of your registered clusters. None: it is not such an address.
     """
     from corral.cluster.registry import entries
     from corral.security.credentials import Credentials

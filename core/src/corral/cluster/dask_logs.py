@@ -21,7 +21,7 @@ def level_of(silence_logs: int | str | None) -> int | None:
     levels = logging.getLevelNamesMapping()
     if not isinstance(silence_logs, str) or silence_logs.upper() not in levels:
         known = ", ".join(sorted(levels, key=lambda name: levels[name]))
-        raise InvalidRequest("silence_logs", f"{silence_logs!r} is no level of logging: {known}; or None")
+        raise InvalidRequest("silence_logs", f"{silence_logs!r} is not a level of logging: {known}; or None")
     return levels[silence_logs.upper()]
 
 

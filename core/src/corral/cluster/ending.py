@@ -129,7 +129,7 @@ class JobEnder:
             accepted = {"is_cancel_accepted": True, "cancel_accepted_at": self._state.now(), "spared_at": None}
         except Exception as error:
             logger.warning(
-                "cluster %s: cancelling %s failed, it is tried again: %s",
+                "cluster %s: cancelling %s failed; it will be tried again: %s",
                 self._state.name, counted(len(records), "job"), error,
             )  # fmt: skip
         finally:
@@ -198,7 +198,7 @@ class JobEnder:
         names = ", ".join(str(record.id) for record in living[:10])
         blindness = self._follower.blindness
         logger.error(
-            "cluster %s: %d job(s) %s: %s. `corral clean` looks for them again.",
+            "cluster %s: %d job(s) %s: %s. `corral clean` will look for them again.",
             self._state.name, len(living),
             f"cannot be asked about ({blindness})" if blindness
             else "are not listed by the batch system, which never said that they ended" if is_in_doubt

@@ -258,7 +258,7 @@ class Engine:
                 again_at = self._step()
             except Exception:
                 # One bad moment must not end the care for jobs that cost an allocation.
-                logger.exception("cluster %s: planning failed; it is tried again", self._state.name)
+                logger.exception("cluster %s: planning failed; it will be tried again", self._state.name)
                 again_at = self._state.now() + 10.0
             with suppress(TimeoutError):
                 async with asyncio.timeout(max(0.01, again_at - self._state.now())):

@@ -117,9 +117,9 @@ class JobFollower:
         """What keeps it from knowing how the jobs are."""
         troubles = []
         if self._told_blindness:
-            troubles.append(f"the batch system does not tell how the jobs are: {self._told_blindness}")
+            troubles.append(f"the batch system does not report on the jobs: {self._told_blindness}")
         if self._missing:
-            troubles.append("the batch system lists none of them now, which may be its own fault")
+            troubles.append("the batch system lists none of them at the moment, which may be its own error")
         return troubles
 
     # --- answers ------------------------------------------------------------------------------------------------
@@ -170,12 +170,12 @@ class JobFollower:
                 if job_ids and (answer := await self._state.watch.news(self._state, job_ids)) is not None:
                     await self._take(answer)
             except Exception:
-                logger.exception("cluster %s: an answer could not be learnt from", self._state.name)
+                logger.exception("cluster %s: an answer could not be processed", self._state.name)
 
     async def _take(self, answer: Answer) -> None:
         """Learn from an answer, unless more is known already."""
         if self._told_blindness:
-            logger.info("cluster %s: the batch system tells of the jobs again", self._state.name)
+            logger.info("cluster %s: the batch system reports on the jobs again", self._state.name)
         self.failed_polls, self.blindness, self._told_blindness = 0, "", ""
         if answer.asked_at <= max(self._learnt_at, self._state.acted_at):
             return
@@ -234,8 +234,8 @@ class JobFollower:
         if self.blindness != self._told_blindness and (not is_passing or self.failed_polls == _PATIENT_POLLS):
             self._told_blindness = self.blindness
             logger.warning(
-                "cluster %s: the batch system does not tell how the jobs are: %s. It is asked again; until it answers, "
-                "ends of jobs are noticed by their workers alone.",
+                "cluster %s: the batch system does not report on the jobs: %s. It will be asked again; until it "
+                "answers, only their workers show when jobs end.",
                 self._state.name, error,
             )  # fmt: skip
         else:
@@ -260,11 +260,11 @@ class JobFollower:
         self._missing = min(self._missing, len(self._state.roster.living()))
 
     async def _explain(self, group: Group, record: JobRecord) -> None:
-        """Ask why a job waits: some batch systems say only then that it waits in vain."""
+        """Ask why a job waits: some batch systems say only then that it will never start."""
         try:
             words = await self._state.blueprint.batch_of(group.name).explain(record.id)
         except Exception as error:
-            logger.info("cluster %s: why job %s waits is not known: %s", self._state.name, record.id, error)
+            logger.info("cluster %s: why job %s is waiting is not known: %s", self._state.name, record.id, error)
             return
         words = words.removesuffix(f" ({record.status.reason})")  # told beside it
         group.verdict = words.removeprefix(NEVER).lstrip(" :,") if words.startswith(NEVER) else ""
@@ -300,12 +300,12 @@ class JobFollower:
         self._missing = len(unexplained) if lesson.lists_none else 0
         if self._missing and not before:
             logger.warning(
-                "cluster %s: the batch system answers, and lists none of the %d jobs that it should have; "
-                "they are believed to be there until it has said otherwise for minutes",
+                "cluster %s: the batch system answers, but lists none of the %d jobs that it should have; "
+                "they are assumed to be there until it has said otherwise for several minutes",
                 self._state.name, self._missing,
             )  # fmt: skip
         elif before and not self._missing:
-            logger.info("cluster %s: the batch system knows the cluster's jobs again", self._state.name)
+            logger.info("cluster %s: the batch system lists the cluster's jobs again", self._state.name)
 
     async def _handle_ended(self, group: Group, ended: Sequence[JobRecord]) -> None:
         """Remember why jobs ended, let the group draw its conclusions, and tell the user."""

@@ -88,8 +88,8 @@ class HostingCluster(DaskCluster):
 
     def _whose(self) -> str:
         return (
-            f"cluster {self.name!r} belongs to process {self._owner}, which made it, and not to process {os.getpid()}, "
-            "which was forked from that one"
+            f"cluster {self.name!r} belongs to process {self._owner}, which made it, not to process {os.getpid()}, "
+            "which was forked from it"
         )
 
     def sync(self, func: Callable[..., Any], *args: Any, **kwargs: Any) -> Any:
@@ -124,7 +124,7 @@ class HostingCluster(DaskCluster):
             self.sync(self._start)
         except BaseException:
             # Not by way of an error: the one that matters is on its way.
-            with self._tried("what was begun could not be ended"):
+            with self._tried("what had been started could not be stopped"):
                 self.close()
             raise
 
@@ -221,7 +221,7 @@ class HostingCluster(DaskCluster):
                     time.sleep(min(left, 0.05))  # the loop is ending, and has cancelled what was on it
                     closing = None
             elif timeout is not None:
-                raise TimeoutError(f"cluster {self.name!r} has not closed within {limit:g} s; it goes on closing")
+                raise TimeoutError(f"cluster {self.name!r} has not closed within {limit:g} s; it is still closing")
             else:
                 logger.error(
                     "cluster %s has not closed within %.0f s: its event loop is busy, or the batch system does not "
@@ -253,7 +253,7 @@ class HostingCluster(DaskCluster):
                 self._remove_traces()
             raise
         except Exception:
-            logger.exception("cluster %s was not closed in an orderly way", self.name)
+            logger.exception("cluster %s was not closed cleanly", self.name)
         self._is_ended()
 
     def _is_ended(self) -> None:
@@ -267,14 +267,14 @@ class HostingCluster(DaskCluster):
             if self.status is Status.closed:
                 return
             logger.warning(
-                "cluster %s: its event loop has ended before it was closed: it is closed now, its tasks are cut off",
+                "cluster %s: its event loop ended before it was closed: it is being closed now, its tasks are cut off",
                 self.name,
             )
             with self._tried("its jobs could not be ended; corral clean ends what is left"):
                 run_apart(self._end_jobs_apart, timeout)
             with self._tried("its files could not be removed"):
                 self._remove_traces()
-            with self._tried("what its scheduler holds could not be given back"):
+            with self._tried("what its scheduler holds could not be released"):
                 for finalizer in finalizers_of(self.scheduler):
                     finalizer()
                 for listener in self.scheduler.listeners if self.scheduler is not None else ():
@@ -294,7 +294,7 @@ class HostingCluster(DaskCluster):
             self._loop_runner.stop()
         except (Exception, SystemExit) as error:
             # Also what ended the loop's thread before.
-            logger.warning("cluster %s: its event loop did not end in an orderly way: %r", self.name, error)
+            logger.warning("cluster %s: its event loop did not end cleanly: %r", self.name, error)
 
     @contextmanager
     def _tried(self, problem: str) -> Iterator[None]:

@@ -61,7 +61,7 @@ def abandoned(cluster: HostingCluster) -> None:
     _open.add(cluster)
     _abandoned.add(cluster)
     logger.warning(
-        "cluster %s is not referred to by any variable any more, and goes on: %r. Cluster.connect(%r).close() ends it; "
+        "no variable refers to cluster %s any more, but it is still running: %r. Cluster.connect(%r).close() ends it; "
         "otherwise it ends with this process",
         cluster.name, cluster, cluster.name,
     )  # fmt: skip
@@ -117,7 +117,7 @@ def _close_at_exit(cluster: HostingCluster, timeout: float) -> None:
     try:
         cluster._close_and_wait(timeout)  # noqa: SLF001 - the same room
     except Exception as error:
-        logger.warning("cluster %s was not closed in an orderly way: %s", cluster.name, said(error))
+        logger.warning("cluster %s was not closed cleanly: %s", cluster.name, said(error))
     if cluster.status is not Status.closed:
         with cluster._tried("its files could not be removed"):  # noqa: SLF001
             cluster._remove_traces()  # noqa: SLF001

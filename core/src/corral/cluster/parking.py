@@ -65,7 +65,7 @@ class Parking:
         return {"results": self.unsaved(worker), "others": len(self._scheduler.running - {worker})}
 
     def reserve(self, address: str) -> list[Any]:
-        """Remote call of a leaving worker: which of its results it shall write to files."""
+        """Remote call of a leaving worker: which of its results it should write to files."""
         worker = self._scheduler.workers.get(address)
         if worker is None:
             return []

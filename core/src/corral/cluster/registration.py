@@ -75,8 +75,8 @@ class Registration:
             except OSError as error:
                 if not self._is_told:
                     logger.warning(
-                        "cluster %s cannot say that it lives: %s. corral ps shows what was written last, and should "
-                        "this process be killed now, corral clean may not find all of its jobs.",
+                        "cluster %s cannot record that it is alive: %s. corral ps shows what was written last, and if "
+                        "this process is killed now, corral clean may not find all of its jobs.",
                         self.entry.name, error,
                     )  # fmt: skip
                 self._is_told = True

@@ -60,7 +60,7 @@ def _is_line(_: object, attribute: Attribute[Any], value: str) -> None:
 
 def _is_moment(_: object, attribute: Attribute[Any], value: float) -> None:
     if not math.isfinite(value) or value < 0:
-        raise ValueError(f"{attribute.name} is {value!r}, which is no moment")
+        raise ValueError(f"{attribute.name} is {value!r}, which is not a time")
 
 
 def _is_uuid(_: object, attribute: Attribute[Any], value: str) -> None:
@@ -72,7 +72,7 @@ def _are_its_own(entry: Entry, attribute: Attribute[Any], value: Sequence[str]) 
     # The uuid's part is what makes jobs this cluster's: by no other name anything is ever cancelled.
     for prefix in value:
         if not re.fullmatch(rf"[\w.+-]{{0,200}}{entry.uuid[:8]}-", prefix, re.ASCII):
-            raise ValueError(f"{attribute.name} has {prefix[:60]!r}, where no job of cluster {entry.uuid} begins")
+            raise ValueError(f"{attribute.name} has {prefix[:60]!r}, which no job of cluster {entry.uuid} begins with")
 
 
 def _is_its_file(entry: Entry, attribute: Attribute[Any], value: str) -> None:
@@ -280,10 +280,10 @@ def _read(folder: PrivateFolder, name: str) -> Entry:
     try:
         fields = json.loads(text)
     except (ValueError, RecursionError) as error:
-        raise ValueError(f"it is no JSON ({error})") from None
+        raise ValueError(f"it is not JSON ({error})") from None
     entry: Entry = _structured(fields)
     if name != entry.path.name:
-        raise ValueError(f"it tells of cluster {entry.uuid}, and has another name")
+        raise ValueError(f"it describes cluster {entry.uuid}, but has another name")
     return entry
 
 
@@ -307,7 +307,7 @@ def _structured(fields: object) -> Entry:
         found = transform_error(error, format_exception=lambda each, _: _words(each))
         raise ValueError("; ".join(found[:3])) from None
     except RecursionError:
-        raise ValueError("it is nested without end") from None
+        raise ValueError("it is nested too deeply") from None
 
 
 def _converter() -> Converter:

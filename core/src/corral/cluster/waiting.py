@@ -107,7 +107,7 @@ class Waiting:
                     self._state.undelivered.remove(group.trouble)
                 raise group.trouble
         if lost := [f"{host} of job {record.id}" for record in self._state.roster.jobs for host in record.lost_hosts]:
-            raise JobsFailed(f"{possible} workers can come, not {count}: lost nodes: {', '.join(lost)}", ())
+            raise JobsFailed(f"{possible} workers can still come, not {count}; lost nodes: {', '.join(lost)}", ())
         raise InvalidRequest(
             "n_workers", f"{count} workers cannot come: the cluster is scaled to {possible}; call scale({count}) first"
         )

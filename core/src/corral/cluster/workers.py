@@ -128,9 +128,9 @@ class WorkerFollower:
             return
         name = str(self._state.scheduler.workers[address].name)
         cause = Cause(
-            words=f"it said nothing for {self._state.scheduler.worker_ttl:.0f} s and was started again",
-            cure="A task that holds Python's lock keeps a worker from answering; the configuration "
-            "distributed.scheduler.worker-ttl says how long it may.",
+            words=f"it said nothing for {self._state.scheduler.worker_ttl:.0f} s and was restarted",
+            cure="A task that holds Python's GIL keeps a worker from answering; "
+            "distributed.scheduler.worker-ttl in the configuration says for how long it may.",
         )
         host = (record.hosts or ("",))[0] if len(record.hosts) == 1 else ""
         self._state.see_to_its_end(self._remember_death(record, name, address, cause, host))
@@ -181,7 +181,7 @@ class WorkerFollower:
         names = printable(", ".join(map(str, message.get("names") or ())))
         logger.warning(
             "cluster %s: job %s had to leave (%s) with %s unfinished%s and %s that no other "
-            "worker could take: these run again, and count as nobody's failure.",
+            "worker could take: these run again and do not count as failures.",
             self._state.name, record.id, _reason(message), counted(unfinished, "task"),
             f" (for example {names})" * bool(names), counted(lost, "result"),
         )  # fmt: skip
@@ -198,7 +198,7 @@ class WorkerFollower:
         if theirs != __version__ and theirs not in self._versions:
             self._versions.add(theirs)
             logger.warning(
-                "cluster %s: job %s runs corral %s, and this is corral %s: they may misunderstand each other. "
+                "cluster %s: job %s runs corral %s, and this is corral %s: they may not work together. "
                 "Install the same version in both Pythons.",
                 self._state.name, record.id, theirs or "of another version", __version__,
             )  # fmt: skip
@@ -233,10 +233,10 @@ class WorkerFollower:
         if failure.kind not in self._told_deaths:
             self._told_deaths.add(failure.kind)
             logger.warning(
-                "cluster %s: %s. %sIts job goes on and starts it again; further deaths of this kind stand in "
+                "cluster %s: %s. %sIts job goes on and starts it again; further deaths of this kind are listed in "
                 "cluster.failures%s.",
                 self._state.name, failure.headline, f"{failure.hint} " * bool(failure.hint),
-                f", what they printed in `corral logs {record.id}`" * (record.log is not None),
+                f", and what they printed is in `corral logs {record.id}`" * (record.log is not None),
             )  # fmt: skip
         self._state.tell()
 
@@ -258,7 +258,7 @@ class WorkerFollower:
                 self._state.census.tell_unmet(self._counter.demand(), self._state.groups.values())
                 self._look_at_ends()
             except Exception:
-                logger.exception("cluster %s: the jobs could not be looked at", self._state.name)
+                logger.exception("cluster %s: the jobs could not be checked", self._state.name)
             await asyncio.sleep(CENSUS_INTERVAL)
 
     def _look_at_ends(self) -> None:
@@ -316,9 +316,9 @@ class WorkerFollower:
             else f"is expected to take {task.expected:.0f} s"
         )
         logger.warning(
-            "cluster %s: task %r %s, and no job of this cluster has so much time for it (%.0f s at most). It is not "
-            "begun (again) and waits. Ask for a longer walltime=, or add a group that has it with cluster.add_group(); "
-            "if it takes less than that, say so: dask.annotate(expected_duration=\"10 min\").",
+            "cluster %s: task %r %s, and no job of this cluster has that much time for it (%.0f s at most). It is not "
+            "started (again) and waits. Ask for a longer walltime=, or add a group that has it with "
+            "cluster.add_group(); if it takes less than that, say so: dask.annotate(expected_duration=\"10 min\").",
             self._state.name, str(task.key), evidence, self._state.scheduler.longest_room,
         )  # fmt: skip
 

@@ -111,7 +111,7 @@ def _travelling(configuration: Mapping[str, Any]) -> dict[str, Any]:
     found = _plain(configuration, "", strange)
     if strange:
         logger.warning(
-            "Dask's configuration of this program has values that are no plain data, which workers will not have: %s",
+            "Dask's configuration of this program has values that are not plain data, which workers will not get: %s",
             ", ".join(strange),
         )
     assert isinstance(found, dict)

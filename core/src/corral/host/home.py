@@ -45,7 +45,7 @@ _SIGNATURE = "Signature: corral-8a5b7c1f0d2e4b6f9c3a1d8e7f605142"
 _MARK_TEXT = (
     f"{_SIGNATURE}\n"
     "# corral made this folder, keeps its own files in it, and removes them from it.\n"
-    "# Keep nothing of yours here. When no cluster of yours lives, the folder may be removed.\n"
+    "# Keep nothing of your own here. When none of your clusters is running, the folder may be removed.\n"
 )
 
 #: Logs of failed jobs in corral's own folder are kept for a week (s).
@@ -85,7 +85,7 @@ class Home(NamedTuple):
         path = Path(credentials)
         cluster = path.parent
         if path.name != CREDENTIALS or not _UUID.fullmatch(cluster.name) or cluster.parent.name != _CLUSTERS:
-            raise ValueError(f"{path} is no place for the credentials of a cluster")
+            raise ValueError(f"{path} is not a place for the credentials of a cluster")
         return cls(cluster.parent.parent)
 
     # --- what is where ------------------------------------------------------------------------------------------
@@ -130,7 +130,7 @@ class Home(NamedTuple):
                     if not is_empty:
                         refuse(
                             self.path,
-                            "was there before, and corral did not make it",
+                            "was there before, and was not made by corral",
                             "Move it away, or let corral use another folder",
                         )
                 if make:
@@ -247,7 +247,7 @@ class Home(NamedTuple):
 
 def _checked(uuid: str) -> str:
     if not _UUID.fullmatch(uuid):
-        raise ValueError(f"{uuid!r} is no uuid of a cluster")
+        raise ValueError(f"{uuid!r} is not a uuid of a cluster")
     return uuid
 
 
@@ -274,6 +274,6 @@ def _explained() -> Iterator[None]:
         raise NotPrivate(
             error.path,
             error.problem,
-            f"{error.cure}. What chooses corral's folder is shared_directory=, and the variable XDG_STATE_HOME where "
-            "that is not given.",
+            f"{error.cure}. corral's folder is set by shared_directory= or, without it, by the variable "
+            "XDG_STATE_HOME.",
         ) from None

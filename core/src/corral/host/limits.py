@@ -34,7 +34,7 @@ def threads_allowed() -> Iterator[None]:
         limit = "its limit" if soft == resource.RLIM_INFINITY else f"{soft} (ulimit -u)"
         raise CorralError(
             f"this host lets you start no more processes and threads than {limit}, and a Dask scheduler needs some 20: "
-            "end others of yours, ask your administrators, or let the scheduler live in a job with scheduler='job'"
+            "end some of yours, ask your administrators, or let the scheduler live in a job with scheduler='job'"
         ) from error
 
 

@@ -178,7 +178,7 @@ class PrivateFolder:
             descriptor = os.open(name, (flags & ~os.O_TRUNC) | _FILE, 0o600, dir_fd=self.descriptor)
         except OSError as error:
             if error.errno in (errno.ELOOP, errno.ENXIO, errno.EISDIR):
-                refuse(path, "is no regular file", "Remove it: corral never follows what stands in a file's place")
+                refuse(path, "is not a regular file", "Remove it: corral never uses anything else in place of a file")
             raise
         try:
             refuse_file(os.fstat(descriptor), path)

@@ -137,7 +137,7 @@ def refuse_file(status: os.stat_result, path: Path) -> None:
     NotPrivate
     """
     if not stat.S_ISREG(status.st_mode):
-        refuse(path, "is no regular file", "Remove it")
+        refuse(path, "is not a regular file", "Remove it")
     if status.st_uid != os.geteuid() or status.st_mode & 0o077:
         refuse(
             path,

@@ -33,7 +33,7 @@ logger = logging.getLogger("corral")
 
 #: With a limit, room comes when a job ends, and that is noticed; the rest is patience (s).
 LIMIT_PATIENCE = 60.0
-#: The beginning of an explanation which says that waiting is in vain.
+#: The beginning of an explanation which says that a job will never start.
 NEVER = "it will never start"
 #: When the batch system is asked why a job waits, and when again (s): it costs a command.
 EXPLAINED_AFTER, EXPLAINED_AGAIN = 8.0, 600.0
@@ -69,7 +69,7 @@ class Group:
     portion: int | None = None
     #: It was removed: it goes when its last job has ended.
     is_removed: bool = False
-    #: Why its jobs wait in vain, as the batch system said when it was asked; and when it was. Empty: nothing is known.
+    #: Why its jobs will never start, as the batch system said when asked; and when that was. Empty: nothing is known.
     verdict: str = ""
     explained_at: float | None = None
     #: Failures since somebody scaled last.
@@ -159,18 +159,19 @@ class Group:
         asked.append(f"memory={format_bytes(each.memory)}" if each.memory else "")
         asked.append(f"walltime={walltime!r}" if walltime is not None else "no walltime")
         return (
-            f"It was refused {times} times, one job at a time: either as many jobs are there as you may have, counting "
-            f"those of other programs, or a single job asks for more than it may ({', '.join(filter(None, asked))}, "
-            f"queue={self.spec.queue!r}, account={self.spec.account!r}). It is tried again every minute"
+            f"It was refused {times} times, one job at a time: either you already have as many jobs as you may, "
+            "counting those of other programs, or a single job asks for more than it may "
+            f"({', '.join(filter(None, asked))}, "
+            f"queue={self.spec.queue!r}, account={self.spec.account!r}). It is retried every minute"
         )
 
     def trouble_in_words(self) -> str:
         """What keeps it from growing, and whether that is left to the user; empty if nothing does."""
         words = "" if self.trouble is None else str(self.trouble)
         is_tried_again = isinstance(self.trouble, BatchSystemUnavailable | LimitReached)
-        if not is_tried_again or "tried again" in words:
+        if not is_tried_again or "retried" in words:
             return words
-        return f"the submission is tried again by itself: {words}"
+        return f"the submission will be retried automatically: {words}"
 
     def count_unsubmitted(self, jobs: Iterable[JobRecord]) -> int:
         """How many wanted jobs the batch system does not have, nor is being given."""
@@ -189,7 +190,7 @@ class Group:
         return error
 
     def is_hopeless(self, job: JobRecord) -> bool:
-        """True if the job waits in vain, as far as is known."""
+        """True if the job will never start, as far as is known."""
         return job.is_hopeless or bool(self.verdict and job.status.state is JobState.PENDING and not job.workers)
 
     def to_explain(self, jobs: Iterable[JobRecord], now: float) -> JobRecord | None:
@@ -206,7 +207,7 @@ class Group:
         return waiting[0]
 
     def tell_hopeless(self, jobs: Iterable[JobRecord]) -> bool:
-        """Know of jobs that wait in vain; True if that is news."""
+        """Note jobs that will never start; True if that is news."""
         mine = [job for job in jobs if job.group == self.name]
         if any(job.started_at is not None for job in mine):
             self.verdict = ""
@@ -290,8 +291,8 @@ class Group:
             logger.info("cluster %s: %s", self.cluster, failure)
         if self.state.wanted < before.wanted:
             self.trouble = JobsFailed(
-                f"jobs of group {self.name!r} were cancelled from outside, which is taken as a wish: "
-                f"{self.state.wanted} jobs are wanted now instead of {before.wanted}. Scale again to have more.",
+                f"jobs of group {self.name!r} were cancelled from outside, which is taken to be intended: "
+                f"{self.state.wanted} jobs are wanted now instead of {before.wanted}. Scale again to get more.",
                 [failure for failure in self.failures if failure.outcome is Outcome.OPERATOR],
             )
             self._warn(self.trouble)
@@ -331,7 +332,7 @@ class Group:
             return ""
         works_elsewhere = any(job.hosts and host not in job.hosts for job in self._those_that_work(jobs))
         return (
-            f" All of them ran on {host}, and others work elsewhere: that host may be at fault."
+            f" All of them ran on {host}, while others work elsewhere: that host may be at fault."
             if works_elsewhere
             else ""
         )

@@ -24,12 +24,12 @@ _HINTS: Sequence[tuple[re.Pattern[str], str]] = tuple(
         (
             r"(corral: module load .* failed|module: (command )?not found|Unable to locate a modulefile|unknown module"
             r"|Lmod has detected the following error)",
-            "A module of modules= cannot be loaded on the node: `module avail` there says which can.",
+            "A module of modules= cannot be loaded on the node: `module avail` there shows which can.",
         ),
         (
             r"(corral: conda activate .* failed|EnvironmentNameNotFound|EnvironmentLocationNotFound|"
             r"Not a conda environment|Could not find conda environment|conda: (command )?not found)",
-            "The environment of conda_env= cannot be activated on the node: `conda env list` there says which can.",
+            "The environment of conda_env= cannot be activated on the node: `conda env list` there shows which can.",
         ),
         (
             r"No module named '?corral",
@@ -126,7 +126,7 @@ def hint(record: JobRecord, lines: Sequence[str]) -> str:
     if record.exit_code and record.connected_at is None and _is_empty(record.log):
         # A launcher never fails without a word.
         return (
-            "It ended before corral began in it: by a line of the job script, which cluster.job_script() shows; see "
+            "It ended before corral started in it, in a line of the job script, which cluster.job_script() shows; see "
             "prologue=."
         )
     return ""

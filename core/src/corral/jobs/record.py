@@ -54,7 +54,7 @@ class StopReason(enum.Enum):
     #: The batch system says that it runs, but all of its workers are gone.
     LOST_WORKERS = "its workers are gone"
     #: It has nothing to do, and too little time for what waits.
-    SPENT = "its time is too short for the work that waits"
+    SPENT = "too little of its time is left for the waiting work"
     #: The cluster is closing.
     CLOSING = "the cluster is closing"
 
@@ -247,7 +247,7 @@ class JobRecord:
 
     @property
     def is_hopeless(self) -> bool:
-        """True if it waits, and the batch system says that waiting is in vain."""
+        """True if it is waiting, and the batch system says that it will never start."""
         return self.ended_at is None and not self.workers and self.status.hopeless != ""
 
     @property
@@ -555,5 +555,5 @@ def describe_end(record: JobRecord) -> str:
     if record.connected_at is None:
         parts.append("before a worker connected")
     if record.leaving == "signal":
-        parts.append("left because a signal warned it" + " (preempted?)" * (status.state is JobState.COMPLETED))
+        parts.append("left after a warning signal" + " (preempted?)" * (status.state is JobState.COMPLETED))
     return ", ".join(parts)

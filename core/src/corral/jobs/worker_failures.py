@@ -16,7 +16,7 @@ from dask.utils import format_bytes
 
 from corral.jobs.record import JobRecord, Outcome
 
-_MORE_MEMORY = "ask for more with memory=, or run fewer processes in a job with processes="
+_MORE_MEMORY = "ask for more with memory=, or run fewer processes per job with processes="
 
 
 @frozen(kw_only=True)

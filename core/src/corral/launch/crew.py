@@ -221,7 +221,7 @@ class Crew:
         Parameters
         ----------
         give_up
-            Set when results that no other worker can take shall no longer be kept.
+            Set when results that no other worker can take should no longer be kept.
         out_of_time
             Set when the workers that are still here must go as they are.
         """

@@ -78,7 +78,7 @@ class Finishing(WorkerPlugin):
             await self._handle_stream(comm, extra)
         except Exception as error:
             module = (error.name or "") if isinstance(error, ModuleNotFoundError) else ""
-            words = f"it could not read what it was to compute: {described(error)}"
+            words = f"it could not read what it was given to compute: {described(error)}"
             nanny: Any = self._worker.nanny  # its address
             if nanny:
                 await within(_TELLING, self._worker.rpc(nanny).corral_unreadable(words=words, module=module))

@@ -85,7 +85,7 @@ def written_for_other_nodes(
     taken = taken_environment(environ)
     if taken is None:
         if COMMAND in environ:
-            say("what the job's script has set up is too large to travel: other nodes have less of it")
+            say("what the job's script has set up is too large to pass on: other nodes get only part of it")
         yield None
         return
     variables, gone = taken
@@ -99,7 +99,7 @@ def written_for_other_nodes(
         with open_private_folder(folder) as private:
             private.replace(name, "\n".join([*lines, ""]))
     except (NotPrivate, OSError) as error:
-        say(f"other nodes have less of what the job's script has set up: {error}")
+        say(f"other nodes get only part of what the job's script has set up: {error}")
         yield None
         return
     try:

@@ -230,7 +230,7 @@ class Nanny(distributed.Nanny):
         Parameters
         ----------
         give_up
-            Set when results that neither take shall no longer be kept.
+            Set when results that neither take should no longer be kept.
         """
         self._is_draining = True
         if (address := self.worker_address) is not None:

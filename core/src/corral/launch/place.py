@@ -155,7 +155,7 @@ async def _ask(options: Options, environ: Mapping[str, str]) -> tuple[pluggy.Plu
     except Exception as error:
         # A worker is worth more than a precise end time, whatever a plugin does wrong.
         said = str(error) if isinstance(error, CorralError) else repr(error)
-        say(f"it is not known what this job was granted: {said}")
+        say(f"cannot tell what this job was granted: {said}")
         return None, None
     if allocation is not None and (job_id := environ.get("CORRAL_JOB_ID")):
         # The id by which the cluster knows this job.
@@ -174,4 +174,4 @@ def _node_index(hosts: Sequence[str], environ: Mapping[str, str], numbers: Seque
     for variable in numbers:
         if environ.get(variable, "").isdigit():
             return int(environ[variable])
-    raise Ended(Exit.FAILED, f"host {here!r} is none of the job's ({', '.join(hosts)}), and no variable gives a rank")
+    raise Ended(Exit.FAILED, f"host {here!r} is not one of the job's ({', '.join(hosts)}), and no variable has a rank")

@@ -228,7 +228,7 @@ class _Launcher:
         remains = await self._crew.drain(give_up=self._give_up, out_of_time=self._out_of_time)
         self._deliver(self._report("left", reason=reason, **asdict(remains)))
         await asyncio.wait(self._messages)
-        again = f"; to be run again: {remains.unfinished} unfinished tasks, {remains.lost} results that nobody took"
+        again = f"; to be run again: {remains.unfinished} unfinished tasks, {remains.lost} results that no worker took"
         self._finish(Exit.DONE, "drained" + again * (remains.unfinished + remains.lost > 0))
 
     async def _stop(self) -> None:

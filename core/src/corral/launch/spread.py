@@ -43,7 +43,7 @@ def launcher_commands(
     arguments
         The launchers' command line.
     environment
-        What they shall see, where this process's own says nothing else.
+        What they should see, where this process's own says nothing else.
     """
     carried = {**(environment or {}), **{name: os.environ[name] for name in _CARRIED if name in os.environ}}
     carried[HANDED_DOWN] = handed_down(allocation, manager)

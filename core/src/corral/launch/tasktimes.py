@@ -126,5 +126,5 @@ class TaskTimes:
             return seconds_in(value)
         if repr(value) not in self._misread and len(self._misread) < 100:
             self._misread.add(repr(value))
-            logger.warning("%s=%r is no duration and is ignored; write for example '30 min'", ANNOTATION, value)
+            logger.warning("%s=%r is not a duration and is ignored; write for example '30 min'", ANNOTATION, value)
         return None

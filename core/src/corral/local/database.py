@@ -149,7 +149,7 @@ def _refuse_what_is_not_ours(folder: PrivateFolder) -> None:
             status = folder.status(name)
             has_names = status.st_nlink if stat.S_ISREG(status.st_mode) else 1
             if status.st_uid != os.geteuid() or stat.S_ISLNK(status.st_mode) or has_names > 1:
-                refuse(folder.path / name, "is somebody else's, or a link", "Remove it, and look what else is there")
+                refuse(folder.path / name, "is someone else's, or a link", "Remove it, and check what else is there")
 
 
 def _create(folder: PrivateFolder, file: Path) -> None:

@@ -1,4 +1,4 @@
-"""What a backend says of its batch system without being made: its traces on a host, and which variables are its own."""
+"""What a backend declares about its batch system without an instance: its traces on a host, and its variables."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from attrs import frozen
 class RankVariables:
     """What a parallel launcher puts into the environment of each process that it starts."""
 
-    #: The number of the process; a launcher has started this one if it is set, to a number.
+    #: The number of the process; if it is set, to a number, a launcher has started this process.
     rank: str
-    #: How many there are; the first that is set.
+    #: How many processes there are; the first of these that is set counts.
     sizes: tuple[str, ...] = ()
-    #: All of these name the launch; with none of them set, the batch job does.
+    #: Together these identify the launch; if none is set, the batch job does.
     launch: tuple[str, ...] = ()
-    #: It is this launcher only if this variable is set as well.
+    #: It is this launcher only if this variable is set, too.
     condition: str = ""
 
     @property
     def name(self) -> str:
-        """Of the launcher: how its variables begin."""
+        """The launcher's name: the beginning of its variables."""
         return self.rank.partition("_")[0].lower()
 
 
@@ -28,41 +28,44 @@ class RankVariables:
 class BackendFacts:
     """The attribute `facts` of a backend's class, or of whatever else its entry point names.
 
-    Variables are named in full, or by a pattern of `fnmatch`, where it says so.
+    Variables are named in full or, where it says so, by a pattern for `fnmatch`.
     """
 
     #: The batch system's own name: ``"Grid Engine"``.
     title: str = ""
-    #: Of its home page.
+    #: Address of its home page.
     url: str = ""
-    #: Versions against which the plugin was run for real.
+    #: Versions on which the plugin has been tested for real.
     tried: str = "not said"
 
-    #: Commands whose presence speaks for it; `detect` says whether it is really here.
+    #: Commands whose presence suggests it; `detect` says whether it is really here.
     commands: tuple[str, ...] = ()
     #: Variables, likewise.
     variables: tuple[str, ...] = ()
     #: Files and folders, likewise.
     files: tuple[str, ...] = ()
 
-    #: Patterns of variables in which a job is told of itself. They are passed on to no command and no job: a job that
-    #: is submitted from inside another must not take the other's for its own.
+    #: Patterns of variables that tell a job about itself. They are not passed on to any command or job: a job that is
+    #: submitted from inside another must not take the other's for its own.
     enclosing: tuple[str, ...] = ()
-    #: Patterns of variables that choose the server and how it answers: processes that differ in one share no answers.
+    #: Patterns of variables that select the server and how it answers: processes that differ in one of them do not
+    #: share answers.
     server: tuple[str, ...] = ()
-    #: Variables by which commands find their server: they follow a scheduler into its job. What the node says wins.
+    #: Variables by which commands find their server: they are passed on to a scheduler's job. Values set on the node
+    #: take precedence.
     carried: tuple[str, ...] = ()
 
     #: Variables that name the job.
     job: tuple[str, ...] = ()
-    #: What its own launcher tells each process (``srun``, ``flux run``); None: it has none.
+    #: What its own launcher (``srun``, ``flux run``) tells each process; None: it has none.
     ranks: RankVariables | None = None
-    #: Variables that number the node, where one process was started on each.
+    #: Variables with the number of the node, if one process was started on each.
     node: tuple[str, ...] = ()
 
-    #: Its jobs may run inside those of another: of two jobs that this process is in, the one of this is the inner.
+    #: Its jobs may run inside those of another batch system: if this process is in both, this one's job is the inner
+    #: one.
     is_inner: bool = False
-    #: Nobody else suffers from questions: it needs no command budget, and is asked often.
+    #: Queries bother nobody else: it needs no command budget, and is asked often.
     is_free_to_ask: bool = False
-    #: It is wherever corral is, which is no reason to choose it if there may be another.
+    #: It is available wherever corral is, so it is not chosen if there may be another.
     is_everywhere: bool = False

@@ -1,11 +1,11 @@
 """The contract between the core, backend plugins and site plugins.
 
-One job's way through it: `prepare_job` completes the request, `render_script` writes it down, `submit` hands it to
-the batch system (many at once), `poll_status` follows all of them, `read_allocation` and `launch_command` serve the
+The life of a job: `prepare_job` completes the request, `render_script` writes it down, `submit` hands it to
+the batch system (many at once), `poll_status` tracks all of them, `read_allocation` and `launch_command` serve the
 launcher inside the job, `cancel` ends what is no longer wanted. `classify_failure` explains a command that failed.
 
 Hooks never do I/O. A hook that must talk to the batch system is a *conversation*: a generator that yields
-one `Command` after another, is sent back a `Completed` for each, and returns its answer. ::
+one `Command` after another, is sent a `Completed` for each, and returns its answer. ::
 
     class Slurm:
         @hookimpl
@@ -46,7 +46,7 @@ CONTRACT = "v1"
 
 @hookspec(firstresult=True)
 def prepare_job(job: Job) -> Job:
-    """Complete a request: fill what the batch system needs, refuse what it cannot do. Pure.
+    """Complete a request: fill in what the batch system needs, refuse what it cannot do. Pure.
 
     A backend normalises here (a name that is too long, a walltime in whole minutes). A site sets what its users
     should not have to know: account, queue by memory, extra directives.
@@ -61,10 +61,10 @@ def prepare_job(job: Job) -> Job:
 
 @hookspec(firstresult=True)
 def render_script(job: Job) -> Script:
-    """Write a prepared request as a job script. Pure; the only place where a native flag is spelled.
+    """Write a prepared request as a job script. Pure; the only place where the batch system's own options appear.
 
     Every directive has a name and is left out when `job.skip` has that name. :func:`corral.plugin.scripting.job_body`
-    writes the body, given the shell expression for the job's id, for all backends alike.
+    writes the body, given the shell expression for the job's id; it is the same for all backends.
     """
     raise NotImplementedError
 
@@ -76,8 +76,8 @@ def submit(script: Script, count: int) -> Conversation[list[JobId]]:
     Returns
     -------
     list[JobId]
-        1 to `count` ids, one per job. Where the batch system limits the size of an array, fewer: the core asks
-        again for the rest. Each is the text that the job sees as ``CORRAL_JOB_ID``.
+        1 to `count` ids, one per job. Fewer if the batch system limits the size of an array: the core calls again for
+        the rest. Each is the text that the job sees as ``CORRAL_JOB_ID``.
 
     Raises
     ------
@@ -94,12 +94,12 @@ def poll_status(job_ids: Sequence[JobId]) -> Conversation[dict[JobId, JobStatus]
     Parameters
     ----------
     job_ids
-        Never empty; may be ten thousand. Asking by array keeps the argument list short.
+        Never empty; there may be ten thousand. Asking by array keeps the argument list short.
 
     Returns
     -------
     dict[JobId, JobStatus]
-        One entry for each of them that the batch system lists. What absence means is the core's business.
+        One entry for each of them that the batch system lists. What it means if one is missing is the core's business.
 
     Raises
     ------
@@ -113,34 +113,34 @@ def poll_status(job_ids: Sequence[JobId]) -> Conversation[dict[JobId, JobStatus]
 def cancel(job_ids: Sequence[JobId]) -> Conversation[None]:
     """Ask for the end of many jobs, in as few commands as the batch system allows.
 
-    Returning means asked, not done: the core repeats until `poll_status` shows the end. A job that is already gone
-    is no error.
+    Returning means asked, not done: the core repeats until `poll_status` shows the end. A job that is already gone is
+    not an error.
     """
     raise NotImplementedError
 
 
 @hookspec(firstresult=True)
 def find_jobs(name: str) -> Conversation[list[JobId]]:
-    """List the user's own jobs of this name that have not ended: after a submission that timed out, and to clean up.
+    """List the user's own jobs with this name that have not ended: after a submission that timed out, and to clean up.
 
     Parameters
     ----------
     name
-        A whole name; or, if it ends in ``*``, the beginning of names. No job of corral's has a star in its name.
-        Upper and lower case differ, whatever the batch system thinks of them:
-        :func:`corral.plugin.parsing.is_called` compares.
+        A full name or, if it ends in ``*``, a prefix of names. No job of corral's has a star in its name. Upper and
+        lower case differ, even if the batch system ignores case: :func:`corral.plugin.parsing.is_called` does the
+        comparison.
     """
     raise NotImplementedError
 
 
 @hookspec(firstresult=True)
 def parse_resources(text: str) -> Job:
-    """Read a native request: a whole job script, its directives, or the resource part of one alone. Pure.
+    """Read a native request: a whole job script, its directives, or just the resource part of one. Pure.
 
     The inverse of `render_script` for name, resources (other than `processes`, which no batch system knows),
     walltime, queue, account, log directory and extra directives. Directives that it does not know become
-    `extra_directives`. Where a request leaves out what a directive of ours would say, and means something else by
-    that than 1 or none (whole nodes, say), the job skips it.
+    `extra_directives`. If a request leaves out what a directive of ours would say, and that means something other than
+    1 or none (whole nodes, say), the job skips that directive.
 
     Raises
     ------
@@ -166,9 +166,8 @@ def read_allocation(environ: Mapping[str, str]) -> Conversation[Allocation | Non
 def launch_command(allocation: Allocation, command: Sequence[str]) -> list[list[str]]:
     """Inside a job: the argument lists that start `command` once on every host of the allocation. Pure.
 
-    One list where the batch system has a parallel launcher (``srun``), one per host where it has not
-    (``pbs_tmrsh HOST``), in the order of its hosts. They are run from the first host, and end when the command has
-    ended everywhere.
+    One list if the batch system has a parallel launcher (``srun``), otherwise one per host (``pbs_tmrsh HOST``), in the
+    order of the hosts. They are run from the first host, and end when the command has ended everywhere.
     """
     raise NotImplementedError
 
@@ -177,23 +176,23 @@ def launch_command(allocation: Allocation, command: Sequence[str]) -> list[list[
 def classify_failure(completed: Completed) -> Failure | None:
     """Say what a failed command means. Pure.
 
-    Hooks never retry; the core does, by this answer. None if the text is not known: the core then takes a failed
-    submission for fatal and everything else for transient. The core default knows nothing.
+    Hooks never retry; the core does, depending on this answer. None if the text is not known: the core then treats a
+    failed submission as fatal and everything else as transient. The core's default always returns None.
     """
 
 
 @hookspec(firstresult=True)
 def describe_queues() -> Conversation[list[Queue]]:
-    """List the queues with their limits and what is free. The core default says nothing."""
+    """List the queues with their limits and what is free. The core's default returns none."""
     raise NotImplementedError
 
 
 @hookspec(firstresult=True)
 def explain_pending(job_id: JobId) -> Conversation[str]:
-    """Say in a person's words why a job waits, and when it may start. Empty, the core default: the polled reason.
+    """Say in plain words why a job is waiting, and when it may start. Empty, the core's default: the polled reason.
 
-    If waiting is in vain, it begins with "it will never start", and names what to change: whoever waits for workers
-    hears of it. What the poll shows already goes into `JobStatus.hopeless`.
+    If the job will never start, the text begins with "it will never start", and names what to change: it is raised from
+    `wait_for_workers`. What the poll already shows goes into `JobStatus.hopeless`.
     """
     raise NotImplementedError
 
@@ -202,7 +201,7 @@ def explain_pending(job_id: JobId) -> Conversation[str]:
 def detect() -> Conversation[Detected | None]:
     """Say whether this batch system is here, and which version.
 
-    Must tell it from its relatives: `qsub` is Grid Engine's, PBS's and TORQUE's. CommandNotFound need not be
+    Must distinguish it from its relatives: Grid Engine, PBS and TORQUE all have a `qsub`. CommandNotFound need not be
     caught: it means None.
     """
     raise NotImplementedError
@@ -210,7 +209,7 @@ def detect() -> Conversation[Detected | None]:
 
 @hookspec
 def job_state_changed(job: JobId, before: JobStatus | None, after: JobStatus) -> None:
-    """Hear that a job's state changed. Any plugin may listen; `before` is None for a job just submitted.
+    """Called when a job's state has changed. Any plugin may listen; `before` is None for a job just submitted.
 
     Called on the event loop: return at once. An exception is logged with the plugin's name and goes no further.
     """

@@ -178,7 +178,7 @@ def blocks(answer: str, title: str) -> Iterator[tuple[str, dict[str, str]]]:
     """
     banner, *found = re.split(rf"^{title}: *", answer.replace("\n\t", ""), flags=re.MULTILINE)
     if not found and banner.strip():
-        raise ValueError("this is no list of attributes")
+        raise ValueError("this is not a list of attributes")
     for block in found:
         name, *lines = block.split("\n")
         yield name.strip(), dict(pair for line in lines if len(pair := line[4:].split(" = ", 1)) == 2)
@@ -200,7 +200,7 @@ def clock_seconds(text: str) -> int:
     ValueError
     """
     if not re.fullmatch(r"\d+(:\d+){0,3}", text, re.ASCII):
-        raise ValueError(f"{text!r} is no time")
+        raise ValueError(f"{text!r} is not a time")
     seconds = 0
     for part, unit in zip(reversed(text.split(":")), (1, 60, 3600, 86400), strict=False):
         seconds += int(part) * unit
@@ -239,7 +239,7 @@ def size_in_bytes(text: str, *, unit: str = "") -> int:
     """
     match = re.fullmatch(r"(\d+(?:\.\d+)?) ?([KMGTP]?)(i?B)?", text.strip(), re.IGNORECASE | re.ASCII)
     if match is None:
-        raise ValueError(f"{text!r} is no amount of memory")
+        raise ValueError(f"{text!r} is not an amount of memory")
     letter = match[2].upper() or ("" if match[3] else unit)
     return int(float(match[1]) * _UNITS[letter]) if "." in match[1] else int(match[1]) * _UNITS[letter]
 
@@ -275,7 +275,7 @@ def numbers(text: str, *, largest: int = 10_000_000) -> list[int]:
     for item in text.split(","):
         match = re.fullmatch(r"(\d+)(?:-(\d+))?(?::(\d+))?", item, re.ASCII)
         if match is None or int(match[2] or match[1]) > largest or int(match[3] or 1) < 1:
-            raise ValueError(f"{text!r} is no list of ranges")
+            raise ValueError(f"{text!r} is not a list of ranges")
         found += range(int(match[1]), int(match[2] or match[1]) + 1, int(match[3] or 1))
     return found
 

@@ -71,7 +71,7 @@ def _refuse_foreign_shell(shebang: str) -> None:
 #: Batch systems start jobs where they were submitted, in the home directory, or in a scratch directory.
 _START = """\
 cd {folder} 2>/dev/null || \\
-    printf 'corral: %s is not on %s, the job starts in %s\\n' {folder} "$(uname -n)" "$PWD" >&2"""
+    printf 'corral: %s is not on %s; the job starts in %s\\n' {folder} "$(uname -n)" "$PWD" >&2"""
 
 #: `cat` shows what it was given itself: the shell's own file does not change with its exports.
 _NOTE = """\

@@ -225,7 +225,7 @@ def _result_check(manager: pluggy.PluginManager, spec: HookSpec) -> Callable[[],
             refuse_to_leave(error)
         if not isinstance(result, spec.results):
             refuse(
-                f"answered {result!r} where a {spec.results[0].__name__} is due. "
+                f"answered {result!r} where a {spec.results[0].__name__} is expected. "
                 "Return it: a wrapper returns what its yield gave"
             )
         return contained(result) if isinstance(result, Generator) else result

@@ -71,7 +71,7 @@ class Resources:
 
 @frozen(kw_only=True)
 class Job:
-    """A request for one job, before any batch system has put it into its own words."""
+    """A request for one job, in terms that are independent of any batch system."""
 
     #: Unique per submission; begins with a letter. Empty only in what `parse_resources` returns.
     name: str = ""
@@ -84,11 +84,11 @@ class Job:
     account: str | None = None
     #: One log file per job lands here; None discards the output.
     log_directory: str | None = None
-    #: Where the script changes to before all that the user wrote, if that is there on the node: `job_body` sees to
-    #: it. None: it starts wherever the batch system starts it.
+    #: The folder to which the script changes before any of the user's lines, if the node has it; `job_body` takes care
+    #: of that. None: it stays where the batch system starts it.
     directory: str | None = None
-    #: A folder of corral's own, which this host and the nodes share, for batch systems that must be given one. It is
-    #: there when the job is submitted.
+    #: A folder of corral's own, shared by this host and the nodes, for batch systems that must be given one. It exists
+    #: when the job is submitted.
     own_directory: str | None = None
     #: Exported by the job's script, in this order, as data: no expansion. Nothing else of the submitting
     #: environment may reach the job.
@@ -101,7 +101,7 @@ class Job:
     #: Names of directives to leave out; also the words memory, cores, nodes, walltime, gpus.
     skip: frozenset[str] = field(default=(), converter=_names)
     shebang: str = "#!/usr/bin/env bash"
-    #: Hosts on which jobs like this keep dying; a backend that can asks for others, one that cannot ignores them.
+    #: Hosts on which jobs like this keep dying; a backend asks for others if it can, and otherwise ignores this.
     excluded_hosts: tuple[str, ...] = field(default=(), converter=_texts)
 
 
@@ -142,7 +142,7 @@ class Script:
 
 @frozen(order=True)
 class JobId:
-    """A job's id: opaque to the core, and the very text that the job itself sees as ``CORRAL_JOB_ID``."""
+    """A job's id: opaque to the core, and exactly the text that the job itself sees as ``CORRAL_JOB_ID``."""
 
     text: str
     #: Which of several clusters or servers has it (Slurm federations); not part of its identity.
@@ -153,7 +153,7 @@ class JobId:
 
 
 class JobState(enum.Enum):
-    """The same twelve words for every batch system."""
+    """The same twelve states for every batch system."""
 
     PENDING = "pending"
     HELD = "held"
@@ -166,8 +166,8 @@ class JobState(enum.Enum):
     PREEMPTED = "preempted"
     NODE_FAILED = "node failed"
     CANCELLED = "cancelled"
-    #: Listed with a word that nobody knows (then it lives, and the word is in `JobStatus.native`), or no longer
-    #: listed at all (then the core has given it up). Never taken for COMPLETED.
+    #: Listed with an unknown word (then it is alive, and the word is in `JobStatus.native`), or no longer listed at all
+    #: (then the core has given it up). Never treated as COMPLETED.
     UNKNOWN = "unknown"
 
     @property
@@ -196,7 +196,7 @@ _FINAL = frozenset(
 
 @frozen(kw_only=True)
 class JobStatus:
-    """What a batch system said of one job, at one moment; its texts as they may be shown."""
+    """What a batch system said about one job at one moment; its texts are safe to show."""
 
     state: JobState
     #: The batch system's own word (``CG``, ``hqw``, ``BOOT_FAIL``).
@@ -213,8 +213,8 @@ class JobStatus:
     expected_start: float | None = None
     #: When it ended, or when its walltime will end it.
     ends: float | None = None
-    #: Why waiting will not make it start, in a person's words with the argument to change and the cure; empty if it
-    #: will start, or may. Never set for what could change by itself, as when others' jobs end.
+    #: Why it will never start, in plain words with the argument to change and the cure; empty if it will start, or may.
+    #: Never set for something that could change by itself, as when other jobs end.
     hopeless: str = ""
 
 
@@ -224,7 +224,7 @@ class JobStatus:
 class FailureKind(enum.Enum):
     """What to do about a command that failed."""
 
-    #: The batch system is away or busy: the same command may work later.
+    #: The batch system is down or busy: the same command may work later.
     TRANSIENT = "transient"
     #: A limit on jobs: there will be room when some have ended.
     LIMIT = "limit"
@@ -243,7 +243,7 @@ class Failure:
 
 @frozen(kw_only=True)
 class Queue:
-    """A queue (partition) as `describe_queues` found it; None: the batch system does not say."""
+    """A queue (partition) as `describe_queues` found it. None: the batch system does not say."""
 
     name: str
     is_default: bool = False
@@ -268,7 +268,7 @@ class Detected:
 
 @frozen(kw_only=True)
 class Allocation:
-    """What a job was granted, as it sees it from inside."""
+    """What a job was granted, as seen from inside."""
 
     job_id: JobId
     #: The node that reads this first; never empty.
@@ -276,7 +276,7 @@ class Allocation:
     #: Per node; None: the batch system does not say.
     cores: int | None = None
     memory: int | None = None
-    #: The GPUs of this node as CUDA_VISIBLE_DEVICES spells them; empty: none, or not said.
+    #: The GPUs of this node in the form of CUDA_VISIBLE_DEVICES; empty: none, or not said.
     gpus: tuple[str, ...] = field(default=(), converter=_texts)
     #: When the batch system will end the job; None: not said (the core then adds the walltime to the start).
     ends: float | None = None
@@ -323,6 +323,6 @@ class Completed:
         return lines[-1].strip() if lines else ""
 
 
-#: A hook that talks: yields commands, is sent back what they printed, returns its answer. A command that exits
-#: non-zero, does not exist or takes too long is thrown in as CommandFailed, CommandNotFound or CommandTimedOut.
+#: A hook that talks: yields commands, is sent what they printed, returns its answer. If a command exits non-zero, does
+#: not exist or takes too long, CommandFailed, CommandNotFound or CommandTimedOut is raised at the yield.
 Conversation = Generator[Command, Completed, T]

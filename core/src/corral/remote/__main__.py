@@ -97,7 +97,7 @@ async def _serve_in_job(order: Order) -> None:
         )
         ends = grant.allocation.ends or ends
     except CorralError as error:
-        say(f"it is not known what this job was granted: {error}")
+        say(f"cannot tell what this job was granted: {error}")
     await serve(order, job_id=os.environ.get("CORRAL_JOB_ID", ""), ends=ends)
 
 

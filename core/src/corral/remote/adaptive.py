@@ -9,7 +9,7 @@ from corral.remote.messages import AdaptiveState
 
 
 class RemoteAdaptive:
-    """What `Cluster.adapt` returned over there, as it was told last."""
+    """What `Cluster.adapt` returned in the scheduler's process, as last reported."""
 
     def __init__(self, told: Callable[[], AdaptiveState], stop: Callable[[str], None]) -> None:
         self._told = told

@@ -218,7 +218,7 @@ class RemoteCluster(Cluster):
                 if not await self._find_again():
                     return
             except Exception:
-                logger.exception("cluster %s: its news could not be read; it is tried again", self.name)
+                logger.exception("cluster %s: its updates could not be read; trying again", self.name)
             await asyncio.sleep(NEWS_PAUSE)
 
     async def _find_again(self) -> bool:
@@ -242,7 +242,7 @@ class RemoteCluster(Cluster):
             await asyncio.wait(self._asking, timeout=CONTACT_PATIENCE)
         try:
             if self._shutdown_on_close:
-                with self._tried("whether it has ended is not known; see corral ps"):
+                with self._tried("could not tell whether it has ended; see corral ps"):
                     await self._shut_down()
         finally:
             with self._tried("its connections could not be closed"):
@@ -275,7 +275,7 @@ class RemoteCluster(Cluster):
         """They are the engine's."""
 
     def shutdown(self, timeout: float | None = None) -> Any:
-        """End the cluster, whoever uses it, and wait until its jobs have ended."""
+        """End the cluster, even if others are using it, and wait until its jobs have ended."""
         self._shutdown_on_close = True
         return self.close(timeout)
 
@@ -371,7 +371,7 @@ class RemoteCluster(Cluster):
 
     @property
     def scheduler_info(self) -> Any:
-        """What the Dask scheduler said last of itself and its workers."""
+        """What the Dask scheduler last said about itself and its workers."""
         if self.status is not Status.running or not self._state.identity:
             return no_scheduler_info()
         return SchedulerInfo(self._state.identity)

@@ -52,7 +52,7 @@ class Served(Cluster):
         self._ends = ends
         self._is_open = asyncio.Event()
         self._ending = ""
-        #: Why it shall end, and how long its workers may take to finish.
+        #: Why it should end, and how long its workers may take to finish.
         self._wish: asyncio.Future[tuple[str, float]] = asyncio.get_running_loop().create_future()
         self._idle_watch: asyncio.Task[None] | None = None
         self._tunnel: Tunnel | None = None
@@ -107,7 +107,7 @@ class Served(Cluster):
         super()._make_folders()
 
     async def until_end(self) -> str:
-        """Return, with the reason, when the cluster shall end; its workers have finished by then."""
+        """Return, with the reason, when the cluster should end; its workers have finished by then."""
         why, seconds = await self._wish
         self._ending = why
         logger.warning("cluster %s ends: %s", self.name, why)
@@ -124,7 +124,7 @@ class Served(Cluster):
         self.end(f"its scheduler got {name}", SIGNAL_GRACE)
 
     def _walltime(self, lead: float) -> None:
-        self.end(f"the walltime of its scheduler's job is over in {lead:.0f} s", max(0.0, lead - CLOSING_MARGIN))
+        self.end(f"the walltime of its scheduler's job ends in {lead:.0f} s", max(0.0, lead - CLOSING_MARGIN))
 
     async def _drain(self, why: str, seconds: float) -> None:
         """Let the workers finish what they do. Whoever is connected is told."""

@@ -94,7 +94,7 @@ class Order:
             credentials = read_credentials(path, fields.pop("credentials"))
             return cls(**{**fields, "credentials": credentials, "surroundings": Surroundings(**fields["surroundings"])})
         except (ValueError, TypeError, KeyError) as error:
-            raise CredentialsError(f"{path} is no order for a cluster") from error
+            raise CredentialsError(f"{path} is not an order for a cluster") from error
 
     def prepare_process(self) -> None:
         """Make this process what the submitting one was, as far as the engine needs it. Before distributed is there."""
@@ -164,7 +164,7 @@ def take(given: Mapping[str, Any]) -> tuple[Blueprint, Order]:
     given = {name: value for name, value in given.items() if value is not None}
     if given.get("plugins"):
         raise InvalidRequest(
-            "plugins", "objects of yours cannot follow the scheduler into another process: make them a site's plugin"
+            "plugins", "objects of yours cannot follow the scheduler into another process: turn them into a site plugin"
         )
     blueprint = draw(given, scheduler_is_here=False)
     for_scheduler = {name: value for name, value in blueprint.scheduler_options.items() if name not in JOB_OPTIONS}

@@ -39,5 +39,5 @@ def or_end(line: str) -> str:
 
 
 def _failed(line: str) -> str:
-    said = shlex.quote(f"corral: {line} failed, for the reason above")
+    said = shlex.quote(f"corral: {line} failed; see above for the reason")
     return f"echo {said} >&2; exit 1"

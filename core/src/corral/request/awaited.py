@@ -53,5 +53,5 @@ class Awaited:
         """
         of = wanted if self.n_workers is None else self.n_workers
         if not of:
-            raise InvalidRequest("n_workers", "no worker is wanted; say how many, or call scale() first")
+            raise InvalidRequest("n_workers", "no workers have been asked for; say how many, or call scale() first")
         return math.ceil(round(of * self.fraction, 6))

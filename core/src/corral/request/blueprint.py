@@ -126,7 +126,7 @@ class Blueprint:
             There is one of that name, or the batch system cannot do this.
         """
         if check_name(name) in self.groups:
-            raise InvalidRequest("groups", f"there is a group {name!r} already")
+            raise InvalidRequest("groups", f"group {name!r} already exists")
         batches = dict(self.batches)
         if spec.backend_options:
             options = self._backend_options(spec)
@@ -142,8 +142,8 @@ class Blueprint:
         if vain := larger.skipped_in_vain(name):
             names = ", ".join(dict.fromkeys(each.name for each in larger.script(name).directives))
             warnings.warn(
-                f"skip_directives: {', '.join(map(repr, vain))} is the name of no directive here, and leaves nothing "
-                f"out. A job has {names}",
+                f"skip_directives: {', '.join(map(repr, vain))} is not the name of a directive here, and leaves "
+                f"nothing out. A job has {names}",
                 stacklevel=2,
             )
         return larger
@@ -203,7 +203,7 @@ class Blueprint:
         job = self.batch_of(group).prepare(evolve(wanted, excluded_hosts=excluded_hosts))
         if job.resources.memory is None:
             raise InvalidRequest("memory", "say how much a job may use on each node: memory='16GB'")
-        # What was prepared may be more than what was asked for: the workers shall use it.
+        # What was prepared may be more than what was asked for: the workers should use it.
         if job.resources.processes > job.resources.cores:
             job = evolve(job, resources=evolve(job.resources, processes=job.resources.cores))
         return evolve(job, command=(*job.command, *spec.launcher_arguments(group, job.resources, job.walltime)))

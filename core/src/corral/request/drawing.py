@@ -107,7 +107,7 @@ def read_script(path: str | os.PathLike[str], given: Mapping[str, Any]) -> tuple
     Raises
     ------
     ParseError
-        The script asks for what one group of workers cannot be.
+        The script asks for something that one group of workers cannot be.
     """
     text = Path(path).read_text()
     backend, site = _backend_and_site({name: value for name, value in given.items() if value is not None})
@@ -195,13 +195,13 @@ def _group(name: str, group: object, shared: Mapping[str, Any]) -> WorkerGroup:
         refuse_unknown(written, WorkerGroup.argument_names(), "WorkerGroup")
         return WorkerGroup(**{**shared, **written})
     if not isinstance(group, WorkerGroup):
-        raise InvalidRequest("groups", f"{name!r} is {group!r}, which is no WorkerGroup")
+        raise InvalidRequest("groups", f"{name!r} is {group!r}, which is not a WorkerGroup")
     return group.filled(shared)
 
 
 def _name(value: object) -> str:
     if not isinstance(value, str) or not value.strip():
-        raise InvalidRequest("name", f"{value!r} is no name")
+        raise InvalidRequest("name", f"{value!r} is not a name")
     if not value.isprintable() or "/" in value or len(value) > 100:
         raise InvalidRequest("name", f"{value!r} must be one printable line of at most 100 characters without '/'")
     return value
@@ -212,7 +212,7 @@ def _directory(argument: str, value: str | os.PathLike[str] | None) -> Path | No
         return None
     text = os.fspath(value)
     if not isinstance(text, str) or not text.strip() or not text.isprintable():
-        raise InvalidRequest(argument, f"{value!r} is no path of printable characters")
+        raise InvalidRequest(argument, f"{value!r} is not a path of printable characters")
     try:
         return Path(expanded_path(text, os.environ))
     except ValueError as error:
@@ -222,7 +222,7 @@ def _directory(argument: str, value: str | os.PathLike[str] | None) -> Path | No
 def _port(argument: str, value: object) -> int:
     port = parse_count(argument, value)
     if port > 65535:
-        raise InvalidRequest(argument, f"{value!r} is no port (0: any)")
+        raise InvalidRequest(argument, f"{value!r} is not a port (0: any)")
     return port
 
 

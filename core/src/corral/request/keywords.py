@@ -56,7 +56,7 @@ def check_worker(worker_class: object, options: Mapping[str, Any]) -> None:
     if found is None:
         return  # there may be such a module where the jobs run
     if not (isinstance(found, type) and issubclass(found, distributed.Worker)):
-        raise InvalidRequest("worker_class", f"{worker_class} is {found!r}, which is no distributed.Worker")
+        raise InvalidRequest("worker_class", f"{worker_class} is {found!r}, which is not a distributed.Worker")
     _refuse_unknown("worker_options", found, distributed.Worker, options, _OF_NANNIES)
 
 

@@ -42,7 +42,7 @@ def parse_memory(argument: str, value: object) -> int:
     ------
     InvalidRequest
     """
-    problem = InvalidRequest(argument, f"{value!r} is no amount of memory; write for example '32GB' or '30GiB'")
+    problem = InvalidRequest(argument, f"{value!r} is not an amount of memory; write for example '32GB' or '30GiB'")
     try:
         # Requests round up: never ask for less than the user did.
         parsed = math.ceil(_exact_bytes(value))

@@ -33,7 +33,7 @@ def check_name(name: object) -> str:
     InvalidRequest
     """
     if not isinstance(name, str) or not _NAME.fullmatch(name):
-        raise InvalidRequest("groups", f"{name!r} is no name of a group: a letter, then letters, digits, '_' and '-'")
+        raise InvalidRequest("groups", f"{name!r} cannot name a group: a letter, then letters, digits, '_' and '-'")
     if name in RESERVED:
         raise InvalidRequest("groups", f"a group cannot be called {name!r}, which is a keyword of scale()")
     if name in RESOURCES:
@@ -81,7 +81,7 @@ def jobs_asked_for(
                 # Where nobody has given a group a name, this is another word for a size.
                 said = meaning(name, [*RESERVED, *WORKERS])
                 raise InvalidRequest(
-                    name, f"is no size of a cluster, which is n (workers), jobs, cores or memory.{said}"
+                    name, f"is not a size of a cluster, which is n (workers), jobs, cores or memory.{said}"
                 )
         return {name: _jobs(known_group(name, groups), {name: value}, name) for name, value in workers.items()}
     if len(given) != 1:
@@ -126,7 +126,8 @@ def known_group(name: str, groups: Mapping[str, T]) -> T:
     """What there is under that name."""
     if name not in groups:
         raise InvalidRequest(
-            name, f"is no group of this cluster, which has {', '.join(groups) or 'none'}.{did_you_mean(name, groups)}"
+            name,
+            f"is not a group of this cluster, which has {', '.join(groups) or 'none'}.{did_you_mean(name, groups)}",
         )
     return groups[name]
 

@@ -1,6 +1,6 @@
 """What Dask's configuration says under ``corral:``.
 
-Every argument of `Cluster` and of `WorkerGroup` may stand there, with dashes or underscores, for all backends or for
+Every argument of `Cluster` and of `WorkerGroup` can be set there, with dashes or underscores, for all backends or for
 one; and a few settings of the whole process::
 
     corral:
@@ -11,7 +11,7 @@ one; and a few settings of the whole process::
           queue: batch
           memory: 16GB
 
-An argument in the program wins over ``corral.backends.NAME``, which wins over ``corral``.
+An argument in the program overrides ``corral.backends.NAME``, which overrides ``corral``.
 """
 
 from __future__ import annotations
@@ -53,14 +53,14 @@ def _replacements_per_hour(value: int | None) -> int | None:
 
 @frozen(kw_only=True)
 class Settings:
-    """Settings that are no arguments of a cluster.
+    """Settings that are not arguments of a cluster.
 
     Parameters
     ----------
     commands_per_minute
-        How many commands corral may run in a minute for one user on one host, over all clusters and processes.
-        Questions wait for room, two fifths are kept for them, and one serves all clusters; submissions and
-        cancellations only count. Default: 10.
+        How many commands corral may run in a minute for one user on one host, across all clusters and processes.
+        Queries wait for room, two fifths are reserved for them, and one serves all clusters; submissions and
+        cancellations just count. Default: 10.
     command_timeout
         How long a command of the batch system may take. Default: ``"60s"``.
     polling_interval

@@ -78,7 +78,7 @@ _BY_MEANING: Mapping[str, tuple[str, ...]] = {
     ),
     "it is n_workers= here": ("num_workers", "workers", "n_worker", "worker_count", "initial_workers"),
     "ask for jobs with cluster.scale(jobs=…)": ("jobs", "n_jobs", "num_jobs", "njobs", "max_blocks", "init_blocks"),
-    "let a cluster have the size of its work with cluster.adapt(minimum=…, maximum=…)": (
+    "let a cluster follow its work with cluster.adapt(minimum=…, maximum=…)": (
         "adaptive", "adapt", "minimum", "maximum", "minimum_jobs", "maximum_jobs", "min_workers", "max_workers",
         "adapt_options", "adaptive_options", "minimum_workers", "maximum_workers",
     ),
@@ -98,7 +98,7 @@ _BY_MEANING: Mapping[str, tuple[str, ...]] = {
     "it is env= here": ("env_vars", "environment", "environ", "extra_env", "env_variables", "worker_env"),
     "it is modules= here": ("module", "module_load", "module_loads", "envmodules"),
     "it is conda_env= here": ("conda", "conda_environment", "conda_env_name", "mamba_env"),
-    "the Python of the workers is python= here, also one in a virtual environment": (
+    "the Python of the workers is python= here, which may be one in a virtual environment": (
         "python_executable", "python_path", "executable", "interpreter", "virtualenv", "venv",
     ),
     "it is worker_ports= here, and worker_ports='10000:10100' is a range": (
@@ -174,7 +174,7 @@ def refuse_unknown(arguments: Iterable[str], known: Iterable[str], owner: str = 
     first, *others = unknown
     instead = meaning(first, known) or f" Its arguments are in help(corral.{owner})."
     more = "".join(f" Nor is {name}{_appended(name, known)}" for name in others)
-    raise InvalidRequest(first, f"is no argument of {owner}.{instead}{more}")
+    raise InvalidRequest(first, f"is not an argument of {owner}.{instead}{more}")
 
 
 def _appended(name: str, known: Iterable[str]) -> str:
@@ -194,10 +194,10 @@ def refuse_unknown_bounds(arguments: Mapping[str, object]) -> None:
         if name in _BOUNDS:
             continue
         if name in ("Adaptive", "worker_key", "scheduler_comm", "key"):
-            said = " Leave it out: which jobs there are, and which leave, is corral's own policy."
+            said = " Leave it out: corral decides which jobs there are and which leave."
         else:
             said = meaning(name, _BOUNDS)
-        raise InvalidRequest(name, f"is no argument of adapt.{said}")
+        raise InvalidRequest(name, f"is not an argument of adapt.{said}")
 
 
 _BOUNDS = (
@@ -210,10 +210,10 @@ _BOUNDS = (
 
 #: What to write instead of attributes and methods of other clusters.
 _BY_ATTRIBUTE: Mapping[str, tuple[str, ...]] = {
-    "cluster.scale(n) says how many workers there shall be, and corral which jobs go": (
+    "cluster.scale(n) says how many workers there should be, and corral chooses which jobs go": (
         "scale_up", "scale_down", "start_workers", "stop_workers", "add_worker", "add_workers", "stop_jobs",
     ),
-    "client.retire_workers(…) retires workers, and cluster.scale(n) says how many there shall be": ("retire_workers",),
+    "client.retire_workers(…) retires workers, and cluster.scale(n) says how many there should be": ("retire_workers",),
     "cluster.job_script() has the directives of a job, and all that it runs": (
         "job_header", "job_file", "command_template", "shebang",
     ),
@@ -227,7 +227,7 @@ _BY_ATTRIBUTE: Mapping[str, tuple[str, ...]] = {
         "finished_jobs",
     ),
     "the batch system is what Cluster(backend=…) says": ("job_cls", "config_name"),
-    "what a batch system runs is its backend's affair, and a plugin of yours, Cluster(plugins=[…]), may change it": (
+    "what a batch system runs is up to its backend, and a plugin of yours, Cluster(plugins=[…]), can change it": (
         "submit_command", "cancel_command", "job_id_regexp",
     ),
     "cluster.logs(job) is what a job printed, and job.log the file": ("log_directory",),

@@ -58,7 +58,7 @@ def checked_lines(argument: str, value: object) -> Sequence[str]:
         elif isinstance(value, Mapping) and argument == "extra_directives":
             cure = statements(value)
         written = f"; write {argument}={cure!r}" if cure else ""
-        raise InvalidRequest(argument, f"{value!r} is not a list of texts{written}")
+        raise InvalidRequest(argument, f"{value!r} is not a list of strings{written}")
     return value
 
 
@@ -71,15 +71,15 @@ def variables_of(env: object) -> dict[str, str]:
     """
     found: dict[str, str] = {}
     if not isinstance(env, Mapping):
-        raise InvalidRequest("env", f"{env!r} is not a mapping of names to texts")
+        raise InvalidRequest("env", f"{env!r} is not a mapping of names to strings")
     for name, value in env.items():
         if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z_][A-Za-z0-9_]*", name):
-            raise InvalidRequest("env", f"{name!r} is no name of an environment variable")
+            raise InvalidRequest("env", f"{name!r} is not the name of an environment variable")
         if value is None or isinstance(value, bool):
             cure = (
                 "leave it out, or unset it in prologue=" if value is None else "write '1' or '0', or what it stands for"
             )
-            raise InvalidRequest("env", f"{name} is {value!r}, which is no text: {cure}")
+            raise InvalidRequest("env", f"{name} is {value!r}, which is not text: {cure}")
         if isinstance(value, numbers.Real):
             found[name] = str(value)
             continue
@@ -89,7 +89,7 @@ def variables_of(env: object) -> dict[str, str]:
             raise InvalidRequest(
                 "env",
                 f"{name} is {value!r}, and nothing in env= is expanded. Have the job's shell do it: "
-                f"prologue=['export {name}=\"{value}\"']; or, if it means the very text: "
+                f"prologue=['export {name}=\"{value}\"']; or, if it is meant literally: "
                 f"prologue=[{f'export {name}={shlex.quote(value)}'!r}]",
             )
         found[name] = value
@@ -129,7 +129,7 @@ def python_words(python: object) -> tuple[str, ...]:
     if len(python.split()) > 1 and not os.path.isfile(python):
         raise InvalidRequest(
             "python",
-            f"{python!r} has blanks and is no file here; if it is a command, say its words one by one: "
+            f"{python!r} has spaces and is not a file here; if it is a command, give its words one by one: "
             f"python={python.split()}",
         )
     return (python,)
@@ -147,7 +147,7 @@ def class_path(argument: str, value: object) -> str:
             raise InvalidRequest(argument, f"{value!r} cannot be imported in a job; put it into a module")
         return f"{value.__module__}.{value.__qualname__}"
     if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+", value):
-        raise InvalidRequest(argument, f"{value!r} is no class and no path of one like 'package.module.Class'")
+        raise InvalidRequest(argument, f"{value!r} is neither a class nor the path of one, like 'package.module.Class'")
     return value
 
 
@@ -173,7 +173,7 @@ def check_ports(argument: str, value: object, workers: int) -> None:
     """
     match = re.fullmatch(r"(\d+)(?::(\d+))?", value) if isinstance(value, str) else None
     if match is None or not 0 < int(match[1]) <= int(match[2] or match[1]) < 65536:
-        raise InvalidRequest(argument, f"{value!r} is no range of ports like '10000:10100'")
+        raise InvalidRequest(argument, f"{value!r} is not a range of ports like '10000:10100'")
     ports = int(match[2] or match[1]) - int(match[1]) + 1
     if ports < 2 * workers:
         raise InvalidRequest(

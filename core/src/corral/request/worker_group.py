@@ -78,11 +78,11 @@ class WorkerGroup:
         How long a job may run: ``"HH:MM:SS"``, ``"D-HH:MM:SS"`` or ``"2h"``; in Python also seconds, or a timedelta.
         Default: an hour.
     task_time
-        How long a task takes, where nothing better is known: ``"30 min"``. A task is begun only where it can be
+        How long a task takes, where nothing better is known: ``"30 min"``. A task is started only where it can be
         finished; better are ``dask.annotate(expected_duration="30 min")`` and what tasks of its kind took.
     drain_time
-        How long before its walltime ends a job begins nothing more, whatever it could still finish. Default: a tenth of
-        the walltime, 10 s to 2 min, and up to as much again so that not all jobs leave together.
+        How long before its walltime ends a job stops starting tasks, whatever it could still finish. Default: a tenth
+        of the walltime, 10 s to 2 min, and up to as much again so that not all jobs leave together.
     queue
         Queue, or partition, as the batch system names it.
     account
@@ -92,21 +92,21 @@ class WorkerGroup:
     skip_directives
         Names of directives to leave out (``mem``), or the words memory, cores, nodes, walltime, gpus.
     env
-        Environment variables of the job, as they are: nothing in them is expanded. Of your environment it has nothing
-        else but PYTHONPATH, LD_LIBRARY_PATH where this Python needs it, and what `inherit_env` names.
+        Environment variables of the job, taken literally: nothing in them is expanded. Of your own
+        environment, it gets only PYTHONPATH, LD_LIBRARY_PATH if this Python needs it, and what `inherit_env` names.
     inherit_env
-        Names or patterns of your own environment variables that jobs have, too: ``HDF5_*``. A pattern never means what
+        Names or patterns of your own environment variables to pass on to jobs: ``HDF5_*``. A pattern never matches what
         looks like a secret.
     modules
         Environment modules to load.
     conda_env
         Name or path of a conda environment to activate.
     prologue
-        Shell lines to run before the workers, once a job: what they export holds on all of its nodes.
+        Shell lines to run before the workers, once per job: what they export applies to all of its nodes.
     epilogue
         Shell lines to run after the workers.
     python
-        The Python that runs the workers, or the words of a command that is one:
+        The Python that runs the workers, or a command that runs Python, as a list of words:
         ``["apptainer", "exec", "image.sif", "python3"]``. Default: this one, or the one of `conda_env`.
     shebang
         First line of the job script: a shell like sh or bash. Default: ``#!/usr/bin/env bash``.
@@ -115,8 +115,8 @@ class WorkerGroup:
     worker_ports
         Ports that workers may listen on: ``"10000:10100"``. Default: any.
     local_directory
-        Where workers spill, on the node; ``$TMPDIR`` and other variables are the node's. It is made if it is missing.
-        Default: the node's temporary directory.
+        Where workers spill, on the node; ``$TMPDIR`` and other variables are the node's. It is created if it is
+        missing. Default: the node's temporary directory.
     launcher
         ``"fork"`` (default) starts workers from one import per node; ``"spawn"`` is for libraries that cannot be
         forked.
@@ -247,7 +247,7 @@ class WorkerGroup:
         for item in self.extra_directives:
             if prefix := re.match(r"#\S*\s*", item):
                 rest = item[prefix.end() :]
-                raise InvalidRequest("extra_directives", f"{item!r} has a prefix, which corral writes: say {rest!r}")
+                raise InvalidRequest("extra_directives", f"{item!r} has a prefix, which corral adds: write {rest!r}")
         for name in ("prologue", "epilogue"):
             for item in checked_lines(name, getattr(self, name)):
                 if "\0" in item:

@@ -36,7 +36,7 @@ UNUSED = 3.0
 
 
 class Adapting(Protocol):
-    """What `Cluster.adapt` returns, wherever the work is done."""
+    """What `Cluster.adapt` returns, wherever the scheduler runs."""
 
     @property
     def minimum(self) -> int:
@@ -166,7 +166,7 @@ class Adaptive:
                 self.adapt()
             except Exception:
                 # One bad moment must not end it: dask/distributed#4591.
-                logger.exception("cluster %s: adapting failed; it is tried again", self._engine.blueprint.name)
+                logger.exception("cluster %s: adapting failed; it will be tried again", self._engine.blueprint.name)
             await asyncio.sleep(self.interval)
 
     def adapt(self) -> None:

@@ -43,7 +43,7 @@ class Bounds:
         given = {name: value for name, value in given.items() if value is not None}
         for name in given:
             if name not in BOUNDS:
-                raise InvalidRequest("groups", f"{name!r} is no bound{where}; there are {', '.join(BOUNDS)}")
+                raise InvalidRequest("groups", f"{name!r} is not a bound{where}; there are {', '.join(BOUNDS)}")
         least = [_in_jobs(name, value, resources) for name, value in given.items() if name.startswith("minimum")]
         minimum = max((math.ceil(jobs) for jobs in least), default=0)
         maximum = math.inf

@@ -29,7 +29,7 @@ def host_of_interface(argument: str, interface: str) -> str:
         There is no such interface here; names those that are.
     """
     if not isinstance(interface, str):
-        raise InvalidRequest(argument, f"{interface!r} is no name of a network interface, like 'ib0'")
+        raise InvalidRequest(argument, f"{interface!r} is not the name of a network interface, like 'ib0'")
     known = sorted(psutil.net_if_addrs())
     if interface not in known:
         raise InvalidRequest(

@@ -1,6 +1,6 @@
-"""The door of a dashboard: who does not know its secret prefix is told that there is nothing, whatever he asks.
+"""The door of a dashboard: without its secret prefix, every request gets the answer that there is nothing here.
 
-Loopback is shared by everybody on a login node, and a dashboard has no passwords. So whatever does not begin with the
+Loopback is shared by everyone on a login node, and a dashboard has no passwords. So whatever does not begin with the
 prefix gets the same answer, before anything has been parsed that the sender could learn from. Behind the door the
 prefix is taken off: the application writes addresses that are relative, and so hold behind any proxy.
 """
@@ -33,7 +33,7 @@ NOT_FOUND = b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r
 PATIENCE = 10.0
 #: How much it may say until then (bytes).
 LONGEST_LINE = 2**16
-#: How long what a stranger still sends is listened to (s): a connection that is closed on him may lose him the answer.
+#: How long to read what a stranger still sends (s): closing the connection earlier may lose the answer.
 LINGERING = 2.0
 
 _PIECE = 2**16

@@ -42,7 +42,7 @@ class ClusterSecurity(Security):
         return _mended(self._asked.get_listen_args(role))
 
 
-#: For ``distributed.client.security-loader``, where a plain ``Client()`` shall find a cluster of corral's.
+#: For ``distributed.client.security-loader``, where a plain ``Client()`` should find a cluster of corral's.
 LOADER = f"{__name__}.configured"
 
 

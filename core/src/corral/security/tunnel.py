@@ -20,7 +20,7 @@ _PIECE = 2**16
 class Tunnel:
     """Listens on one port, and passes every connection on to another once something has come through it.
 
-    Until then, for who has no key shall cost little, it holds one descriptor and is half-open: see `half_open`.
+    Until then, for who has no key should cost little, it holds one descriptor and is half-open: see `half_open`.
     """
 
     def __init__(

@@ -1,8 +1,8 @@
 """Loads and queues, and the files that describe them.
 
-A load says what is computed. Steps follow one another, each some seconds after the one before has ended, as a person
-or a script goes on when it has its results. A step has stages, of which each begins when the one before has ended, as
-in a graph of tasks. ::
+A load says what is computed. Steps follow one another, each some seconds after the previous one has ended, like a
+person or a script that continues once the results are there. A step has stages, each of which begins when the previous
+one has ended, as in a graph of tasks. ::
 
     title = "Bursts with pauses"
     fixed = 50                  # jobs of a cluster of fixed size, for comparison
@@ -20,8 +20,8 @@ in a graph of tasks. ::
     [[steps.stages]]
     tasks = [{ name = "simulate", count = 400, seconds = 20, spread = 0.2, need = { cpu = 1 } }]
 
-`seconds` is the median of a task's duration and `spread` the standard deviation of its logarithm. Tasks of one name are
-taken for alike by Dask: what one takes, the others are expected to. `expected` is what the user says of them
+`seconds` is the median of a task's duration and `spread` the standard deviation of its logarithm. Dask takes tasks with
+the same name to be alike: what one takes, the others are expected to take. `expected` is what the user says about them
 (``dask.annotate(expected_duration=…)``); left out, it is learnt.
 
 A queue says how long jobs wait. ::
@@ -34,7 +34,7 @@ A queue says how long jobs wait. ::
     failing = 0.01              # part of the jobs that die while they start
     walltime = 86400
 
-In place of `median` and `spread`, `trace = [10, 3000, 20]` gives the waits themselves, one job after another.
+Instead of `median` and `spread`, `trace = [10, 3000, 20]` gives the waits themselves, one job after another.
 """
 
 from __future__ import annotations

@@ -106,7 +106,7 @@ def transcript(path: Path) -> Completed:
     text = path.read_text()
     recorded = _TRANSCRIPT.fullmatch(text)
     if recorded is None:
-        raise Mismatch(f"{path} is no transcript: it must begin with '$ command' and end with '[rc=N]'")
+        raise Mismatch(f"{path} is not a transcript: it must begin with '$ command' and end with '[rc=N]'")
     code = int(recorded["code"])
     printed, marker, errors = recorded["printed"].partition("[stderr]\n")
     if code and not marker:

@@ -41,7 +41,7 @@ def seconds_in(value: object, *, bare_text: bool = True) -> float:
     if seconds < 0:
         raise ValueError(f"{value!r} is less than 0")
     if not math.isfinite(seconds):
-        raise ValueError(f"{value!r} is for ever, which is no duration")
+        raise ValueError(f"{value!r} is forever, which is not a duration")
     return seconds
 
 
@@ -55,7 +55,7 @@ def _seconds(value: object, bare_text: bool) -> float:
         return value.total_seconds()
     # Also numpy's numbers.
     if is_truth(value) or not hasattr(value, "__float__"):
-        raise ValueError(f"{value!r} is no duration")
+        raise ValueError(f"{value!r} is not a duration")
     return float(value)
 
 
@@ -85,9 +85,9 @@ def _read(value: str, text: str, bare_text: bool) -> float:
     total, end = 0.0, 0
     while match := _PART.match(text, end):
         if match[2].lower() not in _SECONDS:
-            raise ValueError(f"{value!r} is no duration: {match[2]!r} is no unit of time")
+            raise ValueError(f"{value!r} is not a duration: {match[2]!r} is not a unit of time")
         total += float(match[1]) * _SECONDS[match[2].lower()]
         end = match.end()
     if not end or end != len(text):
-        raise ValueError(f"{value!r} is no duration")
+        raise ValueError(f"{value!r} is not a duration")
     return total

@@ -89,7 +89,9 @@ class Flux:
         if job.resources.memory is not None and job.resources.memory < 1:
             raise InvalidRequest("memory", "workers need some")
         if job.walltime is not None and job.walltime < 1:
-            raise InvalidRequest("walltime", "0 is no limit to Flux; if you want that: extra directive --time-limit=0")
+            raise InvalidRequest(
+                "walltime", "0 means no limit to Flux; if you want that, extra directive --time-limit=0"
+            )
         return job
 
     @hookimpl

@@ -55,7 +55,7 @@ def rows(answer: str, width: int) -> Iterator[Sequence[str]]:
         raise ParseError("this is not a table of jobs", answer)
     for row in table:
         if len(row) != width:
-            parsing.pass_over("|".join(row), f"that of {row[0]} has not {width} columns")
+            parsing.pass_over("|".join(row), f"that of {row[0]} does not have {width} columns")
     return (row for row in table if len(row) == width)
 
 
@@ -144,7 +144,7 @@ def pending_words(state: str, urgency: str, dependencies: str, reason: str) -> s
     if state == "PRIORITY":
         return "Flux has not given it a priority yet"
     if urgency == "0":
-        return "it is held: 'flux urgency ID default' lets it go"
+        return "it is held: 'flux urgency ID default' releases it"
     return "it waits for resources to become free" + (f" ({reason})" if reason else "")
 
 

@@ -187,8 +187,8 @@ def job(said: Mapping[str, str]) -> Job:
     """
     count = int(said.get("nodes", 1))
     if count < 1:
-        raise ValueError("--nodes=0 is no job")
-    # By node, a task is started on each unless there shall be more of them.
+        raise ValueError("--nodes=0 is not a job")
+    # By node, a task is started on each unless there should be more of them.
     per_node = int(said.get("tasks-per-node", 1))
     tasks = max(per_node, -(-int(said.get("ntasks", count)) // count))
     cores = tasks * int(said.get("cores-per-task", 1))
@@ -229,7 +229,7 @@ def seconds(text: str) -> int | None:
     if match is None:
         if text.lower() in ("inf", "infinity"):
             return None
-        raise ValueError(f"{text!r} is no time")
+        raise ValueError(f"{text!r} is not a time")
     return -int(-float(match[1]) * _UNITS[match[2] or "m"] // 1) or None
 
 

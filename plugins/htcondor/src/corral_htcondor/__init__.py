@@ -113,7 +113,7 @@ class HTCondor:
         if job.queue is not None and self.queue_attribute is None:
             raise InvalidRequest(
                 "queue",
-                "HTCondor has no queues. If your site's jobs say one in an attribute, name it with "
+                "HTCondor has no queues. If jobs at your site name one in an attribute, give its name with "
                 "backend_options={'queue_attribute': 'JobFlavour'}; if not, leave queue out",
             )
         for argument, value in [("name", job.name), ("queue", job.queue), ("account", job.account)]:

@@ -200,7 +200,7 @@ def pending_words(analysis: str) -> str:
         cure = f"; ask for less with {arguments}" if arguments else ""
         return f"it will never start in this pool as it is now: no machine has {what}{cure}"
     if counts["refusing"] and not counts["busy"] and not counts["willing"]:
-        return f"the machines that fit take no such job at present ({counts['refusing']} refuse it by their own rules)"
+        return f"the machines that fit take no such jobs at present ({counts['refusing']} refuse it by their own rules)"
     if "not yet been considered" in analysis:
         return "HTCondor has not looked at it yet"
     fitting = counts["busy"] + counts["willing"]
@@ -236,7 +236,7 @@ _KINDS = (
 
 #: What HTCondor's own words leave to be guessed.
 _MEANINGS = (
-    (r"Cannot allocate a cluster id$", "HTCondor runs no jobs of root: submit as another user"),
+    (r"Cannot allocate a cluster id$", "HTCondor runs no jobs as root: submit as another user"),
     (r"unknown host \S+$", "schedd= in backend_options is a name that condor_status -schedd shows"),
 )
 

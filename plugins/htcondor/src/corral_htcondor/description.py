@@ -85,7 +85,7 @@ def statements(text: str) -> list[Statement]:
             continue
         queues += 1
         if queues > 1 or not re.fullmatch(r"(\d|\$\(\w+\))*", queue[1].strip(), re.ASCII):
-            raise ValueError(f"{line!r} makes jobs that differ; corral's are alike")
+            raise ValueError(f"{line!r} makes jobs differ; corral's are all alike")
     return found
 
 
@@ -116,7 +116,7 @@ def whole(name: str, value: str) -> int:
     ValueError
     """
     if not re.fullmatch(r"\d{1,12}", value, re.ASCII):
-        raise ValueError(f"{name} = {value} is no plain number, and corral must know it; write what it stands for")
+        raise ValueError(f"{name} = {value} is not a plain number, and corral must know it; write what it stands for")
     return int(value)
 
 

@@ -118,10 +118,12 @@ class LSF:
     def prepare_job(self, job: Job) -> Job:
         resources = job.resources
         if job.name and not re.fullmatch(r"[A-Za-z][\w.+-]*", job.name, re.ASCII):
-            raise InvalidRequest("name", f"{job.name!r} is no job name for an array: letters, digits and _.+- alone")
+            raise InvalidRequest(
+                "name", f"{job.name!r} is not an array's job name: only letters, digits and _.+- are allowed"
+            )
         if resources.memory is not None:
             if resources.memory < 1:
-                raise InvalidRequest("memory", "0 is no limit to LSF; leave it out with Job.skip")
+                raise InvalidRequest("memory", "0 means no limit to LSF; leave it out with Job.skip")
             # The coarsest unit in which it is written, for each slot if it is counted so.
             unit = parsing.size_in_bytes(f"1{self._reservation_unit}")
             unit *= resources.cores if self.memory_per_slot else 1

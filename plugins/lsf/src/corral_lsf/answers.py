@@ -234,7 +234,7 @@ def _ends(answer: str) -> Iterator[tuple[str, _End]]:
 # --- bjobs -p ---------------------------------------------------------------------------------------------------
 
 _PATIENCE = (
-    ("suspended by the user while pending", "it is held: 'bresume' lets it go"),
+    ("suspended by the user while pending", "it is held: 'bresume' releases it"),
     ("resource requirements not satisfied", "no host has what it asks for: at present, or ever"),
     ("Not enough job slot", "it waits for slots to become free"),
     ("Not enough processors", "it waits for slots to become free"),
@@ -249,8 +249,11 @@ _PATIENCE = (
 
 #: Reasons that no other job's end cures; from lsbatch.h.
 _NEVER = (
-    ("dependency condition is invalid or never satisfied", "what it depends on did not end so: see extra_directives="),
-    ("an't run jobs submitted by root", "no host here runs jobs of root: submit them as another user"),
+    (
+        "dependency condition is invalid or never satisfied",
+        "what it depends on did not end as required: see extra_directives=",
+    ),
+    ("an't run jobs submitted by root", "no host here runs jobs as root: submit them as another user"),
 )
 _REQUIREMENT = re.compile(r"resource requirements not satisfied|requirements? for re(serving|source)", re.IGNORECASE)
 

@@ -163,7 +163,7 @@ def job(said: Mapping[str, str], *, limit_unit: str, reservation_unit: str, per_
         raise ValueError("a job needs a slot at least")
     spread = re.search(r"span\[[^]]*\bptile=([^],]+)", requirement)
     if spread and not re.fullmatch(r"[1-9]\d*", spread[1].strip(), re.ASCII):
-        raise ValueError(f"span[ptile={spread[1]}] is no number of slots that every host has")
+        raise ValueError(f"span[ptile={spread[1]}] is not a number of slots that every host has")
     cores = min(int(spread[1]), slots) if spread else slots
     nodes = int(said["nnodes"]) if "nnodes" in said else -(-slots // cores)
     found = []
@@ -252,5 +252,5 @@ def seconds(text: str) -> int:
     """
     match = re.fullmatch(r"(?:(\d+):)?(\d+)(?:/.*)?", text, re.ASCII)
     if match is None:
-        raise ValueError(f"{text!r} is no time")
+        raise ValueError(f"{text!r} is not a time")
     return (int(match[1] or 0) * 60 + int(match[2])) * 60

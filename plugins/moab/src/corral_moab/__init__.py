@@ -173,5 +173,5 @@ def _user() -> Conversation[list[str]]:
     done = yield Command(["id", "-un"])
     user = done.last_line()
     if user and not re.fullmatch(r"\S+", user):
-        raise ParseError("this is no user's name", done.stdout)
+        raise ParseError("this is not a user's name", done.stdout)
     return ["-u", user] if user else []

@@ -46,9 +46,9 @@ def jobs(answer: str) -> Iterator[Mapping[str, str]]:
         # S314: expat itself bounds what entities may grow to, and this is the site's own scheduler.
         root = ElementTree.fromstring(answer[max(begin, 0) :])  # noqa: S314
     except ElementTree.ParseError as error:
-        raise ParseError("this is no answer of showq --xml", answer) from error
+        raise ParseError("this is not an answer of showq --xml", answer) from error
     if root.tag != "Data":
-        raise ParseError("this is no answer of showq --xml", answer)
+        raise ParseError("this is not an answer of showq --xml", answer)
     yield from (dict(job.attrib) for queue in root.iter("queue") for job in queue.iter("job"))
 
 

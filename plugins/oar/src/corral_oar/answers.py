@@ -182,7 +182,7 @@ def explanation(row: Row) -> str:
     if not _STATES.get(str(row.get("state")), JobState.UNKNOWN).is_waiting:
         return ""
     if row["state"] == "Hold":
-        return f"it is held: 'oarresume {row.get('Job_Id')}' lets it go"
+        return f"it is held: 'oarresume {row.get('Job_Id')}' releases it"
     if row["state"] != "Waiting":
         return "its nodes are being prepared"
     words = waiting_words(row)
@@ -264,6 +264,6 @@ def failure(completed: Completed) -> Failure | None:
             lines = (_PREFIX.sub("", line.strip()).removesuffix(" Job is killed.") for line in said.splitlines())
             sentences = dict.fromkeys(line for line in lines if line and not _IDLE.match(line))
             if "not enough resources" in said:  # it counts all nodes, also those that are down
-                sentences["no nodes here have so much: see nodes=, cores=, gpus=, memory= and queue="] = None
+                sentences["no nodes here have that much: see nodes=, cores=, gpus=, memory= and queue="] = None
             return Failure(kind=kind, message="; ".join(sentences) or said)
     return None

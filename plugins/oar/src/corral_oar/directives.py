@@ -86,7 +86,7 @@ def checked(extra: str) -> Option:
     except ValueError as error:
         raise InvalidRequest("extra_directives", f"{error}; write one, like '-t besteffort'") from error
     if found.name in _NOT_ONES_OWN:
-        raise InvalidRequest("extra_directives", f"{extra!r} is not for a job that runs workers")
+        raise InvalidRequest("extra_directives", f"{extra!r} cannot be used for a job that runs workers")
     if found.name in _ALONE and found.value is not None:
         raise InvalidRequest("extra_directives", f"{extra!r} is more than one option; write each as one directive")
     return found
@@ -109,7 +109,7 @@ def check_name(argument: str, value: str) -> None:
     InvalidRequest
     """
     if not _NAME.fullmatch(value):
-        raise InvalidRequest(argument, f"{value!r} must be of letters, digits and .:@+-_ for OAR, at most 100 of them")
+        raise InvalidRequest(argument, f"{value!r} must be at most 100 letters, digits and .:@+-_ for OAR")
 
 
 def check_log_directory(directory: str) -> None:
@@ -120,7 +120,7 @@ def check_log_directory(directory: str) -> None:
     InvalidRequest
     """
     if not _PATH.fullmatch(directory):
-        raise InvalidRequest("log_directory", f"OAR takes letters, digits, blanks and /._- alone, not {directory!r}")
+        raise InvalidRequest("log_directory", f"OAR takes only letters, digits, spaces and /._-, not {directory!r}")
 
 
 def log_directory(said: Mapping[str, str]) -> str | None:
@@ -162,7 +162,7 @@ class Wanted:
         for name, count in self.levels:
             if not count.isdecimal():
                 if name in nodes:
-                    raise ValueError(f"{name}={count} is no number of nodes")
+                    raise ValueError(f"{name}={count} is not a number of nodes")
                 break
             product *= int(count)
             if name in nodes:
@@ -174,7 +174,7 @@ class Wanted:
         return found_nodes, found_gpus, found_cores
 
     def is_of(self, names: Container[str]) -> bool:
-        """Whether it says no more than how many there shall be of these."""
+        """Whether it says no more than how many there should be of these."""
         return self.condition is None and all(name in names and count.isdecimal() for name, count in self.levels)
 
 
@@ -196,7 +196,7 @@ def wanted(value: str) -> Wanted:
     for level in filter(None, levels.split("/")):
         name, equals, count = (part.strip() for part in level.partition("="))
         if not equals or not re.fullmatch(r"[1-9]\d{0,8}|ALL|BEST|BESTHALF", count, re.ASCII):
-            raise ValueError(f"{level!r} in -l {value} is no number of resources")
+            raise ValueError(f"{level!r} in -l {value} is not a number of resources")
         pairs.append((name, count))
     return Wanted(tuple(pairs), None if walltime is None else clock_seconds(walltime), condition)
 
@@ -209,7 +209,7 @@ def clock_seconds(text: str) -> int:
     ValueError
     """
     if not re.fullmatch(r"\d{1,6}(:\d{1,6}){0,2}", text, re.ASCII):
-        raise ValueError(f"{text!r} is no walltime")
+        raise ValueError(f"{text!r} is not a walltime")
     hours, minutes, seconds = [*map(int, text.split(":")), 0, 0][:3]
     return (hours * 60 + minutes) * 60 + seconds
 

@@ -228,7 +228,7 @@ def element_ids(answer: str) -> list[JobId]:
     lines = answer.split()
     found = [JobId(line) for line in lines if re.fullmatch(r"\d+(\[\d+\])?(\.[\w.-]+)?", line, re.ASCII)]
     if lines and not found:
-        raise ParseError("this is no list of jobs", answer)
+        raise ParseError("this is not a list of jobs", answer)
     return found
 
 
@@ -343,7 +343,7 @@ def patience(status: JobStatus) -> str:
     if not status.state.is_waiting:
         return ""
     if status.state is JobState.HELD:
-        words = "it is held: 'qrls' lets it go"
+        words = "it is held: 'qrls' releases it"
     elif status.reason.startswith("Can Never Run"):
         words = "it will never start: nothing here can satisfy what it asks for"
     elif not status.reason:

@@ -62,7 +62,7 @@ def checked(extra: str) -> list[Option]:
         if (option.name, option.value) == ("r", "n"):
             raise InvalidRequest("extra_directives", "-r n: PBS takes no array that may not be rerun; leave it out")
         if option.name in "IJCXz":
-            raise InvalidRequest("extra_directives", f"-{option.name} is no option of a job that corral submits")
+            raise InvalidRequest("extra_directives", f"-{option.name} is not an option of a job that corral submits")
     return found
 
 

@@ -121,8 +121,8 @@ class GridEngine:
             if wanted[argument] and argument not in job.skip and getattr(self, option) is None:
                 raise InvalidRequest(
                     argument,
-                    f"how to ask for {argument} is each Grid Engine site's own affair: say so by backend_options="
-                    f"{{'{option}': '{example}'}}, or leave it out by skip_directives=['{argument}']",
+                    f"each Grid Engine site has its own way to ask for {argument}: name it with backend_options="
+                    f"{{'{option}': '{example}'}}, or leave it out with skip_directives=['{argument}']",
                 )
         if job.name and not re.fullmatch(r"[A-Za-z_][\w.+-]*", job.name, re.ASCII):
             raise InvalidRequest("name", f"{job.name!r}: Grid Engine allows letters, digits and _ . + - in a name")

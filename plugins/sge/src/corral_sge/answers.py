@@ -54,7 +54,7 @@ def rows(answer: str) -> Iterator[Row]:
         try:
             ids = [number] if tasks is None else [f"{number}.{task}" for task in numbers(tasks)]
         except ValueError:
-            problem = f"{tasks!r} is no list of tasks"
+            problem = f"{tasks!r} is not a list of tasks"
             pass_over(_text_of(job), problem)
             continue
         is_table = True
@@ -85,9 +85,9 @@ def _document(answer: str) -> ElementTree.Element:
         # The user's own batch system is not hostile, and expat refuses entities that grow.
         document = ElementTree.fromstring(answer[answer.find("<?xml") :])  # noqa: S314
     except ElementTree.ParseError as error:
-        raise ParseError(f"this is no list of jobs ({error})", answer) from error
+        raise ParseError(f"this is not a list of jobs ({error})", answer) from error
     if document.tag != "job_info":
-        raise ParseError("this is no list of jobs", answer)
+        raise ParseError("this is not a list of jobs", answer)
     return document
 
 
@@ -195,7 +195,7 @@ IN_ERROR = "it is in an error state: 'qmod -cj' lets it try again once the cause
 #: Words of a reason, and its meaning for those who do not know them; the first that is found decides.
 _PATIENCE = (
     (r"Job is in error state", IN_ERROR),
-    (r"Job is in hold state|running or is held", "it is held: 'qrls' lets it go"),
+    (r"Job is in hold state|running or is held", "it is held: 'qrls' releases it"),
     (r"job dependencies", "it waits for another job to end"),
     (r"execution time not reached", "it may not start before a set time"),
     (r"max_aj_instances|per user", "as many jobs as allowed are running"),
@@ -243,13 +243,13 @@ def ends(answer: str, wanted: Mapping[str, JobId]) -> dict[JobId, JobStatus]:
                 failed, code = int(record["failed"].split()[0]), int(record["exit_status"].split()[0])
             except (KeyError, ValueError, IndexError) as error:
                 problem = error
-                pass_over(str(record), f"that of {job_id} is no record of a job's end")
+                pass_over(str(record), f"that of {job_id} is not a record of a job's end")
                 continue
             found.pop(job_id, None)
             if failed not in _RESCHEDULED:
                 found[job_id] = _end(record, failed, code)
     if problem is not None and not found:
-        raise ParseError("this is no record of a job's end", answer) from problem
+        raise ParseError("this is not a record of a job's end", answer) from problem
     if records and not any("jobnumber" in record for record in records):
         raise ParseError("these are no records of jobs", answer)
     return found

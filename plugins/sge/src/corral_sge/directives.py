@@ -65,7 +65,7 @@ def checked(extra: str) -> list[Words]:
     except ValueError as error:
         raise InvalidRequest("extra_directives", f"{error}; write options alone, like '-l arch=lx-amd64'") from error
     if not found:
-        raise InvalidRequest("extra_directives", f"{extra!r} says nothing; leave it out instead")
+        raise InvalidRequest("extra_directives", f"{extra!r} is empty; leave it out instead")
     return found
 
 
@@ -170,7 +170,7 @@ def memory(text: str) -> int:
     """
     match = re.fullmatch(r"(\d+(?:\.\d+)?)([kKmMgGtT]?)", text, re.ASCII)
     if match is None:
-        raise ValueError(f"{text!r} is no amount of memory")
+        raise ValueError(f"{text!r} is not an amount of memory")
     return int(float(match[1]) * _UNITS[match[2]]) if "." in match[1] else int(match[1]) * _UNITS[match[2]]
 
 
@@ -184,6 +184,6 @@ def seconds(text: str) -> int | None:
     if text.lower() == "infinity":
         return None
     if not re.fullmatch(r"\d+|\d*:\d*:\d*", text, re.ASCII):
-        raise ValueError(f"{text!r} is no time")
+        raise ValueError(f"{text!r} is not a time")
     hours, minutes, rest = [0, 0, *(int(part or 0) for part in text.split(":"))][-3:]
     return (hours * 60 + minutes) * 60 + rest

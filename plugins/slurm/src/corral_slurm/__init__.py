@@ -141,10 +141,12 @@ class Slurm:
         resources = job.resources
         if resources.memory is not None:
             if resources.memory < 1:
-                raise InvalidRequest("memory", "0 is all of a node to Slurm; if you want that: extra directive --mem=0")
+                raise InvalidRequest(
+                    "memory", "0 means a whole node to Slurm; if you want that: extra directive --mem=0"
+                )
             resources = evolve(resources, memory=-(-resources.memory // directives.MEBI) * directives.MEBI)
         if job.walltime is not None and job.walltime < 1:
-            raise InvalidRequest("walltime", "0 is no limit to Slurm; if you want that: extra directive --time=0")
+            raise InvalidRequest("walltime", "0 means no limit to Slurm; if you want that: extra directive --time=0")
         if "," in job.name:
             raise InvalidRequest("name", f"{job.name!r} has a comma, where squeue sees the end of a name")
         return evolve(job, resources=resources)

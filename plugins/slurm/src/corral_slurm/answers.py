@@ -73,11 +73,11 @@ def _table(answer: str, columns: int) -> Iterator[tuple[list[str], list[str]]]:
             try:
                 ids = unfolded(row[0])
             except ValueError:
-                parsing.pass_over(line, f"{row[0]!r} is no list of jobs")
+                parsing.pass_over(line, f"{row[0]!r} is not a list of jobs")
             else:
                 yield ids, row[1:]
         elif len(row) > 1 and _ID.match(row[0]):
-            parsing.pass_over(line, f"that of {row[0]} has not {columns} columns")
+            parsing.pass_over(line, f"that of {row[0]} does not have {columns} columns")
     if not is_table:
         raise ParseError("this is not a table of jobs", answer)
 
@@ -226,7 +226,7 @@ def queues(answer: str) -> list[Queue]:
                 known = found.get(row[0], Queue(name=row[0].removesuffix("*")))
                 found[row[0]] = _queue(known, *row)
             except ValueError as error:
-                raise ParseError(f"{line!r} is no partition", answer) from error
+                raise ParseError(f"{line!r} is not a partition", answer) from error
     if not found and answer.strip():
         raise ParseError("this is not a table of partitions", answer)
     return list(found.values())
@@ -303,7 +303,7 @@ def _bare(line: str) -> str:
 #: squeue(1), JOB REASON CODES, for those who do not know them by heart: the beginning of a reason, and its meaning.
 _PATIENCE = (
     ("JobHeldAdmin", "an administrator holds it"),
-    ("JobHeld", "it is held: 'scontrol release' lets it go"),
+    ("JobHeld", "it is held: 'scontrol release' releases it"),
     ("JobHoldMaxRequeue", "it was requeued too often and is held"),
     ("JobArrayTaskLimit", "its array runs as many jobs at once as it may"),
     ("PartitionTimeLimit", "it will never start: its walltime is longer than the partition allows; ask for less"),
@@ -343,12 +343,12 @@ _HOPELESS = (
     (r"PartitionTimeLimit$", f"its walltime is longer than the partition allows: {_TOO_LONG}, or name another queue="),
     (r"(QOS|Assoc)\w*WallDuration\w*PerJob", f"its walltime is longer than one job may have here: {_TOO_LONG}"),
     (r"QOSTimeLimit$|AssociationTimeLimit$", f"its walltime is longer than one job may have here: {_TOO_LONG}"),
-    (r"\w*Max\w*Min\w*PerJob", f"one job may not use so much for so long: {_TOO_LONG} or cores="),
-    (r"\w*MaxC(pu|PU)\w*Per(Job|Node)", "one job may not have so many cores: ask for fewer with cores="),
-    (r"\w*MaxMem\w*Per(Job|Node|Limit)", "one job may not have so much memory: ask for less with memory="),
-    (r"\w*MaxNode\w*PerJob", "one job may not have so many nodes: ask for fewer with nodes="),
-    (r"\w*MaxGRES\w*Per(Job|Node)", "one job may not have so many GPUs: ask for fewer with gpus="),
-    (r"\w*Max\w+Per(Job|Node)", "one job may not have so much: ask for less with cores=, memory=, nodes= or gpus="),
+    (r"\w*Max\w*Min\w*PerJob", f"one job may not use that much for that long: {_TOO_LONG} or cores="),
+    (r"\w*MaxC(pu|PU)\w*Per(Job|Node)", "one job may not have that many cores: ask for fewer with cores="),
+    (r"\w*MaxMem\w*Per(Job|Node|Limit)", "one job may not have that much memory: ask for less with memory="),
+    (r"\w*MaxNode\w*PerJob", "one job may not have that many nodes: ask for fewer with nodes="),
+    (r"\w*MaxGRES\w*Per(Job|Node)", "one job may not have that many GPUs: ask for fewer with gpus="),
+    (r"\w*Max\w+Per(Job|Node)", "one job may not have that much: ask for less with cores=, memory=, nodes= or gpus="),
     (r"(QOS|Assoc)Min", "one job must ask for more here: see cores=, memory=, nodes= and gpus="),
     (r"BadConstraints", "no node can satisfy what it asks for: see cores=, memory=, gpus= and extra_directives="),
     # What squeue says instead where a partition is for some alone: src/slurmctld/job_mgr.c, part_policy_valid_acct().
@@ -360,8 +360,8 @@ _HOPELESS = (
         r"Job's QOS not (known|permitted)",
         "its QOS may not use this partition: name another with extra_directives=['--qos=…'], or another queue=",
     ),
-    (r"InvalidAccount|AccountNotAllowed", "its account may not be used so: name another with account="),
-    (r"InvalidQOS|QOSNotAllowed", "its QOS may not be used so: name another with extra_directives=['--qos=…']"),
+    (r"InvalidAccount|AccountNotAllowed", "its account may not be used that way: name another with account="),
+    (r"InvalidQOS|QOSNotAllowed", "its QOS may not be used that way: name another with extra_directives=['--qos=…']"),
     (r"DependencyNeverSatisfied", "a job that it depends on did not end as required: see extra_directives="),
     (r"ReservationDeleted", "its reservation was deleted: see extra_directives="),
 )
@@ -378,13 +378,13 @@ def of_partitions(text: str) -> tuple[str, str]:
 
 
 def hopeless_words(reason: str, partitions: str = "") -> str:
-    """What to change, if waiting is in vain; empty if it is not, or may not be."""
+    """What to change, if it will never start; empty if it will, or may."""
     if "," in partitions and not re.match(_ANYWHERE, reason):
         return ""
     return next((words for pattern, words in _HOPELESS if re.match(pattern, reason)), "")
 
 
-#: The beginning of an explanation which says that waiting is in vain.
+#: The beginning of an explanation which says that a job will never start.
 NEVER = "it will never start"
 
 

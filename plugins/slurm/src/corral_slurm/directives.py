@@ -240,7 +240,7 @@ def memory(text: str) -> int:
     """
     match = re.fullmatch(r"(\d+)([KMGT]?)B?", text, re.IGNORECASE | re.ASCII)
     if match is None:
-        raise ValueError(f"{text!r} is no amount of memory")
+        raise ValueError(f"{text!r} is not an amount of memory")
     return int(match[1]) * _UNITS[match[2].upper() or "M"]
 
 
@@ -254,7 +254,7 @@ def seconds(text: str) -> int | None:
     if text.lower() in ("infinite", "unlimited", "-1"):
         return None
     if not re.fullmatch(r"\d+(:\d+){0,2}|\d+-\d+(:\d+){0,2}", text, re.ASCII):
-        raise ValueError(f"{text!r} is no time")
+        raise ValueError(f"{text!r} is not a time")
     days, dash, rest = text.rpartition("-")
     parts = [int(part) for part in rest.split(":")]
     if not dash and len(parts) < 3:
@@ -371,7 +371,7 @@ def job(said: Mapping[str, str | None]) -> Job:
     )
 
 
-#: What says how many cores there shall be.
+#: What says how many cores there should be.
 _CORES = frozenset({"ntasks", "ntasks-per-node", "cpus-per-task", "cpus-per-gpu", "mincpus", "ntasks-per-socket"})
 
 

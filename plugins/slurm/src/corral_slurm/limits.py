@@ -98,7 +98,7 @@ def size_words(reason: str) -> str:
     limit = Limit.of(reason)
     if limit is None or limit.name == "GrpTRESMins":
         return ""
-    return f"this job alone asks for more than many may have together: ask for less with {_ARGUMENTS[limit.tres]}"
+    return f"this job alone asks for more than several may have together: ask for less with {_ARGUMENTS[limit.tres]}"
 
 
 def never_words(limit: Limit, asked: Asked, assoc_mgr: str, partitions: str) -> str:

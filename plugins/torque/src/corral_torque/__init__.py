@@ -92,13 +92,13 @@ class Torque:
         resources = job.resources
         if resources.memory is not None:
             if resources.memory < 1:
-                raise InvalidRequest("memory", "0 is no memory to TORQUE; skip=['memory'] asks for none")
+                raise InvalidRequest("memory", "0 means no memory to TORQUE; skip=['memory'] asks for none")
             resources = evolve(resources, memory=in_units(resources.memory, "M") * _MEBI)
         if job.walltime is not None and job.walltime < 1:
             raise InvalidRequest("walltime", "TORQUE would end the job as it starts; skip=['walltime'] asks for none")
         if job.name and not _NAME.fullmatch(job.name):
             raise InvalidRequest(
-                "name", f"{job.name!r} is not of letters, digits and '-_+.', a letter first, at most 240"
+                "name", f"{job.name!r} must be letters, digits and '-_+.', beginning with a letter, at most 240"
             )
         # As several centres' own qsub reads it, and dask-jobqueue.
         account = job.account if job.account is not None else os.environ.get("PBS_ACCOUNT") or None
@@ -234,7 +234,7 @@ class Torque:
         done = yield Command(["id", "-un"])
         user = done.last_line()
         if user and not re.fullmatch(r"\S+", user):
-            raise ParseError("this is no user's name", done.stdout)
+            raise ParseError("this is not a user's name", done.stdout)
         # An element's name has its index behind it, and qselect knows whole names only.
         done = yield Command(["qstat", "-t", "-f"])
         return answers.named(done.stdout, name, user)

@@ -250,7 +250,7 @@ def patience(status: JobStatus) -> str:
     if not status.state.is_waiting:
         return ""
     if status.state is JobState.HELD:
-        words = "it is held: 'qrls' lets it go"
+        words = "it is held: 'qrls' releases it"
     elif not status.reason:
         words = "TORQUE does not say more; its scheduler may ('checkjob' of Moab or Maui)"
     else:

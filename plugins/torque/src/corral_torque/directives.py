@@ -56,7 +56,7 @@ def checked(extra: str) -> list[Option]:
         raise InvalidRequest("extra_directives", f"{extra!r} is not one line of options, like '-W x=y'")
     for option in found:
         if option.name in "ItCxzF":
-            raise InvalidRequest("extra_directives", f"-{option.name} is no option of a job that corral submits")
+            raise InvalidRequest("extra_directives", f"-{option.name} is not an option of a job that corral submits")
     return found
 
 
@@ -207,7 +207,7 @@ def _tasks(request: str) -> tuple[int, dict[str, str]]:
     values = parsing.assignments(request, ":")
     count = int(values.get("tasks", "1"))
     if count < 1 or not values.get("lprocs", "1").isdecimal():
-        raise ValueError(f"-L {request} is no number of tasks and of processors")
+        raise ValueError(f"-L {request} is not a number of tasks and of processors")
     if count > 1 and not values.get("place", "").startswith("node"):
         raise ValueError(
             f"-L {request} leaves it to TORQUE how many tasks share a node; add place=node, or say nodes=N:ppn=M"
