@@ -229,5 +229,5 @@ def test_bounds_that_cannot_be_are_refused(
         assert refusal.value.argument == argument
         with pytest.raises(InvalidRequest, match="fraction"):
             c.wait_for_workers(1, fraction=0)
-        with pytest.raises(InvalidRequest, match="no worker is wanted"):
+        with pytest.raises(InvalidRequest, match="no workers have been asked for"):
             c.wait_for_workers()

@@ -318,8 +318,9 @@ def test_a_limit_on_jobs_is_filled_and_the_rest_is_kept(cluster: Callable[..., C
     limit = AtMost(3)
     with cluster(plugins=[limit]) as c:
         c.scale(jobs=8)
-        eventually(lambda: len(c.jobs) == 3 and c.jobs.why, lambda: repr(c.jobs))
-        assert (c.jobs.unsubmitted, c.jobs.why) == (5, "too many jobs")
+        # Why is known a moment before the last try is over.
+        eventually(lambda: c.jobs.unsubmitted == 5 and c.jobs.why, lambda: repr(c.jobs))
+        assert (len(c.jobs), c.jobs.why) == (3, "too many jobs")
         assert repr(c.jobs).endswith("<5 not submitted: too many jobs>")
         assert [8, 4, 2] == limit.asked[:3]
         assert len(limit.asked) < 10
