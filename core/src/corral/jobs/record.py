@@ -148,16 +148,16 @@ class JobRecord:
     def phase(self) -> Phase:
         """WAITING, WORKING and so on: where it stands with corral; `state` is the batch system's word.
 
-        ========== ============================================== ==============================================
-        phase      the job                                        may become
-        ========== ============================================== ==============================================
-        WAITING    has not begun                                  STARTING, WORKING, DRAINING, CANCELLING, ENDED
-        STARTING   has begun, and has no worker yet, or none now  WAITING, WORKING, DRAINING, CANCELLING, ENDED
-        WORKING    has workers                                    STARTING, DRAINING, CANCELLING, ENDED
-        DRAINING   finishes what it does, and ends by itself      WAITING, WORKING, CANCELLING, ENDED
-        CANCELLING is to end now                                  ENDED
-        ENDED      is over                                        WORKING, DRAINING, CANCELLING
-        ========== ============================================== ==============================================
+        ========== ================================================= ==============================================
+        phase      the job                                           may become
+        ========== ================================================= ==============================================
+        WAITING    has not started                                   STARTING, WORKING, DRAINING, CANCELLING, ENDED
+        STARTING   has started, and has no workers yet, or none now  WAITING, WORKING, DRAINING, CANCELLING, ENDED
+        WORKING    has workers                                       STARTING, DRAINING, CANCELLING, ENDED
+        DRAINING   finishes what it is doing, and ends by itself     WAITING, WORKING, CANCELLING, ENDED
+        CANCELLING is being ended                                    ENDED
+        ENDED      is over                                           WORKING, DRAINING, CANCELLING
+        ========== ================================================= ==============================================
 
         A job that is requeued waits again. One whose end was believed comes back when a worker of it does, or, while
         the cluster closes, when the batch system lists it after all.
