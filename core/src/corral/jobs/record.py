@@ -2,6 +2,8 @@
 
 Moments are seconds on the engine's clock (`corral.host.clock`), which no change of the wall clock moves, except where a
 :class:`~corral.plugin.values.JobStatus` quotes the batch system.
+
+Long because a record and every way in which it changes are read together.
 """
 
 from __future__ import annotations
