@@ -228,12 +228,20 @@ def facts_of(backend: str) -> BackendFacts:
     ------
     UnknownBackend, PluginError
     """
-    return _the_one(backend, "backend", installed()).facts
+    return all_facts().get(backend) or _the_one(backend, "backend", installed()).facts
 
 
 def everywhere() -> str:
-    """The backend to choose where there is no trace of a batch system: it is wherever corral is."""
-    return next(name for name, facts in all_facts().items() if facts.is_everywhere)
+    """The backend to choose where there is no trace of a batch system: it is wherever corral is.
+
+    Raises
+    ------
+    UnknownBackend
+    """
+    names = [name for name, facts in all_facts().items() if facts.is_everywhere]
+    if not names:
+        raise UnknownBackend("corral's own entry points are not installed. Install it again with pip")
+    return names[0]
 
 
 @functools.cache

@@ -140,6 +140,8 @@ def _drawn(backend: str, arguments: Mapping[str, Any], *, for_job: Sequence[str]
     site: str | None = arguments["site"]
     own_plugins = arguments.get("plugins", ())
     manager = discovery.load(backend, options=options, site=site, plugins=own_plugins)
+    # Imports every backend: here, rather than on the scheduler's event loop with the first command.
+    discovery.enclosing()
     chosen = settings.settings()
     batch = BatchSystem(
         backend=backend,
