@@ -132,7 +132,7 @@ def test_a_folder_that_is_not_on_the_node_is_a_line_in_the_log(tmp_path: Path) -
     """Not a failure: many programs need nothing of it."""
     done = _run(Job(name="a", command=("pwd",), directory=str(tmp_path / "gone")), tmp_path)
     assert (done.returncode, done.stdout) == (0, f"{tmp_path}\n")
-    assert done.stderr == f"corral: {tmp_path}/gone is not on {os.uname().nodename}, the job starts in {tmp_path}\n"
+    assert done.stderr == f"corral: {tmp_path}/gone is not on {os.uname().nodename}; the job starts in {tmp_path}\n"
 
 
 def test_the_folder_has_the_name_that_its_user_knows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -367,7 +367,7 @@ def test_python_may_be_the_words_of_a_command() -> None:
 
 def test_one_text_with_blanks_is_no_python_unless_it_is_a_file(tmp_path: Path) -> None:
     """The cure is the list."""
-    with pytest.raises(InvalidRequest, match=r"no file here.*python=\['apptainer', 'exec', 'x.sif', 'python3'\]"):
+    with pytest.raises(InvalidRequest, match=r"not a file here.*python=\['apptainer', 'exec', 'x.sif', 'python3'\]"):
         WorkerGroup(memory="1GB", python="apptainer exec x.sif python3")
     file = tmp_path / "a python"
     file.touch()
