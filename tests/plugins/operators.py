@@ -21,7 +21,7 @@ class Operator:
     arguments: Mapping[str, Any] = field(factory=dict)
     #: Seconds in which a job that was submitted starts and its workers connect, on a busy machine.
     patience: float = 90.0
-    #: Whether one host plays all of it: then no job has several nodes.
+    #: Whether no job has several nodes: the batch system knows no such jobs, or one host plays all of it.
     is_one_host: bool = False
     #: Ends the job whose id takes the place of ``{id}``.
     cancels: tuple[str, ...]
@@ -71,6 +71,7 @@ OPERATORS = [
     ),
     Operator(
         backend="htcondor",
+        is_one_host=True,
         cancels=("condor_rm", "{id}"),
         lists=("condor_q", "-af", "JobBatchName"),
     ),

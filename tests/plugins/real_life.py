@@ -59,7 +59,11 @@ def _temporary_files() -> set[str]:
     folder = Path(tempfile.gettempdir())
     found = {path for pattern in ("corral-*", "dask-*", "pymp-*") for path in folder.glob(pattern)}
     in_use = _open_files() if found else set()
-    return {str(path) for path in found if path.name != "dask-scratch-space" and not {path, path / "lock"} & in_use}
+    return {
+        str(path)
+        for path in found
+        if not path.name.startswith("dask-scratch-space") and not {path, path / "lock"} & in_use
+    }
 
 
 def _open_files() -> set[Path]:

@@ -99,7 +99,7 @@ def test_a_local_directory_is_the_node_s(operator: Operator, tmp_path: Path) -> 
 def test_what_a_job_has_set_up_holds_on_all_of_its_nodes(operator: Operator, tmp_path: Path) -> None:
     """Also where remote shells start the launchers: variables, the prologue, and the words that run Python."""
     if operator.is_one_host:
-        pytest.skip("one host plays all of this batch system")
+        pytest.skip("jobs of this batch system have one node here")
     container = tmp_path / "container"
     container.write_text('#!/bin/sh\nPATH=/inside:/usr/bin:/bin IN_CONTAINER=yes exec "$@"\n')
     container.chmod(0o755)
