@@ -25,7 +25,6 @@ from corral.cluster import connecting, kept_logs
 from corral.cluster.basis import Basis
 from corral.cluster.changes import Changes
 from corral.cluster.dask_logs import Quiet
-from corral.cluster.engine import Engine
 from corral.cluster.hosting_cluster import HostingCluster
 from corral.cluster.open_clusters import MARGIN, find_open
 from corral.cluster.registration import Registration
@@ -49,6 +48,7 @@ from corral.scaling.account import Account
 from corral.text.printable import html
 
 if TYPE_CHECKING:
+    from corral.cluster.engine import Engine
     from corral.scaling.adaptive import Adapting
 
 logger = logging.getLogger("corral")
@@ -308,6 +308,9 @@ class Cluster(HostingCluster):
         self.scheduler, self._credentials, self._dashboard = hosted.scheduler, hosted.credentials, hosted.dashboard
         await asyncio.to_thread(self._make_folders)
         self.scheduler_comm = rpc(self.scheduler.address, connection_args=self.security.get_connection_args("client"))
+        # Not with this module: who imports Cluster does not wait for what runs one.
+        from corral.cluster.engine import Engine
+
         self._engine = engine = Engine(
             blueprint=blueprint,
             scheduler=self.scheduler,
