@@ -6,12 +6,14 @@ import asyncio
 import logging
 import os
 import signal
+import socket
 import subprocess
 import sys
 import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import dask.config
 import pytest
@@ -435,3 +437,15 @@ def test_a_retired_job_is_no_failure(cluster: Callable[..., Cluster]) -> None:
         c.wait_for_workers(1, timeout=60)
         assert c.failures == ()
         assert [job.state for job in c.jobs if job.has_ended] == [JobState.COMPLETED]
+
+
+def test_connections_of_browsers_end_with_the_cluster() -> None:
+    """Those that wait for the next request, too; they would stay open until garbage is collected."""
+    with Cluster(backend="local", memory="300MB", interface="lo") as c:
+        address = urlsplit(c.dashboard_link)
+        browser = socket.create_connection((address.hostname or "", address.port or 0), timeout=20)
+        browser.sendall(f"GET {address.path} HTTP/1.1\r\nHost: {address.netloc}\r\n\r\n".encode())
+        assert browser.recv(12) == b"HTTP/1.1 200"
+    with browser:
+        while browser.recv(2**16):
+            pass

@@ -96,10 +96,9 @@ def test_a_local_directory_is_the_node_s(operator: Operator, tmp_path: Path) -> 
         assert "$" not in worker["local_directory"]
 
 
-def test_what_a_job_has_set_up_holds_on_all_of_its_nodes(operator: Operator, tmp_path: Path) -> None:
+def test_what_a_job_has_set_up_holds_on_all_of_its_nodes(operator_of_nodes: Operator, tmp_path: Path) -> None:
     """Also where remote shells start the launchers: variables, the prologue, and the words that run Python."""
-    if operator.is_one_host:
-        pytest.skip("jobs of this batch system have one node here")
+    operator = operator_of_nodes
     container = tmp_path / "container"
     container.write_text('#!/bin/sh\nPATH=/inside:/usr/bin:/bin IN_CONTAINER=yes exec "$@"\n')
     container.chmod(0o755)

@@ -17,6 +17,7 @@ import logging
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 import distributed
@@ -36,6 +37,10 @@ _LOOKED_AT = 500
 _REMEMBERED = 1000
 #: So many tasks that were cut off are named.
 _NAMED = 3
+
+
+#: How long browsers are waited for when a scheduler closes (s).
+BROWSERS_GRACE = 1.0
 
 
 class Scheduler(distributed.Scheduler):
@@ -75,6 +80,13 @@ class Scheduler(distributed.Scheduler):
     @longest_room.setter
     def longest_room(self, seconds: float | None) -> None:
         self.times.room = seconds
+
+    async def close(self, timeout: float | None = None, reason: str = "unknown") -> None:
+        """Close, and close the connections of browsers: Dask only stops listening for more of them."""
+        await super().close(timeout, reason)
+        with suppress(TimeoutError):
+            async with asyncio.timeout(BROWSERS_GRACE):
+                await self.http_server.close_all_connections()
 
     # --- how long workers have ----------------------------------------------------------------------------------
 
