@@ -85,17 +85,17 @@ carry_in() { # SYSTEM: apt's and pip's configuration
 }
 
 enter() { # SYSTEM FOLDER COMMAND...: become it, there, in namespaces of its own
-    local system=$1 variables paths init=()
+    local system=$1 kept=$1$home/.cache/pip variables paths init=()
     # What adopts orphans there, as the first process of a system must; before it is installed, there are none.
     [[ ! -x $system/usr/bin/tini ]] || init=(tini --)
     mapfile -t variables < <(carried)
     mapfile -t paths < <(named_paths | while read -r path; do [[ ! -d $path ]] || echo "$path"; done)
-    mkdir -p "$top/pip-cache" "$system/root/.cache/pip"
+    mkdir -p "$top/pip-cache" "$kept"
     # All that is in there is killed with it.
     exec setpriv --pdeathsig KILL unshare --mount --uts --ipc --pid --fork --kill-child bash -euo pipefail -c '
-        system=$1 cache=$2 count=$3
-        paths=("${@:4:count}")
-        shift $((3 + count))
+        system=$1 cache=$2 kept=$3 count=$4
+        paths=("${@:5:count}")
+        shift $((4 + count))
         hostname debian13
         mount --bind "$system" "$system"
         mount -t proc proc "$system/proc"
@@ -103,13 +103,13 @@ enter() { # SYSTEM FOLDER COMMAND...: become it, there, in namespaces of its own
         mount --rbind /dev "$system/dev"
         mount -t tmpfs tmpfs "$system/dev/shm"
         mount -t tmpfs tmpfs "$system/run"
-        mount --bind "$cache" "$system/root/.cache/pip"
+        mount --bind "$cache" "$kept"
         for path in "${paths[@]}"; do
             mkdir -p "$system$path"
             mount --bind -o ro "$path" "$system$path"
         done
         exec chroot "$system" "$@"
-    ' enter "$system" "$top/pip-cache" "${#paths[@]}" "${paths[@]}" \
+    ' enter "$system" "$top/pip-cache" "$kept" "${#paths[@]}" "${paths[@]}" \
         /usr/bin/env -i HOME="$home" USER=root LOGNAME=root LANG=C.UTF-8 TERM="${TERM:-dumb}" ${CI:+CI="$CI"} \
         PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
         CORRAL_SLURM_PORT="$port" CORRAL_HTCONDOR_PORT="$((port + 10))" \
@@ -127,7 +127,7 @@ make_base() {
     debootstrap --variant=minbase "$release" "$top/base" "$(mirror)" >"$top/debootstrap.log" 2>&1 ||
         fail "debootstrap failed: $(tail -n 3 "$top/debootstrap.log")"
     carry_in "$top/base"
-    cp -r "$here" "$top/base/root/batch-systems"
+    cp -r "$here" "$top/base$home/batch-systems"
     # Started once, each is installed by the list of packages in its own script.
     (enter "$top/base" "$home" bash -euc '
         export DEBIAN_FRONTEND=noninteractive
