@@ -18,7 +18,9 @@ MEMBERS = sorted(
 )
 
 #: Folders in which only one machine keeps this project. (The pattern does not match itself.)
-MACHINE_PATH = re.compile(r"(?<![\w.~}/*-])/(?:work|root|opt/dev|opt/wheels|opt/pypi|tmp/prompts)(?![\w.-])")
+MACHINE_PATH = re.compile(
+    r"(?<![\w.~}/*-])/(?:work|root|opt/dev|opt/wheels|opt/pypi|tmp/prompts)(?![\w.-])|\$\w+/[r]oot(?![\w.-])"
+)
 
 each_member = pytest.mark.parametrize("member", MEMBERS, ids=[str(member.relative_to(ROOT)) for member in MEMBERS])
 
@@ -88,7 +90,9 @@ def test_no_tracked_file_holds_a_path_of_one_machine() -> None:
     assert found == []
 
 
-@pytest.mark.parametrize("line", ["cd /" + "work/main", "HOME=/" + "root", '"/' + 'opt/dev/venv"'])
+@pytest.mark.parametrize(
+    "line", ["cd /" + "work/main", "HOME=/" + "root", '"/' + 'opt/dev/venv"', "$system/" + "root/.cache"]
+)
 def test_a_path_of_one_machine_is_recognised(line: str) -> None:
     """The test above would find something."""
     assert MACHINE_PATH.search(line)
@@ -100,6 +104,15 @@ def test_a_path_of_one_machine_is_recognised(line: str) -> None:
 def test_other_paths_are_left_alone(line: str) -> None:
     """The test above accuses nobody falsely."""
     assert not MACHINE_PATH.search(line)
+
+
+def test_nothing_else_stands_at_the_top() -> None:
+    """Batch systems write a job's output where it was submitted, which is easily added to a commit."""
+    top = {path.relative_to(ROOT).parts[0] for path in tracked_files()}
+    assert top <= {
+        ".ci", ".gitignore", "LICENSE", "README.md", "changes", "conftest.py", "contrib", "core", "docs", "noxfile.py",
+        "plugins", "pyproject.toml", "test", "tests",
+    }  # fmt: skip
 
 
 def test_test_files_have_names_of_their_own() -> None:
