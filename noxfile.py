@@ -116,7 +116,7 @@ def lint(session: nox.Session) -> None:
     """Style, and the order of the rooms; `-- --fix` mends what can be mended."""
     wanted = ("ruff", "import-linter")
     session.install(*(line for line in nox.project.dependency_groups(PROJECT, "lint") if line.startswith(wanted)))
-    # First, for ruff has something to say of a wrong import, too. Imports are read, not run: nothing of ours is installed.
+    # First: ruff would complain of a wrong import as well. Imports are read, not run, so nothing of ours is installed.
     session.run("lint-imports", "--no-cache", env={"PYTHONPATH": ":".join(f"{member}/src" for member in MEMBERS)})
     session.run("ruff", "check", *session.posargs)
     session.run("ruff", "format", *([] if "--fix" in session.posargs else ["--check"]))
