@@ -6,11 +6,13 @@ from pathlib import Path
 
 import pytest
 from attrs import evolve
+from click.testing import CliRunner
 
 from corral.scaling.bounds import Bounds
 from corral.scaling.policy import Rules
 from corral.scaling.workload import Kind
 from corral.simulation import Corral, Dask, Ends, Fixed, Load, Queue, World, simulate
+from corral.simulation.__main__ import main
 from corral.simulation.scenario import Step, Tasks, ours
 
 CPU = Kind(name="cpu", threads=2, cores=2, resources={"cpu": 2})
@@ -137,3 +139,11 @@ def test_a_simulation_is_repeatable() -> None:
     bursts, queue = Load.read("session"), Queue.read("minutes")
     assert simulate(bursts, queue, Corral(), seed=1) == simulate(bursts, queue, Corral(), seed=1)
     assert simulate(bursts, queue, Corral(), seed=1) != simulate(bursts, queue, Corral(), seed=2)
+
+
+def test_the_comparison_makes_the_folder_that_it_writes_into(tmp_path: Path) -> None:
+    """Not after minutes of work, and with its parents."""
+    output = tmp_path / "new" / "folder"
+    done = CliRunner().invoke(main, ["--load", "session", "--queue", "instant", "--output", str(output)])
+    assert done.exit_code == 0, done.output
+    assert (output / "policy.txt").read_text() == done.stdout.removesuffix("\n")

@@ -189,6 +189,9 @@ def _thinned(outcome: Outcome, points: int = 160) -> list[tuple[float, int, int]
 @click.option("--queue", "queues", multiple=True, help="Only this queue; may be repeated.")
 def main(output: Path | None, loads: Sequence[str], queues: Sequence[str]) -> None:
     """Compare corral's policy with Dask's and with a fixed size."""
+    if output is not None:
+        # Before the work, which may take minutes.
+        output.mkdir(parents=True, exist_ok=True)
     rows = []
     for load_name in loads:
         load = Load.read(load_name)
