@@ -133,6 +133,23 @@ print(facts.title, facts.server, facts.tried)
     assert ask(herd, code) == "herd ('HERD_*',) not said"
 
 
+def test_of_what_nobody_chose_only_the_facts_are_read(herd: Path) -> None:
+    """The backend is imported and not made; a site is not even imported."""
+    with (herd / "corral_herd.py").open("a") as file:
+        file.write("\n    def __init__(self):\n        print('made')\n")
+    with (herd / "corral_herd-1.0.dist-info" / "entry_points.txt").open("a") as file:
+        file.write("[corral.sites.v1]\nvalley = corral_valley:Valley\n")
+    (herd / "corral_valley.py").touch()
+    code = """
+import sys
+from corral.plugin.discovery import installed
+from corral.request.drawing import draw
+draw({"backend": "local", "cores": 1, "memory": "1GB"}).script()
+print("valley" in [plugin.name for plugin in installed()], "corral_herd" in sys.modules, "corral_valley" in sys.modules)
+"""
+    assert ask(herd, code) == "True True False"
+
+
 def test_jobs_inside_of_jobs_come_first() -> None:
     """A process of a Flux instance in a Slurm job has the variables of both."""
     is_inner = [facts.is_inner for facts in discovery.all_facts().values()]

@@ -1,8 +1,8 @@
 """Finding plugins: what is installed, and the one backend and the one site that a cluster uses.
 
 A plugin is an entry point. Its group says its kind and the version of the contract that it speaks
-(``corral.backends.v1``, ``corral.sites.v1``), so both are known without importing anything; only the plugin that was
-asked for is imported. It names a factory, which is called with the plugin's options. Aliases are more entry points of
+(``corral.backends.v1``, ``corral.sites.v1``), so both are known without importing anything. It names a factory,
+which is called with the plugin's options if somebody asked for that plugin. Aliases are more entry points of
 the same distribution with the same value. ::
 
     [project.entry-points."corral.backends.v1"]
