@@ -71,7 +71,7 @@ def test_a_new_backend_fails_what_is_to_be_filled_in(tmp_path: Path) -> None:
     assert " passed" in ran.stdout
 
 
-def test_a_new_site_keeps_all_laws(tmp_path: Path) -> None:
+def test_the_tests_of_a_new_site_pass(tmp_path: Path) -> None:
     """It completes requests from the first moment."""
     place = write(tmp_path, "new-site", "lagoon", "--backend=local")
     shown = python(place, "-m", "corral.cli", "script", "--site=lagoon", "--memory=1GB")
