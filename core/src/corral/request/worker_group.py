@@ -82,7 +82,7 @@ class WorkerGroup:
         finished; better are ``dask.annotate(expected_duration="30 min")`` and what tasks of its kind took.
     drain_time
         How long before its walltime ends a job stops starting tasks, whatever it could still finish. Default: a tenth
-        of the walltime, 10 s to 2 min, and up to as much again so that not all jobs leave together.
+        of the walltime, 10 s to 2 min, and up to another tenth, at most 15 min, so that not all jobs leave together.
     queue
         Queue, or partition, as the batch system names it.
     account
