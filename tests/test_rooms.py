@@ -16,7 +16,11 @@ import pytest
 
 ROOT = Path(__file__).parent.parent
 CORE = ROOT / "core" / "src" / "corral"
-LAYERS = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"][0]["layers"]
+CONTRACTS = {
+    each["id"]: each
+    for each in tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["importlinter"]["contracts"]
+}
+LAYERS = CONTRACTS["rooms"]["layers"]
 #: From the ground up.
 ROOMS = [room for layer in reversed(LAYERS) for room in layer.split(" | ")]
 BACKENDS = sorted(path.name for path in (ROOT / "plugins").iterdir() if path.is_dir())
@@ -75,6 +79,20 @@ def test_nothing_imports_the_embedded_queue(findings: str) -> None:
 def test_a_backend_that_reaches_behind_its_contract_is_found(findings: str, backend: str) -> None:
     """`corral.plugin` is all that it imports of corral."""
     assert f"corral_{backend} -> corral.batch.runner" in findings
+
+
+def modules(folder: Path) -> set[str]:
+    """The names of what is in a package of the core."""
+    package = "corral." + folder.relative_to(CORE).as_posix()
+    return {f"{package}.{path.stem}" for path in folder.glob("*.py") if path.stem != "__init__"}
+
+
+def test_what_is_new_is_forbidden_too() -> None:
+    """Those who may import little may not import a room, or a module of a room that they share, because it is new."""
+    rooms = {f"corral.{room}" for room in ROOMS}
+    assert rooms - {"corral.plugin"} <= set(CONTRACTS["plugins"]["forbidden_modules"])
+    others = rooms - {"corral.allocation", "corral.errors"} | modules(CORE / "allocation")
+    assert others - {"corral.allocation.ranks"} == set(CONTRACTS["mpi"]["forbidden_modules"])
 
 
 def test_ranks_reach_into_no_cluster(findings: str) -> None:
@@ -181,7 +199,16 @@ def is_there(name: str) -> bool:
 
 @pytest.mark.parametrize(
     "path",
-    [*ROOT.glob("docs/*.md"), *ROOT.glob("*/README.md"), *ROOT.glob("*/*/README.md"), *CORE.rglob("*.py")],
+    [
+        *ROOT.glob("*.md"),
+        *ROOT.glob("changes/+*.md"),
+        *ROOT.glob("docs/*.md"),
+        *ROOT.glob("*/README.md"),
+        *ROOT.glob("*/*/README.md"),
+        *CORE.rglob("*.py"),
+        *ROOT.glob("plugins/*/src/**/*.py"),
+        *ROOT.glob("contrib/*/src/**/*.py"),
+    ],
     ids=lambda path: str(path.relative_to(ROOT)),
 )
 def test_names_of_corral_lead_somewhere(path: Path) -> None:
