@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Sequence
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -34,6 +35,8 @@ from corral.jobs.record import (
 from corral.plugin.values import JobId, JobState, JobStatus
 
 NOW = 10_000.0
+
+CONCEPTS = Path(__file__).parents[2] / "docs/concepts.md"
 
 
 def job(number: int, state: JobState = JobState.PENDING, *, workers: int = 0, **fields: Any) -> JobRecord:
@@ -720,3 +723,15 @@ def test_the_figures_add_up(
 )
 def test_why_in_words(state: GroupState, known: Sequence[JobRecord], more: dict[str, Any], because: str) -> None:
     assert plan(state, known, NOW, **more).because == because
+
+
+def test_users_read_such_sentences() -> None:
+    """Those of docs/concepts.md are said of what they describe."""
+    working = [job(number, JobState.RUNNING, workers=1) for number in range(3)]
+    waiting = [job(number) for number in range(3, 6)]
+    plans = [
+        plan(GroupState(wanted=6), [*working, waiting[0]], NOW),
+        plan(GroupState(wanted=2), [*working, *waiting], NOW),
+        plan(GroupState(wanted=4, strikes=3, broken=True), [], NOW),
+    ]
+    assert re.findall(r"^default: (.*)$", CONCEPTS.read_text(), re.MULTILINE) == [each.because for each in plans]
