@@ -79,6 +79,18 @@ def test_every_dependency_of_the_core_has_its_reason() -> None:
     assert required == set(re.findall(r"^\| \[([\w.-]+)\]", section, flags=re.MULTILINE))
 
 
+def test_every_package_of_a_group_is_named() -> None:
+    """And every group has its row."""
+    rows = dict(re.findall(r"^\| `(\w+)` \| (.*) \|$", (ROOT / "docs/dependencies.md").read_text(), flags=re.MULTILINE))
+    groups = project_of(ROOT)["dependency-groups"]
+    packages = {
+        group: [re.split(r"[<>=!~;\[ ]", line)[0] for line in lines if isinstance(line, str)]
+        for group, lines in groups.items()
+    }
+    assert rows.keys() == packages.keys()
+    assert [name for group, names in packages.items() for name in names if name not in rows[group].lower()] == []
+
+
 def test_no_tracked_file_holds_a_path_of_one_machine() -> None:
     """What works here only because of where it stands works nowhere else."""
     found = [

@@ -70,6 +70,13 @@ def test_every_test_that_a_page_names_is_there(page: str) -> None:
     assert missing == []
 
 
+@pytest.mark.parametrize("page", sorted(path.stem for path in DOCS.glob("*.md")))
+def test_every_file_that_a_page_names_is_there(page: str) -> None:
+    """By its path from the root of the repository."""
+    named = re.findall(r"`((?:core|contrib|docs|plugins|tests)/[\w/.-]+\.\w+)", (DOCS / f"{page}.md").read_text())
+    assert [path for path in named if not (DOCS.parent / path).is_file()] == []
+
+
 @pytest.mark.parametrize("owner", OPTIONS)
 def test_every_option_is_described_once(owner: type) -> None:
     """In the docstring of the class that has it, in words of its own; and its page is made from that."""

@@ -1,4 +1,4 @@
-"""How many jobs of each group there should be: a pure function of demand, of what there is, and of the past.
+"""The policy, how many jobs of each group there should be: a pure function of demand, of what there is, and the past.
 
 Growth is as quick as Dask's own: enough workers to be done within the target duration, but no more than there are
 tasks. Three things differ, because jobs wait in a queue. Jobs on their way count as capacity. What would come too late
