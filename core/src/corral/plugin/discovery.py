@@ -11,7 +11,8 @@ the same distribution with the same value. ::
 
 What a backend's class, or whatever else the entry point names, says in its attribute `facts` is read without making
 one: :class:`corral.plugin.BackendFacts`. Facts are read of every backend that is installed, before the first command
-runs: what an enclosing job says of itself must reach no other, whosever it is.
+runs: what an enclosing job says of itself must reach no other, whosever it is. A launcher, which submits none, reads
+those of its own backend alone.
 
 A site may carry two attributes besides its hooks: `backend`, the name of the backend that its users need not give,
 and `backend_options`, defaults for that backend's options.
@@ -247,7 +248,12 @@ def everywhere() -> str:
 @functools.cache
 def enclosing() -> re.Pattern[str]:
     """What is told of itself in any job, corral's or any batch system's: matches such variables."""
-    patterns = ["CORRAL_*", *(pattern for facts in all_facts().values() for pattern in facts.enclosing)]
+    return told_in_jobs(all_facts().values())
+
+
+def told_in_jobs(every: Iterable[BackendFacts]) -> re.Pattern[str]:
+    """The same for jobs of these batch systems."""
+    patterns = ["CORRAL_*", *(pattern for facts in every for pattern in facts.enclosing)]
     return re.compile("|".join(fnmatch.translate(pattern) for pattern in patterns))
 
 

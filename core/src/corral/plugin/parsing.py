@@ -244,6 +244,19 @@ def size_in_bytes(text: str, *, unit: str = "") -> int:
     return int(float(match[1]) * _UNITS[letter]) if "." in match[1] else int(match[1]) * _UNITS[letter]
 
 
+def parse_bytes(text: float | str) -> int:
+    """Bytes of a plugin's option, as Dask reads what people write: ``4GB`` is 4 * 10^9.
+
+    Raises
+    ------
+    ValueError
+    """
+    # Not before: a launcher loads its backend first, and then learns which Dask its program has.
+    import dask.utils
+
+    return dask.utils.parse_bytes(text)
+
+
 def in_units(size: int, unit: str) -> int:
     """So many whole ``K``, ``M`` or ``G``, rounded up: never ask for less than the user did."""
     return -(-size // _UNITS[unit])
