@@ -267,6 +267,7 @@ def load(
     site: str | None = None,
     site_options: Mapping[str, Any] | None = None,
     plugins: Sequence[object] = (),
+    among: Sequence[Installed] | None = None,
 ) -> pluggy.PluginManager:
     """Build the manager of one cluster: the core's defaults, one backend, the site, the user's own plugins.
 
@@ -278,6 +279,8 @@ def load(
         For the backend's factory; they win over the site's `backend_options`.
     plugins
         Objects whose hooks wrap the backend's, or listen to `job_state_changed`.
+    among
+        What is installed, where that is known: looking reads a file of every distribution.
 
     Raises
     ------
@@ -286,7 +289,7 @@ def load(
     PluginError
         A plugin cannot be imported, or does not keep the contract.
     """
-    available = installed()
+    available = installed() if among is None else among
     around = [NamedPlugin.of_user(plugin) for plugin in plugins]
     house: object = None
     if site is not None:
@@ -298,13 +301,11 @@ def load(
         names = [plugin.name for plugin in usable("backend", available)]
         raise UnknownBackend(f"no backend was named. Installed: {', '.join(names) or 'none'}", installed=names)
     chosen = _the_one(name, "backend", available)
-    if all_facts.cache_info().currsize and not any(
-        plugin.name in all_facts() for plugin in available if plugin.value == chosen.value
-    ):
+    aliases = [plugin.name for plugin in available if plugin.value == chosen.value]
+    if all_facts.cache_info().currsize and not all_facts().keys() & aliases:
         # Installed since they were read.
         all_facts.cache_clear()
         enclosing.cache_clear()
-    aliases = [plugin.name for plugin in available if plugin.value == chosen.value]
     defaults = getattr(house, "backend_options", {}) if houses_own in aliases else {}
     made = chosen.make({**defaults, **(options or {})})
     return assemble(NamedPlugin(name=chosen.name, plugin=made, distribution=chosen.distribution), around)
