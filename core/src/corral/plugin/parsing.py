@@ -150,12 +150,15 @@ def assignments(text: str, separator: str = ",") -> dict[str, str]:
     return {name.strip(): value.strip() for name, _, value in pairs}
 
 
-# --- what qstat -f prints, of PBS and of TORQUE ------------------------------------------------------------------
+# --- names ------------------------------------------------------------------------------------------------------
 
 
 def is_called(name: str, wanted: str) -> bool:
     """True if `find_jobs` was asked for a job of this name: by the whole of it, or by its beginning and ``*``."""
     return name.startswith(wanted[:-1]) if wanted.endswith("*") else name == wanted
+
+
+# --- what qstat -f prints, of PBS and of TORQUE ------------------------------------------------------------------
 
 
 def blocks(answer: str, title: str) -> Iterator[tuple[str, dict[str, str]]]:
