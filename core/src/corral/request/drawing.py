@@ -89,9 +89,7 @@ def draw(given: Mapping[str, Any], *, scheduler_is_here: bool = True) -> Bluepri
 
 def _backend_and_site(given: Mapping[str, Any]) -> tuple[str, str | None]:
     """Which batch system, and whose plugin: as was given, else as is configured, else what answers here."""
-    general = settings.arguments("", [*CLUSTER_ARGUMENTS, *GROUP_ARGUMENTS])
-    site = given.get("site", general.get("site"))
-    backend = given.get("backend", general.get("backend"))
+    site, backend = (given.get(name, settings.value(name, None)) for name in ("site", "backend"))
     return backend or (site and discovery.backend_of_site(site)) or choose(site), site
 
 
