@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime
 import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -183,3 +184,15 @@ def test_a_submit_description_has_no_commands(tmp_path: Path) -> None:
     (tmp_path / "job.sub").write_text("executable = analyse.sh\nrequest_cpus = 4\nrequest_memory = 2GB\nqueue\n")
     found, commands = read_script(tmp_path / "job.sub", {"backend": "htcondor"})
     assert (found["cores"], found["memory"], commands) == (4, 2**31, [])
+
+
+def test_a_script_is_drawn_without_distributed() -> None:
+    """It takes longer to import than all else together, and nothing is connected."""
+    code = """
+import sys
+from corral.request.drawing import draw
+script = draw({"backend": "slurm", "memory": "1GB", "security": False}).script()
+print("#SBATCH" in str(script), "distributed" in sys.modules)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "True False\n"

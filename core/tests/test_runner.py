@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import sys
 from pathlib import Path
 
@@ -11,11 +12,13 @@ import pytest
 
 from corral.batch.runner import Runner, command_environment
 from corral.errors import CommandFailed, CommandNotFound, CommandTimedOut
+from corral.plugin.discovery import told_in_jobs
+from corral.plugin.facts import BackendFacts
 from corral.plugin.values import Command, Completed, Conversation
 
 
-def run(command: Command, **options: float) -> Completed:
-    return asyncio.run(Runner(**options).run(command))
+def run(command: Command, *, timeout: float = 60.0) -> Completed:
+    return asyncio.run(Runner(timeout=timeout).run(command))
 
 
 def test_a_conversation_gets_what_its_commands_print() -> None:
@@ -72,6 +75,15 @@ def test_the_enclosing_job_is_not_seen() -> None:
     """Submitting from inside a job: its memory limit must not become the new job's; configuration stays."""
     environ = {"SLURM_MEM_PER_NODE": "1", "SLURM_JOB_ID": "7", "SLURM_CONF": "/c", "SBATCH_QOS": "q", "PBS_JOBID": "1"}
     assert command_environment(environ, Command(["x"])) == {"SLURM_CONF": "/c", "SBATCH_QOS": "q", "LC_ALL": "C"}
+
+
+def test_which_jobs_enclose_a_command_can_be_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A launcher knows whose job it is in, and need not import what knows of others."""
+    for name in ("HERD_JOB", "CORRAL_JOB_ID", "SLURM_JOB_ID"):
+        monkeypatch.setenv(name, "7")
+    enclosing = told_in_jobs([BackendFacts(enclosing=("HERD_*",))])
+    seen = asyncio.run(Runner(enclosing=enclosing).run(Command(["env"]))).stdout
+    assert re.findall("^(.*)=7$", seen, re.MULTILINE) == ["SLURM_JOB_ID"]
 
 
 def test_a_command_may_be_kept_from_the_user_s_secrets() -> None:

@@ -28,12 +28,13 @@ def test_the_program_wins_over_the_backend_s_section_over_the_rest() -> None:
 
 
 def test_an_unknown_key_is_a_warning_with_the_nearest_one() -> None:
-    """A typo must not silently mean the default."""
+    """A typo must not silently mean the default. Once: who reads it twice looks for a second one."""
     with (
         dask.config.set({"corral": {"wall-time": "1h"}}),
-        pytest.warns(UserWarning, match=r"corral\.wall_time.*'walltime'"),
+        pytest.warns(UserWarning, match=r"corral\.wall_time.*'walltime'") as told,
     ):
         draw({"backend": "local", "memory": "1GB"})
+    assert len(told) == 1
 
 
 def test_a_wrong_value_is_named_with_its_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -107,7 +107,7 @@ async def test_the_other_nodes_run_the_words_that_run_python(cluster: Cluster) -
     assert code == 0
 
 
-def test_scripts_of_others_say_nothing(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_scripts_of_others_say_nothing() -> None:
     """Nor does one that is damaged: then launchers carry what they know."""
     for environ in ({}, {"CORRAL_BEFORE": "x", "CORRAL_AFTER": "y"}, {"CORRAL_BEFORE": "eA==", "CORRAL_AFTER": "eA=="}):
         assert elsewhere.taken_environment(environ) is None

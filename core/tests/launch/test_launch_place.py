@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import signal
 import socket
 import subprocess
@@ -97,6 +98,28 @@ async def test_a_batch_system_that_does_not_answer(granted: Grant, capfd: pytest
     assert place.allocation.job_id == JobId("77")
     assert place.allocation.ends is not None
     assert "/no/such/file" in capfd.readouterr().err
+
+
+def test_a_place_is_found_without_dask_and_other_backends(granted: Grant) -> None:
+    """Each worker would wait for them; and which Dask there is, the program's search path says later."""
+    code = """
+import asyncio, os, sys
+import corral.launch.__main__
+from corral.launch.options import Options
+from corral.launch.place import find_place
+place = asyncio.run(find_place(Options.parse(["--credentials=x", *sys.argv[1:]]), os.environ))
+print(place.allocation.job_id, *sorted(name for name in sys.modules if name == "dask" or name.startswith("corral_")))
+"""
+    arguments, environ = granted()
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments],
+        env={**os.environ, **environ},
+        capture_output=True,
+        text=True,
+        check=True,
+    )
+
+    assert done.stdout == "5 corral_pretend\n"
 
 
 def test_workers_are_numbered_over_the_whole_job() -> None:

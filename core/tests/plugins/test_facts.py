@@ -150,6 +150,14 @@ print("valley" in [plugin.name for plugin in installed()], "corral_herd" in sys.
     assert ask(herd, code) == "True True False"
 
 
+def test_no_backend_brings_dask_along() -> None:
+    """A launcher loads one before it knows where its program finds Dask."""
+    code = "import sys; from corral.plugin import discovery; print({*discovery.all_facts()} >= {'local', 'htcondor'}); "
+    code += "print('dask' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "True\nFalse\n"
+
+
 def test_jobs_inside_of_jobs_come_first() -> None:
     """A process of a Flux instance in a Slurm job has the variables of both."""
     is_inner = [facts.is_inner for facts in discovery.all_facts().values()]

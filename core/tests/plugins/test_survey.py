@@ -10,11 +10,12 @@ import pytest
 from attrs import evolve
 from click.testing import CliRunner
 
+from corral.allocation.detect import read_grant
 from corral.batch.detection import detect_all, survey
 from corral.batch.runner import Runner
 from corral.cli import main
 from corral.cluster.registry import Entry, JobLine
-from corral.errors import PluginError, UnknownBackend
+from corral.errors import NoAllocation, PluginError, UnknownBackend
 from corral.plugin import discovery
 from corral.plugin.values import JobId
 from corral.request.drawing import draw
@@ -75,6 +76,24 @@ async def test_a_plugin_that_ends_the_program_ends_nothing(install: Install) -> 
     assert await detect_all(Runner()) == {}
     with pytest.raises(PluginError, match="corral-exits.*SystemExit"):
         discovery.load("exits")
+
+
+async def test_what_is_installed_is_looked_for_once(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not for each backend again: there may be hundreds of distributions, on a file server."""
+    discovery.enclosing()
+    looks = []
+
+    def counted() -> list[discovery.Installed]:
+        looks.append(installed())
+        return looks[-1]
+
+    installed = discovery.installed
+    monkeypatch.setattr(discovery, "installed", counted)
+    await survey(Runner())
+    assert len(looks) == 1
+    with pytest.raises(NoAllocation):
+        await read_grant(None, environ={})
+    assert len(looks) == 3, "and once more to say what there is"
 
 
 async def test_a_question_that_fails_is_the_reason(

@@ -383,5 +383,5 @@ class Allocation(HostingCluster):
 
 def _configured(backend: str | None) -> dict[str, Any]:
     known = [*CLUSTER_ARGUMENTS, *WorkerGroup.argument_names()]
-    name = backend or settings.arguments("", known).get("backend", "")
+    name = backend or settings.value("backend", None) or ""
     return {key: value for key, value in settings.arguments(name, known).items() if key in _CONFIGURABLE}

@@ -81,9 +81,10 @@ async def read_grant(
 
 async def _ask_all(environ: Mapping[str, str], site: str | None) -> list[Grant]:
     found = []
-    for plugin in discovery.usable("backend"):
+    available = discovery.installed()
+    for plugin in discovery.usable("backend", available):
         try:
-            manager = discovery.load(plugin.name, site=site)
+            manager = discovery.load(plugin.name, site=site, among=available)
             allocation = await Runner().converse(manager.hook.read_allocation(environ=environ))
         except CorralError as error:
             logger.warning("backend %r cannot say whether this is a job of its own: %s", plugin.name, error)

@@ -95,10 +95,12 @@ async def survey(runner: Runner, *, site: str | None = None) -> list[Finding]:
 
     The embedded queue is here wherever corral is. What goes wrong with one backend does not disturb the others.
     """
+    available = discovery.installed()
 
     async def find(plugin: discovery.Installed) -> Finding:
         try:
-            conversation: Conversation[Detected | None] = discovery.load(plugin.name, site=site).hook.detect()
+            manager = discovery.load(plugin.name, site=site, among=available)
+            conversation: Conversation[Detected | None] = manager.hook.detect()
             if plugin.facts.is_everywhere:
                 return Finding(plugin=plugin, detected=Detected(version="this machine"))
             detected = await runner.converse(conversation)
@@ -120,7 +122,6 @@ async def survey(runner: Runner, *, site: str | None = None) -> list[Finding]:
             return Finding(plugin=plugin, reason="its commands are here, and are another batch system's or say nothing")
         return Finding(plugin=plugin, detected=detected)
 
-    available = discovery.installed()
     strangers = [
         Finding(plugin=plugin, reason=discovery.other_contract(plugin).problem, is_usable=False)
         for plugin in available

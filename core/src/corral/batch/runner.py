@@ -6,6 +6,7 @@ import asyncio
 import fnmatch
 import logging
 import os
+import re
 import shlex
 import signal
 from collections.abc import Awaitable, Callable, Mapping
@@ -24,12 +25,20 @@ T = TypeVar("T")
 logger = logging.getLogger("corral.batch.runner")
 
 
-def command_environment(environ: Mapping[str, str], command: Command) -> dict[str, str]:
-    """The environment in which a command runs: the user's, less what an enclosing job says, in the C locale."""
-    enclosing = discovery.enclosing()
+def command_environment(
+    environ: Mapping[str, str], command: Command, enclosing: re.Pattern[str] | None = None
+) -> dict[str, str]:
+    """The environment in which a command runs: the user's, less what an enclosing job says, in the C locale.
+
+    Parameters
+    ----------
+    enclosing
+        See `Runner`.
+    """
+    left_out = discovery.enclosing() if enclosing is None else enclosing
 
     def is_passed(name: str) -> bool:
-        if enclosing.match(name):
+        if left_out.match(name):
             return False
         return command.inherit is None or any(fnmatch.fnmatchcase(name, pattern) for pattern in command.inherit)
 
@@ -42,6 +51,8 @@ class Runner:
 
     #: Seconds for a command that names no time-out of its own.
     timeout: float = 60.0
+    #: The variables in which an enclosing job speaks of itself; None: those of all batch systems.
+    enclosing: re.Pattern[str] | None = None
 
     async def converse(self, conversation: Conversation[T], admit: Callable[[], Awaitable[None]] | None = None) -> T:
         """Drive a conversation to its end, and return its answer.
@@ -88,7 +99,7 @@ class Runner:
                 stdin=asyncio.subprocess.PIPE,
                 stdout=asyncio.subprocess.PIPE,
                 stderr=asyncio.subprocess.PIPE,
-                env=command_environment(os.environ, command),
+                env=command_environment(os.environ, command, self.enclosing),
                 cwd=command.cwd,
                 start_new_session=True,
             )

@@ -94,10 +94,9 @@ def _start_in(directory: str | None) -> None:
 
 def handed_down(allocation: Allocation, manager: pluggy.PluginManager) -> str:
     """The value of `HANDED_DOWN`: what is the same on every node."""
-    facts = [getattr(plugin, "facts", BackendFacts()) for _, plugin in manager.list_name_plugin()]
     return json.dumps(
         {
-            "node_variables": [name for each in facts for name in each.node],
+            "node_variables": [name for each in _facts(manager) for name in each.node],
             "job_id": allocation.job_id.text,
             "hosts": allocation.hosts,
             "ends": allocation.ends,
@@ -105,6 +104,12 @@ def handed_down(allocation: Allocation, manager: pluggy.PluginManager) -> str:
             "directory": os.getcwd(),
         }
     )
+
+
+def _facts(manager: pluggy.PluginManager) -> list[BackendFacts]:
+    """What this job's backend says of its batch system."""
+    found = (getattr(plugin, "facts", None) for _, plugin in manager.list_name_plugin())
+    return [facts for facts in found if isinstance(facts, BackendFacts)]
 
 
 def share_of_gpus(gpus: Sequence[str], worker: int, workers: int) -> tuple[str, ...]:
@@ -149,9 +154,9 @@ async def _ask(options: Options, environ: Mapping[str, str]) -> tuple[pluggy.Plu
 
     try:
         manager = discovery.load(options.backend, options=options.backend_options, site=options.site)
-        allocation: Allocation | None = await Runner(timeout=_PATIENCE).converse(
-            manager.hook.read_allocation(environ=environ)
-        )
+        # Those of its own backend alone: it submits nothing, and every worker would wait for the others' import.
+        runner = Runner(timeout=_PATIENCE, enclosing=discovery.told_in_jobs(_facts(manager)))
+        allocation: Allocation | None = await runner.converse(manager.hook.read_allocation(environ=environ))
     except Exception as error:
         # A worker is worth more than a precise end time, whatever a plugin does wrong.
         said = str(error) if isinstance(error, CorralError) else repr(error)

@@ -10,7 +10,6 @@ from typing import Any, ClassVar, TypeVar
 
 from attrs import field, frozen
 from attrs.converters import optional
-from dask.utils import parse_bytes
 
 from corral._version import __version__
 from corral.local.request import (
@@ -45,7 +44,7 @@ from corral.plugin import (
     job_body,
     parsing,
 )
-from corral.plugin.parsing import is_called
+from corral.plugin.parsing import is_called, parse_bytes
 
 T = TypeVar("T")
 

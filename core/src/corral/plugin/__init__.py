@@ -20,7 +20,7 @@ from corral.errors import (
     ParseError,
 )
 from corral.plugin import parsing
-from corral.plugin.conversations import answered, mapped, outcome
+from corral.plugin.conversations import answered, mapped
 from corral.plugin.facts import BackendFacts, RankVariables
 from corral.plugin.hookspecs import CONTRACT, hookimpl
 from corral.plugin.scripting import job_body
@@ -71,6 +71,5 @@ __all__ = [
     "hookimpl",
     "job_body",
     "mapped",
-    "outcome",
     "parsing",
 ]

@@ -1,11 +1,11 @@
-"""Conversations as values: change their commands, drive them by hand."""
+"""Conversations as values: change their commands, or have one that asks nothing."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator
+from collections.abc import Callable
 from typing import TypeVar
 
-from corral.plugin.values import Command, Completed, Conversation
+from corral.plugin.values import Command, Conversation
 
 T = TypeVar("T")
 
@@ -42,22 +42,3 @@ def answered(value: T) -> Conversation[T]:
     """A conversation that knows its answer and asks nothing: for the core's defaults."""
     return value
     yield  # pragma: no cover - what makes this a generator
-
-
-def outcome(conversation: Generator[Command, Completed, T], answer: Callable[[Command], Completed]) -> T:
-    """Drive a conversation to its end, asking `answer` for what each command would print.
-
-    An exception that `answer` raises is thrown into the conversation, as the runner throws CommandFailed.
-    """
-    try:
-        command = next(conversation)
-        while True:
-            try:
-                completed = answer(command)
-            except Exception as error:
-                command = conversation.throw(error)
-            else:
-                command = conversation.send(completed)
-    except StopIteration as stop:
-        result: T = stop.value
-        return result

@@ -11,7 +11,8 @@ the same distribution with the same value. ::
 
 What a backend's class, or whatever else the entry point names, says in its attribute `facts` is read without making
 one: :class:`corral.plugin.BackendFacts`. Facts are read of every backend that is installed, before the first command
-runs: what an enclosing job says of itself must reach no other, whosever it is.
+runs: what an enclosing job says of itself must reach no other, whosever it is. A launcher, which submits none, reads
+those of its own backend alone.
 
 A site may carry two attributes besides its hooks: `backend`, the name of the backend that its users need not give,
 and `backend_options`, defaults for that backend's options.
@@ -247,7 +248,12 @@ def everywhere() -> str:
 @functools.cache
 def enclosing() -> re.Pattern[str]:
     """What is told of itself in any job, corral's or any batch system's: matches such variables."""
-    patterns = ["CORRAL_*", *(pattern for facts in all_facts().values() for pattern in facts.enclosing)]
+    return told_in_jobs(all_facts().values())
+
+
+def told_in_jobs(every: Iterable[BackendFacts]) -> re.Pattern[str]:
+    """The same for jobs of these batch systems."""
+    patterns = ["CORRAL_*", *(pattern for facts in every for pattern in facts.enclosing)]
     return re.compile("|".join(fnmatch.translate(pattern) for pattern in patterns))
 
 
@@ -261,6 +267,7 @@ def load(
     site: str | None = None,
     site_options: Mapping[str, Any] | None = None,
     plugins: Sequence[object] = (),
+    among: Sequence[Installed] | None = None,
 ) -> pluggy.PluginManager:
     """Build the manager of one cluster: the core's defaults, one backend, the site, the user's own plugins.
 
@@ -272,6 +279,8 @@ def load(
         For the backend's factory; they win over the site's `backend_options`.
     plugins
         Objects whose hooks wrap the backend's, or listen to `job_state_changed`.
+    among
+        What is installed, where that is known: looking reads a file of every distribution.
 
     Raises
     ------
@@ -280,7 +289,7 @@ def load(
     PluginError
         A plugin cannot be imported, or does not keep the contract.
     """
-    available = installed()
+    available = installed() if among is None else among
     around = [NamedPlugin.of_user(plugin) for plugin in plugins]
     house: object = None
     if site is not None:
@@ -292,13 +301,11 @@ def load(
         names = [plugin.name for plugin in usable("backend", available)]
         raise UnknownBackend(f"no backend was named. Installed: {', '.join(names) or 'none'}", installed=names)
     chosen = _the_one(name, "backend", available)
-    if all_facts.cache_info().currsize and not any(
-        plugin.name in all_facts() for plugin in available if plugin.value == chosen.value
-    ):
+    aliases = [plugin.name for plugin in available if plugin.value == chosen.value]
+    if all_facts.cache_info().currsize and not all_facts().keys() & aliases:
         # Installed since they were read.
         all_facts.cache_clear()
         enclosing.cache_clear()
-    aliases = [plugin.name for plugin in available if plugin.value == chosen.value]
     defaults = getattr(house, "backend_options", {}) if houses_own in aliases else {}
     made = chosen.make({**defaults, **(options or {})})
     return assemble(NamedPlugin(name=chosen.name, plugin=made, distribution=chosen.distribution), around)

@@ -16,6 +16,9 @@ A backend implements each hook once; the core has a default for `prepare_job`, `
 and `explain_pending`. A site wraps what it must change (``@hookimpl(wrapper=True)``): the result of a pure hook with
 :func:`attrs.evolve`, a conversation with :func:`corral.mapped`. `job_state_changed` is the only hook that any number
 of plugins may answer.
+
+Nobody calls these functions: pluggy reads their names and arguments, `corral.plugin.validation` their types as well.
+``raise NotImplementedError`` is what a type checker accepts in the place of a result.
 """
 
 from __future__ import annotations

@@ -150,12 +150,15 @@ def assignments(text: str, separator: str = ",") -> dict[str, str]:
     return {name.strip(): value.strip() for name, _, value in pairs}
 
 
-# --- what qstat -f prints, of PBS and of TORQUE ------------------------------------------------------------------
+# --- names ------------------------------------------------------------------------------------------------------
 
 
 def is_called(name: str, wanted: str) -> bool:
     """True if `find_jobs` was asked for a job of this name: by the whole of it, or by its beginning and ``*``."""
     return name.startswith(wanted[:-1]) if wanted.endswith("*") else name == wanted
+
+
+# --- what qstat -f prints, of PBS and of TORQUE ------------------------------------------------------------------
 
 
 def blocks(answer: str, title: str) -> Iterator[tuple[str, dict[str, str]]]:
@@ -242,6 +245,19 @@ def size_in_bytes(text: str, *, unit: str = "") -> int:
         raise ValueError(f"{text!r} is not an amount of memory")
     letter = match[2].upper() or ("" if match[3] else unit)
     return int(float(match[1]) * _UNITS[letter]) if "." in match[1] else int(match[1]) * _UNITS[letter]
+
+
+def parse_bytes(text: float | str) -> int:
+    """Bytes of a plugin's option, as Dask reads what people write: ``4GB`` is 4 * 10^9.
+
+    Raises
+    ------
+    ValueError
+    """
+    # Not before: a launcher loads its backend first, and then learns which Dask its program has.
+    import dask.utils
+
+    return dask.utils.parse_bytes(text)
 
 
 def in_units(size: int, unit: str) -> int:

@@ -23,7 +23,6 @@ from corral.request.quantities import hours_of, parse_count, parse_duration, pla
 from corral.request.scale import check_name, memory_or_none
 from corral.request.synonyms import refuse_unknown
 from corral.request.worker_group import WorkerGroup
-from corral.security.addresses import host_of_interface
 from corral.text.variables import expanded_path
 
 if TYPE_CHECKING:
@@ -90,9 +89,7 @@ def draw(given: Mapping[str, Any], *, scheduler_is_here: bool = True) -> Bluepri
 
 def _backend_and_site(given: Mapping[str, Any]) -> tuple[str, str | None]:
     """Which batch system, and whose plugin: as was given, else as is configured, else what answers here."""
-    general = settings.arguments("", [*CLUSTER_ARGUMENTS, *GROUP_ARGUMENTS])
-    site = given.get("site", general.get("site"))
-    backend = given.get("backend", general.get("backend"))
+    site, backend = (given.get(name, settings.value(name, None)) for name in ("site", "backend"))
     return backend or (site and discovery.backend_of_site(site)) or choose(site), site
 
 
@@ -128,7 +125,12 @@ def _scheduler_host(arguments: Mapping[str, Any]) -> str | None:
     """Where the scheduler listens, if an interface is named; complaints name the argument that did."""
     argument = "scheduler_interface" if "scheduler_interface" in arguments else "interface"
     interface = arguments.get(argument)
-    return None if interface is None else host_of_interface(argument, interface)
+    if interface is None:
+        return None
+    # It asks distributed, which who prints a script need not wait for.
+    from corral.security.addresses import host_of_interface
+
+    return host_of_interface(argument, interface)
 
 
 def _drawn(backend: str, arguments: Mapping[str, Any], *, for_job: Sequence[str]) -> Blueprint:
@@ -258,10 +260,12 @@ def _scheduler_options(value: object, security: bool | Security, for_job: Sequen
 
 
 def _security(value: object) -> bool | Security:
-    from distributed import Security
-
     if value is None or value is True:
         return True
-    if value is False or isinstance(value, Security):
+    if value is False:
+        return False
+    from distributed import Security
+
+    if isinstance(value, Security):
         return value
     raise InvalidRequest("security", f"{value!r} is not True, False or a distributed.Security")

@@ -136,11 +136,11 @@ def _jobs(resources: Resources, given: Mapping[str, object], workers: str) -> in
     """Whole jobs, rounded up; `workers` is the unit that counts workers."""
     [(unit, value)] = given.items()
     if unit == workers:
-        return math.ceil(count(unit, value) / resources.workers)
+        return math.ceil(parse_count(unit, value) / resources.workers)
     if unit == "jobs":
-        return count(unit, value)
+        return parse_count(unit, value)
     if unit == "cores":
-        return math.ceil(count(unit, value) / (resources.cores * resources.nodes))
+        return math.ceil(parse_count(unit, value) / (resources.cores * resources.nodes))
     size = memory_or_none("memory", value)
     if resources.memory is None:
         raise InvalidRequest("memory", "the memory of a job is up to the site; scale by jobs= instead")
@@ -156,13 +156,3 @@ def memory_or_none(argument: str, value: object) -> int:
     """
     is_nothing = not isinstance(value, str) and hasattr(value, "__float__") and not is_truth(value) and value == 0
     return 0 if is_nothing else parse_memory(argument, value)
-
-
-def count(argument: str, value: object) -> int:
-    """A whole number of at least 0, also numpy's, or 2.0.
-
-    Raises
-    ------
-    InvalidRequest
-    """
-    return parse_count(argument, value)

@@ -11,8 +11,8 @@ from attrs import frozen
 from dask.utils import format_bytes
 
 from corral.errors import InvalidRequest, counted
-from corral.request.quantities import parse_duration
-from corral.request.scale import count, known_group, memory_or_none
+from corral.request.quantities import parse_count, parse_duration
+from corral.request.scale import known_group, memory_or_none
 from corral.scaling.policy import Rules
 
 if TYPE_CHECKING:
@@ -78,13 +78,13 @@ def rules_of(given: Mapping[str, Any]) -> tuple[Rules, float]:
         timeout = _seconds("idle_timeout", timeout)
     elif given.get("wait_count") is not None:
         # Dask's meaning: so many looks in a row at which a worker was of no use.
-        timeout = count("wait_count", given["wait_count"]) * interval
+        timeout = parse_count("wait_count", given["wait_count"]) * interval
     maximum = chosen["maximum"]
     unknown = dask.config.get("distributed.scheduler.unknown-task-duration", "500ms")
     return (
         Rules(
-            minimum=count("minimum", chosen["minimum"]),
-            maximum=math.inf if isinstance(maximum, float) and maximum == math.inf else count("maximum", maximum),
+            minimum=parse_count("minimum", chosen["minimum"]),
+            maximum=math.inf if isinstance(maximum, float) and maximum == math.inf else parse_count("maximum", maximum),
             target_duration=_seconds("target_duration", chosen["target_duration"]),
             # Who says how quick it should be means it.
             is_thrifty="target_duration" not in given,
@@ -137,7 +137,7 @@ def _in_jobs(bound: str, value: Any, resources: Resources) -> float:
         if resources.memory is None:
             raise InvalidRequest(bound, "the memory of a job is up to the site; say it in jobs")
         return memory_or_none(bound, value) / (resources.memory * resources.nodes)
-    amount = count(bound, value)
+    amount = parse_count(bound, value)
     return amount / {"": resources.workers, "jobs": 1, "cores": resources.cores * resources.nodes}[unit]
 
 

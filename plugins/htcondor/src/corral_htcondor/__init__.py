@@ -15,7 +15,6 @@ from attrs import evolve, field, frozen
 from attrs.converters import optional
 from attrs.validators import matches_re
 from attrs.validators import optional as if_given
-from dask.utils import parse_bytes
 
 from corral.plugin import (
     Allocation,
@@ -37,7 +36,7 @@ from corral.plugin import (
     hookimpl,
     job_body,
 )
-from corral.plugin.parsing import in_units, is_called, size_in_bytes
+from corral.plugin.parsing import in_units, is_called, parse_bytes, size_in_bytes
 from corral_htcondor import answers, description
 
 __all__ = ["HTCondor"]
