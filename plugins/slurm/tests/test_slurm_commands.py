@@ -832,6 +832,41 @@ def test_the_limit_of_another_user_in_the_account_is_none_of_mine() -> None:
     assert "account root together may have 2" in drive(SLURM.explain_pending(JobId("77_0")), [*answers, above])
 
 
+def test_the_limit_of_another_partition_is_none_of_mine() -> None:
+    """Its QOS may allow more, which helps no job that does not ask for that partition."""
+    limits = (HERE / "scontrol-assoc.txt").read_text()
+    more = re.sub(r"(QOS=percpu\(.*?MaxTRESPU=cpu=)4", r"\g<1>64", limits, count=1, flags=re.DOTALL)
+    assert more != limits
+    answers: list[Answer] = [
+        "PENDING|N/A|QOSMaxCpuPerUserLimit|batch|\n",
+        ROWS["peruser"].format(8),
+        HERE / "scontrol-partition.txt",
+    ]
+    assert "QOS peruser together may have 4" in drive(SLURM.explain_pending(JobId("77_0")), [*answers, more])
+
+
+def test_minutes_are_counted_of_what_is_limited() -> None:
+    """GPUs for so long are not cores for so long."""
+    limits = "QOS=grpgpu(9)\n    GrpTRESMins=cpu=N(0),gres/gpu=60(0)\n"
+    row = "user|plenty|grpgpu|gpu|cpu=1,mem=10M,node=1,billing=1,gres/gpu=2|1:00:00|1|\n"
+    answers: list[Answer] = ["PENDING|N/A|QOSGrpGRESMinutes|gpu|\n", row, HERE / "scontrol-partition.txt", limits]
+    told = drive(SLURM.explain_pending(JobId("77_0")), answers)
+    assert "120 GPU-minutes, and all jobs of QOS grpgpu together may use 60; see gpus= and walltime=" in told
+
+
+def test_limits_are_asked_of_the_job_s_own_cluster() -> None:
+    """Another one of the federation may have a partition of the same name, and fewer nodes."""
+    row = "user|plenty|normal|batch|cpu=3,mem=30M,node=9|UNLIMITED|9|\n"
+    table = (HERE / "scontrol-partition.txt").read_text()
+    there = {"squeue -M gpu": row, "scontrol -M gpu": table.replace("TotalNodes=3", "TotalNodes=12"), "scontrol": table}
+    first = iter(["PENDING|N/A|PartitionNodeLimit|batch|\n"])
+
+    def answer(command: Command) -> Answer:
+        return next(first, "") or there[" ".join(command.argv[: 3 if "-M" in command.argv else 1])]
+
+    assert "never" not in converse(SLURM.explain_pending(JobId("77_0", where="gpu")), answer)
+
+
 def test_a_budget_that_is_used_up_may_be_renewed() -> None:
     """Then the same word says nothing of this job's size."""
     limits = re.sub(r"Mins=cpu=10\(\d+\)", "Mins=cpu=10(10)", (HERE / "scontrol-assoc.txt").read_text())

@@ -513,10 +513,10 @@ def _ask_limits(job_id: JobId, reason: str) -> Conversation[str]:
         done = yield _ask_one(job_id, limits.COLUMNS)
         if (asked := limits.Asked.read(done.last_line())) is None:
             return ""
-        partitions = yield _query("scontrol", "-a", "-o", "show", "partition")
+        partitions = yield _query("scontrol", *_at(job_id.where), "-a", "-o", "show", "partition")
         if limit is None:
             return limits.beyond_partitions(asked, partitions.stdout)
-        done = yield _query("scontrol", "show", "assoc_mgr", "flags=assoc,qos")
+        done = yield _query("scontrol", *_at(job_id.where), "show", "assoc_mgr", "flags=assoc,qos")
         return limits.never_words(limit, asked, done.stdout, partitions.stdout)
     return ""
 
