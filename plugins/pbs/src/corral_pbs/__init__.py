@@ -70,7 +70,8 @@ class PBS:
             "PBS_QUEUE", "PBS_TASKNUM", "PBS_VNODENUM", "PBS_WALLTIME",
         ),
         server=("PBS_*",),
-        carried=("PBS_CONF_FILE", "PBS_EXEC", "PBS_HOME", "PBS_SERVER"),
+        # The last is no server, but prepare_job reads it there as well.
+        carried=("PBS_CONF_FILE", "PBS_EXEC", "PBS_HOME", "PBS_SERVER", "PBS_ACCOUNT"),
         job=("PBS_JOBID",),
     )  # fmt: skip
 

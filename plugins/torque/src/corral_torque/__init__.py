@@ -68,7 +68,8 @@ class Torque:
             "PBS_O_*", "PBS_QUEUE", "PBS_TASKNUM", "PBS_VNODENUM", "PBS_WALLTIME",
         ),
         server=("PBS_*", "TORQUE*"),
-        carried=("PBS_SERVER", "PBS_DEFAULT", "PBS_HOME"),
+        # The last is no server, but prepare_job reads it there as well.
+        carried=("PBS_SERVER", "PBS_DEFAULT", "PBS_HOME", "PBS_ACCOUNT"),
         job=("PBS_JOBID",),
     )  # fmt: skip
 
