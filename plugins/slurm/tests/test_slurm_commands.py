@@ -455,6 +455,7 @@ def test_a_wait_is_explained(file: str, explanation: str) -> None:
         ("MaxGRESPerAccount", "limit of the account"),
         ("QOSMaxWallDurationPerJobLimit", "never start: its walltime is longer than one job may have here"),
         ("QOSMinCpuNotSatisfied", "never start: one job must ask for more here"),
+        ("MinNewWord", "never start: one job may not ask for this much or this little"),
         ("ReqNodeNotAvail, UnavailableNodes:n1", "down, drained or reserved"),
         ("Reservation", "reservation to begin"),
         ("NewWord", "does not say more"),
