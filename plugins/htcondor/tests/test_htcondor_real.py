@@ -83,10 +83,8 @@ async def test_walltime_is_kept_and_a_deaf_job_has_a_minute(condor: RealJobs) ->
     assert await condor.talk(CONDOR.find_jobs(names[0])) == waiting
 
 
-async def test_a_job_has_its_own_tmp_and_renames_no_core(
-    condor: RealJobs, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    """By default HTCondor hides /tmp from jobs and, at their end, renames a "core" in the folder that they began in."""
+async def test_no_core_of_a_project_is_renamed(condor: RealJobs, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """At a job's end HTCondor renames a "core" in the folder that it began in: that is the cluster's own."""
     project = tmp_path_factory.mktemp("project")
     (project / "core").mkdir()
     script = f"cd {project} 2>/dev/null; pwd; mkdir core 2>/dev/null; echo $?"
