@@ -84,8 +84,8 @@ class GridEngine:
         variables=("SGE_ROOT",),
         # SGE_ROOT and its like stay.
         enclosing=(
-            "JOB_ID", "JOB_NAME", "JOB_SCRIPT", "NSLOTS", "NHOSTS", "PE_HOSTFILE", "SGE_JOB_SPOOL_DIR", "SGE_O_*",
-            "SGE_STDERR_PATH", "SGE_STDIN_PATH", "SGE_STDOUT_PATH", "SGE_TASK_*",
+            "JOB_ID", "JOB_NAME", "JOB_SCRIPT", "NSLOTS", "NHOSTS", "PE_HOSTFILE", "SGE_ACCOUNT", "SGE_CWD_PATH",
+            "SGE_JOB_SPOOL_DIR", "SGE_O_*", "SGE_STDERR_PATH", "SGE_STDIN_PATH", "SGE_STDOUT_PATH", "SGE_TASK_*",
         ),
         server=("SGE_*",),
         carried=("SGE_ROOT", "SGE_CELL", "SGE_CLUSTER_NAME", "SGE_QMASTER_PORT", "SGE_EXECD_PORT"),
