@@ -416,6 +416,13 @@ def test_what_grid_engine_measures_may_be_free_again(files: list[str]) -> None:
     assert told.startswith(("all slots are taken", "no queue can run it at present"))
 
 
+def test_what_is_measured_anywhere_is_not_known_by_configuration() -> None:
+    """A site may configure on some hosts what it measures on others."""
+    both = (HERE / "qhost-resources.txt").read_text() + "    Host Resource(s):      hl:memory=21.345G\n"
+    told = drive(SGE.explain_pending(JobId("99.7")), [HERE / "qstat-j-pemem.txt", HERE / "qalter-v-slots.txt", both])
+    assert told.startswith("all slots are taken")
+
+
 @pytest.mark.parametrize(
     "failures",
     [

@@ -829,6 +829,8 @@ def test_the_limit_of_another_user_in_the_account_is_none_of_mine() -> None:
         HERE / "scontrol-partition.txt",
     ]
     assert "never" not in drive(SLURM.explain_pending(JobId("77_0")), [*answers, theirs + limits])
+    elsewhere = theirs.replace("UserName=other(7) Partition=", "UserName=user(0) Partition=gpu")
+    assert "never" not in drive(SLURM.explain_pending(JobId("77_0")), [*answers, elsewhere + limits])
     above = limits.replace("GrpTRES=cpu=N", "GrpTRES=cpu=2", 1)
     assert "account root together may have 2" in drive(SLURM.explain_pending(JobId("77_0")), [*answers, above])
 
@@ -844,6 +846,9 @@ def test_the_limit_of_another_partition_is_none_of_mine() -> None:
         HERE / "scontrol-partition.txt",
     ]
     assert "QOS peruser together may have 4" in drive(SLURM.explain_pending(JobId("77_0")), [*answers, more])
+    # Of two that are the job's, Slurm heeds one.
+    answers[1] = ROWS["qlim"].format(8).replace("|normal|", "|peruser|")
+    assert "never" not in drive(SLURM.explain_pending(JobId("77_0")), [*answers, more])
 
 
 def test_minutes_are_counted_of_what_is_limited() -> None:
@@ -866,6 +871,17 @@ def test_limits_are_asked_of_the_job_s_own_cluster() -> None:
         return next(first, "") or there[" ".join(command.argv[: 3 if "-M" in command.argv else 1])]
 
     assert "never" not in converse(SLURM.explain_pending(JobId("77_0", where="gpu")), answer)
+
+
+def test_a_refusal_for_a_budget_is_not_one_for_a_job_s_size() -> None:
+    """It may be used up."""
+    refused = transcript(HERE / "sbatch-deny-user.txt")
+    said = (refused.stdout + refused.stderr).replace("QOSMaxCpuPerUserLimit", "QOSGrpCPUMinutesLimit")
+    failure = answers.failure(Completed(returncode=1, stderr=said))
+    assert failure is not None
+    assert failure.kind is FailureKind.LIMIT
+    assert failure.message.startswith("QOSGrpCPUMinutesLimit; ")
+    assert "this job alone" not in failure.message
 
 
 def test_a_budget_that_is_used_up_may_be_renewed() -> None:
