@@ -8,9 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from operators import OPERATORS, Operator
-
-from corral.plugin import discovery
+from operators import Operator
 
 pytestmark = [pytest.mark.timeout(300), pytest.mark.usefixtures("leaves_nothing")]
 
@@ -22,17 +20,6 @@ client.wait_for_workers(int(os.environ["CORRAL_WORKERS"]), timeout=90)
 print(client.scheduler.address[:6], sum(client.gather(client.map(lambda number: number + 1, range(10)))), *sys.argv[1:])
 END
 """
-
-
-@pytest.fixture(
-    params=[pytest.param(each, id=each.backend, marks=pytest.mark.real(each.backend)) for each in OPERATORS]
-)
-def operator(request: pytest.FixtureRequest) -> Operator:
-    """Each batch system in turn."""
-    operator: Operator = request.param
-    if operator.backend not in {plugin.name for plugin in discovery.usable("backend")}:
-        pytest.skip(f"{operator.backend} answers, but there is no corral-{operator.backend} here")
-    return operator
 
 
 def options(operator: Operator) -> Iterator[str]:

@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import asyncio
-import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
-from typing import Any
 
 import pytest
-from attrs import evolve, field, frozen
+from real_jobs import RealJobs, real_jobs, variables
 
-from corral.plugin import Command, Conversation, Job, JobId, JobState, JobStatus, Resources
-from corral.testing import Runner
+from corral.plugin import JobState, Resources
 from corral_htcondor import HTCondor
 
 pytestmark = [pytest.mark.real("htcondor"), pytest.mark.timeout(90)]
@@ -20,63 +16,14 @@ pytestmark = [pytest.mark.real("htcondor"), pytest.mark.timeout(90)]
 CONDOR = HTCondor()
 
 
-@frozen
-class RealHTCondor:
-    """Submits, and cancels at the end what it submitted."""
-
-    logs: Path
-    submitted: list[JobId] = field(factory=list)
-
-    async def talk(self, conversation: Conversation[Any]) -> Any:
-        return await Runner().converse(conversation)
-
-    async def ask(self, *argv: str) -> str:
-        return (await Runner().run(Command(argv))).stdout
-
-    def job(self, *command: str, **changes: Any) -> Job:
-        job = Job(
-            name=f"real-{uuid.uuid4().hex}",
-            command=command,
-            resources=Resources(cores=1, memory=100 * 2**20),
-            walltime=300,
-            log_directory=str(self.logs),
-            own_directory=str(self.logs),
-        )
-        return evolve(job, **changes)
-
-    async def submit(self, job: Job, count: int = 1) -> list[JobId]:
-        ids: list[JobId] = await self.talk(CONDOR.submit(CONDOR.render_script(CONDOR.prepare_job(job)), count))
-        self.submitted.extend(ids)
-        return ids
-
-    async def until(self, ids: list[JobId], is_enough: Callable[[JobStatus], bool]) -> list[JobStatus]:
-        """Wait until HTCondor says this of all of them."""
-        while True:
-            found: dict[JobId, JobStatus] = await self.talk(CONDOR.poll_status(ids))
-            if len(found) == len(ids) and all(is_enough(status) for status in found.values()):
-                return [found[job_id] for job_id in ids]
-            await asyncio.sleep(0.2)
-
-    async def until_in(self, ids: list[JobId], state: JobState) -> None:
-        await self.until(ids, lambda status: status.state is state)
-
-    async def until_it_prints(self, job_id: JobId, word: str) -> str:
-        log = self.logs / f"{job_id}.log"
-        while True:
-            if log.exists() and word in (printed := log.read_text()):
-                return printed
-            await asyncio.sleep(0.1)
-
-
 @pytest.fixture
-async def condor(tmp_path: Path) -> AsyncIterator[RealHTCondor]:
-    real = RealHTCondor(tmp_path)
-    yield real
-    if real.submitted:
-        await real.talk(CONDOR.cancel(real.submitted))
+async def condor(tmp_path: Path) -> AsyncIterator[RealJobs]:
+    small = Resources(cores=1, memory=100 * 2**20)
+    async with real_jobs(CONDOR, tmp_path, resources=small, own_directory=str(tmp_path)) as real:
+        yield real
 
 
-async def test_ends_are_told_apart(condor: RealHTCondor) -> None:
+async def test_ends_are_told_apart(condor: RealJobs) -> None:
     """One submission, four ways to end; the job knows itself by the id that submit returned."""
     script = 'echo "$CORRAL_JOB_ID"; case $CORRAL_JOB_ID in *.1) exit 3;; *.2) kill -SEGV $PPID;; *.3) exit 143;; esac'
     ids = await condor.submit(condor.job("bash", "-c", script), 4)
@@ -93,7 +40,7 @@ async def test_ends_are_told_apart(condor: RealHTCondor) -> None:
         assert status.submitted <= status.started <= status.ends  # type: ignore[operator]
 
 
-async def test_jobs_that_could_not_run_leave_the_queue(condor: RealHTCondor) -> None:
+async def test_jobs_that_could_not_run_leave_the_queue(condor: RealJobs) -> None:
     """HTCondor holds them for good: corral reports the failure, and has HTCondor remove them."""
     no_shell = await condor.submit(condor.job("true", shebang="#!/no/such/bash"))
     no_folder = await condor.submit(condor.job("true", log_directory="/no/such/folder"))
@@ -105,7 +52,7 @@ async def test_jobs_that_could_not_run_leave_the_queue(condor: RealHTCondor) -> 
     assert [(status.state, status.reason) for status in again] == [(each.state, each.reason) for each in ended]
 
 
-async def test_what_people_do_to_a_job(condor: RealHTCondor) -> None:
+async def test_what_people_do_to_a_job(condor: RealJobs) -> None:
     """Held it waits, released or evicted it begins anew under its id, and removed it is cancelled."""
     script = 'echo "start $CORRAL_JOB_ID"; sleep 300'
     ids = await condor.submit(condor.job("bash", "-c", script))
@@ -123,7 +70,7 @@ async def test_what_people_do_to_a_job(condor: RealHTCondor) -> None:
     await condor.talk(CONDOR.cancel(ids))  # gone: no error
 
 
-async def test_walltime_is_kept_and_a_deaf_job_has_a_minute(condor: RealHTCondor) -> None:
+async def test_walltime_is_kept_and_a_deaf_job_has_a_minute(condor: RealJobs) -> None:
     """HTCondor knows how long it may take to end; its machine would give it ten minutes."""
     ids = await condor.submit(condor.job("sleep", "300", walltime=1))
     [late] = await condor.until(ids, lambda status: status.state.is_final)
@@ -136,10 +83,8 @@ async def test_walltime_is_kept_and_a_deaf_job_has_a_minute(condor: RealHTCondor
     assert await condor.talk(CONDOR.find_jobs(names[0])) == waiting
 
 
-async def test_a_job_has_its_own_tmp_and_renames_no_core(
-    condor: RealHTCondor, tmp_path: Path, tmp_path_factory: pytest.TempPathFactory
-) -> None:
-    """By default HTCondor hides /tmp from jobs and, at their end, renames a "core" in the folder that they began in."""
+async def test_no_core_of_a_project_is_renamed(condor: RealJobs, tmp_path_factory: pytest.TempPathFactory) -> None:
+    """At a job's end HTCondor renames a "core" in the folder that it began in: that is the cluster's own."""
     project = tmp_path_factory.mktemp("project")
     (project / "core").mkdir()
     script = f"cd {project} 2>/dev/null; pwd; mkdir core 2>/dev/null; echo $?"
@@ -149,7 +94,7 @@ async def test_a_job_has_its_own_tmp_and_renames_no_core(
     assert (project / "core").is_dir()
 
 
-async def test_a_job_sees_what_it_was_given(condor: RealHTCondor, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_job_sees_what_it_was_given(condor: RealJobs, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its allocation, two of the pool's GPUs, and nothing of the submitting environment."""
     monkeypatch.setenv("SECRET_TOKEN", "xyzzy")
     hostile = "a'b\"c $HOME `id` $$(Name) \\ \t|"
@@ -159,7 +104,7 @@ async def test_a_job_sees_what_it_was_given(condor: RealHTCondor, monkeypatch: p
     )  # fmt: skip
     ids = await condor.submit(job)
     printed = await condor.until_it_prints(ids[0], f"\n{condor.logs}\n")
-    seen = dict(line.split("=", 1) for line in printed.splitlines() if "=" in line)
+    seen = variables(printed)
     assert seen["HOSTILE"] == hostile
     assert not {"SECRET_TOKEN", "PYTEST_CURRENT_TEST"} & seen.keys()
     allocation = await condor.talk(CONDOR.read_allocation(seen))
@@ -169,7 +114,7 @@ async def test_a_job_sees_what_it_was_given(condor: RealHTCondor, monkeypatch: p
     assert allocation.ends is not None
 
 
-async def test_a_job_that_is_too_large_for_every_machine_will_never_start(condor: RealHTCondor) -> None:
+async def test_a_job_that_is_too_large_for_every_machine_will_never_start(condor: RealJobs) -> None:
     """And which argument would have to say less."""
     ids = await condor.submit(condor.job("true", resources=Resources(cores=10_000, memory=100 * 2**20)))
     words = await condor.talk(CONDOR.explain_pending(ids[0]))

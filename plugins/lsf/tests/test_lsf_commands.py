@@ -314,6 +314,13 @@ def test_more_memory_than_any_host_has_never_comes(asked: str, largest: str, is_
     assert "memory=" in told or not is_never
 
 
+def test_what_one_host_lacks_another_may_have() -> None:
+    """Then nothing more is asked."""
+    lacks = "Job's resource requirements not satisfied: 1 host;"
+    answer = (HERE / "pending-never.txt").read_text().replace(lacks, f"{lacks}\n Closed by LSF administrator: 1 host;")
+    assert "Closed by" in drive(AUTO.explain_pending(JobId("113.1")), [answer])
+
+
 @pytest.mark.parametrize(
     "reasons", ["The dependency condition is invalid or never satisfied", "Can't run jobs submitted by root: 2 hosts"]
 )

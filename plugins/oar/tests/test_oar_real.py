@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
 import re
 import signal
 import sys
-import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from attrs import evolve, field, frozen
+from attrs import evolve
+from real_jobs import RealJobs, real_jobs, variables
 
-from corral.plugin import CommandFailed, Conversation, FailureKind, Job, JobId, JobState, JobStatus, Resources
-from corral.testing import Runner
+from corral.plugin import CommandFailed, FailureKind, JobId, JobState, Resources
 from corral_oar import Oar
 
 pytestmark = [pytest.mark.real("oar"), pytest.mark.timeout(90)]
@@ -23,49 +21,13 @@ pytestmark = [pytest.mark.real("oar"), pytest.mark.timeout(90)]
 OAR = Oar(gpu_resource="gpu")
 
 
-@frozen
-class RealOar:
-    """Submits, and deletes at the end what it submitted."""
-
-    logs: Path
-    submitted: list[JobId] = field(factory=list)
-
-    async def talk(self, conversation: Conversation[Any]) -> Any:
-        return await Runner().converse(conversation)
-
-    def job(self, *command: str, **changes: Any) -> Job:
-        job = Job(name=f"real-{uuid.uuid4().hex}", command=command, walltime=300, log_directory=str(self.logs))
-        return evolve(job, **changes)
-
-    async def submit(self, job: Job, count: int = 1, oar: Oar = OAR) -> list[JobId]:
-        ids: list[JobId] = await self.talk(oar.submit(oar.render_script(oar.prepare_job(job)), count))
-        self.submitted.extend(ids)
-        return ids
-
-    async def until(self, ids: list[JobId], is_enough: Callable[[JobStatus], bool]) -> list[JobStatus]:
-        """Wait until OAR says this of all of them."""
-        while True:
-            found: dict[JobId, JobStatus] = await self.talk(OAR.poll_status(ids))
-            if len(found) == len(ids) and all(is_enough(status) for status in found.values()):
-                return [found[job_id] for job_id in ids]
-            await asyncio.sleep(0.3)
-
-    async def run(self, job: Job, oar: Oar = OAR) -> tuple[JobStatus, str]:
-        """Submit one job and wait for its end; also what it printed."""
-        ids = await self.submit(job, 1, oar)
-        [status] = await self.until(ids, lambda status: status.state.is_final)
-        return status, (Path(str(job.log_directory)) / f"{ids[0]}.log").read_text()
-
-
 @pytest.fixture
-async def oar(tmp_path: Path) -> AsyncIterator[RealOar]:
-    real = RealOar(tmp_path)
-    yield real
-    if real.submitted:
-        await real.talk(OAR.cancel(real.submitted))
+async def oar(tmp_path: Path) -> AsyncIterator[RealJobs]:
+    async with real_jobs(OAR, tmp_path) as real:
+        yield real
 
 
-async def test_oar_is_detected_and_described(oar: RealOar) -> None:
+async def test_oar_is_detected_and_described(oar: RealJobs) -> None:
     """There is a version, and nodes with cores."""
     assert (await oar.talk(OAR.detect())).version[0].isdigit()
     [queue] = await oar.talk(OAR.describe_queues())
@@ -73,7 +35,7 @@ async def test_oar_is_detected_and_described(oar: RealOar) -> None:
     assert queue.cores > 0
 
 
-async def test_ends_are_told_apart(oar: RealOar) -> None:
+async def test_ends_are_told_apart(oar: RealJobs) -> None:
     """One array, four ways to end; the job knows itself by the id that submit returned."""
     script = 'echo "$CORRAL_JOB_ID"; case $OAR_ARRAY_INDEX in 2) exit 3;; 3) kill -9 $PPID;; 4) exit 143;; esac'
     ids = await oar.submit(oar.job("bash", "-c", script), 4)
@@ -105,31 +67,32 @@ for argv in Oar().launch_command(granted, ["printf", "%s|", "two words", "$HOME"
 """
 
 
-async def test_a_job_reads_what_it_was_granted_and_reaches_its_hosts(oar: RealOar) -> None:
+async def test_a_job_reads_what_it_was_granted_and_reaches_its_hosts(oar: RealJobs) -> None:
     """Two nodes of two cores each, by oarsh; the log's folder has a blank in its name."""
     folder = oar.logs / "two words"
     folder.mkdir()
     job = oar.job(sys.executable, "-c", INSIDE, resources=Resources(nodes=2, cores=2), log_directory=str(folder))
-    status, printed = await oar.run(job)
+    printed = await oar.run(job)
+    [status] = await oar.until(oar.submitted, lambda status: status.state.is_final)
     assert status.state is JobState.COMPLETED, printed
     assert printed == f"{oar.submitted[0]} 2 2 True\n" + "two words|$HOME|it's|" * 2
     assert len(status.hosts) == 2
 
 
 async def test_nothing_of_the_submitters_environment_reaches_the_job(
-    oar: RealOar, monkeypatch: pytest.MonkeyPatch
+    oar: RealJobs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """But what `env=` says, unharmed."""
     monkeypatch.setenv("SECRET_TOKEN", "xyzzy")
     monkeypatch.setenv("LC_ALL", "C.UTF-8")
     hostile = "a'b\"c $HOME `id` \\ \t|"
-    _, printed = await oar.run(oar.job("env", environment={"HOSTILE": hostile}))
-    seen = dict(line.split("=", 1) for line in printed.splitlines())
+    printed = await oar.run(oar.job("env", environment={"HOSTILE": hostile}))
+    seen = variables(printed)
     assert seen["HOSTILE"] == hostile
     assert not {"SECRET_TOKEN", "LC_ALL", "PYTEST_CURRENT_TEST"} & seen.keys()
 
 
-async def test_jobs_that_wait_are_polled_cancelled_and_found(oar: RealOar) -> None:
+async def test_jobs_that_wait_are_polled_cancelled_and_found(oar: RealJobs) -> None:
     """Every second one of 200 is deleted; the others stay, to the last."""
     job = oar.job("true", extra_directives=["--hold"])
     ids = await oar.submit(job, 200)
@@ -145,7 +108,7 @@ async def test_jobs_that_wait_are_polled_cancelled_and_found(oar: RealOar) -> No
     assert await oar.talk(OAR.find_jobs(job.name)) == []
 
 
-async def test_a_deleted_job_runs_on_and_ends_as_cancelled(oar: RealOar) -> None:
+async def test_a_deleted_job_runs_on_and_ends_as_cancelled(oar: RealJobs) -> None:
     """Deleting it again meanwhile is no error; what is not known is not listed."""
     ids = await oar.submit(oar.job("sleep", "300"))
     await oar.until(ids, lambda status: status.state is JobState.RUNNING)
@@ -157,7 +120,7 @@ async def test_a_deleted_job_runs_on_and_ends_as_cancelled(oar: RealOar) -> None
     assert list(await oar.talk(OAR.poll_status([*ids, JobId("66999999")]))) == ids
 
 
-async def test_a_missing_log_folder_fails_the_job(oar: RealOar) -> None:
+async def test_a_missing_log_folder_fails_the_job(oar: RealJobs) -> None:
     """OAR does not say so at submission."""
     ids = await oar.submit(oar.job("true", log_directory=str(oar.logs / "missing")))
     [status] = await oar.until(ids, lambda status: status.state.is_final)
@@ -174,7 +137,7 @@ async def test_a_missing_log_folder_fails_the_job(oar: RealOar) -> None:
     ],
     ids=["nodes", "queue", "property"],
 )
-async def test_an_impossible_job_is_refused_at_once(oar: RealOar, changes: dict[str, Any], words: str) -> None:
+async def test_an_impossible_job_is_refused_at_once(oar: RealJobs, changes: dict[str, Any], words: str) -> None:
     """In OAR's own words, classified."""
     with pytest.raises(CommandFailed) as caught:
         await oar.submit(oar.job("true", **changes))
@@ -184,13 +147,13 @@ async def test_an_impossible_job_is_refused_at_once(oar: RealOar, changes: dict[
     assert re.search(words, failure.message)
 
 
-async def test_what_is_asked_for_by_property_is_granted(oar: RealOar) -> None:
+async def test_what_is_asked_for_by_property_is_granted(oar: RealJobs) -> None:
     """Memory, GPUs, hosts to avoid and a condition of the user's, all of them at once."""
     [queue] = await oar.talk(OAR.describe_queues())
     if not queue.gpus:
         pytest.skip("this OAR has no GPUs")
     job = oar.job("cat", "/dev/null", resources=Resources(cores=2, gpus=1, memory=2**30), prologue=[SHOW])
     job = evolve(job, excluded_hosts=["nosuch"], extra_directives=["-p core > 0"])
-    _, printed = await oar.run(job, evolve(OAR, memory_property="memcore"))
+    printed = await oar.run(job, evolve(OAR, memory_property="memcore"))
     gpus = re.findall(r" gpu = '(\d+)'", printed)
     assert (len(gpus), len(set(gpus))) == (2, 1)

@@ -37,6 +37,7 @@ def test_the_account_of_the_environment_is_meant_where_none_is_said(monkeypatch:
     assert PBS().prepare_job(evolve(plain, account="physics")).account == "physics"
     monkeypatch.setenv("PBS_ACCOUNT", "")
     assert PBS().prepare_job(plain).account is None
+    assert "PBS_ACCOUNT" in PBS.facts.carried  # a scheduler in a job submits as well
 
 
 def test_a_script_is_what_a_person_would_submit() -> None:

@@ -416,6 +416,28 @@ def test_what_grid_engine_measures_may_be_free_again(files: list[str]) -> None:
     assert told.startswith(("all slots are taken", "no queue can run it at present"))
 
 
+def test_what_is_measured_anywhere_is_not_known_by_configuration() -> None:
+    """A site may configure on some hosts what it measures on others."""
+    both = (HERE / "qhost-resources.txt").read_text() + "    Host Resource(s):      hl:memory=21.345G\n"
+    told = drive(SGE.explain_pending(JobId("99.7")), [HERE / "qstat-j-pemem.txt", HERE / "qalter-v-slots.txt", both])
+    assert told.startswith("all slots are taken")
+
+
+@pytest.mark.parametrize(
+    "failures",
+    [
+        [CommandTimedOut],
+        [Completed(returncode=1, stderr='denied: job "99" does not exist\n')],
+        [HERE / "qalter-v-slots.txt", CommandNotFound],
+    ],
+    ids=["late", "gone", "no qhost"],
+)
+def test_a_second_question_that_fails_takes_nothing_from_the_first_answer(failures: list[Answer]) -> None:
+    """What the scheduler itself has said is told."""
+    told = drive(SGE.explain_pending(JobId("99.7")), [HERE / "qstat-j-pemem.txt", *failures])
+    assert told.startswith("all slots are taken")
+
+
 @pytest.mark.parametrize(("job", "file"), [("24.1", "qstat-j-full"), ("99999.1", "qstat-j-unknown")])
 def test_a_job_that_does_not_wait_is_not_explained(job: str, file: str) -> None:
     """It runs, although others of its array wait, or is gone."""

@@ -5,27 +5,16 @@ from __future__ import annotations
 import asyncio
 import shlex
 import sys
-import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from attrs import evolve, field, frozen
+from attrs import evolve
+from real_jobs import RealJobs, real_jobs, variables
 
-from corral.plugin import (
-    Allocation,
-    Command,
-    CommandFailed,
-    Conversation,
-    FailureKind,
-    Job,
-    JobId,
-    JobState,
-    JobStatus,
-    Resources,
-)
-from corral.testing import Runner, environment
+from corral.plugin import Allocation, CommandFailed, FailureKind, JobId, JobState, Resources
+from corral.testing import environment
 from corral_sge import GridEngine
 
 pytestmark = [pytest.mark.real("sge"), pytest.mark.timeout(90)]
@@ -33,71 +22,21 @@ pytestmark = [pytest.mark.real("sge"), pytest.mark.timeout(90)]
 SGE = GridEngine(parallel_environment="smp")
 
 
-@frozen
-class RealGridEngine:
-    """Submits, and cancels at the end what it submitted."""
-
-    logs: Path
-    submitted: list[JobId] = field(factory=list)
-
-    async def talk(self, conversation: Conversation[Any]) -> Any:
-        return await Runner().converse(conversation)
-
-    async def ask(self, *argv: str) -> str:
-        return (await Runner().run(Command(argv))).stdout
-
-    def job(self, *command: str, **changes: Any) -> Job:
-        job = Job(name=f"real-{uuid.uuid4().hex}", command=command, walltime=300, log_directory=str(self.logs))
-        return evolve(job, **changes)
-
-    async def submit(self, job: Job, count: int = 1, sge: GridEngine = SGE) -> list[JobId]:
-        ids: list[JobId] = await self.talk(sge.submit(sge.render_script(sge.prepare_job(job)), count))
-        self.submitted.extend(ids)
-        return ids
-
-    async def until(self, ids: list[JobId], is_enough: Callable[[JobStatus], bool]) -> list[JobStatus]:
-        """Wait until Grid Engine says this of all of them."""
-        while True:
-            found: dict[JobId, JobStatus] = await self.talk(SGE.poll_status(ids))
-            if len(found) == len(ids) and all(is_enough(status) for status in found.values()):
-                return [found[job_id] for job_id in ids]
-            await asyncio.sleep(0.2)
-
-    async def until_it_prints(self, job_id: JobId, word: str) -> str:
-        log = self.logs / f"{job_id}.log"
-        while True:
-            if log.exists() and word in (printed := log.read_text()):
-                return printed
-            await asyncio.sleep(0.1)
-
-    async def run(self, job: Job) -> str:
-        """Submit one job, wait for its end, and return what it printed."""
-        ids = await self.submit(job)
-        await self.until(ids, lambda status: status.state.is_final)
-        return (Path(str(job.log_directory)) / f"{ids[0]}.log").read_text()
+@pytest.fixture
+async def sge(tmp_path: Path) -> AsyncIterator[RealJobs]:
+    async with real_jobs(SGE, tmp_path) as real:
+        yield real
 
 
 @pytest.fixture
-async def sge(tmp_path: Path) -> AsyncIterator[RealGridEngine]:
-    real = RealGridEngine(tmp_path)
-    yield real
-    if real.submitted:
-        await real.talk(SGE.cancel(real.submitted))
-
-
-@pytest.fixture
-async def smp(sge: RealGridEngine) -> RealGridEngine:
+async def smp(sge: RealJobs) -> RealJobs:
     """With a parallel environment of the name that the tests use."""
     if "smp" not in (await sge.ask("qconf", "-spl")).split():
         pytest.skip("this Grid Engine has no parallel environment smp")
     return sge
 
 
-def variables(printed: str) -> dict[str, str]:
-    return dict(line.split("=", 1) for line in printed.splitlines() if "=" in line)
-
-
-async def test_grid_engine_is_detected_and_described(sge: RealGridEngine) -> None:
+async def test_grid_engine_is_detected_and_described(sge: RealJobs) -> None:
     """There is a version, and a queue with slots."""
     assert (await sge.talk(SGE.detect())).version[0].isdigit()
     queues = await sge.talk(SGE.describe_queues())
@@ -105,7 +44,7 @@ async def test_grid_engine_is_detected_and_described(sge: RealGridEngine) -> Non
     assert all(queue.nodes > 0 and queue.cores > 0 and queue.memory > 2**20 for queue in queues)
 
 
-async def test_ends_are_told_apart(sge: RealGridEngine) -> None:
+async def test_ends_are_told_apart(sge: RealJobs) -> None:
     """One array, four ways to end; the job knows itself by the id that submit returned."""
     script = 'echo "$CORRAL_JOB_ID"; case $CORRAL_JOB_ID in *.2) exit 3;; *.3) kill -SEGV $PPID;; *.4) exit 143;; esac'
     ids = await sge.submit(sge.job("bash", "-c", script), 4)
@@ -122,7 +61,7 @@ async def test_ends_are_told_apart(sge: RealGridEngine) -> None:
         assert status.submitted <= status.started <= status.ends  # type: ignore[operator]
 
 
-async def test_walltime_is_kept(sge: RealGridEngine) -> None:
+async def test_walltime_is_kept(sge: RealJobs) -> None:
     """And is told from a deletion, which ends in the same way."""
     late = await sge.submit(sge.job("sleep", "300", walltime=1))
     deleted = await sge.submit(sge.job("sleep", "300"))
@@ -133,7 +72,7 @@ async def test_walltime_is_kept(sge: RealGridEngine) -> None:
 
 
 async def test_nothing_of_the_submitters_environment_reaches_the_job(
-    sge: RealGridEngine, monkeypatch: pytest.MonkeyPatch
+    sge: RealJobs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Even where a site asks for all of it. What looks like an option in a text is none."""
     monkeypatch.setenv("SECRET_TOKEN", "xyzzy")
@@ -145,9 +84,7 @@ async def test_nothing_of_the_submitters_environment_reaches_the_job(
     assert not {"SECRET_TOKEN", "LC_ALL", "PYTEST_CURRENT_TEST"} & seen.keys()
 
 
-async def test_an_enclosing_job_does_not_confuse_a_submission(
-    sge: RealGridEngine, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_an_enclosing_job_does_not_confuse_a_submission(sge: RealJobs, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its variables belong to it."""
     recorded = environment(Path(__file__).parent / "transcripts" / "environment.txt")
     for name in recorded.keys() - {"SGE_ROOT", "SGE_CELL", "SGE_QMASTER_PORT", "SGE_EXECD_PORT"}:
@@ -158,7 +95,7 @@ async def test_an_enclosing_job_does_not_confuse_a_submission(
 
 
 @pytest.mark.parametrize("folder", ["two words", "$USER $$ $x", "a:b", "~%s", 'it\'s "so"', "\\;*[a]|", "{}é"])
-async def test_a_log_lands_in_a_folder_of_any_name(sge: RealGridEngine, folder: str) -> None:
+async def test_a_log_lands_in_a_folder_of_any_name(sge: RealJobs, folder: str) -> None:
     """Grid Engine fills some names in, and takes a colon for the end of a host."""
     directory = sge.logs / folder
     directory.mkdir()
@@ -166,7 +103,7 @@ async def test_a_log_lands_in_a_folder_of_any_name(sge: RealGridEngine, folder: 
     assert len(list(directory.glob("*.log"))) == 1
 
 
-async def test_a_missing_log_folder_holds_the_job(sge: RealGridEngine) -> None:
+async def test_a_missing_log_folder_holds_the_job(sge: RealJobs) -> None:
     """Grid Engine does not say so at submission: the job is in an error state, with a reason."""
     missing = sge.logs / "missing"
     ids = await sge.submit(sge.job("true", log_directory=str(missing)), 2)
@@ -178,7 +115,7 @@ async def test_a_missing_log_folder_holds_the_job(sge: RealGridEngine) -> None:
     assert f"{missing}/{ids[1]}.log" in explanation
 
 
-async def test_tasks_that_wait_are_polled_cancelled_and_found(sge: RealGridEngine) -> None:
+async def test_tasks_that_wait_are_polled_cancelled_and_found(sge: RealJobs) -> None:
     """Every second one of 200 is cancelled; the others stay, to the last."""
     job = sge.job("true", extra_directives=["-h"])
     ids = await sge.submit(job, 200)
@@ -192,7 +129,7 @@ async def test_tasks_that_wait_are_polled_cancelled_and_found(sge: RealGridEngin
 
 
 @pytest.mark.parametrize("cause", ["held", "no host is left"])
-async def test_a_wait_is_explained(sge: RealGridEngine, cause: str) -> None:
+async def test_a_wait_is_explained(sge: RealJobs, cause: str) -> None:
     """It takes the scheduler a moment to say why."""
     hosts = (await sge.ask("qconf", "-sel")).split()
     changes: dict[str, Any] = {"extra_directives": ["-h"]} if cause == "held" else {"excluded_hosts": hosts}
@@ -204,7 +141,7 @@ async def test_a_wait_is_explained(sge: RealGridEngine, cause: str) -> None:
         await asyncio.sleep(0.2)
 
 
-async def test_jobs_that_nobody_knows_are_not_listed(sge: RealGridEngine) -> None:
+async def test_jobs_that_nobody_knows_are_not_listed(sge: RealJobs) -> None:
     """Grid Engine fails for one unknown id; that is no error."""
     unknown = JobId("9999999.1")
     assert await sge.talk(SGE.poll_status([unknown])) == {}
@@ -214,7 +151,7 @@ async def test_jobs_that_nobody_knows_are_not_listed(sge: RealGridEngine) -> Non
     assert await sge.talk(SGE.explain_pending(unknown)) == ""
 
 
-async def test_an_array_that_is_too_large_is_made_smaller(sge: RealGridEngine) -> None:
+async def test_an_array_that_is_too_large_is_made_smaller(sge: RealJobs) -> None:
     """By what the refusal says, with nothing set by the user."""
     configuration = (await sge.ask("qconf", "-sconf")).splitlines()
     limit = next(int(line.split()[1]) for line in configuration if line.startswith("max_aj_tasks"))
@@ -224,7 +161,7 @@ async def test_an_array_that_is_too_large_is_made_smaller(sge: RealGridEngine) -
     assert len(await sge.submit(job, limit + 5, evolve(SGE, max_array_size=limit + 5))) == limit
 
 
-async def test_a_parallel_job_knows_what_it_was_granted(smp: RealGridEngine) -> None:
+async def test_a_parallel_job_knows_what_it_was_granted(smp: RealJobs) -> None:
     """From its environment and its host file, which lives as long as the job."""
     [job_id] = await smp.submit(smp.job("bash", "-c", "env; echo ready; sleep 300", resources=Resources(cores=3)))
     environ = variables(await smp.until_it_prints(job_id, "ready"))
@@ -233,7 +170,7 @@ async def test_a_parallel_job_knows_what_it_was_granted(smp: RealGridEngine) -> 
     assert allocation.hosts == (environ["HOSTNAME"],)
 
 
-async def test_qrsh_starts_the_very_words(smp: RealGridEngine) -> None:
+async def test_qrsh_starts_the_very_words(smp: RealJobs) -> None:
     """On a host of the job; its exit code comes back."""
     [_, argv] = SGE.launch_command(
         Allocation(job_id=JobId("1.1"), hosts=["elsewhere", "HOST"]),
@@ -244,7 +181,7 @@ async def test_qrsh_starts_the_very_words(smp: RealGridEngine) -> None:
     assert (await smp.run(job)).splitlines() == ["two words|$HOME", "code 7"]
 
 
-async def test_a_job_that_no_queue_could_ever_run_is_told_from_one_that_waits(sge: RealGridEngine) -> None:
+async def test_a_job_that_no_queue_could_ever_run_is_told_from_one_that_waits(sge: RealJobs) -> None:
     """By a dry run on an empty cluster."""
     [never] = await sge.submit(sge.job("true", extra_directives=["-q short.q", "-l h_rt=7200"]))
     [held] = await sge.submit(sge.job("true", extra_directives=["-h"]))
@@ -268,7 +205,7 @@ with written_for_other_nodes(sys.argv[1], JobId("1.1"), {}, see, os.environ) as 
 """
 
 
-async def test_what_a_job_has_set_up_is_there_under_qrsh(smp: RealGridEngine, tmp_path: Path) -> None:
+async def test_what_a_job_has_set_up_is_there_under_qrsh(smp: RealJobs, tmp_path: Path) -> None:
     """qrsh begins with an environment of its own; the script that it runs has the job's."""
     private = tmp_path / "private"
     private.mkdir(mode=0o700)
@@ -283,7 +220,7 @@ async def test_what_a_job_has_set_up_is_there_under_qrsh(smp: RealGridEngine, tm
     assert not list(private.iterdir())
 
 
-async def test_an_impossible_job_is_refused_at_once(sge: RealGridEngine) -> None:
+async def test_an_impossible_job_is_refused_at_once(sge: RealJobs) -> None:
     """In Grid Engine's own words, classified."""
     with pytest.raises(CommandFailed) as caught:
         await sge.submit(sge.job("true", queue="no-such-queue"))

@@ -455,6 +455,7 @@ def test_a_wait_is_explained(file: str, explanation: str) -> None:
         ("MaxGRESPerAccount", "limit of the account"),
         ("QOSMaxWallDurationPerJobLimit", "never start: its walltime is longer than one job may have here"),
         ("QOSMinCpuNotSatisfied", "never start: one job must ask for more here"),
+        ("MinNewWord", "never start: one job may not ask for this much or this little"),
         ("ReqNodeNotAvail, UnavailableNodes:n1", "down, drained or reserved"),
         ("Reservation", "reservation to begin"),
         ("NewWord", "does not say more"),
@@ -828,8 +829,59 @@ def test_the_limit_of_another_user_in_the_account_is_none_of_mine() -> None:
         HERE / "scontrol-partition.txt",
     ]
     assert "never" not in drive(SLURM.explain_pending(JobId("77_0")), [*answers, theirs + limits])
+    elsewhere = theirs.replace("UserName=other(7) Partition=", "UserName=user(0) Partition=gpu")
+    assert "never" not in drive(SLURM.explain_pending(JobId("77_0")), [*answers, elsewhere + limits])
     above = limits.replace("GrpTRES=cpu=N", "GrpTRES=cpu=2", 1)
     assert "account root together may have 2" in drive(SLURM.explain_pending(JobId("77_0")), [*answers, above])
+
+
+def test_the_limit_of_another_partition_is_none_of_mine() -> None:
+    """Its QOS may allow more, which helps no job that does not ask for that partition."""
+    limits = (HERE / "scontrol-assoc.txt").read_text()
+    more = re.sub(r"(QOS=percpu\(.*?MaxTRESPU=cpu=)4", r"\g<1>64", limits, count=1, flags=re.DOTALL)
+    assert more != limits
+    answers: list[Answer] = [
+        "PENDING|N/A|QOSMaxCpuPerUserLimit|batch|\n",
+        ROWS["peruser"].format(8),
+        HERE / "scontrol-partition.txt",
+    ]
+    assert "QOS peruser together may have 4" in drive(SLURM.explain_pending(JobId("77_0")), [*answers, more])
+    # Of two that are the job's, Slurm heeds one.
+    answers[1] = ROWS["qlim"].format(8).replace("|normal|", "|peruser|")
+    assert "never" not in drive(SLURM.explain_pending(JobId("77_0")), [*answers, more])
+
+
+def test_minutes_are_counted_of_what_is_limited() -> None:
+    """GPUs for so long are not cores for so long."""
+    limits = "QOS=grpgpu(9)\n    GrpTRESMins=cpu=N(0),gres/gpu=60(0)\n"
+    row = "user|plenty|grpgpu|gpu|cpu=1,mem=10M,node=1,billing=1,gres/gpu=2|1:00:00|1|\n"
+    answers: list[Answer] = ["PENDING|N/A|QOSGrpGRESMinutes|gpu|\n", row, HERE / "scontrol-partition.txt", limits]
+    told = drive(SLURM.explain_pending(JobId("77_0")), answers)
+    assert "120 GPU-minutes, and all jobs of QOS grpgpu together may use 60; see gpus= and walltime=" in told
+
+
+def test_limits_are_asked_of_the_job_s_own_cluster() -> None:
+    """Another one of the federation may have a partition of the same name, and fewer nodes."""
+    row = "user|plenty|normal|batch|cpu=3,mem=30M,node=9|UNLIMITED|9|\n"
+    table = (HERE / "scontrol-partition.txt").read_text()
+    there = {"squeue -M gpu": row, "scontrol -M gpu": table.replace("TotalNodes=3", "TotalNodes=12"), "scontrol": table}
+    first = iter(["PENDING|N/A|PartitionNodeLimit|batch|\n"])
+
+    def answer(command: Command) -> Answer:
+        return next(first, "") or there[" ".join(command.argv[: 3 if "-M" in command.argv else 1])]
+
+    assert "never" not in converse(SLURM.explain_pending(JobId("77_0", where="gpu")), answer)
+
+
+def test_a_refusal_for_a_budget_is_not_one_for_a_job_s_size() -> None:
+    """It may be used up."""
+    refused = transcript(HERE / "sbatch-deny-user.txt")
+    said = (refused.stdout + refused.stderr).replace("QOSMaxCpuPerUserLimit", "QOSGrpCPUMinutesLimit")
+    failure = answers.failure(Completed(returncode=1, stderr=said))
+    assert failure is not None
+    assert failure.kind is FailureKind.LIMIT
+    assert failure.message.startswith("QOSGrpCPUMinutesLimit; ")
+    assert "this job alone" not in failure.message
 
 
 def test_a_budget_that_is_used_up_may_be_renewed() -> None:

@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
-import uuid
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-from attrs import evolve, field, frozen
+from real_jobs import RealJobs, real_jobs, variables
 
-from corral.plugin import Allocation, CommandFailed, Conversation, Job, JobId, JobState, JobStatus, Resources
-from corral.testing import Runner, environment
+from corral.plugin import Allocation, CommandFailed, JobId, JobState, Resources
+from corral.testing import environment
 from corral_slurm import Slurm
 
 pytestmark = [pytest.mark.real("slurm"), pytest.mark.timeout(90)]
@@ -23,59 +21,13 @@ SLURM = Slurm()
 MEBI = 2**20
 
 
-@frozen
-class RealSlurm:
-    """Submits, and cancels at the end what it submitted."""
-
-    logs: Path
-    submitted: list[JobId] = field(factory=list)
-
-    async def talk(self, conversation: Conversation[Any]) -> Any:
-        return await Runner().converse(conversation)
-
-    def job(self, *command: str, **changes: Any) -> Job:
-        job = Job(
-            name=f"real-{uuid.uuid4().hex}",
-            command=command,
-            resources=Resources(memory=10 * MEBI),
-            walltime=300,
-            log_directory=str(self.logs),
-        )
-        return evolve(job, **changes)
-
-    async def submit(self, job: Job, count: int = 1, slurm: Slurm = SLURM) -> list[JobId]:
-        ids: list[JobId] = await self.talk(slurm.submit(slurm.render_script(slurm.prepare_job(job)), count))
-        self.submitted.extend(ids)
-        return ids
-
-    async def until(self, ids: list[JobId], is_enough: Callable[[JobStatus], bool]) -> list[JobStatus]:
-        """Wait until Slurm says this of all of them."""
-        while True:
-            found: dict[JobId, JobStatus] = await self.talk(SLURM.poll_status(ids))
-            if len(found) == len(ids) and all(is_enough(status) for status in found.values()):
-                return [found[job_id] for job_id in ids]
-            await asyncio.sleep(0.2)
-
-    async def run(self, job: Job) -> str:
-        """Submit one job, wait for its end, and return what it printed."""
-        ids = await self.submit(job)
-        await self.until(ids, lambda status: status.state.is_final)
-        return (Path(str(job.log_directory)) / f"{ids[0]}.log").read_text()
-
-
 @pytest.fixture
-async def slurm(tmp_path: Path) -> AsyncIterator[RealSlurm]:
-    real = RealSlurm(tmp_path)
-    yield real
-    if real.submitted:
-        await real.talk(SLURM.cancel(real.submitted))
+async def slurm(tmp_path: Path) -> AsyncIterator[RealJobs]:
+    async with real_jobs(SLURM, tmp_path, resources=Resources(memory=10 * MEBI)) as real:
+        yield real
 
 
-def variables(printed: str) -> dict[str, str]:
-    return dict(line.split("=", 1) for line in printed.splitlines() if "=" in line)
-
-
-async def test_slurm_is_detected_and_described(slurm: RealSlurm) -> None:
+async def test_slurm_is_detected_and_described(slurm: RealJobs) -> None:
     """There is a version, and a default partition with nodes."""
     assert (await slurm.talk(SLURM.detect())).version[0].isdigit()
     [default] = [queue for queue in await slurm.talk(SLURM.describe_queues()) if queue.is_default]
@@ -84,7 +36,7 @@ async def test_slurm_is_detected_and_described(slurm: RealSlurm) -> None:
     assert default.memory > MEBI
 
 
-async def test_ends_are_told_apart(slurm: RealSlurm) -> None:
+async def test_ends_are_told_apart(slurm: RealJobs) -> None:
     """One array, four ways to end; the job knows itself by the id that submit returned."""
     script = 'echo "$CORRAL_JOB_ID"; case $CORRAL_JOB_ID in *_1) exit 3;; *_2) kill -9 $PPID;; *_3) exit 143;; esac'
     ids = await slurm.submit(slurm.job("bash", "-c", script), 4)
@@ -102,7 +54,7 @@ async def test_ends_are_told_apart(slurm: RealSlurm) -> None:
 
 
 async def test_nothing_of_the_submitters_environment_reaches_the_job(
-    slurm: RealSlurm, monkeypatch: pytest.MonkeyPatch
+    slurm: RealJobs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """But what a login sets. LC_ALL=C is for commands, and SBATCH_* loses against what was asked for."""
     monkeypatch.setenv("SECRET_TOKEN", "xyzzy")
@@ -119,9 +71,7 @@ async def test_nothing_of_the_submitters_environment_reaches_the_job(
     assert not {"SECRET_TOKEN", "LC_ALL", "PYTEST_CURRENT_TEST"} & seen.keys()
 
 
-async def test_an_enclosing_job_does_not_confuse_a_submission(
-    slurm: RealSlurm, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_an_enclosing_job_does_not_confuse_a_submission(slurm: RealJobs, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its variables belong to it: with them a job would seem to have been requeued before it began."""
     recorded = environment(Path(__file__).parent / "transcripts" / "environment-requeued.txt")
     for name in recorded.keys() - {"SLURM_CONF", "SLURM_WORKING_CLUSTER"}:
@@ -134,7 +84,7 @@ async def test_an_enclosing_job_does_not_confuse_a_submission(
 
 
 @pytest.mark.parametrize("folder", ["two words", "100%d %%A", '"it\'s"', "#no comment", "$HOME;*[a]\t~", "{}é"])
-async def test_a_log_lands_in_a_folder_of_any_name(slurm: RealSlurm, folder: str) -> None:
+async def test_a_log_lands_in_a_folder_of_any_name(slurm: RealJobs, folder: str) -> None:
     """sbatch reads quotes, `#` and `%` by rules of its own."""
     directory = slurm.logs / folder
     directory.mkdir()
@@ -142,7 +92,7 @@ async def test_a_log_lands_in_a_folder_of_any_name(slurm: RealSlurm, folder: str
     assert len(list(directory.glob("*.log"))) == 1
 
 
-async def test_a_missing_log_folder_fails_the_job(slurm: RealSlurm) -> None:
+async def test_a_missing_log_folder_fails_the_job(slurm: RealJobs) -> None:
     """Slurm does not say so at submission: the job ends at once, unstarted."""
     [status] = await slurm.until(
         # Newer Slurms make a folder that is missing, if they can.
@@ -157,7 +107,7 @@ async def test_a_missing_log_folder_fails_the_job(slurm: RealSlurm) -> None:
     )
 
 
-async def test_elements_that_wait_are_polled_cancelled_and_found(slurm: RealSlurm) -> None:
+async def test_elements_that_wait_are_polled_cancelled_and_found(slurm: RealJobs) -> None:
     """Every second one of 200 is cancelled; the others stay, to the last."""
     job = slurm.job("true", extra_directives=["--hold"])
     ids = await slurm.submit(job, 200)
@@ -175,7 +125,7 @@ async def test_elements_that_wait_are_polled_cancelled_and_found(slurm: RealSlur
     assert await slurm.talk(SLURM.find_jobs(job.name)) == []
 
 
-async def test_jobs_that_nobody_knows_are_not_listed(slurm: RealSlurm) -> None:
+async def test_jobs_that_nobody_knows_are_not_listed(slurm: RealJobs) -> None:
     """Slurm fails for one unknown id; that is no error."""
     assert await slurm.talk(SLURM.poll_status([JobId("66999999_0")])) == {}
     await slurm.talk(SLURM.cancel([JobId("66999999_0")]))
@@ -183,7 +133,7 @@ async def test_jobs_that_nobody_knows_are_not_listed(slurm: RealSlurm) -> None:
     assert list(await slurm.talk(SLURM.poll_status([JobId("66999999_0"), known]))) == [known]
 
 
-async def test_an_array_that_is_too_large_is_made_smaller(slurm: RealSlurm) -> None:
+async def test_an_array_that_is_too_large_is_made_smaller(slurm: RealJobs) -> None:
     """By what the site's configuration says, with nothing set by the user."""
     config = await slurm.talk(_answer("scontrol", "show", "config"))
     limit = next(int(line.split()[-1]) for line in config.splitlines() if line.startswith("MaxArraySize"))
@@ -193,7 +143,7 @@ async def test_an_array_that_is_too_large_is_made_smaller(slurm: RealSlurm) -> N
     await slurm.until(ids, lambda status: status.state is JobState.HELD)
 
 
-async def test_a_cancelled_job_hears_sigterm(slurm: RealSlurm) -> None:
+async def test_a_cancelled_job_hears_sigterm(slurm: RealJobs) -> None:
     """The command took the script's place: Slurm's signal is its own."""
     script = "trap 'echo heard; exit 0' TERM; echo ready; while :; do read -t 0.1 <> <(:); done"
     ids = await slurm.submit(slurm.job("bash", "-c", script))
@@ -206,7 +156,7 @@ async def test_a_cancelled_job_hears_sigterm(slurm: RealSlurm) -> None:
     assert "heard" in log.read_text()
 
 
-async def test_srun_starts_one_process_on_every_node(slurm: RealSlurm) -> None:
+async def test_srun_starts_one_process_on_every_node(slurm: RealJobs) -> None:
     """One that fails does not end the others."""
     command = ["bash", "-c", "[ $SLURM_PROCID = 0 ] && exit 1; sleep 1; echo $SLURM_JOB_NODELIST $SLURM_CPUS_PER_TASK"]
     [argv] = SLURM.launch_command(Allocation(job_id=JobId("1_0"), hosts=["a", "b"], cores=2), command)
@@ -215,7 +165,7 @@ async def test_srun_starts_one_process_on_every_node(slurm: RealSlurm) -> None:
     assert [line for line in printed.splitlines() if line.endswith(" 2")], printed
 
 
-async def test_a_job_reads_what_it_was_granted(slurm: RealSlurm) -> None:
+async def test_a_job_reads_what_it_was_granted(slurm: RealJobs) -> None:
     """From its environment, with scontrol's help for the names of two nodes."""
     resources = Resources(nodes=2, cores=2, memory=30 * MEBI)
     environ = variables(await slurm.run(slurm.job("env", resources=resources)))
@@ -225,7 +175,7 @@ async def test_a_job_reads_what_it_was_granted(slurm: RealSlurm) -> None:
     assert allocation.hosts[0] == environ["SLURMD_NODENAME"]
 
 
-async def test_gpus_are_granted(slurm: RealSlurm) -> None:
+async def test_gpus_are_granted(slurm: RealJobs) -> None:
     """By either option, in the partition that has them."""
     queues = [queue for queue in await slurm.talk(SLURM.describe_queues()) if queue.gpus]
     if not queues:
@@ -238,7 +188,7 @@ async def test_gpus_are_granted(slurm: RealSlurm) -> None:
         assert len((await slurm.talk(SLURM.read_allocation(environ))).gpus) == 1
 
 
-async def test_an_impossible_job_is_refused_at_once(slurm: RealSlurm) -> None:
+async def test_an_impossible_job_is_refused_at_once(slurm: RealJobs) -> None:
     """In Slurm's own words, classified."""
     with pytest.raises(CommandFailed) as caught:
         await slurm.submit(slurm.job("true", queue="no-such-partition"))

@@ -85,7 +85,7 @@ class HTCondor:
         variables=("CONDOR_CONFIG",),
         files=("/etc/condor",),
         # Other names of this form are configuration.
-        enclosing=("_CONDOR_JOB_*", "_CONDOR_MACHINE_AD", "_CONDOR_SCRATCH_DIR", "_CONDOR_SLOT"),
+        enclosing=("_CONDOR_Assigned*", "_CONDOR_JOB_*", "_CONDOR_MACHINE_AD", "_CONDOR_SCRATCH_DIR", "_CONDOR_SLOT"),
         server=("CONDOR_*", "_CONDOR_*"),
         carried=("CONDOR_CONFIG",),
     )

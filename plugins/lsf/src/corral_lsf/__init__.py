@@ -340,19 +340,19 @@ class LSF:
     def explain_pending(self, job_id: JobId) -> Conversation[str]:
         which = answers.folded([job_id])
         done = yield from _tolerant(Command(["bjobs", "-p", *which], env=_TRIES))
-        if answers.lacks_resources(done.stdout):
-            # A load is not told from a size.
-            with suppress(CommandError):
-                job = yield Command(["bjobs", "-l", *which], env=_TRIES)
-                asked = answers.asked_memory(job.stdout, self._reservation_unit)
-                if asked:
-                    hosts = yield Command(["lshosts", "-w"], env=_TRIES)
-                    if 0 < (most := answers.most_memory(hosts.stdout)) < asked:
-                        wanted, had = (f"{size / 2**30:.1f} GiB" for size in (asked, most))
-                        return (
-                            f"it will never start: it asks for {wanted} on a host, the largest has {had}; see memory="
-                        )
+        # The same is said of a load that passes and of a size that no host has.
+        if answers.lacks_resources(done.stdout) and (words := (yield from self._beyond_all_hosts(which))):
+            return f"{answers.NEVER}: {words}"
         return answers.pending_words(done.stdout)
+
+    def _beyond_all_hosts(self, which: Sequence[str]) -> Conversation[str]:
+        """Why a job asks for more than any host has; empty if it does not, or nothing more is known."""
+        with suppress(CommandError):
+            done = yield Command(["bjobs", "-l", *which], env=_TRIES)
+            if asked := answers.asked_memory(done.stdout, self._reservation_unit):
+                done = yield Command(["lshosts", "-w"], env=_TRIES)
+                return answers.beyond_words(asked, answers.most_memory(done.stdout))
+        return ""
 
     @hookimpl
     def describe_queues(self) -> Conversation[list[Queue]]:

@@ -212,8 +212,7 @@ class _End:
 
 def _ends(answer: str) -> Iterator[tuple[str, _End]]:
     """The id of each job that has ended, and how: the last of its dated lines says it."""
-    unfolded = re.sub(r"\n {21}", "", answer)
-    blocks = re.split(r"^Job (?:Id )?<(\d+)(?:\[(\d+)\])?>", unfolded, flags=re.MULTILINE | re.ASCII)
+    blocks = re.split(r"^Job (?:Id )?<(\d+)(?:\[(\d+)\])?>", _unfolded(answer), flags=re.MULTILINE | re.ASCII)
     for number, index, text in zip(blocks[1::3], blocks[2::3], blocks[3::3], strict=True):
         events = re.findall(r"^\w{3} \w{3} [ \d]\d [\d:]+(?: \d{4})?: (.*)$", text, re.MULTILINE)
         said = " ".join(event for event in events if re.match(r"Exited|Completed|Termination", event))
@@ -231,7 +230,15 @@ def _ends(answer: str) -> Iterator[tuple[str, _End]]:
             )
 
 
+def _unfolded(answer: str) -> str:
+    """``bjobs -l`` breaks its lines anywhere, and indents what follows."""
+    return re.sub(r"\n {21}", "", answer)
+
+
 # --- bjobs -p ---------------------------------------------------------------------------------------------------
+
+#: The beginning of an explanation which says that a job will never start.
+NEVER = "it will never start"
 
 _PATIENCE = (
     ("suspended by the user while pending", "it is held: 'bresume' releases it"),
@@ -272,8 +279,8 @@ def asked_memory(answer: str, unit: str) -> int:
     unit
         Of a number without one.
     """
-    unfolded = re.sub(r"\n {21}", "", answer)
-    found = re.search(r"Requested Resources <[^>]*\brusage\[[^]]*\bmem=(\d+(?:\.\d+)?)([KMGTP]?)", unfolded)
+    asked = r"Requested Resources <[^>]*\brusage\[[^]]*\bmem=(\d+(?:\.\d+)?)([KMGTP]?)"
+    found = re.search(asked, _unfolded(answer))
     return parsing.size_in_bytes(f"{found[1]}{found[2] or unit}") if found else 0
 
 
@@ -288,6 +295,14 @@ def most_memory(answer: str) -> int:
     return max(sizes) if sizes and len(sizes) == len(memory) else 0
 
 
+def beyond_words(asked: int, most: int) -> str:
+    """Words, if a job asks for more bytes than the largest host has; empty if it does not, or that is not known."""
+    if not 0 < most < asked:
+        return ""
+    wanted, had = (f"{size / 2**30:.1f} GiB" for size in (asked, most))
+    return f"it asks for {wanted} on a host, the largest has {had}; see memory="
+
+
 def pending_words(answer: str) -> str:
     """Why a job waits, in a person's words, with LSF's own behind them; empty if it does not wait."""
     reasons = _reasons(answer)
@@ -296,7 +311,7 @@ def pending_words(answer: str) -> str:
     for mark, cure in _NEVER:
         # Of hosts, each has its reason; of the job, there is one.
         if all(mark in reason for reason in reasons):
-            return f"it will never start: {cure} ({'; '.join(reasons)})"
+            return f"{NEVER}: {cure} ({'; '.join(reasons)})"
     words = [meaning for line in reasons for mark, meaning in _PATIENCE if mark.lower() in line.lower()]
     return f"{words[0] if words else 'it waits'} ({'; '.join(reasons)})"
 

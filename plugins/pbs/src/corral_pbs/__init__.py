@@ -66,11 +66,12 @@ class PBS:
         variables=("PBS_CONF_FILE",),
         files=("/etc/pbs.conf",),
         enclosing=(
-            "PBS_ARRAY_*", "PBS_ENVIRONMENT", "PBS_GPUFILE", "PBS_JOB*", "PBS_NODE*", "PBS_NUM_*", "PBS_O_*",
-            "PBS_QUEUE", "PBS_TASKNUM", "PBS_VNODENUM", "PBS_WALLTIME",
+            "PBS_ARRAY_*", "PBS_ENVIRONMENT", "PBS_GPUFILE", "PBS_JOB*", "PBS_MOMPORT", "PBS_NODE*", "PBS_NUM_*",
+            "PBS_O_*", "PBS_QUEUE", "PBS_TASKNUM", "PBS_VNODENUM", "PBS_WALLTIME",
         ),
         server=("PBS_*",),
-        carried=("PBS_CONF_FILE", "PBS_EXEC", "PBS_HOME", "PBS_SERVER"),
+        # The last is no server, but prepare_job reads it there as well.
+        carried=("PBS_CONF_FILE", "PBS_EXEC", "PBS_HOME", "PBS_SERVER", "PBS_ACCOUNT"),
         job=("PBS_JOBID",),
     )  # fmt: skip
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import ClassVar
 
 from attrs import evolve, field, frozen
@@ -83,8 +84,8 @@ class GridEngine:
         variables=("SGE_ROOT",),
         # SGE_ROOT and its like stay.
         enclosing=(
-            "JOB_ID", "JOB_NAME", "JOB_SCRIPT", "NSLOTS", "NHOSTS", "PE_HOSTFILE", "SGE_JOB_SPOOL_DIR", "SGE_O_*",
-            "SGE_STDERR_PATH", "SGE_STDIN_PATH", "SGE_STDOUT_PATH", "SGE_TASK_*",
+            "JOB_ID", "JOB_NAME", "JOB_SCRIPT", "NSLOTS", "NHOSTS", "PE_HOSTFILE", "SGE_ACCOUNT", "SGE_CWD_PATH",
+            "SGE_JOB_SPOOL_DIR", "SGE_O_*", "SGE_STDERR_PATH", "SGE_STDIN_PATH", "SGE_STDOUT_PATH", "SGE_TASK_*",
         ),
         server=("SGE_*",),
         carried=("SGE_ROOT", "SGE_CELL", "SGE_CLUSTER_NAME", "SGE_QMASTER_PORT", "SGE_EXECD_PORT"),
@@ -321,10 +322,11 @@ class GridEngine:
         error_reason = answers.error_reasons(done.stdout).get(job_id.text)
         reasons = answers.scheduler_reasons(done.stdout) or answers.verdict_reasons((yield from _verify("p", array)))
         if error_reason is None and answers.may_be_impossible(reasons):
-            told = answers.verdict_reasons((yield from _verify("v", array)))
-            asked = answers.requested(done.stdout)
-            if told and (yield from _is_sure(told, asked)):
-                return answers.never_words(told, self._arguments_of_resources)
+            # What is known already is worth telling, whatever becomes of this question.
+            with suppress(CommandError):
+                told = answers.verdict_reasons((yield from _verify("v", array)))
+                if told and (yield from _is_sure(told, answers.requested(done.stdout))):
+                    return answers.never_words(told, self._arguments_of_resources)
         return answers.pending_words(reasons, error_reason)
 
     @property
@@ -432,10 +434,7 @@ def _is_sure(told: Sequence[str], asked: Sequence[str]) -> Conversation[bool]:
     if not measured or not any("cannot run in PE" in reason for reason in told):
         return True
     # Of a parallel environment it says only how many slots are left, not why.
-    try:
-        done = yield Command(["qhost", "-F", ",".join(measured)])
-    except CommandError:
-        return False
+    done = yield Command(["qhost", "-F", ",".join(measured)])
     return answers.configured(done.stdout) >= set(measured)
 
 

@@ -103,9 +103,10 @@ class Slurm:
         enclosing=(
             "SLURM_ARRAY_*", "SLURM_CPUS_*", "SLURM_CPU_BIND*", "SLURM_DISTRIBUTION", "SLURM_EXPORT_ENV",
             "SLURM_GET_USER_ENV", "SLURM_GPUS*", "SLURM_GTIDS", "SLURM_HET_*", "SLURM_JOB*", "SLURM_LAUNCH_*",
-            "SLURM_LOCALID", "SLURM_MEM_*", "SLURM_NNODES", "SLURM_NODEID", "SLURM_NODELIST", "SLURM_NPROCS",
-            "SLURM_NTASKS*", "SLURM_OVERCOMMIT", "SLURM_PRIO_PROCESS", "SLURM_PROCID", "SLURM_RESTART_COUNT",
-            "SLURM_STEP*", "SLURM_SUBMIT_*", "SLURM_TASK*", "SLURM_THREADS_PER_CORE", "SLURM_TRES_*", "SLURMD_*",
+            "SLURM_LOCALID", "SLURM_MEM_*", "SLURM_NNODES", "SLURM_NODEID", "SLURM_NODELIST", "SLURM_NODE_ALIASES",
+            "SLURM_NPROCS", "SLURM_NTASKS*", "SLURM_OVERCOMMIT", "SLURM_PRIO_PROCESS", "SLURM_PROCID",
+            "SLURM_RESTART_COUNT", "SLURM_STEP*", "SLURM_SUBMIT_*", "SLURM_TASK*", "SLURM_THREADS_PER_CORE",
+            "SLURM_TOPOLOGY_ADDR*", "SLURM_TRES_*", "SLURMD_*",
         ),
         server=("SLURM_*",),
         carried=("SLURM_CONF",),
@@ -513,10 +514,10 @@ def _ask_limits(job_id: JobId, reason: str) -> Conversation[str]:
         done = yield _ask_one(job_id, limits.COLUMNS)
         if (asked := limits.Asked.read(done.last_line())) is None:
             return ""
-        partitions = yield _query("scontrol", "-a", "-o", "show", "partition")
+        partitions = yield _query("scontrol", *_at(job_id.where), "-a", "-o", "show", "partition")
         if limit is None:
             return limits.beyond_partitions(asked, partitions.stdout)
-        done = yield _query("scontrol", "show", "assoc_mgr", "flags=assoc,qos")
+        done = yield _query("scontrol", *_at(job_id.where), "show", "assoc_mgr", "flags=assoc,qos")
         return limits.never_words(limit, asked, done.stdout, partitions.stdout)
     return ""
 

@@ -205,6 +205,38 @@ def host_names(nodelist: str) -> tuple[str, ...]:
     return parsing.host_names(nodelist)
 
 
+# --- a squeue that knows less -----------------------------------------------------------------------------------
+
+
+def refused_option(completed: Completed) -> str | None:
+    """Which of squeue's newer options it does not know; None if it fails for another reason."""
+    said = completed.stderr
+    if re.search(r"--me\b", said) and re.search(r"unrecognized|invalid option|unknown", said):
+        return "--me"
+    if re.search(
+        r"(invalid|unrecognized) option.*(--Format|-O\b|'O')|[Ii]nvalid (job )?format|Unrecognized (job )?format", said
+    ):
+        return "-O"
+    return None
+
+
+#: The columns as ``squeue -o`` knows them; what it does not, or not everywhere, is empty.
+_OLDER = {
+    "JobArrayID": "%i", "State": "%T", "exit_code": "", "NodeList": "%N", "SubmitTime": "", "StartTime": "%S",
+    "EndTime": "%e", "Reason": "%r", "Name": "%j", "Partition": "%P",
+}  # fmt: skip
+
+
+def older_columns(names: str) -> str:
+    """A format for ``squeue -o``, with the same bars."""
+    return "".join(f"{_OLDER[name]}|" for name in names.split())
+
+
+def is_cut(answer: str) -> bool:
+    """Whether an array's list of elements ends before its bracket does: squeue shows so many characters of it."""
+    return re.search(r"_\[[^\]|]*(\||\.\.\.)", answer) is not None
+
+
 # --- sinfo ------------------------------------------------------------------------------------------------------
 
 #: %F: allocated/idle/other/total.
@@ -248,7 +280,7 @@ def _queue(known: Queue, name: str, up: str, limit: str, counts: str, cores: str
     )
 
 
-# --- words of failure and of patience ---------------------------------------------------------------------------
+# --- words of failure -------------------------------------------------------------------------------------------
 
 #: What a failed command's words mean; the first that is found decides. From src/common/slurm_errno.c.
 _KINDS = (
@@ -300,6 +332,10 @@ def _bare(line: str) -> str:
     return line.rstrip(".")
 
 
+# --- words of patience ------------------------------------------------------------------------------------------
+
+#: The beginning of an explanation which says that a job will never start.
+NEVER = "it will never start"
 #: squeue(1), JOB REASON CODES, for those who do not know them by heart: the beginning of a reason, and its meaning.
 _PATIENCE = (
     ("JobHeldAdmin", "an administrator holds it"),
@@ -384,38 +420,10 @@ def hopeless_words(reason: str, partitions: str = "") -> str:
     return next((words for pattern, words in _HOPELESS if re.match(pattern, reason)), "")
 
 
-#: The beginning of an explanation which says that a job will never start.
-NEVER = "it will never start"
-
-
-def refused_option(completed: Completed) -> str | None:
-    """Which of squeue's newer options it does not know; None if it fails for another reason."""
-    said = completed.stderr
-    if re.search(r"--me\b", said) and re.search(r"unrecognized|invalid option|unknown", said):
-        return "--me"
-    if re.search(
-        r"(invalid|unrecognized) option.*(--Format|-O\b|'O')|[Ii]nvalid (job )?format|Unrecognized (job )?format", said
-    ):
-        return "-O"
-    return None
-
-
-#: The columns as ``squeue -o`` knows them; what it does not, or not everywhere, is empty.
-_OLDER = {
-    "JobArrayID": "%i", "State": "%T", "exit_code": "", "NodeList": "%N", "SubmitTime": "", "StartTime": "%S",
-    "EndTime": "%e", "Reason": "%r", "Name": "%j", "Partition": "%P",
-}  # fmt: skip
-
-
-def older_columns(names: str) -> str:
-    """A format for ``squeue -o``, with the same bars."""
-    return "".join(f"{_OLDER[name]}|" for name in names.split())
-
-
 def pending_words(reason: str, partitions: str = "") -> str:
     """A reason in a person's words."""
     words = _pending_words(reason)
-    if words.startswith(NEVER) and not hopeless_words(reason, partitions):
+    if "," in partitions and words.startswith(NEVER) and not hopeless_words(reason, partitions):
         return "not in one of its partitions, at least: it waits for another"
     return words
 
@@ -432,6 +440,9 @@ def _pending_words(reason: str) -> str:
             return f"{NEVER}: {words} ({whose})"
         return f"a limit of {whose} on what may run at once or be used in all is reached"
     return "Slurm does not say more"
+
+
+# --- numbers ----------------------------------------------------------------------------------------------------
 
 
 def least_cpus(counts: str) -> int | None:
@@ -454,11 +465,6 @@ def array_limit(answer: str) -> int | None:
 
 #: slurm.conf(5), MaxArraySize.
 _LARGEST_INDEX = 4_000_001
-
-
-def is_cut(answer: str) -> bool:
-    """Whether an array's list of elements ends before its bracket does: squeue shows so many characters of it."""
-    return re.search(r"_\[[^\]|]*(\||\.\.\.)", answer) is not None
 
 
 def unfolded(text: str) -> list[str]:

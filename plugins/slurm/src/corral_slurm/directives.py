@@ -131,10 +131,11 @@ def long_names(word: str) -> frozenset[str]:
 
     A job says how many tasks it has by the node, so that ``-n`` is that, too.
     """
-    name = _LONG.get(word[1:], "") if not word.startswith("--") and word.startswith("-") else word[2:]
-    if not word.startswith("-") or not name:
+    if not word.startswith("-"):
         return frozenset()
-    return frozenset({_ALIASES.get(name, name), *(["ntasks-per-node"] if name == "ntasks" else [])})
+    name = word[2:] if word.startswith("--") else _LONG.get(word[1:], "")
+    found = {_ALIASES.get(name, name)} - {""}
+    return frozenset(found | {"ntasks-per-node"} if name == "ntasks" else found)
 
 
 def _full_name(name: str, line: str) -> str:

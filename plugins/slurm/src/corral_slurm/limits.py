@@ -112,6 +112,7 @@ def never_words(limit: Limit, asked: Asked, assoc_mgr: str, partitions: str) -> 
     partitions
         What ``scontrol -o show partition`` prints: a partition may have a QOS of its own.
     """
+    # squeue says the reason of one of its partitions.
     if len(asked.partitions) > 1 and limit.kind == "QOS":
         return ""
     records = re.split(r"^(?=ClusterName=|QOS=)", assoc_mgr, flags=re.MULTILINE)
@@ -127,11 +128,12 @@ def never_words(limit: Limit, asked: Asked, assoc_mgr: str, partitions: str) -> 
 
 def _words(limit: Limit, whose: str, wanted: float, most: float) -> str:
     argument = _ARGUMENTS[limit.tres]
-    unit = {"cpu": "cores", "mem": "MB of memory", "node": "nodes", "gres/": "GPUs"}[limit.tres]
     if limit.name == "GrpTRESMins":
-        unit, argument = "core-minutes", "cores= and walltime="
+        unit = {"cpu": "core-minutes", "mem": "MB-minutes", "node": "node-minutes", "gres/": "GPU-minutes"}[limit.tres]
         amount = "an unlimited number of" if math.isinf(wanted) else f"{wanted:g}"
-        return f"it may use {amount} {unit}, and all jobs of {whose} together may use {most:g}; see {argument}"
+        together = f"all jobs of {whose} together may use {most:g}"
+        return f"it may use {amount} {unit}, and {together}; see {argument} and walltime="
+    unit = {"cpu": "cores", "mem": "MB of memory", "node": "nodes", "gres/": "GPUs"}[limit.tres]
     who = {
         "GrpTRES": f"all jobs of {whose} together",
         "MaxTRESPU": f"all of one user's jobs in {whose} together",
@@ -160,7 +162,9 @@ def _of_account(records: Sequence[str], asked: Asked) -> Iterator[tuple[str, str
 
 def _of_qos(records: Sequence[str], asked: Asked, partitions: str) -> Iterator[tuple[str, str]]:
     """The job's own QOS, and its partition's."""
-    names = {asked.qos, *re.findall(r"^PartitionName=.* QoS=(\S+)", partitions, re.MULTILINE)}
+    names = {asked.qos}
+    for partition in asked.partitions:
+        names.update(re.findall(r" QoS=(\S+)", _partition(partition, partitions)))
     for record in records:
         head = re.match(r"QOS=([^\s(]+)\(", record)
         if head and head[1] in names:
@@ -187,11 +191,8 @@ def beyond_partitions(asked: Asked, partitions: str) -> str:
         return ""
     found = []
     for name in asked.partitions:
-        record = re.search(rf"^PartitionName={re.escape(name)} .*$", partitions, re.MULTILINE)
-        has, most, least = (
-            re.search(rf" {limit}=(\d+)\b", record[0]) if record else None
-            for limit in ("TotalNodes", "MaxNodes", "MinNodes")
-        )
+        record = _partition(name, partitions)
+        has, most, least = (re.search(rf" {limit}=(\d+)\b", record) for limit in ("TotalNodes", "MaxNodes", "MinNodes"))
         # Nodes that are down may come back; those that the partition does not have will not.
         if has and int(asked.nodes) > int(has[1]):
             found.append(f"{name} has {has[1]}")
@@ -203,3 +204,9 @@ def beyond_partitions(asked: Asked, partitions: str) -> str:
             return ""
     nodes = "1 node" if asked.nodes == "1" else f"{asked.nodes} nodes"
     return f"it asks for {nodes}, and partition {' and '.join(found)}; see nodes= and queue="
+
+
+def _partition(name: str, partitions: str) -> str:
+    """The line of one of them; empty if it is not listed."""
+    found = re.search(rf"^PartitionName={re.escape(name)} .*$", partitions, re.MULTILINE)
+    return found[0] if found else ""

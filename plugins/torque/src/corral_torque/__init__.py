@@ -64,11 +64,12 @@ class Torque:
         tried="not run on a TORQUE: written from the documentation and source of TORQUE 6.1",
         commands=("qsub",),
         enclosing=(
-            "PBS_ARRAY_*", "PBS_ARRAYID", "PBS_ENVIRONMENT", "PBS_GPUFILE", "PBS_JOB*", "PBS_NODE*", "PBS_NUM_*",
-            "PBS_O_*", "PBS_QUEUE", "PBS_TASKNUM", "PBS_VNODENUM", "PBS_WALLTIME",
+            "PBS_ARRAY_*", "PBS_ARRAYID", "PBS_ENVIRONMENT", "PBS_GPUFILE", "PBS_JOB*", "PBS_MOMPORT", "PBS_NODE*",
+            "PBS_NP", "PBS_NUM_*", "PBS_O_*", "PBS_QUEUE", "PBS_TASKNUM", "PBS_VNODENUM", "PBS_WALLTIME",
         ),
         server=("PBS_*", "TORQUE*"),
-        carried=("PBS_SERVER", "PBS_DEFAULT", "PBS_HOME"),
+        # The last is no server, but prepare_job reads it there as well.
+        carried=("PBS_SERVER", "PBS_DEFAULT", "PBS_HOME", "PBS_ACCOUNT"),
         job=("PBS_JOBID",),
     )  # fmt: skip
 
