@@ -132,7 +132,7 @@ class WorkerFollower:
             cure="A task that holds Python's GIL keeps a worker from answering; "
             "distributed.scheduler.worker-ttl in the configuration says for how long it may.",
         )
-        host = (record.hosts or ("",))[0] if len(record.hosts) == 1 else ""
+        host = record.hosts[0] if len(record.hosts) == 1 else ""
         self._state.see_to_its_end(self._remember_death(record, name, address, cause, host))
 
     # --- what launchers report ------------------------------------------------------------------------------------

@@ -169,7 +169,7 @@ class Roster:
         return True
 
     def worker_left(self, address: str, now: float) -> JobRecord | None:
-        """A worker is gone; its job, if that"""
+        """A worker is gone; its job, if that lives."""
         job_id, name = self._workers.pop(address, (None, ""))
         if job_id is None:
             return None

@@ -312,7 +312,7 @@ def find_entry(name: str) -> Entry | None:
 
 def nothing_called(name: str) -> str:
     """Say that there is no cluster of this name to connect to, and which there are."""
-    found = list(entries())
+    found = entries()
     for entry in found:
         if entry.name == name and entry.scheduler == "process":
             return (
