@@ -17,20 +17,8 @@ from corral.jobs import plan as planning
 from corral.jobs.group_state import GroupState, draw_conclusions, proved, rescaled, resized, submitted
 from corral.jobs.plan import Plan, lasts, plan
 from corral.jobs.reasons import Case
-from corral.jobs.record import (
-    JobRecord,
-    Outcome,
-    StopReason,
-    connect,
-    disconnect,
-    is_gone,
-    must_be_sought,
-    observe,
-    outcome,
-    presumed,
-    sought,
-    spared,
-)
+from corral.jobs.record import JobRecord, Outcome, StopReason, outcome
+from corral.jobs.transitions import connect, disconnect, is_gone, must_be_sought, observe, presumed, sought, spared
 from corral.plugin.values import JobId, JobState, JobStatus
 
 NOW = 10_000.0

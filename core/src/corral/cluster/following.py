@@ -18,8 +18,9 @@ from corral.errors import BatchSystemError, CorralError
 from corral.jobs import exit_codes, logs
 from corral.jobs.group import NEVER, Group
 from corral.jobs.plan import LOST_WORKERS_AFTER
-from corral.jobs.record import JobRecord, Outcome, outcome, spared
+from corral.jobs.record import JobRecord, Outcome, outcome
 from corral.jobs.table import Lesson
+from corral.jobs.transitions import spared
 from corral.plugin.values import JobId, JobState, JobStatus
 
 logger = logging.getLogger("corral")

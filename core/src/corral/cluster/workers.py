@@ -17,7 +17,8 @@ from corral.cluster.engine_state import EngineState
 from corral.cluster.following import LEAVING_GRACE
 from corral.errors import counted
 from corral.jobs import logs, nodes
-from corral.jobs.record import JobRecord, StopReason, lose_node
+from corral.jobs.record import JobRecord, StopReason
+from corral.jobs.transitions import lose_node
 from corral.jobs.worker_failures import Cause, WorkerFailure
 from corral.plugin.values import JobId
 from corral.scaling.demand import DemandCounter

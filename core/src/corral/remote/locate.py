@@ -29,7 +29,8 @@ from corral.errors import (
 from corral.host.home import Home
 from corral.host.identity import Identity
 from corral.jobs import logs
-from corral.jobs.record import JobRecord, must_be_sought, observe, sought
+from corral.jobs.record import JobRecord
+from corral.jobs.transitions import must_be_sought, observe, sought
 from corral.plugin import discovery
 from corral.plugin.values import JobId
 from corral.remote.spec import Draft

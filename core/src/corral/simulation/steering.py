@@ -13,7 +13,8 @@ from distributed.deploy.adaptive_core import AdaptiveCore
 
 from corral.jobs.group_state import GroupState, draw_conclusions, proved, resized, submitted
 from corral.jobs.plan import lasts, plan, usual_wait
-from corral.jobs.record import JobRecord, StopReason, connect
+from corral.jobs.record import JobRecord, StopReason
+from corral.jobs.transitions import connect
 from corral.plugin.values import JobId, JobState, JobStatus
 from corral.scaling.adaptive import view_of
 from corral.scaling.bounds import Bounds
