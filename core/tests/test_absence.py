@@ -14,8 +14,9 @@ from corral import JobState, hookimpl, mapped
 from corral.batch.client import BatchSystem
 from corral.cluster.registry import Entry
 from corral.host.identity import Identity
-from corral.jobs.record import JobRecord, connect
+from corral.jobs.record import JobRecord
 from corral.jobs.table import Roster
+from corral.jobs.transitions import connect
 from corral.plugin import discovery
 from corral.plugin.values import Command, Job, JobId, JobStatus, Resources
 from corral.remote.locate import Residence

@@ -24,7 +24,8 @@ from corral.cli.commands import logs as logs_command
 from corral.cluster import kept_logs
 from corral.errors import JobsFailed, NeverStarts
 from corral.host.home import Home
-from corral.jobs.record import JobFailure, JobRecord, Outcome, connect, disconnect, observe
+from corral.jobs.record import JobFailure, JobRecord, Outcome
+from corral.jobs.transitions import connect, disconnect, observe
 from corral.jobs.worker_failures import Cause, WorkerFailure
 from corral.plugin.values import Command, JobId, JobStatus
 from corral.remote.messages import State, error_to_plain, to_error, to_plain, to_state

@@ -35,8 +35,9 @@ from corral import Cluster, JobState, hookimpl, mapped
 from corral.cluster import cleanup
 from corral.cluster.registry import Entry, entries
 from corral.jobs.group_state import GroupState
-from corral.jobs.record import JobRecord, presumed
+from corral.jobs.record import JobRecord
 from corral.jobs.table import Roster
+from corral.jobs.transitions import presumed
 from corral.plugin.values import Command
 
 #: What becomes of one command of the batch system.

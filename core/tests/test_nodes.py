@@ -6,7 +6,8 @@ import pytest
 from attrs import evolve
 
 from corral.jobs import nodes
-from corral.jobs.record import JobRecord, connect, disconnect, lose_node, observe
+from corral.jobs.record import JobRecord
+from corral.jobs.transitions import connect, disconnect, lose_node, observe
 from corral.plugin.values import JobId, JobState, JobStatus
 
 HOSTS = ("n1", "n2", "n3")

@@ -12,18 +12,8 @@ from hypothesis import strategies as st
 
 from corral.jobs.group_state import GroupState
 from corral.jobs.plan import plan
-from corral.jobs.record import (
-    JobRecord,
-    Phase,
-    StopReason,
-    as_found,
-    connect,
-    disconnect,
-    is_gone,
-    observe,
-    presumed,
-    sought,
-)
+from corral.jobs.record import JobRecord, Phase, StopReason
+from corral.jobs.transitions import as_found, connect, disconnect, is_gone, observe, presumed, sought
 from corral.plugin.values import JobId, JobState, JobStatus
 
 CONCEPTS = Path(__file__).parents[2] / "docs/concepts.md"

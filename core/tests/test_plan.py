@@ -16,22 +16,11 @@ from hypothesis import strategies as st
 from corral.errors import BudgetSpent
 from corral.jobs import plan as planning
 from corral.jobs.group_state import GroupState, draw_conclusions, proved, rescaled, resized, submitted
-from corral.jobs.plan import Plan, lasts, plan
+from corral.jobs.plan import Plan, lasts, plan, usual_wait
 from corral.jobs.reasons import Case
-from corral.jobs.record import (
-    JobRecord,
-    Outcome,
-    StopReason,
-    connect,
-    disconnect,
-    is_gone,
-    must_be_sought,
-    observe,
-    outcome,
-    presumed,
-    sought,
-    spared,
-)
+from corral.jobs.record import JobRecord, Outcome, StopReason, outcome
+from corral.jobs.table import Roster
+from corral.jobs.transitions import connect, disconnect, is_gone, must_be_sought, observe, presumed, sought, spared
 from corral.plugin.values import JobId, JobState, JobStatus
 
 NOW = 10_000.0
@@ -97,6 +86,12 @@ def test_a_replacement_is_asked_for_as_early_as_the_queue_is_slow() -> None:
     assert plan(GroupState(wanted=1), [record, job(2)], NOW + 700, lead=300) == Plan()
 
 
+def test_three_of_four_jobs_came_within_the_usual_wait() -> None:
+    """Of nobody there is nothing to learn."""
+    assert usual_wait([]) == 0.0
+    assert usual_wait([80.0, 10.0, 30.0, 20.0, 70.0, 50.0, 40.0, 60.0]) == 70.0
+
+
 def test_what_waits_to_relieve_others_is_not_given_up_because_the_queue_was_quicker_once() -> None:
     """Ten jobs leave in ten minutes, and eight replacements wait when new ones begin to come within five."""
     leaving = [job(number, workers=1, connected_at=0.0, leaves_at=NOW + 600) for number in range(10)]
@@ -127,7 +122,14 @@ def test_jobs_that_will_leave_go_when_nothing_is_wanted() -> None:
 def test_a_job_that_left_in_time_is_no_loss_to_make_up_for() -> None:
     """Its replacement was asked for when it began to leave: the hour's allowance is not used up."""
     left = ended(1, JobState.COMPLETED, workers=1, leaving="walltime")
+    assert left.left_in_good_time
     assert draw_conclusions(GroupState(wanted=1), [left], NOW).losses == 0
+
+
+def test_a_job_that_was_signalled_did_not_leave_in_good_time() -> None:
+    """Nor did one that failed while it left: both are told."""
+    assert not ended(1, JobState.COMPLETED, workers=1, leaving="signal").left_in_good_time
+    assert not ended(1, JobState.FAILED, workers=1, leaving="walltime").left_in_good_time
 
 
 def test_jobs_under_way_are_not_submitted_twice() -> None:
@@ -486,6 +488,16 @@ def test_a_job_that_was_given_up_lives_if_its_worker_comes() -> None:
     assert plan(GroupState(), [disconnect(back, "1-0", NOW)], NOW + 10).cancel
 
 
+def test_a_worker_may_come_and_leave_before_its_job_is_known() -> None:
+    """The submission has not returned yet; what is left counts."""
+    roster = Roster(lambda *_: None)
+    for index in range(2):
+        assert roster.worker_came(f"tcp://{index}", f"7-{index}", NOW)
+    assert roster.worker_left("tcp://0", NOW) is None
+    roster.admit([JobRecord(id=JobId("7"))], NOW)
+    assert roster.jobs[0].workers == {"7-1"}
+
+
 def test_a_job_whose_worker_talks_to_us_is_alive() -> None:
     """Whatever the batch system says or forgets."""
     record = observe(observe(job(1, JobState.PENDING, workers=1), None, NOW), None, NOW + 1000)
@@ -608,7 +620,7 @@ def test_a_plan_names_what_it_does_and_the_case_that_holds(
     chosen = {stop_reason for record, stop_reason in todo.cancel if record.stop_reason is None}
     holds = {
         Case.BROKEN: state.broken,
-        Case.SURPLUS: StopReason.SURPLUS in chosen or (missing < 0 and bool(todo.retire)),
+        Case.SURPLUS: StopReason.SURPLUS in chosen or any(lasts(record, NOW, 100) for record in todo.retire),
         Case.RELIEF: "keep" in done,
         Case.RELIEVED: missing <= 0 and bool(todo.retire),
         Case.ENOUGH: missing <= 0,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from types import SimpleNamespace
 
 import pytest
 from attrs import evolve
@@ -12,8 +13,11 @@ from corral.jobs.group import AVOIDED_FOR, Group
 from corral.jobs.group_state import GroupState
 from corral.jobs.plan import plan
 from corral.jobs.record import JobFailure, JobRecord, Outcome
+from corral.jobs.table import Roster
 from corral.plugin.values import JobId, JobState, JobStatus, Resources
 from corral.request.worker_group import WorkerGroup
+from corral.scaling.account import STATES, Usage
+from corral.scaling.usage import Census
 from corral.scaling.workload import kind_of
 
 NOW = 10_000.0
@@ -65,6 +69,30 @@ def test_one_host_is_always_left(group: Group) -> None:
     jobs = [works(20, "n0"), works(21, "n1"), works(22, "n2")]
     blamed = [group.blame(jobs, NOW), group.blame(jobs, NOW), group.blame(jobs, NOW)]
     assert blamed == ["n0", "n1", None]
+
+
+def test_what_a_job_costs_is_told_by_what_it_did(group: Group) -> None:
+    """Once its workers have left for good, it costs nothing, however late the batch system says that it ended."""
+    roster = Roster(lambda *_: None)
+    census = Census(cluster="c", scheduler=SimpleNamespace(workers={}), roster=roster)  # type: ignore[arg-type]
+    job = works(1, "n1")
+    left = evolve(job, workers=frozenset(), leaving="walltime")
+    costs = {
+        "starting": evolve(job, workers=frozenset(), connected_at=None),
+        "idle": job,
+        "draining": evolve(job, leaving="walltime"),
+        "": left,
+    }
+    moment = NOW
+    for state, record in costs.items():
+        roster.put(evolve(record, started_at=NOW - 600))
+        census.look({"default": group}, moment)
+        before = census.ledger.account().groups.get("default", Usage())
+        moment += 3600
+        census.look({"default": group}, moment)
+        after = census.ledger.account().groups["default"]
+        grown = {each: getattr(after, each) - getattr(before, each) for each in STATES}
+        assert grown == {each: float(each == state) for each in STATES}
 
 
 def test_why_is_told_in_the_words_of_plan_and_batch_system(group: Group, caplog: pytest.LogCaptureFixture) -> None:

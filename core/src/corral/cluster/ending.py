@@ -19,7 +19,8 @@ from corral.cluster.submitting import JobSubmitter
 from corral.errors import BatchSystemError, CorralError, counted
 from corral.host import clock
 from corral.jobs.plan import pause_before_cancelling
-from corral.jobs.record import JobRecord, StopReason, as_found, observe
+from corral.jobs.record import JobRecord, StopReason
+from corral.jobs.transitions import as_found, observe
 from corral.plugin.values import JobId, JobState, JobStatus
 
 logger = logging.getLogger("corral")

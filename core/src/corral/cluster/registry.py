@@ -40,8 +40,6 @@ _ENDING = ".json"
 #: How `corral.host.private` calls a file that is not complete yet; after so long (s) it never will be.
 _DRAFT = ".new-"
 _DRAFTED = 600.0
-
-
 #: In the folder of corral's own in the user's state directory: one for all hosts that share the home folder.
 REGISTRY = "registry"
 

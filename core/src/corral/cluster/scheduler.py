@@ -37,8 +37,6 @@ _LOOKED_AT = 500
 _REMEMBERED = 1000
 #: So many tasks that were cut off are named.
 _NAMED = 3
-
-
 #: How long browsers are waited for when a scheduler closes (s).
 BROWSERS_GRACE = 1.0
 
@@ -98,11 +96,10 @@ class Scheduler(distributed.Scheduler):
             return {"status": "OK", "time": time.time(), "heartbeat-interval": 10.0}
         said: dict[str, Any] = super().heartbeat_worker(address=address, metrics=metrics, **more)
         left = metrics.get(SECONDS_LEFT)
-        address = self.coerce_address(address, more.get("resolve_address", True))
-        worker = self.workers.get(address)
+        worker = self.workers.get(sender)
         if worker is not None:
             if isinstance(left, int | float):
-                self.leaves_at[address] = time.monotonic() + left
+                self.leaves_at[sender] = time.monotonic() + left
             for task, seconds in worker.executing.items():
                 self.times.ran(task, seconds)
         return said

@@ -9,7 +9,7 @@ from attrs import define
 
 from corral.cluster.engine_state import EngineState
 from corral.cluster.following import JobFollower
-from corral.errors import BudgetSpent, InvalidRequest, JobsFailed, PluginError, SubmitRejected, WorkersNotReady
+from corral.errors import BudgetSpent, InvalidRequest, JobsFailed, PluginError, SubmitRejected, WorkersNotReady, counted
 from corral.host import clock
 
 
@@ -69,7 +69,7 @@ class Waiting:
             if not record.workers and not record.is_leaving and record.reason not in ("", "None"):
                 word += f" ({record.reason})"
             words[word] = words.get(word, 0) + 1
-        parts = [f"{count} job{'s' * (count > 1)} {word}" for word, count in sorted(words.items())]
+        parts = [f"{counted(count, 'job')} {word}" for word, count in sorted(words.items())]
         parts += [f"{group.submitting} being submitted" for group in self._state.groups.values() if group.submitting]
         troubles = [group.trouble_in_words() for group in self._state.groups.values() if group.trouble]
         troubles += self._follower.troubles()

@@ -17,7 +17,8 @@ from corral.cluster.engine_state import EngineState
 from corral.cluster.following import LEAVING_GRACE
 from corral.errors import counted
 from corral.jobs import logs, nodes
-from corral.jobs.record import JobRecord, StopReason, lose_node
+from corral.jobs.record import JobRecord, StopReason
+from corral.jobs.transitions import lose_node
 from corral.jobs.worker_failures import Cause, WorkerFailure
 from corral.plugin.values import JobId
 from corral.scaling.demand import DemandCounter
@@ -132,7 +133,7 @@ class WorkerFollower:
             cure="A task that holds Python's GIL keeps a worker from answering; "
             "distributed.scheduler.worker-ttl in the configuration says for how long it may.",
         )
-        host = (record.hosts or ("",))[0] if len(record.hosts) == 1 else ""
+        host = record.hosts[0] if len(record.hosts) == 1 else ""
         self._state.see_to_its_end(self._remember_death(record, name, address, cause, host))
 
     # --- what launchers report ------------------------------------------------------------------------------------

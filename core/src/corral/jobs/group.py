@@ -22,7 +22,7 @@ from corral.errors import (
     counted,
 )
 from corral.jobs.group_state import GroupState, draw_conclusions, proved
-from corral.jobs.plan import Plan
+from corral.jobs.plan import Plan, usual_wait
 from corral.jobs.reasons import Case
 from corral.jobs.record import JobFailure, JobRecord, Outcome, outcome
 from corral.plugin.values import JobState, Resources, Script
@@ -78,12 +78,12 @@ class Group:
     avoided: dict[str, float] = field(factory=dict)
     #: How long its latest jobs took from their submission to their first worker (s).
     waits: deque[float] = field(factory=lambda: deque(maxlen=20))
+    #: How long they had run by then, as far as that was noticed (s).
+    starts: deque[float] = field(factory=lambda: deque(maxlen=20))
     #: How long its latest workers had when they came (s).
     times: deque[float] = field(factory=lambda: deque(maxlen=20))
     #: Why what was last done for it was done, or nothing; empty before the first plan.
     because: str = ""
-    #: How long they had run by then, as far as that was noticed (s).
-    starts: deque[float] = field(factory=lambda: deque(maxlen=20))
 
     @property
     def workers_per_job(self) -> int:
@@ -96,8 +96,8 @@ class Group:
 
     @property
     def usual_wait(self) -> float:
-        """How long before a job leaves its replacement is asked for (s): three of four came within this time."""
-        return sorted(self.waits)[(3 * len(self.waits)) // 4] if self.waits else 0.0
+        """How long before a job leaves its replacement is asked for (s)."""
+        return usual_wait(self.waits)
 
     def has_time(self, seconds: float) -> None:
         """A new worker has so many seconds, or any number."""

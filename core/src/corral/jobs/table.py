@@ -7,16 +7,8 @@ from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from attrs import frozen
 
-from corral.jobs.record import (
-    JobRecord,
-    connect,
-    disconnect,
-    is_gone,
-    must_be_sought,
-    observe,
-    presumed,
-    sought,
-)
+from corral.jobs.record import JobRecord
+from corral.jobs.transitions import connect, disconnect, is_gone, must_be_sought, observe, presumed, sought
 from corral.plugin.values import JobId, JobState, JobStatus
 
 #: How many jobs that have ended are remembered.
@@ -169,7 +161,7 @@ class Roster:
         return True
 
     def worker_left(self, address: str, now: float) -> JobRecord | None:
-        """A worker is gone; its job, if that"""
+        """A worker is gone; its job, if that lives."""
         job_id, name = self._workers.pop(address, (None, ""))
         if job_id is None:
             return None

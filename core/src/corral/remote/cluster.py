@@ -316,17 +316,19 @@ class RemoteCluster(Cluster):
     async def _tell_later(self, question: str, arguments: Mapping[str, Any]) -> None:
         try:
             await self._ask_in_turn(question, **arguments)
-        except (CorralError, OSError) as error:
+        except CorralError as error:
             logger.error("cluster %s: %s", self.name, error)  # noqa: TRY400 - its words say it all
 
     async def _ask_in_turn(self, question: str, **arguments: Any) -> None:
         async with self._turn:
-            try:
-                await self._ask(question, **arguments)
-            except OSError as error:
-                raise SchedulerNotReady(
-                    f"cluster {self.name!r}, {self._residence}, does not answer: {error}"
-                ) from error
+            await self._ask_for_user(question, **arguments)
+
+    async def _ask_for_user(self, question: str, **arguments: Any) -> None:
+        """The same, where a lost connection is told in corral's words."""
+        try:
+            await self._ask(question, **arguments)
+        except OSError as error:
+            raise SchedulerNotReady(f"cluster {self.name!r}, {self._residence}, does not answer: {error}") from error
 
     # --- what is asked of the engine ----------------------------------------------------------------------------
 
@@ -354,10 +356,7 @@ class RemoteCluster(Cluster):
         # What was asked for before comes first; others need not wait meanwhile.
         while self._asking:
             await asyncio.wait(set(self._asking))
-        try:
-            await self._ask("see_workers", **asdict(awaited))
-        except OSError as error:
-            raise SchedulerNotReady(f"cluster {self.name!r}, {self._residence}, does not answer: {error}") from error
+        await self._ask_for_user("see_workers", **asdict(awaited))
 
     # --- what there is ------------------------------------------------------------------------------------------
 

@@ -29,7 +29,8 @@ from corral.errors import (
 from corral.host.home import Home
 from corral.host.identity import Identity
 from corral.jobs import logs
-from corral.jobs.record import JobRecord, must_be_sought, observe, sought
+from corral.jobs.record import JobRecord
+from corral.jobs.transitions import must_be_sought, observe, sought
 from corral.plugin import discovery
 from corral.plugin.values import JobId
 from corral.remote.spec import Draft
@@ -312,7 +313,7 @@ def find_entry(name: str) -> Entry | None:
 
 def nothing_called(name: str) -> str:
     """Say that there is no cluster of this name to connect to, and which there are."""
-    found = list(entries())
+    found = entries()
     for entry in found:
         if entry.name == name and entry.scheduler == "process":
             return (

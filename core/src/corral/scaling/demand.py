@@ -28,8 +28,6 @@ if TYPE_CHECKING:
 #: in "queued"; once one worker fits, all that wait for it are in "processing" at once.
 _READY = ("no-worker", "queued")
 _COUNTED = frozenset({"waiting", "processing", *_READY})
-
-
 #: Tasks of which the user says nearly the same, with this factor between them, are counted together.
 _ALIKE = 1.02
 #: What tasks are counted by: need, prefix, and what is said of their duration, on a scale of such steps.

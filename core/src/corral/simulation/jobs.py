@@ -58,7 +58,6 @@ class SimulatedJob:
     #: When it begins to leave by itself, and when what still runs is cut off.
     leaves_at: float = math.inf
     cut_at: float = math.inf
-    has_failed: bool = False
     is_leaving: bool = False
     #: It leaves, or left, because of its walltime and not because it was asked to.
     has_expired: bool = False

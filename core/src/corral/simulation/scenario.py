@@ -46,7 +46,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from attrs import field, frozen
+from attrs import frozen
 
 from corral.scaling.workload import Kind, Need
 
@@ -129,7 +129,7 @@ class Queue:
     start_up: float = 30.0
     running: float = math.inf
     failing: float = 0.0
-    walltime: float = field(default=86400.0)
+    walltime: float = 86400.0
 
     @classmethod
     def read(cls, name: str | Path) -> Queue:

@@ -12,8 +12,9 @@ from attrs import evolve
 from distributed.deploy.adaptive_core import AdaptiveCore
 
 from corral.jobs.group_state import GroupState, draw_conclusions, proved, resized, submitted
-from corral.jobs.plan import lasts, plan
-from corral.jobs.record import JobRecord, StopReason, connect
+from corral.jobs.plan import lasts, plan, usual_wait
+from corral.jobs.record import JobRecord, StopReason
+from corral.jobs.transitions import connect
 from corral.plugin.values import JobId, JobState, JobStatus
 from corral.scaling.adaptive import view_of
 from corral.scaling.bounds import Bounds
@@ -168,8 +169,7 @@ class Corral:
         return record
 
     def _lead(self, group: str) -> float:
-        waits = self._waits[group]
-        return sorted(waits)[(3 * len(waits)) // 4] if waits else 0.0
+        return usual_wait(self._waits[group])
 
 
 class Fixed(Corral):

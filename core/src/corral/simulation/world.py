@@ -195,7 +195,7 @@ class World:
             job.started_at = self.now
             starting = drawn(self.queue.start_up, 0.2, self.chance)
             fails = self.queue.failing and self.chance.random() < self.queue.failing
-            self.at(self.now + starting, partial(self._fail if fails else self._connect, job))
+            self.at(self.now + starting, partial(self._end if fails else self._connect, job))
             self._plan_end(job)
 
     def _plan_end(self, job: SimulatedJob) -> None:
@@ -208,10 +208,6 @@ class World:
             job.cut_at -= MARGIN
             self.at(job.leaves_at, partial(self._expire, job))
         self.at(job.cut_at, partial(self._cut, job))
-
-    def _fail(self, job: SimulatedJob) -> None:
-        job.has_failed = True
-        self._end(job)
 
     def _connect(self, job: SimulatedJob) -> None:
         if job.lives:
