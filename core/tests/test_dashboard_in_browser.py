@@ -88,7 +88,8 @@ def link(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactor
         patch.delenv("JUPYTERHUB_SERVICE_PREFIX", raising=False)
         with Cluster(
             backend="local",
-            memory="300MB",
+            # The page of the hardware has each worker measure its memory, for which 300 MB are not enough.
+            memory="1GB",
             interface="lo",
             n_workers=1,
             backend_options={"directory": str(folder / "q"), "cores": 4, "memory": "8GB"},
