@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import os
 import signal
 import subprocess
@@ -15,17 +14,11 @@ import pytest
 from attrs import evolve
 
 from corral import Cluster, hookimpl, mapped
-from corral.batch.budget import Kind
-from corral.batch.polling import Watch
-from corral.batch.rhythm import Rhythm
-from corral.cluster.engine_state import EngineState
-from corral.cluster.following import JobFollower
 from corral.errors import JobsFailed
-from corral.jobs.exit_codes import ExitFiles, evidence, exit_file, patience, remove, says_all
+from corral.jobs.exit_codes import ExitFiles, evidence, exit_file, remove
 from corral.jobs.record import JobRecord
 from corral.plugin.scripting import job_body
-from corral.plugin.values import Command, Job, JobId, JobState, JobStatus
-from corral.request.drawing import draw
+from corral.plugin.values import Command, Job, JobId, JobState
 
 # --- what scripts write -----------------------------------------------------------------------------------------
 
@@ -147,18 +140,6 @@ def test_only_a_failure_before_there_was_a_worker_speaks_for_itself(record: JobR
     assert evidence(evolve(record, connected_at=5.0), 1) is None
 
 
-def test_a_job_of_unknown_host_needs_the_batch_system(record: JobRecord) -> None:
-    """Its exit code does not say where it died; a host is avoided only if that is known, so an answer is worth more."""
-    on_n2 = evolve(record, status=JobStatus(state=JobState.RUNNING, hosts=["n2"]))
-    assert says_all(on_n2, 127)
-    assert not says_all(record, 127)
-    assert not says_all(on_n2, 143)
-    assert patience(record) > patience(on_n2)
-    status = evidence(record, 127)
-    assert status is not None, "and yet it is believed when nobody answers"
-    assert status.hosts == ()
-
-
 # --- what comes of it -------------------------------------------------------------------------------------------
 
 
@@ -193,60 +174,3 @@ def test_a_python_that_does_not_exist_is_told_although_the_batch_system_is_silen
     with pytest.raises(JobsFailed, match=r"3 jobs in a row(.|\n)*exit code 127(.|\n)*no such Python"):
         cluster.wait_for_workers(1, timeout=60)
     assert [job.exit_code for job in cluster.jobs] == [127, 127, 127]
-
-
-class Slow:
-    """A batch system that takes its time to answer: the exit code of a job is known long before."""
-
-    def change(self, command: Command) -> Command:
-        return evolve(command, argv=["sh", "-c", 'sleep 5; exec "$@"', "sh", *command.argv])
-
-    @hookimpl(wrapper=True)
-    def poll_status(self, job_ids: Any) -> Any:
-        return mapped((yield), self.change)
-
-
-@pytest.mark.parametrize(("hosts", "kind"), [((), Kind.URGENT), (("n2",), Kind.QUESTION)])
-async def test_where_a_job_died_is_asked_urgently(tmp_path: Path, hosts: tuple[str, ...], kind: Kind) -> None:
-    """Of the others that failed by themselves nothing is missing, and there may be hundreds."""
-    options = {"directory": str(tmp_path / "queue")}
-    blueprint = draw({"backend": "local", "backend_options": options, "memory": "1GB", "interface": "lo"})
-    rhythm = Rhythm()
-    state = EngineState(blueprint=blueprint, scheduler=None, watch=Watch(), rhythm=rhythm)  # type: ignore[arg-type]
-    follower = JobFollower(state=state, submitter=None)  # type: ignore[arg-type]
-    record = JobRecord(
-        id=JobId("7_1"), log=str(tmp_path / "7_1.log"), status=JobStatus(state=JobState.RUNNING, hosts=hosts)
-    )
-    state.roster.admit([record], state.now())
-    (tmp_path / "7_1.exit").write_text("127\n")
-    state.do_until_closing(state.clock.run())
-    follower.start()
-    try:
-        async with asyncio.timeout(30):
-            while not rhythm.is_urgent(state.now()):  # noqa: ASYNC110 - a file is looked at
-                await asyncio.sleep(0.05)
-        need = follower._need(frozenset({record.id}))
-        assert need is not None
-        assert need.kind is kind
-    finally:
-        await state.finish_tasks(1.0)
-
-
-def test_where_a_job_died_is_waited_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Believed without a host, it would count against none."""
-    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
-    # The real one is shorter than a busy machine may take for the answer.
-    monkeypatch.setattr("corral.jobs.exit_codes.PATIENCE_FOR_HOST", 60.0)
-    plugin = Slow()
-    with Cluster(
-        backend="local", backend_options={"directory": str(tmp_path / "queue"), "cores": 4, "memory": "4GB"},
-        memory="200MB", interface="lo", plugins=[plugin], python="/no/such/python",
-    ) as cluster:  # fmt: skip
-        cluster.scale(jobs=1)
-        deadline = time.monotonic() + 60
-        while not cluster.failures and time.monotonic() < deadline:
-            time.sleep(0.05)
-        plugin.change = lambda command: command  # type: ignore[method-assign]
-        [failure, *_] = cluster.failures
-        assert failure.job.exit_code == 127
-        assert failure.job.hosts, "nobody can be blamed"

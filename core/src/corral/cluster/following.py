@@ -36,6 +36,8 @@ NEWS_INTERVAL = 0.5
 EXITS_INTERVAL = 1.0
 #: A job that has written its exit code is listed as ended by then (s).
 EXIT_GRACE = 0.5
+#: So long the batch system may take to say how it ended, before its exit code is taken for the whole truth (s).
+EXIT_PATIENCE = 3.0
 
 
 @define(kw_only=True, eq=False)
@@ -148,11 +150,11 @@ class JobFollower:
         return Need(max(self._state.acted_at, self._state.watch.now() - now + self._state.rhythm.oldest(now)), kind)
 
     def _is_amiss(self) -> bool:
-        """True if only the batch system can say what is wrong, or where: other jobs that fail tell it in time."""
+        """True if only the batch system can say what is wrong: jobs that have failed by themselves tell it in time."""
         if any(record.lost_workers_at is not None or record.leaving for record in self._state.roster.living()):
             return True
         said = [(self._state.roster.get(job_id), code) for job_id, (code, _) in self._said.items()]
-        return any(record is not None and not exit_codes.says_all(record, code) for record, code in said)
+        return any(record is not None and exit_codes.evidence(record, code) is None for record, code in said)
 
     async def _ask(self, job_ids: Sequence[JobId], need: Callable[[], Need | None]) -> Answer | None:
         """What the batch system says of these jobs, whoever asks it."""
@@ -219,7 +221,7 @@ class JobFollower:
         answer: dict[JobId, JobStatus] = {}
         for job_id, (code, seen_at) in list(self._said.items()):
             record = self._state.roster.get(job_id)
-            if record is None or record.has_ended or now - seen_at >= exit_codes.patience(record):
+            if record is None or record.has_ended or now - seen_at >= EXIT_PATIENCE:
                 del self._said[job_id]
                 if record is not None and (status := exit_codes.evidence(record, code)) is not None:
                     answer[job_id] = status

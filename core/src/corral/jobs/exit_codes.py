@@ -17,10 +17,6 @@ from pathlib import Path
 from corral.jobs.record import JobRecord
 from corral.plugin.values import JobId, JobState, JobStatus
 
-#: So long the batch system may take to say how a job ended, before its exit code is taken for the whole truth (s).
-PATIENCE = 3.0
-#: The same while it is not known where the job ran: a death is held against a host only if it is known which.
-PATIENCE_FOR_HOST = 6.0
 #: A folder is listed no more often than that this takes a fiftieth of the time.
 _SHARE = 50.0
 
@@ -96,13 +92,3 @@ def evidence(record: JobRecord, code: int) -> JobStatus | None:
     if record.has_ended or record.connected_at is not None or not 1 <= code <= 127:
         return None
     return JobStatus(state=JobState.FAILED, exit_code=code, hosts=record.status.hosts)
-
-
-def says_all(record: JobRecord, code: int) -> bool:
-    """True if the batch system need not be asked in a hurry: how the job ended is known, and where it ran."""
-    return bool(record.status.hosts) and evidence(record, code) is not None
-
-
-def patience(record: JobRecord) -> float:
-    """How long the batch system may take to say how this job ended (s)."""
-    return PATIENCE if record.status.hosts else PATIENCE_FOR_HOST
