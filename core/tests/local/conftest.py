@@ -122,6 +122,15 @@ class LocalQueue:
 
         return eventually(question, lambda: f"not {count} processes: {self.processes()}")
 
+    def stopped_with_lock(self) -> int:
+        """The process that holds or wants the dispatcher's lock and has been stopped, as soon as no other does."""
+
+        def question() -> int | None:
+            found = self.having_lock_open(count=1)
+            return found[0] if _state(found[0]) == "T" else None
+
+        return eventually(question, lambda: f"none of {self.processes()} is stopped")
+
     def supervisor(self, job: str) -> int:
         """The process id of a running job's supervisor, as soon as it is on record."""
         path = record.folder(self.directory) / job
@@ -145,8 +154,7 @@ class LocalQueue:
         (self.work / name).write_text("")
 
     def wait_until_stopped(self, pid: int) -> None:
-        stat = Path(f"/proc/{pid}/stat")
-        eventually(lambda: stat.read_text().rpartition(")")[2].split()[0] == "T", stat.read_text)
+        eventually(lambda: _state(pid) == "T", lambda: f"{pid} is {_state(pid)!r}")
 
     @staticmethod
     def is_alive(pid: int) -> bool:

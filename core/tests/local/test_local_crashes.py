@@ -63,7 +63,7 @@ def test_a_supervisor_that_lingers_is_waited_for(local: Any) -> None:
     """The dispatcher is killed and its newest supervisor is not on record yet: the job is not started again."""
     [job] = local.submit(RAN, env={VARIABLE: "KILL forked,STOP before record"})
     local.wait_for(job, until=lambda row: row["state"] == "RUNNING")
-    [stopped] = local.having_lock_open(count=1)
+    stopped = local.stopped_with_lock()
     local.run("status")
     local.having_lock_open(count=2)
     # Nothing tells that the new dispatcher does nothing; a moment is enough for it to do the wrong thing.
