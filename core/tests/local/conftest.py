@@ -117,19 +117,22 @@ class LocalQueue:
         """The living processes that hold the dispatcher's lock or want it, as soon as there are so many."""
 
         def question() -> list[int] | None:
-            found = [pid for pid in self.processes() if str(self.directory / "lock") in _open_files(pid)]
+            found = self._having_lock_open()
             return found if len(found) == count else None
 
         return eventually(question, lambda: f"not {count} processes: {self.processes()}")
 
+    def _having_lock_open(self) -> list[int]:
+        return [pid for pid in self.processes() if str(self.directory / "lock") in _open_files(pid)]
+
     def stopped_with_lock(self) -> int:
-        """The process that holds or wants the dispatcher's lock and has been stopped, as soon as no other does."""
+        """The stopped process that has the dispatcher's lock open, as soon as no other has."""
 
         def question() -> int | None:
-            found = self.having_lock_open(count=1)
-            return found[0] if _state(found[0]) == "T" else None
+            found = self._having_lock_open()
+            return found[0] if list(map(_state, found)) == ["T"] else None
 
-        return eventually(question, lambda: f"none of {self.processes()} is stopped")
+        return eventually(question, lambda: f"not one stopped process: {self._having_lock_open()}")
 
     def supervisor(self, job: str) -> int:
         """The process id of a running job's supervisor, as soon as it is on record."""
@@ -188,6 +191,14 @@ def eventually(question: Callable[[], T | None], explain: Callable[[], str]) -> 
             raise AssertionError(f"not within {LONG:g} s: {explain()}")
         time.sleep(0.005)
     return answer
+
+
+def _state(pid: int) -> str:
+    """One letter of ps: "T" has been stopped; "" has ended."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0]
+    except OSError:
+        return ""
 
 
 def _open_files(pid: int) -> list[str]:
