@@ -93,7 +93,8 @@ NodeName=g1 Port=$((port + 4)) Gres=gpu:4 $node $claims
 # Decide at once: a person waits for the tests.
 SchedulerParameters=sched_min_interval=0,batch_sched_delay=0,sched_interval=1,bf_interval=5
 SlurmctldTimeout=30
-SlurmdTimeout=15
+# A node that a busy machine keeps waiting is not dead.
+SlurmdTimeout=300
 KillWait=5
 ReturnToService=2
 
