@@ -94,7 +94,7 @@ NodeName=g1 Port=$((port + 4)) Gres=gpu:4 $node $claims
 SchedulerParameters=sched_min_interval=0,batch_sched_delay=0,sched_interval=1,bf_interval=5
 SlurmctldTimeout=30
 # A node that a busy machine keeps waiting is not dead.
-SlurmdTimeout=300
+SlurmdTimeout=30
 KillWait=5
 ReturnToService=2
 
