@@ -39,15 +39,6 @@ is_running() { # NAME: is the daemon whose pid is in $top/NAME.pid alive?
         tr '\0' ' ' <"/proc/$pid/cmdline" | grep -Eq "$top|Almighty"
 }
 
-await() { # WHAT COMMAND...: repeat the command until it succeeds, for half a minute
-    local what=$1 deadline=$((SECONDS + 30))
-    shift
-    until timeout 10 "$@" &>/dev/null; do
-        ((SECONDS < deadline)) || fail "no $what within 30 s"
-        sleep 0.2
-    done
-}
-
 install_packages() {
     local wanted=(oar-server oar-server-pgsql oar-node oar-user oar-user-pgsql libjson-perl postgresql procps) here
     here=$(dpkg-query -W -f '${db:Status-Abbrev}\n' "${wanted[@]}" 2>/dev/null | grep -c '^ii' || true)
@@ -133,6 +124,15 @@ start() { # NAME COMMAND...: unless it runs. Every stream is closed: whoever rea
     is_running "$name" || "$@" </dev/null >>"$top/$name.log" 2>&1 9>&- || fail "$1 did not start"
 }
 
+start_server() { # again, if need be: it ends at once where a connection has its port, or had it within a minute
+    local deadline=$((SECONDS + 90))
+    until is_running almighty && timeout 10 bash -c "exec 3<>/dev/tcp/127.0.0.1/$port" &>/dev/null; do
+        ((SECONDS < deadline)) || fail "no answer of the server within 90 s"
+        PERL5OPT="-I$top -MLoopback" start almighty bash -c 'setsid Almighty & echo $! >"$0"' "$top/almighty.pid"
+        sleep 0.2
+    done
+}
+
 sql() { psql --quiet --no-align --tuples-only -h "$top/socket" -U postgres -d oar -c "$1"; }
 
 start_database() {
@@ -184,7 +184,6 @@ install -d -m 755 /run/sshd
 # A bash that ssh starts reads ~/.bashrc too, unless there are some around it already.
 start sshd /usr/sbin/sshd -f /etc/oar/sshd_config -o PidFile="$top/sshd.pid" -o Port=$((port + 1)) -o SetEnv=SHLVL=5 \
     $(printf -- '-o ListenAddress=%s ' "${nodes[@]}")
-PERL5OPT="-I$top -MLoopback" start almighty bash -c 'setsid Almighty & echo $! >"$0"' "$top/almighty.pid"
-await "answer of the server" bash -c "exec 3<>/dev/tcp/127.0.0.1/$port"
+start_server
 add_resources
 say "OAR is up: $(sql "select count(*) from resources where state = 'Alive'") resources alive, files in $top"
