@@ -331,6 +331,8 @@ def test_a_cluster_outlives_a_flood(tmp_path: Path) -> None:
         for number in range(1200):
             connection = socket.create_connection(("127.0.0.1", ports[number % 2]), timeout=20)
             stack.callback(connection.close)
+        # It comes a second after the first was closed; a fast cluster would grow, compute and end before.
+        told = process.stderr.readline()
         process.stdin.write("\n")
         process.stdin.flush()
         assert process.stdout.readline() == "3\n"
@@ -338,8 +340,8 @@ def test_a_cluster_outlives_a_flood(tmp_path: Path) -> None:
         process.stdin.close()
         lines = process.stderr.read().splitlines()
     assert process.returncode == 0
-    assert len(lines) <= 3, "\n".join(lines[:60])
-    assert "too many at once" in "".join(lines)
+    assert "too many at once" in told
+    assert len(lines) <= 2, "\n".join(lines[:60])
 
 
 # --- HTTP -------------------------------------------------------------------------------------------------------
