@@ -88,7 +88,6 @@ def symptoms(session: nox.Session) -> None:
 def policy(session: nox.Session) -> None:
     """Compare scaling policies in simulated queues; writes the table and the pictures of docs/."""
     install(session, "test", members=["core"])
-    session.install("matplotlib")
     output = [] if session.posargs else ["--output=docs/policy"]
     session.run("python", "-m", "corral.simulation", *output, *session.posargs)
 

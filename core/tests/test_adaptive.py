@@ -17,7 +17,8 @@ from distributed import Client, Event
 
 from corral import Cluster, JobState, WorkerGroup
 from corral.errors import BudgetSpent, InvalidRequest
-from corral.scaling import policy
+from corral.scaling.bounds import rules_of
+from corral.scaling.views import PREFERENCES, Preference, Rules
 
 GROUPS = {
     "cpu": WorkerGroup(cores=1, memory="200MB"),
@@ -77,7 +78,10 @@ def test_groups_grow_for_their_tasks_and_shrink_when_idle(cluster: Callable[...,
         assert not c.failures
         used = c.account()
         assert 0 < used.groups["gpu"].total < used.groups["cpu"].total
-        assert "gpu" in str(used)
+        assert used.groups["gpu"].gpus.total == pytest.approx(used.groups["gpu"].total)  # one GPU for each core
+        assert used.gpus.total == pytest.approx(used.groups["gpu"].total)
+        assert not used.groups["cpu"].gpus.total
+        assert "GPU-hours" in str(used)
 
 
 @pytest.mark.parametrize("used", [(), ("cpu",), ("gpu",), ("cpu", "gpu")], ids=" and ".join)
@@ -92,10 +96,30 @@ def test_idle_jobs_of_each_group_leave(cluster: Callable[..., Cluster], used: tu
         eventually(lambda: not living(c, "cpu") and not living(c, "gpu"), lambda: repr(c))
 
 
-def test_how_long_a_job_may_be_idle_is_documented() -> None:
-    """In minutes, as the policy has it."""
-    words = f"{policy.SHORTEST_IDLE_TIMEOUT / 60:g} to {policy.LONGEST_IDLE_TIMEOUT / 60:g} minutes"
-    assert words in (Cluster.adapt.__doc__ or "")
+def test_what_can_be_preferred_is_documented() -> None:
+    """Each name, and what is the case if nothing is said."""
+    words = " ".join((Cluster.adapt.__doc__ or "").split())
+    for name in PREFERENCES:
+        assert f'``"{name}"``' in words
+    [usual] = [name for name, each in PREFERENCES.items() if each == Rules().prefer]
+    assert f'Default: ``"{usual}"``.' in words
+    assert f"Default: {Preference(hour=1.0).gpu_price:g}." in words
+
+
+@pytest.mark.parametrize(
+    ("given", "prefer"),
+    [
+        ({}, PREFERENCES["balance"]),
+        ({"prefer": "speed"}, PREFERENCES["speed"]),
+        ({"prefer": 200}, Preference(hour=200.0)),
+        ({"prefer": "2.5"}, Preference(hour=2.5)),
+        ({"prefer": 200, "gpu_price": 8}, Preference(hour=200.0, gpu_price=8.0)),
+    ],
+)
+def test_what_is_preferred_is_what_somebody_said(given: dict[str, Any], prefer: Preference) -> None:
+    """By name, or as a price."""
+    rules, _ = rules_of(given)
+    assert rules.prefer == prefer
 
 
 def test_results_are_not_given_up_with_the_last_worker(cluster: Callable[..., Cluster]) -> None:
@@ -184,6 +208,32 @@ def test_a_budget_stops_growth(cluster: Callable[..., Cluster], caplog: pytest.L
             c.maximum_core_hours = -1
 
 
+def test_a_budget_of_gpu_hours_stops_jobs_with_gpus(
+    cluster: Callable[..., Cluster], caplog: pytest.LogCaptureFixture
+) -> None:
+    """And no others; what it is spent for goes on, and whoever waits is told."""
+    with cluster(groups=GROUPS, maximum_gpu_hours=1 / 3600) as c:
+        c.scale(gpu=1)
+        c.wait_for_workers(1, timeout=60)
+        eventually(lambda: c.account().gpus.total >= 1 / 3600, lambda: str(c.account()))
+        c.scale(gpu=2)
+        with pytest.raises(BudgetSpent, match=r"GPU-hours have been used, and 0\.000277778 are allowed") as spent:
+            c.wait_for_workers(2, timeout=60)
+        assert spent.value.unit == "GPU-hours"
+        assert "no more jobs with GPUs are submitted. Raise cluster.maximum_gpu_hours" in caplog.text
+        c.scale(cpu=2)
+        eventually(lambda: len(c.observed) == 3, lambda: repr(c))
+        assert living(c, "gpu") == 1
+        c.adapt(groups={"gpu": {"minimum": 2}}, maximum_gpu_hours=100)
+        assert c.maximum_gpu_hours == 100
+        eventually(lambda: living(c, "gpu") == 2, lambda: repr(c))
+        with pytest.raises(InvalidRequest, match="maximum_gpu_hours"):
+            c.adapt(maximum_gpu_hours=0)
+        with pytest.raises(InvalidRequest, match="maximum_gpu_hours"):
+            c.maximum_gpu_hours = -1
+        assert c.maximum_gpu_hours == 100
+
+
 def test_bounds_in_cores_and_memory_are_bounds_in_whole_jobs(cluster: Callable[..., Cluster]) -> None:
     """As in Dask; what is told of them is JSON, for notebooks' extensions write it so. Jobs have two workers here."""
     with cluster(cores=2, processes=2, memory="400MB") as c:
@@ -210,6 +260,10 @@ def test_bounds_in_cores_and_memory_are_bounds_in_whole_jobs(cluster: Callable[.
         ({"interval": 0}, "interval"),
         ({"idle_timeout": "soon"}, "idle_timeout"),
         ({"wait_count": "many"}, "wait_count"),
+        ({"prefer": "haste"}, "prefer"),
+        ({"prefer": 0}, "prefer"),
+        ({"prefer": 200, "gpu_price": -1}, "gpu_price"),
+        ({"gpu_price": 8}, "gpu_price"),
         ({"groups": {"nosuch": {}}}, "nosuch"),
         ({"groups": {"default": 3}}, "groups"),
         ({"groups": {"default": {"maximal": 3}}}, "groups"),

@@ -22,7 +22,7 @@ from distributed import Client, KilledWorker, WorkerPlugin
 from corral import Cluster, JobState, WorkerGroup, __version__, hookimpl, mapped
 from corral.cli.commands import logs as logs_command
 from corral.cluster import kept_logs
-from corral.errors import JobsFailed, NeverStarts
+from corral.errors import BudgetSpent, JobsFailed, NeverStarts
 from corral.host.home import Home
 from corral.jobs.record import JobFailure, JobRecord, Outcome
 from corral.jobs.transitions import connect, disconnect, observe
@@ -449,6 +449,14 @@ def test_never_starts_travels() -> None:
     assert "2 jobs of group 'cpu' will never start" in str(error)
     assert "They stay in the queue" in str(error)
     assert "It stays in the queue" in str(NeverStarts("cpu", 1, "BadConstraints", "see cores="))
+
+
+def test_what_a_budget_was_spent_on_travels() -> None:
+    """With its unit, by which a handle names what to raise."""
+    error = to_error(json.loads(json.dumps(error_to_plain(BudgetSpent(3.2, 3.0, "GPU-hours")))))
+    assert isinstance(error, BudgetSpent)
+    assert (error.used, error.maximum, error.unit, error.limit) == (3.2, 3.0, "GPU-hours", "maximum_gpu_hours")
+    assert "Raise cluster.maximum_gpu_hours to go on" in str(error)
 
 
 class Refuses:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import random
 from collections.abc import Callable
 from typing import Any
 
 from dask.base import annotate
 from distributed import Client, Event, LocalCluster, Scheduler, Worker
+from distributed.diagnostics.plugin import SchedulerPlugin
 
 from corral.cluster.scheduler import Scheduler as OurScheduler
 from corral.launch.tasktimes import time_needed
@@ -94,6 +96,64 @@ async def test_tasks_are_counted_by_need_wherever_they_wait() -> None:
         assert not counter._places
 
 
+class Recounts(SchedulerPlugin):
+    """After each transition, what comes next is counted the slow way."""
+
+    def __init__(self, scheduler: Scheduler, counter: DemandCounter) -> None:
+        self._scheduler = scheduler
+        self._counter = counter
+        self.seen: set[int] = set()
+        self.wrong: list[tuple[Any, ...]] = []
+
+    def transition(self, key: Any, start: str, finish: str, *_: Any, **__: Any) -> None:
+        upcoming = sum(
+            1
+            for task in self._scheduler.tasks.values()
+            if task.state == "waiting" and all(other.state != "waiting" for other in task.dependencies)
+        )
+        self.seen.add(upcoming)
+        counted = sum(load.upcoming for load in self._counter.demand().loads)
+        if counted != upcoming:
+            self.wrong.append((key, start, finish, counted, upcoming))
+
+
+async def test_what_comes_next_is_counted() -> None:
+    """Tasks that wait for others, none of which waits itself: at any moment, also when results are lost."""
+    chance = random.Random(7)
+    async with (
+        Scheduler(host="127.0.0.1", port=0, dashboard_address=":0") as scheduler,
+        Client(scheduler.address, asynchronous=True) as client,
+    ):
+        graph: dict[Any, Any] = {}
+        for number in range(300):
+            others = chance.sample(range(number), min(number, chance.choice((0, 1, 1, 2, 9))))
+            graph[f"task-{number}"] = (_first, number, *(f"task-{other}" for other in others))
+        early = client.get(graph, [f"task-{number}" for number in range(100)], sync=False)
+        await eventually(lambda: len(scheduler.tasks) >= 100)
+        counter = DemandCounter()
+        counter.listen(scheduler)
+        scheduler.add_plugin(counter)
+        scheduler.add_plugin(recounts := Recounts(scheduler, counter), name="recounts")
+        late = client.get(graph, list(graph), sync=False)
+        await eventually(lambda: len(scheduler.tasks) == 300)
+        async with Worker(scheduler.address, host="127.0.0.1", nthreads=2):
+            await early[50]
+        async with Worker(scheduler.address, host="127.0.0.1", nthreads=2):
+            await client.gather(late)
+            del early[:50], late[::3]
+        await eventually(lambda: any(task.state != "memory" for task in scheduler.tasks.values()))
+        del early, late
+        await eventually(lambda: not scheduler.tasks)
+        assert not recounts.wrong
+        assert len(recounts.seen) > 20
+        assert counter.demand() == Demand()
+        assert not counter._waits_for
+
+
+def _first(number: int, *_: int) -> int:
+    return number
+
+
 async def test_what_is_known_of_durations_counts() -> None:
     """What the user says, what ran here, and how long a task had run when it was cut off."""
     async with (
@@ -125,6 +185,31 @@ async def test_what_is_known_of_durations_counts() -> None:
         counter.transition(cut_off.key, "released", "no-worker", stimulus_id="test")
         assert found()[1] == (7000, time_needed(7000))
         del half_hours, hours, unknown, cut_off
+
+
+async def test_how_long_tasks_take_is_the_mean_of_those_that_have_ended() -> None:
+    """Dask's average is that of the last ones: the slowest, if they began together."""
+    async with (
+        OurScheduler(host="127.0.0.1", port=0, dashboard=False) as scheduler,
+        Client(scheduler.address, asynchronous=True) as client,
+    ):
+        counter = DemandCounter()
+        counter.listen(scheduler)
+        scheduler.add_plugin(counter)
+        async with Worker(scheduler.address, host="127.0.0.1", nthreads=1):
+            done = client.map(abs, range(3), pure=False)
+            await client.gather(done)
+        mean = scheduler.times.means["abs"]
+        assert mean.count == 3
+        mean.seconds, mean.count = 0.0, 0
+        for seconds in (10.0, 20.0, 90.0):
+            scheduler.times.ended(scheduler.tasks[done[0].key], seconds)
+            scheduler.task_prefixes["abs"].add_duration("compute", 0.0, seconds)
+        waiting = client.map(abs, range(2), pure=False, resources={"GPU": 1})
+        await eventually(lambda: any(load.need for load in counter.demand().loads))
+        [load] = [load for load in counter.demand().loads if load.need]
+        assert (load.ready, load.duration) == (2, 40.0)
+        del done, waiting
 
 
 async def test_what_jobs_finish_that_leave_is_told_apart() -> None:

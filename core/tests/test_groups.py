@@ -160,6 +160,7 @@ def test_what_stands_beside_groups_fills_what_they_leave_empty(cluster: Callable
         ({"n_workers": 3}, "n_workers"),
         ({"n_workers": {"nosuch": 1}}, "n_workers"),
         ({"maximum_core_hours": 0}, "maximum_core_hours"),
+        ({"maximum_gpu_hours": "10"}, "maximum_gpu_hours"),
     ],
 )
 def test_groups_that_cannot_be_are_refused(

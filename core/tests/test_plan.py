@@ -13,15 +13,17 @@ from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
+from corral import WorkerGroup
 from corral.errors import BudgetSpent
 from corral.jobs import plan as planning
+from corral.jobs.group import Group
 from corral.jobs.group_state import GroupState, draw_conclusions, proved, rescaled, resized, submitted
 from corral.jobs.plan import Plan, lasts, plan, usual_wait
 from corral.jobs.reasons import Case
 from corral.jobs.record import JobRecord, Outcome, StopReason, outcome
 from corral.jobs.table import Roster
 from corral.jobs.transitions import connect, disconnect, is_gone, must_be_sought, observe, presumed, sought, spared
-from corral.plugin.values import JobId, JobState, JobStatus
+from corral.plugin.values import JobId, JobState, JobStatus, Resources
 
 NOW = 10_000.0
 
@@ -237,6 +239,19 @@ def test_a_job_that_begins_anew_between_two_questions_leaves_no_more() -> None:
     # One that leaves with its other workers is no other job.
     half = connect(evolve(began, leaving="signal"), "1-1", NOW + 1)
     assert (half.condition, half.leaves_at) == ("draining", NOW + 100)
+
+
+@pytest.mark.parametrize(
+    ("seen", "ran", "started"),
+    [(None, None, NOW + 60), (None, 20.0, NOW + 40), (NOW + 59, 20.0, NOW + 40), (NOW + 30, 20.0, NOW + 30),
+     (None, 1e6, NOW)],
+)  # fmt: skip
+def test_a_job_started_when_its_launcher_says_so(seen: float | None, ran: float | None, started: float) -> None:
+    """If that is sooner than was seen: answers come late, or after its worker. It was not before it was submitted."""
+    record = job(1, submitted_at=NOW, started_at=seen)
+    first = connect(record, "1-0", NOW + 60, ran=ran)
+    assert first.started_at == started
+    assert connect(first, "1-1", NOW + 90, ran=89.0).started_at == started
 
 
 def test_a_suspended_job_has_not_lost_its_workers() -> None:
@@ -498,6 +513,25 @@ def test_a_worker_may_come_and_leave_before_its_job_is_known() -> None:
     assert roster.jobs[0].workers == {"7-1"}
 
 
+def test_a_job_that_came_where_another_had_ended_says_nothing_of_the_queue() -> None:
+    """Where only so many may run, it has waited for one of its own cluster; a minute later, for others."""
+    roster = Roster(lambda *_: None)
+    group = Group(name="default", cluster="c", spec=WorkerGroup(), resources=Resources(cores=1))
+    roster.admit([JobRecord(id=JobId(str(number)), submitted_at=NOW - 500) for number in range(4)], NOW - 500)
+    for number, moment in enumerate((NOW, NOW, NOW + 130, NOW + 200)):
+        if moment == NOW + 130:
+            assert roster.worker_left("tcp://0", NOW + 100) is not None
+        roster.worker_came(f"tcp://{number}", f"{number}-0", moment, ran=10.0)
+        group.has_come(roster.jobs[number])
+    assert [record.took_own_place for record in roster.jobs] == [False, False, True, False]
+    assert list(group.waits) == [500, 500, 700]
+    assert len(group.starts) == 4
+    # A second worker of the same job changes nothing.
+    roster.worker_left("tcp://1", NOW + 210)
+    roster.worker_came("tcp://4", "3-1", NOW + 220)
+    assert not roster.jobs[3].took_own_place
+
+
 def test_a_job_whose_worker_talks_to_us_is_alive() -> None:
     """Whatever the batch system says or forgets."""
     record = observe(observe(job(1, JobState.PENDING, workers=1), None, NOW), None, NOW + 1000)
@@ -706,6 +740,13 @@ def test_the_figures_add_up(
             {"spent": BudgetSpent(used=3.2, maximum=3.0)},
             "2 jobs wanted, 1 starts; the cluster's 3 core-hours are used up: "
             "submit none until cluster.maximum_core_hours is raised",
+        ),
+        (
+            GroupState(wanted=2),
+            [],
+            {"spent": BudgetSpent(3.2, 3.0, "GPU-hours")},
+            "2 jobs wanted, none there; the cluster's 3 GPU-hours are used up: "
+            "submit none until cluster.maximum_gpu_hours is raised",
         ),
         (
             GroupState(wanted=2, losses=2, replaced=(NOW - 1,) * 2),

@@ -145,14 +145,16 @@ def test_the_same_face(cluster: Callable[..., Cluster], state_directory: Path) -
         assert c.scheduler_address.startswith("tls://127.0.0.1:")
         assert len(c.scheduler_info["workers"]) == 2
         c.maximum_core_hours = 5.0
-        assert c.maximum_core_hours == 5.0
+        c.maximum_gpu_hours = 2.0
+        assert (c.maximum_core_hours, c.maximum_gpu_hours) == (5.0, 2.0)
         eventually(lambda: c.account().total > 0)
         c.add_group("more", WorkerGroup(cores=2, memory="200MB", processes=2, interface="lo"))
         c.scale(more=2)
         c.wait_for_workers(4, timeout=60)
         c.remove_group("more")
-        adaptive = c.adapt(minimum=1, maximum=2)
+        adaptive = c.adapt(minimum=1, maximum=2, maximum_gpu_hours=3)
         assert (adaptive.minimum, adaptive.maximum, adaptive.state) == (1, 2, "running")
+        assert (c.maximum_core_hours, c.maximum_gpu_hours) == (5.0, 3.0)
         adaptive.stop()
         assert adaptive.state == "stopped"
         with pytest.raises(InvalidRequest, match="is not a group of this cluster"):
@@ -174,7 +176,7 @@ def test_the_same_face(cluster: Callable[..., Cluster], state_directory: Path) -
 
 async def test_before_it_starts_it_shows_what_it_will_be(arguments: dict[str, Any]) -> None:
     """As any other cluster does: nobody need have awaited it."""
-    there = Cluster(**arguments, name="there", maximum_core_hours=3, asynchronous=True)
+    there = Cluster(**arguments, name="there", maximum_core_hours=3, maximum_gpu_hours=4, asynchronous=True)
     here = Cluster(**{**arguments, "scheduler": "process", "scheduler_options": {}}, asynchronous=True)
     for c in (here, there):
         assert {name: group.memory for name, group in c.groups.items()} == {"default": "200MB"}
@@ -182,6 +184,7 @@ async def test_before_it_starts_it_shows_what_it_will_be(arguments: dict[str, An
         assert (c.jobs, c.failures, c.plan, c.account().total) == ((), (), set(), 0)
         assert repr(c).endswith("created)")
     assert (here.maximum_core_hours, there.maximum_core_hours) == (None, 3)
+    assert (here.maximum_gpu_hours, there.maximum_gpu_hours) == (None, 4)
 
 
 CLIENT = """

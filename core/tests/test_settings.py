@@ -51,6 +51,19 @@ def test_a_wrong_value_is_named_with_its_file(tmp_path: Path, monkeypatch: pytes
             settings()
 
 
+def test_waits_are_remembered_or_not() -> None:
+    """A word that Python takes for true may mean the opposite."""
+    assert settings().remember_waits
+    with dask.config.set({"corral.remember-waits": False}):
+        assert not settings().remember_waits
+    for value in ("no", 0, None):
+        with (
+            dask.config.set({"corral": {"remember-waits": value}}),
+            pytest.raises(InvalidRequest, match=r"is neither true nor false \(corral\.remember-waits\)"),
+        ):
+            settings()
+
+
 def test_a_wrong_value_is_named_with_its_variable(monkeypatch: pytest.MonkeyPatch) -> None:
     """Variables win over files, so they are looked at first."""
     monkeypatch.setenv("DASK_CORRAL__CORES", "0")

@@ -16,7 +16,7 @@ from corral.jobs.record import JobFailure, JobRecord, Outcome
 from corral.jobs.table import Roster
 from corral.plugin.values import JobId, JobState, JobStatus, Resources
 from corral.request.worker_group import WorkerGroup
-from corral.scaling.account import STATES, Usage
+from corral.scaling.account import STATES, Hours, Ledger, Usage
 from corral.scaling.usage import Census
 from corral.scaling.workload import kind_of
 
@@ -93,6 +93,65 @@ def test_what_a_job_costs_is_told_by_what_it_did(group: Group) -> None:
         after = census.ledger.account().groups["default"]
         grown = {each: getattr(after, each) - getattr(before, each) for each in STATES}
         assert grown == {each: float(each == state) for each in STATES}
+
+
+def test_a_start_that_became_known_late_costs_what_it_cost(group: Group) -> None:
+    """Its launcher says it, with the first worker; of what was before the first look, nothing is written down."""
+    group.resources = Resources(nodes=1, cores=4)
+    roster = Roster(lambda *_: None)
+    census = Census(cluster="c", scheduler=SimpleNamespace(workers={}), roster=roster)  # type: ignore[arg-type]
+    roster.put(evolve(works(1, "n1"), started_at=NOW - 900, connected_at=NOW - 800))
+    census.look({"default": group}, NOW)
+    roster.put(evolve(works(2, "n1"), started_at=NOW + 10, connected_at=NOW + 40))
+    census.look({"default": group}, NOW + 45)
+    used = census.ledger.account().groups["default"]
+    assert (used.starting * 3600, used.idle * 3600) == pytest.approx((4 * 30, 4 * 45 + 4 * 5))
+
+
+def test_a_job_that_was_taken_for_gone_is_not_counted_twice(group: Group) -> None:
+    """It is there after all, and has run in between."""
+    group.resources = Resources(nodes=1, cores=1)
+    roster = Roster(lambda *_: None)
+    census = Census(cluster="c", scheduler=SimpleNamespace(workers={}), roster=roster)  # type: ignore[arg-type]
+    job = evolve(works(1, "n1"), started_at=NOW, connected_at=NOW)
+    for moment, record in ((NOW, job), (NOW + 50, job), (NOW + 60, evolve(job, ended_at=NOW + 60)), (NOW + 70, job)):
+        roster.put(record)
+        census.look({"default": group}, moment)
+    assert census.ledger.core_hours * 3600 == pytest.approx(70)
+
+
+def test_gpu_hours_are_counted_beside_core_hours(group: Group) -> None:
+    """By group and by what its jobs did; what a task had run that was cut off moves in both."""
+    group.resources = Resources(nodes=2, cores=8, gpus=4)
+    roster = Roster(lambda *_: None)
+    census = Census(cluster="c", scheduler=SimpleNamespace(workers={}), roster=roster)  # type: ignore[arg-type]
+    roster.put(evolve(works(1, "n1"), started_at=NOW - 600))
+    for moment in (NOW, NOW + 3600):
+        census.look({"default": group}, moment)
+    census.ledger.add("default", "busy", core_seconds=16 * 3600, gpu_seconds=8 * 3600)
+    census.ledger.interrupt("default", core_seconds=4 * 3600, gpu_seconds=2 * 3600)
+    used = census.ledger.account()
+    assert used.groups["default"] == Usage(busy=12, idle=16, interrupted=4, gpus=Hours(busy=6, idle=8, interrupted=2))
+    assert (used.total, used.lost, used.gpus.total, used.gpus.lost) == (32, 4, 16, 2)
+    assert (census.ledger.core_hours, census.ledger.gpu_hours) == (32, 16)
+
+
+def test_an_account_shows_gpu_hours_where_there_are_gpus() -> None:
+    """In a table of their own, in the same columns, of the groups that used some."""
+    ledger = Ledger()
+    ledger.add("a-long-name", "busy", core_seconds=3600)
+    head = "core-hours         busy        idle    starting    draining interrupted       total"
+    long = "a-long-name        1.00        0.00        0.00        0.00        0.00        1.00"
+    assert str(ledger.account()) == f"{head}\n{long}"
+    ledger.add("gpu", "idle", core_seconds=7200, gpu_seconds=1800)
+    assert str(ledger.account()).splitlines() == [
+        head,
+        long,
+        "gpu                0.00        2.00        0.00        0.00        0.00        2.00",
+        "",
+        head.replace("core-hours", "GPU-hours "),
+        "gpu                0.00        0.50        0.00        0.00        0.00        0.50",
+    ]
 
 
 def test_why_is_told_in_the_words_of_plan_and_batch_system(group: Group, caplog: pytest.LogCaptureFixture) -> None:

@@ -572,9 +572,10 @@ def test_numpy_counts_bytes_and_hours_as_well() -> None:
     assert _group(memory=np.int64(2**30)).memory == 2**30
     drawn = draw({
         "backend": "local", "memory": np.float64(1e9), "maximum_core_hours": np.int64(3), "parked_results": np.int64(0),
-        "scheduler_port": np.int64(0),
+        "scheduler_port": np.int64(0), "maximum_gpu_hours": np.float32(2),
     })  # fmt: skip
     assert (drawn.maximum_core_hours, drawn.parked_results, drawn.scheduler_port) == (3, 0, 0)
+    assert drawn.maximum_gpu_hours == 2
 
 
 def test_every_path_may_be_a_path(tmp_path: Path) -> None:

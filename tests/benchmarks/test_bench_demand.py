@@ -12,7 +12,8 @@ import pytest
 from figures import Figures, at_most
 
 from corral.plugin.values import JobId
-from corral.scaling.policy import IdleJob, Past, Rules, View, decide
+from corral.scaling.policy import decide
+from corral.scaling.views import IdleJob, Past, Rules, View
 from corral.scaling.workload import Demand, Kind
 from corral.scaling.workload import Load as Waiting
 from corral.simulation import Corral, Load, Queue, simulate
@@ -33,7 +34,7 @@ def test_demand(figures: Figures) -> None:
 def test_decision(figures: Figures) -> None:
     """Three groups, ten thousand jobs, of which half are idle."""
     kinds = [Kind(name=name, threads=4, resources={name: 4}) for name in ("cpu", "bigmem", "gpu")]
-    idle = [IdleJob(id=JobId(str(number)), since=0.0) for number in range(1667)]
+    idle = [IdleJob(id=JobId(str(number)), since=0.0, came_at=0.0) for number in range(1667)]
     views = [View(kind=kind, connected=3333, idle=idle, waits=[60.0] * 20) for kind in kinds]
     loads = [Waiting(need=((kind.name, 1.0),), ready=1000, duration=float(n)) for kind in kinds for n in range(30)]
     milliseconds = []

@@ -169,15 +169,26 @@ class WorkersLost(CorralError):
 
 
 class BudgetSpent(CorralError):
-    """The cluster has used all the core-hours that it may: it keeps the jobs that it has, and submits no more."""
+    """The cluster has used all the core-hours that it may, or all the GPU-hours.
 
-    def __init__(self, used: float, maximum: float) -> None:
-        super().__init__(
-            f"{used:.2f} core-hours have been used, and {maximum:g} are allowed: nothing more is submitted. "
-            "Raise cluster.maximum_core_hours to go on; cluster.account() shows what they were used for"
-        )
+    It keeps the jobs that it has, and submits no more, or no more with GPUs.
+    """
+
+    def __init__(self, used: float, maximum: float, unit: str = "core-hours") -> None:
         self.used = used
         self.maximum = maximum
+        #: ``"core-hours"`` or ``"GPU-hours"``.
+        self.unit = unit
+        stops = "nothing more is submitted" if unit == "core-hours" else "no more jobs with GPUs are submitted"
+        super().__init__(
+            f"{used:.2f} {unit} have been used, and {maximum:g} are allowed: {stops}. "
+            f"Raise cluster.{self.limit} to go on; cluster.account() shows what they were used for"
+        )
+
+    @property
+    def limit(self) -> str:
+        """What to raise: ``"maximum_core_hours"`` or ``"maximum_gpu_hours"``."""
+        return f"maximum_{self.unit.lower().replace('-', '_')}"
 
 
 class WorkersNotReady(CorralError, TimeoutError):

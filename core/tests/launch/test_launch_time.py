@@ -12,7 +12,7 @@ import pytest
 from dask.base import annotate
 
 from corral.cluster.scheduler import Scheduler
-from corral.launch.tasktimes import SECONDS_LEFT, TaskTimes, TooLong, time_needed
+from corral.launch.tasktimes import SECONDS_LEFT, SECONDS_RUN, TaskTimes, TooLong, time_needed
 
 if TYPE_CHECKING:
     from core.tests.launch.conftest import Cluster
@@ -51,6 +51,14 @@ async def test_a_worker_says_how_long_it_has(cluster: Cluster) -> None:
     [worker] = cluster.scheduler.workers.values()
     assert 30 < worker.metrics[SECONDS_LEFT] < 55
     assert 30 < cluster.scheduler.seconds_left(worker) < 55
+
+
+async def test_a_worker_says_how_long_its_job_has_run(cluster: Cluster) -> None:
+    """With its first word, too: from when the job's script began, imports and all."""
+    asked = time.time()
+    await cluster.connect(job="1")
+    [worker] = cluster.scheduler.workers.values()
+    assert 0.1 < worker.metrics[SECONDS_RUN] <= time.time() - asked
 
 
 @pytest.mark.parametrize("count", [1, 12])

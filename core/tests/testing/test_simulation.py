@@ -8,8 +8,9 @@ import pytest
 from attrs import evolve
 from click.testing import CliRunner
 
+from corral.jobs.group_state import STRIKES
 from corral.scaling.bounds import Bounds
-from corral.scaling.policy import Rules
+from corral.scaling.views import Rules
 from corral.scaling.workload import Kind
 from corral.simulation import Corral, Dask, Ends, Fixed, Load, Queue, World, simulate
 from corral.simulation.__main__ import main
@@ -95,23 +96,50 @@ def test_tasks_run_where_they_can(tmp_path: Path) -> None:
     assert outcome.makespan == pytest.approx(2 * 600, rel=0.2)
 
 
+def test_gpu_hours_are_counted_beside_core_hours() -> None:
+    """Of jobs that have GPUs, from their start."""
+    stage = (Tasks(name="a", count=4, seconds=600, need=(("GPU", 1),)),)
+    two = evolve(load(stage, kinds=(evolve(GPU, gpus=2, resources={"GPU": 2}),)), uniform="gpu")
+    outcome = simulate(two, Queue(title="", median=60, start_up=30), Fixed())
+    assert outcome.gpu_hours == pytest.approx(4 * (outcome.makespan - 60) / 3600)
+    assert simulate(load((Tasks(name="a", count=4, seconds=600),)), Queue(title=""), Fixed()).gpu_hours == 0
+
+
 def test_corral_keeps_its_jobs_over_a_pause_and_dask_does_not() -> None:
-    """That is the whole point."""
+    """That is the whole point: each job that has come stays, and none is asked for instead of it."""
     bursts = load((Tasks(name="a", count=100, seconds=20),), repeat=5, pause=30)
     queue = Queue(title="", median=600, spread=0.5)
     own, other = simulate(bursts, queue, Corral()), simulate(bursts, queue, Dask())
     assert own.makespan < other.makespan / 2
     assert own.requests < other.requests / 10
-    assert own.cancelled == 0 < other.cancelled
+    assert own.cancelled < other.cancelled / 5
+    kept, replaced = (
+        (outcome.submitted - outcome.cancelled) / max(running for _, running, _ in outcome.history)
+        for outcome in (own, other)
+    )
+    assert kept < 1.2
+    assert replaced > 2
+
+
+def test_idle_jobs_leave_when_a_cluster_would_notice() -> None:
+    """If it looks every second: where they are kept for a few seconds, ten more would be most of what they cost."""
+    work = load((Tasks(name="a", count=16, seconds=20),), repeat=2, pause=300)
+    outcome = simulate(work, Queue(title="", median=30, start_up=2.0), Corral(Rules(idle_timeout=3.0), resolution=1.0))
+    # Eight jobs: one round.
+    came = next(moment for moment, working, _ in outcome.history if working == 8)
+    left = next(moment for moment, working, _ in outcome.history if moment > came and not working)
+    assert 23 <= left - came <= 26
 
 
 def test_failing_jobs_stop_the_group_and_not_the_simulation() -> None:
-    """The breaker is in the plan, and the plan is the real one."""
+    """The breaker is in the plan, and the plan is the real one: after the first guess come a few single ones."""
     corral = Corral()
     world = World(load((Tasks(name="a", count=100, seconds=20),)), Queue(title="", failing=1.0))
     outcome = world.run(corral, limit=7200.0)
     assert corral._states["cpu"].broken
-    assert outcome.submitted <= 10
+    guess = outcome.history[1][2]
+    assert guess < 50, "two tasks at a time"
+    assert outcome.submitted < guess + STRIKES
     assert outcome.history[-1][1] == 0
 
 
@@ -144,6 +172,14 @@ def test_a_simulation_is_repeatable() -> None:
 def test_the_comparison_makes_the_folder_that_it_writes_into(tmp_path: Path) -> None:
     """Not after minutes of work, and with its parents."""
     output = tmp_path / "new" / "folder"
-    done = CliRunner().invoke(main, ["--load", "session", "--queue", "instant", "--output", str(output)])
+    done = CliRunner().invoke(
+        main, ["--load", "session", "--queue", "instant", "--seeds", "1", "--output", str(output)]
+    )
     assert done.exit_code == 0, done.output
-    assert (output / "policy.txt").read_text() == done.stdout.removesuffix("\n")
+    told = [(output / name).read_text().split("\n\n", 1)[1] for name in ("policy.txt", "prefer.txt")]
+    assert done.stdout == "".join(f"{text}\n" for text in told)
+    [row] = [row for row in done.stdout.splitlines() if "| fixed size |" in row]
+    assert row.split(" | ")[6] == "-", "it has no GPUs"
+    [row] = [row for row in done.stdout.splitlines() if "| corral |" in row]
+    assert float(row.split(" | ")[4]) > 0.5, "how far from a clairvoyant"
+    assert "| instant | cost |" in done.stdout

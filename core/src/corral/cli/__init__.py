@@ -17,8 +17,10 @@ from corral.cli.redact import Redaction, redacted
 from corral.cli.run import run
 from corral.cli.schema import schema
 from corral.cli.serve import serve
+from corral.cli.simulate import simulate
 from corral.cli.submit import submit
 from corral.cli.tables import say
+from corral.cli.waits import waits
 from corral.errors import CorralError, InvalidRequest, UnknownBackend
 
 #: Exit codes: 1 for a failure, 2 for words that cannot be used.
@@ -60,7 +62,7 @@ def main(ctx: click.Context, redact: bool) -> None:
 
 _COMMANDS = (
     commands.backends, commands.clean, commands.logs, commands.ps, commands.script, demo, new_backend, new_site, run,
-    schema, serve, submit,
+    schema, serve, simulate, submit, waits,
 )  # fmt: skip
 for command in _COMMANDS:
     main.add_command(explained(command))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 import click
 
@@ -28,8 +28,14 @@ def show_file(raw: bytes) -> None:
         sys.stdout.write(text)
 
 
-def show(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
-    """Print rows under a head. Text from elsewhere is never taken for markup."""
+def show(head: Sequence[str], rows: Sequence[Sequence[str]], *, numbers: Collection[str] = ()) -> None:
+    """Print rows under a head. Text from elsewhere is never taken for markup.
+
+    Parameters
+    ----------
+    numbers
+        Heads of columns that hold numbers: their last digits are below each other.
+    """
     rows = [[printable(cell) for cell in row] for row in rows]
     if sys.stdout.isatty():
         from rich import box
@@ -37,11 +43,17 @@ def show(head: Sequence[str], rows: Sequence[Sequence[str]]) -> None:
         from rich.table import Table
         from rich.text import Text
 
-        table = Table(*head, box=box.SIMPLE_HEAD, pad_edge=False)
+        table = Table(box=box.SIMPLE_HEAD, pad_edge=False)
+        for title in head:
+            table.add_column(title, justify="right" if title in numbers else "left")
         for row in rows:
             table.add_row(*(Text(cell) for cell in row))
         Console().print(table)
         return
     widths = [max(len(cell) for cell in column) for column in zip(head, *rows, strict=True)]
     for row in (head, *rows):
-        click.echo("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+        cells = [
+            cell.rjust(width) if title in numbers else cell.ljust(width)
+            for cell, width, title in zip(row, widths, head, strict=True)
+        ]
+        click.echo("  ".join(cells).rstrip())

@@ -113,6 +113,8 @@ class Cluster(HostingCluster):
     maximum_core_hours
         When the cluster's jobs have used this many core-hours, nothing more is submitted; `account` shows how many they
         have used.
+    maximum_gpu_hours
+        When they have used this many GPU-hours, no more jobs with GPUs are submitted.
     parked_results
         How much may be put into files in the shared directory when jobs leave and no other worker can take their
         results: ``"20GB"`` (default), or 0. These are read back instead of being computed again.
@@ -168,6 +170,7 @@ class Cluster(HostingCluster):
         shutdown_on_close: bool | None = None,
         security: bool | Security | None = None,
         maximum_core_hours: float | None = None,
+        maximum_gpu_hours: float | None = None,
         parked_results: int | str | None = None,
         silence_logs: int | str | None = logging.WARNING,
         asynchronous: bool = False,
@@ -191,6 +194,7 @@ class Cluster(HostingCluster):
             "idle_timeout": idle_timeout,
             "security": security,
             "maximum_core_hours": maximum_core_hours,
+            "maximum_gpu_hours": maximum_gpu_hours,
             "parked_results": parked_results,
             "groups": groups,
             **worker,
@@ -321,7 +325,7 @@ class Cluster(HostingCluster):
             announce=self._registration.announce,
             settle=self._registration.settle,
         )
-        engine.start()
+        await engine.start()
         self._registration.keep(lambda: news_of(engine), self._changes)
         self.status = Status.running
         connecting.remember(self)
@@ -476,19 +480,23 @@ class Cluster(HostingCluster):
         maximum_cores: int | None = None,
         minimum_memory: int | str | None = None,
         maximum_memory: int | str | None = None,
+        prefer: str | float | None = None,
+        gpu_price: float | None = None,
         target_duration: str | float | timedelta | None = None,
         interval: str | float | timedelta | None = None,
         wait_count: int | None = None,
         idle_timeout: str | float | timedelta | None = None,
         maximum_core_hours: float | None = None,
+        maximum_gpu_hours: float | None = None,
         groups: Mapping[str, Mapping[str, Any]] | None = None,
         **others: Never,
     ) -> Adapting:
         """Let the size of the cluster follow its work.
 
-        Waiting jobs count as capacity on its way, and are kept for as long as the queue is slow. Idle jobs leave after
-        a few minutes. Each group grows for the tasks that only it, or it most cheaply, can run. Restarts groups that
-        stopped because their jobs kept failing, and replaces an earlier `adapt`. See :doc:`scaling`.
+        Waiting jobs count as capacity on its way, and are kept for as long as the queue is slow. Idle jobs leave as
+        soon as keeping them costs more than it would to wait for new ones. Each group grows for the tasks that only it,
+        or it most cheaply, can run. Restarts groups that stopped because their jobs kept failing, and replaces an
+        earlier `adapt`. See :doc:`scaling`.
 
         Parameters
         ----------
@@ -498,16 +506,23 @@ class Cluster(HostingCluster):
         minimum_jobs, maximum_jobs, minimum_cores, maximum_cores, minimum_memory, maximum_memory
             The same in jobs, or in total cores or memory ("1TB"), if there is only one group. The narrower bound
             counts; whole jobs stay within it.
+        prefer
+            What matters more: ``"speed"`` (more jobs, kept for longer), ``"balance"`` or ``"cost"`` (fewer, which leave
+            sooner); or a number, how many core-hours an hour of waiting is worth to you. Default: ``"balance"``.
+        gpu_price
+            How many core-hours an hour of a GPU costs, for a number as `prefer`. Default: 16.
         target_duration
-            Waiting tasks should be done within this time, if there were no queue ("5s").
+            Waiting tasks should be done within this time, if there were no queue ("5s"), even by jobs that work for no
+            longer than they take to start. Default: as `prefer` says.
         interval
             How often to look ("1s").
         wait_count
             How many times in a row a job must be found idle before it leaves: another way to give `idle_timeout`.
         idle_timeout
-            How long a job may be idle. Default: as long as new ones take to come, but 2 to 5 minutes.
-        maximum_core_hours
-            The cluster's `maximum_core_hours` from now on.
+            How long a job may be idle. Default: until to keep it would cost more than to wait for a new one, judged by
+            the work in sight and by the pauses so far.
+        maximum_core_hours, maximum_gpu_hours
+            The cluster's `maximum_core_hours` and `maximum_gpu_hours` from now on.
         groups
             Bounds by group: ``{"gpu": {"minimum": 0, "maximum": 4}}``, in workers or by the other names for bounds.
 
@@ -532,11 +547,14 @@ class Cluster(HostingCluster):
             "maximum_cores": maximum_cores,
             "minimum_memory": minimum_memory,
             "maximum_memory": maximum_memory,
+            "prefer": prefer,
+            "gpu_price": gpu_price,
             "target_duration": target_duration,
             "interval": interval,
             "wait_count": wait_count,
             "idle_timeout": idle_timeout,
             "maximum_core_hours": maximum_core_hours,
+            "maximum_gpu_hours": maximum_gpu_hours,
             "groups": groups,
         }
         return self._adapt({name: value for name, value in asked.items() if value is not None})
@@ -573,9 +591,10 @@ class Cluster(HostingCluster):
     # --- cost ---------------------------------------------------------------------------------------------------
 
     def account(self) -> Account:
-        """Core-hours that the jobs have used so far, by group, and by what the cores were doing.
+        """Core-hours and GPU-hours that the jobs have used so far, by group, and by what the jobs were doing.
 
-        ``account().total`` is all of them; ``account().groups["gpu"].idle`` is what was idle there.
+        ``account().total`` is all core-hours; ``account().groups["gpu"].idle`` is what was idle there. For GPU-hours
+        ``.gpus`` stands before the last word: ``account().gpus.total`` and ``account().groups["gpu"].gpus.idle``.
         """
         return self._shown.account
 
@@ -587,7 +606,17 @@ class Cluster(HostingCluster):
     @maximum_core_hours.setter
     def maximum_core_hours(self, hours: float | None) -> None:
         self._refuse_unless_running("has no budget")
-        self._allow_core_hours(hours_of("maximum_core_hours", hours))
+        self._allow("maximum_core_hours", hours_of("maximum_core_hours", hours))
+
+    @property
+    def maximum_gpu_hours(self) -> float | None:
+        """When the jobs have used so many, no more jobs with GPUs are submitted; None: no limit."""
+        return self._shown.maximum_gpu_hours
+
+    @maximum_gpu_hours.setter
+    def maximum_gpu_hours(self, hours: float | None) -> None:
+        self._refuse_unless_running("has no budget")
+        self._allow("maximum_gpu_hours", hours_of("maximum_gpu_hours", hours))
 
     # --- what there is ------------------------------------------------------------------------------------------
 
@@ -699,18 +728,20 @@ class Cluster(HostingCluster):
         # Not with this module: clusters of one size import nothing that decides about sizes.
         from corral.scaling.adaptive import Adaptive
 
-        hours, groups = asked.pop("maximum_core_hours", None), asked.pop("groups", {})
+        limits_of_hours = ("maximum_core_hours", "maximum_gpu_hours")
+        hours = {name: hours_of(name, asked.pop(name)) for name in limits_of_hours if name in asked}
+        groups = asked.pop("groups", {})
         adaptive = Adaptive.of(self._running_engine, asked, groups)
-        if hours is not None:
-            self.maximum_core_hours = hours
+        for name, number in hours.items():
+            self._allow(name, number)
         if adaptive.maximum != math.inf:
             limits.raise_descriptor_limit(int(adaptive.maximum))
         before, self._adaptive = self._adaptive, adaptive
         self._on_loop(adaptive.start, before)
         return adaptive
 
-    def _allow_core_hours(self, hours: float | None) -> None:
-        self._on_loop(self._running_engine.allow_core_hours, hours)
+    def _allow(self, argument: str, hours: float | None) -> None:
+        self._on_loop(self._running_engine.allow, argument, hours)
 
     async def _await_workers(self, awaited: Awaited) -> None:
         count = awaited.count(workers_of(self._shown.groups))

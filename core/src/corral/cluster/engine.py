@@ -16,6 +16,7 @@ from corral.batch.rhythm import Rhythm
 from corral.cluster.ending import JobEnder
 from corral.cluster.engine_state import EngineState
 from corral.cluster.following import JobFollower
+from corral.cluster.keeping_waits import WaitKeeper
 from corral.cluster.submitting import JobSubmitter
 from corral.cluster.waiting import Waiting
 from corral.cluster.workers import WorkerFollower
@@ -52,7 +53,7 @@ class Engine:
     - ending: `JobEnder` cancels and retires jobs, and ends all of them when the cluster closes.
 
     Whatever they learn changes a record or a group, wakes the loop, and leads to a new plan. `Waiting` tells those who
-    wait what has come of it.
+    wait what has come of it, and `WaitKeeper` remembers for other clusters how long jobs have waited.
 
     Its methods run on the event loop; its properties may be read from any thread.
     """
@@ -91,12 +92,17 @@ class Engine:
         #: What tasks need that wait.
         self.counter = DemandCounter()
         self._submitter = JobSubmitter(
-            state=state, announce=announce, settle=settle, maximum_core_hours=blueprint.maximum_core_hours
+            state=state,
+            announce=announce,
+            settle=settle,
+            maximum_core_hours=blueprint.maximum_core_hours,
+            maximum_gpu_hours=blueprint.maximum_gpu_hours,
         )
         self._follower = JobFollower(state=state, submitter=self._submitter)
         self._ender = JobEnder(state=state, submitter=self._submitter, follower=self._follower)
         self._workers = WorkerFollower(state=state, ender=self._ender, counter=self.counter)
         self._waiting = Waiting(state=state, follower=self._follower)
+        self._waits = WaitKeeper(state=state, submitter=self._submitter)
         self._ticking: asyncio.Task[None] | None = None
 
     @property
@@ -134,14 +140,20 @@ class Engine:
         """Nothing is submitted when the jobs have used so many; None: no limit."""
         return self._submitter.maximum_core_hours
 
+    @property
+    def maximum_gpu_hours(self) -> float | None:
+        """No job with GPUs is submitted when the jobs have used so many; None: no limit."""
+        return self._submitter.maximum_gpu_hours
+
     def now(self) -> float:
         """The moment, on the clock of all records and plans."""
         return self._state.now()
 
     # --- what is asked of it ------------------------------------------------------------------------------------
 
-    def start(self) -> None:
-        """Listen to the scheduler, and begin."""
+    async def start(self) -> None:
+        """Learn how long jobs have waited before, listen to the scheduler, and begin."""
+        await self._waits.start()
         self._workers.start()
         self._ticking = asyncio.create_task(self._state.clock.run(), name="corral clock")
         self._follower.start()
@@ -166,9 +178,9 @@ class Engine:
             group.state = after
             self._state.wake.set()
 
-    def allow_core_hours(self, hours: float | None) -> None:
-        """Change what the jobs may use."""
-        self._submitter.allow_core_hours(hours)
+    def allow(self, argument: str, hours: float | None) -> None:
+        """Change what the jobs may use: the argument is ``"maximum_core_hours"`` or ``"maximum_gpu_hours"``."""
+        self._submitter.allow(argument, hours)
 
     def add_group(self, name: str, spec: WorkerGroup) -> None:
         """Have one group more, which wants nothing yet.
@@ -181,7 +193,8 @@ class Engine:
         if name in self._state.groups and self._state.groups[name].is_removed:
             raise InvalidRequest("groups", f"jobs of the removed group {name!r} have not ended yet")
         self._state.blueprint = self._state.blueprint.with_group(name, spec)
-        self._state.groups[name] = self._state.new_group(name)
+        self._state.groups[name] = group = self._state.new_group(name)
+        self._waits.prime(group)
 
     def remove_group(self, name: str) -> None:
         """Let the group's jobs finish what they do, and forget it when they have ended."""
@@ -232,6 +245,7 @@ class Engine:
         await self._submitter.find_uncertain()
         await self._ender.end_all(deadline)
         self._workers.stop()
+        await asyncio.to_thread(self._waits.write, at_once=True)
         await asyncio.to_thread(state.watch.forget, state)
         if self._ticking is not None:
             self._ticking.cancel()
@@ -276,7 +290,6 @@ class Engine:
             # Those of a removed group have ended.
             by_group.get(record.group, []).append(record)
         cancel: list[JobRecord] = []
-        spent = self._submitter.spent()
         for name, group in state.groups.items():
             group.state = proved(group.state, by_group[name], now)
             todo = plan(
@@ -285,7 +298,7 @@ class Engine:
                 now,
                 submitting=group.submitting,
                 replacements_per_hour=self._replacements_per_hour,
-                spent=spent,
+                spent=self._submitter.spent(group),
                 load=self._workers.load,
                 lead=group.usual_wait,
             )

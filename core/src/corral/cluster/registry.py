@@ -37,9 +37,6 @@ SILENT_AFTER = 600.0
 #: Larger files are not read (bytes): ten thousand jobs are three megabytes.
 _LARGEST = 2**26
 _ENDING = ".json"
-#: How `corral.host.private` calls a file that is not complete yet; after so long (s) it never will be.
-_DRAFT = ".new-"
-_DRAFTED = 600.0
 #: In the folder of corral's own in the user's state directory: one for all hosts that share the home folder.
 REGISTRY = "registry"
 
@@ -250,11 +247,9 @@ def read() -> tuple[list[Entry], list[Odd]]:
 
 
 def remove_drafts() -> None:
-    """Remove what processes that were killed while they wrote have left: no writing takes minutes."""
+    """Remove what processes that were killed while they wrote have left."""
     with suppress(OSError), _folder() as folder:
-        for name in os.listdir(folder.descriptor):
-            if name.startswith(_DRAFT) and time.time() - folder.status(name).st_mtime >= _DRAFTED:
-                folder.remove(name)
+        folder.remove_drafts()
 
 
 def entries() -> list[Entry]:

@@ -368,7 +368,7 @@ class _Ends(SchedulerPlugin):
             seconds = sum(
                 each["stop"] - each["start"] for each in more.get("startstops") or () if each["action"] == "compute"
             )
-            scheduler.times.ran(scheduler.tasks[key], seconds)
+            scheduler.times.ended(scheduler.tasks[key], seconds)
         if finish in ("memory", "erred", "forgotten"):
             scheduler.times.interrupted.pop(key, None)
         if finish == "forgotten":

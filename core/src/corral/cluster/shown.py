@@ -66,6 +66,10 @@ class Shown(Protocol):
         """What they may use; None: any amount."""
 
     @property
+    def maximum_gpu_hours(self) -> float | None:
+        """What those with GPUs may use; None: any amount."""
+
+    @property
     def whereabouts(self) -> str:
         """Where the jobs are, in words."""
 
@@ -113,6 +117,10 @@ class OnPaper:
     def maximum_core_hours(self) -> float | None:
         return self.blueprint.maximum_core_hours
 
+    @property
+    def maximum_gpu_hours(self) -> float | None:
+        return self.blueprint.maximum_gpu_hours
+
 
 @frozen
 class AtWork:
@@ -153,6 +161,10 @@ class AtWork:
     @property
     def maximum_core_hours(self) -> float | None:
         return self.engine.maximum_core_hours
+
+    @property
+    def maximum_gpu_hours(self) -> float | None:
+        return self.engine.maximum_gpu_hours
 
     @property
     def whereabouts(self) -> str:

@@ -40,8 +40,9 @@ class JobSubmitter:
     _announce: Callable[[str], None]
     #: Called with the same name when that has been answered, or will not be.
     _settle: Callable[[str], None]
-    #: Nothing is submitted when the jobs have used so many; None: no limit.
+    #: Nothing is submitted when the jobs have used so many, nor anything with GPUs; None: no limit.
     maximum_core_hours: float | None
+    maximum_gpu_hours: float | None
     _numbers: itertools.count[int] = field(factory=lambda: itertools.count(1), init=False)
     #: The latest submissions that may have landed unknown, or twice.
     _uncertain: deque[tuple[Group, Script]] = field(factory=lambda: deque(maxlen=20), init=False)
@@ -53,15 +54,18 @@ class JobSubmitter:
 
     def submit(self, group: Group, todo: Plan) -> None:
         """Begin to submit what the plan asks for, unless a submission is under way; say if the budget is spent."""
-        if todo.case is Case.SPENT and not isinstance(group.trouble, BudgetSpent) and (spent := self.spent()):
+        if todo.case is Case.SPENT and not isinstance(group.trouble, BudgetSpent) and (spent := self.spent(group)):
             group.warn(spent)
         if todo.submit and not group.submitting:
             group.submitting = group.portion_of(todo.submit)
             self._state.see_to_its_end(self._submit(group, todo, group.submitting))
 
-    def allow_core_hours(self, hours: float | None) -> None:
-        """Change what the jobs may use."""
-        self.maximum_core_hours = hours
+    def allow(self, argument: str, hours: float | None) -> None:
+        """Change what the jobs may use: the argument is ``"maximum_core_hours"`` or ``"maximum_gpu_hours"``."""
+        if argument == "maximum_gpu_hours":
+            self.maximum_gpu_hours = hours
+        else:
+            self.maximum_core_hours = hours
         for group in self._state.groups.values():
             if isinstance(group.trouble, BudgetSpent):
                 group.trouble = None
@@ -83,12 +87,16 @@ class JobSubmitter:
             "further jobs ask for other hosts" if can_avoid else "this batch system cannot be asked for other hosts",
         )  # fmt: skip
 
-    def spent(self) -> BudgetSpent | None:
-        """Why nothing may be submitted; None if it may."""
-        used = self._state.census.ledger.core_hours
-        if self.maximum_core_hours is None or used < self.maximum_core_hours:
+    def spent(self, group: Group) -> BudgetSpent | None:
+        """Why nothing may be submitted for this group; None if something may."""
+        ledger = self._state.census.ledger
+        if self.maximum_core_hours is not None and (used := ledger.core_hours) >= self.maximum_core_hours:
+            return BudgetSpent(used, self.maximum_core_hours)
+        if not group.resources.gpus:
             return None
-        return BudgetSpent(used, self.maximum_core_hours)
+        if self.maximum_gpu_hours is not None and (used := ledger.gpu_hours) >= self.maximum_gpu_hours:
+            return BudgetSpent(used, self.maximum_gpu_hours, "GPU-hours")
+        return None
 
     async def _submit(self, group: Group, todo: Plan, count: int) -> None:
         script = group.doubtful

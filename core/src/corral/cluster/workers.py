@@ -20,6 +20,7 @@ from corral.jobs import logs, nodes
 from corral.jobs.record import JobRecord, StopReason
 from corral.jobs.transitions import lose_node
 from corral.jobs.worker_failures import Cause, WorkerFailure
+from corral.launch.tasktimes import SECONDS_RUN
 from corral.plugin.values import JobId
 from corral.scaling.demand import DemandCounter
 from corral.text.printable import printable
@@ -103,7 +104,11 @@ class WorkerFollower:
     def worker_came(self, address: str) -> None:
         """The scheduler has a new worker."""
         now = self._state.now()
-        if self._state.roster.worker_came(address, str(self._state.scheduler.workers[address].name), now):
+        worker = self._state.scheduler.workers[address]
+        ran = worker.metrics.get(SECONDS_RUN)
+        if self._state.roster.worker_came(
+            address, str(worker.name), now, ran=ran if isinstance(ran, int | float) else None
+        ):
             record = self._state.roster.job_at(address)
             group = None if record is None else self._state.groups.get(record.group)
             if record is not None and group is not None:
@@ -111,7 +116,7 @@ class WorkerFollower:
                     group.has_come(record)
                 if group.spec.task_seconds is not None:
                     self._state.scheduler.assumed[address] = group.spec.task_seconds
-                group.has_time(self._state.scheduler.seconds_left(self._state.scheduler.workers[address]))
+                group.has_time(self._state.scheduler.seconds_left(worker))
             self._state.tell()
 
     def worker_left(self, address: str) -> None:
@@ -191,8 +196,11 @@ class WorkerFollower:
         """What tasks had run that were cut off was for nothing."""
         if (group := self._state.groups.get(record.group)) is not None and task_seconds:
             resources = group.resources
-            cores_per_task = resources.cores * resources.nodes / max(1, resources.workers * resources.threads)
-            self._state.census.ledger.interrupt(record.group, task_seconds * cores_per_task)
+            # Of each hour of a job, a task is taken to have used as much as of its threads: one of them.
+            seconds = task_seconds * resources.nodes / max(1, resources.workers * resources.threads)
+            self._state.census.ledger.interrupt(
+                record.group, core_seconds=seconds * resources.cores, gpu_seconds=seconds * resources.gpus
+            )
 
     def _compare_versions(self, record: JobRecord, theirs: str) -> None:
         """Tell the user, once, that jobs run another corral."""

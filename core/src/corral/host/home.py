@@ -6,6 +6,7 @@
             parked/           results that no worker could take
         logs/UUID/            what the cluster's jobs print; kept.json: what of that was kept when it ended
         registry/             one file for each cluster, for other processes to see
+        waits/                how long jobs have waited, for clusters to come
         local/HOST/           the embedded queue
         hosts/HOST/           what clusters on one host share: the ledger of commands, questions and answers
         ranks/                where the ranks of one launch meet

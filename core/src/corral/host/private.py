@@ -30,8 +30,9 @@ if TYPE_CHECKING:
 
 #: Whatever was planted is looked at first: a pipe would block, a terminal become ours.
 _FILE = os.O_NOFOLLOW | os.O_CLOEXEC | os.O_NONBLOCK | os.O_NOCTTY
-#: What begins a file or folder that is not complete yet.
+#: What begins a file or folder that is not complete yet; after so long (s) it never will be.
 _DRAFT = ".new-"
+_DRAFTED = 600.0
 #: How often a folder is made that vanishes again.
 _TRIES = 50
 #: What `rename` says where there is something else than an empty folder of the user's.
@@ -243,6 +244,20 @@ class PrivateFolder:
                 os.unlink(draft, dir_fd=self.descriptor)
             raise
         self._sync()
+
+    def remove_drafts(self) -> None:
+        """Remove what processes that were killed while they wrote have left: no writing takes minutes.
+
+        Raises
+        ------
+        OSError
+        """
+        for name in os.listdir(self.descriptor):
+            if name.startswith(_DRAFT):
+                # Whoever writes it may have finished meanwhile.
+                with suppress(FileNotFoundError):
+                    if time.time() - self.status(name).st_mtime >= _DRAFTED:
+                        self.remove(name)
 
     def remove(self, name: str) -> bool:
         """Remove a regular file of the user's; False if there is none. Links and folders are left alone.

@@ -76,7 +76,9 @@ class Group:
     failures: list[JobFailure] = field(factory=list)
     #: Hosts on which its jobs kept dying while they worked on others, and until when they are avoided.
     avoided: dict[str, float] = field(factory=dict)
-    #: How long its latest jobs took from their submission to their first worker (s).
+    #: How long its latest jobs took from their submission to their first worker (s), but for those that waited for
+    #: others of this cluster to end; until there were twenty, also how long jobs of other clusters took, as far as that
+    #: is remembered.
     waits: deque[float] = field(factory=lambda: deque(maxlen=20))
     #: How long they had run by then, as far as that was noticed (s).
     starts: deque[float] = field(factory=lambda: deque(maxlen=20))
@@ -109,11 +111,24 @@ class Group:
         """Seconds that a worker has when it comes; until one has come, the walltime bounds it."""
         return max(self.times, default=self.walltime)
 
+    def expect(self, waits: Iterable[float], starts: Iterable[float]) -> None:
+        """Begin with what such jobs took before, oldest first: what its own will take comes after, and replaces it.
+
+        Parameters
+        ----------
+        waits, starts
+            As the attributes of these names (s).
+        """
+        self.waits.extend(waits)
+        self.starts.extend(starts)
+
     def has_come(self, record: JobRecord) -> None:
         """A job got its first worker."""
         if record.connected_at is not None:
-            self.waits.append(record.connected_at - record.submitted_at)
-            if record.started_at is not None:
+            if not record.took_own_place:
+                self.waits.append(record.connected_at - record.submitted_at)
+            # One whose launcher does not say when it began, and whose start was not seen, says nothing of it.
+            if record.started_at is not None and record.started_at < record.connected_at:
                 self.starts.append(record.connected_at - record.started_at)
 
     def is_short(self, jobs: Iterable[JobRecord]) -> bool:

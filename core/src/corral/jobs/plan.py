@@ -80,7 +80,7 @@ def plan(
     5. ENOUGH: none is missing.
     6. REFUSED: some are missing, and the batch system never will take them. None is submitted.
     7. POSTPONED: some are missing, and the last submission has just failed. None is submitted yet.
-    8. SPENT: some are missing, and the core-hours are used up. None is submitted.
+    8. SPENT: some are missing, and the core-hours are used up, or the GPU-hours that they need. None is submitted.
     9. WITHHELD: some of the missing replace lost jobs, and too many did within the hour. The others are submitted.
     10. MISSING: some are missing. They are submitted.
 
@@ -93,7 +93,7 @@ def plan(
     replacements_per_hour
         None: as many as are wanted, but at least 3.
     spent
-        The cluster has used the core-hours that it may.
+        The cluster has used the core-hours that it may, or the GPU-hours, and these jobs have GPUs.
     load
         What stands against ending a connected job; the least loaded go first.
     lead
@@ -157,7 +157,15 @@ def plan(
         withheld=supply.withheld,
         again_at=min(again, default=None),
         case=supply.case,
-        because=sentence(supply.case, there, supply.why, **actions, submit=supply.submit, withhold=supply.withheld),
+        because=sentence(
+            supply.case,
+            there,
+            supply.why,
+            limit="" if spent is None else spent.limit,
+            **actions,
+            submit=supply.submit,
+            withhold=supply.withheld,
+        ),
     )
 
 
@@ -218,7 +226,7 @@ def _supply(
     again = (min(recent) + REPLACEMENT_WINDOW,) if withheld and recent else ()
     # 8. SPENT
     if spent is not None and missing > withheld:
-        why = f"the cluster's {spent.maximum:g} core-hours are used up"
+        why = f"the cluster's {spent.maximum:g} {spent.unit} are used up"
         return _Supply(case=Case.SPENT, why=why, withheld=withheld, again=again)
     if withheld:  # 9. WITHHELD
         case, why = Case.WITHHELD, f"at most {limit} lost jobs an hour are replaced, and {len(recent)} were"

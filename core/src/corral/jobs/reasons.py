@@ -86,7 +86,7 @@ def _kind(record: JobRecord) -> str:
     return "leaving" if record.is_capacity else record.phase.value
 
 
-def sentence(case: Case, there: str, why: str = "", **actions: int) -> str:
+def sentence(case: Case, there: str, why: str = "", *, limit: str = "", **actions: int) -> str:
     """``3 jobs wanted, 1 works, 1 waits: submit 1``.
 
     Parameters
@@ -95,6 +95,8 @@ def sentence(case: Case, there: str, why: str = "", **actions: int) -> str:
         The figures.
     why
         What else decided; empty if the figures say it all.
+    limit
+        The cluster's attribute to raise, if what it may use is used up.
     actions
         How many jobs each of them is for; an action for none is left out.
     """
@@ -103,7 +105,7 @@ def sentence(case: Case, there: str, why: str = "", **actions: int) -> str:
         case Case.BROKEN | Case.REFUSED:
             parts.append("submit none until you scale again")
         case Case.SPENT:
-            parts.append("submit none until cluster.maximum_core_hours is raised")
+            parts.append(f"submit none until cluster.{limit} is raised")
         case Case.POSTPONED:
             parts.append("try again later")
         case Case.WITHHELD if not actions.get("submit"):

@@ -90,6 +90,8 @@ class JobRecord:
     #: Since when it was not found by its name either; None: not looked for, or seen since.
     unfound_since: float | None = None
     connected_at: float | None = None
+    #: It came where another job of the cluster had just ended: what it waited says nothing of the queue.
+    took_own_place: bool = False
     #: When the last of its workers left; None while it has one, or had none yet.
     lost_workers_at: float | None = None
     ended_at: float | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections import deque
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from attrs import frozen
@@ -13,6 +14,8 @@ from corral.plugin.values import JobId, JobState, JobStatus
 
 #: How many jobs that have ended are remembered.
 REMEMBERED = 1000
+#: A job may have waited for another one of its cluster to end, if it came so soon after (s); of the latest, so many.
+OWN_PLACE, LATEST = 60.0, 50
 
 #: Hears of a job whose state changed: its id, the status before (None: new), the status after.
 Listener = Callable[[JobId, JobStatus | None, JobStatus], None]
@@ -24,6 +27,17 @@ def job_of(worker: str) -> JobId | None:
     """The job that a worker belongs to, by its name: ``77_3-0``, or ``77_3.r1-0`` after a requeue."""
     match = _WORKER.fullmatch(worker)
     return JobId(match["job"]) if match else None
+
+
+def takes_own_place(came: float, left: Iterable[float]) -> bool:
+    """True if a job may have waited for one of its own cluster to end.
+
+    Parameters
+    ----------
+    came, left
+        When its first worker came, and when other jobs lost their last.
+    """
+    return any(0 <= came - moment <= OWN_PLACE for moment in left)
 
 
 @frozen(kw_only=True)
@@ -52,6 +66,8 @@ class Roster:
         self._addresses: dict[JobId, set[str]] = {}
         #: Workers of jobs whose submission has not returned yet.
         self._early: dict[JobId, set[str]] = {}
+        #: When jobs lost their last worker.
+        self._left: deque[float] = deque(maxlen=LATEST)
         self._listener = listener
 
     @property
@@ -87,7 +103,7 @@ class Roster:
             if record.id in self._records:
                 continue
             for worker in self._early.pop(record.id, ()):
-                record = connect(record, worker, now)  # noqa: PLW2901 - the same job, better known
+                record = self._connected(record, worker, now)  # noqa: PLW2901 - the same job, better known
             self.put(record)
             self._listener(record.id, None, record.status)
 
@@ -143,8 +159,14 @@ class Roster:
         self._listener(after.id, before.status, after.status)
         return True
 
-    def worker_came(self, address: str, name: str, now: float) -> bool:
-        """A worker registered. False if it is none of ours."""
+    def worker_came(self, address: str, name: str, now: float, *, ran: float | None = None) -> bool:
+        """A worker registered. False if it is none of ours.
+
+        Parameters
+        ----------
+        ran
+            Seconds that its job has run, as its launcher says; None: it does not say.
+        """
         job_id = job_of(name)
         if job_id is None:
             return False
@@ -154,11 +176,15 @@ class Roster:
         if record is None:
             self._early.setdefault(job_id, set()).add(name)
             return True
-        after = self.put(connect(record, name, now))
+        after = self.put(self._connected(record, name, now, ran))
         if record.state is not after.state:
             # Nobody needs to poll for this; the batch system will say the same later.
             self._listener(job_id, record.status, JobStatus(state=JobState.RUNNING))
         return True
+
+    def _connected(self, record: JobRecord, worker: str, now: float, ran: float | None = None) -> JobRecord:
+        is_first = record.connected_at is None
+        return connect(record, worker, now, ran=ran, takes_own_place=is_first and takes_own_place(now, self._left))
 
     def worker_left(self, address: str, now: float) -> JobRecord | None:
         """A worker is gone; its job, if that lives."""
@@ -168,6 +194,7 @@ class Roster:
         self._addresses[job_id].remove(address)
         if not self._addresses[job_id]:
             del self._addresses[job_id]
+            self._left.append(now)
         self._early.get(job_id, set()).discard(name)
         record = self._records.get(job_id)
         if record is None or record.has_ended:

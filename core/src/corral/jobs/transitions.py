@@ -157,11 +157,24 @@ def spared(record: JobRecord, asked_at: float) -> JobRecord:
     return evolve(record, spared_at=asked_at)
 
 
-def connect(record: JobRecord, worker: str, now: float) -> JobRecord:
-    """A worker of this job has registered with the Dask scheduler: it lives, even if it was given up."""
+def connect(
+    record: JobRecord, worker: str, now: float, *, ran: float | None = None, takes_own_place: bool = False
+) -> JobRecord:
+    """A worker of this job has registered with the Dask scheduler: it lives, even if it was given up.
+
+    Parameters
+    ----------
+    ran
+        Seconds that the job has run, as its launcher says; None: it does not say.
+    takes_own_place
+        It is the first, and came where another job of this cluster had just ended.
+    """
     if record.leaving and record.lost_workers_at is not None:
         record = _anew(record)  # evicted, and back sooner than anybody asked
     started = now if record.started_at is None else record.started_at
+    if ran is not None and record.connected_at is None:
+        # The batch system is asked from time to time: most starts are not seen, others late.
+        started = min(started, max(record.submitted_at, now - ran))
     connected = now if record.connected_at is None else record.connected_at
     if record.nodes:
         record = _regained(record, nodes.node_of(worker, record.workers_per_node))
@@ -170,6 +183,7 @@ def connect(record: JobRecord, worker: str, now: float) -> JobRecord:
         status=_at_work(record.status),
         workers=record.workers | {worker},
         connected_at=connected,
+        took_own_place=record.took_own_place or takes_own_place,
         lost_workers_at=None,
         started_at=started,
         absent_since=None,

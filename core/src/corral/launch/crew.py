@@ -17,7 +17,7 @@ from corral.launch.contact import Contact, find_scheduler
 from corral.launch.drain import Finishing
 from corral.launch.ending import Ended, Exit, say
 from corral.launch.nanny import CLUSTER_ENDED, LOST, Death, Nanny, Remains, is_name_taken
-from corral.launch.place import gpus_of_node, share_of_gpus
+from corral.launch.place import gpus_of_node, process_started, share_of_gpus
 from corral.launch.worker_process import described
 from corral.security.listening import guarded
 from corral.security.membership import ClusterSecurity
@@ -203,7 +203,9 @@ class Crew:
             "worker_port": ports,
             "resources": resources or None,
             "env": environ or None,
-            "plugins": (Finishing(until=self._setting.until, folder=self._setting.parking_folder),),
+            "plugins": (
+                Finishing(until=self._setting.until, folder=self._setting.parking_folder, began=process_started()),
+            ),
         }
         arguments |= more
         arguments["security"] = ClusterSecurity.of(arguments["security"])

@@ -20,7 +20,7 @@ from corral.launch import parked
 from corral.launch.ending import flush_all, print_lines_at_once, say
 from corral.launch.nanny import within
 from corral.launch.quiet import be_brief
-from corral.launch.tasktimes import EXPECTED, SECONDS_LEFT, time_needed
+from corral.launch.tasktimes import EXPECTED, SECONDS_LEFT, SECONDS_RUN, time_needed
 from corral.launch.worker_process import described
 from corral.launch.zygote import ignore_warnings
 from corral.security.membership import bear_with_silent_browsers
@@ -46,13 +46,16 @@ class Finishing(WorkerPlugin):
         When it must be gone, in seconds since the epoch; None: never.
     folder
         Where results go that no other worker can take.
+    began
+        When its launcher began, in seconds since the epoch; None: not known.
     """
 
     name = "corral-finishing"
 
-    def __init__(self, *, until: float | None = None, folder: str = "") -> None:
+    def __init__(self, *, until: float | None = None, folder: str = "", began: float | None = None) -> None:
         self._until = until
         self._folder = folder
+        self._began = began
 
     def setup(self, worker: Worker) -> None:
         ignore_warnings()
@@ -67,6 +70,8 @@ class Finishing(WorkerPlugin):
         worker.handlers.update(corral_finish=self.finish, corral_park=self.park)
         self._handle_stream = worker.handle_stream
         worker.handle_stream = self._handle_stream_or_tell  # type: ignore[method-assign]
+        if (began := self._began) is not None:
+            worker.metrics[SECONDS_RUN] = lambda _: time.time() - began
         if self._until is not None:
             worker.metrics[SECONDS_LEFT] = lambda _: self._seconds_left()
             self._execute = worker.execute

@@ -30,6 +30,8 @@ logger = logging.getLogger("corral")
 ANNOTATION = "expected_duration"
 #: What a worker says with every heartbeat: seconds until it must be gone.
 SECONDS_LEFT = "corral_seconds_left"
+#: And this too: seconds since its launcher began, which its job's script became.
+SECONDS_RUN = "corral_seconds_run"
 #: What this scheduler tells a worker of each task: how long it is expected to take (s).
 EXPECTED = "corral_expected"
 #: What tasks take more than was expected, and what it takes to begin and to hand over (s): time that must be left.
@@ -37,6 +39,8 @@ SLACK = 1.1
 MARGIN = 1.0
 #: So much of its time is left to a job that has hardly begun.
 _HARDLY_BEGUN = 0.8
+#: About so many of the latest tasks count in the mean of how long they take.
+MEMORY = 200
 
 
 def time_needed(expected: float) -> float:
@@ -76,12 +80,30 @@ class TooLong:
     was_interrupted: bool
 
 
+@define(slots=True)
+class Mean:
+    """How long tasks of a kind took that came to their end (s).
+
+    Dask's own average forgets all but the last few, and of tasks that began together the slowest are the last.
+    """
+
+    seconds: float = 0.0
+    count: int = 0
+
+    def add(self, seconds: float) -> None:
+        """Another one took so long."""
+        self.count = min(self.count + 1, MEMORY)
+        self.seconds += (seconds - self.seconds) / self.count
+
+
 @define(kw_only=True, eq=False)
 class TaskTimes:
     """How long tasks take."""
 
     #: By Dask's prefix: the longest that one has run (s).
     longest: dict[str, float] = field(factory=dict)
+    #: By Dask's prefix: those that came to their end.
+    means: dict[str, Mean] = field(factory=dict)
     #: The longest that a task may take which a new job begins at once (s); None: not known.
     room: float | None = None
     #: By key: how long it had run when its job's end, or its worker's, interrupted it (s).
@@ -93,6 +115,11 @@ class TaskTimes:
         kind = task.prefix.name
         if seconds > self.longest.get(kind, 0.0):
             self.longest[kind] = seconds
+
+    def ended(self, task: TaskState, seconds: float) -> None:
+        """A task came to its end after so long."""
+        self.ran(task, seconds)
+        self.means.setdefault(task.prefix.name, Mean()).add(seconds)
 
     def expected(self, task: TaskState) -> float | None:
         """Seconds that this task will take, as far as anything is known."""

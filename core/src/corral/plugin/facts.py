@@ -67,5 +67,6 @@ class BackendFacts:
     is_inner: bool = False
     #: Queries bother nobody else: it needs no command budget, and is asked often.
     is_free_to_ask: bool = False
-    #: It is available wherever corral is, so it is not chosen if there may be another.
+    #: It is available wherever corral is, so it is not chosen if there may be another, and waits of its jobs are not
+    #: remembered: they would say nothing of another host.
     is_everywhere: bool = False

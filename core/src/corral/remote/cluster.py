@@ -341,8 +341,8 @@ class RemoteCluster(Cluster):
     def _want(self, jobs: Mapping[str, int]) -> None:
         self._tell("scale_jobs", jobs=dict(jobs))
 
-    def _allow_core_hours(self, hours: float | None) -> None:
-        self._tell("have_core_hours", hours=hours)
+    def _allow(self, argument: str, hours: float | None) -> None:
+        self._tell("have_hours", argument=argument, hours=hours)
 
     def _adapt(self, asked: dict[str, Any]) -> Adapting:
         # Not in the words of the other side: infinity is no number to everybody.

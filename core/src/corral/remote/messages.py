@@ -96,6 +96,7 @@ class State:
     failures: tuple[JobFailure | WorkerFailure, ...] = ()
     account: Account = field(factory=lambda: Account(groups={}))
     maximum_core_hours: float | None = None
+    maximum_gpu_hours: float | None = None
     whereabouts: str = ""
     adaptive: AdaptiveState | None = None
     #: What the Dask scheduler says of itself and its workers.
@@ -113,6 +114,7 @@ class State:
             backend=shown.backend,
             groups={name: GroupSnapshot.of(group, group.script) for name, group in shown.groups.items()},
             maximum_core_hours=shown.maximum_core_hours,
+            maximum_gpu_hours=shown.maximum_gpu_hours,
         )
 
 
@@ -137,7 +139,7 @@ def to_state(plain: Mapping[str, Any]) -> State:
 
 #: What errors carry besides their words.
 _CARRIED: dict[str, dict[str, Any]] = {
-    "BudgetSpent": {"used": float, "maximum": float},
+    "BudgetSpent": {"used": float, "maximum": float, "unit": str},
     "InvalidRequest": {"argument": str, "problem": str},
     "JobsFailed": {"failures": tuple[JobFailure, ...]},
     "NeverStarts": {"failures": tuple[JobFailure, ...], "reason": str, "cure": str},

@@ -179,7 +179,7 @@ class Served(Cluster):
     def _handlers(self) -> dict[str, Callable[..., Any]]:
         answers: tuple[Callable[..., Awaitable[Any]], ...] = (
             self.state, self.scale_jobs, self.begin_to_adapt, self.stop_adapting, self.have_group, self.lose_group,
-            self.have_core_hours, self.see_submitted, self.see_workers, self.be_shut_down,
+            self.have_hours, self.see_submitted, self.see_workers, self.be_shut_down,
         )  # fmt: skip
         return {f"corral_{answer.__name__}": self._answering(answer) for answer in answers}
 
@@ -230,8 +230,8 @@ class Served(Cluster):
         self._scripts.pop(name, None)
         return await self._state()
 
-    async def have_core_hours(self, hours: float | None) -> State:
-        self.maximum_core_hours = hours
+    async def have_hours(self, argument: str, hours: float | None) -> State:
+        self._allow(argument, hours)
         return await self._state()
 
     async def see_submitted(self) -> State:
@@ -261,6 +261,7 @@ class Served(Cluster):
             failures=shown.failures,
             account=shown.account,
             maximum_core_hours=shown.maximum_core_hours,
+            maximum_gpu_hours=shown.maximum_gpu_hours,
             whereabouts=shown.whereabouts,
             adaptive=None if adaptive is None else AdaptiveState.of(adaptive),
             identity=Identity(self.scheduler.identity()),

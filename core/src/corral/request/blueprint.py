@@ -75,6 +75,8 @@ class Blueprint:
     security: bool | Security = True
     #: Nothing more is submitted when so many were used; None: no limit.
     maximum_core_hours: float | None = None
+    #: No job with GPUs is submitted when so many were used; None: no limit.
+    maximum_gpu_hours: float | None = None
     #: The most bytes of results in files, which no worker could take.
     parked_results: int = PARKED_RESULTS
     #: Seconds after which a cluster with a scheduler of its own ends if it has nothing to do; 0: never.

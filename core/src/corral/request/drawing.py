@@ -36,7 +36,8 @@ logger = logging.getLogger("corral")
 CLUSTER_ARGUMENTS = (
     "backend", "site", "plugins", "backend_options", "name", "shared_directory", "log_directory", "interface",
     "scheduler_interface", "worker_interface", "scheduler_port", "scheduler_options", "security", "groups",
-    "maximum_core_hours", "parked_results", "scheduler", "on_exists", "idle_timeout", "shutdown_on_close",
+    "maximum_core_hours", "maximum_gpu_hours", "parked_results", "scheduler", "on_exists", "idle_timeout",
+    "shutdown_on_close",
 )  # fmt: skip
 #: What `scheduler_options` may say of the scheduler's job; the rest belongs to `distributed.Scheduler`.
 JOB_OPTIONS = (
@@ -172,6 +173,7 @@ def _drawn(backend: str, arguments: Mapping[str, Any], *, for_job: Sequence[str]
         scheduler_options=scheduler_options,
         security=security,
         maximum_core_hours=hours_of("maximum_core_hours", arguments.get("maximum_core_hours")),
+        maximum_gpu_hours=hours_of("maximum_gpu_hours", arguments.get("maximum_gpu_hours")),
         parked_results=memory_or_none("parked_results", arguments.get("parked_results", PARKED_RESULTS)),
         idle_timeout=parse_duration("idle_timeout", arguments.get("idle_timeout", IDLE_TIMEOUT)),
     )

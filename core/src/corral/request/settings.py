@@ -47,6 +47,12 @@ def _polling_interval(value: float | str | datetime.timedelta) -> float:
     return parse_duration("polling_interval", value, least=1.0)
 
 
+def _remember_waits(value: bool) -> bool:
+    if not isinstance(value, bool):
+        raise InvalidRequest("remember_waits", f"{value!r} is neither true nor false")
+    return value
+
+
 def _replacements_per_hour(value: int | None) -> int | None:
     return None if value is None else parse_count("replacements_per_hour", value)
 
@@ -67,12 +73,16 @@ class Settings:
         How often jobs are polled when nothing changes; once all are connected, every ten minutes. Default: ``"60s"``.
     replacements_per_hour
         How many jobs of a group may be replaced in an hour. Default: as many as are wanted, but at least 3.
+    remember_waits
+        Whether clusters remember for one another how long jobs have waited, in your state directory: `corral waits`
+        shows it. If not, nothing of it is read either. Default: true.
     """
 
     commands_per_minute: int = field(default=10, converter=_commands_per_minute)
     command_timeout: float = field(default=60.0, converter=_command_timeout)
     polling_interval: float = field(default=60.0, converter=_polling_interval)
     replacements_per_hour: int | None = field(default=None, converter=_replacements_per_hour)
+    remember_waits: bool = field(default=True, converter=_remember_waits)
 
 
 _PATHS = ("log_directory", "shared_directory")

@@ -121,6 +121,7 @@ _BY_MEANING: Mapping[str, tuple[str, ...]] = {
     "kinds of jobs are groups={'name': WorkerGroup(…)} here": ("worker_groups", "specs", "worker_spec", "spec"),
     "it is drain_time= here": ("drain", "grace_period", "shutdown_grace"),
     "it is maximum_core_hours= here": ("max_core_hours", "budget", "core_hours"),
+    "it is maximum_gpu_hours= here": ("max_gpu_hours", "gpu_budget", "gpu_hours"),
     "it is backend_options= here": ("plugin_options", "provider_options"),
     "leave it out: a cluster's own certificates are made for it": (
         "tls", "tls_cert", "tls_key", "tls_ca_file", "tls_ca_cert",
@@ -202,7 +203,8 @@ def refuse_unknown_bounds(arguments: Mapping[str, object]) -> None:
 
 _BOUNDS = (
     "minimum", "maximum", "minimum_jobs", "maximum_jobs", "minimum_cores", "maximum_cores", "minimum_memory",
-    "maximum_memory", "target_duration", "interval", "wait_count", "idle_timeout", "maximum_core_hours", "groups",
+    "maximum_memory", "prefer", "gpu_price", "target_duration", "interval", "wait_count", "idle_timeout",
+    "maximum_core_hours", "maximum_gpu_hours", "groups",
 )  # fmt: skip
 
 

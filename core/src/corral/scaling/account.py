@@ -1,4 +1,4 @@
-"""What a cluster has cost: core-hours by group, and by what the cores did."""
+"""What a cluster has cost: core-hours and GPU-hours by group, and by what the jobs did."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ from attrs import define, field, fields, frozen
 
 
 @frozen(kw_only=True)
-class Usage:
-    """Core-hours."""
+class Hours:
+    """Hours of cores, or of GPUs, by what their jobs did."""
 
     #: A worker had tasks.
     busy: float = 0.0
@@ -32,7 +32,15 @@ class Usage:
         return self.draining + self.interrupted
 
 
-STATES = tuple(attribute.name for attribute in fields(Usage))
+STATES = tuple(attribute.name for attribute in fields(Hours))
+
+
+@frozen(kw_only=True)
+class Usage(Hours):
+    """Core-hours, and beside them `gpus`."""
+
+    #: GPU-hours of the same jobs: a GPU is busy when its worker is.
+    gpus: Hours = Hours()
 
 
 @frozen(kw_only=True)
@@ -51,47 +59,75 @@ class Account:
         """Core-hours that ends of jobs have cost: tasks that were cut off, and idle time while jobs were leaving."""
         return sum(usage.lost for usage in self.groups.values())
 
+    @property
+    def gpus(self) -> Hours:
+        """GPU-hours of all groups: ``gpus.total`` is all of them, ``gpus.idle`` what was idle."""
+        used = [usage.gpus for usage in self.groups.values()]
+        return Hours(**{state: sum(getattr(hours, state) for hours in used) for state in STATES})
+
     def __str__(self) -> str:
-        width = max([5, *map(len, self.groups)])
-        rows = [f"{'group':{width}}" + "".join(f"{state:>12}" for state in (*STATES, "total"))]
-        for name, usage in self.groups.items():
-            hours = [*(getattr(usage, state) for state in STATES), usage.total]
-            rows.append(f"{name:{width}}" + "".join(f"{each:12.2f}" for each in hours))
-        return "\n".join(rows)
+        with_gpus = {name: usage.gpus for name, usage in self.groups.items() if usage.gpus.total}
+        # Each unit is as wide as a name, so that the columns of both tables are the same.
+        width = max([len("core-hours"), *map(len, self.groups)])
+        tables = [_table("core-hours", self.groups, width)]
+        if with_gpus:
+            tables.append(_table("GPU-hours", with_gpus, width))
+        return "\n\n".join(tables)
+
+
+def _table(unit: str, groups: Mapping[str, Hours], width: int) -> str:
+    rows = [f"{unit:{width}}" + "".join(f"{state:>12}" for state in (*STATES, "total"))]
+    for name, used in groups.items():
+        hours = [*(getattr(used, state) for state in STATES), used.total]
+        rows.append(f"{name:{width}}" + "".join(f"{each:12.2f}" for each in hours))
+    return "\n".join(rows)
 
 
 @define
 class Ledger:
-    """Adds up core-seconds."""
+    """Adds up core-seconds and GPU-seconds."""
 
-    _seconds: dict[str, dict[str, float]] = field(factory=dict)
+    _cores: dict[str, dict[str, float]] = field(factory=dict)
+    _gpus: dict[str, dict[str, float]] = field(factory=dict)
 
     def open(self, group: str) -> None:
         """A group is there, and has used nothing yet."""
-        self._seconds.setdefault(group, dict.fromkeys(STATES, 0.0))
+        # The GPUs first: who reads in another thread looks for both by the names of the cores.
+        for seconds in (self._gpus, self._cores):
+            seconds.setdefault(group, dict.fromkeys(STATES, 0.0))
 
-    def add(self, group: str, state: str, core_seconds: float) -> None:
+    def add(self, group: str, state: str, *, core_seconds: float, gpu_seconds: float = 0.0) -> None:
         self.open(group)
-        self._seconds[group][state] += core_seconds
+        self._cores[group][state] += core_seconds
+        self._gpus[group][state] += gpu_seconds
 
-    def interrupt(self, group: str, core_seconds: float) -> None:
+    def interrupt(self, group: str, *, core_seconds: float, gpu_seconds: float = 0.0) -> None:
         """Some of what was taken for work was for nothing."""
         self.open(group)
-        seconds = self._seconds[group]
-        wasted = min(core_seconds, seconds["busy"])
-        seconds["busy"] -= wasted
-        seconds["interrupted"] += wasted
+        for seconds, interrupted in ((self._cores[group], core_seconds), (self._gpus[group], gpu_seconds)):
+            wasted = min(interrupted, seconds["busy"])
+            seconds["busy"] -= wasted
+            seconds["interrupted"] += wasted
 
     @property
     def core_hours(self) -> float:
         """Of all groups and states."""
-        return sum(sum(each.values()) for each in self._seconds.values()) / 3600
+        return sum(sum(each.values()) for each in self._cores.values()) / 3600
+
+    @property
+    def gpu_hours(self) -> float:
+        """Of all groups and states."""
+        return sum(sum(each.values()) for each in self._gpus.values()) / 3600
 
     def account(self) -> Account:
         """What was added so far."""
         return Account(
             groups={
-                group: Usage(**{state: seconds / 3600 for state, seconds in each.items()})
-                for group, each in list(self._seconds.items())
+                group: Usage(**_hours(seconds), gpus=Hours(**_hours(self._gpus[group])))
+                for group, seconds in list(self._cores.items())
             }
         )
+
+
+def _hours(seconds: Mapping[str, float]) -> dict[str, float]:
+    return {state: each / 3600 for state, each in seconds.items()}

@@ -18,7 +18,8 @@ import dask.config
 
 from corral.jobs.plan import lasts
 from corral.scaling.bounds import BOUNDS, Bounds, bounds_of, rules_of
-from corral.scaling.policy import IdleJob, Past, Rules, View, decide
+from corral.scaling.policy import decide
+from corral.scaling.views import IdleJob, Past, Rules, View
 from corral.scaling.workload import kind_of
 
 if TYPE_CHECKING:
@@ -30,9 +31,6 @@ if TYPE_CHECKING:
     from corral.scaling.workload import Kind
 
 logger = logging.getLogger("corral")
-
-#: A job that has been idle since so soon after it came has not been used (s).
-UNUSED = 3.0
 
 
 class Adapting(Protocol):
@@ -258,8 +256,7 @@ def view_of(
                 since=idle_since[record.id],
                 leaves_at=record.leaves_at,
                 stored=stored.get(record.id, 0),
-                # The first look at a job comes a moment after its workers.
-                is_unused=idle_since[record.id] - (record.connected_at or 0.0) <= UNUSED,
+                came_at=record.connected_at or idle_since[record.id],
             )
             for record in lasting
             if record.id in idle_since

@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import dask.config
-from attrs import frozen
+from attrs import evolve, frozen
 from dask.utils import format_bytes
 
 from corral.errors import InvalidRequest, counted
 from corral.request.quantities import parse_count, parse_duration
 from corral.request.scale import known_group, memory_or_none
-from corral.scaling.policy import Rules
+from corral.scaling.views import PREFERENCES, Preference, Rules
 
 if TYPE_CHECKING:
     from corral.plugin.values import Resources
@@ -88,11 +88,50 @@ def rules_of(given: Mapping[str, Any]) -> tuple[Rules, float]:
             target_duration=_seconds("target_duration", chosen["target_duration"]),
             # Who says how quick it should be means it.
             is_thrifty="target_duration" not in given,
+            prefer=_preference(given.get("prefer"), given.get("gpu_price")),
             idle_timeout=timeout,
             unknown_duration=_seconds("unknown-task-duration", unknown),
         ),
         interval,
     )
+
+
+def _preference(prefer: Any, gpu_price: Any) -> Preference:
+    """What `prefer` and `gpu_price` say."""
+    if isinstance(prefer, str) and (hour := _number(prefer)) is not None:
+        prefer = hour
+    if prefer is None or isinstance(prefer, str):
+        if prefer is not None and prefer not in PREFERENCES:
+            raise InvalidRequest(
+                "prefer",
+                f"{prefer!r} is none of {', '.join(map(repr, PREFERENCES))}, nor a number: how many core-hours an hour "
+                "of waiting is worth",
+            )
+        if gpu_price is not None:
+            raise InvalidRequest(
+                "gpu_price",
+                "is for a number as prefer, which is a price in core-hours as well: for example prefer=200, "
+                f"gpu_price={gpu_price}",
+            )
+        return PREFERENCES[prefer or "balance"]
+    found = Preference(hour=_price("prefer", prefer))
+    return found if gpu_price is None else evolve(found, gpu_price=_price("gpu_price", gpu_price))
+
+
+def _price(argument: str, value: Any) -> float:
+    number = _number(value)
+    if number is None or not 0 < number < math.inf:
+        raise InvalidRequest(argument, f"{value!r} is not a number of core-hours above 0")
+    return number
+
+
+def _number(value: Any) -> float | None:
+    if isinstance(value, bool):
+        return None
+    try:
+        return float(value)
+    except (TypeError, ValueError, OverflowError):
+        return None
 
 
 def bounds_of(

@@ -1,15 +1,17 @@
 """What is to be computed, counted on the Dask scheduler while it happens.
 
 To go through 100,000 tasks takes a tenth of a second, in which the scheduler does nothing else. So tasks are counted as
-they change their state, which costs about a microsecond each time; a question is answered from the counts.
+they change their state, which costs a microsecond or two each time; a question is answered from the counts. What comes
+next is counted as well: tasks that wait for others, none of which waits itself.
 
-How long they take is what the user says of them, or else what Dask has seen. Whether a job has the time for them is
-decided by what corral's own scheduler would ask for (`corral.launch.tasktimes`).
+How long they take is what the user says of them, or else how long others of their kind took. Whether a job has the
+time for them is decided by what corral's own scheduler would ask for (`corral.launch.tasktimes`).
 """
 
 from __future__ import annotations
 
 import math
+import time
 from collections import Counter
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
@@ -42,9 +44,13 @@ class _Count:
     prefix: str
     #: Seconds that the user says one takes; None: nothing is said.
     said: float | None
-    #: Seconds that a task took when that was known last: one straggler makes Dask forget it.
+    #: Seconds that Dask said a task takes, when it knew last: one straggler makes it forget.
     duration: float | None = None
     tasks: dict[str, int] = field(factory=lambda: dict.fromkeys(_COUNTED, 0))
+    #: Those of the waiting ones that wait for no waiting ones.
+    upcoming: int = 0
+    #: When one was given to a worker last (`time.monotonic`).
+    assigned_at: float = -math.inf
 
 
 class DemandCounter(SchedulerPlugin):
@@ -64,6 +70,8 @@ class DemandCounter(SchedulerPlugin):
         self._counts: dict[_Place, _Count] = {}
         #: Where each task that is counted is counted, and in which state.
         self._places: dict[Any, tuple[_Count, str]] = {}
+        #: How many waiting tasks each waiting one waits for.
+        self._waits_for: dict[Any, int] = {}
 
     async def start(self, scheduler: Scheduler) -> None:
         """Begin, with what is there already."""
@@ -84,9 +92,10 @@ class DemandCounter(SchedulerPlugin):
         if place is not None:
             count, state = place
             count.tasks[state] -= 1
+            if state == "waiting":
+                self._waits_no_longer(key, count)
             if finish in _COUNTED:
-                count.tasks[finish] += 1
-                self._places[key] = count, finish
+                self._place(key, count, finish)
             else:
                 del self._places[key]
         elif finish in _COUNTED:
@@ -102,8 +111,38 @@ class DemandCounter(SchedulerPlugin):
         count = self._counts.get(place)
         if count is None:
             count = self._counts[place] = _Count(need, task.prefix.name, said)
+        self._place(key, count, state)
+
+    def _place(self, key: Any, count: _Count, state: str) -> None:
         count.tasks[state] += 1
         self._places[key] = count, state
+        if state == "waiting":
+            self._waits(key, count)
+        elif state == "processing":
+            count.assigned_at = time.monotonic()
+
+    def _waits(self, key: Any, count: _Count) -> None:
+        """The task waits now: what depends on it does not come next, nor does it if it depends on such a one."""
+        task, waits_for = self._scheduler.tasks[key], self._waits_for
+        waits_for[key] = others = sum(1 for other in task.dependencies if other.key in waits_for)
+        if not others:
+            count.upcoming += 1
+        for other in task.dependents:
+            if (others := waits_for.get(other.key, -1)) >= 0:
+                waits_for[other.key] = others + 1
+                if not others:
+                    self._places[other.key][0].upcoming -= 1
+
+    def _waits_no_longer(self, key: Any, count: _Count) -> None:
+        waits_for = self._waits_for
+        if not waits_for.pop(key):
+            count.upcoming -= 1
+        task = self._scheduler.tasks.get(key)
+        for other in () if task is None else task.dependents:
+            if others := waits_for.get(other.key):
+                waits_for[other.key] = others - 1
+                if others == 1:
+                    self._places[other.key][0].upcoming += 1
 
     def _said(self, task: TaskState) -> float | None:
         """What the user says of this task, or how long it had run already when it was cut off, if that is more."""
@@ -134,7 +173,7 @@ class DemandCounter(SchedulerPlugin):
                 continue
             blocked += tasks["waiting"]
             ready, assigned = sum(tasks[state] for state in _READY), tasks["processing"]
-            if ready or assigned:
+            if ready or assigned or count.upcoming:
                 loads.append(self._load(count, ready, assigned, finishing[id(count)]))
         return Demand(loads=tuple(loads), blocked=blocked)
 
@@ -143,14 +182,18 @@ class DemandCounter(SchedulerPlugin):
         average = -1.0 if prefix is None else prefix.duration_average
         if average >= 0:
             count.duration = average
-        longest = count.said
+        longest = duration = count.said
         if longest is None and self._times is not None:
             longest = max(average, self._times.longest.get(count.prefix, 0.0))
+            mean = self._times.means.get(count.prefix)
+            duration = None if mean is None else mean.seconds
         return Load(
             need=count.need,
             ready=ready,
             assigned=assigned,
-            duration=count.duration if count.said is None else count.said,
+            upcoming=count.upcoming,
+            latest=max(0.0, time.monotonic() - count.assigned_at) if assigned else 0.0,
+            duration=count.duration if duration is None else duration,
             elapsed=0.0 if prefix is None else max(0.0, prefix.max_exec_time),
             finishing=min(finishing, assigned),
             time_needed=time_needed(longest) if longest else 0.0,

@@ -1,199 +1,247 @@
 """The policy, how many jobs of each group there should be: a pure function of demand, of what there is, and the past.
 
-Growth is as quick as Dask's own: enough workers to be done within the target duration, but no more than there are
-tasks. Three things differ, because jobs wait in a queue. Jobs on their way count as capacity. What would come too late
-to help is not asked for. And nothing is given up in a hurry: waiting jobs stay for as long as the queue is slow, idle
-ones for minutes, and a group that has grown does not shrink for one idle time-out.
+Three questions are answered for each group. How many jobs are worth their start for the work that is known; what is not
+known is guessed, and while jobs wait, guessed boldlier. How many of these still help, where those that are here or on
+their way work meanwhile. And how long a job without work is kept: to end one and to start another later has a price, a
+start and a wait; a job leaves at once if nothing will come within that price, and is kept if pauses of this group were
+shorter before.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from attrs import evolve, field, frozen
+from attrs import evolve, frozen
 
-from corral.plugin.values import JobId
-from corral.scaling.workload import Demand, Kind, Need, Share, shares
+from corral.scaling.views import Decision, Needed, Past, Preference, Rules, Size, View
+from corral.scaling.workload import Demand, Kind, Load, Need, Share, shares
 
-#: Between these, idle jobs are kept for as long as new ones usually take to come (s).
-SHORTEST_IDLE_TIMEOUT = 120.0
-LONGEST_IDLE_TIMEOUT = 300.0
-#: The longest that waiting jobs are kept without demand (s).
-LONGEST_PATIENCE = 3600.0
-#: Idle jobs leave after this part of the time-out if no work is in sight, or if they have never had any.
-EARLY = 0.25
-#: A job should work for so many times as long as it takes to start; so many jobs are worth it in any case.
-WORTH = 2.0
-HANDFUL = 8
-#: Idle jobs for which work will come are kept for this part of the time that new ones take to come, within a limit (s).
-FORESIGHT, LONGEST_FORESIGHT = 0.25, 1800.0
-#: How many times over tasks of unknown duration are taken for longer than the guess while jobs wait.
-BOLDEST = 4.0
+#: So many jobs are worth it in any case.
+HANDFUL = 4
+#: A job should work for so many times as long as it takes to start, whatever an hour of waiting is worth.
+LEAST_WORTH, MOST_WORTH = 1.0, 30.0
+#: Seconds from a job's start to its workers, until one has come.
+USUAL_START = 30.0
+#: While nothing is known of how long tasks take: so many jobs for the root of those that could have something to do ...
+ROOT = 2.5
+#: ... times 1 and the root of how often jobs have waited for so long (s), up to so much.
+PACE, BOLDEST, STEP = 15.0, 4.0, math.sqrt(2)
+#: Unless something is known, at most so many times as many jobs as work already: a wrong guess must not explode.
+GROWTH = 4.0
+#: What was asked for at a guess is cancelled where it is more than so many times what is needed.
+WRONG = 4.0
+#: Waiting jobs are kept for as long as new ones usually take to come, within these limits (s).
+SHORTEST_PATIENCE, LONGEST_PATIENCE = 60.0, 3600.0
+#: What comes next is asked for when it is nearer than so many times as long as jobs take to come.
+AHEAD = 1.5
+#: Jobs that have nothing to do leave after so long, if nothing speaks for them (s).
+PROMPT = 2.0
+#: While nothing is known of pauses, idle jobs are kept for so many starts, or for such a part of what a new one waits.
+CREDIT, PART = 1.4, 1 / 8
+#: Idle jobs are kept for so many times the pauses that are worth it; the latest pauses count.
+MARGIN, PAUSES = 2.0, 6
 #: Workers should not be fuller than this with results.
 FULL = 0.6
 
 
 @frozen(kw_only=True)
-class Rules:
-    """What `Cluster.adapt` was asked for, for the cluster as a whole."""
+class _Outlook:
+    """What can be foreseen for a group."""
 
-    #: Workers.
-    minimum: int = 0
-    maximum: float = math.inf
-    #: Seconds that what waits should take.
-    target_duration: float = 5.0
-    #: Take longer where jobs take long to start.
-    is_thrifty: bool = True
-    #: Seconds that a job may be idle; None: as long as the queue is slow, within limits.
-    idle_timeout: float | None = None
-    #: Seconds that a task of unknown duration is taken for.
-    unknown_duration: float = 0.5
-
-
-@frozen(kw_only=True)
-class IdleJob:
-    """A job whose workers all have nothing to do."""
-
-    id: JobId
-    since: float
-    #: When it leaves anyway; None: not known.
-    leaves_at: float | None = None
-    #: Bytes of results that it holds.
-    stored: int = 0
-    #: It has had no task yet.
-    is_unused: bool = False
-
-
-@frozen(kw_only=True)
-class View:
-    """A group as it is now. Jobs that leave, or will before another could come, are not counted."""
-
-    kind: Kind
-    #: Jobs that must be there, and that may be.
-    minimum: int = 0
-    maximum: float = math.inf
-    #: Jobs that have workers.
-    connected: int = 0
-    #: Jobs that are being submitted, wait in the queue, or start.
-    coming: int = 0
-    idle: Sequence[IdleJob] = ()
-    #: Seconds that the latest jobs took from their submission to their first worker.
-    waits: Sequence[float] = ()
-    #: Seconds of these in which they ran already.
-    starts: Sequence[float] = ()
-    #: Seconds that those who wait now have waited, or are expected to, whichever is more.
-    expected_wait: float = 0.0
-    #: Bytes of results that its workers hold.
-    stored: int = 0
-
-    @property
-    def size(self) -> int:
-        return self.connected + self.coming
-
-
-@frozen(kw_only=True)
-class Past:
-    """What is remembered of a group."""
-
-    grown_at: float = -math.inf
-    #: What was needed, and when: the latest for each size that no later one reached.
-    needed: tuple[tuple[float, int], ...] = ()
-
-
-@frozen(kw_only=True)
-class Size:
-    """What a group should be."""
-
-    jobs: int
-    #: Idle jobs that should leave.
-    release: tuple[JobId, ...] = ()
-
-
-@frozen(kw_only=True)
-class Decision:
-    """What should be, and what to remember."""
-
-    sizes: Mapping[str, Size]
-    past: Mapping[str, Past] = field(factory=dict)
-    #: What tasks ask for and no group has.
-    unmet: tuple[Need, ...] = ()
+    view: View
+    #: What there is to do now, in the time that is worth it, and at once.
+    now: Share
+    at_once: Share
+    #: What comes next, and the same if jobs have to be kept for it from now on.
+    next: Share
+    next_if_kept: Share
+    #: Seconds that a new job takes to come.
+    delay: float
+    #: Seconds of a job that it costs to end it and to have another one later: its start, and the wait for it.
+    price: float
+    #: Seconds of workers of other groups that could do this work.
+    help: float = 0.0
 
 
 def decide(demand: Demand, views: Sequence[View], past: Mapping[str, Past], now: float, rules: Rules) -> Decision:
     """The size of each group."""
-    kinds = [view.kind for view in views]
-    quick, unmet = _shares(demand, kinds, {view.kind.name: rules.target_duration for view in views}, rules)
-    parts, _ = _shares(demand, kinds, {view.kind.name: _target(view, rules) for view in views}, rules)
     floors = _memory_floors(views)
+    horizon, end = _horizon(demand, views)
+    outlooks, unmet = _outlooks(demand, views, rules, horizon)
     sizes: dict[str, Size] = {}
     memory: dict[str, Past] = {}
-    for view in views:
-        name = view.kind.name
-        least = max(floors[name], view.minimum, min(HANDFUL, _jobs(view, quick[name])))
-        needed = max(least, _jobs(view, parts[name]))
-        least = max(floors[name], view.minimum, min(HANDFUL, _jobs(view, quick[name], rest=_rest(view, quick[name]))))
-        wanted = max(least, _jobs(view, parts[name], rest=_rest(view, parts[name])))
-        before = past.get(name, Past())
-        after = evolve(before, needed=_remembered(before.needed, now, needed, _patience(view, rules)))
+    for outlook in outlooks:
+        view = outlook.view
+        before = past.get(view.kind.name, Past())
+        least = max(floors[view.kind.name], view.minimum)
+        has_work = _jobs(view, outlook.now)
+        is_in_the_way = any(_is_starved(other) for other in outlooks if other is not outlook)
+        wanted = _wanted(outlook, before, least)
+        needed = max(wanted, least, min(HANDFUL, _jobs(view, outlook.at_once)), has_work)
+        if demand.blocked and not is_in_the_way:
+            if horizon <= AHEAD * outlook.delay:
+                wanted = max(wanted, _jobs(view, outlook.next))
+            if horizon <= outlook.price:
+                needed = max(needed, _jobs(view, outlook.next_if_kept, root=0.0))
+        needed = max(needed, wanted)
+        after = _remembered(before, outlook, needed, has_work, now)
         if wanted > view.size:
             size = Size(jobs=wanted)
         else:
-            size = _shrunk(view, needed, after, now, demand, rules)
-        sizes[name] = evolve(size, jobs=int(min(size.jobs, view.maximum)))
-        memory[name] = after
-    sizes = _within(views, sizes, rules)
+            keep = PROMPT if is_in_the_way else _keep(outlook, after, end)
+            least_keep = _credit(outlook)
+            if rules.idle_timeout is not None:
+                keep = least_keep = rules.idle_timeout
+            size = _shrunk(view, needed, after, now, keep=keep, credit=least_keep, delay=outlook.delay)
+        sizes[view.kind.name] = evolve(size, jobs=int(min(size.jobs, view.maximum)))
+        memory[view.kind.name] = after
+    return Decision(sizes=_within(views, sizes, rules), past=memory, unmet=unmet)
+
+
+# --- what can be foreseen ---------------------------------------------------------------------------------------
+
+
+def _outlooks(
+    demand: Demand, views: Sequence[View], rules: Rules, horizon: float
+) -> tuple[Sequence[_Outlook], tuple[Need, ...]]:
+    kinds = [view.kind for view in views]
+    waits = {view.kind.name: sorted(view.waits)[len(view.waits) // 2] for view in views if view.waits}
+    upcoming = [evolve(load, ready=load.upcoming, assigned=0, finishing=0) for load in demand.loads if load.upcoming]
+
+    def divided(loads: Iterable[Load], targets: Mapping[str, float]) -> tuple[Mapping[str, Share], tuple[Need, ...]]:
+        return shares(loads, kinds, targets=targets, guess=rules.unknown_duration, waits=waits)
+
+    at_once, _ = divided(demand.loads, dict.fromkeys((kind.name for kind in kinds), rules.target_duration))
+    targets = {view.kind.name: _target(view, at_once[view.kind.name], rules) for view in views}
+    current, unmet = divided(demand.loads, targets)
+    following, _ = divided(upcoming, targets)
+    kept, _ = divided(upcoming, {name: max(target, min(horizon, 1e6)) for name, target in targets.items()})
+    found = []
     for view in views:
         name = view.kind.name
-        if sizes[name].jobs > view.size:
-            memory[name] = evolve(memory[name], grown_at=now)
-    return Decision(sizes=sizes, past=memory, unmet=unmet)
+        delay = _delay(view, views)
+        found.append(
+            _Outlook(
+                view=view,
+                now=current[name],
+                at_once=at_once[name],
+                next=following[name],
+                next_if_kept=kept[name],
+                delay=delay,
+                price=_start(view) + _haste(view, rules.prefer) * max(delay, _start(view)),
+                help=sum(
+                    max(0.0, _capacity(other, delay) - current[other.kind.name].work)
+                    * _likeness(other.kind, view.kind, current[name])
+                    for other in views
+                    if other is not view
+                ),
+            )
+        )
+    return found, unmet
 
 
-def idle_timeout(view: View, rules: Rules) -> float:
-    """How long a job of this group may be idle (s): what came soon is let go soon."""
-    if rules.idle_timeout is not None:
-        return rules.idle_timeout
-    return min(LONGEST_IDLE_TIMEOUT, max(SHORTEST_IDLE_TIMEOUT, _typical_wait(view)))
+def _horizon(demand: Demand, views: Sequence[View]) -> tuple[float, float]:
+    """Seconds until what is ready or runs will be done, and until what comes next will be, as far as that is known."""
+    threads = sum(view.size * view.kind.workers * view.kind.threads for view in views)
+    is_empty = not any(view.connected for view in views)
+    wait = max((view.expected_wait for view in views if view.coming), default=0.0) if is_empty else 0.0
+    horizon = demand.horizon(threads, wait)
+    return horizon, horizon + demand.beyond(threads) if demand.blocked else horizon
+
+
+def _delay(view: View, views: Sequence[View]) -> float:
+    """How long a new job would take to come (s): as others say, if none has come yet."""
+    if view.waits:
+        return _usual_wait(view)
+    # Even while its first ones wait: that they have not waited for long yet says nothing.
+    return max((_usual_wait(other) for other in views), default=0.0)
+
+
+def _usual_wait(view: View) -> float:
+    """The quickest that can be hoped for (s): a job that comes too late is better than work without one."""
+    return sorted(view.waits)[len(view.waits) // 4] if view.waits else view.expected_wait
+
+
+def _start(view: View) -> float:
+    """Seconds from a job's start to its workers; if no start was seen, no more than the quickest took in all."""
+    return sorted(view.starts)[len(view.starts) // 2] if view.starts else min(USUAL_START, *view.waits, USUAL_START)
+
+
+def _target(view: View, share: Share, rules: Rules) -> float:
+    """In how many seconds work should be done: a job that works for less time than it starts is not worth it."""
+    if not rules.is_thrifty:
+        return rules.target_duration
+    start = _start(view)
+    worth = rules.prefer.worth
+    if rules.prefer.hour is not None:
+        # Of all sizes this one costs least: the sum of what all starts cost, and of what the time is worth.
+        work = (share.work + share.widest * rules.unknown_duration) / view.kind.workers
+        worth = math.sqrt(_cost(view.kind, rules.prefer) * work / (rules.prefer.hour * max(start, 1.0)))
+        worth = min(MOST_WORTH, max(LEAST_WORTH, worth))
+    return max(rules.target_duration, worth * start)
+
+
+def _haste(view: View, prefer: Preference) -> float:
+    """How many seconds of a job a second of waiting for it is worth."""
+    if prefer.hour is None:
+        return prefer.haste
+    return prefer.hour / (_cost(view.kind, prefer) * max(1, view.connected))
+
+
+def _cost(kind: Kind, prefer: Preference) -> float:
+    """Core-hours of one hour of a job."""
+    return kind.cores + prefer.gpu_price * kind.gpus
+
+
+def _capacity(view: View, seconds: float) -> float:
+    """What its workers will do in so many seconds; those that wait come in the middle of it."""
+    return (view.connected + view.coming / 2) * view.kind.workers * seconds
+
+
+def _likeness(other: Kind, own: Kind, share: Share) -> float:
+    """How many workers of its own kind one of another kind is worth for this work."""
+    if share.time_needed > other.lifetime:
+        return 0.0
+    return min((other.room(need) / own.room(need) for need in share.needs), default=0.0)
+
+
+def _is_starved(outlook: _Outlook) -> bool:
+    """True if its jobs wait longer than usual for their turn, and are needed: idle ones of others may be in the way."""
+    view = outlook.view
+    waits_long = view.coming and view.expected_wait > outlook.delay + USUAL_START
+    return bool(waits_long and _jobs(view, outlook.now) > view.connected)
 
 
 # --- how many ---------------------------------------------------------------------------------------------------
 
 
-def _shares(
-    demand: Demand, kinds: Sequence[Kind], targets: Mapping[str, float], rules: Rules
-) -> tuple[Mapping[str, Share], tuple[Need, ...]]:
-    return shares(demand.loads, kinds, targets=targets, guess=rules.unknown_duration)
+def _wanted(outlook: _Outlook, past: Past, least: int) -> int:
+    """How many jobs are worth being asked for, for what is ready or runs."""
+    view = outlook.view
+
+    def rest(share: Share) -> float:
+        # Where work recurs, jobs that come too late for it do not come too late.
+        if _worth_keeping(past.pauses, outlook.price):
+            return 1.0
+        if not share.work or not (view.waits or outlook.help):
+            return 1.0
+        done = _capacity(view, max(outlook.delay, view.expected_wait)) + outlook.help
+        return max(0.0, 1.0 - done / share.work)
+
+    quickly = min(HANDFUL, _jobs(view, outlook.at_once, rest=rest(outlook.at_once)))
+    return max(least, quickly, _jobs(view, outlook.now, rest=rest(outlook.now)))
 
 
-def _jobs(view: View, share: Share, rest: float = 1.0) -> int:
+def _jobs(view: View, share: Share, *, rest: float = 1.0, root: float = ROOT) -> int:
     """Jobs that have something to do; `rest` is the part of the known work that is left for them."""
-    # While jobs wait, nothing is learnt, and to ask again later means to wait again: the guess grows, but not for long.
-    guessed = min(share.widest, share.guessed * min(BOLDEST, 1 + view.expected_wait / 60))
-    # Unless something is known, at most twice as many as work already: a wrong guess must not explode.
-    twice = 2.0 * view.connected * view.kind.workers
-    workers = rest * share.workers + share.long + min(max(share.unknown, guessed), max(guessed, twice))
-    if not workers:
-        return 0
-    return max(1, math.ceil(round(workers / view.kind.workers, 6)))
-
-
-def _rest(view: View, share: Share) -> float:
-    """The part of the known work that will be left when new jobs come: what there is works meanwhile."""
-    if not view.waits or not share.work:
-        return 1.0
-    # The quickest that can be hoped for: a job that comes too late is better than work without one.
-    delay = max(sorted(view.waits)[len(view.waits) // 4], view.expected_wait)
-    # Those that wait already come before new ones: about half of the time is theirs.
-    done = (view.connected + view.coming / 2) * view.kind.workers * delay
-    return max(0.0, 1.0 - done / share.work)
-
-
-def _target(view: View, rules: Rules) -> float:
-    """In how many seconds work should be done: a job that works for less time than it starts is not worth it."""
-    if not rules.is_thrifty or not view.starts:
-        return rules.target_duration
-    return max(rules.target_duration, WORTH * sorted(view.starts)[len(view.starts) // 2])
+    # While jobs wait, nothing is learnt, and to ask again later means to wait again: the guess grows.
+    # In a few large steps: each is a submission.
+    bold = min(BOLDEST, STEP ** round(math.log(1 + math.sqrt(view.expected_wait / PACE), STEP)))
+    guessed = min(share.widest, bold * max(share.guessed, root * math.sqrt(share.widest * view.kind.workers)))
+    most = GROWTH * view.connected * view.kind.workers
+    workers = rest * share.workers + share.long + min(max(share.unknown, guessed), max(guessed, most))
+    return max(1, math.ceil(round(workers / view.kind.workers, 6))) if workers else 0
 
 
 def _memory_floors(views: Sequence[View]) -> dict[str, int]:
@@ -215,41 +263,70 @@ def _memory_floors(views: Sequence[View]) -> dict[str, int]:
 # --- how long ---------------------------------------------------------------------------------------------------
 
 
-def _typical_wait(view: View) -> float:
-    """How long a new job would take to come (s)."""
-    learnt = sorted(view.waits)[len(view.waits) // 2] if view.waits else 0.0
-    return max(learnt, view.expected_wait)
+def _keep(outlook: _Outlook, past: Past, end: float) -> float:
+    """How long an idle job is kept for what nobody knows yet (s); all that is known is done in `end` seconds."""
+    credit = _credit(outlook)
+    if end > (outlook.price if past.pauses else min(credit, outlook.price)):
+        return PROMPT
+    return max(PROMPT, _worth_keeping(past.pauses, outlook.price) if past.pauses else min(credit, outlook.price))
 
 
-def _patience(view: View, rules: Rules) -> float:
-    """How long waiting jobs are kept without demand (s): what was waited for long is not given up soon."""
-    return max(idle_timeout(view, rules), min(LONGEST_PATIENCE, _typical_wait(view)))
+def _credit(outlook: _Outlook) -> float:
+    return max(CREDIT * _start(outlook.view), PART * outlook.delay)
 
 
-def _remembered(
-    needed: tuple[tuple[float, int], ...], now: float, jobs: int, patience: float
-) -> tuple[tuple[float, int], ...]:
-    """The past with what is needed now; only what may still be the largest of its time is kept."""
-    larger = [(moment, count) for moment, count in needed if count > jobs and now - moment < patience]
-    return (*larger, (now, jobs))
+def _worth_keeping(pauses: Sequence[float], price: float) -> float:
+    """For how long idle jobs would best have been kept in these pauses (s): what they cost, or to start them again."""
+
+    def cost(keep: float) -> float:
+        return sum(pause if pause <= keep else keep + price for pause in pauses)
+
+    return min((0.0, *(MARGIN * pause for pause in pauses if pause <= price)), key=cost)
 
 
-def _shrunk(view: View, needed: int, past: Past, now: float, demand: Demand, rules: Rules) -> Size:
+def _remembered(past: Past, outlook: _Outlook, needed: int, has_work: int, now: float) -> Past:
+    """The past with the present: what may still be the largest need of its time, and the latest pauses."""
+    view = outlook.view
+    is_guess = outlook.now.guessed > 0
+    patience = min(LONGEST_PATIENCE, max(SHORTEST_PATIENCE, outlook.delay))
+
+    def counts(before: Needed) -> bool:
+        was_wrong = before.is_guess and has_work and not is_guess and before.jobs > WRONG * needed
+        return before.jobs > needed and now - before.at < patience and not was_wrong
+
+    larger = tuple(filter(counts, past.needed))
+    past = evolve(past, needed=(*larger, Needed(at=now, jobs=needed, is_guess=is_guess)))
+    busy = view.connected - len(view.idle)
+    if 2 * max(busy, has_work) >= past.peak:
+        past = evolve(past, peak=max(past.peak, busy))
+        return past if past.paused_at is None else _after_pause(past, now)
+    if past.paused_at is None:
+        return evolve(past, paused_at=now)
+    if now - past.paused_at > 2 * outlook.price:
+        # It was not worth it, whatever comes.
+        return evolve(_after_pause(past, now), peak=max(busy, has_work))
+    return past
+
+
+def _after_pause(past: Past, now: float) -> Past:
+    seconds = now - (past.paused_at or now)
+    pauses = (*past.pauses, seconds)[-PAUSES:] if seconds > PROMPT else past.pauses
+    return evolve(past, paused_at=None, pauses=pauses)
+
+
+def _shrunk(view: View, needed: int, past: Past, now: float, *, keep: float, credit: float, delay: float) -> Size:
     """The group less what was of no use for long enough."""
-    timeout = idle_timeout(view, rules)
-    if demand.blocked and rules.idle_timeout is None:
-        timeout = max(timeout, min(LONGEST_FORESIGHT, FORESIGHT * _typical_wait(view)))
-    is_quiet = demand.is_quiet_for(timeout)
-    if now - past.grown_at < timeout:
-        return Size(jobs=view.size)
     # Waiting jobs: as many are kept as were needed at any time within their patience.
-    largest = max((count for _, count in past.needed), default=0)
+    largest = max(before.jobs for before in past.needed)
     cancel = min(view.coming, max(0, view.size - max(largest, needed)))
-    # Idle jobs: no more leave than leaves enough of those that are here.
+    # Idle jobs: enough of those that are here stay, and who has worked little is not kept for long.
     spare = min(view.connected - needed, view.size - cancel - view.minimum)
-    tired = [job for job in view.idle if now - job.since >= (timeout * EARLY if is_quiet or job.is_unused else timeout)]
+    tired = [job for job in view.idle if now - job.since >= min(keep, max(credit, job.since - job.came_at))]
     tired.sort(key=lambda job: (job.leaves_at or math.inf, job.stored, job.id))
     release = tuple(job.id for job in tired[: max(0, spare)])
+    if release and delay <= credit:
+        # Those that wait would take their places at once, and have nothing to do either.
+        cancel = max(cancel, min(view.coming, view.size - len(release) - max(needed, view.minimum)))
     return Size(jobs=view.size - cancel - len(release), release=release)
 
 

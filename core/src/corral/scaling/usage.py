@@ -34,30 +34,46 @@ class Census:
     ledger: Ledger = field(factory=Ledger)
     #: Since when each job has had nothing to do; those that have are not in it.
     idle_since: dict[JobId, float] = field(factory=dict, init=False)
-    _looked_at: float | None = field(default=None, init=False)
+    #: Until when what each job cost is written down; empty before the first look.
+    _counted: dict[JobId, float] = field(factory=dict, init=False)
+    _has_looked: bool = field(default=False, init=False)
     #: Needs that somebody was told of.
     _told: set[Need] = field(factory=set, init=False)
 
     def look(self, groups: Mapping[str, Group], now: float) -> None:
         """See what every job does, and write down what it cost since the last time."""
-        passed = 0.0 if self._looked_at is None else now - self._looked_at
-        self._looked_at = now
         busy = self._busy_workers()
         idle: dict[JobId, float] = {}
-        for record in self.roster.living():
-            if record.started_at is None or (group := groups.get(record.group)) is None:
+        counted: dict[JobId, float] = {}
+        for record in self.roster.jobs:
+            before = self._counted.get(record.id)
+            group = groups.get(record.group)
+            if record.has_ended or record.started_at is None or group is None:
+                if before is not None:
+                    counted[record.id] = before  # it may turn out to be there
                 continue
+            if before is None and not self._has_looked:
+                before = now
+            counted[record.id] = now
             part = busy.get(record.id, 0) / max(1, record.expected_workers)
             if record.workers and not part:
                 idle[record.id] = self.idle_since.get(record.id, now)
-            cost = passed * group.resources.cores * group.resources.nodes
-            if record.connected_at is None:
-                self.ledger.add(record.group, "starting", cost)
-            elif record.is_capacity or record.workers:
+            # Most starts become known with the first worker alone.
+            since = record.started_at if before is None else max(before, record.started_at)
+            came = now if record.connected_at is None else min(now, max(since, record.connected_at))
+            self._write_down(group, "starting", came - since)
+            if record.is_capacity or record.workers:
                 # One that has left works no more, whenever the batch system says so.
-                self.ledger.add(record.group, "busy", cost * part)
-                self.ledger.add(record.group, "idle" if record.is_capacity else "draining", cost * (1 - part))
+                rest = "idle" if record.is_capacity else "draining"
+                for state, share in (("busy", part), (rest, 1 - part)):
+                    self._write_down(group, state, share * (now - came))
+        self._counted, self._has_looked = counted, True
         self.idle_since = idle
+
+    def _write_down(self, group: Group, state: str, seconds: float) -> None:
+        """One job of a group has done this for so long."""
+        cores, gpus = (seconds * group.resources.nodes * each for each in (group.resources.cores, group.resources.gpus))
+        self.ledger.add(group.name, state, core_seconds=cores, gpu_seconds=gpus)
 
     def stored(self) -> dict[JobId, int]:
         """Bytes of results that each job's workers hold."""

@@ -16,6 +16,12 @@ Need = tuple[tuple[str, float], ...]
 
 #: A task that was seen to run for so long is long, although nobody knows how long (s).
 LONG = 60.0
+#: Nothing can be said of when tasks of unknown duration will end that have run for so long (s).
+BRIEF = 5.0
+#: What takes longer than it should takes so much of its time more.
+LATE = 0.3
+#: Of two groups that cost the same, the one comes sooner whose jobs wait so many times less long, and so much less (s).
+SOONER, WORTH_WAITING = 3.0, 60.0
 
 
 @frozen(kw_only=True)
@@ -35,6 +41,10 @@ class Load:
     finishing: int = 0
     #: Seconds that a worker must have left to begin one of them; 0: not known, then any will do.
     time_needed: float = 0.0
+    #: Tasks that wait for nothing but tasks that are ready or run: they come next.
+    upcoming: int = 0
+    #: Seconds since the latest of the assigned ones was given to a worker.
+    latest: float = 0.0
 
     @property
     def tasks(self) -> int:
@@ -49,15 +59,32 @@ class Demand:
     #: Tasks that wait for others to end.
     blocked: int = 0
 
-    def is_quiet_for(self, seconds: float) -> bool:
-        """True if what runs takes longer than this, and nothing is ready: no thread that is idle finds work before.
+    def horizon(self, threads: float, wait: float) -> float:
+        """Seconds until what runs and is ready will be done, with so many threads, which come after such a wait."""
+        seconds = work = 0.0
+        assigned = sum(load.assigned for load in self.loads)
+        # Those beyond the threads wait at workers.
+        waiting_there = max(0.0, 1 - threads / assigned) if assigned else 0.0
+        for load in self.loads:
+            if load.duration is None:
+                if load.tasks:
+                    # What has run for some time without an end may take any time.
+                    seconds = max(seconds, load.latest if load.elapsed < BRIEF else math.inf)
+                continue
+            work += (load.ready + waiting_there * load.assigned) * load.duration
+            if load.assigned:
+                # What is late already is late for longer.
+                seconds = max(seconds, load.duration - load.latest, LATE * load.latest)
+        if work or any(load.ready for load in self.loads):
+            seconds = max(seconds, wait + (work / threads if threads else 0.0))
+        return seconds
 
-        At the end of a computation, a few long tasks are enough; in the middle, all that run must be long.
-        """
-        running = [load.elapsed if load.duration is None else load.duration for load in self.loads]
-        if not running or any(load.ready for load in self.loads):
-            return False
-        return (min(running) if self.blocked else max(running)) > seconds
+    def beyond(self, threads: float) -> float:
+        """Seconds that what comes next will take then, as far as that is known."""
+        known = [load for load in self.loads if load.upcoming and load.duration is not None]
+        longest = max((load.duration or 0.0 for load in known), default=0.0)
+        work = sum(load.upcoming * (load.duration or 0.0) for load in known)
+        return max(longest, work / threads if threads else 0.0)
 
 
 @frozen(kw_only=True)
@@ -127,12 +154,20 @@ class Share:
     widest: float = 0.0
     unknown: float = 0.0
     guessed: float = 0.0
+    #: What its tasks ask for, and the most seconds that a worker must have left for one of them.
+    needs: frozenset[Need] = frozenset()
+    time_needed: float = 0.0
 
 
 def shares(
-    loads: Iterable[Load], kinds: Sequence[Kind], *, targets: Mapping[str, float], guess: float
+    loads: Iterable[Load],
+    kinds: Sequence[Kind],
+    *,
+    targets: Mapping[str, float],
+    guess: float,
+    waits: Mapping[str, float] | None = None,
 ) -> tuple[dict[str, Share], tuple[Need, ...]]:
-    """Give each load to the group that runs it most cheaply.
+    """Give each load to the group that runs it most cheaply, or that comes far sooner and needs no more cores.
 
     Parameters
     ----------
@@ -140,6 +175,8 @@ def shares(
         By group: seconds in which each load is to be done, if every task can have a thread.
     guess
         Seconds that a task of unknown duration takes at least.
+    waits
+        By group, as far as that is known: seconds that its jobs usually wait.
 
     Returns
     -------
@@ -154,30 +191,41 @@ def shares(
             if load.need not in unmet:
                 unmet.append(load.need)
             continue
-        prices = [
-            (kind.price(load.need), kind.name, kind)
-            for kind in able
-            if kind.is_open and load.time_needed <= kind.lifetime
-        ]
-        if prices:
-            _, name, cheapest = min(prices)
-            if load.duration is None and cheapest.task_time is not None:
-                load = evolve(load, duration=max(cheapest.task_time, load.elapsed))  # noqa: PLW2901 - the same tasks
-            found[name] = _with(found[name], load, cheapest.room(load.need), targets[name], guess)
+        if chosen := _chosen([kind for kind in able if kind.is_open], load, waits or {}):
+            name = chosen.name
+            if load.duration is None and chosen.task_time is not None:
+                load = evolve(load, duration=max(chosen.task_time, load.elapsed))  # noqa: PLW2901 - the same tasks
+            found[name] = _with(found[name], load, chosen.room(load.need), targets[name], guess)
     return found, tuple(unmet)
+
+
+def _chosen(kinds: Iterable[Kind], load: Load, waits: Mapping[str, float]) -> Kind | None:
+    """The group that is for these tasks; None: no job has the time."""
+    prices = sorted((kind.price(load.need), kind.name, kind) for kind in kinds if load.time_needed <= kind.lifetime)
+    if not prices:
+        return None
+    (gpus, cores, _), name, cheapest = prices[0]
+    rivals = [kind for price, _, kind in prices if price[:2] == (gpus, cores) and kind.name in waits]
+    if name in waits and rivals:
+        quickest = min(rivals, key=lambda kind: waits[kind.name])
+        if waits[quickest.name] * SOONER <= waits[name] and waits[quickest.name] + WORTH_WAITING <= waits[name]:
+            return quickest
+    return cheapest
 
 
 def _with(share: Share, load: Load, room: int, target: float, guess: float) -> Share:
     width = load.tasks / room
+    if load.tasks:
+        share = evolve(share, needs=share.needs | {load.need}, time_needed=max(share.time_needed, load.time_needed))
     if load.duration is not None:
-        # A few long tasks among many short ones ask for few workers.
-        workers = min(1.0, load.duration / target) * width
+        # A few long tasks among many short ones ask for few workers; and a thread runs whole tasks.
+        workers = width / max(1, round(target / load.duration)) if load.duration else 0.0
         return evolve(share, work=share.work + width * load.duration, workers=share.workers + workers)
     if load.elapsed >= LONG:
-        return evolve(share, long=share.long + min(1.0, load.elapsed / target) * width)
+        return evolve(share, long=share.long + min(1.0, 2 * load.elapsed / target) * width)
     return evolve(
         share,
         widest=share.widest + width,
-        unknown=share.unknown + min(1.0, max(guess, load.elapsed) / target) * width,
+        unknown=share.unknown + min(1.0, max(guess, 2 * load.elapsed) / target) * width,
         guessed=share.guessed + min(1.0, guess / target) * width,
     )

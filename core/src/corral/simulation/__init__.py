@@ -9,9 +9,13 @@ The decisions are made by the very code that a cluster runs: `corral.scaling.pol
 
 from __future__ import annotations
 
+from corral.simulation.clairvoyant import Clairvoyant, distance, front
 from corral.simulation.jobs import Ends
 from corral.simulation.scenario import Load, Queue
 from corral.simulation.steering import Corral, Dask, Fixed
 from corral.simulation.world import Outcome, World, simulate
 
-__all__ = ["Corral", "Dask", "Ends", "Fixed", "Load", "Outcome", "Queue", "World", "simulate"]
+__all__ = [
+    "Clairvoyant", "Corral", "Dask", "Ends", "Fixed", "Load", "Outcome", "Queue", "World", "distance", "front",
+    "simulate",
+]  # fmt: skip

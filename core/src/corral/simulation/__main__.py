@@ -1,145 +1,180 @@
-"""Compare policies on every load and every queue: ``nox -s policy``."""
+"""Compare policies on every load and every queue: ``nox -s policy``. Takes some minutes on each processor."""
 
 from __future__ import annotations
 
-import bisect
-import importlib
 import math
-import statistics
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
 from pathlib import Path
 
 import click
-from attrs import frozen
+from attrs import evolve, frozen
 
-from corral.simulation import Corral, Dask, Ends, Fixed, Load, Outcome, Queue, simulate
+from corral.scaling.views import PREFERENCES, Rules
+from corral.simulation import Corral, Ends, Fixed, Load, Outcome, Queue, distance
+from corral.simulation.comparison import POLICIES, Policy, Row, dominators, measure, minutes
+from corral.simulation.pictures import draw
 from corral.simulation.scenario import ours
-from corral.simulation.world import LIMIT, Controller
 
-POLICIES: Mapping[str, Callable[[], Controller]] = {
-    "corral": Corral,
-    "Dask": Dask,
-    "Dask, wait_count=60": lambda: Dask(wait_count=60),
-    "fixed size": Fixed,
-}
 #: What is compared besides where jobs end before the work does: corral before it knew how long tasks take.
-BEFORE: Mapping[str, Callable[[], Controller]] = {
-    "corral, as it was": lambda: Corral(ends=Ends.DRAINED),
-    "fixed size, as it was": lambda: Fixed(ends=Ends.DRAINED),
-}
-QUEUES = ("instant", "minutes", "hours", "limited")
+BEFORE = (
+    Policy(title="corral, as it was", make=lambda _: Corral(ends=Ends.DRAINED)),
+    Policy(title="fixed size, as it was", make=lambda _: Fixed(ends=Ends.DRAINED)),
+)
+QUEUES = ("instant", "minutes", "hours", "busy", "limited")
 #: Where jobs end before the work does.
 QUEUES_OF_SHORT_JOBS = ("twenty",)
 #: Loads and queues of which pictures are drawn.
 PICTURES = {("bursts", "minutes"), ("mixed", "minutes"), ("session", "hours"), ("tail", "instant")}
-#: What a policy does in one queue depends on chance: this many are taken, and the middle.
-SEEDS = (1, 2, 3)
+
+
+#: For each of these, a clairvoyant is asked as well: it takes a quarter of a minute.
+FORESEEN = (1,)
 
 
 @frozen(kw_only=True)
-class Row:
-    """One policy on one load in one queue: the middle of several runs."""
+class Pair:
+    """What became of a load in a queue."""
 
-    load: str
-    queue: str
-    policy: str
-    makespan: float
-    core_hours: float
-    wasted: float
-    lost: float
-    submitted: float
-    requests: float
-    cancelled: float
+    rows: Sequence[Row]
+    #: The first run of each policy.
+    outcomes: Mapping[str, Outcome]
+    #: How many times as long corral took as a clairvoyant at the same core-hours.
+    distance: float
+    #: Corral's rows by what is preferred.
+    preferring: Mapping[str, Row]
 
 
-def measure(load: Load, queue: Queue, policy: str) -> tuple[Row, Outcome]:
-    """Run it a few times."""
-    found = [simulate(load, queue, {**POLICIES, **BEFORE}[policy](), seed=seed) for seed in SEEDS]
-
-    def middle(name: str) -> float:
-        return float(statistics.median(getattr(outcome, name) for outcome in found))
-
-    row = Row(
-        load=load.title,
-        queue=queue.title,
-        policy=policy,
-        makespan=middle("makespan"),
-        core_hours=middle("core_hours"),
-        wasted=middle("wasted_core_hours"),
-        lost=middle("lost_core_hours"),
-        submitted=middle("submitted"),
-        requests=middle("requests"),
-        cancelled=middle("cancelled"),
+def compare(load_name: str, queue_name: str, seeds: int) -> Pair:
+    """Try all policies on a load in a queue."""
+    load, queue, numbers = Load.read(load_name), Queue.read(queue_name), range(1, seeds + 1)
+    policies = [*POLICIES.values(), *(BEFORE if load.walltime < math.inf else ())]
+    found = {policy.title: measure(load, queue, policy, numbers) for policy in policies}
+    first = {seed: measure(load, queue, POLICIES["corral"], [seed])[1] for seed in FORESEEN}
+    rules = Rules(maximum=load.maximum)
+    return Pair(
+        rows=[row for row, _ in found.values()],
+        outcomes={title: outcome for title, (_, outcome) in found.items()},
+        distance=distance(load, queue, first),
+        preferring={
+            name: measure(load, queue, POLICIES["corral"], numbers, evolve(rules, prefer=preference))[0]
+            for name, preference in PREFERENCES.items()
+        },
     )
-    return row, found[0]
 
 
-def table(rows: Sequence[Row]) -> str:
+def table(pairs: Iterable[Pair]) -> str:
     """All of it, in Markdown."""
     lines = [
-        "| load | queue | policy | makespan (min) | core-hours | wasted | lost | jobs | requests | cancelled waiting |",
-        "| --- | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
+        "| load | queue | policy | minutes | × clairvoyant | core-hours | GPU-hours | wasted | lost | jobs "
+        "| submissions | cancelled |",
+        "| --- | --- | --- | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: | ---: |",
     ]
-    lines += [
-        f"| {row.load} | {row.queue} | {row.policy} | {_minutes(row)} | {row.core_hours:.1f} | "
-        f"{row.wasted:.1f} | {row.lost:.1f} ({row.lost / row.core_hours:.1%}) | "
-        f"{row.submitted:.0f} | {row.requests:.0f} | {row.cancelled:.0f} |"
-        for row in rows
-    ]
+    for pair in pairs:
+        lines += [
+            f"| {row.load} | {row.queue} | {row.policy} | {minutes(row)} | "
+            f"{f'{pair.distance:.2f}' if row.policy == 'corral' else ''} | {row.core_hours:.1f} | {_gpu_hours(row)} | "
+            f"{row.wasted_core_hours:.1f} | {row.lost_core_hours:.1f} ({row.lost_core_hours / row.core_hours:.1%}) | "
+            f"{row.submitted:.0f} | {row.requests:.0f} | {row.cancelled:.0f} |"
+            for row in pair.rows
+        ]
     return "\n".join(lines)
+
+
+def preferences(pairs: Sequence[Pair]) -> str:
+    """What becomes of time and cost with each preference, beside the default: in Markdown."""
+    lines = [
+        "| queue | prefer | time | core-hours | GPU-hours | jobs |",
+        "| --- | --- | ---: | ---: | ---: | ---: |",
+    ]
+    for queue in dict.fromkeys(pair.rows[0].queue for pair in pairs):
+        those = [pair.preferring for pair in pairs if pair.rows[0].queue == queue]
+        lines += [
+            f"| {queue} | {name} | {_mean(those, name, 'makespan')} | {_mean(those, name, 'core_hours')} | "
+            f"{_mean(those, name, 'gpu_hours')} | {_mean(those, name, 'submitted')} |"
+            for name in PREFERENCES
+        ]
+    return "\n".join(lines)
+
+
+def _mean(rows: Sequence[Mapping[str, Row]], name: str, figure: str) -> str:
+    """The geometric mean over all loads of a figure, as a part of what it is by default."""
+    parts = [
+        getattr(by_name[name], figure) / getattr(by_name["balance"], figure)
+        for by_name in rows
+        if getattr(by_name["balance"], figure)
+    ]
+    return f"{math.exp(sum(map(math.log, parts)) / len(parts)):.2f}" if parts else "-"
 
 
 def verdicts(rows: Sequence[Row]) -> list[str]:
     """Each goal, and whether it is met."""
+    goals = {**_goals_of_its_own(rows), **_goals_beside_dask(rows)}
+    return [
+        f"- {words}: " + "\n  - ".join(["missed", *misses] if misses else ["met"]) for words, misses in goals.items()
+    ]
+
+
+def _goals_of_its_own(rows: Sequence[Row]) -> dict[str, list[str]]:
+    """Goals that no single other policy is the measure of, and where each is missed."""
+    own = [row for row in rows if row.policy == "corral"]
+    beaten = [(row, others) for row in own if (others := dominators(row, rows))]
+    return {
+        "never dominated, which is when another policy is as fast and as cheap in core-hours and GPU-hours, and better "
+        f"in one ({len(own) - len(beaten)} of {len(own)})": [
+            f"{row.load}, {row.queue}: {_bill(row)} against "
+            + " or ".join(f"{_bill(other)} ({other.policy})" for other in others)
+            for row, others in beaten
+        ],
+        "no more jobs submitted than a cluster that has the largest size anew in every stage": [
+            f"{row.load}, {row.queue}: {row.submitted:.0f} against {row.largest:.0f} in each of {row.stages * row.renewals}"
+            for row in own
+            if not row.is_sparing
+        ],
+        "at most 2 % of core-hours lost to the ends of jobs": [
+            f"{row.load}, {row.policy}: {row.lost_core_hours / row.core_hours:.1%}"
+            for row in rows
+            if _is_ours(row) and _loses(row)
+        ],
+    }
+
+
+def _goals_beside_dask(rows: Sequence[Row]) -> dict[str, list[str]]:
+    """Goals that Dask's default is the measure of, and where each is missed."""
     by_place = {(row.load, row.queue, row.policy): row for row in rows}
     pairs = [(row, by_place[row.load, row.queue, "Dask"]) for row in rows if row.policy == "corral"]
-    found = []
-
-    def goal(words: str, misses: Sequence[str]) -> None:
-        found.append(f"- {words}: " + ("met" if not misses else "missed: " + "; ".join(misses)))
-
-    goal(
-        "at most 2 % of core-hours lost to the ends of jobs",
-        [f"{row.load}, {row.policy}: {row.lost / row.core_hours:.1%}" for row in rows if _is_ours(row) and _loses(row)],
-    )
-    goal(
-        "never worse than Dask's default by more than 5 % in makespan",
-        [
+    return {
+        "never worse than Dask's default by more than 5 % in makespan": [
             f"{own.load}, {own.queue}: {own.makespan / dask.makespan - 1:+.0%}"
             for own, dask in pairs
             if own.makespan > 1.05 * dask.makespan
         ],
-    )
-    goal(
-        "at least 30 % fewer wasted core-hours on bursts",
-        [
-            f"{own.queue}: {own.wasted / dask.wasted - 1:+.0%}"
+        "at least 30 % fewer wasted core-hours on bursts": [
+            f"{own.queue}: {own.wasted_core_hours / dask.wasted_core_hours - 1:+.0%}"
             for own, dask in pairs
-            if own.load.startswith("bursts") and own.wasted > 0.7 * dask.wasted
+            if own.load.startswith("bursts") and own.wasted_core_hours > 0.7 * dask.wasted_core_hours
         ],
-    )
-    goal(
-        "jobs cancelled before their start at most a tenth of those of Dask's default, or 1",
-        [
+        "jobs cancelled before their start at most a tenth of those of Dask's default, or 1": [
             f"{own.load}, {own.queue}: {own.cancelled:.0f} against {dask.cancelled:.0f}"
             for own, dask in pairs
             if own.cancelled > max(1.0, dask.cancelled / 10)
         ],
-    )
-    goal(
-        "at least 25 % shorter makespan in slow queues",
-        [
+        "at least 25 % shorter makespan in slow queues": [
             f"{own.load}, {own.queue}: {own.makespan / dask.makespan - 1:+.0%}"
             for own, dask in pairs
             if own.queue in ("10 minutes", "2 hours") and own.makespan > 0.75 * dask.makespan
         ],
-    )
-    return found
+    }
 
 
-def _minutes(row: Row) -> str:
-    return f"{row.makespan / 60:.0f}" if row.makespan < LIMIT else f"> {LIMIT / 60:.0f}"
+def _bill(row: Row) -> str:
+    gpus = "" if row.gpu_hours is None else f" and {_gpu_hours(row)} GPU-hours"
+    return f"{minutes(row)} min, {row.core_hours:.0f} core-hours{gpus}"
+
+
+def _gpu_hours(row: Row) -> str:
+    return "-" if row.gpu_hours is None else f"{row.gpu_hours:.1f}"
 
 
 def _is_ours(row: Row) -> bool:
@@ -147,68 +182,39 @@ def _is_ours(row: Row) -> bool:
 
 
 def _loses(row: Row) -> bool:
-    return row.lost > 0.02 * row.core_hours
+    return row.lost_core_hours > 0.02 * row.core_hours
 
 
-def draw(name: str, outcomes: Mapping[str, Outcome], folder: Path) -> None:
-    """Jobs over time, one picture for a load and a queue."""
-    # Wanted for this alone; its types are nobody's business here.
-    mpl = importlib.import_module("matplotlib")
-    mpl.use("svg")
-    # Otherwise every run would draw the same picture in other bytes.
-    mpl.rcParams.update({"svg.hashsalt": "corral", "svg.fonttype": "none"})
-    pyplot = importlib.import_module("matplotlib.pyplot")
-    figure, axes = pyplot.subplots(len(outcomes), sharex=True, sharey=True, figsize=(8, 1.6 * len(outcomes)))
-    for axis, (policy, outcome) in zip(axes, outcomes.items(), strict=True):
-        history = _thinned(outcome)
-        minutes = [moment / 60 for moment, _, _ in history]
-        connected = [count for _, count, _ in history]
-        waiting = [count + more for _, count, more in history]
-        axis.fill_between(minutes, waiting, step="post", color="#d9d9d9", label="waiting")
-        axis.fill_between(minutes, connected, step="post", color="#2c7fb8", label="working")
-        axis.set_title(f"{policy}: {outcome.makespan / 60:.0f} min, {outcome.wasted_core_hours:.0f} core-hours wasted")
-        axis.title.set_fontsize(9)
-        axis.set_ylabel("jobs")
-    axes[0].legend(loc="upper right", fontsize=8)
-    axes[-1].set_xlabel("minutes")
-    figure.tight_layout()
-    figure.savefig(folder / f"policy-{name}.svg", metadata={"Date": None})
-    pyplot.close(figure)
-
-
-def _thinned(outcome: Outcome, points: int = 160) -> list[tuple[float, int, int]]:
-    """As many points of the history as an eye can tell apart."""
-    moments = [moment for moment, _, _ in outcome.history]
-    steps = [outcome.makespan * step / points for step in range(points + 1)]
-    return [(step, *outcome.history[max(0, bisect.bisect_right(moments, step) - 1)][1:]) for step in steps]
+def _queues_of(load: str) -> Sequence[str]:
+    return QUEUES_OF_SHORT_JOBS if Load.read(load).walltime < math.inf else QUEUES
 
 
 @click.command()
 @click.option("--output", type=click.Path(path_type=Path, file_okay=False), help="Where the table and pictures go.")
 @click.option("--load", "loads", multiple=True, default=ours("loads"), help="Only this load; may be repeated.")
 @click.option("--queue", "queues", multiple=True, help="Only this queue; may be repeated.")
-def main(output: Path | None, loads: Sequence[str], queues: Sequence[str]) -> None:
-    """Compare corral's policy with Dask's and with a fixed size."""
+@click.option("--seeds", type=click.IntRange(min=1), default=10, help="How many runs to take the middle of.")
+def main(output: Path | None, loads: Sequence[str], queues: Sequence[str], seeds: int) -> None:
+    """Compare corral's policy with Dask's and with a fixed size, and its preferences with one another."""
     if output is not None:
         # Before the work, which may take minutes.
         output.mkdir(parents=True, exist_ok=True)
-    rows = []
-    for load_name in loads:
-        load = Load.read(load_name)
-        is_short = load.walltime < math.inf
-        for queue_name in queues or (QUEUES_OF_SHORT_JOBS if is_short else QUEUES):
-            queue = Queue.read(queue_name)
-            outcomes = {}
-            for policy in sorted({**POLICIES, **BEFORE}) if is_short else POLICIES:
-                row, outcomes[policy] = measure(load, queue, policy)
-                rows.append(row)
-                sys.stderr.write(f"{row.load}, {row.queue}, {row.policy}\n")
-            if output is not None and (load_name, queue_name) in PICTURES:
-                draw(f"{load_name}-{queue_name}", outcomes, output)
-    words = "\n".join(["<!-- nox -s policy writes this. -->", "", table(rows), "", *verdicts(rows), ""])
-    if output is not None:
-        (output / "policy.txt").write_text(words)
-    click.echo(words)
+    places = [(load, queue) for load in loads for queue in queues or _queues_of(load)]
+    pairs = []
+    with ProcessPoolExecutor() as processes:
+        for (load, queue), pair in zip(
+            places, processes.map(compare, *zip(*places, strict=True), [seeds] * len(places)), strict=True
+        ):
+            pairs.append(pair)
+            sys.stderr.write(f"{load}, {queue}\n")
+            if output is not None and (load, queue) in PICTURES:
+                draw(pair.outcomes, output / f"policy-{load}-{queue}.svg")
+    rows = [row for pair in pairs for row in pair.rows]
+    texts = {"policy.txt": f"{table(pairs)}\n\n" + "\n".join(verdicts(rows)), "prefer.txt": preferences(pairs)}
+    for name, text in texts.items():
+        if output is not None:
+            (output / name).write_text(f"<!-- nox -s policy writes this. -->\n\n{text}\n")
+        click.echo(f"{text}\n")
 
 
 if __name__ == "__main__":

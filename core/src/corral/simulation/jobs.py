@@ -5,7 +5,7 @@ from __future__ import annotations
 import enum
 import math
 
-from attrs import define, field
+from attrs import define, field, frozen
 
 from corral.scaling.workload import Kind, Need
 
@@ -41,6 +41,16 @@ class Task:
         return self.need, self.name, self.cut_off > 0
 
 
+@frozen(eq=False)
+class Turn:
+    """What a job to come will meet in the queue, whoever submits it and when."""
+
+    number: int
+    #: Seconds until it may start, and from its start to its worker.
+    wait: float
+    start_up: float
+
+
 @define(eq=False)
 class SimulatedJob:
     """One job, which has one worker."""
@@ -52,6 +62,8 @@ class SimulatedJob:
     array: int
     submitted_at: float
     may_start_at: float
+    #: Seconds from its start to its worker.
+    start_up: float
     started_at: float | None = None
     connected_at: float | None = None
     ended_at: float | None = None
@@ -67,6 +79,8 @@ class SimulatedJob:
     free: dict[str, float] = field(factory=dict)
     running: dict[int, Task] = field(factory=dict)
     idle_since: float | None = None
+    #: In hindsight it may have left then; None: it is at work.
+    parked_at: float | None = None
     #: Until when it is known what its idle threads have cost.
     settled_at: float = 0.0
 

@@ -5,19 +5,29 @@ from __future__ import annotations
 import itertools
 import math
 from collections import Counter, deque
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Sequence
 from functools import partial
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from attrs import define, field
 
-from corral.launch.tasktimes import idle_from, time_needed
+from corral.launch.tasktimes import Mean, idle_from, time_needed
 from corral.scaling.workload import Demand, Load, Need
 from corral.simulation.jobs import Ends, Place, SimulatedJob, Task
-from corral.simulation.scenario import Tasks, drawn
+from corral.simulation.scenario import Tasks, durations
 
 if TYPE_CHECKING:
     from corral.simulation.world import World
+
+
+class Overseer(Protocol):
+    """Acts at the very moment."""
+
+    def stage_begins(self, stage: Sequence[Tasks]) -> None:
+        """These wait, and none has been given out."""
+
+    def dispatched(self) -> None:
+        """Tasks were given out, as far as there were threads for them."""
 
 
 @define(eq=False)
@@ -25,14 +35,19 @@ class Species:
     """What is known of tasks of one name, as Dask knows it."""
 
     average: float = -1.0
-    #: The average when it was known last.
-    known: float | None = None
+    #: Those that came to their end.
+    mean: Mean = field(factory=Mean)
     longest: float = 0.0
     #: When those that run have begun.
     begun: deque[tuple[float, int]] = field(factory=deque)
     ended: set[int] = field(factory=set)
     #: What the user says that one takes (s).
     said: float | None = None
+
+    @property
+    def known(self) -> float | None:
+        """Seconds that one takes, as far as that is known."""
+        return self.said or (self.mean.seconds if self.mean.count else None)
 
 
 class SimulatedScheduler:
@@ -55,8 +70,13 @@ class SimulatedScheduler:
         self._species: dict[str, Species] = {}
         self._ready: dict[Place, deque[Task]] = {}
         self._assigned: Counter[Place] = Counter()
+        self._latest: dict[Place, float] = {}
         self._open: dict[str, deque[SimulatedJob]] = {}
         self._passed_over: set[SimulatedJob] = set()
+        #: Told of what happens; nobody but the clairvoyant listens.
+        self.overseer: Overseer | None = None
+        # All at once: whoever decides about jobs, the tasks are the same.
+        self._durations = deque(durations(world.load, world.chance))
         self._steps = deque(world.load.steps)
         self._stages: deque[tuple[Tasks, ...]] = deque()
         self._unfinished = 0
@@ -67,6 +87,8 @@ class SimulatedScheduler:
         if not self._steps:
             self.is_done = True
             return
+        if self.overseer is not None:
+            self.overseer.dispatched()
         step = self._steps.popleft()
 
         def begin() -> None:
@@ -80,24 +102,45 @@ class SimulatedScheduler:
             self.next_step()
             return
         stage = self._stages.popleft()
+        for tasks in self._stages[0] if self._stages else ():
+            self._species.setdefault(tasks.name, Species(said=tasks.expected))
         self.blocked = sum(tasks.count for later in self._stages for tasks in later)
         self._unfinished = sum(tasks.count for tasks in stage)
         for tasks in stage:
             self._species.setdefault(tasks.name, Species(said=tasks.expected))
             waiting = self._ready.setdefault((tasks.need, tasks.name, False), deque())
-            for _ in range(tasks.count):
-                waiting.append(Task(tasks.need, tasks.name, drawn(tasks.seconds, tasks.spread, self._world.chance)))
+            waiting.extend(Task(tasks.need, tasks.name, duration) for duration in self._durations.popleft())
+        if self.overseer is not None:
+            self.overseer.stage_begins(stage)
         self.dispatch()
 
     # --- workers ------------------------------------------------------------------------------------------------
 
     def admit(self, job: SimulatedJob) -> None:
         """Its worker is here."""
+        self.welcome(job)
+        self.dispatch()
+
+    def welcome(self, job: SimulatedJob) -> None:
+        """Its worker is here, and gets tasks as soon as they are given out."""
         job.connected_at = job.idle_since = job.settled_at = self._world.now
         job.free_threads = job.kind.threads
         job.free = dict(job.kind.resources)
         self._open.setdefault(job.kind.name, deque()).append(job)
-        self.dispatch()
+
+    def park(self, job: SimulatedJob) -> None:
+        """It has nothing to do, and gets nothing until it is unparked."""
+        self.settle(job)
+        self._open[job.kind.name].remove(job)
+        job.is_leaving = True
+        job.parked_at = self._world.now
+
+    def unpark(self, job: SimulatedJob) -> None:
+        """It has been there all the time."""
+        job.is_leaving = False
+        job.parked_at = None
+        job.settled_at = self._world.now
+        self._open[job.kind.name].append(job)
 
     def interrupt(self, job: SimulatedJob) -> None:
         """What runs there has run for nothing, and waits again."""
@@ -145,6 +188,16 @@ class SimulatedScheduler:
                         workers.remove(job)
         if self._world.ends is Ends.HEEDED:
             self._pass_over()
+        if self.overseer is not None:
+            self.overseer.dispatched()
+
+    def waiting(self, need: Need, name: str) -> int:
+        """How many such tasks wait."""
+        return sum(len(self._ready.get((need, name, is_again), ())) for is_again in (False, True))
+
+    def open_jobs(self, kind: str) -> list[SimulatedJob]:
+        """Those of a kind with a free thread."""
+        return [job for job in self._open.get(kind, ()) if job.lives and not job.is_leaving]
 
     def _suits(self, job: SimulatedJob, task: Task) -> bool:
         """True if it has room for this task, and time."""
@@ -164,6 +217,7 @@ class SimulatedScheduler:
         job.idle_since = None
         task.begun_at = self._world.now
         self._assigned[task.place] += 1
+        self._latest[task.place] = self._world.now
         self._species[task.name].begun.append((self._world.now, number))
         self._world.at(self._world.now + task.duration, partial(self._finish, job, number))
 
@@ -176,7 +230,7 @@ class SimulatedScheduler:
         self._assigned[task.place] -= 1
         self.busy += task.duration
         species.average = task.duration if species.average < 0 else (species.average + task.duration) / 2
-        species.known = species.average
+        species.mean.add(task.duration)
         species.longest = max(species.longest, task.duration)
         self.settle(job)
         for resource, amount in task.need:
@@ -214,12 +268,16 @@ class SimulatedScheduler:
                     need=need,
                     ready=ready,
                     assigned=assigned,
-                    duration=species.known if species.said is None else species.said,
+                    duration=species.known,
                     elapsed=species.longest,
                     finishing=finishing[place],
+                    latest=self._world.now - self._latest.get(place, self._world.now),
                     time_needed=self._time_needed(self._ready[place][0]) if ready else 0.0,
                 )
             )
+        for tasks in self._stages[0] if self._stages else ():
+            species = self.species(tasks.name)
+            loads.append(Load(need=tasks.need, duration=species.known, elapsed=species.longest, upcoming=tasks.count))
         return Demand(loads=tuple(loads), blocked=self.blocked)
 
     def tasks(self) -> Iterator[tuple[Place, int, int]]:

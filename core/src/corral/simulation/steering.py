@@ -14,11 +14,13 @@ from distributed.deploy.adaptive_core import AdaptiveCore
 from corral.jobs.group_state import GroupState, draw_conclusions, proved, resized, submitted
 from corral.jobs.plan import lasts, plan, usual_wait
 from corral.jobs.record import JobRecord, StopReason
+from corral.jobs.table import LATEST, takes_own_place
 from corral.jobs.transitions import connect
 from corral.plugin.values import JobId, JobState, JobStatus
 from corral.scaling.adaptive import view_of
 from corral.scaling.bounds import Bounds
-from corral.scaling.policy import Past, Rules, decide
+from corral.scaling.policy import decide
+from corral.scaling.views import Past, Rules
 from corral.scaling.workload import Kind
 from corral.simulation.jobs import Ends, SimulatedJob
 from corral.simulation.world import World
@@ -28,15 +30,23 @@ RESOLUTION = 10.0
 
 
 class Corral:
-    """The policy and the plan that a cluster runs."""
+    """The policy and the plan that a cluster runs.
+
+    Parameters
+    ----------
+    resolution
+        How soon a time-out is noticed if nothing happens (s): a cluster looks every second, which takes its time.
+    """
 
     def __init__(
         self,
         rules: Rules | None = None,
         bounds: Mapping[str, Bounds] | None = None,
         ends: Ends = Ends.HEEDED,
+        resolution: float = RESOLUTION,
     ) -> None:
         self.ends = ends
+        self._resolution = resolution
         #: None: as the load's file says.
         self._rules = rules
         self._bounds = bounds or {}
@@ -47,6 +57,7 @@ class Corral:
         #: How long the latest workers had when they came.
         self._times: dict[str, deque[float]] = defaultdict(_latest)
         self._past: Mapping[str, Past] = {}
+        self._left: deque[float] = deque(maxlen=LATEST)
 
     def look(self, world: World) -> float:
         """Learn, let the policy decide, carry out the plans."""
@@ -62,7 +73,7 @@ class Corral:
                 state = draw_conclusions(state, mine, now)
             self._states[name] = proved(state, records, now)
         self._decide(world, by_group)
-        again = now + RESOLUTION
+        again = now + self._resolution
         for kind in world.load.kinds:
             todo = plan(self._states[kind.name], by_group[kind.name], now, lead=self._lead(kind.name))
             world.cancel(int(record.id.text) for record, _ in todo.cancel)
@@ -144,6 +155,8 @@ class Corral:
             if job is None:
                 del self._records[number]
                 ended.append(self._ended(record, world.ended[number]))
+                if (left := world.ended[number]).started_at is not None and left.ended_at is not None:
+                    self._left.append(left.ended_at)
             elif record.connected_at is None:
                 self._records[number] = self._grown(record, job)
             elif job.has_expired and not record.leaving:
@@ -159,7 +172,8 @@ class Corral:
 
     def _grown(self, record: JobRecord, job: SimulatedJob) -> JobRecord:
         if job.connected_at is not None and job.started_at is not None:
-            self._waits[record.group].append(job.connected_at - job.submitted_at)
+            if not takes_own_place(job.connected_at, self._left):
+                self._waits[record.group].append(job.connected_at - job.submitted_at)
             self._starts[record.group].append(job.connected_at - job.started_at)
             self._times[record.group].append(job.cut_at - job.connected_at)
             leaves_at = None if self.ends is Ends.CUT else job.leaves_at

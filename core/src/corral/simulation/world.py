@@ -15,7 +15,7 @@ from attrs import field, frozen
 
 from corral.launch.run import default_lead, default_spread, leaving_time
 from corral.scaling.workload import Kind
-from corral.simulation.jobs import Ends, SimulatedJob
+from corral.simulation.jobs import Ends, SimulatedJob, Turn
 from corral.simulation.scenario import Load, Queue, drawn
 from corral.simulation.scheduler import SimulatedScheduler
 
@@ -33,6 +33,7 @@ class Outcome:
 
     makespan: float
     core_hours: float
+    gpu_hours: float
     #: Core-hours in which no task ran that came to its end.
     wasted_core_hours: float
     #: Those of them that the ends of jobs have cost: spent on tasks that were cut off, and by threads for which nothing
@@ -65,21 +66,28 @@ class World:
 
     def __init__(self, load: Load, queue: Queue, *, seed: int = 0) -> None:
         self.load = load
+        self.seed = seed
         self.queue = queue
         self.now = 0.0
         self.jobs: dict[int, SimulatedJob] = {}
         self.ended: dict[int, SimulatedJob] = {}
         self.ends = Ends.CUT
         self.submitted = self.requests = self.cancelled = 0
+        #: Jobs that have begun to leave because of their walltime.
+        self.expired = 0
         self.history: list[tuple[float, int, int]] = []
         self.chance = random.Random(seed)  # noqa: S311 - a simulation must be repeatable
-        self._waits = queue.waits(random.Random(seed + 1))  # noqa: S311
+        # Each by itself: what one job meets does not depend on what was decided about others.
+        waits, start_ups = queue.waits(random.Random(seed + 1)), random.Random(f"{seed} start-ups")  # noqa: S311
+        self._turns = (Turn(number, wait, drawn(queue.start_up, 0.2, start_ups)) for number, wait in enumerate(waits))
+        self._coming: list[Turn] = []
         self._events: list[tuple[float, int, Callable[[], None]]] = []
         self._numbers = itertools.count(1)
         self._order = itertools.count()
         self._eligible: deque[SimulatedJob] = deque()
         self._running_jobs = 0
-        self._used = 0.0
+        #: Core-seconds and GPU-seconds.
+        self._used = self._used_gpus = 0.0
         self.scheduler = SimulatedScheduler(self)
 
     # --- time ---------------------------------------------------------------------------------------------------
@@ -112,6 +120,7 @@ class World:
         return Outcome(
             makespan=self.now,
             core_hours=self._used / 3600,
+            gpu_hours=self._used_gpus / 3600,
             wasted_core_hours=(self._used - scheduler.busy) / 3600,
             lost_core_hours=(scheduler.interrupted + scheduler.idle_ends) / 3600,
             interrupted=scheduler.cut_off,
@@ -127,26 +136,67 @@ class World:
 
     def _note(self) -> None:
         living = self.jobs.values()
-        connected = sum(1 for job in living if job.connected_at is not None)
+        connected = sum(1 for job in living if job.connected_at is not None and job.parked_at is None)
         counts = connected, sum(1 for job in living if job.started_at is None)
         if not self.history or self.history[-1][1:] != counts:
             self.history.append((self.now, *counts))
 
     # --- the batch system ---------------------------------------------------------------------------------------
 
-    def submit(self, kind: Kind, count: int) -> list[int]:
-        """One request for so many jobs."""
+    def coming(self, count: int) -> Sequence[Turn]:
+        """What the next jobs will meet in the queue; nobody but the clairvoyant may ask."""
+        self._coming += itertools.islice(self._turns, max(0, count - len(self._coming)))
+        return self._coming[:count]
+
+    def submit(self, kind: Kind, count: int, turns: Iterable[Turn] = ()) -> list[int]:
+        """One request for so many jobs; `turns` of them take these, the others the next."""
         self.requests += 1
         self.submitted += count
         numbers = []
+        taken = list(turns)
+        for turn in taken:
+            self._coming.remove(turn)
         for element in range(count):
+            turn = taken[element] if element < len(taken) else self._next_turn()
             job = SimulatedJob(
-                next(self._numbers), kind, element, self.requests, self.now, self.now + next(self._waits)
+                next(self._numbers), kind, element, self.requests, self.now, self.now + turn.wait, turn.start_up
             )
             self.jobs[job.number] = job
             self.at(job.may_start_at, partial(self._may_start, job))
             numbers.append(job.number)
         return numbers
+
+    def have(self, kind: Kind, turns: Iterable[Turn]) -> list[SimulatedJob]:
+        """Have jobs, in hindsight: they were submitted when it was time to, with one request, and are connected.
+
+        Parameters
+        ----------
+        turns
+            Of `coming`: each long enough ago for a job that was submitted at the beginning.
+        """
+        self.requests += 1
+        jobs = []
+        for element, turn in enumerate(turns):
+            self._coming.remove(turn)
+            started_at = self.now - turn.start_up
+            job = SimulatedJob(
+                next(self._numbers), kind, element, self.requests, started_at - turn.wait, started_at, turn.start_up
+            )
+            job.started_at = started_at
+            self.submitted += 1
+            self._running_jobs += 1
+            self.jobs[job.number] = job
+            self._plan_end(job)
+            self.scheduler.welcome(job)
+            jobs.append(job)
+        return jobs
+
+    def has_room(self, coming: int = 0) -> bool:
+        """One more job may run now, beside so many that are about to come."""
+        return self._running_jobs + coming < self.queue.running
+
+    def _next_turn(self) -> Turn:
+        return self._coming.pop(0) if self._coming else next(self._turns)
 
     def cancel(self, numbers: Iterable[int]) -> None:
         """End jobs at once."""
@@ -172,7 +222,9 @@ class World:
         """Its walltime is near."""
         if job.lives and not job.is_leaving:
             job.has_expired = True
+            self.expired += 1
             self.retire([job.number])
+            self.scheduler.dispatch()
 
     def _cut(self, job: SimulatedJob) -> None:
         """What it has not finished by now is lost."""
@@ -193,14 +245,14 @@ class World:
                 continue
             self._running_jobs += 1
             job.started_at = self.now
-            starting = drawn(self.queue.start_up, 0.2, self.chance)
             fails = self.queue.failing and self.chance.random() < self.queue.failing
-            self.at(self.now + starting, partial(self._end if fails else self._connect, job))
+            self.at(self.now + job.start_up, partial(self._end if fails else self._connect, job))
             self._plan_end(job)
 
     def _plan_end(self, job: SimulatedJob) -> None:
         walltime = min(self.load.walltime, self.queue.walltime)
-        job.cut_at = self.now + walltime
+        assert job.started_at is not None
+        job.cut_at = job.started_at + walltime
         if self.ends is not Ends.CUT:
             lead = default_lead(walltime)
             spread = lead / 4 if self.ends is Ends.DRAINED else default_spread(lead, walltime)
@@ -216,13 +268,15 @@ class World:
     def _end(self, job: SimulatedJob) -> None:
         if not job.lives:
             return
-        self.scheduler.settle(job)
+        if job.parked_at is None:
+            self.scheduler.settle(job)
+        job.ended_at = self.now if job.parked_at is None else min(self.now, job.parked_at + LEAVING)
         self.scheduler.interrupt(job)
-        job.ended_at = self.now
         self.ended[job.number] = self.jobs.pop(job.number)
         if job.started_at is not None:
             self._running_jobs -= 1
-            self._used += (self.now - job.started_at) * job.kind.cores
+            self._used += (job.ended_at - job.started_at) * job.kind.cores
+            self._used_gpus += (job.ended_at - job.started_at) * job.kind.gpus
             self._start_jobs()
 
 

@@ -45,6 +45,14 @@ def seconds_in(value: object, *, bare_text: bool = True) -> float:
     return seconds
 
 
+def in_words(seconds: float) -> str:
+    """``40 s``, ``12 min``, ``1.5 h``, ``3 d``."""
+    for size, least, unit in ((86_400, 172_800, "d"), (3600, 3600, "h"), (60, 60, "min")):
+        if seconds >= least:
+            return f"{round(seconds / size, 1):g} {unit}"
+    return f"{seconds:.0f} s"
+
+
 def _seconds(value: object, bare_text: bool) -> float:
     if isinstance(value, str):
         return _read(value, value.strip(), bare_text)
