@@ -47,6 +47,13 @@ THREADS, MAXIMUM = 4, 10
 BACKLOG, SIZES, LENGTH = 12, (4, 8, 16, 32), 25.0
 
 
+#: What is compared.
+WHAT = {
+    "makespan": "seconds", "core_hours": "core-hours", "wasted_core_hours": "wasted", "submitted": "jobs",
+    "requests": "submissions",
+}  # fmt: skip
+
+
 def load(title: str, *steps: Step) -> Load:
     kind = Kind(name="default", cores=THREADS, threads=THREADS)
     return Load(title=title, kinds=(kind,), steps=steps, maximum=MAXIMUM, walltime=1800.0, uniform="default")
@@ -208,8 +215,8 @@ def main(folder: Path) -> None:
         path = folder / f"{name}.toml"
         path.write_text(queue_file(summary))
         outcomes = [outcome for seed in range(ROUNDS) for outcome in simulated(each, Queue.read(path), seed)]
-        for what in ("makespan", "core_hours", "wasted_core_hours", "submitted", "requests"):
-            print(f"| {name} | {what} | {compare(real[name], outcomes, what)} |")
+        for what, words in WHAT.items():
+            print(f"| {name} | {words} | {compare(real[name], outcomes, what)} |")
         draw({"real": real[name][0], "simulated": outcomes[0]}, folder / f"{name}.svg")
 
 
