@@ -128,7 +128,8 @@ def _goals_of_its_own(rows: Sequence[Row]) -> dict[str, list[str]]:
             for row, others in beaten
         ],
         "no more jobs submitted than a cluster that has the largest size anew in every stage": [
-            f"{row.load}, {row.queue}: {row.submitted:.0f} against {row.largest:.0f} in each of {row.stages * row.renewals}"
+            f"{row.load}, {row.queue}: {row.submitted:.0f} against {row.largest:.0f} in each of "
+            f"{row.stages * row.renewals}"
             for row in own
             if not row.is_sparing
         ],
