@@ -182,6 +182,15 @@ def test_idle_jobs_leave_at_once_where_others_wait_for_their_place() -> None:
         assert sizes(demand, lazy, evolve(starving, expected_wait=10.0), cpu=SHORT_PAUSES)["cpu"] == 4
 
 
+def test_a_group_of_which_nothing_has_come_yet_may_starve_too() -> None:
+    """Its first jobs wait for longer than those of others did."""
+    lazy = View(kind=CPU, connected=4, idle=idle(4, 10.0), waits=[300.0])
+    new = View(kind=GPU, coming=2, expected_wait=900.0)
+    on_gpu = tasks(8, 60.0, need=ON_GPU)
+    assert sizes(on_gpu, lazy, new, cpu=SHORT_PAUSES)["cpu"] == 0
+    assert sizes(on_gpu, lazy, evolve(new, expected_wait=320.0), cpu=SHORT_PAUSES)["cpu"] == 4
+
+
 def test_idle_jobs_are_in_nobodys_way_while_others_wait_as_usual() -> None:
     """Or are not needed any more."""
     lazy = View(kind=CPU, connected=4, idle=idle(4, 10.0), waits=[600.0])

@@ -122,9 +122,9 @@ def test_corral_keeps_its_jobs_over_a_pause_and_dask_does_not() -> None:
 
 
 def test_idle_jobs_leave_when_a_cluster_would_notice() -> None:
-    """If it looks every second: where they are kept for a few seconds, ten more would be most of what they cost."""
+    """It looks every second: where they are kept for a few seconds, ten more would be most of what they cost."""
     work = load((Tasks(name="a", count=16, seconds=20),), repeat=2, pause=300)
-    outcome = simulate(work, Queue(title="", median=30, start_up=2.0), Corral(Rules(idle_timeout=3.0), resolution=1.0))
+    outcome = simulate(work, Queue(title="", median=30, start_up=2.0), Corral(Rules(idle_timeout=3.0)))
     # Eight jobs: one round.
     came = next(moment for moment, working, _ in outcome.history if working == 8)
     left = next(moment for moment, working, _ in outcome.history if moment > came and not working)

@@ -38,7 +38,7 @@ AHEAD = 1.5
 #: Jobs that have nothing to do leave after so long, if nothing speaks for them (s).
 PROMPT = 2.0
 #: While nothing is known of pauses, idle jobs are kept for so many starts, or for such a part of what a new one waits.
-CREDIT, PART = 1.4, 1 / 8
+CREDIT, PART = 1.5, 1 / 8
 #: Idle jobs are kept for so many times the pauses that are worth it; the latest pauses count.
 MARGIN, PAUSES = 2.0, 6
 #: Workers should not be fuller than this with results.
@@ -56,8 +56,9 @@ class _Outlook:
     #: What comes next, and the same if jobs have to be kept for it from now on.
     next: Share
     next_if_kept: Share
-    #: Seconds that a new job takes to come.
+    #: Seconds that a new job takes to come, and that those took that have come: of others, if none has.
     delay: float
+    usual: float
     #: Seconds of a job that it costs to end it and to have another one later: its start, and the wait for it.
     price: float
     #: Seconds of workers of other groups that could do this work.
@@ -129,6 +130,9 @@ def _outlooks(
                 next=following[name],
                 next_if_kept=kept[name],
                 delay=delay,
+                usual=max(
+                    (_usual_wait(other) for other in ([view] if view.waits else views) if other.waits), default=0.0
+                ),
                 price=_start(view) + _haste(view, rules.prefer) * max(delay, _start(view)),
                 help=sum(
                     max(0.0, _capacity(other, delay) - current[other.kind.name].work)
@@ -209,7 +213,7 @@ def _likeness(other: Kind, own: Kind, share: Share) -> float:
 def _is_starved(outlook: _Outlook) -> bool:
     """True if its jobs wait longer than usual for their turn, and are needed: idle ones of others may be in the way."""
     view = outlook.view
-    waits_long = view.coming and view.expected_wait > outlook.delay + USUAL_START
+    waits_long = view.coming and view.expected_wait > outlook.usual + USUAL_START
     return bool(waits_long and _jobs(view, outlook.now) > view.connected)
 
 

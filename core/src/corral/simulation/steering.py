@@ -25,8 +25,8 @@ from corral.scaling.workload import Kind
 from corral.simulation.jobs import Ends, SimulatedJob
 from corral.simulation.world import World
 
-#: How soon a time-out is noticed if nothing happens (s).
-RESOLUTION = 10.0
+#: How soon a time-out is noticed if nothing happens (s); that of an idle job, in a part of the time that it was idle.
+RESOLUTION, PART = 10.0, 0.1
 
 
 class Corral:
@@ -73,7 +73,8 @@ class Corral:
                 state = draw_conclusions(state, mine, now)
             self._states[name] = proved(state, records, now)
         self._decide(world, by_group)
-        again = now + self._resolution
+        idle = [now - job.idle_since for job in world.jobs.values() if job.idle_since is not None]
+        again = now + min([self._resolution, *(PART * seconds for seconds in idle)])
         for kind in world.load.kinds:
             todo = plan(self._states[kind.name], by_group[kind.name], now, lead=self._lead(kind.name))
             world.cancel(int(record.id.text) for record, _ in todo.cancel)
