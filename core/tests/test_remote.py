@@ -152,7 +152,9 @@ def test_the_same_face(cluster: Callable[..., Cluster], state_directory: Path) -
         c.scale(more=2)
         c.wait_for_workers(4, timeout=60)
         c.remove_group("more")
-        adaptive = c.adapt(minimum=1, maximum=2, maximum_gpu_hours=3)
+        with pytest.raises(InvalidRequest, match="'fast' is none of 'speed', 'balance', 'cost'"):
+            c.adapt(maximum=2, prefer="fast")
+        adaptive = c.adapt(minimum=1, maximum=2, maximum_gpu_hours=3, prefer=100, gpu_price=20)
         assert (adaptive.minimum, adaptive.maximum, adaptive.state) == (1, 2, "running")
         assert (c.maximum_core_hours, c.maximum_gpu_hours) == (5.0, 3.0)
         adaptive.stop()
