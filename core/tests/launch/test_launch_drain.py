@@ -204,12 +204,13 @@ async def test_second_signal(cluster: Cluster) -> None:
 
 async def test_walltime(cluster: Cluster, tmp_path: Path) -> None:
     """Before its time is over, the job leaves by itself, and a task that runs is finished."""
-    leaver = await cluster.connect("--walltime=8", "--lead=4", job="1")
     await cluster.connect(job="2")
+    # It begins to leave after six seconds, and has thirteen more for the task.
+    leaver = await cluster.connect("--walltime=20", "--lead=14", job="1")
     runs = tmp_path / "runs"
     async with cluster.client() as client:
-        future = client.submit(recorder(runs), 1, seconds=3, workers="1-0", allow_other_workers=True)
-        code, log = await leaver.end(timeout=10)
+        future = client.submit(recorder(runs), 1, seconds=7, workers="1-0", allow_other_workers=True)
+        code, log = await leaver.end(timeout=30)
 
         assert code == 0
         assert "walltime" in log
