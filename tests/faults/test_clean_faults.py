@@ -13,8 +13,9 @@ from incidents import Incident
 from real_life import Slurm
 
 from corral.cli import main
-from corral.cluster import cleanup, registry
+from corral.cluster import cleanup
 from corral.cluster.registry import entries
+from corral.host import private
 
 pytestmark = [pytest.mark.real("slurm"), pytest.mark.timeout(300)]
 
@@ -49,7 +50,7 @@ def test_killed_clients_leave_nothing_that_clean_does_not_find(
     incident: Incident, slurm: Slurm, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Before, while and after their jobs land; what they submit late is waited for."""
-    monkeypatch.setattr(registry, "_DRAFTED", 0.0)
+    monkeypatch.setattr(private, "_DRAFTED", 0.0)
     with incident.watched("killed-", 60):
         subprocess.run([sys.executable, "-c", CLIENTS, "30", "0.3"], check=True, timeout=200)
         incident.begins()
