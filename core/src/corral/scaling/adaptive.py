@@ -50,7 +50,7 @@ class Adapting(Protocol):
 
     @property
     def idle_timeout(self) -> float | None:
-        """Seconds; None: as long as each group's jobs take to come, within limits."""
+        """Seconds; None: until to keep a job would cost more than to wait for a new one."""
 
     @property
     def state(self) -> str:
@@ -130,7 +130,7 @@ class Adaptive:
 
     @property
     def idle_timeout(self) -> float | None:
-        """Seconds; None: as long as each group's jobs take to come, within limits."""
+        """Seconds; None: until to keep a job would cost more than to wait for a new one."""
         return self._rules.idle_timeout
 
     def __repr__(self) -> str:

@@ -169,7 +169,7 @@ def _usual_wait(view: View) -> float:
 
 def _start(view: View) -> float:
     """Seconds from a job's start to its workers; if no start was seen, no more than the quickest took in all."""
-    return sorted(view.starts)[len(view.starts) // 2] if view.starts else min(USUAL_START, *view.waits, USUAL_START)
+    return sorted(view.starts)[len(view.starts) // 2] if view.starts else min((USUAL_START, *view.waits))
 
 
 def _target(view: View, share: Share, rules: Rules) -> float:
@@ -324,13 +324,12 @@ def _shrunk(view: View, needed: int, past: Past, now: float, *, keep: float, cre
     largest = max(before.jobs for before in past.needed)
     cancel = min(view.coming, max(0, view.size - max(largest, needed)))
     # Idle jobs: enough of those that are here stay, and who has worked little is not kept for long.
-    spare = min(view.connected - needed, view.size - cancel - view.minimum)
     tired = [job for job in view.idle if now - job.since >= min(keep, max(credit, job.since - job.came_at))]
     tired.sort(key=lambda job: (job.leaves_at or math.inf, job.stored, job.id))
-    release = tuple(job.id for job in tired[: max(0, spare)])
+    release = tuple(job.id for job in tired[: max(0, view.connected - needed)])
     if release and delay <= credit:
         # Those that wait would take their places at once, and have nothing to do either.
-        cancel = max(cancel, min(view.coming, view.size - len(release) - max(needed, view.minimum)))
+        cancel = view.coming
     return Size(jobs=view.size - cancel - len(release), release=release)
 
 
