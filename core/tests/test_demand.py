@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
+import pytest
 from dask.base import annotate
 from distributed import Client, Event, LocalCluster, Scheduler, Worker
 from distributed.diagnostics.plugin import SchedulerPlugin
@@ -210,6 +212,35 @@ async def test_how_long_tasks_take_is_the_mean_of_those_that_have_ended() -> Non
         [load] = [load for load in counter.demand().loads if load.need]
         assert (load.ready, load.duration) == (2, 40.0)
         del done, waiting
+
+
+async def test_it_is_known_since_when_nothing_was_given_to_a_worker(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of each kind of tasks, as long as one is with a worker."""
+    now = 100.0
+    monkeypatch.setattr("corral.scaling.demand.time", SimpleNamespace(monotonic=lambda: now))
+    async with (
+        Scheduler(host="127.0.0.1", port=0, dashboard_address=":0") as scheduler,
+        Client(scheduler.address, asynchronous=True) as client,
+    ):
+        futures = client.map(abs, range(3), resources={"GPU": 1}, pure=False)
+        await eventually(lambda: len(scheduler.unrunnable) == 3)
+        counter = DemandCounter()
+        counter.listen(scheduler)
+
+        def latest() -> float:
+            [load] = counter.demand().loads
+            return load.latest
+
+        assert latest() == 0.0
+        counter.transition(futures[0].key, "no-worker", "processing", stimulus_id="test")
+        now = 130.0
+        assert latest() == 30.0
+        counter.transition(futures[1].key, "no-worker", "processing", stimulus_id="test")
+        now = 135.0
+        assert latest() == 5.0
+        for future in futures[:2]:
+            counter.transition(future.key, "processing", "memory", stimulus_id="test")
+        assert latest() == 0.0, "none is with a worker"
 
 
 async def test_what_jobs_finish_that_leave_is_told_apart() -> None:

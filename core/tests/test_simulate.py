@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import subprocess
 import sys
 import textwrap
@@ -18,7 +19,7 @@ from corral.cli.simulate import POLICIES as OFFERED
 from corral.cli.simulate import verdict
 from corral.simulation import Load, Queue
 from corral.simulation.__main__ import verdicts
-from corral.simulation.comparison import POLICIES, Row, dominators
+from corral.simulation.comparison import POLICIES, Row, dominators, measure
 from corral.simulation.files import ours
 
 SMALL = """
@@ -313,11 +314,22 @@ def test_gpu_hours_have_a_price_of_their_own() -> None:
 def test_who_submits_more_jobs_than_a_fixed_cluster_in_every_stage_is_told() -> None:
     """As large a one as it wanted to be."""
     sparing = evolve(ROW, submitted=20.0, largest=10.0, stages=2)
-    [line] = [line for line in verdicts([sparing, evolve(ROW, policy="Dask")]) if "no more jobs submitted" in line]
-    assert line.endswith("met")
+    renewed = evolve(sparing, submitted=40.0, renewals=2)
+    for row in (sparing, renewed):
+        [line] = [line for line in verdicts([row, evolve(ROW, policy="Dask")]) if "no more jobs submitted" in line]
+        assert line.endswith("met")
     [line] = [
         line
         for line in verdicts([evolve(sparing, submitted=21.0), evolve(ROW, policy="Dask")])
         if "no more jobs" in line
     ]
     assert line.endswith("l, q: 21 against 10 in each of 2")
+
+
+def test_jobs_that_end_have_to_be_replaced_by_a_fixed_cluster_too(small: Path) -> None:
+    """As often as the walltime is over, of the load or of the queue."""
+    short = evolve(Load.read(small), walltime=1800.0)
+    row, outcome = measure(short, Queue(title="", median=60), POLICIES["fixed"], [1])
+    assert outcome.makespan > 3600
+    assert row.renewals == math.ceil(outcome.makespan / 1800)
+    assert measure(short, Queue(title="", walltime=1300.0), POLICIES["fixed"], [1])[0].renewals > 2
