@@ -25,6 +25,14 @@ async def eventually(condition: Callable[[], bool]) -> None:
             await asyncio.sleep(0.01)
 
 
+def counting(scheduler: Scheduler) -> DemandCounter:
+    """Counts from now on."""
+    counter = DemandCounter()
+    counter.listen(scheduler)
+    scheduler.add_plugin(counter)
+    return counter
+
+
 def counted(demand: Demand) -> dict[Any, tuple[int, int]]:
     found: dict[Any, tuple[int, int]] = {}
     for load in demand.loads:
@@ -60,9 +68,7 @@ async def test_tasks_are_counted_by_need_wherever_they_wait() -> None:
     ):
         early = client.map(wait, range(30), name="go", pure=False)
         await eventually(lambda: len(scheduler.queued) == 30)
-        counter = DemandCounter()
-        counter.listen(scheduler)
-        scheduler.add_plugin(counter)
+        counter = counting(scheduler)
         assert counted(counter.demand()) == {(): (30, 0)}
         gpu = client.map(abs, range(50), resources={"GPU": 1})
         mixed = [client.submit(abs, number, pure=False, resources={"MEMORY": 1e9, "GPU": 1}) for number in range(5)]
@@ -132,9 +138,7 @@ async def test_what_comes_next_is_counted() -> None:
             graph[f"task-{number}"] = (_first, number, *(f"task-{other}" for other in others))
         early = client.get(graph, [f"task-{number}" for number in range(100)], sync=False)
         await eventually(lambda: len(scheduler.tasks) >= 100)
-        counter = DemandCounter()
-        counter.listen(scheduler)
-        scheduler.add_plugin(counter)
+        counter = counting(scheduler)
         scheduler.add_plugin(recounts := Recounts(scheduler, counter), name="recounts")
         late = client.get(graph, list(graph), sync=False)
         await eventually(lambda: len(scheduler.tasks) == 300)
@@ -162,9 +166,7 @@ async def test_what_is_known_of_durations_counts() -> None:
         OurScheduler(host="127.0.0.1", port=0, dashboard=False) as scheduler,
         Client(scheduler.address, asynchronous=True) as client,
     ):
-        counter = DemandCounter()
-        counter.listen(scheduler)
-        scheduler.add_plugin(counter)
+        counter = counting(scheduler)
         with annotate(expected_duration="30 min"):
             half_hours = client.map(abs, range(3), pure=False)
         with annotate(expected_duration="1 h"):
@@ -195,9 +197,7 @@ async def test_how_long_tasks_take_is_the_mean_of_those_that_have_ended() -> Non
         OurScheduler(host="127.0.0.1", port=0, dashboard=False) as scheduler,
         Client(scheduler.address, asynchronous=True) as client,
     ):
-        counter = DemandCounter()
-        counter.listen(scheduler)
-        scheduler.add_plugin(counter)
+        counter = counting(scheduler)
         async with Worker(scheduler.address, host="127.0.0.1", nthreads=1):
             done = client.map(abs, range(3), pure=False)
             await client.gather(done)
@@ -250,9 +250,7 @@ async def test_what_jobs_finish_that_leave_is_told_apart() -> None:
         Client(scheduler.address, asynchronous=True) as client,
         Worker(scheduler.address, host="127.0.0.1", nthreads=1, heartbeat_interval="50ms"),
     ):
-        counter = DemandCounter()
-        counter.listen(scheduler)
-        scheduler.add_plugin(counter)
+        counter = counting(scheduler)
         futures = client.map(wait, range(3), name="go", pure=False)
         [worker] = scheduler.workers.values()
         await eventually(lambda: len(worker.executing) == 1)
