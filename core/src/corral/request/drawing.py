@@ -245,19 +245,11 @@ def _scheduler_options(value: object, security: bool | Security, for_job: Sequen
     if not found:
         return found
     # Looks at Dask's own classes, which takes a second to import.
-    from corral.request.keywords import check_scheduler
+    from corral.request.keywords import check_protocol, check_scheduler
 
     check_scheduler(found, also=for_job)
-    # Everything that joins speaks the one protocol for which there are credentials.
     is_plain = security is False or (security is not True and not security.get_tls_config_for_role("worker").get("key"))
-    expected = "tcp" if is_plain else "tls"
-    if (protocol := found.get("protocol") or expected).rstrip(":/") != expected:
-        cure = "leave security= out for TLS" if is_plain else "say security=False for a cluster without TLS"
-        raise InvalidRequest(
-            "scheduler_options",
-            f"its protocol {protocol!r} does not go with security={security!r}, where corral's jobs speak {expected}; "
-            f"leave the protocol out, or {cure}",
-        )
+    check_protocol(found.get("protocol"), security, is_plain=is_plain)
     return found
 
 

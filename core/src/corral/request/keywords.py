@@ -8,6 +8,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any
 
 import distributed
+from distributed.comm.registry import get_backend
 
 from corral.errors import InvalidRequest
 from corral.request.synonyms import MEANINGS, meaning
@@ -38,6 +39,9 @@ _OF_SCHEDULERS: Mapping[str, str] = {
     "security": "it is security=, an argument of the cluster",
     "scheduler_file": "another program connects with Cluster.connect(name)",
 }
+#: Protocols that cannot be spoken without them, and one that goes no further than memory.
+_OF_CERTIFICATES = frozenset({"tls", "wss"})
+_OF_ONE_PROCESS = frozenset({"inproc"})
 
 
 def check_worker(worker_class: object, options: Mapping[str, Any]) -> None:
@@ -71,6 +75,42 @@ def check_scheduler(options: Mapping[str, Any], also: Iterable[str] = ()) -> Non
         if name in _OF_SCHEDULERS:
             raise InvalidRequest("scheduler_options", f"{name!r} is not one of them: {_OF_SCHEDULERS[name]}")
     _refuse_unknown("scheduler_options", distributed.Scheduler, distributed.Scheduler, options, frozenset(also))
+
+
+def check_protocol(protocol: str | None, security: object, *, is_plain: bool) -> None:
+    """Refuse a protocol that does not exist here, or for which a cluster of this `security` has no credentials.
+
+    Raises
+    ------
+    InvalidRequest
+    """
+    if protocol is None:
+        return
+    scheme, argument = protocol.rstrip(":/"), "scheduler_options"
+    if not is_plain and scheme != "tls":
+        raise InvalidRequest(
+            argument,
+            f"its protocol {protocol!r} does not go with security={security!r}: whoever has certificates speaks tls. "
+            "Leave the protocol out, or say security=False for a cluster that everybody on the network can use",
+        )
+    if is_plain and scheme in _OF_CERTIFICATES:
+        raise InvalidRequest(
+            argument,
+            f"its protocol {protocol!r} does not go with security={security!r}: it needs certificates. Leave security= "
+            "out for TLS",
+        )
+    if scheme in _OF_ONE_PROCESS:
+        raise InvalidRequest(argument, f"its protocol {protocol!r} reaches nobody outside of this process")
+    try:
+        get_backend(scheme)
+    except ValueError:
+        raise InvalidRequest(
+            argument,
+            f"its protocol {protocol!r} is not one that distributed knows here; one of a package (ucxx:// is "
+            "distributed-ucxx's) has to be installed, here as in the jobs",
+        ) from None
+    except Exception as error:
+        raise InvalidRequest(argument, f"its protocol {protocol!r} cannot be used here: {error}") from error
 
 
 def _imported(path: str) -> object:

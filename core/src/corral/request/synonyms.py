@@ -33,7 +33,8 @@ _BY_MEANING: Mapping[str, tuple[str, ...]] = {
     "worker_options={'resources': {'GPU': 1}}": ("worker_extra_args", "extra", "worker_args", "worker_kwargs"),
     "another class of workers is worker_class='package.module.Class'": ("worker_command",),
     "leave it out: every worker has a nanny, which restarts it and watches its memory": ("nanny", "no_nanny"),
-    "leave it out: it is TLS, and security=False makes it plain TCP": ("protocol",),
+    "leave it out: it is TLS, and security=False makes it plain TCP; beside that, another one is "
+    "scheduler_options={'protocol': 'ucxx'}": ("protocol",),
     "threads of each worker are threads= here": ("nthreads", "threads_per_worker", "num_threads", "worker_threads"),
     "it is shared_directory= here": ("shared_temp_directory", "shared_dir", "shared_tmp_directory"),
     "it is name= here, and jobs are called after their cluster": ("job_name", "cluster_name", "jobname"),
