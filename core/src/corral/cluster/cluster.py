@@ -20,7 +20,6 @@ from distributed import Security
 from distributed.core import Status, rpc
 
 import corral
-from corral.batch.polling import Watch
 from corral.cluster import connecting, kept_logs
 from corral.cluster.basis import Basis
 from corral.cluster.changes import Changes
@@ -318,8 +317,6 @@ class Cluster(HostingCluster):
         self._engine = engine = Engine(
             blueprint=blueprint,
             scheduler=self.scheduler,
-            watch=Watch.of(blueprint.identity(), blueprint.batch.budget),
-            rhythm=blueprint.rhythm(),
             replacements_per_hour=blueprint.settings.replacements_per_hour,
             on_change=self._changes.tell,
             announce=self._registration.announce,

@@ -75,7 +75,7 @@ class WaitKeeper:
         for group in self._state.groups.values():
             self.prime(group)
             self._advise(group)
-        self._state.do_until_closing(self._keep(), name="corral waits")
+        self._state.tasks.do_until_closing(self._keep(), name="corral waits")
 
     def prime(self, group: Group) -> None:
         """Let a new group begin with what such jobs waited before."""

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextlib import suppress
 
 from attrs import define
 
 from corral.cluster.engine_state import EngineState
-from corral.cluster.following import JobFollower
 from corral.errors import BudgetSpent, InvalidRequest, JobsFailed, PluginError, SubmitRejected, WorkersNotReady, counted
 from corral.host import clock
 
@@ -18,7 +18,8 @@ class Waiting:
     """Whoever waits for the engine, and what they are told. It has no state of its own."""
 
     _state: EngineState
-    _follower: JobFollower
+    #: What keeps the cluster from knowing how its jobs are.
+    _unknown: Callable[[], list[str]]
 
     async def for_submissions(self) -> None:
         """Return when no submission is under way or due.
@@ -72,9 +73,7 @@ class Waiting:
         parts = [f"{counted(count, 'job')} {word}" for word, count in sorted(words.items())]
         parts += [f"{group.submitting} being submitted" for group in self._state.groups.values() if group.submitting]
         troubles = [group.trouble_in_words() for group in self._state.groups.values() if group.trouble]
-        troubles += self._follower.troubles()
-        if delay := self._state.watch.delay(self._state):
-            troubles.append(delay)
+        troubles += self._unknown()
         return "; ".join([", ".join(parts) or "no job is in the queue", *troubles])
 
     async def _hear(self, news: asyncio.Event) -> None:

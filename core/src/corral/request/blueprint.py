@@ -115,6 +115,11 @@ class Blueprint:
         except OSError as error:
             raise InvalidRequest("log_directory", f"{self.log_directory} cannot be made: {error.strerror}") from error
 
+    @property
+    def systems(self) -> Sequence[BatchSystem]:
+        """The batch systems that have its jobs: the cluster's own, which has no name, first."""
+        return [self.batch]
+
     def batch_of(self, group: str) -> BatchSystem:
         """The batch system as this group's jobs are asked of it."""
         return self.batches.get(group, self.batch)
@@ -133,7 +138,7 @@ class Blueprint:
         if spec.backend_options:
             options = self._backend_options(spec)
             manager = discovery.load(self.backend, options=options, site=self.site, plugins=self.plugins)
-            batches[name] = evolve(self.batch, manager=manager)
+            batches[name] = evolve(self.batch, manager=manager, options=options)
         larger = evolve(self, groups={**self.groups, name: spec}, batches=batches)
         # What the batch system cannot do is refused here, by the very code that will write the scripts.
         try:
@@ -222,20 +227,20 @@ class Blueprint:
     def _backend_options(self, spec: WorkerGroup) -> dict[str, Any]:
         return {**self.backend_options, **spec.backend_options}
 
-    def identity(self) -> str:
+    def identity(self, batch: BatchSystem) -> str:
         """Which batch system is asked, and how: clusters that have this in common can share answers.
 
         That is the first command of a question, where its program is, and what it would see of the environment. So
         nothing is shared between two servers that only a variable, a site's plugin or the order of PATH tells apart.
         """
         try:
-            question = self.batch.manager.hook.poll_status(job_ids=[JobId("1")])
+            question = batch.manager.hook.poll_status(job_ids=[JobId("1")])
             command = next(question)
             question.close()
         except Exception:
             # What a plugin does wrong is told when it is asked for real; until then its cluster asks for itself.
-            return self.uuid
-        server = self.batch.facts.server
+            return self.uuid + batch.name
+        server = batch.facts.server
         environment = command_environment(os.environ, command)
         told = {
             name: value
@@ -243,11 +248,12 @@ class Blueprint:
             if any(fnmatch.fnmatchcase(name, pattern) for pattern in server)
         }
         own = [f"{type(plugin).__module__}.{type(plugin).__qualname__}" for plugin in self.plugins]
-        what = [self.backend, repr(self.backend_options), self.site, own, command.argv, shutil.which(command.argv[0])]
+        site = None if batch.name else self.site
+        what = [batch.backend, repr(batch.options), site, own, command.argv, shutil.which(command.argv[0])]
         return json.dumps([__version__, what, sorted(told.items())], default=str)
 
-    def rhythm(self) -> Rhythm:
-        return Rhythm.often() if self.batch.facts.is_free_to_ask else Rhythm(at_rest=self.settings.polling_interval)
+    def rhythm(self, batch: BatchSystem) -> Rhythm:
+        return Rhythm.often() if batch.facts.is_free_to_ask else Rhythm(at_rest=self.settings.polling_interval)
 
     def job_name(self, number: int) -> str:
         """The unique name of a submission."""

@@ -148,6 +148,7 @@ def _drawn(backend: str, arguments: Mapping[str, Any], *, for_job: Sequence[str]
     chosen = settings.settings()
     batch = BatchSystem(
         backend=backend,
+        options=options,
         manager=manager,
         runner=Runner(timeout=chosen.command_timeout),
         facts=(facts := discovery.facts_of(backend)),
