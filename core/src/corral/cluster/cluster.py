@@ -27,7 +27,7 @@ from corral.cluster.dask_logs import Quiet
 from corral.cluster.hosting_cluster import HostingCluster
 from corral.cluster.open_clusters import MARGIN, find_open
 from corral.cluster.registration import Registration
-from corral.cluster.registry import JobLine
+from corral.cluster.registry import JobLine, lines_of
 from corral.cluster.scheduler_host import host
 from corral.cluster.shown import AtWork, OnPaper, Shown, resources_of, workers_of
 from corral.errors import CorralError, InvalidRequest
@@ -319,7 +319,7 @@ class Cluster(HostingCluster):
             scheduler=self.scheduler,
             replacements_per_hour=blueprint.settings.replacements_per_hour,
             on_change=self._changes.tell,
-            announce=self._registration.announce,
+            announce=self._announce,
             settle=self._registration.settle,
         )
         await engine.start()
@@ -342,6 +342,14 @@ class Cluster(HostingCluster):
         if blueprint.home != (own := Home.of()):
             # What tells where logs are is in the user's own folder, wherever they are.
             own.remove_old_logs()
+
+    def _announce(self, submission: str) -> None:
+        """Make ready for a submission: what it leaves, if this process is killed now, is known."""
+        blueprint = self._running_engine.blueprint
+        self._registration.announce(submission, lines_of(blueprint))
+        if len(blueprint.systems) > 1:
+            # A group that has come since may have brought one.
+            blueprint.make_log_directory()
 
     async def _close_down(self) -> None:
         self.status = Status.closing
@@ -658,8 +666,8 @@ class Cluster(HostingCluster):
             raise InvalidRequest(
                 "job", "say which: cluster.logs(cluster.jobs[0]); Dask's own logs of all workers are cluster.get_logs()"
             )
-        wanted = job.id.text if isinstance(job, JobRecord) else str(job)
-        record = next((record for record in self.jobs if record.id.text == wanted), None)
+        wanted = str(job.id if isinstance(job, JobRecord) else job)
+        record = next((record for record in self.jobs if str(record.id) == wanted), None)
         if record is None:
             raise LookupError(f"cluster {self.name} has no job {wanted}")
         if record.log is None:

@@ -215,8 +215,11 @@ class Engine:
         if name in self._state.groups and self._state.groups[name].is_removed:
             raise InvalidRequest("groups", f"jobs of the removed group {name!r} have not ended yet")
         self._state.blueprint = self._state.blueprint.with_group(name, spec)
+        for system in self._state.know_systems():
+            self._cares[system.name] = care = self._care_for(system)
+            care.follower.start()
         self._state.groups[name] = group = self._state.new_group(name)
-        self._waits.prime(group)
+        self._waits.know(group)
 
     def remove_group(self, name: str) -> None:
         """Let the group's jobs finish what they do, and forget it when they have ended."""

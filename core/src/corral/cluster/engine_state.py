@@ -61,11 +61,18 @@ class EngineState:
     def __attrs_post_init__(self) -> None:
         self.roster = Roster(self._tell_plugins)
         self.census = Census(cluster=self.name, scheduler=self.scheduler, roster=self.roster)
-        self.systems = {batch.name: System.of(self.blueprint, batch) for batch in self.blueprint.systems}
+        self.systems = {}
+        self.know_systems()
         self.groups = {name: self.new_group(name) for name in self.blueprint.groups}
 
     def _tell_plugins(self, job_id: JobId, before: JobStatus | None, after: JobStatus) -> None:
         self.systems[job_id.system].batch.tell(job_id, before, after)
+
+    def know_systems(self) -> list[System]:
+        """Know the blueprint's batch systems; returns those that are new."""
+        new = [System.of(self.blueprint, batch) for batch in self.blueprint.systems if batch.name not in self.systems]
+        self.systems |= {system.name: system for system in new}
+        return new
 
     def new_group(self, name: str) -> Group:
         """One of the blueprint's groups, which wants nothing yet."""

@@ -21,7 +21,7 @@ from corral.cluster.shown import ShownGroup
 from corral.errors import CorralError, SubmitRejected
 from corral.launch.run import default_lead
 from corral.remote.messages import AdaptiveState, GroupSnapshot, Identity, State, error_to_plain, to_plain
-from corral.remote.spec import Order
+from corral.remote.spec import Order, refuse_own_system
 from corral.request.awaited import Awaited
 from corral.request.drawing import draw
 from corral.request.scale import known_group
@@ -222,7 +222,10 @@ class Served(Cluster):
         return await self._state()
 
     async def have_group(self, name: str, arguments: Mapping[str, Any]) -> State:
-        self.add_group(name, WorkerGroup(**arguments))
+        group = WorkerGroup(**arguments)
+        if self._job_id:
+            refuse_own_system(self._blueprint, name, group)
+        self.add_group(name, group)
         return await self._state()
 
     async def lose_group(self, name: str) -> State:

@@ -138,6 +138,8 @@ class Draft:
         InvalidRequest, UnknownBackend, PluginError
         """
         blueprint, order = take(given)
+        for group, each in blueprint.groups.items():
+            refuse_own_system(blueprint, group, each)
         spec = _scheduler_spec(blueprint)
         name = blueprint.job_name(0)
         job = spec.request(
@@ -199,6 +201,22 @@ def take(given: Mapping[str, Any]) -> tuple[Blueprint, Order]:
         surroundings=evolve(blueprint.surroundings, mattering={}, modules=()),
     )
     return blueprint, evolve(order, configuration=_plain("configuration", order.configuration))
+
+
+def refuse_own_system(blueprint: Blueprint, name: str, group: WorkerGroup) -> None:
+    """A batch system of a group's own is meant to be where the user is, and may not answer from a job.
+
+    Raises
+    ------
+    InvalidRequest
+    """
+    if blueprint.has_own_system(group):
+        raise InvalidRequest(
+            "backend",
+            f"group {name!r} has a batch system of its own ({group.backend}), which the scheduler's job would have to "
+            "reach, on whichever node it runs. Leave out scheduler='job', or run the scheduler on this host with "
+            "corral serve",
+        )
 
 
 def _written(group: WorkerGroup | Mapping[str, Any]) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import evolve, field, frozen
 
 from corral._version import __version__
+from corral.batch.budget import CommandBudget
 from corral.batch.client import BatchSystem
 from corral.batch.rhythm import Rhythm
 from corral.batch.runner import command_environment
@@ -25,6 +26,8 @@ from corral.errors import CorralError, InvalidRequest, NotPrivate
 from corral.host.home import Home
 from corral.plugin import discovery
 from corral.plugin.values import JobId
+from corral.request import settings
+from corral.request.quantities import plain_options
 from corral.request.scale import check_name, the_group
 from corral.request.settings import Settings
 from corral.request.worker_group import WorkerGroup
@@ -52,8 +55,10 @@ class Blueprint:
     batch: BatchSystem
     settings: Settings
     groups: Mapping[str, WorkerGroup]
-    #: The batch system as groups with backend options of their own see it.
+    #: The batch system as groups see it that have another, or backend options of their own.
     batches: Mapping[str, BatchSystem] = field(factory=dict)
+    #: Batch systems that are some groups' own, by name; also when these groups are gone: no other may be called so.
+    others: Mapping[str, BatchSystem] = field(factory=dict)
     plugins: Sequence[object] = ()
     name: str
     uuid: str = field(factory=lambda: uuid.uuid4().hex)
@@ -95,8 +100,12 @@ class Blueprint:
     def log_directory(self) -> Path:
         return self.chosen_log_directory or self.home.log_folder(self.uuid)
 
+    def log_directory_of(self, batch: BatchSystem) -> Path:
+        """Where the logs of its jobs go: those of two batch systems may have the same names."""
+        return self.log_directory / batch.name
+
     def make_log_directory(self) -> None:
-        """Make the folder for logs, ours or the user's.
+        """Make the folders for logs, ours or the user's.
 
         Raises
         ------
@@ -106,10 +115,11 @@ class Blueprint:
             Others could change what is in it, or it is not corral's.
         """
         try:
-            if self.chosen_log_directory is not None:
-                self.chosen_log_directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            else:
-                self.home.make_log_folder(self.uuid)
+            for batch in self.systems:
+                if self.chosen_log_directory is not None:
+                    self.log_directory_of(batch).mkdir(mode=0o700, parents=True, exist_ok=True)
+                else:
+                    self.home.make_log_folder(self.uuid, batch.name)
         except NotPrivate:
             raise
         except OSError as error:
@@ -118,7 +128,7 @@ class Blueprint:
     @property
     def systems(self) -> Sequence[BatchSystem]:
         """The batch systems that have its jobs: the cluster's own, which has no name, first."""
-        return [self.batch]
+        return [self.batch, *self.others.values()]
 
     def batch_of(self, group: str) -> BatchSystem:
         """The batch system as this group's jobs are asked of it."""
@@ -134,12 +144,10 @@ class Blueprint:
         """
         if check_name(name) in self.groups:
             raise InvalidRequest("groups", f"group {name!r} already exists")
-        batches = dict(self.batches)
-        if spec.backend_options:
-            options = self._backend_options(spec)
-            manager = discovery.load(self.backend, options=options, site=self.site, plugins=self.plugins)
-            batches[name] = evolve(self.batch, manager=manager, options=options)
-        larger = evolve(self, groups={**self.groups, name: spec}, batches=batches)
+        batch = self._batch_for(spec)
+        batches = {**self.batches, name: batch}
+        others = {**self.others, batch.name: batch} if batch.name else self.others
+        larger = evolve(self, groups={**self.groups, name: spec}, batches=batches, others=others)
         # What the batch system cannot do is refused here, by the very code that will write the scripts.
         try:
             larger.script(name)
@@ -154,6 +162,42 @@ class Blueprint:
                 stacklevel=2,
             )
         return larger
+
+    def has_own_system(self, spec: WorkerGroup) -> bool:
+        """True if the jobs of this group are not for the cluster's batch system.
+
+        Raises
+        ------
+        UnknownBackend, PluginError
+        """
+        return spec.backend is not None and not discovery.are_one(spec.backend, self.backend)
+
+    def _batch_for(self, spec: WorkerGroup) -> BatchSystem:
+        """The batch system as this group's jobs will be asked of it."""
+        if not self.has_own_system(spec):
+            if not spec.backend_options:
+                return self.batch
+            options = {**self.backend_options, **spec.backend_options}
+            manager = discovery.load(self.backend, options=options, site=self.site, plugins=self.plugins)
+            return evolve(self.batch, manager=manager, options=options)
+        assert spec.backend is not None
+        configured = plain_options("backend_options", settings.options_of_another(spec.backend))
+        options = {**configured, **spec.backend_options}
+        for known in self.others.values():
+            if (known.backend, known.options) == (spec.backend, options):
+                return known
+        # One that is asked otherwise may be another, with other jobs of the same ids.
+        number = sum(known.backend == spec.backend for known in self.others.values()) + 1
+        facts = discovery.facts_of(spec.backend)
+        return BatchSystem(
+            backend=spec.backend,
+            name=spec.backend if number == 1 else f"{spec.backend}-{number}",
+            options=options,
+            manager=discovery.load(spec.backend, options=options, plugins=self.plugins),
+            runner=self.batch.runner,
+            facts=facts,
+            budget=None if facts.is_free_to_ask else CommandBudget(self.settings.commands_per_minute),
+        )
 
     def skipped_in_vain(self, group: str) -> list[str]:
         """What a group wants to leave out, and no job of this batch system could have."""
@@ -188,26 +232,28 @@ class Blueprint:
         ------
         InvalidRequest
         """
-        spec = self.groups[group]
+        spec, batch = self.groups[group], self.batch_of(group)
         options = [
             f"--made-by={__version__}",
             f"--credentials={self.credentials_path}",
             f"--cluster-created={self.created:.0f}",
-            f"--backend={self.backend}",
+            f"--backend={batch.backend}",
         ]
-        if backend_options := self._backend_options(spec):
-            options.append(f"--backend-options={json.dumps(backend_options)}")
-        if self.site is not None:
+        if batch.options:
+            options.append(f"--backend-options={json.dumps(batch.options)}")
+        if batch.name:
+            options.append(f"--system={batch.name}")
+        elif self.site is not None:
             options.append(f"--site={self.site}")
         name = self.job_name(number)
         wanted = spec.request(
             name=name,
-            log_directory=str(self.log_directory),
+            log_directory=str(self.log_directory_of(batch)),
             launcher_options=[*options, f"--job-name={name}", f"--group={group}"],
             surroundings=self.surroundings,
             own_directory=str(self.folder),
         )
-        job = self.batch_of(group).prepare(evolve(wanted, excluded_hosts=excluded_hosts))
+        job = batch.prepare(evolve(wanted, excluded_hosts=excluded_hosts))
         if job.resources.memory is None:
             raise InvalidRequest("memory", "say how much a job may use on each node: memory='16GB'")
         # What was prepared may be more than what was asked for: the workers should use it.
@@ -223,9 +269,6 @@ class Blueprint:
         """The script of this group's jobs, as the first of them would be submitted."""
         group = the_group(group, self.groups)
         return self.batch_of(group).render(self.request(group, 1))
-
-    def _backend_options(self, spec: WorkerGroup) -> dict[str, Any]:
-        return {**self.backend_options, **spec.backend_options}
 
     def identity(self, batch: BatchSystem) -> str:
         """Which batch system is asked, and how: clusters that have this in common can share answers.
