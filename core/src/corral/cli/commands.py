@@ -32,8 +32,9 @@ _FRESH = 150.0
 @click.command()
 @cluster_options()
 @worker_options
+@click.option("--group", help="Which group's, where the configuration has several.")
 @click.pass_obj
-def script(redaction: Redaction, /, **options: Any) -> None:
+def script(redaction: Redaction, /, group: str | None, **options: Any) -> None:
     """Print the job script that a cluster would submit.
 
     Nothing is submitted.
@@ -42,7 +43,7 @@ def script(redaction: Redaction, /, **options: Any) -> None:
 
     redaction.hide("project", options["account"])
     blueprint = draw({**cluster_arguments(options), **worker_arguments(options)})
-    click.echo(str(blueprint.script()), nl=False)
+    click.echo(str(blueprint.script(group)), nl=False)
 
 
 # --- what is running --------------------------------------------------------------------------------------------

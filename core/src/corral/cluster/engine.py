@@ -179,6 +179,8 @@ class Engine:
         self._ticking = asyncio.create_task(self._state.clock.run(), name="corral clock")
         for care in self._cares.values():
             care.follower.start()
+        for group in self._state.groups.values():
+            self._measure(group)
         self._state.tasks.do_until_closing(self._run(), name="corral engine")
 
     def scale_all(self, jobs: Mapping[str, int]) -> None:
@@ -220,6 +222,12 @@ class Engine:
             care.follower.start()
         self._state.groups[name] = group = self._state.new_group(name)
         self._waits.know(group)
+        self._measure(group)
+
+    def _measure(self, group: Group) -> None:
+        if group.is_free:
+            system = self._state.system_of(group.name)
+            system.tasks.do_until_closing(self._cares[system.name].follower.measure(group))
 
     def remove_group(self, name: str) -> None:
         """Let the group's jobs finish what they do, and forget it when they have ended."""

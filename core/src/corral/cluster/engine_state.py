@@ -77,10 +77,11 @@ class EngineState:
     def new_group(self, name: str) -> Group:
         """One of the blueprint's groups, which wants nothing yet."""
         self.census.ledger.open(name)
-        job = self.blueprint.request(name, 1)
+        job, batch = self.blueprint.request(name, 1), self.blueprint.batch_of(name)
         return Group(
             name=name, cluster=self.name, spec=self.blueprint.groups[name], resources=job.resources,
             walltime=math.inf if job.walltime is None else job.walltime,
+            is_free=bool(batch.name) and batch.facts.is_everywhere,
         )  # fmt: skip
 
     @property

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
+import math
 from collections.abc import Iterable, Mapping, Sequence
 
 from attrs import define, field
@@ -17,7 +18,7 @@ from corral.cluster.submitting import JobSubmitter
 from corral.cluster.system import System
 from corral.errors import BatchSystemError, CorralError
 from corral.jobs import exit_codes, logs
-from corral.jobs.group import NEVER, Group
+from corral.jobs.group import NEVER, Group, room_for
 from corral.jobs.plan import LOST_WORKERS_AFTER
 from corral.jobs.record import JobRecord, Outcome, outcome
 from corral.jobs.table import Lesson
@@ -89,6 +90,16 @@ class JobFollower:
             self._polling = self._system.tasks.do_until_closing(self._poll([record.id for record in living]))
             self._polling.add_done_callback(lambda _: self._state.wake.set())
         return None
+
+    async def measure(self, group: Group) -> None:
+        """Learn for how many of the group's jobs there is room, where nobody else has a say in that."""
+        try:
+            queues = await self._system.batch.queues()
+        except Exception as error:
+            self._note_silence(error)
+            return
+        group.room = sum(room_for(group.resources, queue) for queue in queues) or math.inf
+        self._state.wake.set()
 
     async def glance(self, timeout: float) -> None:
         """See which jobs the batch system lists, if it answers within so many seconds."""

@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, TypeVar
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 from attrs.converters import optional
 
 from corral._version import __version__
@@ -183,7 +183,10 @@ class Local:
     @hookimpl
     def describe_queues(self) -> Conversation[list[Queue]]:
         done = yield self._command("queues")
-        return _table(done, "queue", _queue)
+        # What was named here will be the queue's.
+        named = {"cores": self.cores, "memory": self.memory, "gpus": self.gpus}
+        known: dict[str, Any] = {name: amount for name, amount in named.items() if amount is not None}
+        return [evolve(queue, **known) for queue in _table(done, "queue", _queue)]
 
     @hookimpl
     def explain_pending(self, job_id: JobId) -> Conversation[str]:

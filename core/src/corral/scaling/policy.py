@@ -111,7 +111,21 @@ def _outlooks(
     upcoming = [evolve(load, ready=load.upcoming, assigned=0, finishing=0) for load in demand.loads if load.upcoming]
 
     def divided(loads: Iterable[Load], targets: Mapping[str, float]) -> tuple[Mapping[str, Share], tuple[Need, ...]]:
-        return shares(loads, kinds, targets=targets, guess=rules.unknown_duration, waits=waits)
+        loads, overflow = list(loads), dict[str, float]()
+        while True:
+            found, unmet = shares(
+                loads, kinds, targets=targets, guess=rules.unknown_duration, waits=waits, overflow=overflow
+            )
+            jobs = {view.kind.name: _jobs(view, found[view.kind.name]) for view in views}
+            # What a group is too small for is for others, too: one that is looked at twice is full.
+            full = {
+                view.kind.name: 1 - view.maximum / jobs[view.kind.name]
+                for view in views
+                if jobs[view.kind.name] > view.maximum and view.kind.name not in overflow
+            }
+            if not full:
+                return found, unmet
+            overflow |= full
 
     at_once, _ = divided(demand.loads, dict.fromkeys((kind.name for kind in kinds), rules.target_duration))
     targets = {view.kind.name: _target(view, at_once[view.kind.name], rules) for view in views}
@@ -339,7 +353,7 @@ def _shrunk(view: View, needed: int, past: Past, now: float, *, keep: float, cre
 def _within(views: Sequence[View], sizes: Mapping[str, Size], rules: Rules) -> dict[str, Size]:
     """The same sizes within the bounds of the whole cluster, which count workers."""
     found = dict(sizes)
-    by_price = sorted(views, key=lambda view: (view.kind.gpus, view.kind.cores / view.kind.workers, view.kind.memory))
+    by_price = sorted(views, key=lambda view: (not view.kind.is_free, *view.kind.size_of_worker))
     excess = _workers(views, found) - rules.maximum
     if excess > 0:
 
