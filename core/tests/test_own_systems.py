@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import math
 import os
 import re
 import subprocess
@@ -28,9 +29,10 @@ from corral.cli import main
 from corral.cluster import cleanup, kept_waits
 from corral.cluster.registry import entries
 from corral.errors import InvalidRequest, UnknownBackend
+from corral.jobs.group import room_for
 from corral.jobs.record import JobRecord
 from corral.jobs.table import Roster
-from corral.plugin.values import Command, JobId
+from corral.plugin.values import Command, JobId, Queue, Resources
 from corral.request.drawing import draw
 
 #: A package with a second backend.
@@ -433,3 +435,50 @@ def test_workers_that_come_before_their_submission_is_answered_find_their_job() 
     assert [sorted(job.workers) for job in roster.jobs] == [[], ["local-2:1-0"]]
     assert roster.called("local-2:1") is roster.jobs[1]
     assert roster.addresses(JobId("1")) == []
+
+
+# --- how many fit -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("queue", "jobs"),
+    [
+        (Queue(name="a", cores=9, memory=8 * 10**9, gpus=3, nodes=2), 6),
+        (Queue(name="a", cores=9, memory=10 * 10**9, gpus=3, nodes=1), 3),
+        (Queue(name="a", cores=9, memory=10 * 10**9, gpus=None, nodes=1), 4),
+        (Queue(name="a", cores=1, memory=None, nodes=1), 0),
+        (Queue(name="a", memory=None, nodes=1), math.inf),
+        (Queue(name="a", cores=9), math.inf),
+    ],
+)
+def test_as_many_jobs_have_room_as_fit_on_the_nodes(queue: Queue, jobs: float) -> None:
+    """What is not said does not count."""
+    assert room_for(Resources(cores=2, memory=2 * 10**9, gpus=1), queue) == jobs
+
+
+def test_an_adaptive_cluster_asks_for_no_more_than_fit_here(arguments: dict[str, Any], here: WorkerGroup) -> None:
+    """Before its first submission, by which the queue learns of its size, and for groups that come later."""
+    with Cluster(**arguments) as c:
+        rooms = {name: group.room for name, group in c._engine.groups.items()}
+        eventually(lambda: c._engine.groups["here"].room == 4, lambda: rooms)
+        c.add_group("wide", evolve(here, cores=2))
+        eventually(lambda: c._engine.groups["wide"].room == 2)
+        assert c._engine.groups["there"].room == math.inf
+        with Client(c) as client:
+            c.adapt(maximum=7, groups={"wide": {"maximum": 0}})
+            futures = client.map(lambda _: time.sleep(60), range(400), pure=False)
+            eventually(lambda: len(c.jobs) == 7, lambda: c.jobs)
+            assert sum(job.group == "here" for job in c.jobs) == 4
+            client.cancel(futures)
+
+
+def test_the_script_of_one_of_several_groups_is_printed(arguments: dict[str, Any], here: WorkerGroup) -> None:
+    """As they stand in the configuration."""
+    groups = {
+        "there": {"memory": "1GB"},
+        "here": {"memory": "1GB", "backend": "local", "backend-options": dict(here.backend_options)},
+    }
+    with dask.config.set({"corral.groups": groups}):
+        assert "--system=local" in corral("script", "--backend", "lines", "--group", "here").output
+        assert "--system" not in corral("script", "--backend", "lines", "--group", "there").output
+        assert "say which: this cluster has there, here" in corral("script", "--backend", "lines").output

@@ -116,12 +116,14 @@ def _outlooks(
             found, unmet = shares(
                 loads, kinds, targets=targets, guess=rules.unknown_duration, waits=waits, overflow=overflow
             )
-            jobs = {view.kind.name: _jobs(view, found[view.kind.name]) for view in views}
-            # What a group is too small for is for others, too: one that is looked at twice is full.
+            free = [view for view in views if view.kind.is_free and view.kind.name not in overflow]
+            jobs = {view.kind.name: _jobs(view, found[view.kind.name]) for view in free}
+            # What costs nothing is used first, and does not keep the rest from those that cost something. Of others, a
+            # maximum means that nothing dearer is wanted either.
             full = {
                 view.kind.name: 1 - view.maximum / jobs[view.kind.name]
-                for view in views
-                if jobs[view.kind.name] > view.maximum and view.kind.name not in overflow
+                for view in free
+                if jobs[view.kind.name] > view.maximum
             }
             if not full:
                 return found, unmet
@@ -361,7 +363,13 @@ def _within(views: Sequence[View], sizes: Mapping[str, Size], rules: Rules) -> d
             # A group that has nothing gets its first job, if need be from what others have: none must starve.
             return max(view.minimum, min(1, found[view.kind.name].jobs))
 
-        for lowest in (lambda view: max(first(view), view.size), first, lambda _: 0):
+        def present(view: View) -> int:
+            return max(first(view), view.size)
+
+        def not_free(view: View) -> int:
+            return found[view.kind.name].jobs if view.kind.is_free else present(view)
+
+        for lowest in (not_free, present, first, lambda _: 0):
             excess = _lower(views, found, excess, lowest)
     missing = rules.minimum - _workers(views, found)
     for view in by_price:

@@ -188,7 +188,7 @@ def shares(
     waits
         By group, as far as that is known: seconds that its jobs usually wait.
     overflow
-        By group that is too small for its share and may not be larger: the part that is for the next one as well.
+        By group that is too small for its share and may not be larger: the part that is for the next one.
 
     Returns
     -------
