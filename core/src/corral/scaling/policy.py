@@ -116,15 +116,10 @@ def _outlooks(
             found, unmet = shares(
                 loads, kinds, targets=targets, guess=rules.unknown_duration, waits=waits, overflow=overflow
             )
-            free = [view for view in views if view.kind.is_free and view.kind.name not in overflow]
-            jobs = {view.kind.name: _jobs(view, found[view.kind.name]) for view in free}
-            # What costs nothing is used first, and does not keep the rest from those that cost something. Of others, a
-            # maximum means that nothing dearer is wanted either.
-            full = {
-                view.kind.name: 1 - view.maximum / jobs[view.kind.name]
-                for view in free
-                if jobs[view.kind.name] > view.maximum
-            }
+            free = {view.kind.name: view for view in views if view.kind.is_free and view.kind.name not in overflow}
+            jobs = {name: _jobs(view, found[name]) for name, view in free.items()}
+            # What they are too small for is for others. Whoever bounds a group that costs something wants nothing dearer.
+            full = {name: 1 - view.maximum / jobs[name] for name, view in free.items() if jobs[name] > view.maximum}
             if not full:
                 return found, unmet
             overflow |= full
