@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import PurePath
 from typing import Any
 
 import pytest
 
-from corral.errors import CommandError, CommandNotFound, CommandTimedOut
+from corral.errors import CommandError, CommandNotFound, CommandTimedOut, InvalidRequest
+from corral.plugin import discovery
 from corral.plugin.values import Command, Completed, Conversation, Script
 from corral.testing.driving import Answer, completed_or_error, converse, one_by_one
 from corral.testing.laws.declared import Laws
@@ -27,6 +28,9 @@ TROUBLES: dict[str, Answer] = {
     "not found": CommandNotFound,
     "unknown failure": Completed(returncode=13, stderr="the dog ate it\n"),
 }
+
+#: A site's own words, where it refuses arrays.
+_NO_ARRAYS = Completed(returncode=1, stderr="job arrays are not allowed on this machine\n")
 
 
 class CommandLaws(Laws):
@@ -61,6 +65,32 @@ class CommandLaws(Laws):
                 continue
             talk.is_honest(result)
 
+    def test_where_arrays_are_refused_each_job_is_submitted_alone(self) -> None:
+        """A site refuses them in words of its own: then the same is done as with the option ``arrays=False``."""
+        if self.alone is None:
+            assert not _has_arrays(self.backend, self.options), "declare the answers to a submission without an array"
+            pytest.skip("it has no arrays")
+        with_arrays, without = (
+            SilentHooks(discovery.load(self.backend, options={**self.options, "arrays": arrays}))
+            for arrays in (True, False)
+        )
+        prepared = without.prepare_job(job=self.job)
+        assert prepared == with_arrays.prepare_job(job=self.job)
+        answers = self.alone.answers_from(self.transcripts)
+        asked: dict[str, list[Command]] = {}
+        for name, hooks, first in (("refused", with_arrays, [_NO_ARRAYS]), ("without", without, [])):
+            replies = one_by_one([*first, *answers])
+            asked[name] = []
+
+            def answer(command: Command, replies: Any = replies, commands: list[Command] = asked[name]) -> Answer:
+                commands.append(command)
+                return replies(command)
+
+            mine = hooks.render_script(job=prepared)
+            assert list(self.alone.ids) == converse(hooks.submit(script=mine, count=len(self.alone.ids)), answer)
+        assert asked["refused"][1:] == asked["without"]
+        assert len(asked["without"]) == len(self.alone.ids)
+
     def test_a_conversation_can_be_left(self, hooks: SilentHooks, script: Script, talk: Recording) -> None:
         """Closing it while a command runs ends it: it asks nothing more."""
         answers = talk.answers_from(self.transcripts)
@@ -71,6 +101,14 @@ class CommandLaws(Laws):
                 reply = completed_or_error(command, answer)
                 command = conversation.send(reply) if isinstance(reply, Completed) else conversation.throw(reply)
             conversation.close()
+
+
+def _has_arrays(backend: str, options: Mapping[str, Any]) -> bool:
+    try:
+        discovery.load(backend, options={**options, "arrays": False})
+    except InvalidRequest:
+        return False
+    return True
 
 
 def _commands(conversation: Conversation[Any], answer: Callable[[Command], Answer]) -> list[Command]:
