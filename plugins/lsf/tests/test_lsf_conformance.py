@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from corral.plugin import Completed, FailureKind, JobId, JobState
 from corral.testing import (
@@ -75,6 +75,13 @@ class TestOpenLava(LSFConformance):
             job_id="113.1",
             words=["no host has", "requirements not satisfied"],
         ),
+    )
+    alone = Submits(
+        [
+            Completed(stdout="Job <111> is submitted to default queue <normal>.\n"),
+            Completed(stdout="Job <112> is submitted to default queue <normal>.\n"),
+        ],
+        ids=["111", "112"],
     )
     unknown_word = UnknownWord(
         ["bjobs-wide.txt"],
@@ -195,3 +202,22 @@ class TestIBM(LSFConformance):
         [TABLE], job_id="65.7", known="65|7|RUN|-|n1|Nov 23 12:23:16 2026|Nov 23 12:23:17 2026|", garbled="65|7|RUN|"
     )
     options: ClassVar[Mapping[str, object]] = {"job_table": "custom"}
+
+
+class TestOpenLavaWithoutArrays(TestOpenLava):
+    """The same laws where each job is a submission of its own."""
+
+    options: ClassVar[Mapping[str, Any]] = {**TestOpenLava.options, "arrays": False}
+    recordings = (
+        TestOpenLava.alone,
+        *(each for each in TestOpenLava.recordings if not isinstance(each, Submits | Inside)),
+        Inside(
+            environ={"LSB_JOBID": "111", "LSB_JOBINDEX": "0", "LSB_MCPU_HOSTS": "node01 2 "},
+            job_id="111",
+            hosts=["node01"],
+            cores=2,
+        ),
+    )
+
+    def job_ids(self, count: int) -> list[JobId]:
+        return [JobId(str(1_000_000 + index)) for index in range(count)]

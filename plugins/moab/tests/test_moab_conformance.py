@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from attrs import evolve
 
@@ -63,6 +63,7 @@ class TestMoab(BackendConformance):
         ExplainsPending(["checkjob-blocked.txt"], job_id="Moab.12[3]", words=["idle", "MAXPROC", "proc limit"]),
         ExplainsPending(["checkjob-gone.txt"], job_id="Moab.99[1]", words=[]),
     )
+    alone = Submits([Completed(stdout="\nMoab.13\n"), Completed(stdout="\nMoab.14\n")], ids=["Moab.13", "Moab.14"])
     unknown_word = UnknownWord(
         [USER, "showq.txt"], job_id="Moab.12[1]", known='State="Running"', unknown='State="Molting"'
     )
@@ -82,3 +83,22 @@ class TestMoab(BackendConformance):
 
     def job_ids(self, count: int) -> list[JobId]:
         return [JobId(f"Moab.{77 + index // 1000}[{index % 1000 + 1}]") for index in range(count)]
+
+
+class TestMoabWithoutArrays(TestMoab):
+    """The same laws where each job is a submission of its own."""
+
+    options: ClassVar[Mapping[str, Any]] = {"arrays": False}
+    recordings = (
+        TestMoab.alone,
+        *(each for each in TestMoab.recordings if not isinstance(each, Submits | Inside)),
+        Inside(
+            ["nodefile.txt"],
+            environ={"MOAB_JOBID": "Moab.13", "PBS_JOBID": "78.srv", "PBS_NODEFILE": "/aux/78.srv"},
+            job_id="Moab.13",
+            hosts=["n1", "n2"],
+        ),
+    )
+
+    def job_ids(self, count: int) -> list[JobId]:
+        return [JobId(f"Moab.{1_000_000 + index}") for index in range(count)]

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-from corral.plugin import FailureKind, Job, JobId, JobState, Resources
+from corral.plugin import Completed, FailureKind, Job, JobId, JobState, Resources
 from corral.testing import (
     BackendConformance,
     CancelsGone,
@@ -66,6 +66,9 @@ class TestOar(BackendConformance):
         ExplainsPending(["pending-expected.txt"], job_id="1038", words=["free", "expects to start"]),
         ExplainsPending(["pending-no-nodes.txt"], job_id="1035", words=["no nodes", "no_matching_slot"]),
     )
+    alone = Submits(
+        [Completed(stdout="OAR_JOB_ID=1019\n"), Completed(stdout="OAR_JOB_ID=1020\n")], ids=["1019", "1020"]
+    )
     unknown_word = UnknownWord(["oarstat.txt"], job_id="1031", known='"state" : "Hold"', unknown='"state" : "Moulting"')
     garbled_row = GarbledRow(["oarstat.txt"], job_id="1031", known='"state" : "Hold"', garbled='"state" : 7')
     failures: ClassVar[Mapping[str, FailureKind | None]] = {
@@ -105,3 +108,19 @@ class TestOarWithoutOptions(TestOar):
         log_directory="/scratch/my logs",
     )
     extra_directives = (*TestOar.extra_directives, "-p cluster = 'taurus' AND gpu > 0")
+
+
+class TestOarWithoutArrays(TestOar):
+    """The same laws where each job is a submission of its own."""
+
+    options: ClassVar[Mapping[str, Any]] = {**TestOar.options, "arrays": False}
+    recordings = (
+        TestOar.alone,
+        *(each for each in TestOar.recordings if not isinstance(each, Submits | Inside)),
+        Inside(
+            ["nodefile.txt", "stat.txt"], environ="environment.txt", job_id="1019", hosts=["node01", "node02"], cores=2
+        ),
+    )
+
+    def job_ids(self, count: int) -> list[JobId]:
+        return [JobId(str(12_345_000 + index)) for index in range(count)]

@@ -6,6 +6,8 @@ import logging
 from collections.abc import Callable
 from typing import TypeVar
 
+from attrs import evolve
+
 from corral.errors import CommandFailed
 from corral.plugin.parsing import refusal_of_arrays
 from corral.plugin.values import Command, Completed, Conversation, Failure, FailureKind, JobId
@@ -105,6 +107,12 @@ def arrayed_or_alone(
             refusal,
         )
     return ids
+
+
+def arrays_are_off(error: CommandFailed, setting: str) -> CommandFailed:
+    """The refusal of an array with the setting that it comes from, so that `arrayed_or_alone` does without."""
+    said = f"{error.completed.stderr.rstrip()}\njob arrays are switched off here ({setting})"
+    return CommandFailed(error.command, evolve(error.completed, stderr=said))
 
 
 def _one_by_one(

@@ -4,7 +4,17 @@ from __future__ import annotations
 
 from attrs import evolve
 
-from corral.plugin import Command, CommandFailed, Completed, Conversation, Directive, JobId, ParseError, Script
+from corral.plugin import (
+    Command,
+    CommandFailed,
+    Completed,
+    Conversation,
+    Directive,
+    JobId,
+    ParseError,
+    Script,
+    arrays_are_off,
+)
 from corral_slurm import answers, directives
 
 #: How a job sees its own id.
@@ -46,7 +56,7 @@ def as_array(script: Script, size: int) -> Conversation[list[JobId]]:
         config = yield Command(["scontrol", "show", "config"])
         limit = answers.array_limit(config.stdout)
         if limit is not None and limit < 2:
-            raise _told(refused, f"job arrays are switched off here (MaxArraySize={limit})")
+            raise arrays_are_off(refused, f"MaxArraySize={limit}")
         if limit is None or limit >= size:
             raise refused
         size = limit
@@ -76,11 +86,6 @@ def single(script: Script) -> Script:
     # The first: what a user wrote comes later.
     body = script.body.replace(ELEMENT_ID, SINGLE_ID, 1)
     return evolve(script, directives=map(renamed, script.directives), body=body)
-
-
-def _told(error: CommandFailed, cause: str) -> CommandFailed:
-    """The same failure, with what it comes from."""
-    return CommandFailed(error.command, evolve(error.completed, stderr=f"{error.completed.stderr.rstrip()}\n{cause}"))
 
 
 def _id(done: Completed) -> JobId:

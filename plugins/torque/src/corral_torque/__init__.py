@@ -1,7 +1,7 @@
 """TORQUE, in the order in which a job meets it: its directives, the commands about it, its life inside.
 
 Every job is an element of an array, so that one ``qsub`` starts a thousand and each is named by what it sees itself:
-``$PBS_JOBID``, which is ``12[0].server``.
+``$PBS_JOBID``, which is ``12[0].server``. Where arrays are refused each is a submission of its own, ``12.server``.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import ClassVar
 
 from attrs import evolve, field, frozen
-from attrs.validators import ge, in_, matches_re
+from attrs.validators import ge, in_, instance_of, matches_re
 
 from corral.plugin import (
     Allocation,
@@ -31,6 +31,8 @@ from corral.plugin import (
     ParseError,
     Queue,
     Script,
+    arrayed_or_alone,
+    arrays_are_off,
     hookimpl,
     job_body,
 )
@@ -79,12 +81,17 @@ class Torque:
 
     #: The site's max_job_array_size (``qstat -B -f``); a larger one of ours is corrected when TORQUE refuses it.
     max_array_size: int = field(default=1000, validator=ge(1))
+    #: False submits each job by itself, at sites that refuse arrays.
+    arrays: bool = field(default=True, validator=instance_of(bool))
     #: Sites limit ``mem`` or ``vmem``; either is the whole job's.
     memory_resource: str = field(default="mem", validator=in_(("mem", "vmem")))
     #: What each node must be besides: ``bigmem``, ``ib:gen=7``.
     properties: str = field(
         default="", validator=matches_re(r"([A-Za-z][\w.]*(=[\w.-]+)?(:[A-Za-z][\w.]*(=[\w.-]+)?)*)?")
     )
+
+    #: What this site has refused: it is not tried again.
+    _lacks: set[str] = field(factory=set, init=False, repr=False, eq=False)
 
     # --- directives ---------------------------------------------------------------------------------------------
 
@@ -194,7 +201,14 @@ class Torque:
 
     @hookimpl
     def submit(self, script: Script, count: int) -> Conversation[list[JobId]]:
-        size = min(count, self.max_array_size)
+        array = self._array(script, min(count, self.max_array_size)) if self.arrays else None
+        return (
+            yield from arrayed_or_alone(
+                array, lambda: _alone(script), count, classify=answers.failure, lacks=self._lacks
+            )
+        )
+
+    def _array(self, script: Script, size: int) -> Conversation[list[JobId]]:
         refused = None
         try:
             done = yield _qsub(script, size)
@@ -205,7 +219,9 @@ class Torque:
         if refused is not None:
             server = yield Command(["qstat", "-B", "-f"])
             limit = answers.array_limit(server.stdout)
-            if limit is None or not 1 <= limit < size:
+            if limit is not None and limit < 2:
+                raise arrays_are_off(refused, f"max_job_array_size = {limit}")
+            if limit is None or limit >= size:
                 raise refused
             size = limit
             done = yield _qsub(script, size)
@@ -297,9 +313,16 @@ class Torque:
 # --- the commands themselves ------------------------------------------------------------------------------------
 
 
-def _qsub(script: Script, size: int) -> Command:
+def _qsub(script: Script, size: int | None) -> Command:
+    indices = [] if size is None else ["-t", f"0-{size - 1}"]
     # PBS_DPREFIX in the user's environment would make comments of our directives.
-    return Command(["qsub", "-C", Torque.prefix, "-t", f"0-{size - 1}"], stdin=str(script))
+    return Command(["qsub", "-C", Torque.prefix, *indices], stdin=str(script))
+
+
+def _alone(script: Script) -> Conversation[JobId]:
+    """A job that is no element of an array: TORQUE tells it its id likewise, also for the name of its log."""
+    done = yield _qsub(script, None)
+    return JobId(answers.single(done))
 
 
 def _qstat(ids: Sequence[str]) -> Conversation[Completed]:
