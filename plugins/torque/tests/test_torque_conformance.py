@@ -9,7 +9,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-from corral.plugin import Completed, FailureKind, JobId, JobState
+from attrs import evolve
+
+from corral.plugin import Completed, FailureKind, Job, JobId, JobState
 from corral.testing import (
     BackendConformance,
     CancelsGone,
@@ -115,3 +117,10 @@ class TestTorqueWithoutArrays(TestTorque):
 
     def job_ids(self, count: int) -> list[JobId]:
         return [JobId(f"{1_000_000 + index}.srv") for index in range(count)]
+
+
+class TestTorqueByCore(TestTorque):
+    """The same laws of requests where memory is each core's."""
+
+    options: ClassVar[Mapping[str, Any]] = {"memory_resource": "pmem"}
+    job: ClassVar[Job] = evolve(TestTorque.job, resources=evolve(TestTorque.job.resources, processes=4))

@@ -42,7 +42,7 @@ from corral_torque import answers, directives
 __all__ = ["Torque"]
 
 #: `Job.skip` knows these directives by a word too; `nodes` carries three fields, see `_node_list`.
-_WORDS = {"mem": "memory", "vmem": "memory"}
+_WORDS = dict.fromkeys(("mem", "vmem", "pmem", "pvmem"), "memory")
 
 #: The argument that an error about a directive names.
 _ARGUMENTS = {"N": "name", "q": "queue", "A": "account", "o": "log_directory"}
@@ -83,8 +83,8 @@ class Torque:
     max_array_size: int = field(default=1000, validator=ge(1))
     #: False submits each job by itself, at sites that refuse arrays.
     arrays: bool = field(default=True, validator=instance_of(bool))
-    #: Sites limit ``mem`` or ``vmem``; either is the whole job's.
-    memory_resource: str = field(default="mem", validator=in_(("mem", "vmem")))
+    #: Sites count ``mem`` or ``vmem``, which are the whole job's, or ``pmem`` or ``pvmem``: each core's share.
+    memory_resource: str = field(default="mem", validator=in_(("mem", "vmem", *directives.BY_CORE)))
     #: What each node must be besides: ``bigmem``, ``ib:gen=7``.
     properties: str = field(
         default="", validator=matches_re(r"([A-Za-z][\w.]*(=[\w.-]+)?(:[A-Za-z][\w.]*(=[\w.-]+)?)*)?")
@@ -101,7 +101,14 @@ class Torque:
         if resources.memory is not None:
             if resources.memory < 1:
                 raise InvalidRequest("memory", "0 means no memory to TORQUE; skip=['memory'] asks for none")
-            resources = evolve(resources, memory=in_units(resources.memory, "M") * _MEBI)
+            if self._is_by_core and "memory" not in job.skip and resources.processes < resources.cores:
+                raise InvalidRequest(
+                    "processes",
+                    f"{self.memory_resource} is a core's share of the memory, and no process may have more: a worker "
+                    f"for each core can work so (processes={resources.cores})",
+                )
+            unit = self._shares(job) * _MEBI
+            resources = evolve(resources, memory=-(-resources.memory // unit) * unit)
         if job.walltime is not None and job.walltime < 1:
             raise InvalidRequest("walltime", "TORQUE would end the job as it starts; skip=['walltime'] asks for none")
         if job.name and not _NAME.fullmatch(job.name):
@@ -148,13 +155,22 @@ class Torque:
             yield "nodes", nodes
         if resources.memory is not None:
             # Without its nodes, a job has one.
-            count = 1 if "nodes" in job.skip else resources.nodes
-            yield self.memory_resource, f"{in_units(resources.memory, 'M') * count}mb"
+            count = 1 if "nodes" in job.skip or self._is_by_core else resources.nodes
+            share = -(-resources.memory // self._shares(job))
+            yield self.memory_resource, f"{in_units(share, 'M') * count}mb"
         if job.walltime is not None:
             yield "walltime", hours_and_time(job.walltime)
         yield "j", "oe"
         yield "o", directives.log_path(job.log_directory, self.log_file)
         yield "m", "n"  # or a mail for each job that is cancelled
+
+    @property
+    def _is_by_core(self) -> bool:
+        return self.memory_resource in directives.BY_CORE
+
+    def _shares(self, job: Job) -> int:
+        """Into how many equal parts a node's memory is asked for: cores that are not asked for may be but one."""
+        return job.resources.cores if self._is_by_core and not job.skip & {"cores", "ppn"} else 1
 
     def _node_list(self, job: Job) -> str:
         """``2:ppn=8:gpus=1``; what is skipped is left out of it."""
@@ -175,7 +191,6 @@ class Torque:
         try:
             said, extras = directives.split(lines)
             job = directives.job(said, extras, self.memory_resource, self.log_file)
-            extras = directives.by_node(extras)
             # What our own directives would not say of this job stays the user's, as does what an extra one keeps out.
             replaced = {
                 name
