@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from pathlib import PurePath
 from typing import Any
 
@@ -68,28 +68,27 @@ class CommandLaws(Laws):
     def test_where_arrays_are_refused_each_job_is_submitted_alone(self) -> None:
         """A site refuses them in words of its own: then the same is done as with the option ``arrays=False``."""
         if self.alone is None:
-            assert not _has_arrays(self.backend, self.options), "declare the answers to a submission without an array"
-            pytest.skip("it has no arrays")
-        with_arrays, without = (
-            SilentHooks(discovery.load(self.backend, options={**self.options, "arrays": arrays}))
-            for arrays in (True, False)
-        )
-        prepared = without.prepare_job(job=self.job)
-        assert prepared == with_arrays.prepare_job(job=self.job)
-        answers = self.alone.answers_from(self.transcripts)
-        asked: dict[str, list[Command]] = {}
-        for name, hooks, first in (("refused", with_arrays, [_NO_ARRAYS]), ("without", without, [])):
-            replies = one_by_one([*first, *answers])
-            asked[name] = []
+            with pytest.raises(InvalidRequest, match="arrays"):
+                discovery.load(self.backend, options={**self.options, "arrays": False})
+            pytest.skip("it has no such option")
+        asked = [self._alone(arrays=True, before=[_NO_ARRAYS])[1:], self._alone(arrays=False)]
+        assert asked[0] == asked[1]
+        assert len(asked[1]) == len(self.alone.ids)
 
-            def answer(command: Command, replies: Any = replies, commands: list[Command] = asked[name]) -> Answer:
-                commands.append(command)
-                return replies(command)
+    def _alone(self, *, arrays: bool, before: Sequence[Answer] = ()) -> list[Command]:
+        """The commands that submit jobs alone; `before` is what is answered before the first is accepted."""
+        assert self.alone is not None
+        hooks = SilentHooks(self.manager(arrays=arrays))
+        script = hooks.render_script(job=hooks.prepare_job(job=self.job))
+        answer = one_by_one([*before, *self.alone.answers_from(self.transcripts)])
+        asked: list[Command] = []
 
-            mine = hooks.render_script(job=prepared)
-            assert list(self.alone.ids) == converse(hooks.submit(script=mine, count=len(self.alone.ids)), answer)
-        assert asked["refused"][1:] == asked["without"]
-        assert len(asked["without"]) == len(self.alone.ids)
+        def ask(command: Command) -> Answer:
+            asked.append(command)
+            return answer(command)
+
+        assert list(self.alone.ids) == converse(hooks.submit(script=script, count=len(self.alone.ids)), ask)
+        return asked
 
     def test_a_conversation_can_be_left(self, hooks: SilentHooks, script: Script, talk: Recording) -> None:
         """Closing it while a command runs ends it: it asks nothing more."""
@@ -101,14 +100,6 @@ class CommandLaws(Laws):
                 reply = completed_or_error(command, answer)
                 command = conversation.send(reply) if isinstance(reply, Completed) else conversation.throw(reply)
             conversation.close()
-
-
-def _has_arrays(backend: str, options: Mapping[str, Any]) -> bool:
-    try:
-        discovery.load(backend, options={**options, "arrays": False})
-    except InvalidRequest:
-        return False
-    return True
 
 
 def _commands(conversation: Conversation[Any], answer: Callable[[Command], Answer]) -> list[Command]:

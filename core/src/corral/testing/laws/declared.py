@@ -71,10 +71,14 @@ class Laws:
     #: How many commands `poll_status` and `cancel` may need for 10,000 jobs.
     most_commands: ClassVar[int] = 4
 
-    def manager(self, *around: object) -> pluggy.PluginManager:
-        """Load the backend; `around` are the plugins that wrap it."""
+    def manager(self, *around: object, **options: Any) -> pluggy.PluginManager:
+        """Load the backend; `around` are the plugins that wrap it, `options` more of its own."""
         return discovery.load(
-            self.backend, options=self.options, site=self.site, site_options=self.site_options, plugins=around
+            self.backend,
+            options={**self.options, **options},
+            site=self.site,
+            site_options=self.site_options,
+            plugins=around,
         )
 
     def job_ids(self, count: int) -> list[JobId]:
