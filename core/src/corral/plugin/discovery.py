@@ -134,6 +134,9 @@ class Installed:
         named = [each for each in parameters if each.kind in (each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY)]
         known = [each.name for each in named]
         if unknown := [] if takes_any else [option for option in options if option not in known]:
+            facts = getattr(factory, "facts", None)
+            if isinstance(facts, BackendFacts) and (reason := facts.no_options.get(unknown[0])):
+                self._refuse_options(f"has no option {unknown[0]!r}: {reason}")
             offer = f"Options: {', '.join(known) or 'none'}.{did_you_mean(str(unknown[0]), known)}"
             self._refuse_options(f"has no option {unknown[0]!r}. {offer}")
         if missing := [each.name for each in named if each.default is each.empty and each.name not in options]:

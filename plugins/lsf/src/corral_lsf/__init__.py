@@ -82,6 +82,7 @@ class LSF:
         enclosing=("LSB_*",),
         server=("LSF_*",),
         carried=("LSF_ENVDIR", "LSF_BINDIR", "LSF_LIBDIR", "LSF_SERVERDIR"),
+        no_options={"memory_option": "memory by core is memory_per_slot=True here"},
         job=("LSB_JOBID",),
         # Of jsrun.
         node=("JSM_NAMESPACE_RANK",),

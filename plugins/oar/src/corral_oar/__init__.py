@@ -65,6 +65,7 @@ class Oar:
         files=("/etc/oar",),
         enclosing=("OAR_*",),
         server=("OAR*",),
+        no_options={"memory_option": "memory is counted by core here, unless memory_of='node'"},
         job=("OAR_JOB_ID",),
     )
 

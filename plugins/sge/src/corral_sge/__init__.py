@@ -93,6 +93,7 @@ class GridEngine:
         ),
         server=("SGE_*",),
         carried=("SGE_ROOT", "SGE_CELL", "SGE_CLUSTER_NAME", "SGE_QMASTER_PORT", "SGE_EXECD_PORT"),
+        no_options={"memory_option": "memory is counted by slot here, unless memory_per='job'"},
         job=("JOB_ID",),
     )  # fmt: skip
 

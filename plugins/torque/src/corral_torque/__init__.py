@@ -72,6 +72,7 @@ class Torque:
         server=("PBS_*", "TORQUE*"),
         # The last is no server, but prepare_job reads it there as well.
         carried=("PBS_SERVER", "PBS_DEFAULT", "PBS_HOME", "PBS_ACCOUNT"),
+        no_options={"memory_option": "memory by core is memory_resource='pmem' here"},
         job=("PBS_JOBID",),
     )  # fmt: skip
 
