@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -17,6 +17,7 @@ from corral.testing import (
     GarbledRow,
     Inside,
     Polls,
+    Recording,
     Submits,
     UnknownWord,
 )
@@ -34,7 +35,7 @@ class LSFConformance(BackendConformance):
 class TestOpenLava(LSFConformance):
     """Recorded from OpenLava 4.0; where the file says so, 2.2."""
 
-    recordings = (
+    recordings: ClassVar[Sequence[Recording]] = (
         Submits(["bsub.txt"], ids=["111.1", "111.2", "111.3"]),
         Polls(
             ["bjobs-wide.txt", "bjobs-long.txt"],
@@ -133,7 +134,7 @@ QUEUES = Completed(
 
 
 class TestIBM(LSFConformance):
-    recordings = (
+    recordings: ClassVar[Sequence[Recording]] = (
         Submits(
             [Completed(stdout="Job <65> is submitted to queue <normal>.\n")],
             ids=[f"65.{index}" for index in range(1, 11)],
@@ -208,7 +209,7 @@ class TestOpenLavaWithoutArrays(TestOpenLava):
     """The same laws where each job is a submission of its own."""
 
     options: ClassVar[Mapping[str, Any]] = {**TestOpenLava.options, "arrays": False}
-    recordings = (
+    recordings: ClassVar[Sequence[Recording]] = (
         TestOpenLava.alone,
         *(each for each in TestOpenLava.recordings if not isinstance(each, Submits | Inside)),
         Inside(

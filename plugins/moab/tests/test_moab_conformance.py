@@ -5,7 +5,7 @@ None of them is a recording: they were written by hand.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -22,6 +22,7 @@ from corral.testing import (
     GarbledRow,
     Inside,
     Polls,
+    Recording,
     Submits,
     UnknownWord,
 )
@@ -34,7 +35,7 @@ class TestMoab(BackendConformance):
     transcripts = Path(__file__).parent / "transcripts"
     # A log is opened by the job's script itself, in a folder that this machine has not.
     job: ClassVar[Job] = evolve(BackendConformance.job, log_directory=None)
-    recordings = (
+    recordings: ClassVar[Sequence[Recording]] = (
         Submits(["msub.txt"], ids=["Moab.12[1]", "Moab.12[2]", "Moab.12[3]"]),
         Polls(
             [USER, "showq.txt", "showq-completed.txt"],
@@ -89,7 +90,7 @@ class TestMoabWithoutArrays(TestMoab):
     """The same laws where each job is a submission of its own."""
 
     options: ClassVar[Mapping[str, Any]] = {"arrays": False}
-    recordings = (
+    recordings: ClassVar[Sequence[Recording]] = (
         TestMoab.alone,
         *(each for each in TestMoab.recordings if not isinstance(each, Submits | Inside)),
         Inside(

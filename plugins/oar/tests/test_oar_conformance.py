@@ -17,6 +17,7 @@ from corral.testing import (
     GarbledRow,
     Inside,
     Polls,
+    Recording,
     Submits,
     UnknownWord,
 )
@@ -26,7 +27,7 @@ class TestOar(BackendConformance):
     backend = "oar"
     options: ClassVar[Mapping[str, Any]] = {"memory_property": "memcore", "gpu_resource": "gpu"}
     transcripts = Path(__file__).parent / "transcripts"
-    recordings = (
+    recordings: ClassVar[Sequence[Recording]] = (
         Submits(["oarsub.txt"], ids=["1018", "1019", "1020"]),
         Polls(
             ["oarstat.txt"],
@@ -114,7 +115,7 @@ class TestOarWithoutArrays(TestOar):
     """The same laws where each job is a submission of its own."""
 
     options: ClassVar[Mapping[str, Any]] = {**TestOar.options, "arrays": False}
-    recordings = (
+    recordings: ClassVar[Sequence[Recording]] = (
         TestOar.alone,
         *(each for each in TestOar.recordings if not isinstance(each, Submits | Inside)),
         Inside(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -19,6 +19,7 @@ from corral.testing import (
     GarbledRow,
     Inside,
     Polls,
+    Recording,
     Submits,
     UnknownWord,
 )
@@ -55,7 +56,7 @@ class TestGridEngine(BackendConformance):
         "gpu_resource": "gpu",
     }
     transcripts = Path(__file__).parent / "transcripts"
-    recordings = (
+    recordings: ClassVar[Sequence[Recording]] = (
         Submits(["qsub.txt"], ids=["7.1", "7.2", "7.3"]),
         Polls(
             ["qstat.txt", "qstat-j-error.txt"],
@@ -121,7 +122,7 @@ class TestGridEngineWithoutArrays(TestGridEngine):
     """The same laws where each job is a submission of its own."""
 
     options: ClassVar[Mapping[str, Any]] = {**TestGridEngine.options, "arrays": False}
-    recordings = (
+    recordings: ClassVar[Sequence[Recording]] = (
         TestGridEngine.alone,
         *(each for each in TestGridEngine.recordings if not isinstance(each, Submits | Inside)),
         Inside(environ="environment-no-array.txt", job_id="10", hosts=["node01"], cores=1),

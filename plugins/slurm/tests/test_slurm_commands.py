@@ -102,7 +102,7 @@ def test_arrays_that_are_off_are_done_without(limit: int, caplog: pytest.LogCapt
     """MaxArraySize says so; it is told once, and the next submission does not try."""
     slurm = Slurm()
     script = slurm.render_script(Job(name="dask-1", command=["true"], log_directory="/logs/%A_%a.log"))
-    answers = [HERE / "sbatch-arrays-off.txt", f"MaxArraySize            = {limit}\n", "77\n", "78\n"]
+    answers: list[Answer] = [HERE / "sbatch-arrays-off.txt", f"MaxArraySize            = {limit}\n", "77\n", "78\n"]
     assert drive(slurm.submit(script, 2), answers) == ids("77", "78")
     assert f"job arrays are switched off here (MaxArraySize={limit})" in caplog.text
     caplog.clear()

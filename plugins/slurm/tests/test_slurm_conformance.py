@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -17,6 +17,7 @@ from corral.testing import (
     GarbledRow,
     Inside,
     Polls,
+    Recording,
     Submits,
     UnknownWord,
 )
@@ -25,7 +26,7 @@ from corral.testing import (
 class TestSlurm(BackendConformance):
     backend = "slurm"
     transcripts = Path(__file__).parent / "transcripts"
-    recordings = (
+    recordings: ClassVar[Sequence[Recording]] = (
         Submits(["sbatch.txt"], ids=["195_0", "195_1", "195_2"]),
         Submits(["sbatch-where.txt"], ids=["1_0", "1_1", "1_2", "1_3"]),
         Submits(
@@ -120,7 +121,7 @@ class TestSlurmWithoutArrays(TestSlurm):
     """The same laws where --array and --mem are refused, as on TACC's Frontera."""
 
     options: ClassVar[Mapping[str, Any]] = {"arrays": False, "memory_option": "mem-per-cpu"}
-    recordings = (
+    recordings: ClassVar[Sequence[Recording]] = (
         TestSlurm.alone,
         *(each for each in TestSlurm.recordings if not isinstance(each, Submits | Inside)),
         Inside(environ="environment-alone.txt", job_id="209", hosts=["n1"], cores=2, memory=2**28),

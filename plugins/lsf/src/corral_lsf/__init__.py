@@ -451,7 +451,7 @@ def _number(done: Completed) -> str:
     found = re.findall(r"^Job <(\d+)> is submitted to ", done.stdout, re.MULTILINE | re.ASCII)
     if not found:
         raise ParseError("bsub accepted the job and its answer has no id", done.stdout + done.stderr)
-    return found[-1]
+    return str(found[-1])
 
 
 def _stdin(script: Script) -> str:

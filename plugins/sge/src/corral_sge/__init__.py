@@ -441,7 +441,7 @@ def _alone(script: Script) -> Conversation[JobId]:
 
     # The first: what a user wrote comes later.
     body = script.body.replace(_ELEMENT_ID, _SINGLE_ID, 1)
-    done = yield _qsub(evolve(script, directives=map(renamed, script.directives), body=body), None)
+    done = yield _qsub(evolve(script, directives=[renamed(each) for each in script.directives], body=body), None)
     if not (number := done.last_line()).isdecimal():
         raise ParseError("qsub accepted the job and its answer has no id", done.stdout + done.stderr)
     return JobId(number)

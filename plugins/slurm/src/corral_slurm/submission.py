@@ -85,7 +85,7 @@ def single(script: Script) -> Script:
 
     # The first: what a user wrote comes later.
     body = script.body.replace(ELEMENT_ID, SINGLE_ID, 1)
-    return evolve(script, directives=map(renamed, script.directives), body=body)
+    return evolve(script, directives=[renamed(each) for each in script.directives], body=body)
 
 
 def _id(done: Completed) -> JobId:
