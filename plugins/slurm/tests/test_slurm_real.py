@@ -53,6 +53,27 @@ async def test_ends_are_told_apart(slurm: RealJobs) -> None:
         assert status.submitted <= status.started <= status.ends  # type: ignore[operator]
 
 
+async def test_jobs_without_arrays_are_told_apart(tmp_path: Path) -> None:
+    """Three submissions of one name, with memory by core; found by that name, and cancelled by their ids."""
+    alone = Slurm(arrays=False, memory_option="mem-per-cpu")
+    async with real_jobs(alone, tmp_path, resources=Resources(cores=3, memory=10 * MEBI)) as slurm:
+        job = slurm.job("bash", "-c", 'env; [ ! -e "$0" ] || exit 3; touch "$0"; sleep 300', str(tmp_path / "first"))
+        first = await slurm.submit(job)
+        await slurm.until_it_prints(first[0], "SLURM_JOB_ID")
+        others = await slurm.submit(job, 2)
+        assert await slurm.talk(alone.find_jobs(job.name)) == first
+        ended = await slurm.until(others, lambda status: status.state.is_final)
+        assert [(status.state, status.exit_code) for status in ended] == [(JobState.FAILED, 3)] * 2
+        await slurm.talk(alone.cancel(first))
+        [cancelled] = await slurm.until(first, lambda status: status.state.is_final)
+        assert cancelled.state is JobState.CANCELLED
+        for job_id in [*first, *others]:
+            seen = variables((tmp_path / f"{job_id}.log").read_text())
+            assert seen["CORRAL_JOB_ID"] == seen["SLURM_JOB_ID"] == job_id.text
+            assert not [name for name in seen if name.startswith("SLURM_ARRAY")]
+            assert seen["SLURM_MEM_PER_CPU"] == "4"
+
+
 async def test_nothing_of_the_submitters_environment_reaches_the_job(
     slurm: RealJobs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
