@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import time
 from pathlib import Path
 
 import pytest
 
+from corral import Cluster
 from corral.batch.budget import CommandBudget
 from corral.batch.client import BatchSystem
 from corral.errors import LimitReached
@@ -16,17 +18,21 @@ from corral.plugin import Job, JobId, discovery
 #: Writes down each job that it takes; says what happens to the Nth submission by $FATE.
 SBATCH = """\
 #!/bin/bash
-cat >/dev/null
+name=$(grep -oPm1 '#SBATCH --job-name=\\K.*')
 case "$*" in *--array*) echo "sbatch: error: no job arrays on this machine, please" >&2; exit 1;; esac
 number=$(( $(wc -l <"{jobs}") + 1 ))
 {fate}
-echo "$number" >>"{jobs}"
+echo "$number|PENDING|$name|" >>"{jobs}"
 {answer}
 echo "$number"
 """
 SQUEUE = """\
 #!/bin/bash
-while read -r number; do echo "$number|PENDING|dask-1|"; done <"{jobs}"
+case "$*" in *-j*) sed 's/[^|]*|$/0:0|||||None|/' "{jobs}";; *) cat "{jobs}";; esac
+"""
+SCANCEL = """\
+#!/bin/bash
+for number; do sed -i "s/^$number|PENDING/$number|CANCELLED/" "{jobs}"; done
 """
 
 
@@ -42,9 +48,8 @@ def jobs(tmp_path: Path) -> Path:
 def slurm(tmp_path: Path, jobs: Path, monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest) -> BatchSystem:
     """A site that refuses arrays, and allows no more than one command a minute."""
     fate, answer = getattr(request, "param", ("", ""))
-    commands = {"sbatch": SBATCH.format(jobs=jobs, fate=fate, answer=answer), "squeue": SQUEUE.format(jobs=jobs)}
-    for name, text in commands.items():
-        (tmp_path / name).write_text(text)
+    for name, text in {"sbatch": SBATCH, "squeue": SQUEUE, "scancel": SCANCEL}.items():
+        (tmp_path / name).write_text(text.format(jobs=jobs, fate=fate, answer=answer))
         (tmp_path / name).chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
     budget = CommandBudget(1, Shared(tmp_path / "host"))
@@ -70,7 +75,7 @@ async def test_a_job_of_which_nobody_knows_is_found_with_those_before_it(slurm: 
     """The third was taken, and the answer was lost: none is submitted twice, and more are looked for later."""
     submission = await slurm.submit(slurm.render(Job(name="dask-1")), 5)
     assert (submission.ids, submission.is_certain) == (ids(1, 2, 3), False)
-    assert await asyncio.to_thread(jobs.read_text) == "1\n2\n3\n"
+    assert await asyncio.to_thread(jobs.read_text) == "".join(f"{number}|PENDING|dask-1|\n" for number in (1, 2, 3))
 
 
 @pytest.mark.parametrize(
@@ -83,3 +88,20 @@ async def test_a_limit_that_is_reached_on_the_way_is_met_again(slurm: BatchSyste
     assert (submission.ids, submission.is_certain) == (ids(1, 2), True)
     with pytest.raises(LimitReached):
         await slurm.submit(script, 3)
+
+
+@pytest.mark.parametrize("slurm", [("", '[ "$number" != 3 ] || exec sleep 1000')], indirect=True)
+@pytest.mark.usefixtures("slurm")
+def test_a_cluster_that_closes_in_the_middle_of_a_row_leaves_no_job(
+    tmp_path: Path, jobs: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The third submission never ends: it is cut off, and all three are found by their name."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setattr("corral.cluster.cluster.CLOSE_TIMEOUT", 8.0)
+    options = {"arrays": False}
+    with Cluster(backend="slurm", backend_options=options, cores=1, memory="1GB", interface="lo") as cluster:
+        cluster.scale(5)
+        while jobs.read_text().count("PENDING") < 3:
+            time.sleep(0.1)
+    assert jobs.read_text().count("CANCELLED") == 3
+    assert "PENDING" not in jobs.read_text()
