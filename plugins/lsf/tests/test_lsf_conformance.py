@@ -28,6 +28,14 @@ class LSFConformance(BackendConformance):
     transcripts = Path(__file__).parent / "transcripts"
     extra_directives = ("-app dask -x", '-R "select[type==any]"', "-Jd 'two \"words\"'")
 
+    alone = Submits(
+        [
+            Completed(stdout="Job <111> is submitted to default queue <normal>.\n"),
+            Completed(stdout="Job <112> is submitted to default queue <normal>.\n"),
+        ],
+        ids=["111", "112"],
+    )
+
     def job_ids(self, count: int) -> list[JobId]:
         return [JobId(f"{65 + index // 1000}.{index % 1000 + 1}") for index in range(count)]
 
@@ -76,13 +84,6 @@ class TestOpenLava(LSFConformance):
             job_id="113.1",
             words=["no host has", "requirements not satisfied"],
         ),
-    )
-    alone = Submits(
-        [
-            Completed(stdout="Job <111> is submitted to default queue <normal>.\n"),
-            Completed(stdout="Job <112> is submitted to default queue <normal>.\n"),
-        ],
-        ids=["111", "112"],
     )
     unknown_word = UnknownWord(
         ["bjobs-wide.txt"],
