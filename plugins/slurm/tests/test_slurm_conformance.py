@@ -124,7 +124,20 @@ class TestSlurmWithoutArrays(TestSlurm):
     recordings: ClassVar[Sequence[Recording]] = (
         TestSlurm.alone,
         *(each for each in TestSlurm.recordings if not isinstance(each, Submits | Inside)),
-        Inside(environ="environment-alone.txt", job_id="209", hosts=["n1"], cores=2, memory=2**28),
+        Inside(
+            # Of the recorded ones, what Slurm says of a job that is no element of an array.
+            environ={
+                "SLURM_JOB_ID": "209",
+                "SLURM_JOB_NODELIST": "n1",
+                "SLURMD_NODENAME": "n1",
+                "SLURM_JOB_CPUS_PER_NODE": "2",
+                "SLURM_MEM_PER_CPU": "128",
+            },
+            job_id="209",
+            hosts=["n1"],
+            cores=2,
+            memory=2**28,
+        ),
     )
 
     def job_ids(self, count: int) -> list[JobId]:
