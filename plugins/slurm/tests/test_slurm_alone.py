@@ -7,10 +7,12 @@ import time
 from pathlib import Path
 
 import pytest
+from click.testing import CliRunner
 
 from corral import Cluster
 from corral.batch.budget import CommandBudget
 from corral.batch.client import BatchSystem
+from corral.cli import main
 from corral.errors import LimitReached
 from corral.host.shared import Shared
 from corral.plugin import Job, JobId, discovery
@@ -105,3 +107,13 @@ def test_a_cluster_that_closes_in_the_middle_of_a_row_leaves_no_job(
             time.sleep(0.1)
     assert jobs.read_text().count("CANCELLED") == 3
     assert "PENDING" not in jobs.read_text()
+
+
+@pytest.mark.parametrize("said", ["false", "False"])
+def test_a_command_takes_the_option_as_json_and_as_python_have_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, said: str
+) -> None:
+    """It is copied from either."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    words = ["script", "--backend=slurm", "--memory=1GB", f"--backend-option=arrays={said}"]
+    assert "/%j.log" in CliRunner().invoke(main, words).output
