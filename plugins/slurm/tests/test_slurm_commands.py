@@ -135,6 +135,14 @@ def test_a_filter_that_refuses_arrays_is_heard(caplog: pytest.LogCaptureFixture)
     assert "Job arrays are not supported on this system" in caplog.text
 
 
+@pytest.mark.parametrize("words", ["Socket timed out on send/recv operation", "Job violates policy (job submit limit)"])
+def test_words_about_arrays_beside_a_doubt_or_a_limit_are_no_refusal(words: str) -> None:
+    """The array may be there, or fit later: nothing is submitted instead of it."""
+    said = refused(f"No need for arrays on weekends!\nsbatch: error: Batch job submission failed: {words}\n")
+    with pytest.raises(CommandFailed, match=re.escape(words)):
+        drive(SLURM.submit(SCRIPT, 5), [said])
+
+
 def test_what_is_refused_alone_too_was_not_refused_for_its_array(caplog: pytest.LogCaptureFixture) -> None:
     """The refusal without an array is told; arrays are tried again."""
     slurm = Slurm()

@@ -73,6 +73,9 @@ def test_a_script_for_a_site_that_refuses_arrays_and_memory_by_node() -> None:
     assert str(slurm.render_script(JOB)) == expected
 
 
+MEMORY = 4000 * 2**20
+
+
 @pytest.mark.parametrize(
     ("changes", "share"),
     [
@@ -81,15 +84,16 @@ def test_a_script_for_a_site_that_refuses_arrays_and_memory_by_node() -> None:
         ({"skip": ["cores"]}, "4000M"),
         ({"skip": ["cpus-per-task"]}, "4000M"),
         ({"extra_directives": ["-c 2"]}, "2000M"),
+        ({"extra_directives": ["--cpus-per-gpu=2"], "resources": Resources(cores=3, gpus=1, memory=MEMORY)}, "2000M"),
     ],
 )
 def test_memory_by_core_is_rounded_up(changes: dict[str, Any], share: str) -> None:
     """The node gives at least what was asked for, and the workers have all that it gives."""
     slurm = Slurm(memory_option="mem-per-cpu")
-    job = evolve(Job(name="x", resources=Resources(cores=3, memory=4000 * 2**20)), **changes)
+    job = evolve(Job(name="x", resources=Resources(cores=3, memory=MEMORY)), **changes)
     prepared = slurm.prepare_job(job)
     assert f"--mem-per-cpu={share}" in lines(prepared, slurm)
-    assert 4000 * 2**20 <= (prepared.resources.memory or 0) < 4003 * 2**20
+    assert MEMORY <= (prepared.resources.memory or 0) < MEMORY + 3 * 2**20
 
 
 def test_memory_by_core_can_be_left_out() -> None:

@@ -95,7 +95,10 @@ def arrayed_or_alone(
         try:
             return (yield from array)
         except CommandFailed as error:
-            refusal = refusal_of_arrays(f"{error.completed.stdout}\n{error.completed.stderr}")
+            # A limit or a doubt is that, whatever else is said of arrays: the array may even be there.
+            failure = classify(error.completed)
+            if failure is None or failure.kind is FailureKind.FATAL:
+                refusal = refusal_of_arrays(f"{error.completed.stdout}\n{error.completed.stderr}")
             if not refusal:
                 raise
     ids = yield from _one_by_one(alone, count, classify)

@@ -129,6 +129,7 @@ class Slurm:
     @hookimpl
     def prepare_job(self, job: Job) -> Job:
         if "cpus-per-task" in _skipped(job):
+            # By this word, which may change what others ask for: a core's share of the memory.
             job = evolve(job, skip=job.skip | {"cores"})
         resources = job.resources
         if resources.memory is not None:
@@ -214,6 +215,8 @@ class Slurm:
         if self.memory_option == "mem" or "cores" in job.skip:
             return 1
         said, _ = directives.split(job.extra_directives)
+        if (by_gpu := said.get("cpus-per-gpu") or "").isdecimal():
+            return max(1, int(by_gpu) * job.resources.gpus)
         asked = said.get("cpus-per-task") or ""
         return int(asked) if asked.isdecimal() and int(asked) else job.resources.cores
 
