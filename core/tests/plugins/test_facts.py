@@ -177,6 +177,7 @@ def test_one_backend_is_everywhere() -> None:
         ("flux", "arrays", "max_array_size of them"),
         ("htcondor", "arrays", "submitted together"),
         ("pbs", "memory_option", "limits of each process"),
+        ("pbs", "memory_resource", "limits of each process"),
         ("torque", "memory_option", "memory_resource='pmem'"),
         ("moab", "memory_option", "memory_resource='pmem'"),
         ("sge", "memory_option", "memory_per='job'"),

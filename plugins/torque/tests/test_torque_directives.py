@@ -258,5 +258,10 @@ def test_memory_by_core_is_rounded_up() -> None:
 
 def test_a_worker_that_is_larger_than_a_core_is_refused_where_memory_is_by_core() -> None:
     """No process may have more than pmem: it would die with an eighth of its memory."""
+    torque = Torque(memory_resource="pmem")
+    job = Job(name="x", resources=Resources(cores=8, memory=2**34))
     with pytest.raises(InvalidRequest, match="processes=8"):
-        Torque(memory_resource="pmem").prepare_job(Job(name="x", resources=Resources(cores=8, memory=2**34)))
+        torque.prepare_job(job)
+    # Without that resource, or with all of the memory for the core that there may be, it does not die.
+    for word in ("memory", "pmem", "cores"):
+        assert torque.prepare_job(evolve(job, skip=[word])).resources == job.resources

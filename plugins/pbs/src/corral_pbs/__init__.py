@@ -75,13 +75,12 @@ class PBS:
         # The last is no server, but prepare_job reads it there as well.
         carried=("PBS_CONF_FILE", "PBS_EXEC", "PBS_HOME", "PBS_SERVER", "PBS_ACCOUNT"),
         job=("PBS_JOBID",),
-        no_options={
-            "memory_option": (
-                "each chunk asks for its own mem. pmem and pvmem are limits of each process to PBS, which reserves "
-                "nothing by them; where a site counts them all the same, say extra_directives=['-l pmem=4gb'] and "
-                "skip_directives=['memory']"
-            )
-        },
+        no_options=dict.fromkeys(
+            ("memory_option", "memory_resource"),
+            "each chunk asks for its own mem. pmem and pvmem are limits of each process to PBS, which reserves nothing "
+            "by them; where a site counts them all the same, say extra_directives=['-l pmem=4gb'] and "
+            "skip_directives=['memory']",
+        ),
     )  # fmt: skip
 
     #: The site's max_array_size (``qstat -B -f``); a larger one of ours is corrected when PBS refuses it.

@@ -102,11 +102,12 @@ class Torque:
         if resources.memory is not None:
             if resources.memory < 1:
                 raise InvalidRequest("memory", "0 means no memory to TORQUE; skip=['memory'] asks for none")
-            if self._is_by_core and "memory" not in job.skip and resources.processes < resources.cores:
+            if resources.processes < self._shares(job) and not job.skip & {"memory", self.memory_resource}:
                 raise InvalidRequest(
                     "processes",
                     f"{self.memory_resource} is a core's share of the memory, and no process may have more: a worker "
-                    f"for each core can work so (processes={resources.cores})",
+                    f"for each core can work so (processes={resources.cores}). Where larger ones live all the same, "
+                    f"extra_directives=['-l {self.memory_resource}=4gb'] asks for it, without memory_resource=",
                 )
             unit = self._shares(job) * _MEBI
             resources = evolve(resources, memory=-(-resources.memory // unit) * unit)
