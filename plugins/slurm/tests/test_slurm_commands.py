@@ -12,7 +12,6 @@ from attrs import evolve
 from corral.plugin import (
     Allocation,
     Command,
-    CommandError,
     CommandFailed,
     CommandTimedOut,
     Completed,
@@ -40,10 +39,6 @@ def ids(*texts: str) -> list[JobId]:
 
 def refused(stderr: str, stdout: str = "") -> Completed:
     return Completed(returncode=1, stderr=stderr, stdout=stdout)
-
-
-#: What a filter of a site's prints, as TACC's Frontera has one.
-ARRAY_REFUSED = refused("--> Job arrays are not supported on this system\nsbatch: error: Unspecified error\n")
 
 
 # --- submit -----------------------------------------------------------------------------------------------------
@@ -74,104 +69,6 @@ def test_a_smaller_limit_of_the_site_is_learnt_in_the_conversation() -> None:
 
     assert len(converse(SLURM.submit(SCRIPT, 5000), answer)) == 101
     assert asked[1:] == [("scontrol", "show", "config"), ("sbatch", "--parsable", "--array=0-100")]
-
-
-def test_without_arrays_each_job_is_a_submission() -> None:
-    """No --array, and the script names the job as it sees itself then."""
-    slurm = Slurm(arrays=False)
-    script = slurm.render_script(slurm.prepare_job(Job(name="dask-1", command=["true"], log_directory="/logs")))
-    asked: list[Command] = []
-    numbers = iter(range(77, 99))
-
-    def answer(command: Command) -> str:
-        asked.append(command)
-        return f"{next(numbers)};beta\n"
-
-    submitted = converse(slurm.submit(script, 3), answer)
-    assert submitted == ids("77", "78", "79")
-    assert {job_id.where for job_id in submitted} == {"beta"}
-    assert [command.argv for command in asked] == [("sbatch", "--parsable")] * 3
-    assert {command.stdin for command in asked} == {str(script)}
-    assert "#SBATCH --output=/logs/%j.log\n" in str(script)
-    assert 'export CORRAL_JOB_ID="${SLURM_JOB_ID}"\n' in script.body
-    assert script.log == "/logs/{id}.log"
-
-
-@pytest.mark.parametrize("limit", [0, 1])
-def test_arrays_that_are_off_are_done_without(limit: int, caplog: pytest.LogCaptureFixture) -> None:
-    """MaxArraySize says so; it is told once, and the next submission does not try."""
-    slurm = Slurm()
-    script = slurm.render_script(Job(name="dask-1", command=["true"], log_directory="/logs/%A_%a.log"))
-    answers: list[Answer] = [HERE / "sbatch-arrays-off.txt", f"MaxArraySize            = {limit}\n", "77\n", "78\n"]
-    assert drive(slurm.submit(script, 2), answers) == ids("77", "78")
-    assert f"job arrays are switched off here (MaxArraySize={limit})" in caplog.text
-    caplog.clear()
-    assert drive(slurm.submit(script, 1), ["79\n"]) == ids("79")
-    assert not caplog.records
-
-
-def test_a_script_that_was_written_for_an_array_is_written_anew() -> None:
-    """As it would have been with arrays=False; a user's own words stay."""
-    job = Job(
-        name="dask-1",
-        command=["true"],
-        log_directory="/logs",
-        prologue=["echo ${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID}"],
-        extra_directives=["--comment=/%A_%a.log"],
-    )
-    written: list[Command] = []
-
-    def answer(command: Command) -> str | Completed:
-        written.append(command)
-        return ARRAY_REFUSED if command.argv[-1].startswith("--array") else "77\n"
-
-    converse(Slurm().submit(Slurm().render_script(job), 1), answer)
-    assert written[-1].stdin == str(Slurm(arrays=False).render_script(job))
-
-
-def test_a_filter_that_refuses_arrays_is_heard(caplog: pytest.LogCaptureFixture) -> None:
-    """It says so on whatever output, in its own words: told with them."""
-    assert drive(Slurm().submit(SCRIPT, 1), [ARRAY_REFUSED, "77\n"]) == ids("77")
-    assert "Job arrays are not supported on this system" in caplog.text
-
-
-@pytest.mark.parametrize("words", ["Socket timed out on send/recv operation", "Job violates policy (job submit limit)"])
-def test_words_about_arrays_beside_a_doubt_or_a_limit_are_no_refusal(words: str) -> None:
-    """The array may be there, or fit later: nothing is submitted instead of it."""
-    said = refused(f"No need for arrays on weekends!\nsbatch: error: Batch job submission failed: {words}\n")
-    with pytest.raises(CommandFailed, match=re.escape(words)):
-        drive(SLURM.submit(SCRIPT, 5), [said])
-
-
-def test_what_is_refused_alone_too_was_not_refused_for_its_array(caplog: pytest.LogCaptureFixture) -> None:
-    """The refusal without an array is told; arrays are tried again."""
-    slurm = Slurm()
-    with pytest.raises(CommandFailed, match="Invalid qos"):
-        drive(slurm.submit(SCRIPT, 5), [ARRAY_REFUSED, HERE / "sbatch-qos.txt"])
-    assert not caplog.records
-    assert next(slurm.submit(SCRIPT, 5)).argv[-1] == "--array=0-4"
-
-
-def test_jobs_that_were_taken_before_a_limit_are_known() -> None:
-    """The third is refused: that was said, so it is not there."""
-    limit = HERE / "sbatch-limit-qos.txt"
-    assert drive(Slurm(arrays=False).submit(SCRIPT, 5), ["77\n", "78\n", limit]) == ids("77", "78")
-    with pytest.raises(CommandFailed, match="job submit limit"):
-        drive(Slurm(arrays=False).submit(SCRIPT, 5), [limit])
-
-
-@pytest.mark.parametrize(
-    "doubt", [CommandTimedOut, HERE / "sbatch-controller-down.txt", refused("the dog ate it\n"), "no id\n"]
-)
-def test_a_doubtful_submission_among_many_is_told(doubt: Answer) -> None:
-    """It may have been taken: the core looks for it, and those before it, by their name."""
-    with pytest.raises((CommandError, ParseError)):
-        drive(Slurm(arrays=False).submit(SCRIPT, 5), ["77\n", "78\n", doubt])
-
-
-def test_so_many_are_submitted_in_a_row() -> None:
-    """Then the core knows them, does what else is to do, and calls again."""
-    assert len(converse(Slurm(arrays=False).submit(SCRIPT, 1000), lambda _: "77\n")) == 20
 
 
 def test_an_array_of_the_users_own_is_refused() -> None:

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import pytest
 from attrs import evolve
 from hypothesis import given
@@ -57,60 +55,6 @@ def test_a_script_is_what_a_person_would_submit() -> None:
         "unset LC_ALL SLURM_JWT\n"
     ) + job_body(JOB, job_id="${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID}")
     assert (script.name, script.log) == ("dask-1", "/scratch/a b/100%/{id}.log")
-
-
-def test_a_script_for_a_site_that_refuses_arrays_and_memory_by_node() -> None:
-    """Other words for the log, the job's own id and its memory; all else is the same."""
-    slurm = Slurm(arrays=False, memory_option="mem-per-cpu")
-    expected = str(Slurm().render_script(JOB))
-    for before, after in (
-        ("--mem=30518M\n", "--mem-per-cpu=3815M\n"),
-        ("/%A_%a.log", "/%j.log"),
-        ("${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID}", "${SLURM_JOB_ID}"),
-    ):
-        assert before in expected
-        expected = expected.replace(before, after)
-    assert str(slurm.render_script(JOB)) == expected
-
-
-MEMORY = 4000 * 2**20
-
-
-@pytest.mark.parametrize(
-    ("changes", "share"),
-    [
-        ({}, "1334M"),
-        # Cores that are not asked for may be but one.
-        ({"skip": ["cores"]}, "4000M"),
-        ({"skip": ["cpus-per-task"]}, "4000M"),
-        ({"extra_directives": ["-c 2"]}, "2000M"),
-        ({"extra_directives": ["--cpus-per-gpu=2"], "resources": Resources(cores=3, gpus=1, memory=MEMORY)}, "2000M"),
-    ],
-)
-def test_memory_by_core_is_rounded_up(changes: dict[str, Any], share: str) -> None:
-    """The node gives at least what was asked for, and the workers have all that it gives."""
-    slurm = Slurm(memory_option="mem-per-cpu")
-    job = evolve(Job(name="x", resources=Resources(cores=3, memory=MEMORY)), **changes)
-    prepared = slurm.prepare_job(job)
-    assert f"--mem-per-cpu={share}" in lines(prepared, slurm)
-    assert MEMORY <= (prepared.resources.memory or 0) < MEMORY + 3 * 2**20
-
-
-def test_memory_by_core_can_be_left_out() -> None:
-    """As memory by node can."""
-    job = Job(name="x", resources=Resources(cores=3, memory=2**30))
-    for word in ("memory", "mem-per-cpu", "--mem-per-cpu"):
-        assert not [
-            line for line in lines(evolve(job, skip=[word]), Slurm(memory_option="mem-per-cpu")) if "mem" in line
-        ]
-
-
-@pytest.mark.parametrize("said", ["--mem=8G", "--mem-per-cpu=2G", "--mem-per-cpu=2048"])
-def test_memory_is_read_however_it_is_asked_for(said: str) -> None:
-    """And written as the site wants it."""
-    job = Slurm(memory_option="mem-per-cpu").parse_resources(f"{said} --cpus-per-task=4")
-    assert (job.resources.memory, job.extra_directives) == (8 * 2**30, ())
-    assert "--mem-per-cpu=2048M" in lines(job, Slurm(memory_option="mem-per-cpu"))
 
 
 def test_what_is_not_asked_for_is_not_said() -> None:
