@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import time
 from pathlib import Path
 
@@ -95,9 +96,9 @@ async def test_a_limit_that_is_reached_on_the_way_is_met_again(slurm: BatchSyste
 @pytest.mark.parametrize("slurm", [("", '[ "$number" != 3 ] || exec sleep 1000')], indirect=True)
 @pytest.mark.usefixtures("slurm")
 def test_a_cluster_that_closes_in_the_middle_of_a_row_leaves_no_job(
-    tmp_path: Path, jobs: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, jobs: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """The third submission never ends: it is cut off, and all three are found by their name."""
+    """The third submission never ends: it is cut off, all three are found by their name, and are seen to their end."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.setattr("corral.cluster.cluster.CLOSE_TIMEOUT", 8.0)
     options = {"arrays": False}
@@ -107,6 +108,7 @@ def test_a_cluster_that_closes_in_the_middle_of_a_row_leaves_no_job(
             time.sleep(0.1)
     assert jobs.read_text().count("CANCELLED") == 3
     assert "PENDING" not in jobs.read_text()
+    assert not [record.message for record in caplog.records if record.levelno >= logging.ERROR]
 
 
 @pytest.mark.parametrize("said", ["false", "False"])
