@@ -135,11 +135,14 @@ def assignments(argument: str, texts: Sequence[str]) -> dict[str, str]:
 
 
 def plugin_options(texts: Sequence[str]) -> dict[str, Any]:
-    """Options of a backend; a value that is JSON (a number, true, a list) is taken as such, else as text."""
+    """Options of a backend; a value that is JSON (a number, true, a list) is taken as such, else as text.
+
+    Python's ``True`` and ``False`` are what they are in ``backend_options=``, from where they are copied.
+    """
     found: dict[str, Any] = {}
     for name, value in assignments("backend_options", texts).items():
         try:
             found[name] = json.loads(value)
         except ValueError:
-            found[name] = value
+            found[name] = {"True": True, "False": False}.get(value, value)
     return found
