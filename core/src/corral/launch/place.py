@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from attrs import evolve, frozen
+from attrs import asdict, evolve, frozen
 
 from corral.batch.runner import Runner
 from corral.errors import CorralError
@@ -68,10 +68,10 @@ async def find_place(options: Options, environ: Mapping[str, str]) -> Place:
     Ended
         Nothing says which job this is.
     """
-    if HANDED_DOWN in environ:
-        fields = json.loads(environ[HANDED_DOWN])
+    if heard := options.allocation or environ.get(HANDED_DOWN):
+        fields = json.loads(heard)
         _start_in(fields.pop("directory", None))
-        numbers = [*fields.pop("node_variables"), *_RANKS]
+        numbers = [*fields.pop("node_variables", ()), *_RANKS]
         allocation = Allocation(job_id=JobId(fields.pop("job_id")), **fields)
         index = _node_index(allocation.hosts, environ, numbers) if options.node_index is None else options.node_index
         return Place(allocation=allocation, node_index=index)
@@ -104,6 +104,12 @@ def handed_down(allocation: Allocation, manager: pluggy.PluginManager) -> str:
             "directory": os.getcwd(),
         }
     )
+
+
+def told(place: Place) -> str:
+    """The value of ``--allocation``: what a launcher of this node knows, for the one that it becomes."""
+    allocation = place.allocation
+    return json.dumps({**asdict(allocation), "job_id": allocation.job_id.text, "directory": os.getcwd()})
 
 
 def _facts(manager: pluggy.PluginManager) -> list[BackendFacts]:
