@@ -20,7 +20,7 @@ from corral.environment.surroundings import NOWHERE, Surroundings
 from corral.errors import InvalidRequest, counted
 from corral.launch.runtimes import Inside
 from corral.plugin.values import Job, Resources
-from corral.request.activation import conda_lines, module_lines, or_end
+from corral.request.activation import conda_lines, module_lines, own_lines
 from corral.request.containers import checked_image, checked_prefix
 from corral.request.quantities import (
     parse_count,
@@ -423,6 +423,11 @@ class WorkerGroup:
         """True if launchers run the Python of this process."""
         return self._inside() is not None or (self.conda_env is None and self.python in (None, sys.executable))
 
+    @property
+    def runs_this_python(self) -> bool:
+        """True if jobs run the Python of this process because nobody has named one for them."""
+        return self._inside() is not None or (self.python is None and self.conda_env is None)
+
     def _inside(self) -> Inside | None:
         """What launchers become on their nodes."""
         if self.container is None and not self.launch_prefix:
@@ -436,13 +441,12 @@ class WorkerGroup:
         )
 
     def _python(self) -> tuple[list[str], tuple[str, ...]]:
-        """The lines that activate a conda environment, and the words that run a launcher's Python."""
+        """The lines that activate an environment, and the words that run a launcher's Python."""
         words = (sys.executable,) if self._inside() is not None else python_words(self.python)
         if self.conda_env is not None:
-            *hook, activate = conda_lines(os.fspath(self.conda_env))
-            return [*hook, or_end(activate)], words or ("python",)
-        if self.container is None and self.python is None and os.path.isdir(os.path.join(sys.prefix, "conda-meta")):
-            return conda_lines(sys.prefix), (sys.executable,)
+            return conda_lines(os.fspath(self.conda_env)), words or ("python",)
+        if self.container is None and self.python is None:
+            return own_lines(sys.prefix, sys.base_prefix, os.environ), (sys.executable,)
         return [], words or (sys.executable,)
 
 
