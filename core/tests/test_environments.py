@@ -125,7 +125,8 @@ def test_a_virtual_environment(tmp_path: Path, tool: str, shell: str) -> None:
     """A real one; its programs are found."""
     prefix = tmp_path / "environment"
     if tool == "uv":
-        if (uv := shutil.which("uv")) is None:
+        beside = os.path.dirname(sys.executable)
+        if (uv := shutil.which("uv", path=os.pathsep.join([beside, os.environ["PATH"]]))) is None:
             pytest.skip("uv is not installed")
         subprocess.run(
             [uv, "venv", "--offline", "--no-config", "--quiet", "--python", sys.executable, str(prefix)],

@@ -19,6 +19,8 @@ from corral.text.variables import expanded
 USUAL = ("apptainer", "exec")
 #: Its older name, and that of its sibling.
 _OTHERWISE = "singularity"
+#: These run files, and know the same variables and options.
+BY_FILE = (USUAL[0], _OTHERWISE)
 #: What it shares with its node by itself.
 _ANYWAY = ("/tmp", "/var/tmp")  # noqa: S108 - they are named, not written to
 #: Set on the node for this job, and of use inside.
@@ -165,7 +167,7 @@ def launch_words(
     prefix = prefix or _usual(environ)
     runtime = runtime_in(prefix)
     assert runtime is not None
-    if os.path.isabs(inside.image) and not os.path.exists(inside.image):
+    if runtime in BY_FILE and os.path.isabs(inside.image) and not os.path.exists(inside.image):
         raise Ended(
             Exit.FAILED,
             f"{inside.image}, the image of container=, is not on {socket.gethostname()}: put it where all nodes see it",
@@ -202,7 +204,7 @@ def forced_variables(inside: Inside, words: Sequence[str], environ: Mapping[str,
         Of `launch_words`.
     """
     runtime = None if inside.image is None else runtime_in(words)
-    if runtime not in (USUAL[0], _OTHERWISE):
+    if runtime not in BY_FILE:
         return {}
     return {
         f"{runtime.upper()}ENV_{name}": environ[name]

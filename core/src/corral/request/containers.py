@@ -8,14 +8,12 @@ import shlex
 from collections.abc import Sequence
 
 from corral.errors import InvalidRequest
-from corral.launch.runtimes import USUAL, prefix_problem, runtime_in
+from corral.launch.runtimes import BY_FILE, USUAL, prefix_problem, runtime_in
 from corral.request.texts import check_line
 from corral.text.variables import expanded_path
 
 #: ``docker://…``, ``oras://…``, ``docker-archive:…``: no file of that name.
 _ADDRESS = re.compile(r"[a-z][a-z0-9+-]*:")
-#: What runs an image whose name is that of a file.
-_BY_FILE = (*USUAL[:1], "singularity")
 
 
 def checked_prefix(value: object) -> tuple[str, ...]:
@@ -58,7 +56,7 @@ def checked_image(image: str | os.PathLike[str] | None, prefix: Sequence[str], c
         )
     if prefix and (problem := prefix_problem(prefix)):
         raise InvalidRequest("launch_prefix", problem)
-    if runtime_in(prefix or USUAL) not in _BY_FILE or _ADDRESS.match(image):
+    if runtime_in(prefix or USUAL) not in BY_FILE or _ADDRESS.match(image):
         return image
     try:
         path = expanded_path(image, os.environ)

@@ -102,7 +102,7 @@ class WorkerGroup:
     modules
         Environment modules to load.
     conda_env
-        Name or path of a conda environment to activate.
+        Name of a conda environment to activate, or path of one that conda, micromamba or pixi made.
     prologue
         Shell lines to run before the workers, once per job: what they export applies to all of its nodes.
     epilogue
