@@ -143,8 +143,10 @@ def test_each_node_has_its_container(operator_of_nodes: Operator, tmp_path: Path
             container="analysis:1",
             launch_prefix=["podman-hpc", "run"],
             python=sys.executable,
-            env={"SAID": "it's\n$two lines", **{name: value for name in ("PYTHONPATH",) if (value := _python_path())}},
-            prologue=[f"export PATH={tmp_path}:$PATH"],
+            env={"SAID": "it's\ntwo lines"},
+            inherit_env=["PYTHONPATH"] if _python_path() else [],
+            prologue=[f"export PATH={tmp_path}:$PATH ONLY_OUTSIDE={tmp_path}"],
+            local_directory="$ONLY_OUTSIDE/spilled",
         ) as cluster,
         Client(cluster) as client,
     ):
@@ -152,8 +154,9 @@ def test_each_node_has_its_container(operator_of_nodes: Operator, tmp_path: Path
         client.wait_for_workers(2, timeout=operator.patience)
         first, second = client.run(lambda: dict(os.environ)).values()
         for seen in (first, second):
-            assert (seen["SAID"], seen["IN_CONTAINER"]) == ("it's\n$two lines", "run --rm")
+            assert (seen["SAID"], seen["IN_CONTAINER"]) == ("it's\ntwo lines", "run --rm")
             assert not [name for name in seen if name.startswith(("SLURM_", "PBS_", "SGE_", "LSB_", "OAR_", "FLUX_"))]
         [job] = cluster.jobs
         assert seen["CORRAL_JOB_ID"] == str(job.id)
         assert "cannot tell" not in cluster.logs(job)
+        assert cluster.logs(job).count(" goes on as: podman-hpc run --rm ") == 2

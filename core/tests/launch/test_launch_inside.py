@@ -68,9 +68,12 @@ async def test_every_node_has_its_container(cluster: Cluster, name: str) -> None
         python=[sys.executable],
         variables=[*JOB_ENVIRONMENT, "MINE", "PYTHONPATH"],
     )
-    job = Job(environment={"MINE": "for tasks"}, prologue=[f"export PATH={folder}:$PATH"])
+    prologue = [f"export PATH={folder}:$PATH ONLY_OUTSIDE={shlex.quote(str(cluster.directory))}"]
+    job = Job(environment={"MINE": "for tasks"}, prologue=prologue)
 
-    launched = await launch(cluster, job, f"--inside={json.dumps(inside.written())}")
+    launched = await launch(
+        cluster, job, f"--inside={json.dumps(inside.written())}", "--local-directory=$ONLY_OUTSIDE/spilled"
+    )
     seen = await environments(cluster)
     await cluster.nanny("8-1").corral_retire(reason="test")
     code, log = await launched.end()
@@ -83,11 +86,14 @@ async def test_every_node_has_its_container(cluster: Cluster, name: str) -> None
     words = recorded(record)
     assert len(words) == 2
     assert [each[:2] for each in words] == [[verb, "--mine=own"]] * 2
-    indices = sorted(word for each in words for word in each if word.startswith("--node-index="))
-    assert indices == ["--node-index=0", "--node-index=1"]
+    knows = [
+        json.loads(word.removeprefix("--allocation=")) for each in words for word in each if "--allocation=" in word
+    ]
+    assert sorted(each["node_index"] for each in knows) == [0, 1]
     shared = str(cluster.path.parent)
     assert all({f"--bind={shared}", f"--volume={shared}:{shared}"} & set(each) for each in words)
     assert not any("for tasks" in word for each in words for word in each)
+    assert log.count(f"corral: job 8 goes on as: {name} {verb} --mine=own ") == 2
 
 
 async def test_a_job_of_one_node_knows_in_its_container_what_it_was_granted(cluster: Cluster) -> None:
@@ -167,9 +173,35 @@ def test_words_for_podman(tmp_path: Path) -> None:
     words = launch_words(inside, ["/shared"], {"TOKEN": "x", "TMPDIR": "/s"}, gpus=1, devices=tmp_path)
     here = os.getcwd()
     assert words == [
-        *("podman-hpc", "run", "--gpu", "--rm", "--network=host", "--volume=/shared:/shared", "--env=TOKEN"),
-        *("--env=TMPDIR", f"--volume={here}:{here}", f"--workdir={here}", "a:1", "python3"),
+        *("podman-hpc", "run", "--gpu", "--rm", "--network=host", "--volume=/shared:/shared"),
+        *(f"--volume={here}:{here}", "--env=TOKEN", "--env=TMPDIR", f"--workdir={here}", "a:1", "python3"),
     ]
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        ["--volume=/else:/shared:ro"],
+        ["-v", "/else:/shared/"],
+        ["--mount=type=bind,source=/else,target=/shared"],
+        ["--mount", "type=bind,src=/else,dst=/shared,ro"],
+    ],
+)
+def test_podman_is_given_nothing_twice(said: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It would refuse it. Where something is mounted counts, not what: `/else` has no place of its own before."""
+    monkeypatch.chdir(tmp_path)
+    inside = Inside(prefix=["podman", "run", *said], image="a:1", python=["python3"])
+    words = launch_words(inside, ["/shared", "/else", str(tmp_path)], {})
+    added = words[words.index("--network=host") :]
+    assert [word for word in added if "--volume" in word] == ["--volume=/else:/else", f"--volume={tmp_path}:{tmp_path}"]
+
+
+@pytest.mark.parametrize(("runtime", "folder"), [("apptainer", "/a,b"), ("singularity", "/a:b"), ("podman", "/a:b")])
+def test_what_a_runtime_would_take_for_two_folders_is_refused(runtime: str, folder: str) -> None:
+    prefix = {"podman": ["podman", "run"]}.get(runtime, [runtime, "exec"])
+    inside = Inside(prefix=prefix, image="docker://a", python=["python3"])
+    with pytest.raises(Ended, match=f"cannot have {folder} because of the .* shared_directory="):
+        launch_words(inside, [folder], {})
 
 
 def test_words_for_shifter() -> None:

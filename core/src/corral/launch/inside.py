@@ -9,12 +9,13 @@ environment, which images and runtimes change, may not.
 from __future__ import annotations
 
 import os
+import shlex
 import socket
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, NoReturn
 
 from corral.host.home import Home
-from corral.launch.ending import Ended, Exit
+from corral.launch.ending import GOES_ON, Ended, Exit, say
 from corral.launch.place import told
 from corral.launch.runtimes import CURE, forced_variables, launch_words
 from corral.launch.scratch import make_folder
@@ -23,8 +24,9 @@ if TYPE_CHECKING:
     from corral.launch.options import Options
     from corral.launch.place import Place
 
-#: The option that says what a launcher is to become.
-_OPTION = "--inside"
+_LOCAL_DIRECTORY = "--local-directory="
+#: Options that mean something out here alone: what a launcher is to become, and a folder with this node's variables.
+_HERE = ("--inside=", _LOCAL_DIRECTORY)
 
 
 def enter(options: Options, place: Place, arguments: Sequence[str], environ: Mapping[str, str]) -> NoReturn:
@@ -43,14 +45,14 @@ def enter(options: Options, place: Place, arguments: Sequence[str], environ: Map
     inside = options.inside
     assert inside is not None
     folders = _folders(options, environ)
-    words = [*launch_words(inside, folders, environ, gpus=options.gpus), "-P", "-m", "corral.launch"]
-    words += [word for word in arguments if not word.startswith(f"{_OPTION}=")]
+    words = launch_words(inside, folders, environ, gpus=options.gpus)
+    # What follows in the log may be the words of another program, and who reads them must know which.
+    say(f"job {place.allocation.job_id} {GOES_ON} {shlex.join(words)}")
+    words += ["-P", "-m", "corral.launch", *(word for word in arguments if not word.startswith(_HERE))]
     words.append(f"--allocation={told(place)}")
-    if options.node_index is None:
-        words.append(f"--node-index={place.node_index}")
     if options.local_directory is not None:
         # Its variables are set out here.
-        words.append(f"--local-directory={options.local_directory}")
+        words.append(f"{_LOCAL_DIRECTORY}{options.local_directory}")
     try:
         os.execvpe(words[0], words, {**environ, **forced_variables(inside, words, environ)})  # noqa: S606 - none is needed
     except OSError as error:

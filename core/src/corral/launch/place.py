@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from attrs import asdict, evolve, frozen
+from attrs import evolve, frozen
 
 from corral.batch.runner import Runner
 from corral.errors import CorralError
@@ -21,6 +21,7 @@ from corral.plugin.values import Allocation, JobId
 
 if TYPE_CHECKING:
     import pluggy
+    from cattrs import Converter
 
 #: How the launcher on the first node tells the others what it knows: they need not ask the batch system again, and
 #: remote shells do not carry the job's environment.
@@ -68,10 +69,12 @@ async def find_place(options: Options, environ: Mapping[str, str]) -> Place:
     Ended
         Nothing says which job this is.
     """
-    if heard := options.allocation or environ.get(HANDED_DOWN):
-        fields = json.loads(heard)
+    if options.allocation:
+        return _told_before(options.allocation)
+    if HANDED_DOWN in environ:
+        fields = json.loads(environ[HANDED_DOWN])
         _start_in(fields.pop("directory", None))
-        numbers = [*fields.pop("node_variables", ()), *_RANKS]
+        numbers = [*fields.pop("node_variables"), *_RANKS]
         allocation = Allocation(job_id=JobId(fields.pop("job_id")), **fields)
         index = _node_index(allocation.hosts, environ, numbers) if options.node_index is None else options.node_index
         return Place(allocation=allocation, node_index=index)
@@ -108,8 +111,23 @@ def handed_down(allocation: Allocation, manager: pluggy.PluginManager) -> str:
 
 def told(place: Place) -> str:
     """The value of ``--allocation``: what a launcher of this node knows, for the one that it becomes."""
-    allocation = place.allocation
-    return json.dumps({**asdict(allocation), "job_id": allocation.job_id.text, "directory": os.getcwd()})
+    converter = _converter()
+    plain = {"allocation": place.allocation, "node_index": place.node_index, "directory": os.getcwd()}
+    return json.dumps(converter.unstructure(plain))
+
+
+def _told_before(text: str) -> Place:
+    """What `told` gave."""
+    plain = json.loads(text)
+    _start_in(plain["directory"])
+    return Place(allocation=_converter().structure(plain["allocation"], Allocation), node_index=plain["node_index"])
+
+
+def _converter() -> Converter:
+    # Not above: only containers need it.
+    from cattrs import Converter
+
+    return Converter()
 
 
 def _facts(manager: pluggy.PluginManager) -> list[BackendFacts]:

@@ -28,6 +28,8 @@ _OF_THE_NODE = (
     "CORRAL_JOB_ID", "TMPDIR", "CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES",
     "HIP_VISIBLE_DEVICES", "GPU_DEVICE_ORDINAL", "ZE_AFFINITY_MASK",
 )  # fmt: skip
+#: Where podman's `--volume=FROM:TO` and `--mount=…,target=TO` mount something.
+_MOUNTED = re.compile(r"(?:^|=)/[^:]*:(/[^:]*)|\b(?:dst|destination|target)=([^,]+)")
 #: Apptainer has a shell evaluate what it is given by name.
 _PLAIN = re.compile(r"[\w.,:/@%+= -]*", re.ASCII)
 
@@ -81,8 +83,21 @@ class _Needs:
 # --- runtimes -----------------------------------------------------------------------------------------------------
 
 
+def _mountable(folders: Sequence[str], separators: str) -> Sequence[str]:
+    """These folders, which a runtime is told of in a word that these characters divide."""
+    for folder in folders:
+        if found := set(folder) & set(separators):
+            raise Ended(
+                Exit.USAGE,
+                f"a container cannot have {folder} because of the {min(found)!r} in its name: name other folders with "
+                "shared_directory=, local_directory=, or start your program in one",
+            )
+    return folders
+
+
 def _apptainer(needs: _Needs, said: Sequence[str]) -> list[str]:
-    words = [f"--bind={folder}" for folder in needs.folders if folder not in _ANYWAY]
+    folders = [folder for folder in needs.folders if folder not in _ANYWAY]
+    words = [f"--bind={folder}" for folder in _mountable(folders, ":,")]
     if needs.has_nvidia and not {"--nv", "--nvccli"} & set(said):
         words.append("--nv")
     if needs.has_amd and "--rocm" not in said:
@@ -90,11 +105,15 @@ def _apptainer(needs: _Needs, said: Sequence[str]) -> list[str]:
     return [*words, needs.image]
 
 
-def _podman(needs: _Needs, _said: Sequence[str]) -> list[str]:
-    words = ["--rm", "--network=host", *(f"--volume={folder}:{folder}" for folder in needs.folders)]
+def _podman(needs: _Needs, said: Sequence[str]) -> list[str]:
+    words = ["--rm", "--network=host"]
+    # It refuses two mounts in one place.
+    taken = {(match[1] or match[2]).rstrip("/") for word in said if (match := _MOUNTED.search(word))}
+    folders = [folder for folder in dict.fromkeys((*needs.folders, needs.directory)) if folder not in taken]
+    words += [f"--volume={folder}:{folder}" for folder in _mountable(folders, ":")]
     # By name alone, because everybody can read command lines.
     words += [f"--env={name}" for name in needs.variables]
-    return [*words, f"--volume={needs.directory}:{needs.directory}", f"--workdir={needs.directory}", needs.image]
+    return [*words, f"--workdir={needs.directory}", needs.image]
 
 
 def _podman_hpc(needs: _Needs, said: Sequence[str]) -> list[str]:
@@ -156,12 +175,14 @@ def launch_words(
     Raises
     ------
     Ended
-        There is no image, no runtime, or a variable in the prefix is not set.
+        There is no image, no runtime, a variable in the prefix is not set, or a folder cannot be mounted.
     """
     try:
         prefix = [expanded(word, environ) for word in inside.prefix]
     except ValueError as error:
-        raise Ended(Exit.USAGE, f"launch_prefix: {error}, on {socket.gethostname()}") from None
+        raise Ended(
+            Exit.USAGE, f"launch_prefix: {error}, on {socket.gethostname()}; prologue= or modules= may set it"
+        ) from None
     if inside.image is None:
         return [*prefix, *inside.python]
     prefix = prefix or _usual(environ)
