@@ -20,7 +20,7 @@ from corral.request.activation import check_reach, conda_lines, own_lines
 from corral.request.drawing import draw
 from corral.request.worker_group import WorkerGroup
 
-SHELLS = [shell for shell in ("bash", "dash") if shutil.which(shell)]
+SHELLS = [shell for shell in ("bash", "dash", "zsh") if shutil.which(shell)]
 
 
 def conda_environment(prefix: Path, *, pixi: dict[str, Any] | None = None) -> Path:
@@ -29,8 +29,14 @@ def conda_environment(prefix: Path, *, pixi: dict[str, Any] | None = None) -> Pa
         (prefix / folder).mkdir(parents=True)
     (prefix / "conda-meta" / "history").touch()
     (prefix / "conda-meta" / "state").write_text(
-        json.dumps({"version": 1, "env_vars": {"OF_ENVIRONMENT": "it's $set", "not a name": "x"}})
+        json.dumps(
+            {"version": 1, "env_vars": {"Of_Environment": "it's $set", "not a name": "x", "GONE": "***unset***"}}
+        )
     )
+    # As packages do it that need no script.
+    (prefix / "etc/conda/env_vars.d").mkdir()
+    (prefix / "etc/conda/env_vars.d" / "package.json").write_text('{"OF_PACKAGE": "1", "OF_ENVIRONMENT": "no"}')
+    (prefix / "etc/conda/env_vars.d" / "broken.json").write_text("[")
     (prefix / "etc/conda/activate.d" / "gdal-activate.sh").write_text(
         'export GDAL_DATA="$CONDA_PREFIX/share/gdal" GDAL_SEES="$OF_ENVIRONMENT"\n'
     )
@@ -69,7 +75,16 @@ def test_a_conda_environment_needs_no_tool(tmp_path: Path, shell: str, tool: dic
     assert seen["PATH"] == f"{prefix}/bin:/usr/bin:/bin"
     assert seen["OF_ENVIRONMENT"] == seen["GDAL_SEES"] == "it's $set"
     assert seen["GDAL_DATA"] == f"{prefix}/share/gdal"
-    assert "not a name" not in seen
+    assert seen["OF_PACKAGE"] == "1"
+    assert not {"not a name", "NOT A NAME", "GONE", "Of_Environment"} & seen.keys()
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_one_of_conda_without_scripts(tmp_path: Path, shell: str) -> None:
+    """Most have none. The first of all is called base."""
+    (tmp_path / "conda-meta").mkdir()
+    (tmp_path / "condabin").mkdir()
+    assert after(own_lines(str(tmp_path), str(tmp_path), {}), shell)["CONDA_DEFAULT_ENV"] == "base"
 
 
 def test_an_environment_that_is_not_on_the_node_ends_no_job(tmp_path: Path) -> None:
@@ -109,6 +124,18 @@ def test_pixi_is_asked_for_what_the_project_sets(tmp_path: Path, state: str) -> 
     )
     said = "shell-hook --shell=bash --frozen --no-install --manifest-path=/project of mine/pixi.toml --environment=gpu"
     assert record.read_text().splitlines() == ([] if state == "gone" else [said])
+
+
+@pytest.mark.skipif("dash" not in SHELLS, reason="there is no dash here")
+def test_pixi_is_asked_in_bash_alone(tmp_path: Path) -> None:
+    """What it says is for bash: another shell may end at the first word of it."""
+    marker = {"manifest_path": "/project/pixi.toml", "environment_name": "default"}
+    prefix = conda_environment(tmp_path / "env", pixi=marker)
+    pixi = tmp_path / "pixi"
+    pixi.write_text("#!/bin/sh\necho '[[ -n x ]] && source /dev/null'\n")
+    pixi.chmod(0o755)
+    lines = own_lines(str(prefix), str(prefix), {"PIXI_EXE": str(pixi)})
+    assert after(lines, "dash")["GDAL_DATA"] == f"{prefix}/share/gdal"
 
 
 def test_pixi_is_not_asked_about_others(tmp_path: Path) -> None:
@@ -174,7 +201,7 @@ def test_a_conda_environment_by_its_path_needs_no_tool_either(tmp_path: Path) ->
     shutil.rmtree(prefix)
     done = subprocess.run(["bash", "-c", "\n".join(lines)], capture_output=True, text=True, check=False)
     assert done.returncode == 1
-    assert f"corral: conda activate {prefix} failed" in done.stderr
+    assert f"corral: conda activate {prefix} failed: no such environment is on this node" in done.stderr
 
 
 @pytest.mark.parametrize("name", ["micromamba", "mamba"])

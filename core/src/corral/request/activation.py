@@ -12,6 +12,7 @@ import os
 import re
 import shlex
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from corral.errors import InvalidRequest
@@ -26,6 +27,10 @@ for corral_module in {modules}; do
         *) if module load "$corral_module" 2>&1 | grep -q ':ERROR:'; then {failed}; fi ;;
     esac
 done"""
+
+
+#: What ``conda env config vars unset`` writes.
+_UNSET = "***unset***"
 
 
 def module_lines(modules: Sequence[str]) -> list[str]:
@@ -54,7 +59,8 @@ def conda_lines(environment: str) -> list[str]:
         if (prefix / "conda-meta").is_dir():
             activate = f"conda activate {shlex.quote(environment)}"
             there = f"[ -d {shlex.quote(str(prefix / 'conda-meta'))} ]"
-            return [f"{there} || {{ {_failed(activate)}; }}", *_activation(prefix, os.environ)]
+            why = f"corral: {activate} failed: no such environment is on this node"
+            return [f"{there} || {{ {_end(why)}; }}", *_activation(prefix, os.environ)]
     *hook, activate = _by_name(environment, os.environ)
     return [*hook, or_end(activate)]
 
@@ -120,9 +126,11 @@ def _activation(prefix: Path, environ: Mapping[str, str]) -> list[str]:
     pixi = environ.get("PIXI_EXE", "")
     if not os.path.isfile(pixi) or not (hook := _pixi_hook(prefix, pixi)):
         return lines
-    # A project of pixi's may set more than its environment says. Nothing is installed or solved by a hundred jobs.
+    # A project of pixi's may set more than its environment says. Nothing is installed or solved by a hundred jobs. It
+    # speaks bash, and another shell may end at the first word that it does not know.
+    condition = f'[ -n "${{BASH_VERSION-}}" ] && [ -x {shlex.quote(pixi)} ] && corral_hook=$({hook})'
     return [
-        f'if [ -x {shlex.quote(pixi)} ] && corral_hook=$({hook}); then eval "$corral_hook"; else',
+        f'if {condition}; then eval "$corral_hook"; else',
         *(f"    {line}" for line in lines),
         "fi",
     ]
@@ -142,31 +150,35 @@ def _pixi_hook(prefix: Path, pixi: str) -> str | None:
 def _prefix_lines(prefix: Path) -> list[str]:
     """What `conda activate` does, and micromamba and pixi: the environment's variables and its packages' scripts."""
     is_named = prefix.parent.name == "envs" and ".pixi" not in prefix.parts
-    folder, scripts = shlex.quote(str(prefix / "bin")), shlex.quote(str(prefix / "etc/conda/activate.d"))
     variables = {
         "CONDA_PREFIX": str(prefix),
-        "CONDA_DEFAULT_ENV": prefix.name if is_named else str(prefix),
+        "CONDA_DEFAULT_ENV": "base" if (prefix / "condabin").is_dir() else prefix.name if is_named else str(prefix),
         "CONDA_SHLVL": "1",
-        **_state(prefix),
+        **_said_by(prefix),
     }
     exports = " ".join(f"{name}={shlex.quote(value)}" for name, value in variables.items())
+    # Not by a pattern for the shell: zsh ends where none fits.
+    scripts = [shlex.quote(str(script)) for script in sorted((prefix / "etc/conda/activate.d").glob("*.sh"))]
     return [
-        f'export {exports} PATH={folder}:"$PATH"',
-        f'for corral_script in {scripts}/*.sh; do [ ! -r "$corral_script" ] || . "$corral_script"; done',
+        f'export {exports} PATH={shlex.quote(str(prefix / "bin"))}:"$PATH"',
+        *(f"[ ! -r {script} ] || . {script}" for script in scripts),
     ]
 
 
-def _state(prefix: Path) -> dict[str, str]:
-    """What ``conda env config vars set`` has set."""
-    try:
-        said = json.loads((prefix / "conda-meta" / "state").read_text())["env_vars"]
-        return {
-            name: value
-            for name, value in said.items()
-            if isinstance(value, str) and re.fullmatch(r"[A-Za-z_]\w*", name, re.ASCII)
-        }
-    except (OSError, ValueError, KeyError, TypeError, AttributeError):
-        return {}
+def _said_by(prefix: Path) -> dict[str, str]:
+    """The variables that an environment sets: its packages', then those of ``conda env config vars set``.
+
+    Their names in capitals, as conda and micromamba export them:
+    https://docs.conda.io/projects/conda/en/stable/configuration.html, envvars_force_uppercase.
+    """
+    found: dict[str, str] = {}
+    files = [*sorted((prefix / "etc/conda/env_vars.d").glob("*")), prefix / "conda-meta" / "state"]
+    for file in files:
+        with suppress(OSError, ValueError, AttributeError):
+            said = json.loads(file.read_text())
+            said = said.get("env_vars", {}) if file is files[-1] else said
+            found |= {name.upper(): value for name, value in said.items() if isinstance(value, str)}
+    return {name: value for name, value in found.items() if value != _UNSET and re.fullmatch(r"[A-Z_][A-Z0-9_]*", name)}
 
 
 def or_end(line: str) -> str:
@@ -175,5 +187,8 @@ def or_end(line: str) -> str:
 
 
 def _failed(line: str) -> str:
-    said = shlex.quote(f"corral: {line} failed; see above for the reason")
-    return f"echo {said} >&2; exit 1"
+    return _end(f"corral: {line} failed; see above for the reason")
+
+
+def _end(said: str) -> str:
+    return f"echo {shlex.quote(said)} >&2; exit 1"
