@@ -10,7 +10,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
+from corral.cli import main
 from corral.errors import InvalidRequest
 from corral.remote.spec import Draft
 from corral.request.blueprint import Blueprint
@@ -155,3 +157,12 @@ def test_a_scheduler_in_a_job_stays_outside() -> None:
     assert draft.job.command[:4] == (sys.executable, "-P", "-m", "corral.remote")
     assert not any("docker://a" in word for word in draft.job.command)
     assert draft.order.arguments["container"] == "docker://a"
+
+
+@pytest.mark.parametrize("option", ["--container=docker://a", "--launch-prefix=numactl"])
+def test_a_script_that_is_submitted_has_its_workers_outside(option: str, tmp_path: Path) -> None:
+    """Refused, rather than left out without a word."""
+    (script := tmp_path / "script.py").touch()
+    done = CliRunner().invoke(main, ["submit", "--backend=slurm", "--memory=1GB", option, str(script)])
+    assert done.exit_code == 2
+    assert "give it to a Cluster that a program of yours makes" in done.output
