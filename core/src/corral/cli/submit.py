@@ -72,8 +72,8 @@ def _job(blueprint: Blueprint, words: Sequence[str], options: dict[str, Any]) ->
         if value := getattr(spec, name):
             raise InvalidRequest(
                 name,
-                f"{value!r} is for jobs that have workers alone, and this one has the script, too; give it to a Cluster "
-                "that a program of yours makes",
+                f"{value!r} is for jobs that have workers alone, and this one has the script, too; give it to a "
+                "Cluster that a program of yours makes",
             )
     asked = spec.request(
         name=blueprint.job_name(1),
