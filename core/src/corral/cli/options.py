@@ -22,7 +22,9 @@ _CLUSTER = ("backend", "backend_options", "site", "name", "shared_directory", "l
 #: Arguments of `WorkerGroup` that are; its backend options are those of the cluster here.
 _WORKER = tuple(name for name in WorkerGroup.argument_names() if name != "backend_options")
 #: Arguments that hold several texts: the option is repeated.
-_REPEATED = {"extra_directives", "skip_directives", "modules", "prologue", "epilogue", "inherit_env"}
+_REPEATED = {
+    "extra_directives", "skip_directives", "modules", "prologue", "epilogue", "inherit_env", "launch_prefix",
+}  # fmt: skip
 _NUMBERS = {"cores": int, "processes": int, "threads": int, "nodes": int, "gpus": int}
 
 

@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import sys
 import time
 import uuid
 import warnings
@@ -25,6 +26,7 @@ from corral.errors import CorralError, InvalidRequest, NotPrivate
 from corral.host.home import Home
 from corral.plugin import discovery
 from corral.plugin.values import JobId
+from corral.request.activation import check_reach
 from corral.request.scale import check_name, the_group
 from corral.request.settings import Settings
 from corral.request.worker_group import WorkerGroup
@@ -129,6 +131,8 @@ class Blueprint:
         """
         if check_name(name) in self.groups:
             raise InvalidRequest("groups", f"group {name!r} already exists")
+        if spec.runs_this_python and not self.batch.facts.is_everywhere:
+            check_reach(sys.executable, sys.prefix, sys.base_prefix)
         batches = dict(self.batches)
         if spec.backend_options:
             options = self._backend_options(spec)
