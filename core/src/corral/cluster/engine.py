@@ -276,8 +276,10 @@ class Engine:
         state.is_closing = True
         for tasks in (state.tasks, *(system.tasks for system in state.systems.values())):
             await tasks.cut_off()
-        await state.tasks.finish(timeout)
-        await asyncio.gather(*(self._end_all(care, timeout, deadline) for care in self._cares.values()))
+        # The rest of the time is for ending what is there, also of a submission that is cut off.
+        patience = deadline - timeout / 2
+        await state.tasks.finish(patience - time.monotonic())
+        await asyncio.gather(*(self._end_all(care, patience, deadline) for care in self._cares.values()))
         self._workers.stop()
         await asyncio.to_thread(self._waits.write, at_once=True)
         for system in state.systems.values():
@@ -291,8 +293,8 @@ class Engine:
                     state.blueprint.home.remove_logs, state.blueprint.uuid, logs.of_no_use(self.jobs)
                 )
 
-    async def _end_all(self, care: Care, timeout: float, deadline: float) -> None:
-        await care.system.tasks.finish(timeout)
+    async def _end_all(self, care: Care, patience: float, deadline: float) -> None:
+        await care.system.tasks.finish(max(0.0, patience - time.monotonic()))
         await self._submitter.find_uncertain(care.system)
         await care.ender.end_all(deadline)
 

@@ -254,6 +254,9 @@ def _scheduler_spec(blueprint: Blueprint) -> WorkerGroup:
         for name in _SHARED
         if all(getattr(each, name) == getattr(specs[0], name) for each in specs)
     }
+    # It submits jobs, which is done outside: a container's Python is not there.
+    if any(each.container is not None or each.launch_prefix for each in specs):
+        alike.pop("python", None)
     # It must not end before the workers that it has.
     longest = max(each.walltime_seconds for each in specs)
     try:

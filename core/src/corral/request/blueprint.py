@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import sys
 import time
 import uuid
 import warnings
@@ -27,6 +28,7 @@ from corral.host.home import Home
 from corral.plugin import discovery
 from corral.plugin.values import JobId
 from corral.request import settings
+from corral.request.activation import check_reach
 from corral.request.quantities import plain_options
 from corral.request.scale import check_name, the_group
 from corral.request.settings import Settings
@@ -145,6 +147,8 @@ class Blueprint:
         if check_name(name) in self.groups:
             raise InvalidRequest("groups", f"group {name!r} already exists")
         batch = self._batch_for(spec)
+        if spec.runs_this_python and not batch.facts.is_everywhere:
+            check_reach(sys.executable, sys.prefix, sys.base_prefix)
         batches = {**self.batches, name: batch}
         others = {**self.others, batch.name: batch} if batch.name else self.others
         larger = evolve(self, groups={**self.groups, name: spec}, batches=batches, others=others)

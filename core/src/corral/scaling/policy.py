@@ -118,7 +118,7 @@ def _outlooks(
             )
             free = {view.kind.name: view for view in views if view.kind.is_free and view.kind.name not in overflow}
             jobs = {name: _jobs(view, found[name]) for name, view in free.items()}
-            # What they are too small for is for others. Whoever bounds a group that costs something wants nothing dearer.
+            # What they are too small for is for others. Who bounds a group that costs something wants nothing dearer.
             full = {name: 1 - view.maximum / jobs[name] for name, view in free.items() if jobs[name] > view.maximum}
             if not full:
                 return found, unmet
