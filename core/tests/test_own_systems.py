@@ -30,9 +30,11 @@ from corral.cluster import cleanup, kept_waits
 from corral.cluster.registry import entries
 from corral.errors import InvalidRequest, UnknownBackend
 from corral.jobs.group import room_for
-from corral.jobs.record import JobRecord
+from corral.jobs.record import JobRecord, Jobs
 from corral.jobs.table import Roster
 from corral.plugin.values import Command, JobId, Queue, Resources
+from corral.remote.messages import GroupSnapshot, State, arguments_of, to_plain, to_state
+from corral.remote.spec import take
 from corral.request.drawing import draw
 
 #: A package with a second backend.
@@ -306,6 +308,31 @@ def test_a_scheduler_in_a_job_is_refused(arguments: dict[str, Any]) -> None:
     """Nobody knows which batch systems answer where it will run."""
     with pytest.raises(InvalidRequest, match=r"group 'here' has a batch system of its own \(local\).*corral serve"):
         Cluster(**arguments, scheduler="job")
+
+
+def test_groups_of_the_configuration_are_those_of_a_scheduler_elsewhere(
+    arguments: dict[str, Any], here: WorkerGroup
+) -> None:
+    """`corral serve` is where the user is: it may have them, with the variables that were meant here."""
+    del arguments["groups"]
+    group = {"memory": "1GB", "backend": "local", "backend-options": dict(here.backend_options), "env": {"A": "1"}}
+    with dask.config.set({"corral.groups": {"there": {"memory": "1GB"}, "here": group}}):
+        _, order = take(arguments)
+        found = draw(order.arguments)
+    assert [batch.name for batch in found.systems] == ["", "local"]
+    assert found.groups["here"].env == {"A": "1"}
+    assert found.batch_of("here").options == here.backend_options
+
+
+def test_handles_are_told_the_names_of_batch_systems(here: WorkerGroup) -> None:
+    """What travels to them is plain data, and makes equal ids."""
+    group = GroupSnapshot(arguments=arguments_of(here), resources=here.resources, wanted=1, script="")
+    job = JobRecord(id=JobId("1_0", system="local"))
+    state = State(backend="lines", groups={"here": group}, jobs=Jobs([job]))
+    found = to_state(json.loads(json.dumps(to_plain(state))))
+    assert [str(job.id) for job in found.jobs] == ["local:1_0"]
+    assert found.jobs[0] == job
+    assert found.groups["here"].spec.backend == "local"
 
 
 def test_a_group_that_comes_later_brings_its_batch_system(

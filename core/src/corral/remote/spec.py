@@ -181,10 +181,10 @@ def take(given: Mapping[str, Any]) -> tuple[Blueprint, Order]:
     if blueprint.chosen_log_directory is not None:
         arguments["log_directory"] = str(blueprint.chosen_log_directory)
     # Variables are those of this process, not of the scheduler's.
-    if "groups" in given:
+    if (groups := given.get("groups", settings.value("groups", blueprint.backend))) is not None:
         arguments["groups"] = {
             name: {**_written(group), "inherit_env": [], "env": dict(blueprint.groups[name].variables)}
-            for name, group in given["groups"].items()
+            for name, group in groups.items()
         }
     else:
         [spec] = blueprint.groups.values()
