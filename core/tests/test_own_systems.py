@@ -137,9 +137,12 @@ def test_a_batch_system_whose_groups_want_nothing_is_left_alone(arguments: dict[
     with Cluster(**arguments, plugins=[commands]) as c:
         # Its plugin was asked what the question would be.
         commands.run.clear()
+        rhythm = c._engine._state.systems[""].rhythm
+        before = rhythm.due()
         c.scale(here=1)
         c.wait_for_workers(1, timeout=60)
         eventually(lambda: ("here", "status") in commands.run)
+        assert rhythm.due() == before
     assert {queue for queue, _ in commands.run} == {"here"}
 
 
@@ -185,6 +188,7 @@ def test_a_cluster_that_closes_while_one_is_down_leaves_no_jobs_in_the_other(
     assert states(tmp_path / "here", "1_0") == {"1_0": "CANCELLED"}
     assert states(tmp_path / "centre", "1_0") == {"1_0": "HELD"}
     assert re.findall(r"1 job\(s\) cannot be asked about .*: (\S+)\. `corral clean`", caplog.text) == ["1_0"]
+    assert not [each.getMessage() for each in caplog.records if each.levelno > logging.INFO and "local" in each.message]
     # Its process lives: nobody but itself cleans up.
     [entry] = entries()
     assert len(entry.systems) == 1
