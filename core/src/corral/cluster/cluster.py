@@ -314,12 +314,14 @@ class Cluster(HostingCluster):
         # Not with this module: who imports Cluster does not wait for what runs one.
         from corral.cluster.engine import Engine
 
+        registration = self._registration
         self._engine = engine = Engine(
             blueprint=blueprint,
             scheduler=self.scheduler,
             replacements_per_hour=blueprint.settings.replacements_per_hour,
             on_change=self._changes.tell,
-            announce=self._announce,
+            # Not a method of this object: the engine must not keep it alive.
+            announce=lambda submission: _announce(submission, engine, registration),
             settle=self._registration.settle,
         )
         await engine.start()
@@ -342,14 +344,6 @@ class Cluster(HostingCluster):
         if blueprint.home != (own := Home.of()):
             # What tells where logs are is in the user's own folder, wherever they are.
             own.remove_old_logs()
-
-    def _announce(self, submission: str) -> None:
-        """Make ready for a submission: what it leaves, if this process is killed now, is known."""
-        blueprint = self._running_engine.blueprint
-        self._registration.announce(submission, lines_of(blueprint))
-        if len(blueprint.systems) > 1:
-            # A group that has come since may have brought one.
-            blueprint.make_log_directory()
 
     async def _close_down(self) -> None:
         self.status = Status.closing
@@ -774,6 +768,15 @@ Cluster.__init__.__signature__ = _own.replace(  # type: ignore[attr-defined]
         *(_workers.parameters[name] for name in GROUP_ARGUMENTS),
     ]
 )
+
+
+def _announce(submission: str, engine: Engine, registration: Registration) -> None:
+    """Make ready for a submission: what it leaves, if this process is killed now, is known."""
+    blueprint = engine.blueprint
+    registration.announce(submission, lines_of(blueprint))
+    if len(blueprint.systems) > 1:
+        # A group that has come since may have brought one.
+        blueprint.make_log_directory()
 
 
 async def _called(function: Callable[..., None], *arguments: Any) -> None:
