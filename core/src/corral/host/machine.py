@@ -9,6 +9,9 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
 
+from corral.host.devices import devices_by_maker
+from corral.host.gpus import MAKERS, usable_gpus, visible_gpus
+
 #: File systems on which locks and shared memory cannot be trusted, or reach other hosts.
 _NETWORK = re.compile(
     r"nfs\d?|cifs|smb\w*|afs|lustre|gpfs|beegfs\w*|panfs|pvfs2|orangefs|ceph|gluster\w*|9p|virtiofs|coda|wekafs|fuse\..*"
@@ -21,7 +24,7 @@ class Capacity(NamedTuple):
     cores: int
     #: Bytes.
     memory: int
-    #: GPUs as CUDA_VISIBLE_DEVICES spells them.
+    #: GPUs as their maker's variable spells them.
     devices: tuple[str, ...] = ()
 
 
@@ -115,8 +118,8 @@ def _physical_memory() -> int:
 
 
 def _devices() -> tuple[str, ...]:
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is not None:
-        return tuple(filter(None, visible.split(",")))
-    found = (re.fullmatch(r"nvidia(\d+)", name) for name in os.listdir("/dev"))
-    return tuple(str(number) for number in sorted(int(match[1]) for match in found if match))
+    present = {maker: [each.is_usable for each in found] for maker, found in devices_by_maker().items()}
+    if any(maker.variable in os.environ for maker in MAKERS):
+        return next(iter(usable_gpus(visible_gpus(os.environ), 0, present).values()))
+    count = sum(next(iter(present.values()), []))
+    return tuple(map(str, range(count)))

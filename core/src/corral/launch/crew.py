@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import field, frozen
 from distributed.core import rpc
 
+from corral.host.gpus import variables_for
 from corral.launch.contact import Contact, find_scheduler
 from corral.launch.drain import Finishing
 from corral.launch.ending import Ended, Exit, say
@@ -183,9 +184,9 @@ class Crew:
         resources = dict(more.pop("resources", {}))
         environ = dict(more.pop("env", {}))
         if self._gpus:
-            share = share_of_gpus(self._gpus, index, options.workers)
-            environ["CUDA_VISIBLE_DEVICES"] = ",".join(share)
-            resources.setdefault("GPU", len(share))
+            share = {maker: share_of_gpus(names, index, options.workers) for maker, names in self._gpus.items()}
+            environ |= variables_for(share, {**os.environ, **environ})
+            resources.setdefault("GPU", len(next(iter(share.values()))))
         if "worker_class" in more:
             more["worker_class"] = _worker_class(more["worker_class"])
         ports = None if options.worker_ports is None else "{}:{}".format(*options.worker_ports)
@@ -212,7 +213,7 @@ class Crew:
         return guarded(Nanny(zygote=self._zygote, operations=self._operations, on_death=self._on_death, **arguments))
 
     @functools.cached_property
-    def _gpus(self) -> tuple[str, ...]:
+    def _gpus(self) -> dict[str, tuple[str, ...]]:
         return gpus_of_node(self._options, self._setting.place.allocation, os.environ)
 
     # --- letting them go ----------------------------------------------------------------------------------------

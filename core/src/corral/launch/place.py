@@ -14,6 +14,8 @@ from attrs import evolve, frozen
 
 from corral.batch.runner import Runner
 from corral.errors import CorralError
+from corral.host.devices import devices_by_maker
+from corral.host.gpus import usable_gpus, visible_gpus
 from corral.launch.ending import Ended, Exit, say
 from corral.launch.options import Options
 from corral.plugin.facts import BackendFacts
@@ -119,12 +121,20 @@ def share_of_gpus(gpus: Sequence[str], worker: int, workers: int) -> tuple[str, 
     return tuple(gpus[worker * len(gpus) // workers : (worker + 1) * len(gpus) // workers])
 
 
-def gpus_of_node(options: Options, allocation: Allocation, environ: Mapping[str, str]) -> tuple[str, ...]:
-    """Those that the batch system granted on this node, as CUDA_VISIBLE_DEVICES spells them."""
+def gpus_of_node(
+    options: Options, allocation: Allocation, environ: Mapping[str, str], root: Path = Path("/")
+) -> dict[str, tuple[str, ...]]:
+    """Those that the batch system granted on this node: their names, by maker, as its variable spells them."""
     if not options.gpus:
-        return ()
-    visible = tuple(name.strip() for name in environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name.strip())
-    return allocation.gpus or visible or tuple(str(number) for number in range(options.gpus))
+        return {}
+    present = {maker: [each.is_usable for each in found] for maker, found in devices_by_maker(root).items()}
+    found = usable_gpus(allocation.gpus or visible_gpus(environ), options.gpus, present)
+    slices = [name for names in found.values() for name in names if name.startswith("MIG-")]
+    if len(slices) > options.workers:
+        say(
+            f"CUDA shows each process one MIG slice, and there are {len(slices)}: processes={len(slices)} uses them all"
+        )
+    return found
 
 
 def process_started() -> float:

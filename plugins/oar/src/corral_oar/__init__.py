@@ -38,6 +38,7 @@ from corral.plugin import (
     hookimpl,
     job_body,
     parsing,
+    visible_gpus,
 )
 from corral_oar import answers, directives
 
@@ -309,6 +310,7 @@ class Oar:
             job_id=JobId(job_id),
             hosts=list(cores),
             cores=min(cores.values()),
+            gpus=visible_gpus(environ),
             ends=int(started) + int(walltime) if started.isdecimal() and walltime.isdecimal() else None,
         )
 
