@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING
 
 import pytest
 
-from corral.host.devices import Device, cpus_of, devices_by_maker, local_cpus
+from corral.host.cpus import cpus_of
+from corral.host.devices import Device, devices_by_maker, local_cpus
 from corral.host.gpus import Gpus, usable_gpus, variables_for, visible_gpus
 from corral.launch.options import Options
 from corral.launch.place import gpus_of_node

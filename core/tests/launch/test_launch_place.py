@@ -15,9 +15,10 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from corral.host.cpus import share
 from corral.launch.ending import Ended
 from corral.launch.options import Options
-from corral.launch.place import HANDED_DOWN, Place, find_place, handed_down, share_of_gpus
+from corral.launch.place import HANDED_DOWN, Place, find_place, handed_down
 from corral.plugin import discovery
 from corral.plugin.values import Allocation, JobId
 
@@ -188,7 +189,7 @@ async def test_an_unknown_node() -> None:
 )
 def test_shares_of_gpus(gpus: str, workers: int, shares: list[str]) -> None:
     """Every GPU is somebody's, and every worker has one."""
-    assert ["".join(share_of_gpus(tuple(gpus), worker, workers)) for worker in range(workers)] == shares
+    assert ["".join(share(tuple(gpus), worker, workers)) for worker in range(workers)] == shares
 
 
 async def test_several_nodes(cluster: Cluster, granted: Grant) -> None:

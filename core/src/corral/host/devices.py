@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
+
+from corral.host.cpus import Cpus, cpus_of
 
 #: Intel's drivers also run the graphics of every laptop; GPUs for computing are no VGA controllers (PCI class 03 80).
 _INTEL_COMPUTE = "0x0380"
@@ -30,15 +32,40 @@ def devices_by_maker(root: Path = Path("/")) -> dict[str, list[Device]]:
     return {maker: devices for maker, devices in found.items() if devices}
 
 
-def local_cpus(address: str, root: Path = Path("/")) -> frozenset[int]:
+def local_cpus(address: str, root: Path = Path("/")) -> Cpus:
     """The CPUs that are near a PCI device; empty if the kernel does not say."""
     return cpus_of(_text(root / "sys/bus/pci/devices" / address / "local_cpulist"))
 
 
-def cpus_of(text: str) -> frozenset[int]:
-    """Those that the kernel's list ``0-3,8`` names."""
-    spans = re.findall(r"(\d+)(?:-(\d+))?", text)
-    return frozenset(cpu for first, last in spans for cpu in range(int(first), int(last or first) + 1))
+def near_gpus(
+    names: Mapping[str, Sequence[str]], devices: Mapping[str, Sequence[Device]], root: Path
+) -> frozenset[int]:
+    """The CPUs that are near these GPUs; empty if that is not known of all of them.
+
+    Parameters
+    ----------
+    names
+        As their variables spell them, by maker.
+    devices
+        The node's.
+    """
+    near = []
+    for maker, of_maker in names.items():
+        for name in of_maker:
+            device = _named(name, devices.get(maker, ()))
+            near.append(Cpus() if device is None else local_cpus(device.address, root))
+    return Cpus().union(*near) if all(near) else Cpus()
+
+
+def _named(name: str, devices: Sequence[Device]) -> Device | None:
+    """The GPU of that index, tile (``0.1``), or UUID (its beginning will do), or of which that MIG slice is a part."""
+    number = name.partition(".")[0]
+    if number.isdecimal():
+        usable = [device for device in devices if device.is_usable]
+        return usable[int(number)] if int(number) < len(usable) else None
+    # MIG-GPU-…/1/0; newer names of slices, MIG-…, do not say of which GPU they are.
+    uuid = name.removeprefix("MIG-").partition("/")[0]
+    return next((device for device in devices if uuid and device.uuid.startswith(uuid)), None)
 
 
 def _nvidia(root: Path) -> Iterator[Device]:

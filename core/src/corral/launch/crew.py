@@ -13,18 +13,20 @@ from typing import TYPE_CHECKING, Any
 from attrs import field, frozen
 from distributed.core import rpc
 
+from corral.host.cpus import Cpus, own_cpus, share
 from corral.host.gpus import variables_for
+from corral.launch.affinity import Bound, cpus_of_workers, fewer_threads
 from corral.launch.contact import Contact, find_scheduler
 from corral.launch.drain import Finishing
 from corral.launch.ending import Ended, Exit, say
 from corral.launch.nanny import CLUSTER_ENDED, LOST, Death, Nanny, Remains, is_name_taken
-from corral.launch.place import gpus_of_node, process_started, share_of_gpus
+from corral.launch.place import gpus_of_node, process_started
 from corral.launch.worker_process import described
 from corral.security.listening import guarded
 from corral.security.membership import ClusterSecurity
 
 if TYPE_CHECKING:
-    from distributed import Worker
+    from distributed import Worker, WorkerPlugin
 
     from corral.launch.options import Options
     from corral.launch.place import Place
@@ -183,10 +185,15 @@ class Crew:
         more = dict(options.worker_options)
         resources = dict(more.pop("resources", {}))
         environ = dict(more.pop("env", {}))
-        if self._gpus:
-            share = {maker: share_of_gpus(names, index, options.workers) for maker, names in self._gpus.items()}
-            environ |= variables_for(share, {**os.environ, **environ})
-            resources.setdefault("GPU", len(next(iter(share.values()))))
+        if gpus := self._gpus_of(index):
+            environ |= variables_for(gpus, {**os.environ, **environ})
+            resources.setdefault("GPU", len(next(iter(gpus.values()))))
+        plugins: tuple[WorkerPlugin, ...] = (
+            Finishing(until=self._setting.until, folder=self._setting.parking_folder, began=process_started()),
+        )
+        if self._cpus is not None:
+            environ |= fewer_threads(self._cpus[index], {**os.environ, **environ})
+            plugins += (Bound(self._cpus[index]),)
         if "worker_class" in more:
             more["worker_class"] = _worker_class(more["worker_class"])
         ports = None if options.worker_ports is None else "{}:{}".format(*options.worker_ports)
@@ -204,9 +211,7 @@ class Crew:
             "worker_port": ports,
             "resources": resources or None,
             "env": environ or None,
-            "plugins": (
-                Finishing(until=self._setting.until, folder=self._setting.parking_folder, began=process_started()),
-            ),
+            "plugins": plugins,
         }
         arguments |= more
         arguments["security"] = ClusterSecurity.of(arguments["security"])
@@ -215,6 +220,14 @@ class Crew:
     @functools.cached_property
     def _gpus(self) -> dict[str, tuple[str, ...]]:
         return gpus_of_node(self._options, self._setting.place.allocation, os.environ)
+
+    def _gpus_of(self, index: int) -> dict[str, tuple[str, ...]]:
+        return {maker: share(names, index, self._options.workers) for maker, names in self._gpus.items()}
+
+    @functools.cached_property
+    def _cpus(self) -> list[Cpus] | None:
+        gpus = [self._gpus_of(index) for index in range(self._options.workers)]
+        return cpus_of_workers(self._options, own_cpus(), self._setting.place.allocation.cores, gpus)
 
     # --- letting them go ----------------------------------------------------------------------------------------
 

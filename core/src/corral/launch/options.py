@@ -56,6 +56,8 @@ class Options:
     death_timeout: float = 60.0
     #: ``fork`` or ``spawn``.
     launcher: str = "fork"
+    #: What each worker is bound to: ``none``, ``cores`` or ``near-gpu``.
+    affinity: str = "none"
     #: More keyword arguments for `distributed.Worker`.
     worker_options: dict[str, Any] = Factory(dict)
     #: Which node of the job this is; None: as the allocation says.
@@ -119,6 +121,7 @@ def _parser(doubt: str | None = None) -> argparse.ArgumentParser:
     add("--local-directory", type=_directory, metavar="DIRECTORY")
     add("--death-timeout", type=_number(float, least=1), default=60.0, metavar="SECONDS")
     add("--launcher", choices=["fork", "spawn"], default="fork")
+    add("--affinity", choices=["none", "cores", "near-gpu"], default="none")
     add("--worker-options", type=_worker_options, default={}, metavar="JSON")
     add("--node-index", type=_number(int), metavar="N")
     add("--spare-first-node", action="store_true")

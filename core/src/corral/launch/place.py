@@ -103,6 +103,7 @@ def handed_down(allocation: Allocation, manager: pluggy.PluginManager) -> str:
             "hosts": allocation.hosts,
             "ends": allocation.ends,
             "attempt": allocation.attempt,
+            "cores": allocation.cores,
             "directory": os.getcwd(),
         }
     )
@@ -112,13 +113,6 @@ def _facts(manager: pluggy.PluginManager) -> list[BackendFacts]:
     """What this job's backend says of its batch system."""
     found = (getattr(plugin, "facts", None) for _, plugin in manager.list_name_plugin())
     return [facts for facts in found if isinstance(facts, BackendFacts)]
-
-
-def share_of_gpus(gpus: Sequence[str], worker: int, workers: int) -> tuple[str, ...]:
-    """The GPUs of one worker: an even share, or, when they are fewer than the workers, one that others use too."""
-    if len(gpus) < workers:
-        return (gpus[worker * len(gpus) // workers],)
-    return tuple(gpus[worker * len(gpus) // workers : (worker + 1) * len(gpus) // workers])
 
 
 def gpus_of_node(
