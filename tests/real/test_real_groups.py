@@ -84,6 +84,32 @@ def test_every_process_has_gpus_of_its_own() -> None:
 
 
 @pytest.mark.usefixtures("leaves_nothing")
+def test_gpus_of_every_maker_are_divided(slurm: Any) -> None:
+    """Each process has one of its job's two, in the variable of their maker; HIP counts within ROCR_VISIBLE_DEVICES."""
+    if "makers" not in slurm.run("sinfo", "-h", "-o", "%R").split():
+        pytest.skip("this Slurm has no GPUs of several makers")
+    variables = {"a100": "CUDA_VISIBLE_DEVICES", "mi250": "ROCR_VISIBLE_DEVICES", "max1550": "ZE_AFFINITY_MASK"}
+    groups = {
+        kind: WorkerGroup(cores=2, gpus=2, memory="800MB", queue="makers", backend_options={"gpu_type": kind})
+        for kind in variables
+    }
+    with cluster(groups=groups) as c, Client(c) as client:
+        c.scale(a100=1, mi250=1, max1550=1)
+        client.wait_for_workers(6, timeout=90)
+        seen = list(client.run(lambda: (place()[0], dict(os.environ))).values())
+        for kind, variable in variables.items():
+            own = [environ for group, environ in seen if group == kind]
+            granted = own[0]["SLURM_JOB_GPUS"].split(",")
+            assert sorted(environ[variable] for environ in own) == sorted(granted)
+            others = {name for name in variables.values() if name != variable} - {"CUDA_VISIBLE_DEVICES"}
+            assert not any(name in environ for name in others for environ in own)
+            if kind == "mi250":
+                assert [environ["HIP_VISIBLE_DEVICES"] + environ["CUDA_VISIBLE_DEVICES"] for environ in own] == [
+                    "00"
+                ] * 2
+
+
+@pytest.mark.usefixtures("leaves_nothing")
 def test_a_group_can_be_added_and_removed(slurm: Any, eventually: Eventually) -> None:
     """While the others work; what it had ends as COMPLETED."""
     with cluster(groups={"cpu": GROUPS["cpu"]}) as c, Client(c) as client:

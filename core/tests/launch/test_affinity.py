@@ -122,7 +122,7 @@ def test_shares_have_no_cpu_twice() -> None:
     cores = [frozenset({cpu}) for cpu in range(4)]
     assert even_shares(cores, 3) == [{0}, {1}, {2, 3}]
     assert near_shares(cores, [cpus_of("0-2"), cpus_of("1-3")], 1) is None
-    assert near_shares(cores, [cpus_of("0-1"), cpus_of("2-3")], 2) == [{0, 1}, {2, 3}]
+    assert near_shares(cores, [cpus_of("0-1"), cpus_of("2-3")], 2) == [cpus_of("0-1"), cpus_of("2-3")]
     assert near_shares(cores, [cpus_of("0-1"), cpus_of("2-3")], 3) is None
     assert near_shares(cores, [cpus_of("0-3"), frozenset()], 1) is None
 
@@ -177,7 +177,7 @@ async def test_workers_stay_on_their_cpus(cluster: Cluster, launcher: str) -> No
         for _ in range(2):
             seen = await client.run(of_all_threads)
             for address, of_threads in seen.items():
-                index = int(cluster.scheduler.workers[address].name.rpartition("-")[2])
+                index = int(str(cluster.scheduler.workers[address].name).rpartition("-")[2])
                 assert of_threads == [expected[index]] * len(of_threads)
             threads = await client.run(os.getenv, "OMP_NUM_THREADS")
             assert set(threads.values()) == {str(len(expected[0]))}

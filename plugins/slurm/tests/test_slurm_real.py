@@ -188,6 +188,19 @@ async def test_gpus_are_granted(slurm: RealJobs) -> None:
         assert len((await slurm.talk(SLURM.read_allocation(environ))).gpus) == 1
 
 
+@pytest.mark.parametrize(("kind", "maker"), [("a100", "nvidia"), ("mi250", "amd"), ("max1550", "intel")])
+async def test_gpus_are_whose_they_are(slurm: RealJobs, kind: str, maker: str) -> None:
+    """Slurm sets the variable of their maker, if the site says who that is."""
+    if "makers" not in {queue.name for queue in await slurm.talk(SLURM.describe_queues())}:
+        pytest.skip("this Slurm has no GPUs of several makers")
+    job = slurm.job("env", queue="makers", resources=Resources(gpus=2, memory=10 * MEBI))
+    ids = await slurm.submit(job, 1, Slurm(gpu_type=kind))
+    await slurm.until(ids, lambda status: status.state.is_final)
+    environ = variables((slurm.logs / f"{ids[0]}.log").read_text())
+    granted = (await slurm.talk(SLURM.read_allocation(environ))).gpus
+    assert (list(granted.by_maker), len(granted)) == ([maker], 2)
+
+
 async def test_an_impossible_job_is_refused_at_once(slurm: RealJobs) -> None:
     """In Slurm's own words, classified."""
     with pytest.raises(CommandFailed) as caught:
