@@ -12,6 +12,7 @@ import pytest
 from corral.host.cpus import cpus_of
 from corral.host.devices import Device, devices_by_maker, local_cpus
 from corral.host.gpus import Gpus, usable_gpus, variables_for, visible_gpus
+from corral.host.machine import gpu_variables, own_gpus
 from corral.launch.options import Options
 from corral.launch.place import gpus_of_node
 from corral.plugin.values import Allocation, JobId
@@ -187,6 +188,19 @@ def test_the_graphics_of_a_laptop_are_no_gpus_for_computing(node: Node) -> None:
     node.file("dev/dri/renderD128")
     assert devices_by_maker(node.root) == {"intel": [Device("0000:18:00.0", True)]}
     assert devices_by_maker(node.root / "nothing") == {}
+
+
+def test_the_gpus_of_a_machine_are_given_out_in_the_terms_of_their_maker(node: Node) -> None:
+    """The embedded queue divides what its own environment leaves of them; NVIDIA's where there are none to be seen."""
+    for number in range(3):
+        node.amd(number, number << 8, 128 + number)
+        node.file(f"dev/dri/renderD{128 + number}")
+    assert own_gpus({}, node.root) == ("0", "1", "2")
+    assert own_gpus({ROCR: "1,2", CUDA: "0"}, node.root) == ("1", "2")
+    assert own_gpus({ROCR: ""}, node.root) == ()
+    assert gpu_variables(["1", "2"], node.root) == {ROCR: "1,2", HIP: "0,1", CUDA: "0,1", ORDINAL: "0,1"}
+    assert gpu_variables([], node.root) == {ROCR: "", HIP: "", CUDA: "", ORDINAL: ""}
+    assert gpu_variables([], node.root / "nothing") == {CUDA: ""}
 
 
 def test_a_node_is_asked_when_the_batch_system_counts_its_gpus(node: Node) -> None:

@@ -143,7 +143,7 @@ def test_workers_are_numbered_over_the_whole_job() -> None:
 )
 async def test_which_node_this_is(hosts: tuple[str, ...], environ: dict[str, str], index: int) -> None:
     """By the host's name, with or without its domain; by the batch system's or a launcher's number where names fail."""
-    allocation = Allocation(job_id=JobId("8"), hosts=hosts, ends=7.0, attempt=1)
+    allocation = Allocation(job_id=JobId("8"), hosts=hosts, cores=4, ends=7.0, attempt=1)
 
     place = await find_place(options(), {HANDED_DOWN: handed_down(allocation, discovery.load("slurm")), **environ})
 
