@@ -33,6 +33,9 @@ MAKERS = (
     Maker("intel", "ZE_AFFINITY_MASK"),
 )
 
+#: All that say which GPUs a process may use.
+GPU_VARIABLES = frozenset(name for maker in MAKERS for name in (maker.variable, *maker.within))
+
 _NVIDIA, _AMD, _ = MAKERS
 _HIP = "HIP_VISIBLE_DEVICES"
 
