@@ -617,6 +617,7 @@ NO_GPU = dict.fromkeys(("CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "SLURM_J
         ),
         ({**NO_GPU, "CUDA_VISIBLE_DEVICES": "NoDevFiles"}, 10 * 2**20, ()),
         ({**NO_GPU, "SLURM_JOB_GPUS": "2,3"}, 10 * 2**20, ("2", "3")),
+        ({"CUDA_VISIBLE_DEVICES": "4", "SLURM_JOB_GPUS": "4", "SLURM_SHARDS_ON_NODE": "2"}, 10 * 2**20, ("4",)),
         ({"CUDA_VISIBLE_DEVICES": "MIG-a,MIG-b"}, 10 * 2**20, ("MIG-a", "MIG-b")),
     ],
 )
