@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
+import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,14 +14,30 @@ from corral.errors import InvalidRequest
 from corral.host.cpus import cores_of, cpus_of, even_shares, near_shares, own_cpus
 from corral.host.devices import Device, near_gpus
 from corral.launch.affinity import cpus_of_workers, fewer_threads
+from corral.launch.bound import Bound
 from corral.launch.options import Options
 from corral.request.worker_group import WorkerGroup
 
 if TYPE_CHECKING:
     from core.tests.launch.conftest import Cluster
 
-#: CPUs of this machine that a test may give to a job.
+#: CPUs of this machine that a test may give to a job, and one that it has not.
 HERE = sorted(own_cpus())
+NOT_HERE = 1023
+#: By which a job says how many threads numpy may start.
+NUMBERS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS")
+
+
+def threads_of_blas() -> int | None:
+    """How many threads numpy's OpenBLAS has begun with; None: numpy has another library."""
+    import numpy as np
+
+    np.ones((2, 2)) @ np.ones((2, 2))
+    for library in set(re.findall(r"/\S*openblas\S*", Path("/proc/self/maps").read_text())):
+        for name in ("scipy_openblas_get_num_threads64_", "openblas_get_num_threads64_", "openblas_get_num_threads"):
+            if count := getattr(ctypes.CDLL(library), name, None):
+                return int(count())
+    return None
 
 
 def options(*arguments: str) -> Options:
@@ -136,7 +154,7 @@ def test_cores_of_one_place_are_neighbours(tmp_path: Path) -> None:
 def test_libraries_start_no_more_threads_than_there_are_cpus() -> None:
     """Fewer are left as they are, and so is what is no number."""
     environ = {"OMP_NUM_THREADS": "8", "MKL_NUM_THREADS": "2", "OPENBLAS_NUM_THREADS": "4,2"}
-    assert fewer_threads(frozenset({3, 4}), environ) == {"OMP_NUM_THREADS": "2"}
+    assert fewer_threads(2, environ) == {"OMP_NUM_THREADS": "2"}
 
 
 @pytest.mark.parametrize(
@@ -166,7 +184,11 @@ def test_launchers_are_told() -> None:
 async def test_workers_stay_on_their_cpus(cluster: Cluster, launcher: str) -> None:
     """All threads of theirs, now and after they were started again; BLAS starts no more than fit."""
     await cluster.connect(
-        "--workers=2", f"--threads={len(HERE) // 2}", "--affinity=cores", f"--launcher={launcher}", OMP_NUM_THREADS="99"
+        "--workers=2",
+        f"--threads={len(HERE) // 2}",
+        "--affinity=cores",
+        f"--launcher={launcher}",
+        **dict.fromkeys(NUMBERS, "99"),
     )
     expected = even_shares(cores_of(frozenset(HERE)), 2)
 
@@ -179,6 +201,18 @@ async def test_workers_stay_on_their_cpus(cluster: Cluster, launcher: str) -> No
             for address, of_threads in seen.items():
                 index = int(str(cluster.scheduler.workers[address].name).rpartition("-")[2])
                 assert of_threads == [expected[index]] * len(of_threads)
-            threads = await client.run(os.getenv, "OMP_NUM_THREADS")
-            assert set(threads.values()) == {str(len(expected[0]))}
+            threads = await client.run(lambda: [os.environ[name] for name in NUMBERS])
+            assert list(threads.values()) == [[str(len(expected[0]))] * len(NUMBERS)] * 2
+            assert set((await client.run(threads_of_blas)).values()) <= {None, len(expected[0])}
             await client.restart()
+
+
+@pytest.mark.skipif(not HERE, reason="this system binds no processes")
+async def test_a_worker_works_where_it_cannot_be_bound(cluster: Cluster) -> None:
+    """A control group may have lost the CPUs that the launcher saw; the job's log says so."""
+    launched = await cluster.connect("--workers=1")
+
+    async with cluster.client() as client:
+        await client.register_plugin(Bound(frozenset({NOT_HERE})))
+        assert await client.submit(lambda: sorted(os.sched_getaffinity(0))) == HERE
+    assert f"worker 77_0-0 is not bound to CPUs [{NOT_HERE}]: Invalid argument" in launched.log.read_text()

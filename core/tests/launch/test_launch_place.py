@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from corral.host.cpus import share
+from corral.host.gpus import Gpus
 from corral.launch.ending import Ended
 from corral.launch.options import Options
-from corral.launch.place import HANDED_DOWN, Place, find_place, handed_down
+from corral.launch.place import HANDED_DOWN, Place, find_place, handed_down, read, written
 from corral.plugin import discovery
 from corral.plugin.values import Allocation, JobId
 
@@ -168,6 +169,16 @@ async def test_the_other_nodes_of_a_job_start_where_its_script_is(
     (tmp_path / "project").rmdir()
     await find_place(options(), {HANDED_DOWN: handed})
     assert "project: No such file or directory; the job is in" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "gpus", [Gpus(), Gpus({"amd": ("4", "6"), "intel": ("0.1",)}, of_node=("2", "3")), Gpus.of(["MIG-a", "MIG-b"])]
+)
+def test_what_is_written_down_is_read_again(gpus: Gpus) -> None:
+    """By way of JSON, which has neither tuples nor classes of ours."""
+    allocation = Allocation(job_id=JobId("8"), hosts=("a", "b"), cores=4, memory=7, gpus=gpus, ends=7.5, attempt=1)
+
+    assert read(json.loads(json.dumps(written(allocation)))) == allocation
 
 
 async def test_an_unknown_node() -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -63,9 +64,18 @@ class Gpus:
     def of(cls, names: Iterable[str], maker: str = "") -> Gpus:
         return cls(_by_maker({maker: tuple(names)}))
 
+    @classmethod
+    def read(cls, fields: Mapping[str, Any]) -> Gpus:
+        """What `written` gave, be it by way of JSON."""
+        return cls(_by_maker(fields["by_maker"]), tuple(fields["of_node"]))
+
+    def written(self) -> dict[str, Any]:
+        """In words that JSON has."""
+        return {"by_maker": dict(self.by_maker), "of_node": self.of_node}
+
     @property
     def names(self) -> tuple[str, ...]:
-        """Indices or UUIDs, as whoever counts first spells them."""
+        """Indices or UUIDs, as the variable of one maker spells them; else the indices of the node."""
         return next(iter(self.by_maker.values()), self.of_node)
 
     def __len__(self) -> int:

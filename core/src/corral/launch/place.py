@@ -8,14 +8,15 @@ import socket
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from attrs import evolve, frozen
+from attrs import asdict, evolve, frozen
 
 from corral.batch.runner import Runner
 from corral.errors import CorralError
+from corral.host.cpus import share
 from corral.host.devices import devices_by_maker
-from corral.host.gpus import usable_gpus, visible_gpus
+from corral.host.gpus import Gpus, usable_gpus, visible_gpus
 from corral.launch.ending import Ended, Exit, say
 from corral.launch.options import Options
 from corral.plugin.facts import BackendFacts
@@ -74,7 +75,7 @@ async def find_place(options: Options, environ: Mapping[str, str]) -> Place:
         fields = json.loads(environ[HANDED_DOWN])
         _start_in(fields.pop("directory", None))
         numbers = [*fields.pop("node_variables"), *_RANKS]
-        allocation = Allocation(job_id=JobId(fields.pop("job_id")), **fields)
+        allocation = read(fields)
         index = _node_index(allocation.hosts, environ, numbers) if options.node_index is None else options.node_index
         return Place(allocation=allocation, node_index=index)
     manager, granted = await _ask(options, environ)
@@ -96,17 +97,20 @@ def _start_in(directory: str | None) -> None:
 
 def handed_down(allocation: Allocation, manager: pluggy.PluginManager) -> str:
     """The value of `HANDED_DOWN`: what is the same on every node."""
-    return json.dumps(
-        {
-            "node_variables": [name for each in _facts(manager) for name in each.node],
-            "job_id": allocation.job_id.text,
-            "hosts": allocation.hosts,
-            "ends": allocation.ends,
-            "attempt": allocation.attempt,
-            "cores": allocation.cores,
-            "directory": os.getcwd(),
-        }
-    )
+    variables = [name for each in _facts(manager) for name in each.node]
+    same = evolve(allocation, gpus=Gpus())
+    return json.dumps({**written(same), "node_variables": variables, "directory": os.getcwd()})
+
+
+def written(allocation: Allocation) -> dict[str, Any]:
+    """An allocation in words that JSON has."""
+    return {**asdict(allocation), "job_id": allocation.job_id.text, "gpus": allocation.gpus.written()}
+
+
+def read(fields: Mapping[str, Any]) -> Allocation:
+    """What `written` gave."""
+    own = {"job_id": JobId(fields["job_id"]), "gpus": Gpus.read(fields["gpus"])}
+    return Allocation(**{**fields, **own})
 
 
 def _facts(manager: pluggy.PluginManager) -> list[BackendFacts]:
@@ -129,6 +133,15 @@ def gpus_of_node(
             f"CUDA shows each process one MIG slice, and there are {len(slices)}: processes={len(slices)} uses them all"
         )
     return found
+
+
+def gpus_of_workers(
+    options: Options, allocation: Allocation, environ: Mapping[str, str]
+) -> list[dict[str, tuple[str, ...]]]:
+    """Those of each worker of this node: an even share, by maker; empty if there are none."""
+    found = gpus_of_node(options, allocation, environ)
+    workers = range(options.workers)
+    return [{maker: share(names, worker, len(workers)) for maker, names in found.items()} for worker in workers]
 
 
 def process_started() -> float:
