@@ -1,20 +1,20 @@
-"""What it costs and gains to bind workers to CPUs: two workers of one thread on two CPUs. Prints seconds as JSON.
+"""What it costs and gains to bind workers to CPUs: two workers of one thread on two CPUs.
 
-    python affinity.py none
-    python affinity.py cores
+    python affinity.py
 
 Three loads: both workers compute; each needs what the other has made; one computes with as many BLAS threads as the job
-has CPUs while the other has nothing to do.
+has CPUs while the other has nothing to do. Two clusters, one bound and one not, take turns, so that whatever else this
+machine does meets both alike. Prints for each load the median seconds of either, and of their quotients in each round.
 """
 
 from __future__ import annotations
 
 import json
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from typing import Any
 
 import numpy as np
@@ -22,7 +22,7 @@ from distributed import Client, wait
 
 from corral import Cluster
 
-ROUNDS = 7
+ROUNDS = 15
 
 
 def compute(seed: int) -> float:
@@ -58,31 +58,49 @@ def one_multiplies(client: Client, seed: int) -> None:
     wait([client.submit(multiply, 2000 + seed % 2, workers=first, pure=False) for _ in range(4)])
 
 
-def seconds(load: Callable[[Client, int], None], client: Client) -> float:
-    """The median of several rounds, after one that warms up."""
-    found = []
+def seconds(load: Callable[[Client, int], None], client: Client, number: int) -> float:
+    began = time.perf_counter()
+    load(client, 100 * number)
+    return time.perf_counter() - began
+
+
+def compared(load: Callable[[Client, int], None], free: Client, bound: Client) -> dict[str, float]:
+    """The medians over several rounds, after one that warms up; the two begin in turns."""
+    pairs = []
     for number in range(ROUNDS + 1):
-        began = time.perf_counter()
-        load(client, 100 * number)
-        found.append(time.perf_counter() - began)
-    return statistics.median(found[1:])
+        if number % 2:
+            first = seconds(load, free, number)
+            pairs.append((first, seconds(load, bound, number)))
+        else:
+            first = seconds(load, bound, number)
+            pairs.append((seconds(load, free, number), first))
+    found = {
+        "none": statistics.median(pair[0] for pair in pairs[1:]),
+        "cores": statistics.median(pair[1] for pair in pairs[1:]),
+        "cores / none": statistics.median(pair[1] / pair[0] for pair in pairs[1:]),
+    }
+    return {name: round(value, 3) for name, value in found.items()}
+
+
+def connected(stack: ExitStack, folder: str, affinity: str) -> Client:
+    """A client of two workers in one job."""
+    threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), 2)
+    cluster = Cluster(
+        backend="local", cores=2, processes=2, memory="2GB", affinity=affinity, env=threads,
+        backend_options={"directory": f"{folder}/{affinity}"}, shared_directory=folder,
+    )  # fmt: skip
+    client = stack.enter_context(Client(stack.enter_context(cluster)))
+    cluster.scale(2)
+    client.wait_for_workers(2)
+    return client
 
 
 def main() -> None:
-    affinity = sys.argv[1]
-    threads = dict.fromkeys(("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS"), 2)
-    with (
-        tempfile.TemporaryDirectory() as folder,
-        Cluster(
-            backend="local", cores=2, processes=2, memory="2GB", affinity=affinity, env=threads,
-            backend_options={"directory": f"{folder}/queue"}, shared_directory=folder,
-        ) as cluster,
-        Client(cluster) as client,
-    ):  # fmt: skip
-        cluster.scale(2)
-        client.wait_for_workers(2)
-        loads = (both_compute, both_exchange, one_multiplies)
-        print(json.dumps({load.__name__: round(seconds(load, client), 3) for load in loads}))
+    with ExitStack() as stack:
+        folder = stack.enter_context(tempfile.TemporaryDirectory())
+        free, bound = (connected(stack, folder, affinity) for affinity in ("none", "cores"))
+        for load in (both_compute, both_exchange, one_multiplies):
+            print(json.dumps({load.__name__: compared(load, free, bound)}), flush=True)
 
 
 if __name__ == "__main__":

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from corral.errors import counted
 from corral.host.cpus import Cpus, cores_of, even_shares, near_shares
 from corral.host.devices import devices_by_maker, near_gpus
 from corral.launch.ending import say
@@ -39,7 +40,8 @@ def cpus_of_workers(
     # Batch systems count cores, or threads of cores: a job that has no more than either is taken to have its own.
     if len(cores) > granted:
         # Which of them are the job's? Others would choose the same.
-        say(f"workers are not bound to CPUs: the job has {granted} cores, and may run on {len(cores)} of this node's")
+        has = counted(granted, "core")
+        say(f"workers are not bound to CPUs: the job has {has}, and may run on {len(cores)} of this node's")
         return None
     if options.affinity == "near-gpu":
         devices = devices_by_maker(root)
