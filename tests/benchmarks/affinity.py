@@ -87,7 +87,7 @@ def connected(stack: ExitStack, folder: str, affinity: str) -> Client:
         backend="local", cores=2, processes=2, memory="2GB", affinity=affinity, env=threads,
         backend_options={"directory": f"{folder}/{affinity}"}, shared_directory=folder,
     )  # fmt: skip
-    client = stack.enter_context(Client(stack.enter_context(cluster)))
+    client: Client = stack.enter_context(Client(stack.enter_context(cluster)))
     cluster.scale(2)
     client.wait_for_workers(2)
     return client
