@@ -205,10 +205,10 @@ async def test_an_allocation_is_what_was_granted(engine: Engine) -> None:
         allocation = _answer(engine.hooks.read_allocation(environ=environ))
         assert (job_id, (os.uname().nodename,), 0) == (allocation.job_id, allocation.hosts, allocation.attempt)
         if name == "all":
-            assert (allocation.cores, allocation.memory, allocation.gpus) == (2, 5 * 10**8, ("0", "1"))
+            assert (allocation.cores, allocation.memory, allocation.gpus.names) == (2, 5 * 10**8, ("0", "1"))
             assert abs(allocation.ends - (status.started or 0) - 600) < 2
         else:
-            assert (allocation.cores, allocation.memory, allocation.gpus, allocation.ends) == (1, None, (), None)
+            assert (allocation.cores, allocation.memory, allocation.gpus.names, allocation.ends) == (1, None, (), None)
         assert [["true"]] == engine.hooks.launch_command(allocation=allocation, command=("true",))
 
 

@@ -312,7 +312,7 @@ def test_gpus_are_those_that_cuda_sees() -> None:
     environ = environment(HERE / "environment.txt") | {"CUDA_VISIBLE_DEVICES": "GPU-1,GPU-2"}
     allocation = drive(PBS_.read_allocation(environ), [HERE / "nodefile.txt"])
     assert allocation is not None
-    assert allocation.gpus == ("GPU-1", "GPU-2")
+    assert allocation.gpus.names == ("GPU-1", "GPU-2")
 
 
 def test_a_host_is_counted_once() -> None:

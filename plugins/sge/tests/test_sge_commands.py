@@ -564,7 +564,7 @@ def test_gpus_and_restarts_are_in_the_environment(
     environ = environment(HERE / "environment-one-slot.txt") | variables
     allocation = drive(SGE.read_allocation(environ))
     assert allocation is not None
-    assert (allocation.gpus, allocation.attempt) == (gpus, attempt)
+    assert (allocation.gpus.names, allocation.attempt) == (gpus, attempt)
 
 
 def test_other_hosts_are_reached_by_qrsh() -> None:

@@ -600,6 +600,9 @@ def test_newer_slurms_say_when_the_job_ends() -> None:
     assert after == evolve(before, ends=1795480000)
 
 
+NO_GPU = dict.fromkeys(("CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "SLURM_JOB_GPUS"), "")
+
+
 @pytest.mark.parametrize(
     ("changes", "memory", "gpus"),
     [
@@ -609,8 +612,9 @@ def test_newer_slurms_say_when_the_job_ends() -> None:
             120 * 2**20,
             ("0", "1"),
         ),
-        ({"CUDA_VISIBLE_DEVICES": "NoDevFiles"}, 10 * 2**20, ()),
-        ({"CUDA_VISIBLE_DEVICES": "", "SLURM_JOB_GPUS": "2,3"}, 10 * 2**20, ("2", "3")),
+        ({**NO_GPU, "CUDA_VISIBLE_DEVICES": "NoDevFiles"}, 10 * 2**20, ()),
+        ({**NO_GPU, "SLURM_JOB_GPUS": "2,3"}, 10 * 2**20, ("2", "3")),
+        ({"CUDA_VISIBLE_DEVICES": "4", "SLURM_JOB_GPUS": "4", "SLURM_SHARDS_ON_NODE": "2"}, 10 * 2**20, ("4",)),
         ({"CUDA_VISIBLE_DEVICES": "MIG-a,MIG-b"}, 10 * 2**20, ("MIG-a", "MIG-b")),
     ],
 )
@@ -618,7 +622,7 @@ def test_what_slurm_granted(changes: dict[str, str], memory: int | None, gpus: t
     """Memory per node or per core, 0 for an unknown whole; GPUs as CUDA sees them."""
     allocation = drive(SLURM.read_allocation(environment(HERE / "environment-gpus.txt") | changes))
     assert allocation is not None
-    assert (allocation.memory, allocation.gpus) == (memory, gpus)
+    assert (allocation.memory, allocation.gpus.names) == (memory, gpus)
 
 
 def test_no_job_has_no_allocation() -> None:

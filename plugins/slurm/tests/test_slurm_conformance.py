@@ -74,6 +74,7 @@ class TestSlurm(BackendConformance):
             cores=1,
             memory=10 * 2**20,
             gpus=["0", "1"],
+            gpu_makers=["nvidia", "amd"],
         ),
         Inside(environ="environment-requeued.txt", job_id="31_0", hosts=["a2"], cores=1, memory=10 * 2**20, attempt=1),
         Detects(["sbatch-version.txt"], version="22.05.8"),

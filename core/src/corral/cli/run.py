@@ -46,6 +46,7 @@ _PLAIN: dict[str, tuple[Any, tuple[str, ...]]] = {
     "worker_ports": (str, ()),
     "local_directory": (click.Path(), ()),
     "launcher": (click.Choice(["fork", "spawn"]), ()),
+    "affinity": (click.Choice(["none", "cores", "near-gpu"]), ()),
     "death_timeout": (str, ()),
     "worker_class": (str, ()),
 }

@@ -25,11 +25,13 @@ from typing import Any, NoReturn
 
 from corral.environment.program import Program
 from corral.environment.versions import mismatch
+from corral.host.cpus import Cpus, own_cpus
+from corral.launch.affinity import cpus_of_workers, fewer_threads
 from corral.launch.contact import Contact, find_scheduler, wait_for_credentials
 from corral.launch.ending import Ended, Exit, leave, print_lines_at_once, say
 from corral.launch.inside import enter
 from corral.launch.options import Options
-from corral.launch.place import Place, find_place
+from corral.launch.place import Place, find_place, gpus_of_workers
 from corral.launch.scratch import make_scratch
 from corral.launch.spread import spread
 from corral.launch.zygote import WARNINGS, Zygote, why_not_fork
@@ -60,6 +62,7 @@ def main(arguments: Sequence[str]) -> int:
     except Ended as ended:
         return _said(ended)
     seconds["credentials"] = time.monotonic() - began
+    gpus, cpus = _divide(options, place)
 
     began = time.monotonic()
     credentials.program.extend_path()
@@ -92,12 +95,23 @@ def main(arguments: Sequence[str]) -> int:
         _write_configuration(scratch)
     seconds["zygote"] = time.monotonic() - began
     setting = Setting(
-        options=options, place=place, credentials=credentials, contact=contact, scratch=scratch, seconds=seconds
-    )
+        options=options, place=place, credentials=credentials, contact=contact, scratch=scratch, seconds=seconds,
+        gpus=gpus, cpus=cpus,
+    )  # fmt: skip
     try:
         return _said(asyncio.run(run(setting, zygote)))
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _divide(options: Options, place: Place) -> tuple[list[dict[str, tuple[str, ...]]], list[Cpus] | None]:
+    """The GPUs and the CPUs of each worker; libraries that are imported from now on start no more threads than fit."""
+    gpus = gpus_of_workers(options, place.allocation, os.environ)
+    cpus = cpus_of_workers(options, own_cpus(), place.allocation.cores, gpus)
+    if cpus is not None:
+        # Not in each worker: what is below numpy reads it once, and distributed imports numpy.
+        os.environ.update(fewer_threads(min(map(len, cpus)), os.environ))
+    return gpus, cpus
 
 
 async def _find(options: Options) -> tuple[Credentials, Contact, Place]:

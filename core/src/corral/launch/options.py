@@ -57,6 +57,8 @@ class Options:
     death_timeout: float = 60.0
     #: ``fork`` or ``spawn``.
     launcher: str = "fork"
+    #: What each worker is bound to: ``none``, ``cores`` or ``near-gpu``.
+    affinity: str = "none"
     #: More keyword arguments for `distributed.Worker`.
     worker_options: dict[str, Any] = Factory(dict)
     #: What this launcher becomes when it knows its place; None: it has the workers itself.
@@ -124,6 +126,7 @@ def _parser(doubt: str | None = None) -> argparse.ArgumentParser:
     add("--local-directory", type=_directory, metavar="DIRECTORY")
     add("--death-timeout", type=_number(float, least=1), default=60.0, metavar="SECONDS")
     add("--launcher", choices=["fork", "spawn"], default="fork")
+    add("--affinity", choices=["none", "cores", "near-gpu"], default="none")
     add("--worker-options", type=_worker_options, default={}, metavar="JSON")
     add("--inside", type=_inside, metavar="JSON")
     add("--allocation", default="", metavar="JSON")

@@ -43,6 +43,7 @@ from corral.plugin import (
     hookimpl,
     job_body,
     parsing,
+    visible_gpus,
 )
 from corral.plugin.parsing import is_called, parse_bytes
 
@@ -297,7 +298,7 @@ def _allocation(environ: Mapping[str, str]) -> Allocation | None:
         hosts=(environ["CORRAL_LOCAL_HOST"],),
         cores=int(environ["CORRAL_LOCAL_CORES"]),
         memory=int(memory) if memory else None,
-        gpus=tuple(filter(None, environ.get("CUDA_VISIBLE_DEVICES", "").split(","))),
+        gpus=visible_gpus(environ),
         ends=float(ends) if ends else None,
         attempt=int(environ["CORRAL_LOCAL_ATTEMPT"]),
     )

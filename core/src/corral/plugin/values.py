@@ -13,6 +13,7 @@ from typing import TypeVar
 
 from attrs import field, frozen
 
+from corral.host.gpus import Gpus
 from corral.text.printable import printable
 
 T = TypeVar("T")
@@ -27,6 +28,10 @@ def _texts(values: Sequence[str]) -> tuple[str, ...]:
 
 def _lines(values: Sequence[str]) -> tuple[str, ...]:
     return tuple(printable(value) for value in values)
+
+
+def _gpus(values: Gpus | Sequence[str]) -> Gpus:
+    return values if isinstance(values, Gpus) else Gpus.of(values)
 
 
 def _mapping(values: Mapping[str, str]) -> dict[str, str]:
@@ -276,8 +281,9 @@ class Allocation:
     #: Per node; None: the batch system does not say.
     cores: int | None = None
     memory: int | None = None
-    #: The GPUs of this node in the form of CUDA_VISIBLE_DEVICES; empty: none, or not said.
-    gpus: tuple[str, ...] = field(default=(), converter=_texts)
+    #: The GPUs of this node, by maker: what `visible_gpus` finds in the environment. A plain list of indices or UUIDs
+    #: is taken for those of whoever made the node's GPUs. Empty: none, or not said.
+    gpus: Gpus = field(default=Gpus(), converter=_gpus)
     #: When the batch system will end the job; None: not said (the core then adds the walltime to the start).
     ends: float | None = None
     #: 0 at first, one more with each requeue: a requeued job keeps its id.

@@ -130,6 +130,9 @@ class WorkerGroup:
     launcher
         ``"fork"`` (default) starts workers from one import per node; ``"spawn"`` is for libraries that cannot be
         forked.
+    affinity
+        CPUs to which each worker is bound: an even share of the job's own (``"cores"``), or of those near the worker's
+        GPUs (``"near-gpu"``). Default: ``"none"``.
     death_timeout
         How long a worker tries to reach the scheduler before its job gives up. Default: ``"60s"``.
     worker_class
@@ -174,6 +177,7 @@ class WorkerGroup:
     worker_ports: str | None = field(default=None)
     local_directory: str | os.PathLike[str] | None = field(default=None)
     launcher: str = field(default="fork")
+    affinity: str = field(default="none")
     death_timeout: int | str | float | datetime.timedelta = field(default=60.0)
     worker_class: str | type | None = field(default=None)
     worker_options: Mapping[str, Any] = field(factory=dict)
@@ -274,6 +278,8 @@ class WorkerGroup:
             check_ports("worker_ports", self.worker_ports, self.resources.processes)
         if self.launcher not in ("fork", "spawn"):
             raise InvalidRequest("launcher", f"{self.launcher!r} is not 'fork' or 'spawn'")
+        if self.affinity not in ("none", "cores", "near-gpu"):
+            raise InvalidRequest("affinity", f"{self.affinity!r} is not 'none', 'cores' or 'near-gpu'")
         self._set("variables", {**inherited_variables(self.inherit_env), **variables_of(self.env)})
         if self.worker_class is not None:
             self._set("worker_class", class_path("worker_class", self.worker_class))
@@ -345,6 +351,8 @@ class WorkerGroup:
         launcher_options
             Arguments of the launcher that belong to the cluster, not to this group.
         """
+        if self.affinity == "near-gpu" and not self.gpus:
+            raise InvalidRequest("affinity", "'near-gpu' needs GPUs: ask for some with gpus=, or say affinity='cores'")
         environment_lines, python = self._python()
         # -P: a random.py in the folder where a job happens to start is no part of Python's library.
         command = (*python, "-P", "-m", "corral.launch", *launcher_options)
@@ -406,6 +414,8 @@ class WorkerGroup:
                 arguments.append(f"--{option}={value}")
         if self.launcher != "fork":
             arguments.append(f"--launcher={self.launcher}")
+        if self.affinity != "none":
+            arguments.append(f"--affinity={self.affinity}")
         arguments.append(f"--death-timeout={self.death_seconds:g}")
         options = {**self.worker_options, "resources": self.worker_resources(group, resources)}
         # The launcher shares out the GPUs itself: it knows which there are.

@@ -35,6 +35,7 @@ from corral.plugin import (
     arrays_are_off,
     hookimpl,
     job_body,
+    visible_gpus,
 )
 from corral.plugin.parsing import hours_and_time, in_units
 from corral_pbs import answers, directives
@@ -319,7 +320,7 @@ class PBS:
             job_id=JobId(environ["PBS_JOBID"]),
             hosts=hosts,
             cores=int(cores) if cores.isdecimal() and int(cores) else None,
-            gpus=[gpu for gpu in environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if gpu],
+            gpus=visible_gpus(environ),
         )
 
     @hookimpl

@@ -24,6 +24,7 @@ from corral.plugin import (
     Detected,
     Directive,
     Failure,
+    Gpus,
     InvalidRequest,
     Job,
     JobId,
@@ -35,6 +36,7 @@ from corral.plugin import (
     arrays_are_off,
     hookimpl,
     job_body,
+    visible_gpus,
 )
 from corral.plugin.parsing import hours_and_time, in_units
 from corral_torque import answers, directives
@@ -310,10 +312,10 @@ class Torque:
         hosts = tuple(dict.fromkeys(done.lines()))
         if not hosts or any(" " in host for host in hosts):
             raise ParseError("these are not names of hosts", done.stdout)
-        gpus = [gpu for gpu in environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if gpu]
+        gpus = visible_gpus(environ)
         if not gpus and environ.get("PBS_GPUFILE"):
             done = yield Command(["cat", environ["PBS_GPUFILE"]])
-            gpus = answers.gpus(done.stdout, hosts[0])
+            gpus = Gpus(of_node=tuple(answers.gpus(done.stdout, hosts[0])))
         cores = environ.get("PBS_NUM_PPN", "")
         return Allocation(
             job_id=JobId(environ["PBS_JOBID"]),
