@@ -50,7 +50,7 @@ _GLANCE = 0.05
 
 #: Arguments of `WorkerGroup` that mean here what they mean there.
 _WORKER_ARGUMENTS = (
-    "worker_ports", "local_directory", "launcher", "death_timeout", "worker_class", "worker_options",
+    "worker_ports", "local_directory", "launcher", "preimport", "death_timeout", "worker_class", "worker_options",
 )  # fmt: skip
 #: Arguments that the configuration may give.
 _CONFIGURABLE = (
@@ -108,6 +108,8 @@ class Allocation(HostingCluster):
     launcher
         ``"fork"`` (default) starts workers from one import per node; ``"spawn"`` is for libraries that cannot be
         forked.
+    preimport
+        Modules that each node imports once, before its workers are forked: ``["pandas", "xarray"]``.
     death_timeout
         How long a worker tries to reach the scheduler before it gives up (``"60s"``).
     worker_class
@@ -158,6 +160,7 @@ class Allocation(HostingCluster):
         worker_ports: str | None = None,
         local_directory: str | os.PathLike[str] | None = None,
         launcher: str | None = None,
+        preimport: Sequence[str] | None = None,
         death_timeout: float | str | timedelta | None = None,
         worker_class: str | type | None = None,
         worker_options: Mapping[str, Any] | None = None,
@@ -177,7 +180,7 @@ class Allocation(HostingCluster):
             "interface": interface, "scheduler_interface": scheduler_interface, "worker_interface": worker_interface,
             "scheduler_port": scheduler_port, "scheduler_options": scheduler_options, "security": security,
             "worker_ports": worker_ports, "local_directory": local_directory, "launcher": launcher,
-            "death_timeout": death_timeout, "worker_class": worker_class, "worker_options": worker_options,
+            "preimport": preimport, "death_timeout": death_timeout, "worker_class": worker_class, "worker_options": worker_options,
         }  # fmt: skip
         self._arguments = _configured(backend) | {key: value for key, value in given.items() if value is not None}
         self._sizes: dict[str, Any] = {

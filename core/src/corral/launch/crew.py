@@ -50,6 +50,8 @@ class Setting:
     contact: Contact
     #: A directory of this launcher's own.
     scratch: str
+    #: Why modules were not imported before the workers, by name.
+    left_out: Mapping[str, str] = field(factory=dict)
     #: How long each step took.
     seconds: Mapping[str, float] = field(factory=dict)
     #: When the launcher began, in seconds since the epoch.

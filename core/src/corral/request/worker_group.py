@@ -34,6 +34,7 @@ from corral.request.synonyms import refuse_unknown
 from corral.request.texts import (
     check_amounts,
     check_line,
+    check_modules,
     check_ports,
     checked_lines,
     class_path,
@@ -130,6 +131,10 @@ class WorkerGroup:
     launcher
         ``"fork"`` (default) starts workers from one import per node; ``"spawn"`` is for libraries that cannot be
         forked.
+    preimport
+        Modules that workers will use: ``["pandas", "xarray"]``. Each node imports them once, before its workers are
+        forked, which start with them and share their memory. One that starts threads or opens connections when it is
+        imported is left out, and one that is missing, with a message.
     death_timeout
         How long a worker tries to reach the scheduler before its job gives up. Default: ``"60s"``.
     worker_class
@@ -174,6 +179,7 @@ class WorkerGroup:
     worker_ports: str | None = field(default=None)
     local_directory: str | os.PathLike[str] | None = field(default=None)
     launcher: str = field(default="fork")
+    preimport: Sequence[str] = field(default=())
     death_timeout: int | str | float | datetime.timedelta = field(default=60.0)
     worker_class: str | type | None = field(default=None)
     worker_options: Mapping[str, Any] = field(factory=dict)
@@ -274,6 +280,7 @@ class WorkerGroup:
             check_ports("worker_ports", self.worker_ports, self.resources.processes)
         if self.launcher not in ("fork", "spawn"):
             raise InvalidRequest("launcher", f"{self.launcher!r} is not 'fork' or 'spawn'")
+        check_modules("preimport", self.preimport)
         self._set("variables", {**inherited_variables(self.inherit_env), **variables_of(self.env)})
         if self.worker_class is not None:
             self._set("worker_class", class_path("worker_class", self.worker_class))
@@ -406,6 +413,8 @@ class WorkerGroup:
                 arguments.append(f"--{option}={value}")
         if self.launcher != "fork":
             arguments.append(f"--launcher={self.launcher}")
+        if self.preimport:
+            arguments.append(f"--preimport={','.join(self.preimport)}")
         arguments.append(f"--death-timeout={self.death_seconds:g}")
         options = {**self.worker_options, "resources": self.worker_resources(group, resources)}
         # The launcher shares out the GPUs itself: it knows which there are.

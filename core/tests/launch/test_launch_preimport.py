@@ -1,0 +1,175 @@
+"""One import for all workers of a node; and what happens to modules that cannot be had that way."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import os
+import signal
+import sys
+import textwrap
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+if TYPE_CHECKING:
+    from core.tests.launch.conftest import Cluster
+
+#: Modules that workers could not be forked with, or that cannot be imported, and what is said of them.
+ODD = {
+    "threaded": (
+        "import threading\nthreading.Thread(target=threading.Event().wait, daemon=True).start()\n",
+        "its import starts 1 thread, with which workers cannot be forked",
+    ),
+    "connected": (
+        "import socket\npair = socket.socketpair()\n",
+        "its import opens socket, with which workers cannot be forked",
+    ),
+    "parental": (
+        "import os, time\nif os.fork() == 0:\n    time.sleep(600)\n    os._exit(0)\n",
+        "its import starts a process, with which workers cannot be forked",
+    ),
+    "crashing": ("import os, signal\nos.kill(os.getpid(), signal.SIGSEGV)\n", "importing it ended the process by SIGSEGV"),
+    "leaving": ("import os\nos._exit(3)\n", "importing it ended the process with code 3"),
+    "exiting": ("raise SystemExit('not today')\n", "SystemExit: not today"),
+    "failing": ("raise OSError('libnot.so: cannot be opened')\n", "OSError: libnot.so: cannot be opened"),
+    "needing": ("import not_installed_anywhere\n", "it needs 'not_installed_anywhere', which is missing"),
+}
+
+
+@pytest.fixture
+def modules(tmp_path: Path) -> Path:
+    """A folder of modules, for PYTHONPATH."""
+    folder = tmp_path / "modules"
+    folder.mkdir()
+    for name, (text, _) in ODD.items():
+        (folder / f"{name}.py").write_text(text)
+    (folder / "plain.py").write_text(
+        "import os, numpy.random\nprint('plain was imported', end=' ')\npid = os.getpid()\n"
+        "seen = os.environ.get('SEEN_AT_IMPORT')\nrandom = numpy.random\n"
+    )
+    return folder
+
+
+def searched(modules: Path) -> str:
+    """The search path of a launcher that finds these modules, and what this process finds."""
+    return os.pathsep.join(filter(None, [str(modules), os.environ.get("PYTHONPATH")]))
+
+
+def loaded() -> dict[str, Any]:
+    """In a worker: which of these modules it has, and what the plain one saw."""
+    plain = sys.modules.get("plain")
+    return {
+        "names": sorted({*ODD, "plain"} & sys.modules.keys()),
+        "pid": getattr(plain, "pid", None),
+        "seen": getattr(plain, "seen", None),
+    }
+
+
+async def test_workers_start_with_what_was_imported_once(cluster: Cluster, modules: Path) -> None:
+    """All of them have it from the same process, and what it printed is printed once."""
+    launched = await cluster.connect("--workers=3", "--preimport=plain", PYTHONPATH=searched(modules))
+    async with cluster.client() as client:
+        found = list((await client.run(loaded)).values())
+
+    assert len(found) == 3
+    assert all(each["names"] == ["plain"] for each in found)
+    assert len({each["pid"] for each in found}) == 1
+    assert (await cluster.report("ready"))["left_out"] == {}
+    launched.signal(signal.SIGTERM)
+    _, said = await launched.end()
+    assert said.count("plain was imported") == 1
+
+
+async def test_what_is_always_used_needs_no_name(cluster: Cluster) -> None:
+    """Each worker would import the handlers of its HTTP server, and numpy's random numbers, before its first task."""
+
+    def before_fork() -> bool:
+        # What was frozen before the fork is not looked at by collections.
+        looked_at = {id(each) for each in gc.get_objects()}
+        return all(id(sys.modules[name].__dict__) not in looked_at for name in ("prometheus_client", "numpy.random"))
+
+    await cluster.connect("--workers=1")
+    async with cluster.client() as client:
+        assert list((await client.run(before_fork)).values()) == [True]
+
+
+async def test_modules_that_cannot_be_forked_with_are_left_out(cluster: Cluster, modules: Path) -> None:
+    """Each is told with its reason, and workers start with all others."""
+    names = ["threaded", "plain", *(name for name in ODD if name != "threaded"), "missing.part"]
+    launched = await cluster.connect("--workers=2", f"--preimport={','.join(names)}", PYTHONPATH=searched(modules))
+
+    left_out = (await cluster.report("ready"))["left_out"]
+    expected = {name: why for name, (_, why) in ODD.items()} | {"missing.part": "there is no module 'missing'"}
+    assert left_out == expected
+    async with cluster.client() as client:
+        assert [each["names"] for each in (await client.run(loaded)).values()] == [["plain"]] * 2
+        # Left out, not forbidden.
+        assert set((await client.run(lambda: __import__("connected").__name__)).values()) == {"connected"}
+    launched.signal(signal.SIGTERM)
+    _, said = await launched.end()
+    for name, why in expected.items():
+        assert f"corral: {name} was not imported before the workers: {why}" in said
+    assert await launched.nothing_is_left()
+
+
+async def test_chance_is_not_shared_with_what_was_imported(cluster: Cluster, modules: Path) -> None:
+    """numpy's generator is seeded when it is imported: copies would all draw the same."""
+    await cluster.connect("--workers=3", "--preimport=plain", PYTHONPATH=searched(modules))
+    async with cluster.client() as client:
+        drawn = await client.run(lambda: sys.modules["plain"].random.rand())
+
+    assert len(set(drawn.values())) == 3
+
+
+async def test_modules_see_the_variables_that_workers_have(cluster: Cluster, modules: Path) -> None:
+    """Some read them once, when they are imported."""
+    options = '--worker-options={"env": {"SEEN_AT_IMPORT": "yes"}}'
+    await cluster.connect("--preimport=plain", options, PYTHONPATH=searched(modules))
+    async with cluster.client() as client:
+        assert [each["seen"] for each in (await client.run(loaded)).values()] == ["yes"]
+
+
+async def test_spawned_workers_share_no_import(cluster: Cluster, modules: Path) -> None:
+    """That is said, and they start."""
+    await cluster.connect("--preimport=plain", "--launcher=spawn", PYTHONPATH=searched(modules))
+
+    assert (await cluster.report("ready"))["left_out"] == {"plain": "workers are spawned, and share no imports"}
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])
+async def test_a_launcher_can_end_while_a_module_is_imported(
+    cluster: Cluster, modules: Path, number: signal.Signals
+) -> None:
+    """However long an import would take, nothing of the job is left when its launcher has ended."""
+    begun = modules / "begun"
+    (modules / "endless.py").write_text(
+        textwrap.dedent(f"""
+            import os, time
+            os.mkfifo({str(begun)!r}) if not os.path.exists({str(begun)!r}) else None
+            with open({str(begun)!r}, "w") as told:
+                told.write(str(os.getpid()))
+            time.sleep(600)
+        """)
+    )
+    launched = await cluster.start("--preimport=endless", PYTHONPATH=searched(modules))
+    importer = await _first_line(begun)
+    family = launched.descendants()
+    assert importer in {process.pid for process in family}
+
+    launched.signal(number)
+    await launched.end()
+
+    if number == signal.SIGKILL:
+        for process in family:
+            process.wait(10)
+    else:
+        assert await launched.nothing_is_left()
+
+
+async def _first_line(fifo: Path) -> int:
+    with contextlib.suppress(FileExistsError):
+        os.mkfifo(fifo)
+    return int(await asyncio.to_thread(fifo.read_text))
