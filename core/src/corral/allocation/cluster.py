@@ -180,7 +180,8 @@ class Allocation(HostingCluster):
             "interface": interface, "scheduler_interface": scheduler_interface, "worker_interface": worker_interface,
             "scheduler_port": scheduler_port, "scheduler_options": scheduler_options, "security": security,
             "worker_ports": worker_ports, "local_directory": local_directory, "launcher": launcher,
-            "preimport": preimport, "death_timeout": death_timeout, "worker_class": worker_class, "worker_options": worker_options,
+            "preimport": preimport, "death_timeout": death_timeout, "worker_class": worker_class,
+            "worker_options": worker_options,
         }  # fmt: skip
         self._arguments = _configured(backend) | {key: value for key, value in given.items() if value is not None}
         self._sizes: dict[str, Any] = {

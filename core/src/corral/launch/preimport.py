@@ -192,7 +192,9 @@ class _Traces:
         found = []
         if (threads := self.threads - before.threads) > 0:
             found.append(f"starts {threads} thread{'s' * (threads > 1)}")
-        if opened := sorted({what for number, what in self.descriptors.items() if before.descriptors.get(number) != what}):
+        if opened := sorted(
+            {what for number, what in self.descriptors.items() if before.descriptors.get(number) != what}
+        ):
             found.append(f"opens {', '.join(opened)}"[:_LONGEST])
         if self.has_children and not before.has_children:
             found.append("starts a process")
