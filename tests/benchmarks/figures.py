@@ -12,6 +12,7 @@ from attrs import define, field, frozen
 #: The tables, by name: their titles and heads.
 HEADS = {
     "beside": ("Beside dask-jobqueue", ("until", "corral", "dask-jobqueue", "times sooner", "goal")),
+    "memory": ("Memory beside dask-jobqueue", ("of", "corral", "dask-jobqueue", "part", "goal")),
     "batch": ("Batch mode beside dask-mpi", ("until", "corral run", "dask-mpi", "times sooner", "goal")),
     "started": ("From the start of the job's script", ("until", "corral", "bare fork", "times as long", "goal")),
     "alone": ("By itself", ("what", "measured", "goal")),
@@ -50,6 +51,12 @@ class Figures:
     def sooner(self, until: str, ours: Sequence[float], theirs: Sequence[float], goal: Goal | None = None) -> None:
         """Compare with dask-jobqueue: seconds of each round."""
         self._compare("beside", until, ours, theirs, median(theirs) / median(ours), goal)
+
+    def smaller(self, of: str, ours: Sequence[float], theirs: Sequence[float], goal: Goal | None = None) -> None:
+        """Compare with dask-jobqueue: megabytes in each round."""
+        ratio = median(ours) / median(theirs)
+        row = (of, megabytes(ours), megabytes(theirs), f"{ratio:.2f}", "" if goal is None else goal.judged(ratio))
+        self.tables["memory"].append(row)
 
     def sooner_in_batch(
         self, until: str, ours: Sequence[float], theirs: Sequence[float], goal: Goal | None = None
@@ -92,6 +99,12 @@ def seconds(values: Sequence[float]) -> str:
     places = 3 if middle < 0.1 else 2
     text = f"{middle:.{places}f} s"
     return text if len(values) == 1 else f"{text} ({min(values):.{places}f} to {max(values):.{places}f})"
+
+
+def megabytes(values: Sequence[float]) -> str:
+    """The median, and in brackets the extremes: ``342 MB (340 to 351)``."""
+    text = f"{median(values):,.0f} MB"
+    return text if len(values) == 1 else f"{text} ({min(values):,.0f} to {max(values):,.0f})"
 
 
 def _lines(rows: Iterable[Sequence[str]]) -> list[str]:

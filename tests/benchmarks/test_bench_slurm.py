@@ -50,6 +50,27 @@ def test_held_jobs(figures: Figures) -> None:
         figures.sooner(until, [each[key] for each in ours], [each[key] for each in theirs], goal)
 
 
+@pytest.mark.skipif(importlib.util.find_spec("pyarrow") is None, reason="needs dask.dataframe: nox -s bench")
+def test_libraries(figures: Figures) -> None:
+    """Sixteen workers from the asking until all have used numpy, pandas and dask.dataframe; and their memory then."""
+    ours, theirs = [], []
+    for _ in range(3):
+        ours.append(trial("contenders.py", "corral", "libraries", 16))
+        theirs.append(trial("contenders.py", "dask-jobqueue", "libraries", 16))
+    what = "one job of 16 workers"
+    figures.sooner(
+        f"{what}: all have used numpy, pandas and dask.dataframe",
+        [each["usable"] for each in ours],
+        [each["usable"] for each in theirs],
+        at_least(4),
+    )
+    for state, key, goal in (
+        (f"{what}, just connected", "idle", None),
+        (f"{what}, when they have used numpy, pandas and dask.dataframe", "used", at_most(0.5)),
+    ):
+        figures.smaller(state, [each[key] for each in ours], [each[key] for each in theirs], goal)
+
+
 @pytest.mark.parametrize(
     ("jobs", "processes", "rounds", "sooner", "as_long"),
     [

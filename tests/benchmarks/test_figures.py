@@ -22,6 +22,14 @@ def test_a_bare_fork_is_the_measure_of_the_other_ratio() -> None:
     assert figures.markdown().splitlines()[-1] == "| one worker | 0.50 s | 0.40 s | 1.25 | at most 1.6: met |"
 
 
+def test_memory_is_a_part_of_theirs() -> None:
+    figures = Figures()
+    figures.smaller("one job", [500.0, 700.0, 600.0], [1500.0, 1600.0, 1540.4], at_most(0.5))
+    assert figures.markdown().splitlines()[-1] == (
+        "| one job | 600 MB (500 to 700) | 1,540 MB (1,500 to 1,600) | 0.39 | at most 0.5: met |"
+    )
+
+
 def test_short_times_keep_their_digits() -> None:
     assert seconds([0.0123, 0.0456, 0.2]) == "0.046 s (0.012 to 0.200)"
 

@@ -153,7 +153,8 @@ def _import_all(
     # What a module has printed is printed once, not by each fork.
     flush()
     # A collection writes into the head of each object that it looks at, and so copies its page. Frozen ones are not
-    # looked at: see docs/benchmarks.md for what that comes to.
+    # looked at: 8 workers with pandas and dask.dataframe had 437 MB (PSS) after a collection in each, and 588 MB if
+    # only what distributed brings was frozen.
     gc.freeze()
     gc.enable()
     outlive_parent()
