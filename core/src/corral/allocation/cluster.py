@@ -109,7 +109,9 @@ class Allocation(HostingCluster):
         ``"fork"`` (default) starts workers from one import per node; ``"spawn"`` is for libraries that cannot be
         forked.
     preimport
-        Modules that each node imports once, before its workers are forked: ``["pandas", "xarray"]``.
+        Modules that workers will use: ``["pandas", "xarray"]``. Each node imports them once, before its workers are
+        forked, which start with them and share their memory. One that starts threads or opens connections when it is
+        imported is left out, and one that is missing, with a message.
     death_timeout
         How long a worker tries to reach the scheduler before it gives up (``"60s"``).
     worker_class
