@@ -128,6 +128,28 @@ async def test_chance_is_not_shared_with_what_was_imported(cluster: Cluster, mod
     assert len(set(drawn.values())) == 3
 
 
+async def test_what_modules_change_stays_changed(cluster: Cluster, modules: Path) -> None:
+    """Variables and folders, as if the worker had imported them itself."""
+    (modules / "meddling.py").write_text(
+        "import os, sys\nos.environ['SET_AT_IMPORT'] = 'yes'\ndel os.environ['UNWANTED']\n"
+        "sys.path.insert(0, '/first')\nsys.path.append('/last')\n"
+    )
+    await cluster.connect("--preimport=meddling", PYTHONPATH=searched(modules), UNWANTED="yes")
+    async with cluster.client() as client:
+        [found] = (
+            await client.run(
+                # distributed puts a worker's own folder before all others.
+                lambda: (os.environ.get("SET_AT_IMPORT"), os.environ.get("UNWANTED"), sys.path[1], sys.path[-1])
+            )
+        ).values()
+        # Nor does a restart by the nanny change it.
+        await client.restart(timeout=20)
+        [again] = (await client.run(lambda: os.environ.get("SET_AT_IMPORT"))).values()
+
+    assert found == ("yes", None, "/first", "/last")
+    assert again == "yes"
+
+
 async def test_modules_see_the_variables_that_workers_have(cluster: Cluster, modules: Path) -> None:
     """Some read them once, when they are imported."""
     options = '--worker-options={"env": {"SEEN_AT_IMPORT": "yes"}}'

@@ -17,13 +17,14 @@ import re
 import shutil
 import signal
 import socket
+import sys
 import traceback
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
 import dask
-from attrs import field, frozen
+from attrs import define, field, frozen
 
 from corral.launch.ending import flush
 from corral.launch.options import Options
@@ -96,6 +97,46 @@ def fork_prepared(
     return Zygote.fork(work, scratch), left_out
 
 
+@define
+class _Effects:
+    """What modules have changed outside of themselves when they were imported.
+
+    A forked worker takes over its nanny's environment and search path, which know nothing of that.
+    """
+
+    #: None: it was removed.
+    environ: Mapping[str, str | None] = field(factory=dict)
+    #: Folders that were put before those that were searched already, and behind.
+    first: Sequence[str] = ()
+    last: Sequence[str] = ()
+
+    def note(self, environ: Mapping[str, str], path: Sequence[str]) -> None:
+        """See what has changed since these were everything."""
+        names = environ.keys() | os.environ.keys()
+        self.environ = {name: os.environ.get(name) for name in names if os.environ.get(name) != environ.get(name)}
+        known = next((index for index, folder in enumerate(sys.path) if folder in path), len(sys.path))
+        self.first = sys.path[:known]
+        self.last = [folder for folder in sys.path[known:] if folder not in path]
+
+    def redo(self) -> None:
+        """Change it again, in a process that has another environment and search path now."""
+        for name, value in self.environ.items():
+            if value is None:
+                os.environ.pop(name, None)
+            else:
+                os.environ[name] = value
+        sys.path[:] = [*self.first, *sys.path, *self.last]
+
+
+#: Of what was imported in this process, or in the zygote of which it is a fork.
+_effects = _Effects()
+
+
+def redo_effects() -> None:
+    """In a worker, when it has its nanny's environment: have what its modules have changed."""
+    _effects.redo()
+
+
 # --- in the launcher --------------------------------------------------------------------------------------------
 
 
@@ -139,6 +180,7 @@ def _import_all(
     os.environ.update(environ)
     for name, value in _WITHOUT_THREADS.items():
         os.environ[name] = f"{value},{os.environ[name]}" if name in os.environ else value
+    environ_before, path_before = dict(os.environ), list(sys.path)
     # Modules stay, and looking for garbage among them takes time.
     gc.disable()
     before = _Traces.now()
@@ -150,6 +192,7 @@ def _import_all(
             tell({"module": name, "problem": spoils or problem, "is_spoiled": bool(spoils)})
         if spoils:
             os._exit(0)
+    _effects.note(environ_before, path_before)
     # What a module has printed is printed once, not by each fork.
     flush()
     # A collection writes into the head of each object that it looks at, and so copies its page. Frozen ones are not

@@ -31,6 +31,7 @@ from distributed.nanny import WorkerProcess
 from distributed.protocol import pickle
 
 from corral.launch.ending import flush_all
+from corral.launch.preimport import redo_effects
 from corral.launch.zygote import Zygote
 
 _LENGTH = struct.Struct("!Q")
@@ -229,6 +230,7 @@ def _made(order: Order) -> Any:
     os.environ.clear()
     os.environ.update(order.environ)
     sys.path[:] = order.path
+    redo_effects()
     os.chdir(order.directory)
     importlib.invalidate_caches()
     dask.config.refresh()
