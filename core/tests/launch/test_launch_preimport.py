@@ -74,7 +74,9 @@ def loaded() -> dict[str, Any]:
 
 async def test_workers_start_with_what_was_imported_once(cluster: Cluster, modules: Path) -> None:
     """All of them have it from the same process, and what it printed is printed once."""
-    launched = await cluster.connect("--workers=3", "--preimport=plain", PYTHONPATH=searched(modules))
+    launched = await cluster.connect(
+        "--workers=3", "--preimport=plain", PYTHONPATH=searched(modules), PYTHONUNBUFFERED=""
+    )
     async with cluster.client() as client:
         found = list((await client.run(loaded)).values())
 

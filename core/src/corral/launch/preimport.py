@@ -90,8 +90,7 @@ def fork_prepared(
             if _hear(zygote, modules, left_out):
                 return zygote, left_out
         except BaseException:
-            # A signal ends the launcher: there is nothing yet that could be asked to end.
-            zygote.kill()
+            # A signal ends the launcher, and with it a zygote that imports, which would remove this otherwise.
             shutil.rmtree(scratch, ignore_errors=True)
             raise
     return Zygote.fork(work, scratch), left_out
