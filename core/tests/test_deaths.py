@@ -686,11 +686,24 @@ def test_what_could_not_be_imported_for_all_workers_is_told_once(
     ):
         c.scale(jobs=2)
         c.wait_for_workers(2, timeout=60)
-        eventually(lambda: said("could not import"))
+        eventually(lambda: said("has not imported"))
         c.scale(jobs=3)
         c.wait_for_workers(3, timeout=60)
-        [warning] = said("could not import")
-        assert "could not import not_there for all workers of a node: there is no module 'not_there'" in warning
+        [warning] = said("has not imported")
+        assert "has not imported not_there for all workers of a node: there is no module 'not_there'" in warning
+        assert "mend that, or take it out of preimport=" in warning
         pids = client.run(lambda: (os.getpid(), sys.modules["imported_once"].pid))
         assert len(pids) == 3
         assert all(here != there for here, there in pids.values())
+
+
+def test_modules_that_share_a_reason_share_a_message(
+    cluster: Callable[..., Cluster], said: Callable[[str], list[str]]
+) -> None:
+    """With launcher="spawn", it is the same for all of them."""
+    with cluster(preimport=["json", "decimal"], launcher="spawn") as c:
+        c.scale(jobs=1)
+        c.wait_for_workers(1, timeout=60)
+        eventually(lambda: said("has not imported"))
+        [warning] = said("has not imported")
+        assert "has not imported json, decimal for all workers of a node: launcher='spawn': workers are" in warning

@@ -121,6 +121,14 @@ def test_modules_in_one_text_are_refused_as_a_list(written: str) -> None:
         WorkerGroup(memory="1GB", preimport=written)
 
 
+@pytest.mark.parametrize("value", ["auto", True, False])
+def test_what_tasks_will_use_is_not_guessed(value: object) -> None:
+    """Nor is ``auto`` taken for a module."""
+    with pytest.raises(InvalidRequest, match=r"is not guessed: write preimport=\['pandas', 'xarray'\]") as refusal:
+        WorkerGroup(memory="1GB", preimport=value)
+    assert ("preimport=[] for none" in str(refusal.value)) == (value is False)
+
+
 def test_launchers_are_told_what_to_import() -> None:
     """In one word, and in the order that was written: a module may need what another has changed."""
     group = WorkerGroup(memory="1GB", preimport=["pandas", "dask.dataframe"])

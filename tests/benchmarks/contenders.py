@@ -140,9 +140,25 @@ class DaskJobqueue(Contender):
         return list({job.job_id: None for job in self.cluster.workers.values() if job.job_id is not None})
 
 
+class WithoutPreimport(Corral):
+    """Each worker imports for itself what its tasks use."""
+
+    def __init__(
+        self,
+        folder: Path,
+        processes: int,
+        *,
+        prologue: Sequence[str] = (),
+        directives: Sequence[str] = (),
+        libraries: Sequence[str] = (),
+    ) -> None:
+        super().__init__(folder, processes, prologue=prologue, directives=directives)
+
+
 CONTENDERS: dict[str, type[Contender]] = {
     "corral": Corral,
     "corral-without-arrays": WithoutArrays,
+    "corral-without-preimport": WithoutPreimport,
     "dask-jobqueue": DaskJobqueue,
 }
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from statistics import median
 
@@ -13,6 +13,7 @@ from attrs import define, field, frozen
 HEADS = {
     "beside": ("Beside dask-jobqueue", ("until", "corral", "dask-jobqueue", "times sooner", "goal")),
     "memory": ("Memory beside dask-jobqueue", ("of", "corral", "dask-jobqueue", "part", "goal")),
+    "preimport": ("With preimport= and without", ("what", "with", "without", "times less")),
     "batch": ("Batch mode beside dask-mpi", ("until", "corral run", "dask-mpi", "times sooner", "goal")),
     "started": ("From the start of the job's script", ("until", "corral", "bare fork", "times as long", "goal")),
     "alone": ("By itself", ("what", "measured", "goal")),
@@ -57,6 +58,12 @@ class Figures:
         ratio = median(ours) / median(theirs)
         row = (of, megabytes(ours), megabytes(theirs), f"{ratio:.2f}", "" if goal is None else goal.judged(ratio))
         self.tables["memory"].append(row)
+
+    def less_with_preimport(
+        self, what: str, ours: Sequence[float], without: Sequence[float], shown: Callable[[Sequence[float]], str]
+    ) -> None:
+        """Compare with corral without ``preimport=``: seconds or megabytes of each round, and how to write them."""
+        self.tables["preimport"].append((what, shown(ours), shown(without), f"{median(without) / median(ours):.2f}"))
 
     def sooner_in_batch(
         self, until: str, ours: Sequence[float], theirs: Sequence[float], goal: Goal | None = None

@@ -7,12 +7,18 @@ import contextlib
 import gc
 import os
 import signal
+import subprocess
 import sys
 import textwrap
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import dask
 import pytest
+
+from corral.launch.options import Options
+from corral.launch.preimport import Preimport
+from corral.request.worker_group import JOB_ENVIRONMENT
 
 if TYPE_CHECKING:
     from core.tests.launch.conftest import Cluster
@@ -40,6 +46,9 @@ ODD = {
     "exiting": ("raise SystemExit('not today')\n", "SystemExit: not today"),
     "failing": ("raise OSError('libnot.so: cannot be opened')\n", "OSError: libnot.so: cannot be opened"),
     "needing": ("import not_installed_anywhere\n", "it needs 'not_installed_anywhere', which is missing"),
+    "nameless": ("raise ModuleNotFoundError('bring torch')\n", "ModuleNotFoundError: bring torch"),
+    # In a message, each of these takes twelve bytes.
+    "wordy": ("raise ValueError('\U0001f40e' * 9000)\n", f"ValueError: {chr(0x1F40E) * 9000}"[:250]),
 }
 
 
@@ -131,10 +140,11 @@ async def test_chance_is_not_shared_with_what_was_imported(cluster: Cluster, mod
 
 
 async def test_what_modules_change_stays_changed(cluster: Cluster, modules: Path) -> None:
-    """Variables and folders, as if the worker had imported them itself."""
+    """Variables, folders and Dask's configuration, as if the worker had imported them itself."""
     (modules / "meddling.py").write_text(
         "import os, sys\nos.environ['SET_AT_IMPORT'] = 'yes'\ndel os.environ['UNWANTED']\n"
         "sys.path.insert(0, '/first')\nsys.path.append('/last')\n"
+        "import dask\ndask.config.set({'dataframe.convert-string': 'meddled', 'array.slicing.split': 'meddled'})\n"
     )
     await cluster.connect("--preimport=meddling", PYTHONPATH=searched(modules), UNWANTED="yes")
     async with cluster.client() as client:
@@ -144,11 +154,21 @@ async def test_what_modules_change_stays_changed(cluster: Cluster, modules: Path
                 lambda: (os.environ.get("SET_AT_IMPORT"), os.environ.get("UNWANTED"), sys.path[1], sys.path[-1])
             )
         ).values()
+        [configured] = (
+            await client.run(
+                lambda: [
+                    dask.config.get(key)
+                    for key in ("dataframe.convert-string", "array.slicing.split", "distributed.worker.memory.spill")
+                ]
+            )
+        ).values()
         # Nor does a restart by the nanny change it.
         await client.restart(timeout=20)
         [again] = (await client.run(lambda: os.environ.get("SET_AT_IMPORT"))).values()
 
     assert found == ("yes", None, "/first", "/last")
+    # With the rest of it as it is configured.
+    assert configured == ["meddled", "meddled", 0.7]
     assert again == "yes"
 
 
@@ -164,7 +184,39 @@ async def test_spawned_workers_share_no_import(cluster: Cluster, modules: Path) 
     """That is said, and they start."""
     await cluster.connect("--preimport=plain", "--launcher=spawn", PYTHONPATH=searched(modules))
 
-    assert (await cluster.report("ready"))["left_out"] == {"plain": "workers are spawned, and share no imports"}
+    [why] = (await cluster.report("ready"))["left_out"].values()
+    assert why == "launcher='spawn': workers are spawned, and share no imports"
+
+
+async def test_why_workers_are_spawned_is_why_nothing_is_shared(cluster: Cluster, modules: Path) -> None:
+    """A thread that the launcher itself has is not the fault of a module that was named."""
+    # Python imports this first of all.
+    (modules / "sitecustomize.py").write_text(ODD["threaded"][0])
+    await cluster.connect("--preimport=plain", PYTHONPATH=searched(modules))
+
+    [why] = (await cluster.report("ready"))["left_out"].values()
+    assert why == "2 threads are running: workers are spawned, and share no imports"
+
+
+def test_an_import_that_does_not_end_is_given_up(modules: Path) -> None:
+    """Workers start with what else there is; tasks may wait for it as long as they like."""
+    (modules / "hanging.py").write_text("import threading\nthreading.Event().wait()\n")
+    code = (
+        "import sys\nfrom corral.launch.preimport import Preimport, fork_prepared\n"
+        "zygote, left_out = fork_prepared(print, sys.argv[1], Preimport(modules=['plain', 'hanging'], patience=5))\n"
+        "print(zygote.kill(), left_out)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code, str(modules / "scratch")], env={**os.environ, **JOB_ENVIRONMENT,
+        "PYTHONPATH": searched(modules)}, capture_output=True, text=True, timeout=60, check=True,
+    )  # fmt: skip
+    assert "{'hanging': 'importing it takes longer than death_timeout, 5 s'}" in done.stdout
+
+
+def test_an_import_may_take_as_long_as_a_worker_may_to_connect() -> None:
+    """A death_timeout for a slow file system holds for imports, too."""
+    options = Options.parse(["--credentials=c", "--cluster-created=0", "--death-timeout=300", "--preimport=a,b,a"])
+    assert (Preimport.of(options).modules, Preimport.of(options).patience) == (("a", "b"), 300)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL])

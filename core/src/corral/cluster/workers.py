@@ -217,14 +217,17 @@ class WorkerFollower:
 
     def _tell_left_out(self, record: JobRecord, left_out: Mapping[str, str]) -> None:
         """Say, once for each reason, which modules a job has not imported for all of its workers."""
+        untold: dict[str, list[str]] = {}
         for module, why in left_out.items():
             if (module, why) not in self._told_left_out:
                 self._told_left_out.add((module, why))
-                logger.warning(
-                    "cluster %s: job %s could not import %s for all workers of a node: %s. Its workers have started "
-                    "without, and each imports it when it needs it: leave it out of preimport=, or make it importable.",
-                    self._state.name, record.id, printable(module), printable(why),
-                )  # fmt: skip
+                untold.setdefault(why, []).append(module)
+        for why, modules in untold.items():
+            logger.warning(
+                "cluster %s: job %s has not imported %s for all workers of a node: %s. Its workers have started "
+                "without, and each imports what its tasks need: mend that, or take it out of preimport=.",
+                self._state.name, record.id, printable(", ".join(modules)), printable(why),
+            )  # fmt: skip
 
     def _hear_of_node(self, record: JobRecord, message: Mapping[str, Any]) -> JobRecord:
         """The launcher of one node of a job of several says who it is, or that it has failed."""

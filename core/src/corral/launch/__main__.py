@@ -84,15 +84,14 @@ def main(arguments: Sequence[str]) -> int:
         return _said(Ended(Exit.FAILED, f"no directory for workers: {error}"))
     began = time.monotonic()
     zygote = None
-    left_out: dict[str, str] = {}
-    if options.launcher == "fork":
-        if problem := why_not_fork():
+    problem = why_not_fork() if options.launcher == "fork" else f"launcher={options.launcher!r}"
+    if problem is None:
+        # Forked processes leave through here, by SystemExit: nothing around this line may catch it.
+        zygote, left_out = fork_prepared(run_worker, scratch, Preimport.of(options))
+    else:
+        if options.launcher == "fork":
             say(f"{problem}: workers are spawned, not forked")
-        else:
-            # Forked processes leave through here, by SystemExit: nothing around this line may catch it.
-            zygote, left_out = fork_prepared(run_worker, scratch, Preimport.of(options))
-    if zygote is None:
-        left_out = dict.fromkeys(options.preimport, "workers are spawned, and share no imports")
+        left_out = dict.fromkeys(options.preimport, f"{problem}: workers are spawned, and share no imports")
         _write_configuration(scratch)
     for name, why in left_out.items():
         say(f"{name} was not imported before the workers: {why}")

@@ -4,7 +4,7 @@ What they will use is imported once, before the first of them is forked: each st
 memory. It is the zygote that imports what the user named, not the launcher, because nothing can be un-imported: a
 module that starts threads or opens connections cannot be forked with. It is found out by what the process has before
 and after; that zygote then ends, and the launcher, which still has a single thread, forks another, which leaves the
-module out. A module that crashes Python is survived in the same way.
+module out. A module that crashes Python, or whose import does not end, is survived in the same way.
 """
 
 from __future__ import annotations
@@ -39,13 +39,15 @@ _BY_ALL_WORKERS = ("numpy.random", "tornado.platform.asyncio", "email.policy")
 _WITHOUT_THREADS = {"JE_ARROW_MALLOC_CONF": "background_thread:false"}
 #: Files without a position or a peer: who shares them notices nothing.
 _HARMLESS = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
-#: The zygote reports in messages of limited size: characters of an error that fit in any case.
-_LONGEST = 500
+#: The zygote reports in messages of limited size: characters of an error that fit in any case, at 12 bytes for one that
+#: JSON has to escape twice.
+_LONGEST = 250
 
 
 def import_for_all() -> None:
     """Import what each worker would import by itself, in the launcher: its nannies use some of it, too."""
-    routes = dask.config.get("distributed.worker.http.routes", ())
+    # Not a site's own: nobody knows yet whether these can be forked with.
+    routes = [each for each in dask.config.get("distributed.worker.http.routes", ()) if each.startswith("distributed.")]
     for name in (*routes, *(f"{route}.core" for route in routes if route.endswith(".prometheus")), *_BY_ALL_WORKERS):
         # Nobody asked for these, and a worker that needs one says so.
         with suppress(Exception):
@@ -59,6 +61,8 @@ class Preimport:
     modules: Sequence[str] = ()
     #: Variables that all workers will have, and the launcher has not: modules read them when they are imported.
     environ: Mapping[str, str] = field(factory=dict)
+    #: Seconds that the import of one module may take.
+    patience: float = 60.0
 
     @classmethod
     def of(cls, options: Options) -> Preimport:
@@ -71,7 +75,11 @@ class Preimport:
             if value is not None and name not in os.environ
         ]
         given = {name: str(value) for name, value in options.worker_options.get("env", {}).items()}
-        return cls(modules=tuple(dict.fromkeys(options.preimport)), environ={**dict(configured), **given})
+        return cls(
+            modules=tuple(dict.fromkeys(options.preimport)),
+            environ={**dict(configured), **given},
+            patience=options.death_timeout,
+        )
 
 
 def fork_prepared(
@@ -80,14 +88,14 @@ def fork_prepared(
     """Start a zygote that has these modules; returns also why some are left out, by name.
 
     Call it while the process has one thread; forked workers leave it by SystemExit, as they do `Zygote.fork`. Returns
-    when everything is imported, however long that takes: what a worker has to reach the scheduler begins later.
+    when everything is imported, or was given up: the time that a worker has to reach the scheduler begins later.
     """
     left_out: dict[str, str] = {}
     while modules := [name for name in preimport.modules if name not in left_out]:
         prepare = functools.partial(_import_all, modules, preimport.environ, os.getpid())
         zygote = Zygote.fork(work, scratch, prepare)
         try:
-            if _hear(zygote, modules, left_out):
+            if _hear(zygote, modules, left_out, preimport.patience):
                 return zygote, left_out
         except BaseException:
             # A signal ends the launcher, and with it a zygote that imports, which would remove this otherwise.
@@ -100,7 +108,7 @@ def fork_prepared(
 class _Effects:
     """What modules have changed outside of themselves when they were imported.
 
-    A forked worker takes over its nanny's environment and search path, which know nothing of that.
+    A forked worker takes over its nanny's environment, search path and configuration, which know nothing of that.
     """
 
     #: None: it was removed.
@@ -108,23 +116,44 @@ class _Effects:
     #: Folders that were put before those that were searched already, and behind.
     first: Sequence[str] = ()
     last: Sequence[str] = ()
+    #: Of Dask's configuration.
+    config: Mapping[str, Any] = field(factory=dict)
 
-    def note(self, environ: Mapping[str, str], path: Sequence[str]) -> None:
+    def note(self, environ: Mapping[str, str], path: Sequence[str], config: Mapping[str, Any]) -> None:
         """See what has changed since these were everything."""
         names = environ.keys() | os.environ.keys()
         self.environ = {name: os.environ.get(name) for name in names if os.environ.get(name) != environ.get(name)}
         known = next((index for index, folder in enumerate(sys.path) if folder in path), len(sys.path))
         self.first = sys.path[:known]
         self.last = [folder for folder in sys.path[known:] if folder not in path]
+        self.config = _changed(dask.config.config, config)
 
     def redo(self) -> None:
-        """Change it again, in a process that has another environment and search path now."""
+        """Change it again, in a process that has another environment, search path and configuration now."""
         for name, value in self.environ.items():
             if value is None:
                 os.environ.pop(name, None)
             else:
                 os.environ[name] = value
         sys.path[:] = [*self.first, *sys.path, *self.last]
+        dask.config.update(dask.config.config, self.config)
+
+
+def _copied(config: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: _copied(value) if isinstance(value, Mapping) else value for key, value in config.items()}
+
+
+def _changed(config: Mapping[str, Any], before: Mapping[str, Any]) -> dict[str, Any]:
+    """What a configuration has that was not in it, or was another object: values need not be comparable."""
+    found: dict[str, Any] = {}
+    for key, value in config.items():
+        known = before.get(key)
+        if isinstance(value, Mapping) and isinstance(known, Mapping):
+            if inner := _changed(value, known):
+                found[key] = inner
+        elif key not in before or value is not known:
+            found[key] = value
+    return found
 
 
 #: Of what was imported in this process, or in the zygote of which it is a fork.
@@ -132,27 +161,31 @@ _effects = _Effects()
 
 
 def redo_effects() -> None:
-    """In a worker, when it has its nanny's environment: have what its modules have changed."""
+    """In a worker, when it has what it takes over from its nanny: have what its modules have changed."""
     _effects.redo()
 
 
 # --- in the launcher --------------------------------------------------------------------------------------------
 
 
-def _hear(zygote: Zygote, modules: Sequence[str], left_out: dict[str, str]) -> bool:
+def _hear(zygote: Zygote, modules: Sequence[str], left_out: dict[str, str], patience: float) -> bool:
     """Listen to a zygote that imports; False if it cannot be forked from any more."""
     current = None
-    while (news := zygote.receive()) is not None:
-        if news.get("imported"):
-            return True
-        current = news["module"]
-        if "problem" in news:
-            left_out[current] = news["problem"]
-            current = None
-        if news.get("is_spoiled"):
-            zygote.kill()
-            return False
-    how = _described_end(zygote.kill())
+    try:
+        while (news := zygote.receive(patience)) is not None:
+            if news.get("imported"):
+                return True
+            current = news["module"]
+            if "problem" in news:
+                left_out[current] = news["problem"]
+                current = None
+            if news.get("is_spoiled"):
+                zygote.kill()
+                return False
+        how = _described_end(zygote.kill())
+    except TimeoutError:
+        zygote.kill()
+        how = f"takes longer than death_timeout, {patience:g} s"
     # One that has died between two modules would die again.
     for name in modules if current is None else [current]:
         left_out.setdefault(name, f"importing it {how}")
@@ -179,7 +212,7 @@ def _import_all(
     os.environ.update(environ)
     for name, value in _WITHOUT_THREADS.items():
         os.environ[name] = f"{value},{os.environ[name]}" if name in os.environ else value
-    environ_before, path_before = dict(os.environ), list(sys.path)
+    everything = dict(os.environ), list(sys.path), _copied(dask.config.config)
     # Modules stay, and looking for garbage among them takes time.
     gc.disable()
     before = _Traces.now()
@@ -191,7 +224,7 @@ def _import_all(
             tell({"module": name, "problem": spoils or problem, "is_spoiled": bool(spoils)})
         if spoils:
             os._exit(0)
-    _effects.note(environ_before, path_before)
+    _effects.note(*everything)
     # What a module has printed is printed once, not by each fork.
     flush()
     # A collection writes into the head of each object that it looks at, and so copies its page. Frozen ones are not
@@ -207,11 +240,12 @@ def _import(name: str) -> str:
     """Import a module; returns what went wrong, or nothing."""
     try:
         importlib.import_module(name)
-    except ModuleNotFoundError as error:
-        if error.name and (name == error.name or name.startswith(f"{error.name}.")):
-            return f"there is no module {error.name!r}"
-        return f"it needs {error.name!r}, which is missing"
     except BaseException as error:  # whatever it raises, SystemExit too: workers start all the same
+        # Modules that raise it themselves may name nothing.
+        if isinstance(error, ModuleNotFoundError) and error.name:
+            if name == error.name or name.startswith(f"{error.name}."):
+                return f"there is no module {error.name!r}"[:_LONGEST]
+            return f"it needs {error.name!r}, which is missing"[:_LONGEST]
         return "".join(traceback.format_exception_only(error)).strip()[:_LONGEST]
     return ""
 

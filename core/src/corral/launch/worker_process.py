@@ -230,11 +230,11 @@ def _made(order: Order) -> Any:
     os.environ.clear()
     os.environ.update(order.environ)
     sys.path[:] = order.path
-    redo_effects()
     os.chdir(order.directory)
-    importlib.invalidate_caches()
     dask.config.refresh()
     dask.config.set(order.config)
+    redo_effects()
+    importlib.invalidate_caches()
     default_initializer()
     # A crash in compiled code leaves the lines of Python that led there in the job's log.
     with suppress(OSError, ValueError):

@@ -12,6 +12,7 @@ import asyncio
 import ctypes
 import json
 import os
+import select
 import selectors
 import shutil
 import signal
@@ -133,8 +134,16 @@ class Zygote:
         theirs.close()
         return cls(ours, pid)
 
-    def receive(self) -> dict[str, Any] | None:
-        """Wait for a message of a zygote that prepares itself; None if it is gone."""
+    def receive(self, patience: float) -> dict[str, Any] | None:
+        """Wait for a message of a zygote that prepares itself; None if it is gone.
+
+        Raises
+        ------
+        TimeoutError
+            It has said nothing for `patience` seconds.
+        """
+        if not select.select([self._connection], [], [], patience)[0]:
+            raise TimeoutError
         try:
             message = self._connection.recv(_MESSAGE)
         except OSError:

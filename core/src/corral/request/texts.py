@@ -159,6 +159,13 @@ def check_modules(argument: str, value: object) -> None:
     ------
     InvalidRequest
     """
+    if isinstance(value, bool) or value == "auto":
+        none = f", or {argument}=[] for none" if value is False else ""
+        raise InvalidRequest(
+            argument,
+            f"{value!r} is not a list of modules, and what tasks will use is not guessed: write {argument}=['pandas', "
+            f"'xarray']{none}",
+        )
     if isinstance(value, str):
         # A single one, or as an import statement has them.
         names = re.sub(r"^\s*import\s+", "", value).replace(",", " ").split()
