@@ -199,18 +199,20 @@ async def test_why_workers_are_spawned_is_why_nothing_is_shared(cluster: Cluster
 
 
 def test_an_import_that_does_not_end_is_given_up(modules: Path) -> None:
-    """Workers start with what else there is; tasks may wait for it as long as they like."""
+    """The job's log says what workers wait for, and they start with what else there is."""
     (modules / "hanging.py").write_text("import threading\nthreading.Event().wait()\n")
     code = (
-        "import sys\nfrom corral.launch.preimport import Preimport, fork_prepared\n"
-        "zygote, left_out = fork_prepared(print, sys.argv[1], Preimport(modules=['plain', 'hanging'], patience=5))\n"
+        "import sys\nfrom corral.launch import preimport\npreimport._LONG = 1\n"
+        "what = preimport.Preimport(modules=['plain', 'hanging'], patience=5)\n"
+        "zygote, left_out = preimport.fork_prepared(print, sys.argv[1], what)\n"
         "print(zygote.kill(), left_out)"
     )
     done = subprocess.run(
         [sys.executable, "-c", code, str(modules / "scratch")], env={**os.environ, **JOB_ENVIRONMENT,
         "PYTHONPATH": searched(modules)}, capture_output=True, text=True, timeout=60, check=True,
     )  # fmt: skip
-    assert "{'hanging': 'importing it takes longer than death_timeout, 5 s'}" in done.stdout
+    assert "{'hanging': 'importing it had not ended after 5 s (death_timeout=)'}" in done.stdout
+    assert "corral: importing hanging takes more than 1 s: workers wait for it, for 5 s at most" in done.stderr
 
 
 def test_an_import_may_take_as_long_as_a_worker_may_to_connect() -> None:

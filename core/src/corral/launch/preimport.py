@@ -26,7 +26,7 @@ from typing import Any
 import dask
 from attrs import define, field, frozen
 
-from corral.launch.ending import flush
+from corral.launch.ending import flush, say
 from corral.launch.options import Options
 from corral.launch.zygote import Zygote, die_with_parent, outlive_parent, threads_left
 
@@ -42,6 +42,8 @@ _HARMLESS = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom
 #: The zygote reports in messages of limited size: characters of an error that fit in any case, at 12 bytes for one that
 #: JSON has to escape twice.
 _LONGEST = 250
+#: Seconds after which the job's log says what its workers are waiting for.
+_LONG = 10.0
 
 
 def import_for_all() -> None:
@@ -172,7 +174,7 @@ def _hear(zygote: Zygote, modules: Sequence[str], left_out: dict[str, str], pati
     """Listen to a zygote that imports; False if it cannot be forked from any more."""
     current = None
     try:
-        while (news := zygote.receive(patience)) is not None:
+        while (news := _next(zygote, current, patience)) is not None:
             if news.get("imported"):
                 return True
             current = news["module"]
@@ -185,11 +187,20 @@ def _hear(zygote: Zygote, modules: Sequence[str], left_out: dict[str, str], pati
         how = _described_end(zygote.kill())
     except TimeoutError:
         zygote.kill()
-        how = f"takes longer than death_timeout, {patience:g} s"
+        how = f"had not ended after {patience:g} s (death_timeout=)"
     # One that has died between two modules would die again.
     for name in modules if current is None else [current]:
         left_out.setdefault(name, f"importing it {how}")
     return False
+
+
+def _next(zygote: Zygote, current: str | None, patience: float) -> dict[str, Any] | None:
+    if patience > _LONG and current is not None:
+        with suppress(TimeoutError):
+            return zygote.receive(_LONG)
+        say(f"importing {current} takes more than {_LONG:g} s: workers wait for it, for {patience:g} s at most")
+        patience -= _LONG
+    return zygote.receive(patience)
 
 
 def _described_end(code: int) -> str:
