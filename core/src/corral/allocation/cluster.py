@@ -111,7 +111,7 @@ class Allocation(HostingCluster):
     preimport
         Modules that workers will use: ``["pandas", "xarray"]``. Each node imports them once, before its workers are
         forked, which start with them and share their memory. One that starts threads or opens connections when it is
-        imported is left out, and one that is missing, with a message.
+        imported is left out, and one that is missing or takes longer than `death_timeout`, with a message.
     death_timeout
         How long a worker tries to reach the scheduler before it gives up (``"60s"``).
     worker_class
