@@ -122,7 +122,7 @@ def test_modules_in_one_text_are_refused_as_a_list(written: str) -> None:
 
 
 @pytest.mark.parametrize("value", ["auto", True, False])
-def test_what_tasks_will_use_is_not_guessed(value: object) -> None:
+def test_what_tasks_will_use_is_not_guessed(value: Any) -> None:
     """Nor is ``auto`` taken for a module."""
     with pytest.raises(InvalidRequest, match=r"is not guessed: write preimport=\['pandas', 'xarray'\]") as refusal:
         WorkerGroup(memory="1GB", preimport=value)
