@@ -111,6 +111,19 @@ async def test_what_is_always_used_needs_no_name(cluster: Cluster) -> None:
         assert list((await client.run(before_fork)).values()) == [True]
 
 
+async def test_handlers_of_a_site_are_imported_by_workers(cluster: Cluster, modules: Path) -> None:
+    """They may start threads, with which the launcher could not fork."""
+    (modules / "site_handlers.py").write_text(ODD["threaded"][0] + "routes = []\n")
+    routes = "['distributed.http.health', 'site_handlers']"
+    await cluster.connect(
+        "--preimport=plain", PYTHONPATH=searched(modules), DASK_DISTRIBUTED__WORKER__HTTP__ROUTES=routes
+    )
+
+    assert (await cluster.report("ready"))["left_out"] == {}
+    async with cluster.client() as client:
+        assert list((await client.run(lambda: "site_handlers" in sys.modules)).values()) == [True]
+
+
 async def test_modules_that_cannot_be_forked_with_are_left_out(cluster: Cluster, modules: Path) -> None:
     """Each is told with its reason, and workers start with all others."""
     names = ["threaded", "plain", *(name for name in ODD if name != "threaded"), "missing.part"]
