@@ -24,6 +24,7 @@ _WORKER = tuple(name for name in WorkerGroup.argument_names() if name != "backen
 #: Arguments that hold several texts: the option is repeated.
 _REPEATED = {
     "extra_directives", "skip_directives", "modules", "prologue", "epilogue", "inherit_env", "launch_prefix",
+    "preimport",
 }  # fmt: skip
 _NUMBERS = {"cores": int, "processes": int, "threads": int, "nodes": int, "gpus": int}
 

@@ -595,6 +595,8 @@ class Cluster(HostingCluster):
 
         ``account().total`` is all core-hours; ``account().groups["gpu"].idle`` is what was idle there. For GPU-hours
         ``.gpus`` stands before the last word: ``account().gpus.total`` and ``account().groups["gpu"].gpus.idle``.
+        ``account().groups["gpu"].used`` has the peak memory of a node's workers and its busy cores, beside what was
+        asked for; ``used.advice`` says what would do, where that is much less.
         """
         return self._shown.account
 

@@ -3,7 +3,7 @@
 1. Find the credentials, the scheduler and this job's allocation, with the standard library alone: a job that came too
    late has ended before distributed is imported. What is to be in a container goes into it here, and begins again.
 2. Import distributed while the process has one thread.
-3. Fork the zygote, which will fork the workers.
+3. Fork the zygote, which imports what the user named, and will fork the workers.
 4. Run the event loop.
 
 `corral.launch.ending.Exit` lists the exit codes.
@@ -34,7 +34,7 @@ from corral.launch.options import Options
 from corral.launch.place import Place, find_place, gpus_of_workers
 from corral.launch.scratch import make_scratch
 from corral.launch.spread import spread
-from corral.launch.zygote import WARNINGS, Zygote, why_not_fork
+from corral.launch.zygote import WARNINGS, why_not_fork
 from corral.security.credentials import Credentials
 
 #: The seed that Dask itself uses: https://github.com/dask/dask/issues/6640
@@ -71,9 +71,11 @@ def main(arguments: Sequence[str]) -> int:
     _import_distributed(options.launcher, credentials.program)
     # Not before: these import distributed.
     from corral.launch.crew import Setting
+    from corral.launch.preimport import Preimport, fork_prepared, import_for_all
     from corral.launch.run import run
     from corral.launch.worker_process import run_worker
 
+    import_for_all()
     # Nor later: collections would touch, and so copy, the pages that forked workers share.
     gc.freeze()
     gc.enable()
@@ -85,18 +87,21 @@ def main(arguments: Sequence[str]) -> int:
         return _said(Ended(Exit.FAILED, f"no directory for workers: {error}"))
     began = time.monotonic()
     zygote = None
-    if options.launcher == "fork":
-        if problem := why_not_fork():
+    problem = why_not_fork() if options.launcher == "fork" else f"launcher={options.launcher!r}"
+    if problem is None:
+        # Forked processes leave through here, by SystemExit: nothing around this line may catch it.
+        zygote, left_out = fork_prepared(run_worker, scratch, Preimport.of(options, cpus and min(map(len, cpus))))
+    else:
+        if options.launcher == "fork":
             say(f"{problem}: workers are spawned, not forked")
-        else:
-            # Forked processes leave through here, by SystemExit: nothing around this line may catch it.
-            zygote = Zygote.fork(run_worker, scratch)
-    if zygote is None:
+        left_out = dict.fromkeys(options.preimport, f"{problem}: workers are spawned, and share no imports")
         _write_configuration(scratch)
+    for name, why in left_out.items():
+        say(f"{name} was not imported before the workers: {why}")
     seconds["zygote"] = time.monotonic() - began
     setting = Setting(
         options=options, place=place, credentials=credentials, contact=contact, scratch=scratch, seconds=seconds,
-        gpus=gpus, cpus=cpus,
+        gpus=gpus, cpus=cpus, left_out=left_out,
     )  # fmt: skip
     try:
         return _said(asyncio.run(run(setting, zygote)))

@@ -57,6 +57,8 @@ class Setting:
     gpus: Sequence[Mapping[str, Sequence[str]]]
     #: Those that each worker is bound to; None: they are not bound.
     cpus: Sequence[Cpus] | None
+    #: Why modules were not imported before the workers, by name.
+    left_out: Mapping[str, str] = field(factory=dict)
     #: How long each step took.
     seconds: Mapping[str, float] = field(factory=dict)
     #: When the launcher began, in seconds since the epoch.

@@ -115,6 +115,7 @@ _BY_MEANING: Mapping[str, tuple[str, ...]] = {
     ),
     "it is worker_options={'resources': …} here": ("resources", "worker_resources"),
     "it is worker_options={'preload': …} here": ("preload", "preload_argv", "preloads"),
+    "it is preimport= here, a list of modules": ("pre_import", "preimports", "imports", "import_modules"),
     "HTCondor's scratch space is backend_options={'disk': …} here": ("disk", "request_disk"),
     "a schedd or pool of HTCondor's is backend_options={'schedd': …, 'pool': …} here": (
         "submit_command_extra", "cancel_command_extra",

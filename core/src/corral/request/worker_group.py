@@ -34,6 +34,7 @@ from corral.request.synonyms import refuse_unknown
 from corral.request.texts import (
     check_amounts,
     check_line,
+    check_modules,
     check_ports,
     checked_lines,
     class_path,
@@ -133,6 +134,10 @@ class WorkerGroup:
     affinity
         CPUs to which each worker is bound: an even share of the job's own (``"cores"``), or of those near the worker's
         GPUs (``"near-gpu"``). Default: ``"none"``.
+    preimport
+        Modules that workers will use: ``["pandas", "xarray"]``. Each node imports them once, before its workers are
+        forked, which start with them and share their memory. One that starts threads or opens connections when it is
+        imported is left out, and one that is missing or takes longer than `death_timeout`, with a message.
     death_timeout
         How long a worker tries to reach the scheduler before its job gives up. Default: ``"60s"``.
     worker_class
@@ -178,6 +183,7 @@ class WorkerGroup:
     local_directory: str | os.PathLike[str] | None = field(default=None)
     launcher: str = field(default="fork")
     affinity: str = field(default="none")
+    preimport: Sequence[str] = field(default=())
     death_timeout: int | str | float | datetime.timedelta = field(default=60.0)
     worker_class: str | type | None = field(default=None)
     worker_options: Mapping[str, Any] = field(factory=dict)
@@ -280,6 +286,7 @@ class WorkerGroup:
             raise InvalidRequest("launcher", f"{self.launcher!r} is not 'fork' or 'spawn'")
         if self.affinity not in ("none", "cores", "near-gpu"):
             raise InvalidRequest("affinity", f"{self.affinity!r} is not 'none', 'cores' or 'near-gpu'")
+        check_modules("preimport", self.preimport)
         self._set("variables", {**inherited_variables(self.inherit_env), **variables_of(self.env)})
         if self.worker_class is not None:
             self._set("worker_class", class_path("worker_class", self.worker_class))
@@ -416,6 +423,8 @@ class WorkerGroup:
             arguments.append(f"--launcher={self.launcher}")
         if self.affinity != "none":
             arguments.append(f"--affinity={self.affinity}")
+        if self.preimport:
+            arguments.append(f"--preimport={','.join(self.preimport)}")
         arguments.append(f"--death-timeout={self.death_seconds:g}")
         options = {**self.worker_options, "resources": self.worker_resources(group, resources)}
         # The launcher shares out the GPUs itself: it knows which there are.
