@@ -400,14 +400,14 @@ def test_only_living_jobs_of_that_very_name_are_found() -> None:
 def test_partitions_are_described() -> None:
     """Kinds of nodes are added up; the largest says what a job may ask for."""
     gigabytes = 100_000 * 2**20
-    queues = drive(SLURM.describe_queues(), [HERE / "sinfo.txt"])
+    queues = drive(SLURM.describe_queues(), [HERE / "sinfo.txt", ""])
     assert queues[0] == Queue(name="batch", is_default=True, cores=64, memory=gigabytes, gpus=0, nodes=3, free_nodes=0)
     assert (queues[1].name, queues[1].max_walltime, queues[1].is_default) == ("short", 600, False)
     assert (queues[3].gpus, queues[3].free_nodes) == (4, 1)
     mixed = (
         "fat|drain|1-00:00:00|1/2/0/3|64|100000+|gpu:a100:4(S:0-1),tmp:9\nfat|drain|1-00:00:00|0/1/1/2|128|9|(null)\n"
     )
-    assert drive(SLURM.describe_queues(), [mixed]) == [
+    assert drive(SLURM.describe_queues(), [mixed, refused("slurm_load_partitions error: Access denied")]) == [
         Queue(
             name="fat",
             accepts_jobs=False,

@@ -62,6 +62,9 @@ class BackendFacts:
     #: Variables with the number of the node, if one process was started on each.
     node: tuple[str, ...] = ()
 
+    #: Why there are no queues to choose from, in words that follow its title: ``"has no queues"``. Empty: it has some.
+    no_queues: str = ""
+
     #: Its jobs may run inside those of another batch system: if this process is in both, this one's job is the inner
     #: one.
     is_inner: bool = False

@@ -70,6 +70,14 @@ class Residence:
         where = f" on {entry.host}" if entry.host else ""
         return f"job {entry.scheduler_job}{where}" if entry.scheduler == "job" else f"process {entry.pid}{where}"
 
+    @contextmanager
+    def reached(self) -> Iterator[None]:
+        """Have a lost connection to its scheduler told in corral's words."""
+        try:
+            yield
+        except OSError as error:
+            raise SchedulerNotReady(f"cluster {self.entry.name!r}, {self}, does not answer: {error}") from error
+
     @property
     def batch(self) -> BatchSystem:
         """The batch system, as this host reaches it."""

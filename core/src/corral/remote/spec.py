@@ -19,6 +19,7 @@ from corral.plugin.values import Job
 from corral.request import settings
 from corral.request.blueprint import Blueprint
 from corral.request.drawing import JOB_OPTIONS, draw
+from corral.request.queues import AUTO
 from corral.request.worker_group import WorkerGroup
 from corral.security.credentials import Credentials, read_credentials, read_private, secured, write_private
 
@@ -181,12 +182,17 @@ def take(given: Mapping[str, Any]) -> tuple[Blueprint, Order]:
     # Variables are those of this process, not of the scheduler's.
     if "groups" in given:
         arguments["groups"] = {
-            name: {**_written(group), "inherit_env": [], "env": dict(blueprint.groups[name].variables)}
+            name: {
+                **_written(group),
+                **_queue(blueprint.groups[name]),
+                "inherit_env": [],
+                "env": dict(blueprint.groups[name].variables),
+            }
             for name, group in given["groups"].items()
         }
     else:
         [spec] = blueprint.groups.values()
-        arguments |= {"inherit_env": [], "env": dict(spec.variables)}
+        arguments |= {**_queue(spec), "inherit_env": [], "env": dict(spec.variables)}
     order = Order(
         arguments={name: _plain(name, value) for name, value in arguments.items()},
         credentials=credentials,
@@ -206,6 +212,11 @@ def _written(group: WorkerGroup | Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(group, WorkerGroup):
         return group.said()
     return {name: value for name, value in group.items() if value not in (None, (), [], {})}
+
+
+def _queue(spec: WorkerGroup) -> dict[str, Any]:
+    """Which queue its jobs go to: what "auto" came to here was shown to somebody, and is not decided again."""
+    return {} if spec.queue is None else {"queue": spec.queue}
 
 
 def _plain(argument: str, value: Any) -> Any:
@@ -236,9 +247,15 @@ def _scheduler_spec(blueprint: Blueprint) -> WorkerGroup:
         for name in _SHARED
         if all(getattr(each, name) == getattr(specs[0], name) for each in specs)
     }
+    if all(name in blueprint.choices for name in blueprint.groups):
+        # A small job: not where the workers' GPUs are.
+        alike["queue"] = AUTO
     # It must not end before the workers that it has.
     longest = max(each.walltime_seconds for each in specs)
     try:
-        return WorkerGroup(**{"memory": _MEMORY, "walltime": longest, **alike, **said})
+        spec = WorkerGroup(**{"memory": _MEMORY, "walltime": longest, **alike, **said})
+        if spec.queue == AUTO:
+            spec = evolve(spec, queue=blueprint.choose_queue(spec, blueprint.batch).queue or None)
+        return spec
     except InvalidRequest as error:
         raise InvalidRequest("scheduler_options", f"{error.argument}: {error.problem}") from error

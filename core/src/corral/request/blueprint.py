@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import json
+import logging
 import os
 import re
 import shutil
@@ -18,13 +19,15 @@ from attrs import evolve, field, frozen
 
 from corral._version import __version__
 from corral.batch.client import BatchSystem
+from corral.batch.queues import queues_at_once
 from corral.batch.rhythm import Rhythm
 from corral.batch.runner import command_environment
 from corral.environment.surroundings import Surroundings
-from corral.errors import CorralError, InvalidRequest, NotPrivate
+from corral.errors import BatchSystemError, CorralError, InvalidRequest, NotPrivate, ParseError
 from corral.host.home import Home
 from corral.plugin import discovery
 from corral.plugin.values import JobId
+from corral.request.queues import AUTO, Choice, choose
 from corral.request.scale import check_name, the_group
 from corral.request.settings import Settings
 from corral.request.worker_group import WorkerGroup
@@ -33,6 +36,8 @@ if TYPE_CHECKING:
     from distributed import Security
 
     from corral.plugin.values import Job, Resources, Script
+
+logger = logging.getLogger("corral")
 
 #: The group of a cluster that has but one.
 DEFAULT_GROUP = "default"
@@ -46,7 +51,7 @@ SKIPPED_BY_WORD = ("memory", "cores", "nodes", "walltime", "gpus")
 
 @frozen(kw_only=True)
 class Blueprint:
-    """A cluster on paper. Making one validates every argument and runs no command."""
+    """A cluster on paper. Making one validates every argument, and runs no command unless a queue is to be chosen."""
 
     backend: str
     batch: BatchSystem
@@ -54,6 +59,8 @@ class Blueprint:
     groups: Mapping[str, WorkerGroup]
     #: The batch system as groups with backend options of their own see it.
     batches: Mapping[str, BatchSystem] = field(factory=dict)
+    #: Of groups with ``queue="auto"``: which it came to, and why.
+    choices: Mapping[str, Choice] = field(factory=dict)
     plugins: Sequence[object] = ()
     name: str
     uuid: str = field(factory=lambda: uuid.uuid4().hex)
@@ -134,7 +141,13 @@ class Blueprint:
             options = self._backend_options(spec)
             manager = discovery.load(self.backend, options=options, site=self.site, plugins=self.plugins)
             batches[name] = evolve(self.batch, manager=manager)
-        larger = evolve(self, groups={**self.groups, name: spec}, batches=batches)
+        choices = dict(self.choices)
+        if spec.queue == AUTO:
+            choices[name] = choice = self.choose_queue(spec, batches.get(name, self.batch))
+            logger.info("cluster %s: group %r: %s", self.name, name, choice)
+            # The only queue of some batch systems has no name.
+            spec = evolve(spec, queue=choice.queue or None)
+        larger = evolve(self, groups={**self.groups, name: spec}, batches=batches, choices=choices)
         # What the batch system cannot do is refused here, by the very code that will write the scripts.
         try:
             larger.script(name)
@@ -149,6 +162,37 @@ class Blueprint:
                 stacklevel=2,
             )
         return larger
+
+    def choose_queue(self, spec: WorkerGroup, batch: BatchSystem) -> Choice:
+        """Which queue ``queue="auto"`` means for the jobs of a group. Asks the batch system, unless it just did.
+
+        Raises
+        ------
+        InvalidRequest
+            There is none that takes them.
+        BatchSystemError, ParseError
+            The batch system does not say.
+        """
+        try:
+            queues = queues_at_once(batch, self.queues_identity(spec))
+        except (BatchSystemError, ParseError) as error:
+            raise BatchSystemError(f"queue={AUTO!r} cannot be decided: {error}. Name a queue=, or try again") from error
+        return choose(self.prepared(spec, batch), queues, nothing=no_queues(batch))
+
+    def prepared(self, spec: WorkerGroup, batch: BatchSystem) -> Job:
+        """What a group's jobs ask for, whatever their queue."""
+        asked = evolve(spec, queue=None).request(
+            name=self.job_name(1),
+            log_directory=str(self.log_directory),
+            launcher_options=(),
+            surroundings=self.surroundings,
+            own_directory=str(self.folder),
+        )
+        return batch.prepare(asked)
+
+    def queues_identity(self, spec: WorkerGroup) -> str:
+        """Equal where the same queues are told."""
+        return json.dumps([self.identity(), dict(spec.backend_options)], default=str, sort_keys=True)
 
     def skipped_in_vain(self, group: str) -> list[str]:
         """What a group wants to leave out, and no job of this batch system could have."""
@@ -261,3 +305,9 @@ class Blueprint:
         if not prefix.endswith(self.uuid[:8]):
             prefix += f"-{self.uuid[:8]}"
         return f"{prefix}-"
+
+
+def no_queues(batch: BatchSystem) -> str:
+    """Why a batch system has told of no queue."""
+    title = batch.facts.title or batch.backend
+    return f"{title} {batch.facts.no_queues}" if batch.facts.no_queues else f"{title} lists no queue here"

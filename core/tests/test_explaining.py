@@ -1,0 +1,277 @@
+"""Why a job waits: `cluster.explain`, `corral explain`, and what is told while one waits for workers."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+import time
+from collections.abc import Callable, Generator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from corral import Cluster, WorkerGroup, hookimpl
+from corral.cli import main
+from corral.cluster import explaining
+from corral.cluster.registry import AskedLine, Entry, JobLine
+from corral.errors import WorkersNotReady
+from corral.host.identity import Identity
+from corral.jobs import group as groups
+from corral.jobs.explanation import Explanation, Explanations, why_it_waits
+from corral.plugin import answered
+from corral.plugin.values import Job, JobState, JobStatus, Queue, Resources
+from corral.remote.messages import to_explanations, to_plain
+
+#: Its jobs live until they are cancelled, and start no workers.
+IDLE = "#!/bin/sh\nexec sleep 1000\n"
+
+
+@pytest.fixture(autouse=True)
+def state_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A state directory of the test's own."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    return tmp_path / "state" / "corral"
+
+
+@pytest.fixture
+def crowded(tmp_path: Path) -> Callable[..., Cluster]:
+    """Makes clusters on a queue of the test's own that has room for one of their jobs."""
+    program = tmp_path / "python"
+    program.write_text(IDLE)
+    program.chmod(0o755)
+
+    def make(**arguments: Any) -> Cluster:
+        options = {"directory": str(tmp_path / "queue"), "cores": 4, "memory": "1GB"}
+        return Cluster(
+            **{
+                "backend": "local", "interface": "lo", "backend_options": options, "python": str(program),
+                "cores": 3, "processes": 1, "memory": "200MB", **arguments,
+            }
+        )  # fmt: skip
+
+    return make
+
+
+def until_one_waits(cluster: Cluster) -> str:
+    """Have two jobs, of which there is room for one; the id of the other, when the batch system has said so."""
+    cluster.scale(jobs=2)
+    deadline = time.monotonic() + 30
+    while True:
+        waiting = [job for job in cluster.jobs if job.state is JobState.PENDING and job.reason]
+        if len(waiting) == 1 and any(job.state is JobState.RUNNING for job in cluster.jobs):
+            return str(waiting[0].id)
+        assert time.monotonic() < deadline, cluster.jobs
+        time.sleep(0.02)
+
+
+# --- words ------------------------------------------------------------------------------------------------------
+
+
+def test_an_explanation_is_a_sentence() -> None:
+    """Whose job, why, what is known of queues, and how it came to its own."""
+    found = Explanation(
+        job="77_0", cluster="c", group="gpu", state=JobState.PENDING, why="others run first",
+        queues="queue 'a' is full", choice="queue 'a': the only one",
+    )  # fmt: skip
+    assert str(found) == (
+        "job 77_0 of group 'gpu' of cluster 'c' is pending: others run first. Queue 'a' is full. "
+        "queue=\"auto\" chose queue 'a': the only one"
+    )
+    never = Explanation(job="77_0", state=JobState.PENDING, why="it will never start: no", never_starts=True)
+    assert str(never) == "job 77_0: it will never start: no"
+    without = Explanation(cluster="c", group="gpu", why="refused")
+    assert str(without) == "no job of group 'gpu' of cluster 'c' is in the queue: refused"
+    assert str(Explanations(())) == "no job is wanted"
+
+
+@pytest.mark.parametrize(
+    ("status", "told", "words"),
+    [
+        ({"reason": "Priority"}, "others are before it (Priority)", "others are before it (Priority)"),
+        ({"reason": "Priority"}, "", "Priority"),
+        ({}, "", "the batch system does not say why"),
+        ({"reason": "Priority", "expected_start": 0.0}, "", "Priority; it is expected to start at 19"),
+        ({"reason": "R", "hopeless": "see memory="}, "", "it will never start: see memory= (R)"),
+    ],
+)
+def test_where_nothing_is_told_the_polled_reason_serves(status: dict[str, Any], told: str, words: str) -> None:
+    """Some batch systems have no more to say."""
+    assert why_it_waits(JobStatus(state=JobState.PENDING, **status), told).startswith(words)
+
+
+def test_explanations_travel_as_plain_data() -> None:
+    """From the engine's process to a handle."""
+    found = Explanations([Explanation(job="1", state=JobState.HELD, why="it is held", expected_start=1.5)])
+    assert to_explanations(json.loads(json.dumps(to_plain(tuple(found))))) == found
+
+
+def test_what_a_group_asks_for_is_kept_in_the_registry() -> None:
+    """For whoever explains a job of another process."""
+    job = Job(
+        name="asked", command=("true",), queue="q", account="a", walltime=60, skip=("mem",),
+        resources=Resources(nodes=2, cores=3, memory=4, gpus=1),
+    )  # fmt: skip
+    assert AskedLine.of(job).job() == job
+
+
+# --- a cluster's own jobs ---------------------------------------------------------------------------------------
+
+
+class Emptier:
+    """A site that has another queue."""
+
+    @hookimpl(wrapper=True)
+    def describe_queues(self) -> Generator[None, Any, Any]:
+        yield
+        own = Queue(name="local", is_default=True, nodes=1, free_nodes=0)
+        return answered([own, Queue(name="other", nodes=9, free_nodes=9)])
+
+
+def test_a_cluster_explains_its_waiting_job(crowded: Callable[..., Cluster]) -> None:
+    """And how another stands; in its words, in the repr, and with the queues' state."""
+    with crowded(plugins=[Emptier()], walltime="1h", queue="local") as c:
+        job = until_one_waits(c)
+        [found] = c.explain()
+        assert (found.job, found.group, found.state) == (job, "default", JobState.PENDING)
+        assert re.fullmatch(r"it is the next; it starts at .* or earlier", found.why)
+        assert found.expected_start == pytest.approx(time.time() + 3600, abs=60)
+        assert found.queues == (
+            "queue 'local' has 0 of 1 nodes free; others that take such jobs have more: other (9 free)"
+        )
+        assert c.explain(job) == c.explain(c.jobs[-1].id) == (found,)
+        assert f"job {job}: it is the next; it starts at" in repr(c)
+        [other] = c.explain(next(record for record in c.jobs if record.id.text != job))
+        assert other.why.startswith("running on ")
+        assert other.expected_start is None
+        with pytest.raises(LookupError, match="has no job 99"):
+            c.explain("99")
+
+
+def test_a_cluster_explains_why_a_group_has_no_jobs(crowded: Callable[..., Cluster]) -> None:
+    """The batch system has refused them."""
+    with crowded(memory="2GB") as c:
+        with pytest.raises(Exception, match="memory"):
+            c.scale(jobs=1)
+            c.wait_for_workers(1, timeout=30)
+        [found] = c.explain()
+        assert (found.job, found.state) == ("", None)
+        assert "memory" in found.why
+        c.scale(0)
+        assert c.explain() == ()
+
+
+def test_whoever_waits_for_workers_hears_why_after_a_while(
+    crowded: Callable[..., Cluster], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nobody sits before a silent prompt for hours."""
+    monkeypatch.setattr(explaining, "TOLD_AFTER", 0.01)
+    with crowded(walltime="1h") as c:
+        job = until_one_waits(c)
+        with pytest.raises(WorkersNotReady, match=f"job {job}: it is the next; it starts at"):
+            c.wait_for_workers(2, timeout=3)
+        told = [record.getMessage() for record in caplog.records if "still waiting" in record.getMessage()]
+        assert len(told) == 1, "once, and not every moment"
+        assert f"still waiting for workers: job {job} of group 'default'" in told[0]
+
+
+def test_a_cluster_asks_by_itself_and_shows_the_answer(
+    crowded: Callable[..., Cluster], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One question for a group of which nothing has ever started."""
+    monkeypatch.setattr(groups, "EXPLAINED_AFTER", 0.0)
+    with crowded(walltime="1h") as first:
+        first.scale(jobs=1)
+        with crowded(walltime="1h") as c:
+            c.scale(jobs=1)
+            deadline = time.monotonic() + 30
+            while "it is the next; it starts at" not in repr(c):
+                assert time.monotonic() < deadline, repr(c)
+                time.sleep(0.02)
+
+
+def test_a_handle_asks_the_engine(crowded: Callable[..., Cluster]) -> None:
+    """Which is where the batch system is; `corral explain` asks it itself."""
+    own = {"python": sys.executable, "memory": "300MB"}
+    with crowded(walltime="1h", scheduler="job", scheduler_options=own, name="far", queue="auto") as c:
+        assert c.groups["default"].queue == "local"
+        job = until_one_waits(c)
+        [found] = c.explain()
+        assert (found.job, found.cluster) == (job, "far")
+        assert re.fullmatch(r"it is the next; it starts at .* or earlier", found.why)
+        assert found.queues == "queue 'local' has 0 of 1 nodes free"
+        assert found == c.explain(job)[0]
+        c.add_group("more", WorkerGroup(queue="auto", memory="100MB"))
+        assert "more" in c.groups
+
+
+# --- from another process ---------------------------------------------------------------------------------------
+
+
+def run(*words: str) -> tuple[int, str]:
+    done = CliRunner().invoke(main, ["explain", *words])
+    return done.exit_code, done.output
+
+
+def test_the_command_explains_jobs_of_living_clusters(crowded: Callable[..., Cluster]) -> None:
+    """It finds them in the registry, and asks the batch system."""
+    assert run() == (0, "No cluster is registered.\n")
+    with crowded(walltime="1h", name="mine") as c:
+        job = until_one_waits(c)
+        deadline = time.monotonic() + 30
+        while job not in run()[1]:
+            assert time.monotonic() < deadline, run()
+            time.sleep(0.2)
+        code, text = run()
+        assert code == 0
+        assert text.startswith(f"job {job} of group 'default' of cluster 'mine' is pending: it is the next; it starts")
+        assert "Queue 'local' has 0 of 1 nodes free" in text
+        assert run(job) == run(job, "--cluster=mine") == (0, text)
+        found = json.loads(run(job, "--json")[1])
+        assert (found["job"], found["state"], found["cluster"]) == (job, "pending", "mine")
+        assert found["expected_start"] == pytest.approx(time.time() + 3600, abs=60)
+        assert run("--cluster=other")[0] == 1
+        assert "cluster 'mine' has no job '99'" in run("99", "--cluster=mine")[1]
+
+
+def test_the_command_explains_jobs_of_which_no_cluster_knows(crowded: Callable[..., Cluster], tmp_path: Path) -> None:
+    """The batch system itself is asked, which knows nothing of groups."""
+    where = ("--backend=local", f"--backend-option=directory={tmp_path / 'queue'}")
+    with crowded(walltime="1h") as c:
+        job = until_one_waits(c)
+        c._registration.remove()
+        code, text = run(job, *where)
+        assert code == 0
+        assert text.startswith(f"job {job} is pending: it is the next; it starts at")
+        # As it is while a scheduler's job waits, of which there is no more in the registry.
+        options = {"directory": str(tmp_path / "queue")}
+        Entry(
+            name="far", uuid="0" * 32, backend="local", backend_options=options, process=Identity.nobody(),
+            scheduler="job", scheduler_job=job,
+        ).write()  # fmt: skip
+        assert run()[1].startswith(f"job {job} of cluster 'far' is pending: it is the next")
+        code, text = run("99.0", *where)
+        assert code == 1
+        assert "neither your clusters nor local know of a job 99.0" in text
+
+
+def test_the_command_says_what_keeps_clusters_small_that_have_no_waiting_job(
+    crowded: Callable[..., Cluster],
+) -> None:
+    """As `corral ps --why` does."""
+    line = JobLine(id="1", group="default", state="running")
+    Entry(name="old", uuid="0" * 32, backend="local", jobs=[line], why={"default": "1 job wanted: nothing"}).write()
+    assert run() == (0, "cluster 'old' has no job that waits (default: 1 job wanted: nothing)\n")
+
+
+def test_a_batch_system_that_does_not_answer_is_told(tmp_path: Path) -> None:
+    """Of each job; the other clusters are told of all the same."""
+    line = JobLine(id="1.0", group="default", state="pending")
+    (tmp_path / "file").touch()
+    options = {"directory": str(tmp_path / "file")}
+    Entry(name="old", uuid="0" * 32, backend="local", backend_options=options, jobs=[line]).write()
+    code, text = run()
+    assert code == 0
+    assert text.startswith("job 1.0 of group 'default' of cluster 'old': not known: ")
