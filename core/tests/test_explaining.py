@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import re
 import sys
@@ -205,6 +206,29 @@ def test_a_handle_asks_the_engine(crowded: Callable[..., Cluster]) -> None:
         assert found == c.explain(job)[0]
         c.add_group("more", WorkerGroup(queue="auto", memory="100MB"))
         assert "more" in c.groups
+
+
+def test_whoever_waits_for_a_schedulers_job_hears_why(
+    crowded: Callable[..., Cluster], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It stands in the same queue as everything else."""
+    monkeypatch.setattr(explaining, "TOLD_AFTER", 0.5)
+    own = {"python": sys.executable, "memory": "300MB", "cores": 4}
+    with crowded(walltime="1h") as first:
+        first.scale(jobs=1)
+        told: list[str] = []
+        first.loop.add_callback(_let_go_when_told, first, caplog, told)
+        with crowded(scheduler="job", scheduler_options=own, name="far"):
+            [words] = told
+    assert re.search(r"cluster far: still waiting for its scheduler: job \S+ is pending: it is the next; it st", words)
+
+
+async def _let_go_when_told(cluster: Cluster, caplog: pytest.LogCaptureFixture, told: list[str]) -> None:
+    """Give up what another cluster waits for, as soon as it says that it waits."""
+    while not told:
+        told += [line for record in caplog.records if "still waiting for" in (line := record.getMessage())][:1]
+        await asyncio.sleep(0.02)
+    cluster.scale(0)
 
 
 # --- from another process ---------------------------------------------------------------------------------------

@@ -12,7 +12,7 @@ from attrs import define, evolve
 from corral.batch.client import BatchSystem
 from corral.batch.queues import queues_of
 from corral.cluster.engine_state import EngineState
-from corral.errors import BatchSystemError, CorralError, ParseError
+from corral.errors import BatchSystemError, ParseError
 from corral.jobs.explanation import NEVER, Explanation, Explanations, how_it_stands, to_be_explained, why_it_waits
 from corral.jobs.group import Group
 from corral.jobs.record import JobRecord
@@ -123,9 +123,13 @@ class Explaining:
 
 @contextlib.asynccontextmanager
 async def telling(
-    name: str, explain: Callable[[], Awaitable[Explanations]], whereabouts: Callable[[], str]
+    name: str,
+    explain: Callable[[], Awaitable[Explanations]],
+    whereabouts: Callable[[], str],
+    *,
+    awaited: str = "workers",
 ) -> AsyncIterator[None]:
-    """Around waiting for workers: say after a while why they have not come, and then now and again.
+    """Around waiting for workers, or for what is `awaited`: say after a while why nothing comes, and then again.
 
     Parameters
     ----------
@@ -140,10 +144,11 @@ async def telling(
         while True:
             try:
                 words = "; ".join(map(str, await explain()))
-            except (CorralError, OSError) as error:
+            except Exception as error:
+                # Of a plugin, too: who waits for workers goes on waiting.
                 logger.info("cluster %s: why jobs wait is not known: %s", name, error)
                 words = ""
-            logger.warning("cluster %s: still waiting for workers: %s", name, words or whereabouts())
+            logger.warning("cluster %s: still waiting for %s: %s", name, awaited, words or whereabouts())
             await asyncio.sleep(TOLD_AGAIN)
 
     task = asyncio.create_task(tell(), name="corral telling")
