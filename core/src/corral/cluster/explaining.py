@@ -23,6 +23,8 @@ logger = logging.getLogger("corral")
 
 #: Somebody who waits for workers is told why they do not come after so long, and again (s).
 TOLD_AFTER, TOLD_AGAIN = 30.0, 600.0
+#: What is free changes all the time: one answer serves the groups of one question (s).
+JUST_NOW = 5.0
 
 
 async def explain(
@@ -49,7 +51,7 @@ async def explain(
     about = ""
     if asked is not None and status.state.is_waiting:
         try:
-            about = queues.about(asked, await queues_of(batch, identity, newer_than=60.0))
+            about = queues.about(asked, await queues_of(batch, identity, newer_than=JUST_NOW))
         except (BatchSystemError, ParseError) as error:
             logger.info("nothing is known of the queues: %s", error)
     return Explanation(
