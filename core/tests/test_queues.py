@@ -19,6 +19,7 @@ from corral.cli import main
 from corral.errors import BatchSystemError, InvalidRequest
 from corral.plugin import answered
 from corral.plugin.values import Command, Job, Queue, Resources
+from corral.remote import spec
 from corral.remote.spec import Draft
 from corral.request.drawing import draw
 from corral.request.queues import about, choose, why_not
@@ -69,6 +70,7 @@ def nothing_is_known(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterato
         (job(2, nodes=30), "batch"),
         (job(100, skip=("walltime",)), "short"),
         (job(1, memory=300, skip=("memory",)), "short"),
+        (job(1, nodes=500, skip=("nodes",)), "short"),
     ],
 )
 def test_the_tightest_queue_that_takes_the_job_is_chosen(wanted: Job, queue: str) -> None:
@@ -82,6 +84,11 @@ def test_a_queue_for_trials_is_taken_if_there_is_no_other() -> None:
     assert choose(job(0.25), ALL, nothing="").queue == "short"
     assert choose(job(0.25), [DEBUG, GPU], nothing="").queue == "gpu"
     assert choose(job(0.25), [DEBUG], nothing="").queue == "debug"
+
+
+def test_large_nodes_are_left_to_those_who_need_them() -> None:
+    """Even if the site makes them its default."""
+    assert choose(job(), [evolve(FAT, is_default=True), evolve(BATCH, is_default=False)], nothing="").queue == "batch"
 
 
 def test_among_equals_the_default_is_taken_then_the_one_with_free_nodes() -> None:
@@ -247,11 +254,25 @@ def test_a_batch_system_without_queues_says_so() -> None:
 
 
 def test_a_scheduler_in_a_job_keeps_to_what_was_chosen(arguments: dict[str, Any]) -> None:
-    """Its own job is small: it does not go where the workers' GPUs are."""
+    """Nothing is decided twice, perhaps in another way."""
     arguments["backend_options"] |= {"gpus": 1}
     draft = Draft.of({**arguments, "cores": 1, "memory": "1GB", "gpus": 1})
     assert draft.order.arguments["queue"] == "local"
+    groups = {"a": WorkerGroup(gpus=1), "b": {"queue": "named"}}
+    draft = Draft.of(
+        {**arguments, "cores": 1, "memory": "1GB", "groups": groups, "scheduler_options": {"queue": "auto"}}
+    )
+    assert [group["queue"] for group in draft.order.arguments["groups"].values()] == ["local", "named"]
     assert draft.job.queue == "local"
+
+
+def test_a_schedulers_job_does_not_go_where_the_workers_gpus_are(arguments: dict[str, Any]) -> None:
+    """It is small, and lives as long as they do."""
+    blueprint = draw({**arguments, "gpus": 1, "plugins": [Table(*ALL)]})
+    assert blueprint.groups["default"].queue == "gpu"
+    assert spec._scheduler_spec(blueprint).queue == "short"
+    named = draw({**arguments, "gpus": 1, "queue": "gpu", "plugins": [Table(*ALL)]})
+    assert spec._scheduler_spec(named).queue == "gpu"
 
 
 # --- the command ------------------------------------------------------------------------------------------------
