@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from corral.cli import main
 from corral.cli.redact import Redaction
-from corral.cluster.registry import Entry, JobLine
+from corral.cluster.registry import AskedLine, Entry, JobLine
 
 
 @pytest.fixture(autouse=True)
@@ -38,12 +38,15 @@ def test_scripts_are_shown_without_names(tmp_path: Path) -> None:
     assert "<project 2>" in hidden.output
 
 
-def test_jobs_are_listed_without_hosts() -> None:
+def test_jobs_are_listed_without_hosts_and_projects() -> None:
     """One node stays one node: it has the same word on every line."""
     jobs = [
         JobLine(id=str(n), group="default", state="running", hosts=[host]) for n, host in enumerate(["n7", "n8", "n7"])
     ]
-    Entry(name="c", uuid="ab" * 16, backend="local", jobs=jobs).write()
+    asked = {"default": AskedLine(account="x-ray")}
+    Entry(name="c", uuid="ab" * 16, backend="local", jobs=jobs, asked=asked).write()
+    assert "x-ray" in corral("ps", "--json").output
+    assert "x-ray" not in corral("--redact", "ps", "--json").output
     hidden = corral("--redact", "ps").output
     assert socket.gethostname() not in hidden
     assert "n7" not in hidden

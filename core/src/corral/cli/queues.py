@@ -11,6 +11,7 @@ import click
 from attrs import asdict
 
 from corral.cli.options import cluster_arguments, cluster_options, worker_arguments, worker_options_for
+from corral.cli.redact import Redaction
 from corral.cli.tables import say, show
 from corral.errors import InvalidRequest
 from corral.text.durations import in_words
@@ -27,7 +28,8 @@ _ASKED = ("cores", "memory", "nodes", "gpus", "walltime", "account", "skip_direc
 @cluster_options(only=("backend", "backend_options", "site"))
 @worker_options_for(_ASKED)
 @click.option("--json", "as_json", is_flag=True, help="For programs: one JSON object per queue.")
-def queues(as_json: bool, **options: Any) -> None:
+@click.pass_obj
+def queues(redaction: Redaction, /, as_json: bool, **options: Any) -> None:
     """List queues, and say which one takes a job.
 
     Each is listed with its limits, and with what is free, as far as the batch system says. With options that say what
@@ -37,11 +39,13 @@ def queues(as_json: bool, **options: Any) -> None:
     from corral.request.drawing import batch_system
     from corral.request.queues import choose, why_not
 
+    redaction.hide("project", options["account"])
     said = worker_arguments(options)
     batch, arguments = batch_system({**cluster_arguments(options), **said})
     found = sorted(asyncio.run(batch.queues()), key=lambda queue: queue.name)
     if not found:
         raise InvalidRequest("backend", f"there is nothing to list: {no_queues(batch)}")
+    redaction.hide("project", *(account for queue in found for account in queue.accounts))
     job = _job(batch, arguments) if said else None
     choice, problem = None, ""
     if job is not None:
