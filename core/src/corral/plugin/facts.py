@@ -37,6 +37,8 @@ class BackendFacts:
     url: str = ""
     #: Versions on which the plugin has been tested for real.
     tried: str = "not said"
+    #: Why there are no queues to choose from, in words that follow its title: ``"has no queues"``. Empty: it has some.
+    no_queues: str = ""
 
     #: Commands whose presence suggests it; `detect` says whether it is really here.
     commands: tuple[str, ...] = ()
@@ -61,9 +63,6 @@ class BackendFacts:
     ranks: RankVariables | None = None
     #: Variables with the number of the node, if one process was started on each.
     node: tuple[str, ...] = ()
-
-    #: Why there are no queues to choose from, in words that follow its title: ``"has no queues"``. Empty: it has some.
-    no_queues: str = ""
 
     #: Its jobs may run inside those of another batch system: if this process is in both, this one's job is the inner
     #: one.
