@@ -25,6 +25,13 @@ def test_a_queue_may_be_closed_to_a_user(acl: str, is_open: bool) -> None:
     assert parsing.listed_queue("q", {**told, "acl_user_enable": "False"}, is_default=False, user="you").accepts_jobs
 
 
+def test_nobody_submits_to_a_queue_behind_one_that_routes() -> None:
+    """It is listed as enabled, and refuses everybody."""
+    told = {"enabled": "True", "from_route_only": "True"}
+    assert not parsing.listed_queue("q", told, is_default=False, user="you").accepts_jobs
+    assert parsing.listed_queue("q", {**told, "from_route_only": "False"}, is_default=False, user="you").accepts_jobs
+
+
 def test_a_header_ends_at_the_first_command() -> None:
     """Directives after it are comments to every batch system."""
     text = "#!/bin/bash\n#PBS -N one\n# words\n\n#PBS  -q batch\necho\n#PBS -A no\n"

@@ -210,10 +210,12 @@ def listed_queue(name: str, told: Mapping[str, str], *, is_default: bool, user: 
     # "alice,+bob@*,-eve@host": whoever is not in it may not submit.
     admitted = {each.strip().removeprefix("+").partition("@")[0] for each in told.get("acl_users", "").split(",")}
     is_open = told.get("acl_user_enable") != "True" or not user or user in admitted
+    # Jobs get there only through a queue that routes them.
+    is_behind = told.get("from_route_only") == "True"
     return Queue(
         name=name,
         is_default=is_default,
-        accepts_jobs=told.get("enabled") == "True" and is_open,
+        accepts_jobs=told.get("enabled") == "True" and is_open and not is_behind,
         starts_jobs=told.get("started") != "False",
         max_walltime=limit("resources_max.walltime", clock_seconds),
         min_nodes=limit("resources_min.nodect"),
