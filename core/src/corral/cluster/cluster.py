@@ -42,7 +42,6 @@ from corral.plugin.values import JobId
 from corral.request.awaited import Awaited
 from corral.request.drawing import GROUP_ARGUMENTS, draw, read_script, scheduler_place
 from corral.request.quantities import hours_of
-from corral.request.queues import AUTO
 from corral.request.scale import jobs_asked_for, jobs_at_once, known_group, the_group
 from corral.request.synonyms import missing_attribute, refuse_unknown_bounds
 from corral.request.tracebacks import tells_plainly
@@ -745,9 +744,7 @@ class Cluster(HostingCluster):
 
     def _add_group(self, name: str, group: WorkerGroup) -> None:
         engine = self._running_engine
-        if group.queue == AUTO:
-            # The batch system is asked here, rather than on the event loop, which then knows the answer.
-            engine.blueprint.with_group(name, group)
+        engine.blueprint.ask_ahead(group)
         self._on_loop(engine.add_group, name, group)
 
     def _remove_group(self, name: str) -> None:

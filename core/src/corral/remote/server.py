@@ -25,7 +25,6 @@ from corral.remote.messages import AdaptiveState, GroupSnapshot, Identity, State
 from corral.remote.spec import Order
 from corral.request.awaited import Awaited
 from corral.request.drawing import draw
-from corral.request.queues import AUTO
 from corral.request.scale import known_group
 from corral.request.worker_group import WorkerGroup
 from corral.security.tunnel import Tunnel
@@ -225,9 +224,7 @@ class Served(Cluster):
 
     async def have_group(self, name: str, arguments: Mapping[str, Any]) -> State:
         group = WorkerGroup(**arguments)
-        if group.queue == AUTO:
-            # Not on the event loop, which then knows the answer.
-            await asyncio.to_thread(self._running_engine.blueprint.with_group, name, group)
+        await asyncio.to_thread(self._running_engine.blueprint.ask_ahead, group)
         self.add_group(name, group)
         return await self._state()
 

@@ -179,12 +179,14 @@ def take(given: Mapping[str, Any]) -> tuple[Blueprint, Order]:
     }
     if blueprint.chosen_log_directory is not None:
         arguments["log_directory"] = str(blueprint.chosen_log_directory)
-    # Variables are those of this process, not of the scheduler's.
+    # Variables are those of this process, not of the scheduler's. And what queue="auto" came to here was shown to
+    # somebody: it is not decided again, perhaps in another way.
     if "groups" in given:
+        arguments.pop("queue", None)
         arguments["groups"] = {
             name: {
                 **_written(group),
-                **_queue(blueprint.groups[name]),
+                "queue": blueprint.groups[name].queue,
                 "inherit_env": [],
                 "env": dict(blueprint.groups[name].variables),
             }
@@ -192,9 +194,9 @@ def take(given: Mapping[str, Any]) -> tuple[Blueprint, Order]:
         }
     else:
         [spec] = blueprint.groups.values()
-        arguments |= {**_queue(spec), "inherit_env": [], "env": dict(spec.variables)}
+        arguments |= {"queue": spec.queue, "inherit_env": [], "env": dict(spec.variables)}
     order = Order(
-        arguments={name: _plain(name, value) for name, value in arguments.items()},
+        arguments={name: _plain(name, value) for name, value in arguments.items() if value is not None},
         credentials=credentials,
         home=str(blueprint.home.path),
         configuration=settings.elsewhere(dask.config.config),
@@ -212,11 +214,6 @@ def _written(group: WorkerGroup | Mapping[str, Any]) -> dict[str, Any]:
     if isinstance(group, WorkerGroup):
         return group.said()
     return {name: value for name, value in group.items() if value not in (None, (), [], {})}
-
-
-def _queue(spec: WorkerGroup) -> dict[str, Any]:
-    """Which queue its jobs go to: what "auto" came to here was shown to somebody, and is not decided again."""
-    return {} if spec.queue is None else {"queue": spec.queue}
 
 
 def _plain(argument: str, value: Any) -> Any:

@@ -138,9 +138,7 @@ class Blueprint:
             raise InvalidRequest("groups", f"group {name!r} already exists")
         batches = dict(self.batches)
         if spec.backend_options:
-            options = self._backend_options(spec)
-            manager = discovery.load(self.backend, options=options, site=self.site, plugins=self.plugins)
-            batches[name] = evolve(self.batch, manager=manager)
+            batches[name] = self._batch_for(spec)
         choices = dict(self.choices)
         if spec.queue == AUTO:
             choices[name] = choice = self.choose_queue(spec, batches.get(name, self.batch))
@@ -162,6 +160,24 @@ class Blueprint:
                 stacklevel=2,
             )
         return larger
+
+    def ask_ahead(self, spec: WorkerGroup) -> None:
+        """Have the batch system asked what `with_group` needs to know of it: here, rather than on an event loop.
+
+        Raises
+        ------
+        InvalidRequest, BatchSystemError
+            As `choose_queue`.
+        """
+        if spec.queue == AUTO:
+            self.choose_queue(spec, self._batch_for(spec))
+
+    def _batch_for(self, spec: WorkerGroup) -> BatchSystem:
+        if not spec.backend_options:
+            return self.batch
+        options = self._backend_options(spec)
+        manager = discovery.load(self.backend, options=options, site=self.site, plugins=self.plugins)
+        return evolve(self.batch, manager=manager)
 
     def choose_queue(self, spec: WorkerGroup, batch: BatchSystem) -> Choice:
         """Which queue ``queue="auto"`` means for the jobs of a group. Asks the batch system, unless it just did.
