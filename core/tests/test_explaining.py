@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from attrs import evolve
 from click.testing import CliRunner
 
 from corral import Cluster, WorkerGroup, hookimpl
@@ -21,10 +22,11 @@ from corral.cluster.registry import AskedLine, Entry, JobLine
 from corral.errors import WorkersNotReady
 from corral.host.identity import Identity
 from corral.jobs import group as groups
-from corral.jobs.explanation import Explanation, Explanations, why_it_waits
+from corral.jobs.explanation import Explanation, Explanations, how_it_is, why_it_waits
 from corral.plugin import answered
-from corral.plugin.values import Job, JobState, JobStatus, Queue, Resources
+from corral.plugin.values import Job, JobId, JobState, JobStatus, Queue, Resources
 from corral.remote.messages import to_explanations, to_plain
+from corral.request.drawing import batch_system
 
 #: Its jobs live until they are cancelled, and start no workers.
 IDLE = "#!/bin/sh\nexec sleep 1000\n"
@@ -56,6 +58,15 @@ def crowded(tmp_path: Path) -> Callable[..., Cluster]:
     return make
 
 
+def until_one_runs(cluster: Cluster) -> None:
+    """Have one job that leaves no room for others."""
+    cluster.scale(jobs=1)
+    deadline = time.monotonic() + 30
+    while not any(job.state is JobState.RUNNING for job in cluster.jobs):
+        assert time.monotonic() < deadline, cluster.jobs
+        time.sleep(0.02)
+
+
 def until_one_waits(cluster: Cluster) -> str:
     """Have two jobs, of which there is room for one; the id of the other, when the batch system has said so."""
     cluster.scale(jobs=2)
@@ -85,7 +96,41 @@ def test_an_explanation_is_a_sentence() -> None:
     assert str(never) == "job 77_0: it will never start: no"
     without = Explanation(cluster="c", group="gpu", why="refused")
     assert str(without) == "no job of group 'gpu' of cluster 'c' is in the queue: refused"
+    held = Explanation(job="77_0", state=JobState.HELD, why="it is held: 'scontrol release' releases it")
+    assert str(held) == "job 77_0: it is held: 'scontrol release' releases it"
     assert str(Explanations(())) == "no job is wanted"
+
+
+def test_explanations_are_read_in_a_terminal() -> None:
+    """Each has its lines, of which none is wider than 80 columns."""
+    found = Explanation(
+        job="8_3", group="default", state=JobState.PENDING, choice="queue 'short': the only one",
+        why="it is next, and waits for nodes to become free (Resources); Slurm expects to start it at "
+        "2026-11-29 15:48:24",
+    )  # fmt: skip
+    assert repr(Explanations([found, evolve(found, job="9", group="", why="Priority", choice="")])) == (
+        "job 8_3 of group 'default' is pending:\n"
+        "  it is next, and waits for nodes to become free (Resources); Slurm expects to\n"
+        "    start it at 2026-11-29 15:48:24\n"
+        "  queue=\"auto\" chose queue 'short': the only one\n"
+        "job 9 is pending:\n"
+        "  Priority"
+    )
+
+
+@pytest.mark.parametrize(
+    ("status", "words"),
+    [
+        (JobStatus(state=JobState.RUNNING, hosts=["n1", "n2"]), "on n1 n2"),
+        (JobStatus(state=JobState.RUNNING, started=0.0, ends=60.0), "since 19.*, until 19.* at most"),
+        (JobStatus(state=JobState.SUSPENDED, reason="Gang"), "Gang"),
+        (JobStatus(state=JobState.RUNNING, reason="None"), "the batch system says no more"),
+        (JobStatus(state=JobState.FAILED, exit_code=3, hosts=["n1"], started=0.0), "FAILED, exit code 3, on n1"),
+    ],
+)
+def test_a_job_that_does_not_wait_is_described(status: JobStatus, words: str) -> None:
+    """From what the batch system says of it."""
+    assert re.fullmatch(words.replace("19", r"(19|20)\d\d-"), how_it_is(status))
 
 
 @pytest.mark.parametrize(
@@ -184,7 +229,7 @@ def test_a_cluster_asks_by_itself_and_shows_the_answer(
     """One question for a group of which nothing has ever started."""
     monkeypatch.setattr(groups, "EXPLAINED_AFTER", 0.0)
     with crowded(walltime="1h") as first:
-        first.scale(jobs=1)
+        until_one_runs(first)
         with crowded(walltime="1h") as c:
             c.scale(jobs=1)
             deadline = time.monotonic() + 30
@@ -215,7 +260,7 @@ def test_whoever_waits_for_a_schedulers_job_hears_why(
     monkeypatch.setattr(explaining, "TOLD_AFTER", 0.5)
     own = {"python": sys.executable, "memory": "300MB", "cores": 4}
     with crowded(walltime="1h") as first:
-        first.scale(jobs=1)
+        until_one_runs(first)
         told: list[str] = []
         first.loop.add_callback(_let_go_when_told, first, caplog, told)
         with crowded(scheduler="job", scheduler_options=own, name="far"):
@@ -250,8 +295,14 @@ def test_the_command_explains_jobs_of_living_clusters(crowded: Callable[..., Clu
             time.sleep(0.2)
         code, text = run()
         assert code == 0
-        assert text.startswith(f"job {job} of group 'default' of cluster 'mine' is pending: it is the next; it starts")
-        assert "Queue 'local' has 0 of 1 nodes free" in text
+        head, why, queues = text.splitlines()
+        assert head == f"job {job} of group 'default' of cluster 'mine' is pending:"
+        assert re.fullmatch(r"  it is the next; it starts at .* or earlier", why)
+        assert queues == "  queue 'local' has 0 of 1 nodes free"
+        running = next(record.id.text for record in c.jobs if record.state is JobState.RUNNING)
+        found = json.loads(run(running, "--json")[1])
+        assert found["state"] == "running"
+        assert re.fullmatch(r"since .*, on .*, until .* at most; 0 of 1 workers are here", found["why"])
         assert run(job) == run(job, "--cluster=mine") == (0, text)
         found = json.loads(run(job, "--json")[1])
         assert (found["job"], found["state"], found["cluster"]) == (job, "pending", "mine")
@@ -268,14 +319,14 @@ def test_the_command_explains_jobs_of_which_no_cluster_knows(crowded: Callable[.
         c._registration.remove()
         code, text = run(job, *where)
         assert code == 0
-        assert text.startswith(f"job {job} is pending: it is the next; it starts at")
+        assert text.startswith(f"job {job} is pending:\n  it is the next; it starts at")
         # As it is while a scheduler's job waits, of which there is no more in the registry.
         options = {"directory": str(tmp_path / "queue")}
         Entry(
             name="far", uuid="0" * 32, backend="local", backend_options=options, process=Identity.nobody(),
             scheduler="job", scheduler_job=job,
         ).write()  # fmt: skip
-        assert run()[1].startswith(f"job {job} of cluster 'far' is pending: it is the next")
+        assert run()[1].startswith(f"job {job} of cluster 'far' is pending:\n  it is the next")
         code, text = run("99.0", *where)
         assert code == 1
         assert "neither your clusters nor local know of a job 99.0" in text
@@ -298,4 +349,60 @@ def test_a_batch_system_that_does_not_answer_is_told(tmp_path: Path) -> None:
     Entry(name="old", uuid="0" * 32, backend="local", backend_options=options, jobs=[line]).write()
     code, text = run()
     assert code == 0
-    assert text.startswith("job 1.0 of group 'default' of cluster 'old': not known: ")
+    assert text.startswith("job 1.0 of group 'default' of cluster 'old':\n  not known: ")
+
+
+@pytest.fixture
+def silent_slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], list[str]]:
+    """Commands of Slurm that have nothing to say; gives a function that tells which have been called."""
+    pytest.importorskip("corral_slurm")
+    calls, folder = tmp_path / "calls", tmp_path / "bin"
+    folder.mkdir()
+    for name in ("squeue", "scontrol", "sinfo", "sacct"):
+        program = folder / name
+        program.write_text(f'#!/bin/sh\necho {name} >>"{calls}"\n')
+        program.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{folder}:/usr/bin:/bin")
+    return lambda: calls.read_text().split() if calls.exists() else []
+
+
+def ledger(state_directory: Path) -> list[str]:
+    """Of what kinds the commands were that all processes of this user have written down."""
+    [file] = state_directory.glob("hosts/*/commands.json")
+    return [kind for _, kind, _ in json.loads(file.read_text())["commands"]]
+
+
+async def test_a_question_waits_for_the_command_budget_once(
+    silent_slurm: Callable[[], list[str]], state_directory: Path
+) -> None:
+    """What the queues have free belongs to it."""
+    batch, _ = batch_system({"backend": "slurm"})
+    status, asked = JobStatus(state=JobState.PENDING, reason="Priority"), Job(name="asked", queue="q")
+    found = await explaining.explain(batch, JobId("7_0"), status, asked=asked, identity="x", since=time.monotonic())
+    assert (found.why, found.queues) == ("Priority", "")
+    assert silent_slurm() == ["squeue", "sinfo", "scontrol"]
+    assert ledger(state_directory) == ["question", "more", "more"]
+    assert (
+        await explaining.explain(batch, JobId("7_0"), JobStatus(state=JobState.RUNNING, hosts=["n1"]))
+    ).why == "on n1"
+    assert len(silent_slurm()) == 3, "of a job that does not wait, nothing is asked"
+
+
+def test_one_poll_serves_all_jobs_of_a_batch_system(
+    silent_slurm: Callable[[], list[str]], state_directory: Path
+) -> None:
+    """And it is written into the ledger of commands, which all processes of a user share."""
+    for cluster in ("a", "b"):
+        lines = [
+            JobLine(id=f"7_{cluster}{number}", group=f"g{number}", state="pending", has_ended=False)
+            for number in range(3)
+        ]
+        Entry(name=cluster, uuid=cluster * 32, backend="slurm", jobs=lines).write()
+    code, text = run()
+    assert (code, text.count("slurm does not list it any more, or not yet")) == (0, 6)
+    assert silent_slurm().count("squeue") == 1
+    assert len(ledger(state_directory)) == len(silent_slurm())
+    ended = JobLine(id="8_0", group="g", state="failed", exit_code=3, has_ended=True)
+    Entry(name="c", uuid="c" * 32, backend="slurm", jobs=[ended]).write()
+    assert run("8_0")[1].endswith("  it has ended (failed, exit code 3), and slurm does not list it any more\n")
+    assert "neither your clusters nor local know of a job 8_0" in run("8_0", "--backend=local")[1], "it is another's"

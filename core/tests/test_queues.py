@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import re
+import time
 from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
@@ -161,8 +163,14 @@ def test_queues_are_told_of_a_job_that_waits() -> None:
     assert about(evolve(job(), queue="batch"), ALL) == "queue 'batch' has 3 of 80 nodes free"
     assert about(job(), ALL) == "queue 'batch' has 3 of 80 nodes free", "the default is the one that nobody named"
     assert about(evolve(job(), queue="short"), ALL) == (
-        "queue 'short' has 0 of 20 nodes free; others that take such jobs have more: batch (3 free), fat (4 free), "
-        "gpu (8 free)"
+        "queue 'short' has 0 of 20 nodes free; others that take such jobs have more: batch (3 free), fat (4 free)"
+    )
+    full = evolve(GPU, free_nodes=0)
+    assert about(evolve(job(gpus=1), queue="gpu"), [full, evolve(GPU, name="new", free_nodes=1)]) == (
+        "queue 'gpu' has 0 of 8 nodes free; others that take such jobs have more: new (1 free)"
+    )
+    assert about(evolve(job(0.25), queue="short"), [SHORT, DEBUG, GPU]) == "queue 'short' has 0 of 20 nodes free", (
+        "nobody is sent to where trials or GPUs are"
     )
     assert about(evolve(job(5), queue="short"), ALL) == (
         "queue 'short' does not take such a job: walltime= is at most 4 h"
@@ -233,6 +241,19 @@ def test_each_group_has_a_queue_of_its_own_and_one_question_serves_all(arguments
     assert table.asked == 1
 
 
+def test_a_question_has_an_answer_that_is_not_older(arguments: dict[str, Any]) -> None:
+    """What is free has changed since; limits have not."""
+    table = Table(*ALL)
+    blueprint = draw({**arguments, "plugins": [table]})
+    identity = blueprint.queues_identity(WorkerGroup())
+    began = time.monotonic()
+    for asked in (2, 2):
+        assert asyncio.run(asked_queues.queues_of(blueprint.batch, identity, since=began)) == ALL
+        assert table.asked == asked, "one answer serves all jobs of a question"
+    assert asyncio.run(asked_queues.queues_of(blueprint.batch, identity)) == ALL
+    assert table.asked == 2
+
+
 def test_a_queue_that_is_named_asks_nothing(arguments: dict[str, Any]) -> None:
     """Drawing a cluster costs no command."""
     table = Table(*ALL)
@@ -266,6 +287,19 @@ def test_a_scheduler_in_a_job_keeps_to_what_was_chosen(arguments: dict[str, Any]
     assert draft.job.queue == "local"
 
 
+def test_a_queue_without_a_name_is_not_chosen_again_either(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An instance of Flux without queues lists one such."""
+    pytest.importorskip("corral_flux")
+    flux = tmp_path / "flux"
+    flux.write_text("#!/bin/sh\necho '||enabled|inf|4|16|0|4'\n")
+    flux.chmod(0o755)
+    monkeypatch.setenv("PATH", f"{tmp_path}:/usr/bin:/bin")
+    for groups in ({}, {"groups": {"a": {"memory": "1GB"}}}):
+        draft = Draft.of({"backend": "flux", "queue": "auto", "memory": "1GB", **groups})
+        assert [group.queue for group in draft.blueprint.groups.values()] == [None]
+        assert "auto" not in json.dumps(draft.order.arguments)
+
+
 def test_a_schedulers_job_does_not_go_where_the_workers_gpus_are(arguments: dict[str, Any]) -> None:
     """It is small, and lives as long as they do."""
     blueprint = draw({**arguments, "gpus": 1, "plugins": [Table(*ALL)]})
@@ -289,11 +323,12 @@ def test_queues_are_listed(tmp_path: Path) -> None:
     """As a table for people, and as JSON for programs."""
     code, text = local(tmp_path)
     assert code == 0
-    head, row = text.splitlines()
+    head, row, legend = text.splitlines()
     assert re.split("  +", head) == [
-        "queue", "walltime", "free nodes", "cores a node", "memory a node", "GPUs a node", "state",
+        "queue", "walltime", "free", "cores", "memory", "GPUs", "state",
     ]  # fmt: skip
-    assert row.split() == ["local", "(default)", "1/1", "8", "7.45", "GiB", "0"]
+    assert row.split() == ["local*", "1/1", "8", "7.45", "GiB", "0"]
+    assert legend == "* the default; free nodes of all; cores, memory and GPUs of one"
     code, text = local(tmp_path, "--json")
     found = json.loads(text)
     assert (found["name"], found["cores"], found["memory"], found["max_walltime"]) == ("local", 8, 8 * GB, None)
@@ -304,10 +339,10 @@ def test_queues_say_whether_they_take_a_job(tmp_path: Path) -> None:
     """And which of them "auto" means."""
     code, text = local(tmp_path, "--cores=4", "--memory=2GB")
     assert code == 0
-    assert text.splitlines()[-1] == "queue=\"auto\" means queue 'local': the only one"
+    assert text.splitlines()[-1] == "queue=\"auto\" means 'local': the only one"
     code, text = local(tmp_path, "--cores=9")
     assert "cores= is at most 8 a node" in text.splitlines()[1]
-    assert text.splitlines()[-1].startswith("queue='auto' finds none that takes this job: local (cores= is at most 8")
+    assert text.splitlines()[-1] == 'queue="auto" finds none that takes this job'
     found = json.loads(local(tmp_path, "--cores=9", "--json")[1])
     assert (found["takes_it"], found["why_not"], found["is_chosen"]) == (False, "cores= is at most 8 a node", False)
 

@@ -56,6 +56,41 @@ def test_a_job_that_no_partition_takes_is_not_submitted() -> None:
         draw({**SMALL_JOBS, "queue": "auto", "cores": 65, "walltime": "1h"})
 
 
+def test_a_partition_that_starts_nothing_is_passed_over(slurm: Any) -> None:
+    """It takes jobs, which would wait for its administrator."""
+    slurm.run("scontrol", "update", "PartitionName=short", "State=DOWN")
+    try:
+        assert draw({**SMALL_JOBS, "queue": "auto", "walltime": "5 min"}).groups["default"].queue == "batch"
+        asked = run("queues", "--backend", "slurm", "--walltime", "5 min")
+        assert re.search(r"^short .* it starts no jobs now$", asked, re.MULTILINE)
+        assert re.search(r"^short .* starts none$", run("queues", "--backend", "slurm"), re.MULTILINE)
+    finally:
+        slurm.run("scontrol", "update", "PartitionName=short", "State=UP")
+
+
+def test_jobs_that_do_not_wait_are_explained(slurm: Any, eventually: Eventually) -> None:
+    """Running, ended, and such that Slurm does not know: also in a shell."""
+    with cluster(walltime="5 min") as c:
+        c.scale(jobs=2)
+        c.wait_for_workers(2, timeout=90)
+        first, second = (record.id.text for record in c.jobs)
+        head = f"job {first} of group 'default' of cluster '{c.name}' is running:\n  since 20"
+        eventually(lambda: run("explain", first).startswith(head), lambda: run("explain", first), timeout=60)
+        assert re.search(r"on n\d, until .* at most; 1 of 1 workers are here$", why(first))
+        assert str(c.explain(first)).endswith("1 of 1 workers are here")
+        slurm.run("scancel", second)
+        eventually(lambda: "CANCELLED, on n" in why(second), lambda: why(second), timeout=30)
+        assert run("explain", second, "--backend", "slurm") == run("explain", second)
+    done = subprocess.run(
+        [sys.executable, "-m", "corral", "explain", "1_99", "--backend=slurm"], check=False, stderr=subprocess.PIPE
+    )
+    assert done.stderr == b"corral: neither your clusters nor slurm know of a job 1_99\n"
+
+
+def why(job: str) -> str:
+    return str(json.loads(run("explain", job, "--json"))["why"])
+
+
 def test_jobs_run_where_they_were_put(slurm: Any) -> None:
     """Also those of a group that came later."""
     with cluster(queue="auto", walltime="5 min") as c:
@@ -75,15 +110,13 @@ def test_a_job_that_waits_is_explained(eventually: Eventually) -> None:
         c.wait_for_workers(3, timeout=90)
         [job] = [record.id.text for record in c.jobs if record.state is JobState.PENDING]
         eventually(
-            lambda: "Slurm expects to start it at" in str(c.explain(job)), lambda: str(c.explain(job)), timeout=90
+            lambda: "Slurm expects to start it at" in c.explain(job)[0].why, lambda: str(c.explain(job)), timeout=90
         )
         [found] = c.explain()
         assert (found.job, found.group, found.never_starts) == (job, "default", False)
-        assert found.queues == (
-            "queue 'short' has 0 of 3 nodes free; others that take such jobs have more: gpu (1 free)"
-        )
+        assert found.queues == "queue 'short' has 0 of 3 nodes free", "nobody is sent to GPUs without need"
         assert f"job {job}: " in repr(c)
-        assert "queue=\"auto\" chose queue 'short': the tightest" in str(found)
+        assert found.choice.startswith("queue 'short': the tightest of those that take the job (at most 10 min")
         eventually(lambda: job in run("explain"), lambda: run("explain"), timeout=90)
         told = json.loads(run("explain", job, "--json"))
         assert (told["job"], told["cluster"], told["queues"]) == (job, c.name, found.queues)
@@ -95,7 +128,7 @@ def test_a_job_that_corral_did_not_submit_is_explained(slurm: Any) -> None:
     job = slurm.run("sbatch", "--parsable", "--hold", "--wrap", "true").strip()
     try:
         said = run("explain", job, "--backend", "slurm")
-        assert re.fullmatch(rf"job {job} is held: it is held: 'scontrol release' releases it.*\n", said)
+        assert re.fullmatch(rf"job {job}:\n  it is held: 'scontrol release' releases it.*\n", said)
     finally:
         slurm.run("scancel", job)
 
@@ -103,6 +136,8 @@ def test_a_job_that_corral_did_not_submit_is_explained(slurm: Any) -> None:
 def test_partitions_are_listed() -> None:
     """As a person would compare them."""
     table = run("queues", "--backend", "slurm", "--walltime", "1h", "--gpus", "1").splitlines()
-    assert [line.split()[0] for line in table] == ["queue", "batch", "gpu", "preempt", "short", 'queue="auto"']
-    assert "walltime= is at most 10 min" in table[4]
-    assert table[5].startswith("queue=\"auto\" means queue 'gpu': the only one that takes the job")
+    assert [line.split()[0] for line in table] == ["queue", "batch*", "gpu", "preempt", "short", "*", 'queue="auto"']
+    assert table[1].endswith("no GPUs")
+    assert table[4].endswith("walltime= is at most 10 min")
+    assert table[6].startswith("queue=\"auto\" means 'gpu': the only one that takes the job")
+    assert max(map(len, table[:6])) <= 80

@@ -35,6 +35,7 @@ def queues(redaction: Redaction, /, as_json: bool, **options: Any) -> None:
     Each is listed with its limits, and with what is free, as far as the batch system says. With options that say what
     a job asks for, also which of them take it, and which one queue="auto" means.
     """
+    from corral.batch.queues import queues_of
     from corral.request.blueprint import no_queues
     from corral.request.drawing import batch_system
     from corral.request.queues import choose, why_not
@@ -42,10 +43,9 @@ def queues(redaction: Redaction, /, as_json: bool, **options: Any) -> None:
     redaction.hide("project", options["account"])
     said = worker_arguments(options)
     batch, arguments = batch_system({**cluster_arguments(options), **said})
-    found = sorted(asyncio.run(batch.queues()), key=lambda queue: queue.name)
+    found = sorted(asyncio.run(queues_of(batch, "")), key=lambda queue: queue.name)
     if not found:
         raise InvalidRequest("backend", f"there is nothing to list: {no_queues(batch)}")
-    redaction.hide("project", *(account for queue in found for account in queue.accounts))
     job = _job(batch, arguments) if said else None
     choice, problem = None, ""
     if job is not None:
@@ -61,9 +61,10 @@ def queues(redaction: Redaction, /, as_json: bool, **options: Any) -> None:
         return
     _show(found, job)
     if choice is not None:
-        say(f'queue="auto" means {choice}')
+        # The table says it of the others.
+        say(f'queue="auto" means {choice.queue!r}: {choice.reason}')
     elif problem:
-        say(f"queue={problem}")
+        say('queue="auto" finds none that takes this job')
 
 
 def _job(batch: BatchSystem, arguments: Mapping[str, Any]) -> Job:
@@ -77,14 +78,19 @@ def _job(batch: BatchSystem, arguments: Mapping[str, Any]) -> Job:
 def _show(found: Sequence[Queue], job: Job | None) -> None:
     from dask.utils import format_bytes
 
-    from corral.request.queues import why_not
+    from corral.request.queues import limits_of_job, why_not
+
+    has_limits = any(map(limits_of_job, found))
 
     def number(value: int | None) -> str:
         return "" if value is None else str(value)
 
+    def state(queue: Queue) -> str:
+        return "closed" if not queue.accepts_jobs else "" if queue.starts_jobs else "starts none"
+
     rows = [
         (
-            f"{queue.name or '(no name)'}{' (default)' if queue.is_default else ''}",
+            f"{queue.name or '(no name)'}{'*' if queue.is_default else ''}",
             "" if queue.max_walltime is None else in_words(queue.max_walltime),
             ""
             if queue.nodes is None and queue.free_nodes is None
@@ -92,11 +98,13 @@ def _show(found: Sequence[Queue], job: Job | None) -> None:
             number(queue.cores),
             "" if queue.memory is None else format_bytes(queue.memory),
             number(queue.gpus),
-            *([] if job is None else [why_not(queue, job) or "yes"]),
-            "" if queue.accepts_jobs and queue.starts_jobs else "starts none" if queue.accepts_jobs else "closed",
+            *([limits_of_job(queue)] if has_limits else []),
+            state(queue) if job is None else why_not(queue, job) or "yes",
         )
         for queue in found
     ]
-    head = ("queue", "walltime", "free nodes", "cores a node", "memory a node", "GPUs a node")
-    takes = () if job is None else ("takes it",)
-    show((*head, *takes, "state"), rows, numbers=("free nodes", "cores a node", "memory a node", "GPUs a node"))
+    numbers = ("free", "cores", "memory", "GPUs")
+    head = ("queue", "walltime", *numbers, *(["a job, in all"] if has_limits else []))
+    show((*head, "state" if job is None else "takes it"), rows, numbers=numbers)
+    default = "* the default; " if any(queue.is_default for queue in found) else ""
+    click.echo(f"{default}free nodes of all; cores, memory and GPUs of one")

@@ -50,6 +50,10 @@ class Redaction:
             self.hide("project", *(asked.account for asked in entry.asked.values()))
 
     def __call__(self, text: str) -> str:
+        from corral.batch.queues import accounts_told
+
+        # Whatever command asked for the queues, and whether it lists them or fails.
+        self.hide("project", *accounts_told())
         if not self._names:
             return text
         # The longest first: a host's full name before its short one.

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import json
-from collections.abc import Iterator
+import time
+from collections.abc import AsyncIterator, Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -16,9 +17,9 @@ from corral.errors import BatchSystemError, ParseError
 
 if TYPE_CHECKING:
     from corral.batch.client import BatchSystem
-    from corral.cluster.registry import Entry
+    from corral.cluster.registry import Entry, JobLine
     from corral.jobs.explanation import Explanation
-    from corral.plugin.values import Job, JobId
+    from corral.plugin.values import Job, JobId, JobStatus
 
 
 @frozen(kw_only=True)
@@ -27,11 +28,13 @@ class _Question:
 
     job: JobId
     batch: BatchSystem
+    #: Equal where the same batch system is asked.
+    identity: str = ""
     cluster: str = ""
     group: str = ""
     asked: Job | None = None
-    #: Equal where the same queues are told.
-    identity: str = ""
+    #: What its cluster last said of it; None: nothing.
+    line: JobLine | None = None
 
 
 @click.command()
@@ -47,7 +50,9 @@ def explain(job: str | None, cluster: str | None, as_json: bool, **options: Any)
     """
     from corral.cli.commands import registered
 
-    entries = [entry for entry in registered() if cluster in (None, entry.name)]
+    entries = [
+        entry for entry in registered() if cluster in (None, entry.name) and options["backend"] in (None, entry.backend)
+    ]
     if cluster is not None and not entries:
         raise LookupError(f"no cluster {cluster!r} is registered; see corral ps")
     if job is None:
@@ -56,23 +61,30 @@ def explain(job: str | None, cluster: str | None, as_json: bool, **options: Any)
         questions = list(_of_job(job, entries)) or ([] if cluster else [_of_batch_system(job, options)])
         if not questions:
             raise LookupError(f"cluster {cluster!r} has no job {job!r}")
-    found = asyncio.run(_ask(questions))
-    for each in found:
+    told = asyncio.run(_tell(questions, as_json=as_json))
+    if job is None and not as_json:
+        _say_rest(entries, told)
+
+
+async def _tell(questions: Iterable[_Question], *, as_json: bool) -> set[str]:
+    """Print the answers one by one, as the command budget may keep the later ones waiting; of which clusters."""
+    told = set()
+    async for each in _answers(questions):
+        told.add(each.cluster)
         if as_json:
             click.echo(json.dumps({**asdict(each), "state": each.state.value if each.state else None}))
         else:
-            say(str(each))
-    if job is None and not as_json:
-        _say_rest(entries, {each.cluster for each in found})
+            say(each.in_lines())
+    return told
+
+
+# --- questions --------------------------------------------------------------------------------------------------
 
 
 def _waiting(entry: Entry) -> Iterator[_Question]:
     """The first waiting job of each group, or the scheduler's own."""
-    from corral.cluster.cleanup import batch_of
-    from corral.plugin.values import JobId
-
     if entry.is_waiting and entry.scheduler_job:
-        yield _Question(job=JobId(entry.scheduler_job), batch=batch_of(entry), cluster=entry.name)
+        yield from _of_job(entry.scheduler_job, [entry])
         return
     seen: set[str] = set()
     for line in entry.jobs:
@@ -81,24 +93,27 @@ def _waiting(entry: Entry) -> Iterator[_Question]:
             yield from _of_job(line.id, [entry])
 
 
-def _of_job(job: str, entries: list[Entry]) -> Iterator[_Question]:
-    from corral.cluster.cleanup import batch_of
+def _of_job(job: str, entries: Iterable[Entry]) -> Iterator[_Question]:
     from corral.plugin.values import JobId
+    from corral.remote.locate import Residence
 
     for entry in entries:
-        if entry.scheduler_job == job:
-            yield _Question(job=JobId(job), batch=batch_of(entry), cluster=entry.name)
-        for line in entry.jobs:
-            if line.id == job:
-                asked = entry.asked.get(line.group)
-                yield _Question(
-                    job=JobId(job, where=line.where),
-                    batch=batch_of(entry),
-                    cluster=entry.name,
-                    group=line.group,
-                    asked=None if asked is None else asked.job(),
-                    identity=json.dumps([entry.backend, entry.backend_options, entry.site], default=str),
-                )
+        lines = [line for line in entry.jobs if line.id == job]
+        if not lines and entry.scheduler_job != job:
+            continue
+        identity = json.dumps([entry.backend, entry.backend_options, entry.site], default=str, sort_keys=True)
+        question = _Question(job=JobId(job), batch=Residence(entry).batch, identity=identity, cluster=entry.name)
+        if not lines:
+            yield question
+        for line in lines:
+            asked = entry.asked.get(line.group)
+            yield evolve(
+                question,
+                job=JobId(job, where=line.where),
+                group=line.group,
+                asked=None if asked is None else asked.job(),
+                line=line,
+            )
 
 
 def _of_batch_system(job: str, options: dict[str, Any]) -> _Question:
@@ -110,31 +125,65 @@ def _of_batch_system(job: str, options: dict[str, Any]) -> _Question:
     return _Question(job=JobId(job), batch=batch)
 
 
-async def _ask(questions: list[_Question]) -> list[Explanation]:
-    return [await _answer(question) for question in questions]
+# --- answers ----------------------------------------------------------------------------------------------------
 
 
-async def _answer(question: _Question) -> Explanation:
+async def _answers(questions: Iterable[_Question]) -> AsyncIterator[Explanation]:
+    """Ask each batch system once how all of its jobs stand, and then of each job that waits, why."""
+    began = time.monotonic()
+    alike: dict[str, list[_Question]] = {}
+    for question in questions:
+        alike.setdefault(question.identity, []).append(question)
+    for each in alike.values():
+        statuses: dict[JobId, JobStatus] = {}
+        problem: Exception | None = None
+        try:
+            statuses |= await each[0].batch.poll([question.job for question in each], urgent=True)
+        except (BatchSystemError, ParseError) as error:
+            if not each[0].cluster:
+                raise
+            problem = error
+        for question in each:
+            if problem is not None:
+                yield _unknown(question, f"not known: {problem}")
+            elif (status := statuses.get(question.job)) is None:
+                yield _unlisted(question)
+            else:
+                yield await _answer(question, status, began)
+
+
+async def _answer(question: _Question, status: JobStatus, began: float) -> Explanation:
     from corral.cluster.explaining import explain as asked
-    from corral.jobs.explanation import Explanation
-
-    batch, job_id = question.batch, question.job
-
-    def unknown(why: str) -> Explanation:
-        return Explanation(job=job_id.text, cluster=question.cluster, group=question.group, why=why)
 
     try:
-        status = (await batch.poll([job_id], urgent=True)).get(job_id)
-        if status is None:
-            if not question.cluster:
-                raise LookupError(f"neither your clusters nor {batch.backend} know of a job {job_id}")
-            return unknown(f"{batch.backend} does not list it any more, or not yet")
-        found = await asked(batch, job_id, status, asked=question.asked, identity=question.identity)
-        return evolve(found, cluster=question.cluster, group=question.group)
+        found = await asked(
+            question.batch, question.job, status, asked=question.asked, identity=question.identity, since=began
+        )
     except (BatchSystemError, ParseError) as error:
         if not question.cluster:
             raise
-        return unknown(f"not known: {error}")
+        return _unknown(question, f"not known: {error}")
+    why, line = found.why, question.line
+    if line is not None and not status.state.is_waiting and not status.state.is_final:
+        why += f"; {line.workers} of {line.expected_workers} workers are here"
+    return evolve(found, cluster=question.cluster, group=question.group, why=why)
+
+
+def _unlisted(question: _Question) -> Explanation:
+    """Of a job that the batch system did not list."""
+    backend, line = question.batch.backend, question.line
+    if not question.cluster:
+        raise LookupError(f"neither your clusters nor {backend} know of a job {question.job}")
+    if line is not None and line.has_ended:
+        code = "" if line.exit_code is None else f", exit code {line.exit_code}"
+        return _unknown(question, f"it has ended ({line.state}{code}), and {backend} does not list it any more")
+    return _unknown(question, f"{backend} does not list it any more, or not yet")
+
+
+def _unknown(question: _Question, why: str) -> Explanation:
+    from corral.jobs.explanation import Explanation
+
+    return Explanation(job=question.job.text, cluster=question.cluster, group=question.group, why=why)
 
 
 def _say_rest(entries: list[Entry], told: set[str]) -> None:

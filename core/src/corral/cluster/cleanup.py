@@ -106,7 +106,7 @@ async def find(entry: Entry) -> list[JobId]:
     CorralError
         The batch system does not answer.
     """
-    return await _find(batch_of(entry), entry)
+    return await _find(_batch(entry), entry)
 
 
 async def cancel(entry: Entry) -> Outcome:
@@ -117,7 +117,7 @@ async def cancel(entry: Entry) -> Outcome:
     CorralError
         The batch system cannot be asked.
     """
-    batch = batch_of(entry)
+    batch = _batch(entry)
     if not entry.prefixes:
         return Outcome()
     deadline = time.monotonic() + ENDING
@@ -172,7 +172,7 @@ async def _asked(entry: Entry) -> str | None:
 
 async def _is_listed(entry: Entry) -> bool:
     """True if the batch system lists the scheduler's job, by its unique name if it has one; believed twice if not."""
-    batch = batch_of(entry)
+    batch = _batch(entry)
     for pause in (1.0, 0.0):
         if entry.scheduler_name:
             if await batch.find(entry.scheduler_name):
@@ -198,8 +198,7 @@ async def _states(batch: BatchSystem, job_ids: Sequence[JobId]) -> dict[JobId, J
     return {job_id: found.get(job_id) for job_id in job_ids}
 
 
-def batch_of(entry: Entry) -> BatchSystem:
-    """The batch system that has a cluster's jobs."""
+def _batch(entry: Entry) -> BatchSystem:
     manager = discovery.load(entry.backend, options=entry.backend_options, site=entry.site)
     runner = Runner(timeout=settings.settings().command_timeout)
     return BatchSystem(backend=entry.backend, manager=manager, runner=runner, attempts=2)

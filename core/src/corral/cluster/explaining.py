@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 from attrs import define, evolve
@@ -13,7 +14,15 @@ from corral.batch.client import BatchSystem
 from corral.batch.queues import queues_of
 from corral.cluster.engine_state import EngineState
 from corral.errors import BatchSystemError, ParseError
-from corral.jobs.explanation import NEVER, Explanation, Explanations, how_it_stands, to_be_explained, why_it_waits
+from corral.jobs.explanation import (
+    NEVER,
+    Explanation,
+    Explanations,
+    how_it_is,
+    how_it_stands,
+    to_be_explained,
+    why_it_waits,
+)
 from corral.jobs.group import Group
 from corral.jobs.record import JobRecord
 from corral.plugin.values import Job, JobId, JobStatus
@@ -23,14 +32,18 @@ logger = logging.getLogger("corral")
 
 #: Somebody who waits for workers is told why they do not come after so long, and again (s).
 TOLD_AFTER, TOLD_AGAIN = 30.0, 600.0
-#: What is free changes all the time: one answer serves the groups of one question (s).
-JUST_NOW = 5.0
 
 
 async def explain(
-    batch: BatchSystem, job_id: JobId, status: JobStatus, *, asked: Job | None = None, identity: str = ""
+    batch: BatchSystem,
+    job_id: JobId,
+    status: JobStatus,
+    *,
+    asked: Job | None = None,
+    identity: str = "",
+    since: float | None = None,
 ) -> Explanation:
-    """Ask why a job waits, and how its queue stands.
+    """Ask why a job waits, and how its queue stands; of one that does not wait, nothing is asked.
 
     Parameters
     ----------
@@ -38,27 +51,28 @@ async def explain(
         What was polled of it last.
     asked
         What it asks for; None: that is not known, and its queue is not looked at.
-    identity
-        As for `queues_of`.
+    identity, since
+        As for `queues_of`: what is free changes all the time, and one answer serves all jobs of one question.
 
     Raises
     ------
     BatchSystemError, ParseError
         It does not say. Where only the queues are not told, the rest is.
     """
-    told = await batch.explain(job_id) if status.state.is_waiting else ""
-    words = why_it_waits(status, told)
+    if not status.state.is_waiting:
+        return Explanation(job=job_id.text, state=status.state, why=how_it_is(status))
+    words = why_it_waits(status, await batch.explain(job_id))
     about = ""
-    if asked is not None and status.state.is_waiting:
+    if asked is not None:
         try:
-            about = queues.about(asked, await queues_of(batch, identity, newer_than=JUST_NOW))
+            about = queues.about(asked, await queues_of(batch, identity, since=since, is_further=True))
         except (BatchSystemError, ParseError) as error:
             logger.info("nothing is known of the queues: %s", error)
     return Explanation(
         job=job_id.text,
         state=status.state,
         why=words,
-        expected_start=status.expected_start if status.state.is_waiting else None,
+        expected_start=status.expected_start,
         never_starts=words.startswith(NEVER),
         queues=about,
     )
@@ -79,19 +93,20 @@ class Explaining:
             There is no such job.
         BatchSystemError, ParseError
         """
+        began = time.monotonic()
         records = self._state.roster.jobs
         if job is not None:
             named = next((record for record in records if record.id.text == job), None)
             if named is None:
                 raise LookupError(f"cluster {self._state.name} has no job {job}")
-            return Explanations([await self._one(named)])
+            return Explanations([await self._one(named, began)])
         chosen = to_be_explained(records)
-        found = [await self._one(record) for record in chosen]
+        found = [await self._one(record, began) for record in chosen]
         waiting = {record.group for record in chosen}
         short = [group for group in self._state.groups.values() if group.name not in waiting and self._is_short(group)]
         return Explanations([*found, *map(self._without_jobs, short)])
 
-    async def _one(self, record: JobRecord) -> Explanation:
+    async def _one(self, record: JobRecord, began: float) -> Explanation:
         state, group = self._state, self._state.groups.get(record.group)
         if not record.state.is_waiting or record.has_ended or group is None:
             return Explanation(
@@ -108,8 +123,9 @@ class Explaining:
             record.status,
             asked=group.asked,
             identity=blueprint.queues_identity(group.spec),
+            since=began,
         )
-        group.learn_why(record, found.why)
+        group.learn_why(record, found.why, state.now())
         if group.tell_hopeless(state.roster.jobs):
             state.tell()
         choice = blueprint.choices.get(record.group)

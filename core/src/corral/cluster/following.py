@@ -267,7 +267,7 @@ class JobFollower:
         except Exception as error:
             logger.info("cluster %s: why job %s is waiting is not known: %s", self._state.name, record.id, error)
             return
-        group.learn_why(record, words)
+        group.learn_why(record, words, self._state.now())
         if group.tell_hopeless(self._state.roster.jobs):
             self._state.tell()
         else:

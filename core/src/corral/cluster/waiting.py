@@ -71,8 +71,8 @@ class Waiting:
             words[word] = words.get(word, 0) + 1
         parts = [f"{counted(count, 'job')} {word}" for word, count in sorted(words.items())]
         parts += [f"{group.submitting} being submitted" for group in self._state.groups.values() if group.submitting]
-        known = self._state.roster.jobs
-        waits = [told for group in self._state.groups.values() if (told := group.waiting_words(known))]
+        known, now = self._state.roster.jobs, self._state.now()
+        waits = [told for group in self._state.groups.values() if (told := group.waiting_words(known, now))]
         troubles = [group.trouble_in_words() for group in self._state.groups.values() if group.trouble]
         troubles += self._follower.troubles()
         if delay := self._state.watch.delay(self._state):

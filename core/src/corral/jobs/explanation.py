@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import textwrap
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from attrs import field, frozen
 
-from corral.jobs.record import JobRecord, describe_end
+from corral.jobs.record import JobRecord, describe_end, describe_final
 from corral.plugin.values import JobState, JobStatus
 from corral.text.printable import printable, printable_lines
 
 #: The beginning of an explanation which says that a job will never start.
 NEVER = "it will never start"
+#: What people read is not wider, as far as words allow (columns).
+_WIDTH = 80
 
 
 @frozen(kw_only=True)
@@ -37,17 +40,33 @@ class Explanation:
     choice: str = field(default="", converter=printable)
 
     def __str__(self) -> str:
+        head, why, *more = self._parts()
+        # What begins with an argument begins as that is written.
+        more = [part if part.startswith("queue=") else f"{part[0].upper()}{part[1:]}" for part in more]
+        return printable_lines(". ".join([f"{head}: {why}", *more]))
+
+    def in_lines(self) -> str:
+        """The same for a terminal: whose job it is, and below, what there is to say, a line or more for each."""
+        head, *parts = self._parts()
+        wrapped = [
+            textwrap.fill(
+                part, _WIDTH, initial_indent="  ", subsequent_indent="    ", break_long_words=False,
+                break_on_hyphens=False,
+            )
+            for part in parts
+        ]  # fmt: skip
+        return printable_lines("\n".join([f"{head}:", *wrapped]))
+
+    def _parts(self) -> Sequence[str]:
+        """Whose job it is, why it waits, and what else is known."""
         whose = f" of group {self.group!r}" if self.group else ""
         of = f" of cluster {self.cluster!r}" if self.cluster else ""
-        # "pending: it will never start: …" would be a contradiction to a hurried reader.
-        state = "" if self.state is None or self.never_starts else f" is {self.state.value}"
+        # "is pending: it will never start: …" would be a contradiction to a hurried reader, "is held: it is held" a
+        # stutter.
+        says_so = self.never_starts or self.state is None or self.why.startswith(f"it is {self.state.value}")
+        state = "" if says_so or self.state is None else f" is {self.state.value}"
         head = f"job {self.job}{whose}{of}{state}" if self.job else f"no job{whose}{of} is in the queue"
-        text = f"{head}: {self.why}"
-        if self.queues:
-            text += f". {self.queues[0].upper()}{self.queues[1:]}"
-        if self.choice:
-            text += f'. queue="auto" chose {self.choice}'
-        return printable_lines(text)
+        return [head, self.why, *filter(None, (self.queues, self.choice and f'queue="auto" chose {self.choice}'))]
 
 
 class Explanations(tuple[Explanation, ...]):
@@ -56,7 +75,7 @@ class Explanations(tuple[Explanation, ...]):
     __slots__ = ()
 
     def __str__(self) -> str:
-        return "\n".join(map(str, self)) or "no job is wanted"
+        return "\n".join(each.in_lines() for each in self) or "no job is wanted"
 
     def __repr__(self) -> str:
         return str(self)
@@ -74,8 +93,21 @@ def why_it_waits(status: JobStatus, told: str) -> str:
     return words
 
 
+def how_it_is(status: JobStatus) -> str:
+    """A sentence about a job that does not wait, from what the batch system says of it."""
+    if status.state.is_final:
+        return describe_final(status)
+    parts = [
+        f"since {moment(status.started)}" if status.started is not None else "",
+        f"on {' '.join(status.hosts)}" if status.hosts else "",
+        f"until {moment(status.ends)} at most" if status.ends is not None else "",
+        status.reason if status.reason != "None" else "",
+    ]
+    return ", ".join(filter(None, parts)) or "the batch system says no more"
+
+
 def how_it_stands(record: JobRecord) -> str:
-    """A sentence about a job that does not wait."""
+    """A sentence about a job of this process that does not wait."""
     if record.has_ended:
         return describe_end(record)
     where = f" on {' '.join(record.hosts)}" if record.hosts else ""

@@ -73,8 +73,8 @@ class Group:
     #: Why its jobs will never start, as the batch system said when asked; and when that was. Empty: nothing is known.
     verdict: str = ""
     explained_at: float | None = None
-    #: Why a job waits, as the batch system said when asked, and which job that is.
-    told: tuple[JobId, str] | None = None
+    #: Why a job waits, as the batch system said when asked; which job that is, and when that was.
+    told: tuple[JobId, str, float] | None = None
     #: Failures since somebody scaled last.
     failures: list[JobFailure] = field(factory=list)
     #: Hosts on which its jobs kept dying while they worked on others, and until when they are avoided.
@@ -224,17 +224,19 @@ class Group:
         self.explained_at = now
         return waiting[0]
 
-    def learn_why(self, record: JobRecord, words: str) -> None:
+    def learn_why(self, record: JobRecord, words: str, now: float) -> None:
         """The batch system has said why a job waits; empty: it did not."""
         words = words.replace(f" ({record.status.reason})", "", 1)  # told beside it
         self.verdict = words.removeprefix(NEVER).lstrip(" :,") if words.startswith(NEVER) else ""
-        self.told = (record.id, words) if words and not self.verdict else None
+        self.told = (record.id, words, now) if words and not self.verdict else None
 
-    def waiting_words(self, jobs: Iterable[JobRecord]) -> str:
-        """Why a job waits, as was said of it, if it still waits; else empty."""
+    def waiting_words(self, jobs: Iterable[JobRecord], now: float) -> str:
+        """Why a job waits, as was said of it, if it still waits and that was not long ago; else empty."""
         if self.told is None:
             return ""
-        job_id, words = self.told
+        job_id, words, moment = self.told
+        if now - moment > EXPLAINED_AGAIN:
+            return ""
         is_so = any(job.id == job_id and job.is_capacity and job.state.is_waiting for job in jobs)
         return f"job {job_id}: {printable(words)}" if is_so else ""
 

@@ -28,7 +28,13 @@ class Choice:
 
     queue: str
     #: In a sentence, without the name.
-    why: str
+    reason: str
+    #: Of the other queues, and of what is not known.
+    details: Sequence[str] = ()
+
+    @property
+    def why(self) -> str:
+        return "; ".join([self.reason, *self.details])
 
     def __str__(self) -> str:
         return f"queue {self.queue!r}: {self.why}"
@@ -63,17 +69,18 @@ def choose(job: Job, queues: Sequence[Queue], *, nothing: str) -> Choice:
         )
     best = fitting[0]
     if len(queues) == 1:
-        return Choice(queue=best.name, why="the only one")
-    words = ["the tightest of those that take the job" if len(fitting) > 1 else "the only one that takes the job"]
+        return Choice(queue=best.name, reason="the only one")
+    reason = "the tightest of those that take the job" if len(fitting) > 1 else "the only one that takes the job"
     if facts := describe(best):
-        words[0] += f" ({facts})"
+        reason += f" ({facts})"
+    words = []
     if others := [queue.name for queue in fitting[1:]]:
         words.append(f"others that do: {_names(others)}")
     if refused := {name: why for name, why in reasons.items() if why}:
         words.append(f"not {_listed(refused)}")
     if unknown := list(_unknown(best, job)):
         words.append(f"not known of it: {', '.join(unknown)}")
-    return Choice(queue=best.name, why="; ".join(words))
+    return Choice(queue=best.name, reason=reason, details=words)
 
 
 def why_not(queue: Queue, job: Job) -> str:
@@ -117,10 +124,24 @@ def describe(queue: Queue) -> str:
     return f"at most {', '.join(parts)}" if parts else ""
 
 
+def limits_of_job(queue: Queue) -> str:
+    """What one job may have on all of its nodes together: ``2 to 8 nodes, 256 cores``; empty if nothing is known."""
+    least, most = queue.min_nodes or 1, queue.max_nodes
+    parts = []
+    if most is not None:
+        parts.append(f"{least} to {counted(most, 'node')}" if least > 1 else counted(most, "node"))
+    elif least > 1:
+        parts.append(f"{least} nodes or more")
+    parts += [counted(queue.max_cores, "core")] if queue.max_cores is not None else []
+    parts += [_amount("memory", queue.max_memory)] if queue.max_memory is not None else []
+    parts += [counted(queue.max_gpus, "GPU")] if queue.max_gpus is not None else []
+    return ", ".join(parts)
+
+
 def about(job: Job, queues: Sequence[Queue]) -> str:
     """What the queues say of a job that waits: how its own is filled, and which others would take it sooner.
 
-    Empty if nothing is known.
+    Nobody is sent to a queue for trials, nor to GPUs that the job does not ask for. Empty if nothing is known.
     """
     own = next((queue for queue in queues if (queue.name == job.queue if job.queue else queue.is_default)), None)
     if own is None:
@@ -135,7 +156,11 @@ def about(job: Job, queues: Sequence[Queue]) -> str:
     emptier = [
         f"{queue.name} ({queue.free_nodes} free)"
         for queue in sorted(queues, key=_tightness)
-        if queue is not own and not why_not(queue, job) and (queue.free_nodes or 0) >= job.resources.nodes
+        if queue is not own
+        and not why_not(queue, job)
+        and not _FOR_TRIALS.search(queue.name)
+        and bool(queue.gpus) <= bool(job.resources.gpus)
+        and (queue.free_nodes or 0) >= job.resources.nodes
     ]
     if own.free_nodes < job.resources.nodes and emptier:
         words += f"; others that take such jobs have more: {_names(emptier)}"
