@@ -16,7 +16,7 @@ from attrs import evolve
 from click.testing import CliRunner
 
 from corral import Cluster, WorkerGroup, hookimpl
-from corral.cli import main
+from corral.cli import main, patience
 from corral.cluster import explaining
 from corral.cluster.registry import AskedLine, Entry, JobLine
 from corral.errors import WorkersNotReady
@@ -350,6 +350,23 @@ def test_a_batch_system_that_does_not_answer_is_told(tmp_path: Path) -> None:
     code, text = run()
     assert code == 0
     assert text.startswith("job 1.0 of group 'default' of cluster 'old':\n  not known: ")
+
+
+def test_nobody_sits_before_a_silent_prompt(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The command budget may take a minute; an answer that comes at once needs no words."""
+
+    async def answer(*, is_slow: bool) -> str:
+        said = ""
+        while is_slow and not said:
+            await asyncio.sleep(0)
+            said = capsys.readouterr().err
+        return said
+
+    assert patience.ask(answer(is_slow=False)) == capsys.readouterr().err == ""
+    monkeypatch.setattr(patience, "SILENT_FOR", 0.0)
+    assert "room in your command budget" in patience.ask(answer(is_slow=True))
 
 
 @pytest.fixture

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
@@ -11,6 +10,7 @@ import click
 from attrs import asdict
 
 from corral.cli.options import cluster_arguments, cluster_options, worker_arguments, worker_options_for
+from corral.cli.patience import ask
 from corral.cli.redact import Redaction
 from corral.cli.tables import say, show
 from corral.errors import InvalidRequest
@@ -43,7 +43,7 @@ def queues(redaction: Redaction, /, as_json: bool, **options: Any) -> None:
     redaction.hide("project", options["account"])
     said = worker_arguments(options)
     batch, arguments = batch_system({**cluster_arguments(options), **said})
-    found = sorted(asyncio.run(queues_of(batch, "")), key=lambda queue: queue.name)
+    found = sorted(ask(queues_of(batch, "")), key=lambda queue: queue.name)
     if not found:
         raise InvalidRequest("backend", f"there is nothing to list: {no_queues(batch)}")
     job = _job(batch, arguments) if said else None

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import json
 import time
 from collections.abc import AsyncIterator, Iterable, Iterator
@@ -12,6 +11,7 @@ import click
 from attrs import asdict, evolve, frozen
 
 from corral.cli.options import cluster_arguments, cluster_options
+from corral.cli.patience import ask
 from corral.cli.tables import say
 from corral.errors import BatchSystemError, ParseError
 
@@ -61,7 +61,7 @@ def explain(job: str | None, cluster: str | None, as_json: bool, **options: Any)
         questions = list(_of_job(job, entries)) or ([] if cluster else [_of_batch_system(job, options)])
         if not questions:
             raise LookupError(f"cluster {cluster!r} has no job {job!r}")
-    told = asyncio.run(_tell(questions, as_json=as_json))
+    told = ask(_tell(questions, as_json=as_json))
     if job is None and not as_json:
         _say_rest(entries, told)
 
