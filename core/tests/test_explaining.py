@@ -403,6 +403,9 @@ async def test_a_question_waits_for_the_command_budget_once(
         await explaining.explain(batch, JobId("7_0"), JobStatus(state=JobState.RUNNING, hosts=["n1"]))
     ).why == "on n1"
     assert len(silent_slurm()) == 3, "of a job that does not wait, nothing is asked"
+    held = evolve(status, state=JobState.HELD, reason="JobHeldUser")
+    assert (await explaining.explain(batch, JobId("7_0"), held, asked=asked, identity="y")).why == "JobHeldUser"
+    assert len(silent_slurm()) == 4, "no queue starts what is held"
 
 
 def test_one_poll_serves_all_jobs_of_a_batch_system(

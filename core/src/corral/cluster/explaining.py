@@ -15,6 +15,7 @@ from corral.batch.queues import queues_of
 from corral.cluster.engine_state import EngineState
 from corral.errors import BatchSystemError, ParseError
 from corral.jobs.explanation import (
+    HELD,
     NEVER,
     Explanation,
     Explanations,
@@ -25,7 +26,7 @@ from corral.jobs.explanation import (
 )
 from corral.jobs.group import Group
 from corral.jobs.record import JobRecord
-from corral.plugin.values import Job, JobId, JobStatus
+from corral.plugin.values import Job, JobId, JobState, JobStatus
 from corral.request import queues
 
 logger = logging.getLogger("corral")
@@ -63,7 +64,7 @@ async def explain(
         return Explanation(job=job_id.text, state=status.state, why=how_it_is(status))
     words = why_it_waits(status, await batch.explain(job_id))
     about = ""
-    if asked is not None:
+    if asked is not None and status.state is not JobState.HELD and not words.startswith(HELD):
         try:
             about = queues.about(asked, await queues_of(batch, identity, since=since, is_further=True))
         except (BatchSystemError, ParseError) as error:

@@ -14,6 +14,8 @@ from corral.text.printable import printable, printable_lines
 
 #: The beginning of an explanation which says that a job will never start.
 NEVER = "it will never start"
+#: The beginning of one which says that somebody must release the job: no other queue would help.
+HELD = "it is held"
 #: What people read is not wider, as far as words allow (columns).
 _WIDTH = 80
 
@@ -63,7 +65,7 @@ class Explanation:
         of = f" of cluster {self.cluster!r}" if self.cluster else ""
         # "is pending: it will never start: …" would be a contradiction to a hurried reader, "is held: it is held" a
         # stutter.
-        says_so = self.never_starts or self.state is None or self.why.startswith(f"it is {self.state.value}")
+        says_so = self.never_starts or self.why.startswith(HELD)
         state = "" if says_so or self.state is None else f" is {self.state.value}"
         head = f"job {self.job}{whose}{of}{state}" if self.job else f"no job{whose}{of} is in the queue"
         return [head, self.why, *filter(None, (self.queues, self.choice and f'queue="auto" chose {self.choice}'))]
