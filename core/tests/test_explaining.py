@@ -176,7 +176,7 @@ class Emptier:
         return answered([own, Queue(name="other", nodes=9, free_nodes=9)])
 
 
-def test_a_cluster_explains_its_waiting_job(crowded: Callable[..., Cluster]) -> None:
+def test_a_cluster_explains_its_waiting_job(crowded: Callable[..., Cluster], monkeypatch: pytest.MonkeyPatch) -> None:
     """And how another stands; in its words, in the repr, and with the queues' state."""
     with crowded(plugins=[Emptier()], walltime="1h", queue="local") as c:
         job = until_one_waits(c)
@@ -189,6 +189,9 @@ def test_a_cluster_explains_its_waiting_job(crowded: Callable[..., Cluster]) -> 
         )
         assert c.explain(job) == c.explain(c.jobs[-1].id) == (found,)
         assert f"job {job}: it is the next; it starts at" in repr(c)
+        with monkeypatch.context() as later:
+            later.setattr(groups, "EXPLAINED_AGAIN", 0.0)
+            assert "it is the next" not in repr(c), "nobody is told for hours when it should have started"
         [other] = c.explain(next(record for record in c.jobs if record.id.text != job))
         assert other.why.startswith("running on ")
         assert other.expected_start is None

@@ -15,7 +15,7 @@ import pytest
 from attrs import evolve
 from click.testing import CliRunner
 
-from corral import WorkerGroup, hookimpl
+from corral import Cluster, WorkerGroup, hookimpl
 from corral.batch import queues as asked_queues
 from corral.cli import main
 from corral.errors import BatchSystemError, InvalidRequest
@@ -239,6 +239,15 @@ def test_each_group_has_a_queue_of_its_own_and_one_question_serves_all(arguments
     later = blueprint.with_group("long", WorkerGroup(queue="auto", walltime="10h", memory="1GB"))
     assert later.groups["long"].queue == "batch"
     assert table.asked == 1
+
+
+def test_a_group_that_comes_later_is_told_of_once(arguments: dict[str, Any], caplog: pytest.LogCaptureFixture) -> None:
+    """The batch system is asked before the event loop is."""
+    caplog.set_level(logging.INFO, "corral")
+    with Cluster(**{**arguments, "queue": None, "memory": "1GB", "interface": "lo"}) as c:
+        c.add_group("more", WorkerGroup(queue="auto", memory="1GB"))
+        assert c.groups["more"].queue == "local"
+    assert caplog.text.count("group 'more': queue 'local'") == 1
 
 
 def test_a_question_has_an_answer_that_is_not_older(arguments: dict[str, Any]) -> None:

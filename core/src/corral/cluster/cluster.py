@@ -594,7 +594,7 @@ class Cluster(HostingCluster):
     def explain(self, job: JobRecord | JobId | str | None = None) -> Any:
         """Ask the batch system why a job waits, and when it may start.
 
-        Printed, the answer is a sentence for each job. It also says how the job's queue is filled, and which others
+        Printed, the answer is a few lines for each job. It also says how the job's queue is filled, and which others
         would take such a job, as far as the batch system tells. `corral explain` says the same in any shell.
 
         Parameters
