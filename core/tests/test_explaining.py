@@ -16,16 +16,14 @@ from attrs import evolve
 from click.testing import CliRunner
 
 from corral import Cluster, WorkerGroup, hookimpl
-from corral.cli import main, patience
+from corral.cli import main
 from corral.cluster import explaining
-from corral.cluster.registry import AskedLine, Entry, JobLine
+from corral.cluster.registry import Entry, JobLine
 from corral.errors import WorkersNotReady
 from corral.host.identity import Identity
 from corral.jobs import group as groups
-from corral.jobs.explanation import Explanation, Explanations, how_it_is, why_it_waits
 from corral.plugin import answered
-from corral.plugin.values import Job, JobId, JobState, JobStatus, Queue, Resources
-from corral.remote.messages import to_explanations, to_plain
+from corral.plugin.values import Job, JobId, JobState, JobStatus, Queue
 from corral.request.drawing import batch_system
 
 #: Its jobs live until they are cancelled, and start no workers.
@@ -77,90 +75,6 @@ def until_one_waits(cluster: Cluster) -> str:
             return str(waiting[0].id)
         assert time.monotonic() < deadline, cluster.jobs
         time.sleep(0.02)
-
-
-# --- words ------------------------------------------------------------------------------------------------------
-
-
-def test_an_explanation_is_a_sentence() -> None:
-    """Whose job, why, what is known of queues, and how it came to its own."""
-    found = Explanation(
-        job="77_0", cluster="c", group="gpu", state=JobState.PENDING, why="others run first",
-        queues="queue 'a' is full", choice="queue 'a': the only one",
-    )  # fmt: skip
-    assert str(found) == (
-        "job 77_0 of group 'gpu' of cluster 'c' is pending: others run first. Queue 'a' is full. "
-        "queue=\"auto\" chose queue 'a': the only one"
-    )
-    never = Explanation(job="77_0", state=JobState.PENDING, why="it will never start: no", never_starts=True)
-    assert str(never) == "job 77_0: it will never start: no"
-    without = Explanation(cluster="c", group="gpu", why="refused")
-    assert str(without) == "no job of group 'gpu' of cluster 'c' is in the queue: refused"
-    held = Explanation(job="77_0", state=JobState.HELD, why="it is held: 'scontrol release' releases it")
-    assert str(held) == "job 77_0: it is held: 'scontrol release' releases it"
-    assert str(Explanations(())) == "no job is wanted"
-
-
-def test_explanations_are_read_in_a_terminal() -> None:
-    """Each has its lines, of which none is wider than 80 columns."""
-    found = Explanation(
-        job="8_3", group="default", state=JobState.PENDING, choice="queue 'short': the only one",
-        why="it is next, and waits for nodes to become free (Resources); Slurm expects to start it at "
-        "2026-11-29 15:48:24",
-    )  # fmt: skip
-    assert repr(Explanations([found, evolve(found, job="9", group="", why="Priority", choice="")])) == (
-        "job 8_3 of group 'default' is pending:\n"
-        "  it is next, and waits for nodes to become free (Resources); Slurm expects to\n"
-        "    start it at 2026-11-29 15:48:24\n"
-        "  queue=\"auto\" chose queue 'short': the only one\n"
-        "job 9 is pending:\n"
-        "  Priority"
-    )
-
-
-@pytest.mark.parametrize(
-    ("status", "words"),
-    [
-        (JobStatus(state=JobState.RUNNING, hosts=["n1", "n2"]), "on n1 n2"),
-        (JobStatus(state=JobState.RUNNING, started=0.0, ends=60.0), "since 19.*, until 19.* at most"),
-        (JobStatus(state=JobState.SUSPENDED, reason="Gang"), "Gang"),
-        (JobStatus(state=JobState.RUNNING, reason="None"), "the batch system says no more"),
-        (JobStatus(state=JobState.FAILED, exit_code=3, hosts=["n1"], started=0.0), "FAILED, exit code 3, on n1"),
-    ],
-)
-def test_a_job_that_does_not_wait_is_described(status: JobStatus, words: str) -> None:
-    """From what the batch system says of it."""
-    assert re.fullmatch(words.replace("19", r"(19|20)\d\d-"), how_it_is(status))
-
-
-@pytest.mark.parametrize(
-    ("status", "told", "words"),
-    [
-        ({"reason": "Priority"}, "others are before it (Priority)", "others are before it (Priority)"),
-        ({"reason": "Priority"}, "", "Priority"),
-        ({}, "", "the batch system does not say why"),
-        ({"reason": "Priority", "expected_start": 0.0}, "", "Priority; it is expected to start at 19"),
-        ({"reason": "R", "hopeless": "see memory="}, "", "it will never start: see memory= (R)"),
-    ],
-)
-def test_where_nothing_is_told_the_polled_reason_serves(status: dict[str, Any], told: str, words: str) -> None:
-    """Some batch systems have no more to say."""
-    assert why_it_waits(JobStatus(state=JobState.PENDING, **status), told).startswith(words)
-
-
-def test_explanations_travel_as_plain_data() -> None:
-    """From the engine's process to a handle."""
-    found = Explanations([Explanation(job="1", state=JobState.HELD, why="it is held", expected_start=1.5)])
-    assert to_explanations(json.loads(json.dumps(to_plain(tuple(found))))) == found
-
-
-def test_what_a_group_asks_for_is_kept_in_the_registry() -> None:
-    """For whoever explains a job of another process."""
-    job = Job(
-        name="asked", command=("true",), queue="q", account="a", walltime=60, skip=("mem",),
-        resources=Resources(nodes=2, cores=3, memory=4, gpus=1),
-    )  # fmt: skip
-    assert AskedLine.of(job).job() == job
 
 
 # --- a cluster's own jobs ---------------------------------------------------------------------------------------
@@ -353,23 +267,6 @@ def test_a_batch_system_that_does_not_answer_is_told(tmp_path: Path) -> None:
     code, text = run()
     assert code == 0
     assert text.startswith("job 1.0 of group 'default' of cluster 'old':\n  not known: ")
-
-
-def test_nobody_sits_before_a_silent_prompt(
-    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
-    """The command budget may take a minute; an answer that comes at once needs no words."""
-
-    async def answer(*, is_slow: bool) -> str:
-        said = ""
-        while is_slow and not said:
-            await asyncio.sleep(0)
-            said = capsys.readouterr().err
-        return said
-
-    assert patience.ask(answer(is_slow=False)) == capsys.readouterr().err == ""
-    monkeypatch.setattr(patience, "SILENT_FOR", 0.0)
-    assert "room in your command budget" in patience.ask(answer(is_slow=True))
 
 
 @pytest.fixture
