@@ -137,6 +137,8 @@ def test_only_a_failure_before_there_was_a_worker_speaks_for_itself(record: JobR
     assert (status.state, status.exit_code) == (JobState.FAILED, 127)
     assert evidence(record, 0) is None
     assert evidence(record, 143) is None
+    # More than a signal is: Apptainer's own failures.
+    assert evidence(record, 255) is not None
     assert evidence(evolve(record, connected_at=5.0), 1) is None
 
 

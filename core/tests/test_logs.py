@@ -37,6 +37,10 @@ def test_a_failure_is_told_with_state_code_host_log_and_cure(tmp_path: Path) -> 
     )
 
 
+#: What a launcher says before it becomes one in a container.
+INSIDE = "corral: job 41_0 goes on as: apptainer exec --bind=/home/me /images/a.sif python3"
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
@@ -52,6 +56,25 @@ def test_a_failure_is_told_with_state_code_host_log_and_cure(tmp_path: Path) -> 
         ),
         ("corral: the cluster has ended: there are no credentials at /home/me/credentials.json", "shared_directory="),
         ("corral: no directory for workers: [Errno 30] Read-only file system: '/scratch/corral-n1-x'", "local_dir"),
+        (f"{INSIDE}\n/usr/bin/python3: No module named corral", "install it in the image"),
+        (f"{INSIDE}\nModuleNotFoundError: No module named 'distributed'", "install it in the image"),
+        (f'{INSIDE}\nFATAL:   "python3": executable file not found in $PATH', "no such Python in the image"),
+        (f"{INSIDE}\nFATAL:   stat /opt/python: no such file or directory", "no such Python in the image"),
+        (
+            "Error: crun: executable file `python3` not found in $PATH: No such file or directory: OCI runtime "
+            "attempted to invoke a command that was not found",
+            "no such Python in the image",
+        ),
+        ("ch-run[9]: error: can't execve(2): python3: No such file or directory", "no such Python in the image"),
+        ("FATAL:   could not open image /a.sif: failed to retrieve path for /a.sif", "cannot have the image"),
+        (
+            "FATAL:   While making image from oci registry: while searching for mksquashfs: exec: "
+            '"mksquashfs": executable file not found in $PATH',
+            "cannot have the image",
+        ),
+        ("Error: initializing source docker://a:latest: reading manifest: denied", "cannot have the image"),
+        ("FAILED to find requested image.", "cannot have the image"),
+        ("Unknown option: -P\nusage: python3 [option] ... [-c cmd | -m mod | file | -] [arg] ...", "from 3.11 on"),
         ("everything went well", ""),
     ],
 )
@@ -74,6 +97,20 @@ def test_a_job_that_ended_without_a_word_was_ended_by_its_script(tmp_path: Path)
     silent.touch()
     assert "prologue=" in hint(job(JobState.FAILED, code=3, log=silent), [])
     assert hint(job(JobState.FAILED, code=3, log=tmp_path / "missing.log"), []) == ""
+
+
+@pytest.mark.parametrize("code", [1, 125, 127, 143])
+def test_a_job_that_ended_between_its_script_and_its_container(code: int) -> None:
+    """By a signal, or by a runtime with words that nobody knows. What started inside has words of its own."""
+    died = job(JobState.FAILED, code=code)
+    words = "run the command after 'goes on as:' on a node"
+    assert words in hint(died, [INSIDE])
+    several = ["corral: job 41_0 on 2 hosts", INSIDE, "srun: error", "corral: job 41_0 has ended on all hosts"]
+    assert words in hint(died, several)
+    assert words not in hint(died, [INSIDE, "corral: SIGTERM before there was a worker"])
+    assert words not in hint(evolve(died, connected_at=0.0), [INSIDE])
+    assert words not in hint(died, ["corral: job 41_0 on 2 hosts"])
+    assert "memory=" in hint(evolve(died, status=evolve(died.status, exit_code=137)), [INSIDE])
 
 
 def test_a_job_that_was_killed_is_suspected_of_having_needed_memory() -> None:

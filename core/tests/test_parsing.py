@@ -163,3 +163,34 @@ def test_moments_are_read_as_ctime_writes_them() -> None:
     assert now == parsing.ctime_seconds(time.ctime(now))
     with pytest.raises(ValueError):
         parsing.ctime_seconds("Mon Nov 32 11:50:10 2026")
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "job arrays are not allowed here",
+        "sbatch: error: --array is disabled on this cluster\nsbatch: error: Unspecified error",
+        "FAILED\n--> No array jobs on this system.",
+        "Job arrays are switched off here (MaxArraySize=0)",
+        "qsub: Unsupported: job array",
+    ],
+)
+def test_a_refusal_of_arrays_is_recognised(said: str) -> None:
+    """In whatever words a site has."""
+    assert parsing.refusal_of_arrays(said) in said.splitlines()
+
+
+@pytest.mark.parametrize(
+    "said",
+    [
+        "",
+        "sbatch: error: Batch job submission failed: Invalid account",
+        "Job arrays of more than 100 elements are not allowed",
+        "qsub: Array job exceeds server or queue size limit",
+        "Job array index too large. Job not submitted.",
+        "Welcome to arrays.example.org\nYour project is not active",
+    ],
+)
+def test_another_refusal_is_none_of_arrays(said: str) -> None:
+    """Nor one of an array's size."""
+    assert parsing.refusal_of_arrays(said) == ""

@@ -1,6 +1,7 @@
 """One trial of one contender on the Slurm at hand, in a process of its own: prints seconds as a JSON object.
 
     python contenders.py corral hold 1000
+    python contenders.py corral-without-arrays hold 1000
     python contenders.py dask-jobqueue workers 10 1      # ten jobs of one worker each
 
 Both ask for the same jobs, and what is measured is measured in the same way.
@@ -19,7 +20,7 @@ import uuid
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from distributed.diagnostics.plugin import SchedulerPlugin
 
@@ -66,13 +67,16 @@ class Contender(ABC):
 
 
 class Corral(Contender):
+    #: Of the backend.
+    options: ClassVar[dict[str, Any]] = {}
+
     def __init__(self, folder: Path, processes: int, *, prologue: Sequence[str], directives: Sequence[str]) -> None:
         from corral import Cluster
 
         self.cluster = Cluster(
             backend="slurm", cores=processes, processes=processes, memory=f"{processes}GB", walltime=WALLTIME,
             queue=QUEUE, interface="lo", shared_directory=folder, death_timeout=PATIENCE, prologue=prologue,
-            extra_directives=directives,
+            extra_directives=directives, backend_options=self.options,
         )  # fmt: skip
 
     def ask(self, jobs: int) -> None:
@@ -80,6 +84,12 @@ class Corral(Contender):
 
     def ids(self) -> list[str]:
         return [str(job.id) for job in self.cluster.jobs]
+
+
+class WithoutArrays(Corral):
+    """Each job is a submission of its own, as at sites that refuse arrays."""
+
+    options: ClassVar[dict[str, Any]] = {"arrays": False}
 
 
 class DaskJobqueue(Contender):
@@ -101,7 +111,11 @@ class DaskJobqueue(Contender):
         return list({job.job_id: None for job in self.cluster.workers.values() if job.job_id is not None})
 
 
-CONTENDERS: dict[str, type[Contender]] = {"corral": Corral, "dask-jobqueue": DaskJobqueue}
+CONTENDERS: dict[str, type[Contender]] = {
+    "corral": Corral,
+    "corral-without-arrays": WithoutArrays,
+    "dask-jobqueue": DaskJobqueue,
+}
 
 
 def hold(contender: type[Contender], folder: Path, jobs: int) -> dict[str, float]:

@@ -55,6 +55,23 @@ def test_four_jobs_compute_and_leave_nothing(slurm: Any, state_directory: Path) 
 
 
 @pytest.mark.usefixtures("leaves_nothing")
+def test_a_cluster_does_without_arrays(slurm: Any, eventually: Eventually) -> None:
+    """It grows, shrinks and ends as with them; memory is asked for by core."""
+    options = {"arrays": False, "memory_option": "mem-per-cpu"}
+    with cluster(backend_options=options) as c, Client(c) as client:
+        c.scale(3)
+        client.wait_for_workers(3, timeout=90)
+        assert [job.id.text.isdecimal() for job in c.jobs] == [True] * 3
+        assert len({job.name for job in c.jobs}) == 1, "one wish, three submissions"
+        c.scale(1)
+        eventually(lambda: len(slurm.queue(c.name)) == 1, lambda: repr(c))
+        assert client.submit(sum, [1, 2]).result() == 3
+        assert c.logs(next(job for job in c.jobs if job.is_connected)) is not None
+        assert not c.failures
+    assert slurm.queue(c.name) == {}
+
+
+@pytest.mark.usefixtures("leaves_nothing")
 def test_scaling_down_ends_jobs_as_completed(slurm: Any, eventually: Eventually) -> None:
     """The launcher retires: tasks' results move, the job ends with 0, the rest goes on."""
     with cluster() as c, Client(c) as client:

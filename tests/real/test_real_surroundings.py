@@ -116,3 +116,47 @@ def test_what_a_job_has_set_up_holds_on_all_of_its_nodes(operator_of_nodes: Oper
         first, second = client.run(lambda: [os.environ.get(name) for name in names]).values()
         assert first == second == [said, "/opt/lib", "yes", "/inside:/usr/bin:/bin"]
         assert len(cluster.jobs) == 1
+
+
+#: A runtime that takes no variable along but those that are named, as podman does: neither the batch system's commands
+#: nor what it says of the job are inside.
+RUNTIME = """\
+#!{python}
+import os, sys
+words = sys.argv[1:]
+end = words.index("analysis:1") + 1
+names = [word.removeprefix("--env=") for word in words[:end] if word.startswith("--env=")]
+taken = {{name: os.environ[name] for name in names}}
+os.execve(words[end], words[end:], {{**taken, "PATH": "/usr/bin", "IN_CONTAINER": " ".join(words[:2])}})
+"""
+
+
+def test_each_node_has_its_container(operator_of_nodes: Operator, tmp_path: Path) -> None:
+    """What was granted is asked outside, where other nodes are started from, too; how long the job lasts is known."""
+    operator = operator_of_nodes
+    runtime = tmp_path / "podman-hpc"
+    runtime.write_text(RUNTIME.format(python=sys.executable))
+    runtime.chmod(0o755)
+    with (
+        operator.cluster(
+            nodes=2,
+            container="analysis:1",
+            launch_prefix=["podman-hpc", "run"],
+            python=sys.executable,
+            env={"SAID": "it's\ntwo lines"},
+            inherit_env=["PYTHONPATH"] if _python_path() else [],
+            prologue=[f"export PATH={tmp_path}:$PATH ONLY_OUTSIDE={tmp_path}"],
+            local_directory="$ONLY_OUTSIDE/spilled",
+        ) as cluster,
+        Client(cluster) as client,
+    ):
+        cluster.scale(2)
+        client.wait_for_workers(2, timeout=operator.patience)
+        first, second = client.run(lambda: dict(os.environ)).values()
+        for seen in (first, second):
+            assert (seen["SAID"], seen["IN_CONTAINER"]) == ("it's\ntwo lines", "run --rm")
+            assert not [name for name in seen if name.startswith(("SLURM_", "PBS_", "SGE_", "LSB_", "OAR_", "FLUX_"))]
+        [job] = cluster.jobs
+        assert seen["CORRAL_JOB_ID"] == str(job.id)
+        assert "cannot tell" not in cluster.logs(job)
+        assert cluster.logs(job).count(" goes on as: podman-hpc run --rm ") == 2

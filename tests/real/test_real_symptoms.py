@@ -12,6 +12,7 @@ import json
 import os
 import re
 import shutil
+import socket
 import subprocess
 import sys
 import time
@@ -34,6 +35,7 @@ from corral.cli import main
 from corral.errors import CorralError
 
 pytestmark = [pytest.mark.real("slurm"), pytest.mark.timeout(180)]
+HERE, RUN = socket.gethostname(), ("apptainer", "exec")
 
 
 def told(error: BaseException) -> str:
@@ -185,6 +187,31 @@ def test_a_python_without_corral(symptom: Symptom, tmp_path: Path) -> None:
     bare.write_text(f'#!/bin/sh\nexec "{sys.executable}" -I -S "$@"\n')
     bare.chmod(0o755)
     symptom.is_told(told_while_waiting(python=str(bare)))
+
+
+def in_container(tmp_path: Path, does: str) -> str:
+    """What somebody is told who uses an image with an Apptainer that does this."""
+    (tool := tmp_path / "apptainer").write_text(f"#!/bin/sh\n{does}\n")
+    tool.chmod(0o755)
+    (image := tmp_path / "analysis.sif").touch()
+    return told_while_waiting(container=image, prologue=[f"PATH={tmp_path}:$PATH"])
+
+
+def test_a_node_without_the_runtime(symptom: Symptom) -> None:
+    symptom.is_told(told_while_waiting(container="/data/a.sif", prologue=["PATH=/nowhere"]).replace(HERE, "n1"))
+
+
+def test_a_node_without_the_image(symptom: Symptom) -> None:
+    symptom.is_told(told_while_waiting(container="/data/a.sif", launch_prefix=RUN).replace(HERE, "n1"))
+
+
+def test_an_image_without_corral(symptom: Symptom, tmp_path: Path) -> None:
+    does = f'while [ "$1" != python3 ]; do shift; done; shift; exec {sys.executable} -I -S "$@"'
+    symptom.is_told(in_container(tmp_path, does).replace(sys.executable, "/usr/bin/python3"))
+
+
+def test_a_container_that_is_ended(symptom: Symptom, tmp_path: Path) -> None:
+    symptom.is_told(in_container(tmp_path, "kill $$"))
 
 
 def test_another_corral(symptom: Symptom, tmp_path: Path) -> None:

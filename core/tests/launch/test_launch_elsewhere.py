@@ -21,18 +21,18 @@ from corral.request.worker_group import JOB_ENVIRONMENT
 if TYPE_CHECKING:
     from core.tests.launch.conftest import Cluster
 
-PRETEND = str(Path(__file__).parent / "pretend")
+PRETEND = os.pathsep.join(filter(None, [str(Path(__file__).parent / "pretend"), os.environ.get("PYTHONPATH")]))
 SECRET = 'it\'s a $HOME `of` "secrets"\nand two lines'
 
 
-async def launch(cluster: Cluster, job: Job) -> Launched:
+async def launch(cluster: Cluster, job: Job, *more: str) -> Launched:
     """Start a job's script; its workers are connected."""
     allocation = cluster.directory / "allocation.json"
     allocation.write_text(json.dumps({"job_id": "8", "hosts": ["known-as-a", "known-as-b"]}))
     directory = cluster.directory / "local"
     directory.mkdir()
     arguments = [f"--credentials={cluster.path}", f"--local-directory={directory}", "--backend=pretend"]
-    arguments += ['--backend-options={"is_remote": true}']
+    arguments += ['--backend-options={"is_remote": true}', *more]
     job = evolve(
         job,
         resources=Resources(nodes=2),

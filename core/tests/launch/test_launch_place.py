@@ -17,7 +17,7 @@ import pytest
 
 from corral.launch.ending import Ended
 from corral.launch.options import Options
-from corral.launch.place import HANDED_DOWN, Place, find_place, handed_down, share_of_gpus
+from corral.launch.place import HANDED_DOWN, Place, find_place, handed_down, share_of_gpus, told
 from corral.plugin import discovery
 from corral.plugin.values import Allocation, JobId
 
@@ -149,6 +149,16 @@ async def test_which_node_this_is(hosts: tuple[str, ...], environ: dict[str, str
     assert place.node_index == index
     assert place.allocation == allocation
     assert place.is_alone
+
+
+async def test_what_a_launcher_knows_goes_inside_with_it() -> None:
+    """All of it, whatever a plugin says of its job, and although the environment there says something else."""
+    allocation = Allocation(
+        job_id=JobId("8", where="other"), hosts=("a", "b"), cores=4, memory=9, gpus=("GPU-5", "6"), ends=7.5, attempt=1
+    )
+    place = Place(allocation=allocation, node_index=1)
+    elsewhere = {HANDED_DOWN: handed_down(Allocation(job_id=JobId("9"), hosts=("x",)), discovery.load("local"))}
+    assert await find_place(options(f"--allocation={told(place)}"), elsewhere) == place
 
 
 async def test_the_other_nodes_of_a_job_start_where_its_script_is(

@@ -103,6 +103,21 @@ def test_an_option_that_does_not_exist(install: Install) -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("options", "words"),
+    [
+        ({"arrays": "no"}, "'arrays' must be bool (got 'no' that is a str)."),
+        ({"memory_option": "pmem"}, "'memory_option' must be in ('mem', 'mem-per-cpu') (got 'pmem')"),
+        ({"max_array_size": 0}, "'max_array_size' must be >= 1: 0"),
+    ],
+)
+def test_a_value_that_an_option_does_not_take(options: dict[str, object], words: str) -> None:
+    """It is the user's, not the plugin's fault: said in one sentence, without the insides of attrs."""
+    with pytest.raises(InvalidRequest) as caught:
+        discovery.load("slurm", options=options)
+    assert str(caught.value) == f"backend_options: backend 'slurm' refuses a value: {words}"
+
+
 def test_an_option_of_a_site_that_does_not_exist(install: Install) -> None:
     """The same for sites."""
     install("acme", "site")

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
-from corral.errors import PluginError
+from corral.errors import InvalidRequest, PluginError
 from corral.plugin import discovery
 
 ACME = Path(__file__).parent.parent / "testing" / "acme"
@@ -168,3 +169,23 @@ def test_jobs_inside_of_jobs_come_first() -> None:
 def test_one_backend_is_everywhere() -> None:
     """It is what a machine without a batch system has."""
     assert [discovery.everywhere()] == [name for name, facts in discovery.all_facts().items() if facts.is_everywhere]
+
+
+@pytest.mark.parametrize(
+    ("backend", "option", "words"),
+    [
+        ("flux", "arrays", "max_array_size of them"),
+        ("htcondor", "arrays", "submitted together"),
+        ("pbs", "memory_option", "limits of each process"),
+        ("pbs", "memory_resource", "limits of each process"),
+        ("torque", "memory_option", "memory_resource='pmem'"),
+        ("moab", "memory_option", "memory_resource='pmem'"),
+        ("sge", "memory_option", "memory_per='job'"),
+        ("lsf", "memory_option", "memory_per_slot=True"),
+        ("oar", "memory_option", "memory_of='node'"),
+    ],
+)
+def test_an_option_that_people_look_for_is_refused_with_the_reason(backend: str, option: str, words: str) -> None:
+    """Other backends have it, so that a list of all options would not help."""
+    with pytest.raises(InvalidRequest, match=re.escape(words)):
+        discovery.load(backend, options={option: False})

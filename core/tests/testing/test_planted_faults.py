@@ -17,7 +17,10 @@ PLAIN = ("-p", "no:randomly", "-p", "no:asyncio", "-p", "no:cacheprovider")
 #: What no fault of a plugin can break: these laws are about its declarations.
 OF_DECLARATIONS = {"test_an_id_was_seen_from_both_sides"}
 
-LAWS = {name for name in dir(BackendConformance) if name.startswith("test_")} - OF_DECLARATIONS
+#: What is about an option that Acme does not have; see the last test.
+OF_OPTIONS = {"test_where_arrays_are_refused_each_job_is_submitted_alone"}
+
+LAWS = {name for name in dir(BackendConformance) if name.startswith("test_")} - OF_DECLARATIONS - OF_OPTIONS
 
 BROKEN = """
 import sys
@@ -71,3 +74,53 @@ def test_a_job_must_be_known_from_both_sides(pytester: pytest.Pytester) -> None:
     )
     run = pytester.inline_run(*PLAIN, f"{file}::TestDeclarations::test_an_id_was_seen_from_both_sides")
     assert len(run.getfailures()) == 1
+
+
+@pytest.mark.parametrize(("fault", "failures"), [("", 0), ("gives up", 1), ("writes another script", 1)])
+def test_a_backend_must_do_without_arrays_where_they_are_refused(
+    pytester: pytest.Pytester, fault: str, failures: int
+) -> None:
+    """As it does where it was told, and with the same script."""
+    file = pytester.makepyfile(
+        f"""
+        import sys
+        sys.path.insert(0, {str(HERE / "acme")!r})
+
+        from attrs import evolve
+        from corral.plugin import Command, Completed, JobId, arrayed_or_alone, hookimpl
+        from corral.plugin.validation import NamedPlugin, assemble
+        from corral.testing import BackendConformance, Submits
+        from corral_acme import Acme
+
+        FAULT = {fault!r}
+
+        class Single(Acme):
+            def __init__(self, arrays):
+                self.arrays, self.lacks = arrays, set()
+
+            @hookimpl
+            def submit(self, script, count):
+                array = super().submit(script, count) if self.arrays else None
+                if FAULT == "gives up" and self.arrays:
+                    return (yield from array)
+                return (yield from arrayed_or_alone(
+                    array, lambda: self.alone(script), count, classify=lambda _: None, lacks=self.lacks
+                ))
+
+            def alone(self, script):
+                text = str(script) + "# again" * (FAULT == "writes another script" and self.arrays)
+                done = yield Command(["acsub"], stdin=text)
+                return JobId(done.last_line())
+
+            batch_size = 1000
+
+        class TestSingle(BackendConformance):
+            backend = "acme"
+            alone = Submits([Completed(stdout="4"), Completed(stdout="5")], ids=["4", "5"])
+
+            def manager(self, *around, arrays=True):
+                return assemble(NamedPlugin(name="acme", plugin=Single(arrays)), [])
+        """
+    )
+    run = pytester.inline_run(*PLAIN, f"{file}::TestSingle::{next(iter(OF_OPTIONS))}")
+    assert len(run.getfailures()) == failures

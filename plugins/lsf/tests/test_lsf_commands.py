@@ -105,6 +105,17 @@ def test_a_smaller_limit_of_the_site_is_learnt_in_the_conversation() -> None:
     assert asked == [("bsub", "-J", "dask-1[1-5000]"), ("bparams", "-l"), ("bsub", "-J", "dask-1[1-1000]")]
 
 
+def test_arrays_that_are_off_are_done_without(caplog: pytest.LogCaptureFixture) -> None:
+    """MAX_JOB_ARRAY_SIZE says so."""
+    lsf = LSF()
+    told = "Job <{}> is submitted to queue <normal>.\n"
+    parameters = "    MAX_JOB_ARRAY_SIZE = 0\n"
+    found = drive(lsf.submit(SCRIPT, 2), [HERE / "bsub-array.txt", parameters, told.format(7), told.format(8)])
+    assert found == [JobId("7"), JobId("8")]
+    assert "job arrays are switched off here (MAX_JOB_ARRAY_SIZE=0)" in caplog.text
+    assert next(lsf.submit(SCRIPT, 2)).argv == ("bsub", "-J", SCRIPT.name)
+
+
 @pytest.mark.parametrize("parameters", ["    MAX_JOB_ARRAY_SIZE = 20001\n", ""])
 def test_a_limit_that_is_no_cure_ends_the_submission(parameters: str) -> None:
     """Nothing is tried twice."""

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from corral.plugin import Completed, FailureKind, JobId, JobState
 from corral.testing import (
@@ -17,6 +17,7 @@ from corral.testing import (
     GarbledRow,
     Inside,
     Polls,
+    Recording,
     Submits,
     UnknownWord,
 )
@@ -27,6 +28,14 @@ class LSFConformance(BackendConformance):
     transcripts = Path(__file__).parent / "transcripts"
     extra_directives = ("-app dask -x", '-R "select[type==any]"', "-Jd 'two \"words\"'")
 
+    alone = Submits(
+        [
+            Completed(stdout="Job <111> is submitted to default queue <normal>.\n"),
+            Completed(stdout="Job <112> is submitted to default queue <normal>.\n"),
+        ],
+        ids=["111", "112"],
+    )
+
     def job_ids(self, count: int) -> list[JobId]:
         return [JobId(f"{65 + index // 1000}.{index % 1000 + 1}") for index in range(count)]
 
@@ -34,7 +43,7 @@ class LSFConformance(BackendConformance):
 class TestOpenLava(LSFConformance):
     """Recorded from OpenLava 4.0; where the file says so, 2.2."""
 
-    recordings = (
+    recordings: ClassVar[Sequence[Recording]] = (
         Submits(["bsub.txt"], ids=["111.1", "111.2", "111.3"]),
         Polls(
             ["bjobs-wide.txt", "bjobs-long.txt"],
@@ -126,7 +135,7 @@ QUEUES = Completed(
 
 
 class TestIBM(LSFConformance):
-    recordings = (
+    recordings: ClassVar[Sequence[Recording]] = (
         Submits(
             [Completed(stdout="Job <65> is submitted to queue <normal>.\n")],
             ids=[f"65.{index}" for index in range(1, 11)],
@@ -195,3 +204,22 @@ class TestIBM(LSFConformance):
         [TABLE], job_id="65.7", known="65|7|RUN|-|n1|Nov 23 12:23:16 2026|Nov 23 12:23:17 2026|", garbled="65|7|RUN|"
     )
     options: ClassVar[Mapping[str, object]] = {"job_table": "custom"}
+
+
+class TestOpenLavaWithoutArrays(TestOpenLava):
+    """The same laws where each job is a submission of its own."""
+
+    options: ClassVar[Mapping[str, Any]] = {**TestOpenLava.options, "arrays": False}
+    recordings: ClassVar[Sequence[Recording]] = (
+        TestOpenLava.alone,
+        *(each for each in TestOpenLava.recordings if not isinstance(each, Submits | Inside)),
+        Inside(
+            environ={"LSB_JOBID": "111", "LSB_JOBINDEX": "0", "LSB_MCPU_HOSTS": "node01 2 "},
+            job_id="111",
+            hosts=["node01"],
+            cores=2,
+        ),
+    )
+
+    def job_ids(self, count: int) -> list[JobId]:
+        return [JobId(str(1_000_000 + index)) for index in range(count)]

@@ -357,3 +357,13 @@ def test_options_are_checked_at_once(options: dict[str, object]) -> None:
     """A misspelt option of the backend is an error before any job."""
     with pytest.raises(ValueError, match=next(iter(options))):
         LSF(**options)  # type: ignore[arg-type]
+
+
+def test_without_arrays_a_job_is_called_by_its_number() -> None:
+    """Its log too; nothing else of the script differs."""
+    job = Job(name="x", command=["true"], log_directory="/logs")
+    script = LSF(arrays=False).render_script(job)
+    assert 'exec >>/logs/"$LSB_JOBID.log"' in script.body
+    assert 'CORRAL_JOB_ID="$LSB_JOBID"' in script.body
+    assert str(script) == str(LSF().render_script(job)).replace(".$LSB_JOBINDEX", "")
+    assert LSF().parse_resources(str(script)).log_directory == "/logs"

@@ -72,7 +72,7 @@ def test_arrays_begin_with_one_and_have_a_name() -> None:
 )
 def test_an_id_comes_after_blank_lines(answer: str) -> None:
     """With or without Moab's name, and whatever it says of the array."""
-    [job_id] = drive(Moab(arrays=False).submit(Moab(arrays=False).render_script(JOB), 5), [answer])
+    [job_id] = drive(Moab(arrays=False).submit(Moab(arrays=False).render_script(JOB), 1), [answer])
     assert job_id.text in ("Moab.12", "12", "cluster.12")
     submitted = drive(Moab().submit(Moab().render_script(JOB), 2), [answer])
     assert [each.text for each in submitted] == [f"{job_id}[1]", f"{job_id}[2]"]

@@ -5,9 +5,9 @@ None of them is a recording: they were written by hand.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from attrs import evolve
 
@@ -22,6 +22,7 @@ from corral.testing import (
     GarbledRow,
     Inside,
     Polls,
+    Recording,
     Submits,
     UnknownWord,
 )
@@ -34,7 +35,7 @@ class TestMoab(BackendConformance):
     transcripts = Path(__file__).parent / "transcripts"
     # A log is opened by the job's script itself, in a folder that this machine has not.
     job: ClassVar[Job] = evolve(BackendConformance.job, log_directory=None)
-    recordings = (
+    recordings: ClassVar[Sequence[Recording]] = (
         Submits(["msub.txt"], ids=["Moab.12[1]", "Moab.12[2]", "Moab.12[3]"]),
         Polls(
             [USER, "showq.txt", "showq-completed.txt"],
@@ -63,6 +64,7 @@ class TestMoab(BackendConformance):
         ExplainsPending(["checkjob-blocked.txt"], job_id="Moab.12[3]", words=["idle", "MAXPROC", "proc limit"]),
         ExplainsPending(["checkjob-gone.txt"], job_id="Moab.99[1]", words=[]),
     )
+    alone = Submits([Completed(stdout="\nMoab.13\n"), Completed(stdout="\nMoab.14\n")], ids=["Moab.13", "Moab.14"])
     unknown_word = UnknownWord(
         [USER, "showq.txt"], job_id="Moab.12[1]", known='State="Running"', unknown='State="Molting"'
     )
@@ -82,3 +84,22 @@ class TestMoab(BackendConformance):
 
     def job_ids(self, count: int) -> list[JobId]:
         return [JobId(f"Moab.{77 + index // 1000}[{index % 1000 + 1}]") for index in range(count)]
+
+
+class TestMoabWithoutArrays(TestMoab):
+    """The same laws where each job is a submission of its own."""
+
+    options: ClassVar[Mapping[str, Any]] = {"arrays": False}
+    recordings: ClassVar[Sequence[Recording]] = (
+        TestMoab.alone,
+        *(each for each in TestMoab.recordings if not isinstance(each, Submits | Inside)),
+        Inside(
+            ["nodefile.txt"],
+            environ={"MOAB_JOBID": "Moab.13", "PBS_JOBID": "78.srv", "PBS_NODEFILE": "/aux/78.srv"},
+            job_id="Moab.13",
+            hosts=["n1", "n2"],
+        ),
+    )
+
+    def job_ids(self, count: int) -> list[JobId]:
+        return [JobId(f"Moab.{1_000_000 + index}") for index in range(count)]

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-from corral.plugin import FailureKind, Job, JobId, JobState, Resources
+from corral.plugin import Completed, FailureKind, Job, JobId, JobState, Resources
 from corral.testing import (
     BackendConformance,
     CancelsGone,
@@ -17,6 +17,7 @@ from corral.testing import (
     GarbledRow,
     Inside,
     Polls,
+    Recording,
     Submits,
     UnknownWord,
 )
@@ -26,7 +27,7 @@ class TestOar(BackendConformance):
     backend = "oar"
     options: ClassVar[Mapping[str, Any]] = {"memory_property": "memcore", "gpu_resource": "gpu"}
     transcripts = Path(__file__).parent / "transcripts"
-    recordings = (
+    recordings: ClassVar[Sequence[Recording]] = (
         Submits(["oarsub.txt"], ids=["1018", "1019", "1020"]),
         Polls(
             ["oarstat.txt"],
@@ -65,6 +66,9 @@ class TestOar(BackendConformance):
         DescribesQueues(["oarnodes.txt"], names=["default"]),
         ExplainsPending(["pending-expected.txt"], job_id="1038", words=["free", "expects to start"]),
         ExplainsPending(["pending-no-nodes.txt"], job_id="1035", words=["no nodes", "no_matching_slot"]),
+    )
+    alone = Submits(
+        [Completed(stdout="OAR_JOB_ID=1019\n"), Completed(stdout="OAR_JOB_ID=1020\n")], ids=["1019", "1020"]
     )
     unknown_word = UnknownWord(["oarstat.txt"], job_id="1031", known='"state" : "Hold"', unknown='"state" : "Moulting"')
     garbled_row = GarbledRow(["oarstat.txt"], job_id="1031", known='"state" : "Hold"', garbled='"state" : 7')
@@ -105,3 +109,19 @@ class TestOarWithoutOptions(TestOar):
         log_directory="/scratch/my logs",
     )
     extra_directives = (*TestOar.extra_directives, "-p cluster = 'taurus' AND gpu > 0")
+
+
+class TestOarWithoutArrays(TestOar):
+    """The same laws where each job is a submission of its own."""
+
+    options: ClassVar[Mapping[str, Any]] = {**TestOar.options, "arrays": False}
+    recordings: ClassVar[Sequence[Recording]] = (
+        TestOar.alone,
+        *(each for each in TestOar.recordings if not isinstance(each, Submits | Inside)),
+        Inside(
+            ["nodefile.txt", "stat.txt"], environ="environment.txt", job_id="1019", hosts=["node01", "node02"], cores=2
+        ),
+    )
+
+    def job_ids(self, count: int) -> list[JobId]:
+        return [JobId(str(12_345_000 + index)) for index in range(count)]

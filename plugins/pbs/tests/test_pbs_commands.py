@@ -77,6 +77,24 @@ def test_a_limit_that_is_no_cure_ends_the_submission() -> None:
         drive(PBS_.submit(SCRIPT, 10), [HERE / "qsub-too-large.txt", HERE / "qstat-server.txt", ""])
 
 
+def test_arrays_that_are_off_are_done_without(caplog: pytest.LogCaptureFixture) -> None:
+    """The server's limit says so; a job on another server is still asked for there."""
+    pbs = PBS()
+    script = pbs.render_script(Job(name="x", queue="batch@other"))
+    limit = "Server: node01\n    max_array_size = 1\n"
+    found = drive(pbs.submit(script, 2), [HERE / "qsub-too-large.txt", limit, "", "7.other\n", "8.other\n"])
+    assert [(job_id.text, job_id.where) for job_id in found] == [("7.other", "other"), ("8.other", "other")]
+    assert "job arrays are switched off here (max_array_size = 1)" in caplog.text
+    assert next(pbs.submit(script, 2)).argv == ("qsub", "-C", "#PBS")
+
+
+@pytest.mark.parametrize("answer", ["7[].node01\n", "7 .node01\n", "node01\n", ""])
+def test_an_array_where_one_job_was_submitted_is_refused(answer: str) -> None:
+    """Whatever it is, it is not the job's id."""
+    with pytest.raises(ParseError):
+        drive(PBS(arrays=False).submit(SCRIPT, 1), [answer])
+
+
 def test_a_job_on_another_server_is_asked_for_there() -> None:
     """Of a queue like batch@other; the id stays what the job itself sees."""
     script = PBS_.render_script(Job(name="x", queue="batch@other"))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from corral.plugin import Completed, FailureKind, JobId, JobState
 from corral.testing import (
@@ -101,6 +101,7 @@ class TestPBS(BackendConformance):
         ExplainsPending(["pending-never.txt"], job_id="9060[0].node01", words=["never", "ncpus (R: 999"]),
         ExplainsPending(["pending-held.txt"], job_id="9059[0].node01", words=["held", "qrls"]),
     )
+    alone = Submits([Completed(stdout="74.node01\n"), Completed(stdout="75.node01\n")], ids=["74.node01", "75.node01"])
     unknown_word = UnknownWord(
         ["qstat-two-nodes.txt"], job_id="9084[1].node01", known="job_state = R", unknown="job_state = MOLTING"
     )
@@ -139,3 +140,23 @@ class TestPBSWithOptions(TestPBS):
         "chunk": "model=bro:mpiprocs=1",
         "place": "scatter:excl",
     }
+
+
+class TestPBSWithoutArrays(TestPBS):
+    """The same laws where each job is a submission of its own."""
+
+    options: ClassVar[Mapping[str, Any]] = {"arrays": False}
+    recordings = (
+        TestPBS.alone,
+        *(each for each in TestPBS.recordings if not isinstance(each, Submits | Inside)),
+        Inside(
+            ["nodefile.txt"],
+            environ={"PBS_JOBID": "74.node01", "PBS_NODEFILE": "/aux/74.node01", "NCPUS": "2"},
+            job_id="74.node01",
+            hosts=["node01"],
+            cores=2,
+        ),
+    )
+
+    def job_ids(self, count: int) -> list[JobId]:
+        return [JobId(f"{1_000_000 + index}.node01") for index in range(count)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from pathlib import Path
 
@@ -237,6 +238,27 @@ def test_univas_records_say_who_deleted_a_job() -> None:
     record = transcript(HERE / "qacct-ends.txt").stdout.replace("failed       0    ", "failed 0\ndeleted_by   operator")
     found = drive(SGE.poll_status(ids("31.2")), [HERE / "qstat-empty.txt", record])
     assert found[JobId("31.2")].state is JobState.CANCELLED
+
+
+def test_the_end_of_a_job_that_is_no_array_is_looked_up_by_its_number() -> None:
+    """Its task is "undefined" to qacct; so many are asked for in one round."""
+    record = re.sub(r"taskid +7 ", "taskid       undefined ", transcript(HERE / "qacct-ends.txt").stdout)
+    commands: list[tuple[str, ...]] = []
+
+    def answer(command: Command) -> str:
+        commands.append(command.argv)
+        return record if command.argv == ("qacct", "-j", "31") else ""
+
+    jobs = ids(*map(str, range(31, 81)))
+    found = converse(GridEngine(arrays=False).poll_status(jobs), answer)
+    assert list(found) == [JobId("31")]
+    assert commands[1:] == [("qacct", "-j", str(number)) for number in range(31, 51)]
+
+
+def test_the_reason_of_a_job_in_error_that_is_no_array_is_its_own() -> None:
+    """qstat speaks of its only task."""
+    answer = "job_number:  26\nerror reason          1:      11/25/2026 22:22:41 [0:28431]: error: no log\n"
+    assert answers.error_reasons(answer) == {"26": "no log"}
 
 
 @pytest.mark.parametrize("trouble", [CommandTimedOut, CommandNotFound, HERE / "qacct-no-file.txt", "Welcome!\n"])

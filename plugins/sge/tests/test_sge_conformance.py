@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 from attrs import evolve, frozen
 
-from corral.plugin import FailureKind, JobId, JobState, Resources
+from corral.plugin import Completed, FailureKind, JobId, JobState, Resources
 from corral.testing import (
     BackendConformance,
     CancelsGone,
@@ -19,6 +19,7 @@ from corral.testing import (
     GarbledRow,
     Inside,
     Polls,
+    Recording,
     Submits,
     UnknownWord,
 )
@@ -55,7 +56,7 @@ class TestGridEngine(BackendConformance):
         "gpu_resource": "gpu",
     }
     transcripts = Path(__file__).parent / "transcripts"
-    recordings = (
+    recordings: ClassVar[Sequence[Recording]] = (
         Submits(["qsub.txt"], ids=["7.1", "7.2", "7.3"]),
         Polls(
             ["qstat.txt", "qstat-j-error.txt"],
@@ -87,6 +88,7 @@ class TestGridEngine(BackendConformance):
         ExplainsPending(["qstat-j-never.txt", "qalter-never.txt"], job_id="39.1", words=["never start", "hc:gpu=4"]),
         ExplainsPending(["qstat-j-silent.txt", "qalter-never.txt", "qalter-never.txt"], job_id="39.1", words=["gpu=4"]),
     )
+    alone = Submits([Completed(stdout="10\n"), Completed(stdout="11\n")], ids=["10", "11"])
     unknown_word = UnknownWord(["qstat.txt"], job_id="27.1", known="<state>s<", unknown="<state>MOLTING<")
     garbled_row = GarbledRow(
         ["qstat.txt", "qstat-j-error.txt"], job_id="27.1", known="<state>s</state>", garbled="<stat>s</stat>"
@@ -114,3 +116,19 @@ class TestGridEngine(BackendConformance):
 
     def job_ids(self, count: int) -> list[JobId]:
         return [JobId(f"{77 + index // 75_000}.{index % 75_000 + 1}") for index in range(count)]
+
+
+class TestGridEngineWithoutArrays(TestGridEngine):
+    """The same laws where each job is a submission of its own."""
+
+    options: ClassVar[Mapping[str, Any]] = {**TestGridEngine.options, "arrays": False}
+    recordings: ClassVar[Sequence[Recording]] = (
+        TestGridEngine.alone,
+        *(each for each in TestGridEngine.recordings if not isinstance(each, Submits | Inside)),
+        Inside(environ="environment-no-array.txt", job_id="10", hosts=["node01"], cores=1),
+    )
+    # An accounting of single jobs is read for one of them at a time.
+    most_commands = 21
+
+    def job_ids(self, count: int) -> list[JobId]:
+        return [JobId(str(1_000_000 + index)) for index in range(count)]

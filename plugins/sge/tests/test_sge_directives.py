@@ -358,3 +358,14 @@ def test_a_resource_without_an_amount_stays_the_user_s(line: str) -> None:
     """Also if it is one that a Job has a word for."""
     job = GridEngine(memory_resource="mem_free", gpu_resource="gpu").parse_resources(f"#!/bin/sh\n{line}\n")
     assert job.extra_directives == (f"-l {line.rsplit(maxsplit=1)[-1]}",)
+
+
+def test_without_arrays_a_job_is_called_by_its_number() -> None:
+    """Its log too; nothing else of the script differs."""
+    job = Job(name="x", command=["true"], log_directory="/logs")
+    script = str(GridEngine(arrays=False).render_script(job))
+    assert "-o '/logs/$JOB_ID.log'" in script
+    assert 'CORRAL_JOB_ID="${JOB_ID}"' in script
+    with_arrays = str(GridEngine().render_script(job))
+    assert script == with_arrays.replace("$JOB_ID.$TASK_ID.log", "$JOB_ID.log").replace(".${SGE_TASK_ID}", "")
+    assert GridEngine(arrays=False).parse_resources(script).log_directory == "/logs"

@@ -17,6 +17,7 @@ from corral.plugin import (
     Completed,
     Failure,
     FailureKind,
+    InvalidRequest,
     Job,
     JobId,
     JobState,
@@ -70,19 +71,15 @@ def test_a_smaller_limit_of_the_site_is_learnt_in_the_conversation() -> None:
     assert asked[1:] == [("scontrol", "show", "config"), ("sbatch", "--parsable", "--array=0-100")]
 
 
-def test_arrays_that_are_off_are_told() -> None:
-    """Slurm's own words do not say so; who asks for one job hears of arrays for the first time."""
-    with pytest.raises(CommandFailed, match="Invalid job array specification") as told:
-        drive(SLURM.submit(SCRIPT, 1), [HERE / "sbatch-arrays-off.txt", HERE / "scontrol-config-arrays-off.txt"])
-    failure = SLURM.classify_failure(told.value.completed)
-    assert failure is not None
-    assert failure.kind is FailureKind.FATAL
-    assert "job arrays are switched off here (MaxArraySize=0)" in failure.message
+def test_an_array_of_the_users_own_is_refused() -> None:
+    """Nobody would know its elements."""
+    with pytest.raises(InvalidRequest, match=r"scale\(\)"):
+        SLURM.render_script(Job(name="x", extra_directives=["-a 0-9"]))
 
 
-@pytest.mark.parametrize("config", ["MaxArraySize            = 0\n", "MaxArraySize            = 20001\n", ""])
+@pytest.mark.parametrize("config", ["MaxArraySize            = 20001\n", ""])
 def test_a_limit_that_is_no_cure_ends_the_submission(config: str) -> None:
-    """Arrays may be switched off, or refused for another reason: nothing is tried twice."""
+    """Arrays were refused for another reason: nothing is tried twice."""
     with pytest.raises(CommandFailed, match="Invalid job array specification"):
         drive(SLURM.submit(SCRIPT, 10), [HERE / "sbatch-bad-array.txt", config])
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from corral.plugin import FailureKind, JobId, JobState
+from corral.plugin import Completed, FailureKind, JobId, JobState
 from corral.testing import (
     BackendConformance,
     CancelsGone,
@@ -17,6 +17,7 @@ from corral.testing import (
     GarbledRow,
     Inside,
     Polls,
+    Recording,
     Submits,
     UnknownWord,
 )
@@ -25,7 +26,7 @@ from corral.testing import (
 class TestSlurm(BackendConformance):
     backend = "slurm"
     transcripts = Path(__file__).parent / "transcripts"
-    recordings = (
+    recordings: ClassVar[Sequence[Recording]] = (
         Submits(["sbatch.txt"], ids=["195_0", "195_1", "195_2"]),
         Submits(["sbatch-where.txt"], ids=["1_0", "1_1", "1_2", "1_3"]),
         Submits(
@@ -80,6 +81,7 @@ class TestSlurm(BackendConformance):
         ExplainsPending(["pending-time-limit.txt"], job_id="101_0", words=["never", "walltime", "PartitionTimeLimit"]),
         ExplainsPending(["pending-resources.txt"], job_id="106_0", words=["free", "2026-11-23 23:46:11"]),
     )
+    alone = Submits([Completed(stdout="209\n"), Completed(stdout="210\n")], ids=["209", "210"])
     unknown_word = UnknownWord(["squeue.txt"], job_id="98_0", known="98_0|RUNNING|", unknown="98_0|MOLTING|")
     garbled_row = GarbledRow(["squeue.txt"], job_id="99_9", known="99_[0-3,5-9%4]", garbled="99_[0-?,5-9%4]")
     failures: ClassVar[Mapping[str, FailureKind | None]] = {
@@ -113,3 +115,30 @@ class TestSlurm(BackendConformance):
 
     def job_ids(self, count: int) -> list[JobId]:
         return [JobId(f"{77 + index // 1001}_{index % 1001}") for index in range(count)]
+
+
+class TestSlurmWithoutArrays(TestSlurm):
+    """The same laws where --array and --mem are refused, as on TACC's Frontera."""
+
+    options: ClassVar[Mapping[str, Any]] = {"arrays": False, "memory_option": "mem-per-cpu"}
+    recordings: ClassVar[Sequence[Recording]] = (
+        TestSlurm.alone,
+        *(each for each in TestSlurm.recordings if not isinstance(each, Submits | Inside)),
+        Inside(
+            # Of the recorded ones, what Slurm says of a job that is no element of an array.
+            environ={
+                "SLURM_JOB_ID": "209",
+                "SLURM_JOB_NODELIST": "n1",
+                "SLURMD_NODENAME": "n1",
+                "SLURM_JOB_CPUS_PER_NODE": "2",
+                "SLURM_MEM_PER_CPU": "128",
+            },
+            job_id="209",
+            hosts=["n1"],
+            cores=2,
+            memory=2**28,
+        ),
+    )
+
+    def job_ids(self, count: int) -> list[JobId]:
+        return [JobId(str(10_000_000 + index)) for index in range(count)]

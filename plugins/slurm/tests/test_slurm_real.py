@@ -53,6 +53,31 @@ async def test_ends_are_told_apart(slurm: RealJobs) -> None:
         assert status.submitted <= status.started <= status.ends  # type: ignore[operator]
 
 
+async def test_jobs_without_arrays_are_told_apart(tmp_path: Path) -> None:
+    """Three submissions of one name, with memory by core; found by that name, and cancelled by their ids."""
+    alone = Slurm(arrays=False, memory_option="mem-per-cpu")
+    async with real_jobs(alone, tmp_path, resources=Resources(cores=3, memory=10 * MEBI)) as slurm:
+        script = 'env; until [ -e "$0/$CORRAL_JOB_ID" ]; do sleep 0.1; done; exit 3'
+        job = slurm.job("bash", "-c", script, str(tmp_path))
+        ids = first, *others = await slurm.submit(job, 3)
+        for job_id in ids:
+            await slurm.until_it_prints(job_id, "SLURM_JOB_ID")
+        assert set(await slurm.talk(alone.find_jobs(job.name))) == set(ids)
+        for job_id in others:
+            (tmp_path / job_id.text).touch()
+        ended = await slurm.until(others, lambda status: status.state.is_final)
+        assert [(status.state, status.exit_code) for status in ended] == [(JobState.FAILED, 3)] * 2
+        assert await slurm.talk(alone.find_jobs(job.name)) == [first]
+        await slurm.talk(alone.cancel([first]))
+        [cancelled] = await slurm.until([first], lambda status: status.state.is_final)
+        assert cancelled.state is JobState.CANCELLED
+        for job_id in ids:
+            seen = variables((tmp_path / f"{job_id}.log").read_text())
+            assert seen["CORRAL_JOB_ID"] == seen["SLURM_JOB_ID"] == job_id.text
+            assert not [name for name in seen if name.startswith("SLURM_ARRAY")]
+            assert seen["SLURM_MEM_PER_CPU"] == "4"
+
+
 async def test_nothing_of_the_submitters_environment_reaches_the_job(
     slurm: RealJobs, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -7,9 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
-from corral.plugin import Completed, FailureKind, JobId, JobState
+from attrs import evolve
+
+from corral.plugin import Completed, FailureKind, Job, JobId, JobState
 from corral.testing import (
     BackendConformance,
     CancelsGone,
@@ -66,6 +68,7 @@ class TestTorque(BackendConformance):
         ExplainsPending(["pending.txt"], job_id="12[6].srv", words=["waits", "Draining"]),
         ExplainsPending(["held.txt"], job_id="12[7].srv", words=["held", "qrls"]),
     )
+    alone = Submits([Completed(stdout="13.srv\n"), Completed(stdout="14.srv\n")], ids=["13.srv", "14.srv"])
     unknown_word = UnknownWord(["qstat.txt"], job_id="12[5].srv", known="job_state = R", unknown="job_state = MOLTING")
     garbled_row = GarbledRow(["qstat.txt"], job_id="12[5].srv", known="job_state = R", garbled="job_stat R")
     failures: ClassVar[Mapping[str, FailureKind | None]] = {
@@ -94,3 +97,30 @@ class TestTorqueWithOptions(TestTorque):
         }.values()
     )
     options: ClassVar[Mapping[str, object]] = {"memory_resource": "vmem", "properties": "bigmem:gen=7"}
+
+
+class TestTorqueWithoutArrays(TestTorque):
+    """The same laws where each job is a submission of its own."""
+
+    options: ClassVar[Mapping[str, Any]] = {"arrays": False}
+    recordings = (
+        TestTorque.alone,
+        *(each for each in TestTorque.recordings if not isinstance(each, Submits | Inside)),
+        Inside(
+            ["nodefile.txt"],
+            environ={"PBS_JOBID": "13.srv", "PBS_NODEFILE": "/aux/13.srv", "PBS_NUM_PPN": "2"},
+            job_id="13.srv",
+            hosts=["n1", "n2"],
+            cores=2,
+        ),
+    )
+
+    def job_ids(self, count: int) -> list[JobId]:
+        return [JobId(f"{1_000_000 + index}.srv") for index in range(count)]
+
+
+class TestTorqueByCore(TestTorque):
+    """The same laws of requests where memory is each core's."""
+
+    options: ClassVar[Mapping[str, Any]] = {"memory_resource": "pmem"}
+    job: ClassVar[Job] = evolve(TestTorque.job, resources=evolve(TestTorque.job.resources, processes=4))

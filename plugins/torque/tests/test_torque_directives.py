@@ -236,8 +236,32 @@ def test_what_is_no_job_is_a_parse_error(text: str, problem: str) -> None:
         Torque().parse_resources(text)
 
 
-@pytest.mark.parametrize("options", [{"memory_resource": "pmem"}, {"properties": "a b"}, {"max_array_size": 0}])
+@pytest.mark.parametrize("options", [{"memory_resource": "rss"}, {"properties": "a b"}, {"max_array_size": 0}])
 def test_options_are_checked_at_once(options: dict[str, object]) -> None:
     """A misspelt option of the backend is an error before any job."""
     with pytest.raises(ValueError, match=next(iter(options))):
         Torque(**options)  # type: ignore[arg-type]
+
+
+def test_memory_by_core_is_rounded_up() -> None:
+    """A core's share, as pmem counts it, whatever the number of nodes; the node gives at least what was asked for."""
+    torque = Torque(memory_resource="pmem")
+    asked = Job(name="x", resources=Resources(nodes=2, cores=3, processes=3, memory=4000 * 2**20))
+    job = torque.prepare_job(asked)
+    assert job.resources.memory == 4002 * 2**20
+    directives = [each.text for each in torque.render_script(job).directives]
+    assert "#PBS -l pmem=1334mb" in directives
+    assert "#PBS -l nodes=2:ppn=3" in directives
+    skipped = torque.render_script(evolve(job, skip=["cores"]))
+    assert "#PBS -l pmem=4002mb" in [each.text for each in skipped.directives]
+
+
+def test_a_worker_that_is_larger_than_a_core_is_refused_where_memory_is_by_core() -> None:
+    """No process may have more than pmem: it would die with an eighth of its memory."""
+    torque = Torque(memory_resource="pmem")
+    job = Job(name="x", resources=Resources(cores=8, memory=2**34))
+    with pytest.raises(InvalidRequest, match="processes=8"):
+        torque.prepare_job(job)
+    # Without that resource, or with all of the memory for the core that there may be, it does not die.
+    for word in ("memory", "pmem", "cores"):
+        assert torque.prepare_job(evolve(job, skip=[word])).resources == job.resources

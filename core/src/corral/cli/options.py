@@ -22,7 +22,9 @@ _CLUSTER = ("backend", "backend_options", "site", "name", "shared_directory", "l
 #: Arguments of `WorkerGroup` that are; its backend options are those of the cluster here.
 _WORKER = tuple(name for name in WorkerGroup.argument_names() if name != "backend_options")
 #: Arguments that hold several texts: the option is repeated.
-_REPEATED = {"extra_directives", "skip_directives", "modules", "prologue", "epilogue", "inherit_env"}
+_REPEATED = {
+    "extra_directives", "skip_directives", "modules", "prologue", "epilogue", "inherit_env", "launch_prefix",
+}  # fmt: skip
 _NUMBERS = {"cores": int, "processes": int, "threads": int, "nodes": int, "gpus": int}
 
 
@@ -150,11 +152,14 @@ def assignments(argument: str, texts: Sequence[str]) -> dict[str, str]:
 
 
 def plugin_options(texts: Sequence[str]) -> dict[str, Any]:
-    """Options of a backend; a value that is JSON (a number, true, a list) is taken as such, else as text."""
+    """Options of a backend; a value that is JSON (a number, true, a list) is taken as such, else as text.
+
+    Python's ``True`` and ``False`` are what they are in ``backend_options=``, from where they are copied.
+    """
     found: dict[str, Any] = {}
     for name, value in assignments("backend_options", texts).items():
         try:
             found[name] = json.loads(value)
         except ValueError:
-            found[name] = value
+            found[name] = {"True": True, "False": False}.get(value, value)
     return found

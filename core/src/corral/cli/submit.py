@@ -18,7 +18,7 @@ from attrs import define, evolve, field
 from corral.cli.options import cluster_arguments, cluster_options, worker_arguments, worker_options
 from corral.cli.run import OWN_FAILURE, run_options, run_words
 from corral.cli.tables import say, show_file
-from corral.errors import BatchSystemError, ParseError
+from corral.errors import BatchSystemError, InvalidRequest, ParseError
 from corral.jobs.record import JobRecord
 from corral.plugin.values import JobState
 
@@ -68,6 +68,13 @@ def submit(script: str, arguments: Sequence[str], waits: bool, follows: bool, **
 
 def _job(blueprint: Blueprint, words: Sequence[str], options: dict[str, Any]) -> Job:
     [spec] = blueprint.groups.values()
+    for name in ("container", "launch_prefix"):
+        if value := getattr(spec, name):
+            raise InvalidRequest(
+                name,
+                f"{value!r} is for jobs that have workers alone, and this one has the script, too; give it to a "
+                "Cluster that a program of yours makes",
+            )
     asked = spec.request(
         name=blueprint.job_name(1),
         log_directory=str(blueprint.log_directory),

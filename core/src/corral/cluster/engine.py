@@ -255,7 +255,8 @@ class Engine:
         deadline = time.monotonic() + timeout
         state = self._state
         state.is_closing = True
-        await state.finish_tasks(timeout)
+        # The rest of the time is for ending what is there, also of a submission that is cut off.
+        await state.finish_tasks(timeout / 2)
         await self._submitter.find_uncertain()
         await self._ender.end_all(deadline)
         self._workers.stop()

@@ -134,6 +134,8 @@ class EngineState:
             _, unfinished = await asyncio.wait(self._to_the_end, timeout=timeout)
             for task in unfinished:
                 task.cancel()
+            if unfinished:
+                await asyncio.wait(unfinished)
 
 
 def _keep(task: asyncio.Task[None], tasks: set[asyncio.Task[None]]) -> asyncio.Task[None]:

@@ -109,6 +109,11 @@ class JobSubmitter:
             submission = await batch.submit(
                 script, count, may_have_landed=may_have_landed, is_replacement=todo.replacements >= count
             )
+        except asyncio.CancelledError:
+            # The cluster closes, and will look for what has been submitted so far.
+            if script is not None:
+                self._uncertain.append((group, script))
+            raise
         except (BatchSystemUnavailable, LimitReached) as error:
             group.postpone(error, script, count, self._state.now())
             if group.doubtful is not None:

@@ -13,6 +13,10 @@ from typing import NamedTuple
 _NETWORK = re.compile(
     r"nfs\d?|cifs|smb\w*|afs|lustre|gpfs|beegfs\w*|panfs|pvfs2|orangefs|ceph|gluster\w*|9p|virtiofs|coda|wekafs|fuse\..*"
 )
+#: File systems in memory.
+_IN_MEMORY = ("tmpfs", "ramfs")
+#: Folders below which a mount is for what is temporary.
+_TEMPORARY = ("/tmp", "/var/tmp", "/dev/shm", "/run")  # noqa: S108 - they are named, not written to
 
 
 class Capacity(NamedTuple):
@@ -42,6 +46,26 @@ def is_on_network(path: Path, mountinfo: Path = Path("/proc/self/mountinfo")) ->
             # Of two mounts on one point the later one is seen.
             best = max(best, (len(mount.point), mount.kind), key=lambda pair: pair[0])
     return bool(_NETWORK.fullmatch(best[1]))
+
+
+def only_here(path: Path, mountinfo: Path = Path("/proc/self/mountinfo")) -> str | None:
+    """Why no other host can have this path, in words; None if others may.
+
+    A file system in memory, or one that is mounted for temporary files. A local disk proves nothing: it may be what
+    this host exports to others, or be installed alike on all of them, and so may the root be in memory.
+    """
+    path = path.resolve()
+    best: _Mount | None = None
+    for mount in _mounts(mountinfo):
+        if path.is_relative_to(mount.point) and (best is None or len(mount.point) >= len(best.point)):
+            best = mount
+    if best is None or best.point == "/" or _NETWORK.fullmatch(best.kind):
+        return None
+    if best.kind in _IN_MEMORY:
+        return f"{best.point} is in the memory of this host ({best.kind})"
+    if any(Path(best.point).is_relative_to(folder) for folder in _TEMPORARY):
+        return f"{best.point} is a file system of this host ({best.kind}) for temporary files"
+    return None
 
 
 # --- control groups ---------------------------------------------------------------------------------------------

@@ -7,6 +7,7 @@ if it can be asked.
 from __future__ import annotations
 
 import os
+import signal
 import stat
 import time
 from collections import defaultdict
@@ -89,6 +90,8 @@ def evidence(record: JobRecord, code: int) -> JobStatus | None:
     A script that fails before any worker came, and not by a signal, has failed by itself. All else may have been a
     cancellation, a preemption or the walltime.
     """
-    if record.has_ended or record.connected_at is not None or not 1 <= code <= 127:
+    # 128 + n may be signal n. What is more is none: Apptainer's own failures are 255.
+    is_failure = 1 <= code <= 127 or code > 128 + signal.SIGRTMAX
+    if record.has_ended or record.connected_at is not None or not is_failure:
         return None
     return JobStatus(state=JobState.FAILED, exit_code=code, hosts=record.status.hosts)

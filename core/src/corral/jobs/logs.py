@@ -8,6 +8,7 @@ import signal
 from collections.abc import Iterable, Sequence
 
 from corral.jobs.record import JobFailure, JobRecord, Outcome, outcome
+from corral.launch.ending import GOES_ON
 from corral.plugin.values import JobState
 
 TAIL_LINES = 12
@@ -30,6 +31,32 @@ _HINTS: Sequence[tuple[re.Pattern[str], str]] = tuple(
             r"(corral: conda activate .* failed|EnvironmentNameNotFound|EnvironmentLocationNotFound|"
             r"Not a conda environment|Could not find conda environment|conda: (command )?not found)",
             "The environment of conda_env= cannot be activated on the node: `conda env list` there shows which can.",
+        ),
+        # Before what these words mean outside of a container.
+        (
+            rf"(?s){GOES_ON} .*No module named '?corral",
+            "The Python inside does not have corral: install it in the image of container=, in the version that you "
+            "have here, or name another Python of the image with python=.",
+        ),
+        (
+            rf"(?s){GOES_ON} .*(ModuleNotFoundError|ImportError|No module named)",
+            "The Python inside lacks a module: install it in the image of container=, or name another Python of the "
+            "image with python=.",
+        ),
+        (
+            r"(FATAL: +(could not open image|While making image|Unable to handle)|unable to copy from source|"
+            r"initializing source|short-name .* did not resolve|FAILED to find requested image)",
+            "The node cannot have the image of container=: see its name, and whether the node may fetch it; a file "
+            "that nodes share is fetched once.",
+        ),
+        (
+            r"(executable file .*not found|: +stat \S+: no such file|can't execve\(2\): \S+: No such file)",
+            "There is no such Python in the image of container=: name one that is there with python=.",
+        ),
+        (
+            r"[Uu]nknown option: -P",
+            "The job's Python is too old for corral: name one from 3.11 on with python= or conda_env=, or another "
+            "image with container=.",
         ),
         (
             r"No module named '?corral",
@@ -119,6 +146,11 @@ def hint(record: JobRecord, lines: Sequence[str]) -> str:
             "Something killed it, most often the kernel when memory runs out: ask for more with memory=, or run fewer "
             "processes in it."
         )
+    if record.exit_code and record.connected_at is None and _never_went_on(lines):
+        return (
+            f"It ended before corral started inside: run the command after '{GOES_ON}' on a node to see why; see "
+            "container=, launch_prefix= and python=."
+        )
     if record.exit_code == 127:
         return "Exit code 127: a command of the job script was not found on the node; see python=, modules=, prologue=."
     if record.exit_code == 126:
@@ -130,6 +162,12 @@ def hint(record: JobRecord, lines: Sequence[str]) -> str:
             "prologue=."
         )
     return ""
+
+
+def _never_went_on(lines: Sequence[str]) -> bool:
+    """True if the launchers became other words, and were not heard of since; that of the first node speaks on."""
+    said = [line for line in lines if line.startswith("corral: ") and not line.endswith(" hosts")]
+    return bool(said) and all(f" {GOES_ON} " in line for line in said)
 
 
 def _is_empty(log: str | None) -> bool:

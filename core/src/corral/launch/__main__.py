@@ -1,7 +1,7 @@
 """The order of a launcher's life, in which every step has a reason to come where it does.
 
 1. Find the credentials, the scheduler and this job's allocation, with the standard library alone: a job that came too
-   late has ended before distributed is imported.
+   late has ended before distributed is imported. What is to be in a container goes into it here, and begins again.
 2. Import distributed while the process has one thread.
 3. Fork the zygote, which will fork the workers.
 4. Run the event loop.
@@ -27,6 +27,7 @@ from corral.environment.program import Program
 from corral.environment.versions import mismatch
 from corral.launch.contact import Contact, find_scheduler, wait_for_credentials
 from corral.launch.ending import Ended, Exit, leave, print_lines_at_once, say
+from corral.launch.inside import enter
 from corral.launch.options import Options
 from corral.launch.place import Place, find_place
 from corral.launch.scratch import make_scratch
@@ -54,6 +55,8 @@ def main(arguments: Sequence[str]) -> int:
             return _said(asyncio.run(spread(place, arguments, options.credentials)))
         if options.spare_first_node and place.node_index == 0:
             raise Ended(Exit.DONE, "this node is for the scheduler and the script alone")
+        if options.inside is not None:
+            enter(options, place, arguments, os.environ)
     except Ended as ended:
         return _said(ended)
     seconds["credentials"] = time.monotonic() - began

@@ -26,6 +26,10 @@ class Exit(enum.IntEnum):
     UNAVAILABLE = 69
 
 
+#: Stands in the job's log before the words that a launcher becomes: what fails then is in a container, for example.
+GOES_ON = "goes on as:"
+
+
 class Ended(Exception):
     """There is nothing more to do; carries the exit code and the last words."""
 

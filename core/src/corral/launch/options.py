@@ -13,6 +13,7 @@ from attrs import Factory, frozen
 
 from corral.environment.versions import mismatch
 from corral.launch.ending import Exit
+from corral.launch.runtimes import Inside
 from corral.text.docstrings import docstring
 from corral.text.variables import expanded_path
 
@@ -58,6 +59,10 @@ class Options:
     launcher: str = "fork"
     #: More keyword arguments for `distributed.Worker`.
     worker_options: dict[str, Any] = Factory(dict)
+    #: What this launcher becomes when it knows its place; None: it has the workers itself.
+    inside: Inside | None = None
+    #: What the launcher that became this one knew; empty: there was none.
+    allocation: str = ""
     #: Which node of the job this is; None: as the allocation says.
     node_index: int | None = None
     #: The first node of the job has no workers.
@@ -120,6 +125,8 @@ def _parser(doubt: str | None = None) -> argparse.ArgumentParser:
     add("--death-timeout", type=_number(float, least=1), default=60.0, metavar="SECONDS")
     add("--launcher", choices=["fork", "spawn"], default="fork")
     add("--worker-options", type=_worker_options, default={}, metavar="JSON")
+    add("--inside", type=_inside, metavar="JSON")
+    add("--allocation", default="", metavar="JSON")
     add("--node-index", type=_number(int), metavar="N")
     add("--spare-first-node", action="store_true")
     return parser
@@ -165,6 +172,13 @@ def _mapping(text: str) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise argparse.ArgumentTypeError(f"{text} is not a JSON object")
     return value
+
+
+def _inside(text: str) -> Inside:
+    try:
+        return Inside.read(_mapping(text))
+    except TypeError as error:
+        raise argparse.ArgumentTypeError(f"{text}: {error}") from None
 
 
 def _worker_options(text: str) -> dict[str, Any]:

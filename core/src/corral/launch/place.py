@@ -21,6 +21,7 @@ from corral.plugin.values import Allocation, JobId
 
 if TYPE_CHECKING:
     import pluggy
+    from cattrs import Converter
 
 #: How the launcher on the first node tells the others what it knows: they need not ask the batch system again, and
 #: remote shells do not carry the job's environment.
@@ -68,6 +69,8 @@ async def find_place(options: Options, environ: Mapping[str, str]) -> Place:
     Ended
         Nothing says which job this is.
     """
+    if options.allocation:
+        return _told_before(options.allocation)
     if HANDED_DOWN in environ:
         fields = json.loads(environ[HANDED_DOWN])
         _start_in(fields.pop("directory", None))
@@ -104,6 +107,27 @@ def handed_down(allocation: Allocation, manager: pluggy.PluginManager) -> str:
             "directory": os.getcwd(),
         }
     )
+
+
+def told(place: Place) -> str:
+    """The value of ``--allocation``: what a launcher of this node knows, for the one that it becomes."""
+    converter = _converter()
+    plain = {"allocation": place.allocation, "node_index": place.node_index, "directory": os.getcwd()}
+    return json.dumps(converter.unstructure(plain))
+
+
+def _told_before(text: str) -> Place:
+    """What `told` gave."""
+    plain = json.loads(text)
+    _start_in(plain["directory"])
+    return Place(allocation=_converter().structure(plain["allocation"], Allocation), node_index=plain["node_index"])
+
+
+def _converter() -> Converter:
+    # Not above: only containers need it.
+    from cattrs import Converter
+
+    return Converter()
 
 
 def _facts(manager: pluggy.PluginManager) -> list[BackendFacts]:

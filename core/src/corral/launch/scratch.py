@@ -19,7 +19,7 @@ _DRAFT = ".draft-"
 def make_scratch(parent: str | None) -> str:
     """Make a private directory for workers, in `parent` or where temporary files belong."""
     if parent is not None:
-        _make(parent)
+        make_folder(parent)
     draft = Path(tempfile.mkdtemp(prefix=_DRAFT + _prefix(), dir=parent))
     # Never closed: the processes that are forked from this one hold it too.
     descriptor = os.open(draft / _LOCK, os.O_CREAT | os.O_RDWR, 0o600)
@@ -28,10 +28,10 @@ def make_scratch(parent: str | None) -> str:
     return str(draft.rename(draft.with_name(draft.name.removeprefix(_DRAFT))))
 
 
-def _make(path: str) -> None:
+def make_folder(path: str) -> None:
     """Make a directory and its parents, each that is missing for this user alone."""
     if not os.path.isdir(path):
-        _make(os.path.dirname(path))
+        make_folder(os.path.dirname(path))
         # A launcher beside this one may be as quick.
         with suppress(FileExistsError):
             os.mkdir(path, 0o700)

@@ -20,7 +20,7 @@ from corral.errors import (
     ParseError,
 )
 from corral.plugin import parsing
-from corral.plugin.conversations import answered, mapped
+from corral.plugin.conversations import answered, arrayed_or_alone, arrays_are_off, mapped
 from corral.plugin.facts import BackendFacts, RankVariables
 from corral.plugin.hookspecs import CONTRACT, hookimpl
 from corral.plugin.scripting import job_body
@@ -68,6 +68,8 @@ __all__ = [
     "Resources",
     "Script",
     "answered",
+    "arrayed_or_alone",
+    "arrays_are_off",
     "hookimpl",
     "job_body",
     "mapped",

@@ -1,13 +1,26 @@
-"""Conversations as values: change their commands, or have one that asks nothing."""
+"""Conversations as values: change their commands, choose one, repeat one, or have one that asks nothing."""
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from typing import TypeVar
 
-from corral.plugin.values import Command, Conversation
+from attrs import evolve
+
+from corral.errors import CommandFailed
+from corral.plugin.parsing import refusal_of_arrays
+from corral.plugin.values import Command, Completed, Conversation, Failure, FailureKind, JobId
 
 T = TypeVar("T")
+
+logger = logging.getLogger("corral")
+
+#: What a site lacks that takes no arrays.
+ARRAYS = "arrays"
+#: Submissions in a row: jobs that start meanwhile are unknown until their ids are returned, and a cluster that closes
+#: waits for the end of it.
+IN_A_ROW = 20
 
 
 def mapped(conversation: Conversation[T], change: Callable[[Command], Command]) -> Conversation[T]:
@@ -42,3 +55,85 @@ def answered(value: T) -> Conversation[T]:
     """A conversation that knows its answer and asks nothing: for the core's defaults."""
     return value
     yield  # pragma: no cover - what makes this a generator
+
+
+def arrayed_or_alone(
+    array: Conversation[list[JobId]] | None,
+    alone: Callable[[], Conversation[JobId]],
+    count: int,
+    *,
+    classify: Callable[[Completed], Failure | None],
+    lacks: set[str],
+) -> Conversation[list[JobId]]:
+    """Submit an array or, where the site takes none, jobs one by one. ::
+
+        @hookimpl
+        def submit(self, script, count):
+            array = self._array(script, min(count, self.max_array_size)) if self.arrays else None
+            return (yield from arrayed_or_alone(
+                array, lambda: self._alone(script), count, classify=answers.failure, lacks=self._lacks
+            ))
+
+    Parameters
+    ----------
+    array
+        Submits the array; None: the user has said that the site takes none.
+    alone
+        Submits one job that is no element of an array.
+    classify
+        The plugin's `classify_failure`.
+    lacks
+        What the site has refused before. That it takes no arrays is added as soon as it has taken a job without.
+
+    Raises
+    ------
+    CommandError, ParseError
+        Of the array or the first job, or of one that may have been taken.
+    """
+    refusal = ""
+    if array is not None and ARRAYS not in lacks:
+        try:
+            return (yield from array)
+        except CommandFailed as error:
+            # A limit or a doubt is that, whatever else is said of arrays: the array may even be there.
+            failure = classify(error.completed)
+            if failure is None or failure.kind is FailureKind.FATAL:
+                refusal = refusal_of_arrays(f"{error.completed.stdout}\n{error.completed.stderr}")
+            if not refusal:
+                raise
+    ids = yield from _one_by_one(alone, count, classify)
+    if refusal:
+        lacks.add(ARRAYS)
+        logger.warning(
+            "no job arrays are taken here, each job is submitted by itself; backend_options={'arrays': False} says so "
+            "from the beginning: %s",
+            refusal,
+        )
+    return ids
+
+
+def arrays_are_off(error: CommandFailed, setting: str) -> CommandFailed:
+    """The refusal of an array with the setting that it comes from, so that `arrayed_or_alone` does without."""
+    said = f"{error.completed.stderr.rstrip()}\njob arrays are switched off here ({setting})"
+    return CommandFailed(error.command, evolve(error.completed, stderr=said))
+
+
+def _one_by_one(
+    alone: Callable[[], Conversation[JobId]], count: int, classify: Callable[[Completed], Failure | None]
+) -> Conversation[list[JobId]]:
+    """At most `IN_A_ROW` jobs: the core calls again for the rest.
+
+    All have the same script, and so the same name. What the batch system refuses in words that the plugin knows was not
+    taken: the jobs before it are returned. After any other failure nobody knows: it is raised, and the core looks for
+    all of them by their name.
+    """
+    ids: list[JobId] = []
+    while len(ids) < min(count, IN_A_ROW):
+        try:
+            ids.append((yield from alone()))
+        except CommandFailed as error:
+            failure = classify(error.completed)
+            if not ids or failure is None or failure.kind is FailureKind.TRANSIENT:
+                raise
+            break
+    return ids

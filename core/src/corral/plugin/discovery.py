@@ -82,7 +82,7 @@ class Installed:
         Raises
         ------
         InvalidRequest
-            The plugin has no such option, or needs one that is missing.
+            The plugin has no such option, needs one that is missing, or one has a value that it does not take.
         PluginError
             It cannot be imported, or its factory failed.
         """
@@ -93,6 +93,8 @@ class Installed:
         except CorralError:
             raise
         except (Exception, SystemExit) as error:
+            if refused := _refused_value(error, options):
+                self._refuse_options(f"refuses a value: {refused}")
             given = ", ".join(f"{name}={value!r}" for name, value in options.items()) or "no options"
             problem = f"{self.value}, called with {given}, raised {said(error)}. Check the options"
             self._refuse(problem, cause=error)
@@ -134,6 +136,9 @@ class Installed:
         named = [each for each in parameters if each.kind in (each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY)]
         known = [each.name for each in named]
         if unknown := [] if takes_any else [option for option in options if option not in known]:
+            facts = getattr(factory, "facts", None)
+            if isinstance(facts, BackendFacts) and (reason := facts.no_options.get(unknown[0])):
+                self._refuse_options(f"has no option {unknown[0]!r}: {reason}")
             offer = f"Options: {', '.join(known) or 'none'}.{did_you_mean(str(unknown[0]), known)}"
             self._refuse_options(f"has no option {unknown[0]!r}. {offer}")
         if missing := [each.name for each in named if each.default is each.empty and each.name not in options]:
@@ -144,6 +149,16 @@ class Installed:
 
     def _refuse_options(self, problem: str) -> NoReturn:
         raise InvalidRequest(f"{self.kind}_options", f"{self.kind} {self.name!r} {problem}")
+
+
+def _refused_value(error: BaseException, options: Mapping[str, Any]) -> str:
+    """What a validator of attrs says of an option; empty if it is not one that speaks.
+
+    Its error has the sentence, and then the whole attribute, which says nothing to a user.
+    """
+    sentence = str(error.args[0]) if isinstance(error, TypeError | ValueError) and error.args else ""
+    is_about_a_value = sentence.startswith(tuple(f"'{name}' must " for name in options))
+    return re.sub(r"<class '([\w.]+)'>", r"\1", sentence) if is_about_a_value else ""
 
 
 def installed() -> list[Installed]:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from attrs import frozen
+from collections.abc import Mapping
+
+from attrs import field, frozen
 
 
 @frozen(kw_only=True)
@@ -63,6 +65,9 @@ class BackendFacts:
     ranks: RankVariables | None = None
     #: Variables with the number of the node, if one process was started on each.
     node: tuple[str, ...] = ()
+
+    #: Options that other backends have and people look for: what to do here, or why it cannot be done.
+    no_options: Mapping[str, str] = field(factory=dict)
 
     #: Its jobs may run inside those of another batch system: if this process is in both, this one's job is the inner
     #: one.

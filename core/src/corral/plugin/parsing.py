@@ -44,6 +44,23 @@ def tell_again() -> None:
     _passed_over.clear()
 
 
+# --- refusals ---------------------------------------------------------------------------------------------------
+
+_NO = r"(not|no|never|cannot|disabled?|disallow\w*|forbid\w*|prohibit\w*|refus\w*|reject\w*|unsupported|off)"
+_NO_ARRAYS = re.compile(rf"\b{_NO}\b.*\barrays?\b|\barrays?\b.*\b{_NO}\b", re.IGNORECASE)
+#: Arrays are taken there, but not such a large one.
+_SMALLER = re.compile(r"\b(sizes?|limit|large|longer|ind(ex|ices)|exceed|more than|too many|maximum)", re.IGNORECASE)
+
+
+def refusal_of_arrays(said: str) -> str:
+    """The line that refuses a submission for being an array, in whatever words a site has; empty if none does.
+
+    ``Job arrays are not allowed here``. A wrong guess costs one submission without an array, which is refused as well.
+    """
+    refusals = (line for line in said.splitlines() if _NO_ARRAYS.search(line) and not _SMALLER.search(line))
+    return next(refusals, "").strip()
+
+
 # --- headers of job scripts -------------------------------------------------------------------------------------
 
 

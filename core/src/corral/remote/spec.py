@@ -247,6 +247,9 @@ def _scheduler_spec(blueprint: Blueprint) -> WorkerGroup:
     if all(name in blueprint.choices for name in blueprint.groups):
         # A small job: not where the workers' GPUs are.
         alike["queue"] = AUTO
+    # It submits jobs, which is done outside: a container's Python is not there.
+    if any(each.container is not None or each.launch_prefix for each in specs):
+        alike.pop("python", None)
     # It must not end before the workers that it has.
     longest = max(each.walltime_seconds for each in specs)
     try:

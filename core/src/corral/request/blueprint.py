@@ -8,6 +8,7 @@ import logging
 import os
 import re
 import shutil
+import sys
 import time
 import uuid
 import warnings
@@ -27,6 +28,7 @@ from corral.errors import BatchSystemError, CorralError, InvalidRequest, NotPriv
 from corral.host.home import Home
 from corral.plugin import discovery
 from corral.plugin.values import JobId
+from corral.request.activation import check_reach
 from corral.request.queues import AUTO, Choice, choose
 from corral.request.scale import check_name, the_group
 from corral.request.settings import Settings
@@ -136,6 +138,8 @@ class Blueprint:
         """
         if check_name(name) in self.groups:
             raise InvalidRequest("groups", f"group {name!r} already exists")
+        if spec.runs_this_python and not self.batch.facts.is_everywhere:
+            check_reach(sys.executable, sys.prefix, sys.base_prefix)
         batches = dict(self.batches)
         if spec.backend_options:
             batches[name] = self._batch_for(spec)

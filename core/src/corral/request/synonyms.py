@@ -99,6 +99,11 @@ _BY_MEANING: Mapping[str, tuple[str, ...]] = {
     "it is env= here": ("env_vars", "environment", "environ", "extra_env", "env_variables", "worker_env"),
     "it is modules= here": ("module", "module_load", "module_loads", "envmodules"),
     "it is conda_env= here": ("conda", "conda_environment", "conda_env_name", "mamba_env"),
+    "it is container= here, and what runs it is launch_prefix=": (
+        "image", "container_image", "singularity", "singularity_image", "apptainer", "apptainer_image", "sif",
+        "docker_image", "shifter",
+    ),
+    "it is launch_prefix= here": ("launch_command", "command_prefix", "wrapper", "exec_prefix"),
     "the Python of the workers is python= here, which may be one in a virtual environment": (
         "python_executable", "python_path", "executable", "interpreter", "virtualenv", "venv",
     ),

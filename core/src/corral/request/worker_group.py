@@ -18,8 +18,10 @@ from attrs import evolve, field, fields, frozen
 
 from corral.environment.surroundings import NOWHERE, Surroundings
 from corral.errors import InvalidRequest, counted
+from corral.launch.runtimes import Inside
 from corral.plugin.values import Job, Resources
-from corral.request.activation import conda_lines, module_lines, or_end
+from corral.request.activation import conda_lines, module_lines, own_lines
+from corral.request.containers import checked_image, checked_prefix
 from corral.request.quantities import (
     parse_count,
     parse_duration,
@@ -101,14 +103,22 @@ class WorkerGroup:
     modules
         Environment modules to load.
     conda_env
-        Name or path of a conda environment to activate.
+        Name of a conda environment to activate, or path of one that conda, micromamba or pixi made.
     prologue
         Shell lines to run before the workers, once per job: what they export applies to all of its nodes.
     epilogue
         Shell lines to run after the workers.
     python
-        The Python that runs the workers, or a command that runs Python, as a list of words:
-        ``["apptainer", "exec", "image.sif", "python3"]``. Default: this one, or the one of `conda_env`.
+        The Python that runs the workers, or a command that runs Python, as a list of words. Default: this one, or the
+        one of `conda_env`, or with `container` the image's ``python3``.
+    container
+        Image in which the workers run: ``"image.sif"``, ``"docker://…"``. It must have corral, and what your tasks
+        import. The job's script, `modules`, `prologue` and the batch system's commands stay outside, and need this
+        Python on the nodes.
+    launch_prefix
+        Words before the workers' Python, on each node: ``["numactl", "--interleave=all"]``. With `container`, what runs
+        the image, and your options for it: ``["podman-hpc", "run"]``, ``["apptainer", "exec", "--bind=/data"]``
+        (default: ``["apptainer", "exec"]``). ``$TMPDIR`` and other variables are the node's.
     shebang
         First line of the job script: a shell like sh or bash. Default: ``#!/usr/bin/env bash``.
     interface
@@ -158,6 +168,8 @@ class WorkerGroup:
     prologue: Sequence[str] = field(default=())
     epilogue: Sequence[str] = field(default=())
     python: str | os.PathLike[str] | Sequence[str | os.PathLike[str]] | None = field(default=None)
+    container: str | os.PathLike[str] | None = field(default=None)
+    launch_prefix: Sequence[str] = field(default=())
     shebang: str = field(default="#!/usr/bin/env bash")
     interface: str | None = field(default=None)
     worker_ports: str | None = field(default=None)
@@ -237,11 +249,13 @@ class WorkerGroup:
                 self._set(argument, number)
 
     def _check_texts(self) -> None:
-        for name in ("conda_env", "python", "local_directory"):
+        for name in ("conda_env", "python", "launch_prefix", "local_directory"):
             self._set(name, path_text(getattr(self, name)))
         for name in ("queue", "account", "conda_env", "shebang", "interface", "local_directory"):
             check_line(name, getattr(self, name))
         python_words(self.python)
+        self._set("launch_prefix", checked_prefix(self.launch_prefix))
+        self._set("container", checked_image(self.container, self.launch_prefix, self.conda_env))
         for name in ("extra_directives", "skip_directives", "modules", "inherit_env"):
             for item in checked_lines(name, getattr(self, name)):
                 check_line(name, item)
@@ -401,21 +415,39 @@ class WorkerGroup:
         if self.worker_class is not None:
             options["worker_class"] = self.worker_class
         arguments.append(f"--worker-options={json.dumps(options)}")
+        if (inside := self._inside()) is not None:
+            arguments.append(f"--inside={json.dumps(inside.written())}")
         return arguments
 
     @property
     def has_own_python(self) -> bool:
-        """True if workers run the Python of this process."""
-        return self.conda_env is None and self.python in (None, sys.executable)
+        """True if launchers run the Python of this process."""
+        return self._inside() is not None or (self.conda_env is None and self.python in (None, sys.executable))
+
+    @property
+    def runs_this_python(self) -> bool:
+        """True if jobs run the Python of this process because nobody has named one for them."""
+        return self._inside() is not None or (self.python is None and self.conda_env is None)
+
+    def _inside(self) -> Inside | None:
+        """What launchers become on their nodes."""
+        if self.container is None and not self.launch_prefix:
+            return None
+        usual = "python3" if self.container is not None else "python" if self.conda_env is not None else sys.executable
+        return Inside(
+            prefix=self.launch_prefix,
+            image=None if self.container is None else os.fspath(self.container),
+            python=python_words(self.python) or (usual,),
+            variables=(*JOB_ENVIRONMENT, *self.variables),
+        )
 
     def _python(self) -> tuple[list[str], tuple[str, ...]]:
-        """The lines that activate a conda environment, and the words that run its Python."""
-        words = python_words(self.python)
+        """The lines that activate an environment, and the words that run a launcher's Python."""
+        words = (sys.executable,) if self._inside() is not None else python_words(self.python)
         if self.conda_env is not None:
-            *hook, activate = conda_lines(os.fspath(self.conda_env))
-            return [*hook, or_end(activate)], words or ("python",)
-        if self.python is None and os.path.isdir(os.path.join(sys.prefix, "conda-meta")):
-            return conda_lines(sys.prefix), (sys.executable,)
+            return conda_lines(os.fspath(self.conda_env)), words or ("python",)
+        if self.container is None and self.python is None:
+            return own_lines(sys.prefix, sys.base_prefix, os.environ), (sys.executable,)
         return [], words or (sys.executable,)
 
 

@@ -71,6 +71,10 @@ class Flux:
         # FLUX_URI stays: it is the instance.
         enclosing=("FLUX_ENCLOSING_ID", "FLUX_JOB_*", "FLUX_TASK_*"),
         server=("FLUX_*",),
+        no_options={
+            "arrays": "Flux has no arrays, only jobs that are submitted together, max_array_size of them",
+            "memory_option": "Flux cannot be asked for memory: ask for as many cores as have it",
+        },
         job=("FLUX_JOB_ID",),
         ranks=RankVariables(rank="FLUX_TASK_RANK", sizes=("FLUX_JOB_SIZE",), launch=("FLUX_JOB_ID",)),
         node=("FLUX_TASK_RANK",),

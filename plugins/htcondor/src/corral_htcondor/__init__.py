@@ -88,6 +88,10 @@ class HTCondor:
         # Other names of this form are configuration.
         enclosing=("_CONDOR_Assigned*", "_CONDOR_JOB_*", "_CONDOR_MACHINE_AD", "_CONDOR_SCRATCH_DIR", "_CONDOR_SLOT"),
         server=("CONDOR_*", "_CONDOR_*"),
+        no_options={
+            "arrays": "HTCondor has no arrays, only jobs that are submitted together, which every schedd takes",
+            "memory_option": "HTCondor counts memory by job: there is no other way to ask for it",
+        },
         carried=("CONDOR_CONFIG",),
     )
 

@@ -15,7 +15,7 @@ from contextlib import suppress
 from typing import ClassVar
 
 from attrs import evolve, field, frozen
-from attrs.validators import deep_iterable, ge, in_, optional
+from attrs.validators import deep_iterable, ge, in_, instance_of, optional
 
 from corral.plugin import (
     Allocation,
@@ -36,6 +36,8 @@ from corral.plugin import (
     Queue,
     Resources,
     Script,
+    arrayed_or_alone,
+    arrays_are_off,
     hookimpl,
     job_body,
     parsing,
@@ -54,11 +56,12 @@ _INHERITED = (
 #: Without a number of tries LSF's commands wait for a daemon that is away, or for room under a limit, without end.
 _TRIES = {"LSB_NTRIES": "1", "LSB_DISPLAY_YEAR": "Y"}
 
-_SHELL_ID = "$LSB_JOBID.$LSB_JOBINDEX"
+_ELEMENT_ID = "$LSB_JOBID.$LSB_JOBINDEX"
+_SINGLE_ID = "$LSB_JOBID"
 #: Where the output of a job goes, in its script and as it is read back.
-_REDIRECTION = f'[ ! -d {{log}} ] || exec >>{{log}}/"{_SHELL_ID}.log" 2>&1'
+_REDIRECTION = '[ ! -d {log} ] || exec >>{log}/"{id}.log" 2>&1'
 _REDIRECTED = re.compile(
-    r'^\[ ! -d (.*?) \] \|\| exec >>\1/"\$LSB_JOBID\.\$LSB_JOBINDEX\.log" 2>&1$', re.MULTILINE | re.DOTALL
+    r'^\[ ! -d (.*?) \] \|\| exec >>\1/"\$LSB_JOBID(?:\.\$LSB_JOBINDEX)?\.log" 2>&1$', re.MULTILINE | re.DOTALL
 )
 
 #: Arrays named in one command; above it, bjobs is asked for all of the user's.
@@ -79,6 +82,7 @@ class LSF:
         enclosing=("LSB_*",),
         server=("LSF_*",),
         carried=("LSF_ENVDIR", "LSF_BINDIR", "LSF_LIBDIR", "LSF_SERVERDIR"),
+        no_options={"memory_option": "memory by core is memory_per_slot=True here"},
         job=("LSB_JOBID",),
         # Of jsrun.
         node=("JSM_NAMESPACE_RANK",),
@@ -86,6 +90,8 @@ class LSF:
 
     #: The site's MAX_JOB_ARRAY_SIZE (``bparams -l``); a larger one of ours is corrected when LSF refuses it.
     max_array_size: int = field(default=1000, validator=ge(1))
+    #: False submits each job by itself, at sites that refuse arrays.
+    arrays: bool = field(default=True, validator=instance_of(bool))
     #: LSF_UNIT_FOR_LIMITS of the site's lsf.conf; None: it has none, -M is in KB and rusage[mem=] in MB.
     memory_unit: str | None = field(default=None, validator=optional(in_(("KB", "MB", "GB", "TB"))))
     #: How memory is asked for: ``limit`` is -M, ``reservation`` is -R rusage[mem=].
@@ -103,6 +109,9 @@ class LSF:
     #: How jobs are listed: ``custom`` is bjobs -o (IBM's LSF 9.1), ``wide`` is bjobs -w; ``auto`` tries the first,
     #: whose refusal costs no more than a process.
     job_table: str = field(default="auto", validator=in_(("auto", "custom", "wide")))
+
+    #: What this site has refused: it is not tried again.
+    _lacks: set[str] = field(factory=set, init=False, repr=False, eq=False)
 
     @property
     def _limit_unit(self) -> str:
@@ -148,12 +157,13 @@ class LSF:
             for extra in job.extra_directives
         ]
         # LSF would write a log when all is over, below a report and a copy of the script.
-        redirection = [] if log is None else [_REDIRECTION.format(log=shlex.quote(log))]
+        shell_id = _ELEMENT_ID if self.arrays else _SINGLE_ID
+        redirection = [] if log is None else [_REDIRECTION.format(log=shlex.quote(log), id=shell_id)]
         return Script(
             name=job.name,
             shebang=job.shebang,
             directives=tuple(lines),
-            body="\n".join([*redirection, "unset LC_ALL LSB_NTRIES LSB_DISPLAY_YEAR", job_body(job, job_id=_SHELL_ID)]),
+            body="\n".join([*redirection, "unset LC_ALL LSB_NTRIES LSB_DISPLAY_YEAR", job_body(job, job_id=shell_id)]),
             log=None if log is None else f"{log}/{{id}}.log",
         )
 
@@ -271,10 +281,17 @@ class LSF:
 
     @hookimpl
     def submit(self, script: Script, count: int) -> Conversation[list[JobId]]:
-        size = min(count, self.max_array_size)
+        array = self._array(script, min(count, self.max_array_size)) if self.arrays else None
+        return (
+            yield from arrayed_or_alone(
+                array, lambda: _alone(script), count, classify=answers.failure, lacks=self._lacks
+            )
+        )
+
+    def _array(self, script: Script, size: int) -> Conversation[list[JobId]]:
         refused = None
         try:
-            done = yield _bsub(script, size)
+            done = yield _bsub(script, f"[1-{size}]")
         except CommandFailed as error:
             if "Job array index too large" not in error.completed.stderr:
                 raise
@@ -282,14 +299,14 @@ class LSF:
         if refused is not None:
             parameters = yield Command(["bparams", "-l"], env=_TRIES)
             limit = answers.array_limit(parameters.stdout)
-            if limit is None or not 1 <= limit < size:
+            if limit is not None and limit < 1:
+                raise arrays_are_off(refused, f"MAX_JOB_ARRAY_SIZE={limit}")
+            if limit is None or limit >= size:
                 raise refused
             size = limit
-            done = yield _bsub(script, size)
-        found = re.findall(r"^Job <(\d+)> is submitted to ", done.stdout, re.MULTILINE | re.ASCII)
-        if not found:
-            raise ParseError("bsub accepted the job and its answer has no id", done.stdout + done.stderr)
-        return [JobId(f"{found[-1]}.{index}") for index in range(1, size + 1)]
+            done = yield _bsub(script, f"[1-{size}]")
+        number = _number(done)
+        return [JobId(f"{number}.{index}") for index in range(1, size + 1)]
 
     @hookimpl
     def poll_status(self, job_ids: Sequence[JobId]) -> Conversation[dict[JobId, JobStatus]]:
@@ -419,8 +436,22 @@ def _without(job: Job) -> Job:
     return evolve(job, resources=evolve(job.resources, **resources), walltime=walltime)
 
 
-def _bsub(script: Script, size: int) -> Command:
-    return Command(["bsub", "-J", f"{script.name}[1-{size}]"], stdin=_stdin(script), env=_TRIES, inherit=_INHERITED)
+def _bsub(script: Script, indices: str) -> Command:
+    return Command(["bsub", "-J", f"{script.name}{indices}"], stdin=_stdin(script), env=_TRIES, inherit=_INHERITED)
+
+
+def _alone(script: Script) -> Conversation[JobId]:
+    """Submit a job that is no element of an array; the script may have been written for either."""
+    # The name of its log, if it has one, and its own id: both come before what a user wrote.
+    body = script.body.replace(_ELEMENT_ID, _SINGLE_ID, 1 if script.log is None else 2)
+    return JobId(_number((yield _bsub(evolve(script, body=body), ""))))
+
+
+def _number(done: Completed) -> str:
+    found = re.findall(r"^Job <(\d+)> is submitted to ", done.stdout, re.MULTILINE | re.ASCII)
+    if not found:
+        raise ParseError("bsub accepted the job and its answer has no id", done.stdout + done.stderr)
+    return str(found[-1])
 
 
 def _stdin(script: Script) -> str:

@@ -12,7 +12,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any, ClassVar
 
 from attrs import evolve, field, frozen
-from attrs.validators import in_, instance_of
+from attrs.validators import in_
 
 from corral.plugin import (
     Allocation,
@@ -29,6 +29,7 @@ from corral.plugin import (
     ParseError,
     Queue,
     Script,
+    arrayed_or_alone,
     hookimpl,
     job_body,
 )
@@ -39,6 +40,11 @@ __all__ = ["Moab"]
 
 #: Ids in one command; the kernel's limit for arguments is not far.
 _LISTED = 2500
+
+
+#: How a job sees its own id. With or without its index in Moab's variable, it is there once.
+_ELEMENT_ID = r"${MOAB_JOBID%%\[*}[${MOAB_JOBARRAYINDEX}]"
+_SINGLE_ID = "${MOAB_JOBID}"
 
 
 @frozen(kw_only=True)
@@ -62,8 +68,6 @@ class Moab(Torque):
 
     #: What is below Moab: ``torque`` or ``slurm``, which needs corral-slurm.
     resource_manager: str = field(default="torque", validator=in_(("torque", "slurm")))
-    #: Whether moab.cfg has ENABLEJOBARRAYS; without, each job is a submission of its own.
-    arrays: bool = field(default=True, validator=instance_of(bool))
 
     def _below(self) -> Any:
         """The plugin that knows what is below Moab."""
@@ -79,9 +83,7 @@ class Moab(Torque):
         if has_log:
             log = f'exec >{shlex.quote(str(job.log_directory))}/"$CORRAL_JOB_ID.log" 2>&1'
             job = evolve(job, prologue=(log, *job.prologue))
-        # With or without its index in Moab's variable, it is there once.
-        shell_id = r"${MOAB_JOBID%%\[*}[${MOAB_JOBARRAYINDEX}]" if self.arrays else "${MOAB_JOBID}"
-        return job_body(job, job_id=shell_id)
+        return job_body(job, job_id=_ELEMENT_ID if self.arrays else _SINGLE_ID)
 
     @hookimpl
     def parse_resources(self, text: str) -> Job:
@@ -92,12 +94,17 @@ class Moab(Torque):
 
     @hookimpl
     def submit(self, script: Script, count: int) -> Conversation[list[JobId]]:
-        size = min(count, self.max_array_size)
-        array = ["-t", f"{script.name or 'corral'}.[1-{size}]"] if self.arrays else []
-        # -E: Moab tells the job its id and its index.
-        done = yield Command(["msub", "-E", *array], stdin=str(script))
+        array = self._array(script, min(count, self.max_array_size)) if self.arrays else None
+        return (
+            yield from arrayed_or_alone(
+                array, lambda: _alone(script), count, classify=answers.failure, lacks=self._lacks
+            )
+        )
+
+    def _array(self, script: Script, size: int) -> Conversation[list[JobId]]:
+        done = yield Command(["msub", "-E", "-t", f"{script.name or 'corral'}.[1-{size}]"], stdin=str(script))
         job_id = answers.job_id(done)
-        return [JobId(f"{job_id}[{index}]") for index in range(1, size + 1)] if self.arrays else [JobId(job_id)]
+        return [JobId(f"{job_id}[{index}]") for index in range(1, size + 1)]
 
     @hookimpl
     def poll_status(self, job_ids: Sequence[JobId]) -> Conversation[dict[JobId, JobStatus]]:
@@ -166,6 +173,15 @@ class Moab(Torque):
     def launch_command(self, allocation: Allocation, command: Sequence[str]) -> list[list[str]]:
         words: list[list[str]] = self._below().launch_command(allocation, command)
         return words
+
+
+def _alone(script: Script) -> Conversation[JobId]:
+    """Submit a job that is no element of an array; the script may have been written for either."""
+    # The first: what a user wrote comes later.
+    single = evolve(script, body=script.body.replace(_ELEMENT_ID, _SINGLE_ID, 1))
+    # -E: Moab tells the job its id and its index.
+    done = yield Command(["msub", "-E"], stdin=str(single))
+    return JobId(answers.job_id(done))
 
 
 def _user() -> Conversation[list[str]]:

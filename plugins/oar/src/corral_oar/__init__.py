@@ -15,7 +15,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import ClassVar
 
 from attrs import evolve, field, frozen
-from attrs.validators import ge, in_
+from attrs.validators import ge, in_, instance_of
 
 from corral.plugin import (
     Allocation,
@@ -35,6 +35,7 @@ from corral.plugin import (
     Queue,
     Resources,
     Script,
+    arrayed_or_alone,
     hookimpl,
     job_body,
     parsing,
@@ -64,11 +65,14 @@ class Oar:
         files=("/etc/oar",),
         enclosing=("OAR_*",),
         server=("OAR*",),
+        no_options={"memory_option": "memory is counted by core here, unless memory_of='node'"},
         job=("OAR_JOB_ID",),
     )
 
     #: Jobs of one submission. OAR has no limit of its own.
     max_array_size: int = field(default=1000, validator=ge(1))
+    #: False submits each job by itself, at sites that refuse arrays.
+    arrays: bool = field(default=True, validator=instance_of(bool))
     #: What ``-l`` calls a node, a core and a GPU; None: GPUs cannot be asked for.
     node_resource: str = "nodes"
     core_resource: str = "core"
@@ -78,6 +82,9 @@ class Oar:
     memory_property: str | None = None
     memory_unit: str = field(default="M", validator=in_(("K", "M", "G")))
     memory_of: str = field(default="core", validator=in_(("core", "node")))
+
+    #: What this site has refused: it is not tried again.
+    _lacks: set[str] = field(factory=set, init=False, repr=False, eq=False)
 
     # --- directives ---------------------------------------------------------------------------------------------
 
@@ -235,15 +242,12 @@ class Oar:
 
     @hookimpl
     def submit(self, script: Script, count: int) -> Conversation[list[JobId]]:
-        size = min(count, self.max_array_size)
-        lines = (line.text.removeprefix(directives.PREFIX) for line in script.directives)
-        options = [word for line in lines for word in directives.option(line).words]
-        command = _command_line(script.shebang, script.body)
-        done = yield Command(["oarsub", *options, "--array", str(size), command])
-        ids = re.findall(r"^OAR_JOB_ID=(\d+)$", done.stdout, re.MULTILINE | re.ASCII)
-        if not ids:
-            raise ParseError("oarsub accepted the job and its answer has no id", done.stdout + done.stderr)
-        return [JobId(text) for text in ids[:size]]
+        array = _oarsub(script, min(count, self.max_array_size)) if self.arrays else None
+        return (
+            yield from arrayed_or_alone(
+                array, lambda: _alone(script), count, classify=answers.failure, lacks=self._lacks
+            )
+        )
 
     @hookimpl
     def poll_status(self, job_ids: Sequence[JobId]) -> Conversation[dict[JobId, JobStatus]]:
@@ -319,6 +323,23 @@ class Oar:
 
 
 _LIVES = "state NOT IN ('Terminated', 'Error')"
+
+
+def _oarsub(script: Script, size: int | None) -> Conversation[list[JobId]]:
+    """Submit so many jobs at once; None: one that is no part of an array."""
+    lines = (line.text.removeprefix(directives.PREFIX) for line in script.directives)
+    options = [word for line in lines for word in directives.option(line).words]
+    array = [] if size is None else ["--array", str(size)]
+    done = yield Command(["oarsub", *options, *array, _command_line(script.shebang, script.body)])
+    ids = re.findall(r"^OAR_JOB_ID=(\d+)$", done.stdout, re.MULTILINE | re.ASCII)
+    if not ids:
+        raise ParseError("oarsub accepted the job and its answer has no id", done.stdout + done.stderr)
+    return [JobId(text) for text in ids[: size or 1]]
+
+
+def _alone(script: Script) -> Conversation[JobId]:
+    (job_id,) = yield from _oarsub(script, None)
+    return job_id
 
 
 def _these(job_ids: Iterable[JobId]) -> str:

@@ -1,7 +1,7 @@
 """PBS Pro and OpenPBS, in the order in which a job meets them: its directives, the commands about it, its life inside.
 
 Every job is an element of an array, so that one ``qsub`` starts a thousand and each is named by what it sees itself:
-``$PBS_JOBID``, which is ``73[0].server``.
+``$PBS_JOBID``, which is ``73[0].server``. Where arrays are refused each is a submission of its own, ``73.server``.
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ from corral.plugin import (
     ParseError,
     Queue,
     Script,
+    arrayed_or_alone,
+    arrays_are_off,
     hookimpl,
     job_body,
 )
@@ -73,10 +75,18 @@ class PBS:
         # The last is no server, but prepare_job reads it there as well.
         carried=("PBS_CONF_FILE", "PBS_EXEC", "PBS_HOME", "PBS_SERVER", "PBS_ACCOUNT"),
         job=("PBS_JOBID",),
+        no_options=dict.fromkeys(
+            ("memory_option", "memory_resource"),
+            "each chunk asks for its own mem. pmem and pvmem are limits of each process to PBS, which reserves nothing "
+            "by them; where a site counts them all the same, say extra_directives=['-l pmem=4gb'] and "
+            "skip_directives=['memory']",
+        ),
     )  # fmt: skip
 
     #: The site's max_array_size (``qstat -B -f``); a larger one of ours is corrected when PBS refuses it.
     max_array_size: int = field(default=10_000, validator=ge(1))
+    #: False submits each job by itself, at sites that refuse arrays.
+    arrays: bool = field(default=True, validator=instance_of(bool))
     #: ``A`` is an account; ``P`` a project, at sites that charge those.
     account_option: str = field(default="A", validator=in_(("A", "P")))
     #: The resource that counts GPUs in a chunk.
@@ -87,6 +97,9 @@ class PBS:
     place: str = field(default="scatter", validator=matches_re(r"[a-z]+(:[a-z]+(=\w+)?)*"))
     #: False saves a command a poll where the site keeps no job history.
     history: bool = field(default=True, validator=instance_of(bool))
+
+    #: What this site has refused: it is not tried again.
+    _lacks: set[str] = field(factory=set, init=False, repr=False, eq=False)
 
     # --- directives ---------------------------------------------------------------------------------------------
 
@@ -194,7 +207,14 @@ class PBS:
 
     @hookimpl
     def submit(self, script: Script, count: int) -> Conversation[list[JobId]]:
-        size = min(count, self.max_array_size)
+        array = self._array(script, min(count, self.max_array_size)) if self.arrays else None
+        return (
+            yield from arrayed_or_alone(
+                array, lambda: _alone(script), count, classify=answers.failure, lacks=self._lacks
+            )
+        )
+
+    def _array(self, script: Script, size: int) -> Conversation[list[JobId]]:
         refused = None
         try:
             done = yield _qsub(script, size)
@@ -206,7 +226,9 @@ class PBS:
             server = yield Command(["qstat", "-B", "-f"])
             queues = yield Command(["qstat", "-Q", "-f"])
             limit = answers.array_limit([server.stdout, queues.stdout])
-            if limit is None or not 1 <= limit < size:
+            if limit is not None and limit < 2:
+                raise arrays_are_off(refused, f"max_array_size = {limit}")
+            if limit is None or limit >= size:
                 raise refused
             size = limit
             done = yield _qsub(script, size)
@@ -317,11 +339,17 @@ def _line(options: str) -> str:
     return f"{directives.PREFIX} {options}"
 
 
-def _qsub(script: Script, size: int) -> Command:
+def _qsub(script: Script, size: int | None) -> Command:
     # The smallest array that qsub takes has two indices, or a step beyond the second.
-    indices = f"0-{size - 1}" if size > 1 else "0-1:2"
+    indices = [] if size is None else ["-J", f"0-{size - 1}" if size > 1 else "0-1:2"]
     # PBS_DPREFIX in the user's environment would make comments of our directives.
-    return Command(["qsub", "-C", directives.PREFIX, "-J", indices], stdin=str(script))
+    return Command(["qsub", "-C", directives.PREFIX, *indices], stdin=str(script))
+
+
+def _alone(script: Script) -> Conversation[JobId]:
+    """A job that is no element of an array: PBS calls its log by the same rule, and tells it its id likewise."""
+    done = yield _qsub(script, None)
+    return JobId(answers.single(done), where=_server_of(script))
 
 
 def _server_of(script: Script) -> str:

@@ -194,6 +194,18 @@ def array(answer: Completed) -> tuple[str, str]:
     return match["number"], match["server"] or ""
 
 
+def single(answer: Completed) -> str:
+    """The id ``73.server`` that qsub answered for a job that is no array.
+
+    Raises
+    ------
+    ParseError
+    """
+    if not re.fullmatch(r"\d+(\.[\w.-]+)?", text := answer.last_line(), re.ASCII):
+        raise ParseError("qsub accepted the job and its answer has no id", answer.stdout + answer.stderr)
+    return text
+
+
 def array_of(text: str) -> str:
     """``73[].server``, which ``73[5].server`` is an element of."""
     return _ID.sub(r"\g<number>[]\g<server>", text)

@@ -2,7 +2,7 @@
 inside.
 
 Every job is a task of an array, so that one ``qsub`` starts a thousand and each is named by what it sees itself:
-``$JOB_ID.$SGE_TASK_ID``.
+``$JOB_ID.$SGE_TASK_ID``. Where arrays are refused each is a submission of its own, ``$JOB_ID``.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from contextlib import suppress
 from typing import ClassVar
 
 from attrs import evolve, field, frozen
-from attrs.validators import ge, in_
+from attrs.validators import ge, in_, instance_of
 
 from corral.plugin import (
     Allocation,
@@ -35,6 +35,7 @@ from corral.plugin import (
     Queue,
     Resources,
     Script,
+    arrayed_or_alone,
     hookimpl,
     job_body,
 )
@@ -64,10 +65,13 @@ _PLAIN = ("-terse", "-b", "n", "-sync", "n", "-C", "")
 #: A sge_request file may say -V: then the job gets all that qsub sees.
 _INHERITED = ("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "TZ", "SGE_*", "KRB5CCNAME")
 
-_SHELL_ID = "${JOB_ID}.${SGE_TASK_ID}"
+_ELEMENT_ID = "${JOB_ID}.${SGE_TASK_ID}"
+_SINGLE_ID = "${JOB_ID}"
 
 #: Ranges of tasks in one command.
 _LISTED = 2000
+#: Arrays and other jobs whose ends are asked for in one round; each takes a command, which reads all of a large file.
+_ACCOUNTED = 20
 #: Seconds: what qstat said must not wait for a large accounting file.
 _ACCOUNTING_PATIENCE = 15.0
 
@@ -89,6 +93,7 @@ class GridEngine:
         ),
         server=("SGE_*",),
         carried=("SGE_ROOT", "SGE_CELL", "SGE_CLUSTER_NAME", "SGE_QMASTER_PORT", "SGE_EXECD_PORT"),
+        no_options={"memory_option": "memory is counted by slot here, unless memory_per='job'"},
         job=("JOB_ID",),
     )  # fmt: skip
 
@@ -104,6 +109,10 @@ class GridEngine:
     gpu_resource: str | None = None
     #: The site's max_aj_tasks (``qconf -sconf``); a larger one of ours is corrected when Grid Engine refuses it.
     max_array_size: int = field(default=75_000, validator=ge(1))
+    #: False submits each job by itself, at sites that refuse arrays.
+    arrays: bool = field(default=True, validator=instance_of(bool))
+    #: What this site has refused: it is not tried again.
+    _lacks: set[str] = field(factory=set, init=False, repr=False, eq=False)
 
     # --- directives ---------------------------------------------------------------------------------------------
 
@@ -148,7 +157,8 @@ class GridEngine:
             name=job.name,
             shebang=job.shebang,
             directives=tuple(lines),
-            body="unset LC_ALL\n" + job_body(job, job_id=_SHELL_ID),  # the runner's, should a sge_request file say -V
+            # The runner's, should a sge_request file say -V.
+            body="unset LC_ALL\n" + job_body(job, job_id=_ELEMENT_ID if self.arrays else _SINGLE_ID),
             log=f"{job.log_directory}/{{id}}.log" if has_log else None,
         )
 
@@ -176,12 +186,16 @@ class GridEngine:
             yield self.gpu_resource, "gpus", ("-l", f"{self.gpu_resource}={job.resources.gpus}")
         if job.excluded_hosts:
             yield "hostname", "", ("-l", f"hostname=!({'|'.join(job.excluded_hosts)})")
-        yield "o", "", ("-o", directives.log_path(job.log_directory))
+        yield "o", "", ("-o", directives.log_path(job.log_directory, self._log_file))
         yield "j", "", ("-j", "y")
         # Grid Engine does not heed a script's first line, and csh is the shell of many a queue.
         interpreter = job.shebang.removeprefix("#!").split()[:1]
         yield "S", "", ("-S", *(interpreter if interpreter and not interpreter[0].endswith("/env") else ["/bin/bash"]))
         yield "r", "", ("-r", "n")  # corral replaces a lost job itself
+
+    @property
+    def _log_file(self) -> str:
+        return directives.ELEMENT_LOG if self.arrays else directives.SINGLE_LOG
 
     @property
     def _memory_resources(self) -> list[str]:
@@ -229,7 +243,7 @@ class GridEngine:
                 gpus=int(gpus) if gpus.isdecimal() else 0,
             ),
             walltime=directives.seconds(requests["h_rt"]) if "h_rt" in requests else None,
-            log_directory=directives.log_directory(one.get("o", "")),
+            log_directory=directives.log_directory(one.get("o", ""), self._log_file),
         )
 
     def _slots(self, environment: str, slots: str) -> tuple[int, int]:
@@ -263,7 +277,14 @@ class GridEngine:
 
     @hookimpl
     def submit(self, script: Script, count: int) -> Conversation[list[JobId]]:
-        size = min(count, self.max_array_size)
+        array = self._array(script, min(count, self.max_array_size)) if self.arrays else None
+        return (
+            yield from arrayed_or_alone(
+                array, lambda: _alone(script), count, classify=answers.failure, lacks=self._lacks
+            )
+        )
+
+    def _array(self, script: Script, size: int) -> Conversation[list[JobId]]:
         try:
             done = yield _qsub(script, size)
         except CommandFailed as error:
@@ -317,7 +338,7 @@ class GridEngine:
             if "do not exist" not in error.completed.stdout + error.completed.stderr:
                 raise
             return ""
-        if answers.is_running(done.stdout, task):
+        if answers.is_running(done.stdout, task or "1"):
             return ""
         error_reason = answers.error_reasons(done.stdout).get(job_id.text)
         reasons = answers.scheduler_reasons(done.stdout) or answers.verdict_reasons((yield from _verify("p", array)))
@@ -401,12 +422,29 @@ def _shape(job: Job) -> tuple[int, int]:
     return 1 if "nodes" in job.skip else resources.nodes, 1 if "cores" in job.skip else resources.cores
 
 
-def _qsub(script: Script, size: int) -> Command:
+def _qsub(script: Script, size: int | None) -> Command:
     words = []
     for directive in script.directives:
         line = shlex.split(directive.text.removeprefix(directives.PREFIX))
         words += [*line, "-hard"] if "-soft" in line else line  # it holds to the end of a line
-    return Command(["qsub", *_PLAIN, *words, "-t", f"1-{size}"], stdin=str(script), inherit=_INHERITED)
+    tasks = [] if size is None else ["-t", f"1-{size}"]
+    return Command(["qsub", *_PLAIN, *words, *tasks], stdin=str(script), inherit=_INHERITED)
+
+
+def _alone(script: Script) -> Conversation[JobId]:
+    """Submit a job that is no task of an array; the script may have been written for either."""
+
+    def renamed(directive: Directive) -> Directive:
+        is_ours = directive.name == "o" and script.log is not None
+        text = directive.text.replace(directives.ELEMENT_LOG, directives.SINGLE_LOG) if is_ours else directive.text
+        return evolve(directive, text=text)
+
+    # The first: what a user wrote comes later.
+    body = script.body.replace(_ELEMENT_ID, _SINGLE_ID, 1)
+    done = yield _qsub(evolve(script, directives=[renamed(each) for each in script.directives], body=body), None)
+    if not (number := done.last_line()).isdecimal():
+        raise ParseError("qsub accepted the job and its answer has no id", done.stdout + done.stderr)
+    return JobId(number)
 
 
 def _jobs() -> Conversation[list[answers.Row]]:
@@ -447,15 +485,15 @@ def _ask_errors(arrays: Sequence[str]) -> Conversation[dict[str, str]]:
 
 
 def _ask_qacct(wanted: Mapping[str, JobId]) -> Conversation[dict[JobId, JobStatus]]:
-    """How jobs ended that qstat does not list: qacct can be asked for one array at a time."""
+    """How jobs ended that qstat does not list: qacct can be asked for one array, or one other job, at a time."""
     tasks: dict[str, list[int]] = {}
     for text in wanted:
         array, _, task = text.partition(".")
-        if task.isdecimal():
-            tasks.setdefault(array, []).append(int(task))
+        tasks.setdefault(array, []).extend([int(task)] if task.isdecimal() else [])
     found: dict[JobId, JobStatus] = {}
-    for array, numbers in tasks.items():
-        question = ["qacct", "-j", array, "-t", f"{min(numbers)}-{max(numbers)}"]
+    for array, numbers in list(tasks.items())[:_ACCOUNTED]:
+        which = ["-t", f"{min(numbers)}-{max(numbers)}"] if numbers else []
+        question = ["qacct", "-j", array, *which]
         try:
             done = yield Command(question, timeout=_ACCOUNTING_PATIENCE)
             found |= answers.ends(done.stdout, wanted)

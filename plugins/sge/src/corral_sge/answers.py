@@ -109,15 +109,19 @@ def job_state(letters: str) -> JobState:
 
 
 def error_reasons(answer: str) -> dict[str, str]:
-    """Why tasks are in error, by their ids."""
+    """Why tasks are in error, by their ids; a job that is no array has one task."""
     found = {}
-    array = ""
+    array, has_tasks = "", False
     for line in answer.splitlines():
         if match := re.match(r"job_number:\s+(\d+)", line):
-            array = match[1]
+            array, has_tasks = match[1], False
+        elif line.startswith("job-array tasks:"):
+            has_tasks = True
         elif match := re.match(r"error reason\s+(\d+):\s+(.*)", line):
             # After the moment and the process.
-            found[f"{array}.{match[1]}"] = re.sub(r"^\S+ \S+ \[\d+:\d+\]: (error: )?", "", match[2]).strip()
+            found[f"{array}.{match[1]}" if has_tasks else array] = re.sub(
+                r"^\S+ \S+ \[\d+:\d+\]: (error: )?", "", match[2]
+            ).strip()
     return found
 
 
@@ -237,7 +241,8 @@ def ends(answer: str, wanted: Mapping[str, JobId]) -> dict[JobId, JobStatus]:
     records = [dict(_FIELD.findall(text)) for text in re.split(r"^=+$", answer, flags=re.MULTILINE) if text.strip()]
     problem: Exception | None = None
     for record in records:
-        job_id = wanted.get(f"{record.get('jobnumber')}.{record.get('taskid')}")
+        number, task = record.get("jobnumber"), record.get("taskid")
+        job_id = wanted.get(f"{number}" if task == "undefined" else f"{number}.{task}")
         if job_id is not None:
             try:
                 failed, code = int(record["failed"].split()[0]), int(record["exit_status"].split()[0])

@@ -69,8 +69,13 @@ def checked(extra: str) -> list[Words]:
     return found
 
 
-def log_path(directory: str | None) -> str:
-    """Where the tasks of an array write, for ``-o``.
+#: What the log of an array's task is called, and that of another job.
+ELEMENT_LOG = "/$JOB_ID.$TASK_ID.log"
+SINGLE_LOG = "/$JOB_ID.log"
+
+
+def log_path(directory: str | None, log_file: str = ELEMENT_LOG) -> str:
+    """Where jobs write, for ``-o``.
 
     Raises
     ------
@@ -82,10 +87,7 @@ def log_path(directory: str | None) -> str:
         raise InvalidRequest("log_directory", f"Grid Engine takes the comma in {directory!r} for the end of a path")
     # "host:path" is possible, and ":path" is for all hosts; $USER and the like would be filled in.
     anywhere = ":" if ":" in directory else ""
-    return anywhere + directory.replace("$", "$$") + _LOG_FILE
-
-
-_LOG_FILE = "/$JOB_ID.$TASK_ID.log"
+    return anywhere + directory.replace("$", "$$") + log_file
 
 
 # --- reading ----------------------------------------------------------------------------------------------------
@@ -149,10 +151,10 @@ def _grouped(words: list[str]) -> list[list[str]]:
     return groups
 
 
-def log_directory(path: str) -> str | None:
+def log_directory(path: str, log_file: str = ELEMENT_LOG) -> str | None:
     """The directory of which `log_path` made this; None if it did not."""
-    directory = path.removeprefix(":").removesuffix(_LOG_FILE).replace("$$", "$")
-    return directory if directory and "," not in directory and log_path(directory) == path else None
+    directory = path.removeprefix(":").removesuffix(log_file).replace("$$", "$")
+    return directory if directory and "," not in directory and log_path(directory, log_file) == path else None
 
 
 # --- amounts ----------------------------------------------------------------------------------------------------

@@ -1,7 +1,7 @@
 """Slurm, in the order in which a job meets it: its directives, the commands about it, its life inside.
 
 Every job is an element of an array, so that one ``sbatch`` starts a thousand and each is named by what it sees
-itself: ``${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID}``.
+itself: ``${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID}``. Where arrays are refused each is a submission of its own.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from itertools import groupby
 from typing import ClassVar
 
 from attrs import evolve, field, frozen
-from attrs.validators import ge, in_
+from attrs.validators import ge, in_, instance_of
 
 from corral.plugin import (
     Allocation,
@@ -35,11 +35,12 @@ from corral.plugin import (
     Queue,
     RankVariables,
     Script,
+    arrayed_or_alone,
     hookimpl,
     job_body,
 )
 from corral.plugin.parsing import is_called
-from corral_slurm import answers, directives, limits
+from corral_slurm import answers, directives, limits, submission
 
 __all__ = ["Slurm"]
 
@@ -49,6 +50,7 @@ _WORDS = {
     "no-kill": "nodes",
     "cpus-per-task": "cores",
     "mem": "memory",
+    "mem-per-cpu": "memory",
     "gres": "gpus",
     "gpus-per-node": "gpus",
     "time": "walltime",
@@ -57,35 +59,18 @@ _WORDS = {
 #: The argument that an error about a directive names.
 _ARGUMENTS = {"job-name": "name", "partition": "queue", "account": "account", "output": "log_directory"}
 
-#: sbatch passes its own environment on to the job (--export=ALL), so it sees what a login sets, and what it needs to
-#: reach its controller. KRB5CCNAME is a path that credential plugins of sbatch read.
-_LOGIN = ("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "TZ")
-_CONTROLLER = ("SLURM_CONF", "SLURM_CONF_SERVER", "SLURM_CLUSTERS", "SLURM_JWT", "KRB5CCNAME")
-
 _EXPORT_ALL = f"""\
-# --export=ALL passes on what sbatch sees, and corral lets it see {", ".join(_LOGIN)}
+# --export=ALL passes on what sbatch sees, and corral lets it see {", ".join(submission.LOGIN)}
 # and how to reach Slurm, nothing else of your environment. If you submit this yourself, it passes on all of yours.
 """
-
-#: Wishes that people and sites keep in the environment, by the option that each stands for. sbatch lets them
-#: overrule the script, so one is passed on only if the script does not say the same.
-_WISHES = {
-    name: f"SBATCH_{name.upper().replace('-', '_')}"
-    for name in [
-        "account", "clusters", "constraint", "core-spec", "cpus-per-gpu", "distribution", "exclusive", "gpu-freq",
-        "gpus", "gpus-per-node", "gres", "gres-flags", "hint", "mem-per-cpu", "mem-per-gpu", "network", "open-mode",
-        "partition", "power", "profile", "qos", "reservation", "thread-spec", "threads-per-core", "wckey",
-    ]
-} | {"mem": "SBATCH_MEM_PER_NODE", "time": "SBATCH_TIMELIMIT", "switches": "SBATCH_REQ_SWITCH"}  # fmt: skip
 
 #: All variables but SQUEUE_*, SCANCEL_*, SINFO_*, SACCT_*: those are filters of the user's, who would not see all
 #: partitions, and corral would take what is not listed for lost.
 _NO_FILTERS = ("[!S]*", "S[!QCIA]*")
 
-_SHELL_ID = "${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID}"
-
 #: Jobs named singly in one command: above it, squeue is asked for all of the user's, and sacct in several commands.
 _LISTED = 1000
+_ACCOUNTED = 5000
 
 
 @frozen(kw_only=True)
@@ -123,6 +108,10 @@ class Slurm:
 
     #: The site's MaxArraySize (``scontrol show config``); a larger one of ours is corrected when Slurm refuses it.
     max_array_size: int = field(default=1001, validator=ge(1))
+    #: False submits each job alone, at sites that refuse arrays with ``MaxArraySize=0`` or in a filter of their own.
+    arrays: bool = field(default=True, validator=instance_of(bool))
+    #: ``mem-per-cpu`` where a site refuses ``--mem``: each core's share, rounded up.
+    memory_option: str = field(default="mem", validator=in_(("mem", "mem-per-cpu")))
     #: ``gres`` works everywhere; ``gpus-per-node`` needs select/cons_tres, and leaves ``--gres`` for other things.
     gpu_option: str = field(default="gres", validator=in_(("gres", "gpus-per-node")))
     #: ``a100`` in ``--gres=gpu:a100:4``.
@@ -132,20 +121,24 @@ class Slurm:
     #: SIGTERM for the script itself when a preempted job's grace time begins, where SlurmctldParameters has
     #: preempt_send_user_signal; else a script hears of it when that time is over. @0: at no other time.
     signal: str | None = "B:TERM@0"
-    #: What this site's squeue has refused: it is not asked so again.
+    #: What this site's commands have refused: they are not asked so again.
     _lacks: set[str] = field(factory=set, init=False, repr=False, eq=False)
 
     # --- directives ---------------------------------------------------------------------------------------------
 
     @hookimpl
     def prepare_job(self, job: Job) -> Job:
+        if "cpus-per-task" in _skipped(job):
+            # By this word, which may change what others ask for: a core's share of the memory.
+            job = evolve(job, skip=job.skip | {"cores"})
         resources = job.resources
         if resources.memory is not None:
             if resources.memory < 1:
                 raise InvalidRequest(
                     "memory", "0 means a whole node to Slurm; if you want that: extra directive --mem=0"
                 )
-            resources = evolve(resources, memory=-(-resources.memory // directives.MEBI) * directives.MEBI)
+            unit = self._shares(job) * directives.MEBI
+            resources = evolve(resources, memory=-(-resources.memory // unit) * unit)
         if job.walltime is not None and job.walltime < 1:
             raise InvalidRequest("walltime", "0 means no limit to Slurm; if you want that: extra directive --time=0")
         if "," in job.name:
@@ -155,7 +148,7 @@ class Slurm:
     @hookimpl
     def render_script(self, job: Job) -> Script:
         extras = [(directives.checked(extra), extra) for extra in job.extra_directives]
-        skipped = job.skip | {name for word in job.skip for name in directives.long_names(word)}
+        skipped = _skipped(job)
         replaced = {name for found, _ in extras for option in found for name in directives.replaced_by(option)}
         if job.resources.gpus and self.gpu_option in replaced and "gpus" not in replaced:
             raise InvalidRequest(
@@ -168,6 +161,7 @@ class Slurm:
             if not skipped & {name, _WORDS.get(name)} and name not in replaced
         ]
         has_log = job.log_directory is not None and any(line.name == "output" for line in lines)
+        shell_id = submission.ELEMENT_ID if self.arrays else submission.SINGLE_ID
         comment = _EXPORT_ALL if any(line.name == "export" for line in lines) else ""
         lines += [Directive(name=found[0].name, text=_line(extra)) for found, extra in extras]
         return Script(
@@ -175,7 +169,7 @@ class Slurm:
             shebang=job.shebang,
             directives=tuple(lines),
             # The runner's locale and a token for the controller came along with sbatch: neither is the job's.
-            body=comment + "unset LC_ALL SLURM_JWT\n" + job_body(job, job_id=_SHELL_ID),
+            body=comment + "unset LC_ALL SLURM_JWT\n" + job_body(job, job_id=shell_id),
             log=f"{job.log_directory}/{{id}}.log" if has_log else None,
         )
 
@@ -194,7 +188,8 @@ class Slurm:
         yield "ntasks-per-node", "1"
         yield "cpus-per-task", str(resources.cores)
         if resources.memory is not None:
-            yield "mem", f"{-(-resources.memory // directives.MEBI)}M"
+            share = -(-resources.memory // (self._shares(job) * directives.MEBI))
+            yield self.memory_option, f"{share}M"
         if resources.gpus:
             kind = f"{self.gpu_type}:" if self.gpu_type else ""
             yield self.gpu_option, f"{'gpu:' if self.gpu_option == 'gres' else ''}{kind}{resources.gpus}"
@@ -204,25 +199,39 @@ class Slurm:
             yield "exclude", ",".join(job.excluded_hosts)
         if self.signal is not None:
             yield "signal", self.signal
-        yield "output", directives.log_pattern(job.log_directory)
+        yield "output", directives.log_pattern(job.log_directory, self._log_file)
         # NONE makes each job wait for a login shell, a second or two; see _LOGIN for what ALL is.
         yield "export", "ALL"
         yield ("requeue" if self.requeue else "no-requeue"), None
         if self.requeue:
             yield "open-mode", "append"  # the log of the first attempt says why there is a second
 
+    @property
+    def _log_file(self) -> str:
+        return directives.ELEMENT_LOG if self.arrays else directives.SINGLE_LOG
+
+    def _shares(self, job: Job) -> int:
+        """Into how many equal parts a node's memory is asked for: cores that are not asked for may be but one."""
+        if self.memory_option == "mem" or "cores" in job.skip:
+            return 1
+        said, _ = directives.split(job.extra_directives)
+        if (by_gpu := said.get("cpus-per-gpu") or "").isdecimal():
+            return max(1, int(by_gpu) * job.resources.gpus)
+        asked = said.get("cpus-per-task") or ""
+        return int(asked) if asked.isdecimal() and int(asked) else job.resources.cores
+
     @hookimpl
     def parse_resources(self, text: str) -> Job:
         shebang, lines = directives.header(text)
         said, extras = directives.split(lines)
         try:
-            job = directives.job(said)
+            job = directives.job(said, self._log_file)
             # What our own directives would not say of this job stays the user's.
             ours = set(self._options(job))
             left = [
                 directives.written(*self._per_node(name, value, job))
                 for name, value in said.items()
-                if (name, value) not in ours and not directives.is_said(name, job)
+                if (name, value) not in ours and not directives.is_said(name, job, self.memory_option)
             ]
         except ValueError as error:
             raise ParseError(str(error), text) from error
@@ -239,28 +248,12 @@ class Slurm:
 
     @hookimpl
     def submit(self, script: Script, count: int) -> Conversation[list[JobId]]:
-        size = min(count, self.max_array_size)
-        refused = None
-        try:
-            done = yield _sbatch(script, size)
-        except CommandFailed as error:
-            if "Invalid job array specification" not in error.completed.stderr:
-                raise
-            refused = error
-        if refused is not None:
-            config = yield Command(["scontrol", "show", "config"])
-            limit = answers.array_limit(config.stdout)
-            if limit == 0:
-                raise _told(refused, _ARRAYS_ARE_OFF)
-            if limit is None or not 1 <= limit < size:
-                raise refused
-            size = limit
-            done = yield _sbatch(script, size)
-        # Federations answer "77;gpu"; only the number is the id.
-        array, _, where = done.last_line().partition(";")
-        if not array.isdecimal():
-            raise ParseError("sbatch accepted the job and its answer has no id", done.stdout + done.stderr)
-        return [JobId(f"{array}_{index}", where=where) for index in range(size)]
+        array = submission.as_array(script, min(count, self.max_array_size)) if self.arrays else None
+        return (
+            yield from arrayed_or_alone(
+                array, lambda: submission.alone(script), count, classify=answers.failure, lacks=self._lacks
+            )
+        )
 
     @hookimpl
     def poll_status(self, job_ids: Sequence[JobId]) -> Conversation[dict[JobId, JobStatus]]:
@@ -397,32 +390,12 @@ _UNKNOWN_ID = "Invalid job id"
 _ALREADY_GONE = rf"{_UNKNOWN_ID}|already completing or completed|already finished"
 
 
-#: corral's jobs are elements of arrays, even a single one.
-_ARRAYS_ARE_OFF = "job arrays are switched off here (MaxArraySize=0), and corral needs them: ask your centre"
-
-
-def _told(error: CommandFailed, cause: str) -> CommandFailed:
-    """The same failure, with what it comes from."""
-    return CommandFailed(error.command, evolve(error.completed, stderr=f"{error.completed.stderr.rstrip()}\n{cause}"))
+def _skipped(job: Job) -> frozenset[str]:
+    return job.skip | {name for word in job.skip for name in directives.long_names(word)}
 
 
 def _line(options: str) -> str:
     return f"{directives.PREFIX} {options}"
-
-
-def _sbatch(script: Script, size: int) -> Command:
-    stated = {
-        name
-        for directive in script.directives
-        for option in directives.options(directive.text.removeprefix(directives.PREFIX))
-        for name in directives.replaced_by(option)
-    }
-    wishes = (variable for name, variable in _WISHES.items() if name not in stated)
-    return Command(
-        ["sbatch", "--parsable", f"--array=0-{size - 1}"],
-        stdin=str(script),
-        inherit=(*_LOGIN, *_CONTROLLER, *wishes),
-    )
 
 
 def _query(*argv: str) -> Command:
@@ -490,8 +463,8 @@ def _ask_sacct(where: str, wanted: Mapping[str, JobId]) -> Conversation[dict[Job
     arrays = _arrays(wanted)
     columns = answers.SACCT_COLUMNS.replace(" ", ",")
     found: dict[JobId, JobStatus] = {}
-    for first in range(0, len(arrays), _LISTED):
-        which = ",".join(arrays[first : first + _LISTED])
+    for first in range(0, len(arrays), _ACCOUNTED):
+        which = ",".join(arrays[first : first + _ACCOUNTED])
         question = _query("sacct", *_at(where), "-X", "-P", "-n", "-o", columns, "-j", which)
         try:
             # Accounting is optional, and may be away or slow: then nothing more is known.

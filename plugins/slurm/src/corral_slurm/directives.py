@@ -77,7 +77,9 @@ _SAID_OTHERWISE = frozenset({
     "ntasks-per-socket", "mincpus",
 })  # fmt: skip
 
-_LOG_FILE = "/%A_%a.log"
+#: What the log of an array's element is called, and that of another job.
+ELEMENT_LOG = "/%A_%a.log"
+SINGLE_LOG = "/%j.log"
 
 
 # --- words ------------------------------------------------------------------------------------------------------
@@ -209,6 +211,8 @@ def checked(extra: str) -> list[Option]:
         raise InvalidRequest("extra_directives", str(error)) from error
     if not found or "\n" in extra:
         raise InvalidRequest("extra_directives", f"{extra!r} is not one line of options, like '--qos=high'")
+    if any(option.name == "array" for option in found):
+        raise InvalidRequest("extra_directives", "--array is corral's own: how many jobs there are is said in scale()")
     return found
 
 
@@ -283,8 +287,8 @@ def gpus(gres: str) -> int:
 # --- logs -------------------------------------------------------------------------------------------------------
 
 
-def log_pattern(directory: str | None) -> str:
-    """The name of an array's logs, for ``--output``.
+def log_pattern(directory: str | None, log_file: str = ELEMENT_LOG) -> str:
+    """The name of the jobs' logs, for ``--output``.
 
     Raises
     ------
@@ -294,12 +298,12 @@ def log_pattern(directory: str | None) -> str:
         return "/dev/null"
     if "\\" in directory:
         raise InvalidRequest("log_directory", f"Slurm cannot write into {directory!r}: it drops backslashes from paths")
-    return directory.replace("%", "%%") + _LOG_FILE
+    return directory.replace("%", "%%") + log_file
 
 
-def _log_directory(pattern: str) -> str | None:
-    directory = pattern.removesuffix(_LOG_FILE).replace("%%", "%")
-    is_ours = directory and "\\" not in directory and log_pattern(directory) == pattern
+def _log_directory(pattern: str, log_file: str) -> str | None:
+    directory = pattern.removesuffix(log_file).replace("%%", "%")
+    is_ours = directory and "\\" not in directory and log_pattern(directory, log_file) == pattern
     return directory if is_ours else None
 
 
@@ -326,8 +330,13 @@ def split(lines: Iterable[str]) -> tuple[dict[str, str | None], list[str]]:
     return said, rest
 
 
-def job(said: Mapping[str, str | None]) -> Job:
+def job(said: Mapping[str, str | None], log_file: str = ELEMENT_LOG) -> Job:
     """The request that options make together.
+
+    Parameters
+    ----------
+    log_file
+        How jobs that corral submits call their logs.
 
     Raises
     ------
@@ -367,7 +376,7 @@ def job(said: Mapping[str, str | None]) -> Job:
         account=values.get("account"),
         resources=Resources(nodes=nodes, cores=cores, memory=bytes_per_node or None, gpus=gpus_per_node),
         walltime=(seconds(values["time"]) or None) if "time" in values else None,
-        log_directory=_log_directory(values.get("output", "")),
+        log_directory=_log_directory(values.get("output", ""), log_file),
         skip={"cores"} if is_whole else (),
     )
 
@@ -437,9 +446,9 @@ def kind_of_gpu(value: str) -> str | None:
     return kinds.pop() or None if len(kinds) == 1 else None
 
 
-def is_said(name: str, job: Job) -> bool:
+def is_said(name: str, job: Job, memory_option: str) -> bool:
     """Whether the job says by itself all that an option of this name said."""
-    if name == "mem":
+    if name in ("mem", memory_option):
         return job.resources.memory is not None
     if name == "time":
         return job.walltime is not None

@@ -1,7 +1,7 @@
 """TORQUE, in the order in which a job meets it: its directives, the commands about it, its life inside.
 
 Every job is an element of an array, so that one ``qsub`` starts a thousand and each is named by what it sees itself:
-``$PBS_JOBID``, which is ``12[0].server``.
+``$PBS_JOBID``, which is ``12[0].server``. Where arrays are refused each is a submission of its own, ``12.server``.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import ClassVar
 
 from attrs import evolve, field, frozen
-from attrs.validators import ge, in_, matches_re
+from attrs.validators import ge, in_, instance_of, matches_re
 
 from corral.plugin import (
     Allocation,
@@ -31,6 +31,8 @@ from corral.plugin import (
     ParseError,
     Queue,
     Script,
+    arrayed_or_alone,
+    arrays_are_off,
     hookimpl,
     job_body,
 )
@@ -40,7 +42,7 @@ from corral_torque import answers, directives
 __all__ = ["Torque"]
 
 #: `Job.skip` knows these directives by a word too; `nodes` carries three fields, see `_node_list`.
-_WORDS = {"mem": "memory", "vmem": "memory"}
+_WORDS = dict.fromkeys(("mem", "vmem", "pmem", "pvmem"), "memory")
 
 #: The argument that an error about a directive names.
 _ARGUMENTS = {"N": "name", "q": "queue", "A": "account", "o": "log_directory"}
@@ -70,6 +72,7 @@ class Torque:
         server=("PBS_*", "TORQUE*"),
         # The last is no server, but prepare_job reads it there as well.
         carried=("PBS_SERVER", "PBS_DEFAULT", "PBS_HOME", "PBS_ACCOUNT"),
+        no_options={"memory_option": "memory by core is memory_resource='pmem' here"},
         job=("PBS_JOBID",),
     )  # fmt: skip
 
@@ -79,12 +82,17 @@ class Torque:
 
     #: The site's max_job_array_size (``qstat -B -f``); a larger one of ours is corrected when TORQUE refuses it.
     max_array_size: int = field(default=1000, validator=ge(1))
-    #: Sites limit ``mem`` or ``vmem``; either is the whole job's.
-    memory_resource: str = field(default="mem", validator=in_(("mem", "vmem")))
+    #: False submits each job by itself, at sites that refuse arrays.
+    arrays: bool = field(default=True, validator=instance_of(bool))
+    #: Sites count ``mem`` or ``vmem``, which are the whole job's, or ``pmem`` or ``pvmem``: each core's share.
+    memory_resource: str = field(default="mem", validator=in_(("mem", "vmem", *directives.BY_CORE)))
     #: What each node must be besides: ``bigmem``, ``ib:gen=7``.
     properties: str = field(
         default="", validator=matches_re(r"([A-Za-z][\w.]*(=[\w.-]+)?(:[A-Za-z][\w.]*(=[\w.-]+)?)*)?")
     )
+
+    #: What this site has refused: it is not tried again.
+    _lacks: set[str] = field(factory=set, init=False, repr=False, eq=False)
 
     # --- directives ---------------------------------------------------------------------------------------------
 
@@ -94,7 +102,15 @@ class Torque:
         if resources.memory is not None:
             if resources.memory < 1:
                 raise InvalidRequest("memory", "0 means no memory to TORQUE; skip=['memory'] asks for none")
-            resources = evolve(resources, memory=in_units(resources.memory, "M") * _MEBI)
+            if resources.processes < self._shares(job) and not job.skip & {"memory", self.memory_resource}:
+                raise InvalidRequest(
+                    "processes",
+                    f"{self.memory_resource} is a core's share of the memory, and no process may have more: a worker "
+                    f"for each core can work so (processes={resources.cores}). Where larger ones live all the same, "
+                    f"extra_directives=['-l {self.memory_resource}=4gb'] asks for it, without memory_resource=",
+                )
+            unit = self._shares(job) * _MEBI
+            resources = evolve(resources, memory=-(-resources.memory // unit) * unit)
         if job.walltime is not None and job.walltime < 1:
             raise InvalidRequest("walltime", "TORQUE would end the job as it starts; skip=['walltime'] asks for none")
         if job.name and not _NAME.fullmatch(job.name):
@@ -141,13 +157,22 @@ class Torque:
             yield "nodes", nodes
         if resources.memory is not None:
             # Without its nodes, a job has one.
-            count = 1 if "nodes" in job.skip else resources.nodes
-            yield self.memory_resource, f"{in_units(resources.memory, 'M') * count}mb"
+            count = 1 if "nodes" in job.skip or self._is_by_core else resources.nodes
+            share = -(-resources.memory // self._shares(job))
+            yield self.memory_resource, f"{in_units(share, 'M') * count}mb"
         if job.walltime is not None:
             yield "walltime", hours_and_time(job.walltime)
         yield "j", "oe"
         yield "o", directives.log_path(job.log_directory, self.log_file)
         yield "m", "n"  # or a mail for each job that is cancelled
+
+    @property
+    def _is_by_core(self) -> bool:
+        return self.memory_resource in directives.BY_CORE
+
+    def _shares(self, job: Job) -> int:
+        """Into how many equal parts a node's memory is asked for: cores that are not asked for may be but one."""
+        return job.resources.cores if self._is_by_core and not job.skip & {"cores", "ppn"} else 1
 
     def _node_list(self, job: Job) -> str:
         """``2:ppn=8:gpus=1``; what is skipped is left out of it."""
@@ -168,7 +193,6 @@ class Torque:
         try:
             said, extras = directives.split(lines)
             job = directives.job(said, extras, self.memory_resource, self.log_file)
-            extras = directives.by_node(extras)
             # What our own directives would not say of this job stays the user's, as does what an extra one keeps out.
             replaced = {
                 name
@@ -194,7 +218,14 @@ class Torque:
 
     @hookimpl
     def submit(self, script: Script, count: int) -> Conversation[list[JobId]]:
-        size = min(count, self.max_array_size)
+        array = self._array(script, min(count, self.max_array_size)) if self.arrays else None
+        return (
+            yield from arrayed_or_alone(
+                array, lambda: _alone(script), count, classify=answers.failure, lacks=self._lacks
+            )
+        )
+
+    def _array(self, script: Script, size: int) -> Conversation[list[JobId]]:
         refused = None
         try:
             done = yield _qsub(script, size)
@@ -205,7 +236,9 @@ class Torque:
         if refused is not None:
             server = yield Command(["qstat", "-B", "-f"])
             limit = answers.array_limit(server.stdout)
-            if limit is None or not 1 <= limit < size:
+            if limit is not None and limit < 2:
+                raise arrays_are_off(refused, f"max_job_array_size = {limit}")
+            if limit is None or limit >= size:
                 raise refused
             size = limit
             done = yield _qsub(script, size)
@@ -298,9 +331,16 @@ class Torque:
 # --- the commands themselves ------------------------------------------------------------------------------------
 
 
-def _qsub(script: Script, size: int) -> Command:
+def _qsub(script: Script, size: int | None) -> Command:
+    indices = [] if size is None else ["-t", f"0-{size - 1}"]
     # PBS_DPREFIX in the user's environment would make comments of our directives.
-    return Command(["qsub", "-C", Torque.prefix, "-t", f"0-{size - 1}"], stdin=str(script))
+    return Command(["qsub", "-C", Torque.prefix, *indices], stdin=str(script))
+
+
+def _alone(script: Script) -> Conversation[JobId]:
+    """A job that is no element of an array: TORQUE tells it its id likewise, also for the name of its log."""
+    done = yield _qsub(script, None)
+    return JobId(answers.single(done))
 
 
 def _qstat(ids: Sequence[str]) -> Conversation[Completed]:

@@ -147,6 +147,18 @@ def array(answer: Completed) -> tuple[str, str]:
     return match["number"], match["server"] or ""
 
 
+def single(answer: Completed) -> str:
+    """The id ``12.server`` that qsub answered for a job that is no array.
+
+    Raises
+    ------
+    ParseError
+    """
+    if not re.fullmatch(r"\d+(\.[\w.-]+)?", text := answer.last_line(), re.ASCII):
+        raise ParseError("qsub accepted the job and its answer has no id", answer.stdout + answer.stderr)
+    return text
+
+
 def arrays(job_ids: Iterable[JobId]) -> list[str]:
     """The arrays that these are elements of; another job stands for itself."""
     return list(dict.fromkeys(_ID.sub(r"\g<number>[]\g<server>", job_id.text) for job_id in job_ids))

@@ -16,9 +16,11 @@ from corral.plugin.parsing import Option
 _LETTERS = "a:A:b:c:C:d:D:e:EfF:hi:Ij:J:k:K:l:L:m:M:nN:o:p:P:q:r:S:t:T:u:v:Vw:W:Xxz"
 
 #: Parts of a ``-l`` that a Job has words for, and what replaces the nodes.
-_PARTS = frozenset({"nodes", "mem", "vmem", "walltime"})
+_PARTS = frozenset({"nodes", "mem", "vmem", "pmem", "pvmem", "walltime"})
 _INSTEAD_OF_NODES = frozenset({"nodes", "procs", "ncpus", "size", "tpn", "nodect"})
-_INSTEAD_OF_MEMORY = frozenset({"mem", "vmem", "pmem", "pvmem"})
+_MEMORY = frozenset({"mem", "vmem", "pmem", "pvmem"})
+#: Of each process, and to Moab of each core.
+BY_CORE = ("pmem", "pvmem")
 
 #: Options that a Job has words for; `t` is `submit`'s own.
 _READ = frozenset({"N", "q", "A", "j", "o", "m", "t"})
@@ -63,12 +65,12 @@ def checked(extra: str) -> list[Option]:
 def replaced_by(option: Option) -> set[str]:
     """The directives of ours that cannot stand beside this one."""
     if option.name == "L":  # TORQUE 6's other way to ask: -L tasks=2:lprocs=8
-        return {"nodes", "mem", "vmem"}
+        return {"nodes", *_MEMORY}
     if option.name != "l":
         return {option.name}
     parts = parsing.assignments(option.value or "").keys()
     nodes = {"nodes"} if parts & _INSTEAD_OF_NODES else set()
-    memory = {"mem", "vmem"} if parts & _INSTEAD_OF_MEMORY else set()
+    memory = _MEMORY if parts & _MEMORY else frozenset()
     return nodes | memory | (parts & {"walltime"})
 
 
@@ -142,8 +144,8 @@ def job(said: Mapping[str, str], extras: Iterable[str], memory: str, log_file: s
     if "tpn" in asked:
         cores = max(cores, int(asked["tpn"]))
     log = said.get("o", "")
-    found = [-(-parsing.size_in_bytes(said[memory]) // nodes)] if memory in said else []
-    found += [parsing.size_in_bytes(asked[name]) * cores for name in _OF_EACH_PROCESS if name in asked]
+    found = [-(-parsing.size_in_bytes(said[memory]) // nodes)] if memory in said.keys() - {*BY_CORE} else []
+    found += [parsing.size_in_bytes(said[name]) * cores for name in BY_CORE if name in said]
     if "memory" in properties:
         found.append(parsing.size_in_bytes(properties["memory"]))
     return Job(
@@ -159,27 +161,6 @@ def job(said: Mapping[str, str], extras: Iterable[str], memory: str, log_file: s
         walltime=(parsing.clock_seconds(said["walltime"]) or None) if "walltime" in said else None,
         log_directory=log.removesuffix(log_file) if log.endswith(log_file) and said.get("j") == "oe" else None,
     )
-
-
-#: Limits of each process: workers are fewer than the cores, and larger. Of all together is said instead.
-_OF_EACH_PROCESS = ("pmem", "pvmem")
-
-
-def by_node(extras: Iterable[str]) -> list[str]:
-    """The same directives, without limits of each process, which a job says for whole nodes."""
-    found = []
-    for extra in extras:
-        sources = []
-        for option in parsing.short_options(extra, _LETTERS):
-            parts = parsing.assignments(option.value or "") if option.name == "l" else {}
-            kept = {name: value for name, value in parts.items() if name not in _OF_EACH_PROCESS}
-            if kept == parts:
-                sources.append(option.source)
-            elif kept:
-                sources.append("-l " + shlex.quote(",".join(f"{name}={value}" for name, value in kept.items())))
-        limits = [name for name in _OF_EACH_PROCESS if name in _asked([extra])]
-        found += sources if limits else [extra]
-    return found
 
 
 def _asked(extras: Iterable[str]) -> dict[str, str]:
@@ -237,7 +218,8 @@ def is_said(name: str, value: str, job: Job, *, properties: str, memory: str) ->
     if name == "nodes":
         others = {part for part in node_list(value)[1].items() if part[0] not in ("ppn", "gpus")}
         return others <= parsing.assignments(properties, ":").items()
-    return name == "t" or (name == "walltime" and job.walltime is not None) or (name == memory)
+    # Workers are fewer than the cores, and larger: what each process may have is said of all together.
+    return name in ("t", memory, *BY_CORE) or (name == "walltime" and job.walltime is not None)
 
 
 def header(text: str, prefix: str) -> tuple[str | None, list[str]]:

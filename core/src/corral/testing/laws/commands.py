@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import shlex
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import PurePath
 from typing import Any
 
 import pytest
 
-from corral.errors import CommandError, CommandNotFound, CommandTimedOut
+from corral.errors import CommandError, CommandNotFound, CommandTimedOut, InvalidRequest
+from corral.plugin import discovery
 from corral.plugin.values import Command, Completed, Conversation, Script
 from corral.testing.driving import Answer, completed_or_error, converse, one_by_one
 from corral.testing.laws.declared import Laws
@@ -27,6 +28,9 @@ TROUBLES: dict[str, Answer] = {
     "not found": CommandNotFound,
     "unknown failure": Completed(returncode=13, stderr="the dog ate it\n"),
 }
+
+#: A site's own words, where it refuses arrays.
+_NO_ARRAYS = Completed(returncode=1, stderr="job arrays are not allowed on this machine\n")
 
 
 class CommandLaws(Laws):
@@ -60,6 +64,31 @@ class CommandLaws(Laws):
             except CommandError:
                 continue
             talk.is_honest(result)
+
+    def test_where_arrays_are_refused_each_job_is_submitted_alone(self) -> None:
+        """A site refuses them in words of its own: then the same is done as with the option ``arrays=False``."""
+        if self.alone is None:
+            with pytest.raises(InvalidRequest, match="arrays"):
+                discovery.load(self.backend, options={**self.options, "arrays": False})
+            pytest.skip("it has no such option")
+        asked = [self._alone(arrays=True, before=[_NO_ARRAYS])[1:], self._alone(arrays=False)]
+        assert asked[0] == asked[1]
+        assert len(asked[1]) == len(self.alone.ids)
+
+    def _alone(self, *, arrays: bool, before: Sequence[Answer] = ()) -> list[Command]:
+        """The commands that submit jobs alone; `before` is what is answered before the first is accepted."""
+        assert self.alone is not None
+        hooks = SilentHooks(self.manager(arrays=arrays))
+        script = hooks.render_script(job=hooks.prepare_job(job=self.job))
+        answer = one_by_one([*before, *self.alone.answers_from(self.transcripts)])
+        asked: list[Command] = []
+
+        def ask(command: Command) -> Answer:
+            asked.append(command)
+            return answer(command)
+
+        assert list(self.alone.ids) == converse(hooks.submit(script=script, count=len(self.alone.ids)), ask)
+        return asked
 
     def test_a_conversation_can_be_left(self, hooks: SilentHooks, script: Script, talk: Recording) -> None:
         """Closing it while a command runs ends it: it asks nothing more."""

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 
 from corral.plugin import discovery
 from corral.plugin.values import Conversation, FailureKind, Job, JobId, Resources, Script
-from corral.testing.recordings import GarbledRow, Inside, Recording, UnknownWord
+from corral.testing.recordings import GarbledRow, Inside, Recording, Submits, UnknownWord
 from corral.testing.silence import SilentHooks
 from corral.testing.site import LoginNode
 
@@ -49,6 +49,8 @@ class Laws:
     transcripts: ClassVar[Path] = Path()
     #: At least one for every hook that talks; one `Inside` must be of a job that one of the `Submits` returned.
     recordings: ClassVar[Sequence[Recording]] = ()
+    #: Two jobs where arrays are refused, an answer for each; None: the backend has no option ``arrays``.
+    alone: ClassVar[Submits | None] = None
     unknown_word: ClassVar[UnknownWord]
     #: A row that cannot be read, among others that can.
     garbled_row: ClassVar[GarbledRow]
@@ -69,10 +71,14 @@ class Laws:
     #: How many commands `poll_status` and `cancel` may need for 10,000 jobs.
     most_commands: ClassVar[int] = 4
 
-    def manager(self, *around: object) -> pluggy.PluginManager:
-        """Load the backend; `around` are the plugins that wrap it."""
+    def manager(self, *around: object, **options: Any) -> pluggy.PluginManager:
+        """Load the backend; `around` are the plugins that wrap it, `options` more of its own."""
         return discovery.load(
-            self.backend, options=self.options, site=self.site, site_options=self.site_options, plugins=around
+            self.backend,
+            options={**self.options, **options},
+            site=self.site,
+            site_options=self.site_options,
+            plugins=around,
         )
 
     def job_ids(self, count: int) -> list[JobId]:
