@@ -397,14 +397,16 @@ def test_only_living_jobs_of_that_very_name_are_found() -> None:
 def test_partitions_are_described() -> None:
     """Kinds of nodes are added up; the largest says what a job may ask for."""
     gigabytes = 100_000 * 2**20
-    queues = drive(SLURM.describe_queues(), [HERE / "sinfo.txt"])
+    queues = drive(SLURM.describe_queues(), [HERE / "sinfo.txt", ""])
+    down = transcript(HERE / "sinfo.txt").stdout.replace("short|up", "short|down")
+    assert [queue.starts_jobs for queue in drive(SLURM.describe_queues(), [down, ""])] == [True, False, True, True]
     assert queues[0] == Queue(name="batch", is_default=True, cores=64, memory=gigabytes, gpus=0, nodes=3, free_nodes=0)
     assert (queues[1].name, queues[1].max_walltime, queues[1].is_default) == ("short", 600, False)
     assert (queues[3].gpus, queues[3].free_nodes) == (4, 1)
     mixed = (
         "fat|drain|1-00:00:00|1/2/0/3|64|100000+|gpu:a100:4(S:0-1),tmp:9\nfat|drain|1-00:00:00|0/1/1/2|128|9|(null)\n"
     )
-    assert drive(SLURM.describe_queues(), [mixed]) == [
+    assert drive(SLURM.describe_queues(), [mixed, refused("slurm_load_partitions error: Access denied")]) == [
         Queue(
             name="fat",
             accepts_jobs=False,
@@ -416,6 +418,21 @@ def test_partitions_are_described() -> None:
             free_nodes=3,
         )
     ]
+
+
+def test_a_partition_limits_its_jobs_and_who_may_use_it() -> None:
+    """Which sinfo does not say."""
+    said = (HERE / "scontrol-partition.txt").read_text()
+    said = said.replace("MinNodes=0", "MinNodes=2", 1).replace("MaxNodes=UNLIMITED", "MaxNodes=4", 1)
+    said = said.replace("MaxCPUsPerNode=UNLIMITED", "MaxCPUsPerNode=60", 1)
+    said = said.replace("MaxMemPerNode=UNLIMITED", "MaxMemPerNode=90000", 1)
+    said = said.replace("Default=YES", "AllowAccounts=climate,ocean Default=YES")
+    said = said.replace("Default=NO", "AllowAccounts=ALL Default=NO").replace("ReqResv=NO", "ReqResv=YES")
+    batch, short, *_ = drive(SLURM.describe_queues(), [HERE / "sinfo.txt", said])
+    assert (batch.min_nodes, batch.max_nodes, batch.cores, batch.memory) == (2, 4, 60, 90_000 * 2**20)
+    assert (batch.accounts, short.accounts) == (("climate", "ocean"), ())
+    assert (short.min_nodes, short.max_nodes, short.cores) == (None, None, 64)
+    assert not batch.accepts_jobs, "without a reservation"
 
 
 @pytest.mark.parametrize(

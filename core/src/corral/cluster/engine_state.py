@@ -79,7 +79,7 @@ class EngineState:
         job = self.blueprint.request(name, 1)
         return Group(
             name=name, cluster=self.name, spec=self.blueprint.groups[name], resources=job.resources,
-            walltime=math.inf if job.walltime is None else job.walltime,
+            walltime=math.inf if job.walltime is None else job.walltime, asked=job,
         )  # fmt: skip
 
     @property

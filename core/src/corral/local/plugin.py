@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar, TypeVar
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 from attrs.converters import optional
 
 from corral._version import __version__
@@ -184,7 +184,16 @@ class Local:
     @hookimpl
     def describe_queues(self) -> Conversation[list[Queue]]:
         done = yield self._command("queues")
-        return _table(done, "queue", _queue)
+        # A submission of ours changes its size to what the options say.
+        return [
+            evolve(
+                queue,
+                cores=queue.cores if self.cores is None else self.cores,
+                memory=queue.memory if self.memory is None else self.memory,
+                gpus=queue.gpus if self.gpus is None else self.gpus,
+            )
+            for queue in _table(done, "queue", _queue)
+        ]
 
     @hookimpl
     def explain_pending(self, job_id: JobId) -> Conversation[str]:

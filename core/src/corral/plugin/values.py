@@ -253,13 +253,24 @@ class Queue:
     name: str
     is_default: bool = False
     accepts_jobs: bool = True
+    #: False: it takes jobs, and starts none at present.
+    starts_jobs: bool = True
+    #: Seconds that a job may ask for; None: any number, too.
     max_walltime: int | None = None
-    #: Per node, the largest of its nodes.
+    #: Per node, the largest of its nodes; memory in bytes.
     cores: int | None = None
     memory: int | None = None
     gpus: int | None = None
     nodes: int | None = None
     free_nodes: int | None = None
+    #: What one job may have in all, on all of its nodes together; memory in bytes.
+    min_nodes: int | None = None
+    max_nodes: int | None = None
+    max_cores: int | None = None
+    max_memory: int | None = None
+    max_gpus: int | None = None
+    #: The only accounts whose jobs it takes; empty: any, or the batch system does not say.
+    accounts: tuple[str, ...] = field(default=(), converter=_texts)
 
 
 @frozen(kw_only=True)

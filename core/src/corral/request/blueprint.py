@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import json
+import logging
 import os
 import re
 import shutil
@@ -19,14 +20,16 @@ from attrs import evolve, field, frozen
 
 from corral._version import __version__
 from corral.batch.client import BatchSystem
+from corral.batch.queues import queues_at_once
 from corral.batch.rhythm import Rhythm
 from corral.batch.runner import command_environment
 from corral.environment.surroundings import Surroundings
-from corral.errors import CorralError, InvalidRequest, NotPrivate
+from corral.errors import BatchSystemError, CorralError, InvalidRequest, NotPrivate, ParseError
 from corral.host.home import Home
 from corral.plugin import discovery
 from corral.plugin.values import JobId
 from corral.request.activation import check_reach
+from corral.request.queues import AUTO, Choice, choose
 from corral.request.scale import check_name, the_group
 from corral.request.settings import Settings
 from corral.request.worker_group import WorkerGroup
@@ -35,6 +38,8 @@ if TYPE_CHECKING:
     from distributed import Security
 
     from corral.plugin.values import Job, Resources, Script
+
+logger = logging.getLogger("corral")
 
 #: The group of a cluster that has but one.
 DEFAULT_GROUP = "default"
@@ -48,7 +53,7 @@ SKIPPED_BY_WORD = ("memory", "cores", "nodes", "walltime", "gpus")
 
 @frozen(kw_only=True)
 class Blueprint:
-    """A cluster on paper. Making one validates every argument and runs no command."""
+    """A cluster on paper. Making one validates every argument, and runs no command unless a queue is to be chosen."""
 
     backend: str
     batch: BatchSystem
@@ -56,6 +61,8 @@ class Blueprint:
     groups: Mapping[str, WorkerGroup]
     #: The batch system as groups with backend options of their own see it.
     batches: Mapping[str, BatchSystem] = field(factory=dict)
+    #: Of groups with ``queue="auto"``: which it came to, and why.
+    choices: Mapping[str, Choice] = field(factory=dict)
     plugins: Sequence[object] = ()
     name: str
     uuid: str = field(factory=lambda: uuid.uuid4().hex)
@@ -135,10 +142,14 @@ class Blueprint:
             check_reach(sys.executable, sys.prefix, sys.base_prefix)
         batches = dict(self.batches)
         if spec.backend_options:
-            options = self._backend_options(spec)
-            manager = discovery.load(self.backend, options=options, site=self.site, plugins=self.plugins)
-            batches[name] = evolve(self.batch, manager=manager)
-        larger = evolve(self, groups={**self.groups, name: spec}, batches=batches)
+            batches[name] = self._batch_for(spec)
+        choices = dict(self.choices)
+        if spec.queue == AUTO:
+            choices[name] = choice = self.choose_queue(spec, batches.get(name, self.batch))
+            logger.info("cluster %s: group %r: %s", self.name, name, choice)
+            # The only queue of some batch systems has no name.
+            spec = evolve(spec, queue=choice.queue or None)
+        larger = evolve(self, groups={**self.groups, name: spec}, batches=batches, choices=choices)
         # What the batch system cannot do is refused here, by the very code that will write the scripts.
         try:
             larger.script(name)
@@ -153,6 +164,55 @@ class Blueprint:
                 stacklevel=2,
             )
         return larger
+
+    def ask_ahead(self, spec: WorkerGroup) -> None:
+        """Have the batch system asked what `with_group` needs to know of it: here, rather than on an event loop.
+
+        Raises
+        ------
+        InvalidRequest, BatchSystemError
+            As `choose_queue`.
+        """
+        if spec.queue == AUTO:
+            self.choose_queue(spec, self._batch_for(spec))
+
+    def _batch_for(self, spec: WorkerGroup) -> BatchSystem:
+        if not spec.backend_options:
+            return self.batch
+        options = self._backend_options(spec)
+        manager = discovery.load(self.backend, options=options, site=self.site, plugins=self.plugins)
+        return evolve(self.batch, manager=manager)
+
+    def choose_queue(self, spec: WorkerGroup, batch: BatchSystem) -> Choice:
+        """Which queue ``queue="auto"`` means for the jobs of a group. Asks the batch system, unless it just did.
+
+        Raises
+        ------
+        InvalidRequest
+            There is none that takes them.
+        BatchSystemError, ParseError
+            The batch system does not say.
+        """
+        try:
+            queues = queues_at_once(batch, self.queues_identity(spec))
+        except (BatchSystemError, ParseError) as error:
+            raise BatchSystemError(f"queue={AUTO!r} cannot be decided: {error}. Name a queue=, or try again") from error
+        return choose(self.prepared(spec, batch), queues, nothing=no_queues(batch))
+
+    def prepared(self, spec: WorkerGroup, batch: BatchSystem) -> Job:
+        """What a group's jobs ask for, whatever their queue."""
+        asked = evolve(spec, queue=None).request(
+            name=self.job_name(1),
+            log_directory=str(self.log_directory),
+            launcher_options=(),
+            surroundings=self.surroundings,
+            own_directory=str(self.folder),
+        )
+        return batch.prepare(asked)
+
+    def queues_identity(self, spec: WorkerGroup) -> str:
+        """Equal where the same queues are told."""
+        return json.dumps([self.identity(), dict(spec.backend_options)], default=str, sort_keys=True)
 
     def skipped_in_vain(self, group: str) -> list[str]:
         """What a group wants to leave out, and no job of this batch system could have."""
@@ -265,3 +325,9 @@ class Blueprint:
         if not prefix.endswith(self.uuid[:8]):
             prefix += f"-{self.uuid[:8]}"
         return f"{prefix}-"
+
+
+def no_queues(batch: BatchSystem) -> str:
+    """Why a batch system has told of no queue."""
+    title = batch.facts.title or batch.backend
+    return f"{title} {batch.facts.no_queues}" if batch.facts.no_queues else f"{title} lists no queue here"

@@ -87,7 +87,8 @@ class WorkerGroup:
         How long before its walltime ends a job stops starting tasks, whatever it could still finish. Default: a tenth
         of the walltime, 10 s to 2 min, and up to another tenth, at most 15 min, so that not all jobs leave together.
     queue
-        Queue, or partition, as the batch system names it.
+        Queue, or partition, as the batch system names it; or ``"auto"``: the tightest one that takes such a job, as
+        `corral queues` lists them. Default: the batch system's own.
     account
         Account, or project, that pays for the jobs.
     extra_directives

@@ -80,6 +80,7 @@ class HTCondor:
 
     facts: ClassVar[BackendFacts] = BackendFacts(
         title="HTCondor",
+        no_queues="has no queues: it matches each job with any machine that has what the job asks for",
         url="https://htcondor.org",
         tried="HTCondor 23.9.6 and 25.14.1",
         commands=("condor_submit",),

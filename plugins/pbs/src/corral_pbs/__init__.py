@@ -287,7 +287,12 @@ class PBS:
     def describe_queues(self) -> Conversation[list[Queue]]:
         server = yield Command(["qstat", "-B", "-f"])
         queues = yield Command(["qstat", "-Q", "-f"])
-        return answers.queues(queues.stdout, answers.default_queue(server.stdout))
+        return answers.queues(
+            queues.stdout,
+            answers.default_queue(server.stdout),
+            user=os.environ.get("LOGNAME") or os.environ.get("USER", ""),
+            gpus=self.gpu_resource,
+        )
 
     @hookimpl
     def detect(self) -> Conversation[Detected | None]:

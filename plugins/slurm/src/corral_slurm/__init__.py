@@ -310,7 +310,12 @@ class Slurm:
     @hookimpl
     def describe_queues(self) -> Conversation[list[Queue]]:
         done = yield _query("sinfo", "-h", "-e", "-o", answers.SINFO_FORMAT)
-        return answers.queues(done.stdout)
+        queues = answers.queues(done.stdout)
+        # Some sites keep this from users: then sinfo's word is all there is.
+        with suppress(CommandError):
+            done = yield _query("scontrol", "-o", "show", "partition")
+            queues = [limits.narrowed(queue, done.stdout) for queue in queues]
+        return queues
 
     @hookimpl
     def detect(self) -> Conversation[Detected | None]:

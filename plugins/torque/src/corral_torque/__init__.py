@@ -285,7 +285,8 @@ class Torque:
     def describe_queues(self) -> Conversation[list[Queue]]:
         server = yield Command(["qstat", "-B", "-f"])
         queues = yield Command(["qstat", "-Q", "-f"])
-        return answers.queues(queues.stdout, answers.default_queue(server.stdout))
+        user = os.environ.get("LOGNAME") or os.environ.get("USER", "")
+        return answers.queues(queues.stdout, answers.default_queue(server.stdout), user=user)
 
     @hookimpl
     def detect(self) -> Conversation[Detected | None]:
