@@ -89,8 +89,9 @@ def main(arguments: Sequence[str]) -> int:
     zygote = None
     problem = why_not_fork() if options.launcher == "fork" else f"launcher={options.launcher!r}"
     if problem is None:
+        prepared = Preimport.of(options, min(map(len, cpus)) if cpus else None)
         # Forked processes leave through here, by SystemExit: nothing around this line may catch it.
-        zygote, left_out = fork_prepared(run_worker, scratch, Preimport.of(options, cpus and min(map(len, cpus))))
+        zygote, left_out = fork_prepared(run_worker, scratch, prepared)
     else:
         if options.launcher == "fork":
             say(f"{problem}: workers are spawned, not forked")
