@@ -52,13 +52,7 @@ def main(arguments: Sequence[str]) -> int:
     seconds: dict[str, float] = {}
     began = time.monotonic()
     try:
-        credentials, contact, place = asyncio.run(_find(options))
-        if not place.is_alone:
-            return _said(asyncio.run(spread(place, arguments, options.credentials)))
-        if options.spare_first_node and place.node_index == 0:
-            raise Ended(Exit.DONE, "this node is for the scheduler and the script alone")
-        if options.inside is not None:
-            enter(options, place, arguments, os.environ)
+        credentials, contact, place = _settle(options, arguments)
     except Ended as ended:
         return _said(ended)
     seconds["credentials"] = time.monotonic() - began
@@ -86,17 +80,13 @@ def main(arguments: Sequence[str]) -> int:
     except OSError as error:
         return _said(Ended(Exit.FAILED, f"no directory for workers: {error}"))
     began = time.monotonic()
-    zygote = None
     problem = why_not_fork() if options.launcher == "fork" else f"launcher={options.launcher!r}"
     if problem is None:
         prepared = Preimport.of(options, min(map(len, cpus)) if cpus else None)
         # Forked processes leave through here, by SystemExit: nothing around this line may catch it.
         zygote, left_out = fork_prepared(run_worker, scratch, prepared)
     else:
-        if options.launcher == "fork":
-            say(f"{problem}: workers are spawned, not forked")
-        left_out = dict.fromkeys(options.preimport, f"{problem}: workers are spawned, and share no imports")
-        _write_configuration(scratch)
+        zygote, left_out = None, _spawn_instead(options, scratch, problem)
     for name, why in left_out.items():
         say(f"{name} was not imported before the workers: {why}")
     seconds["zygote"] = time.monotonic() - began
@@ -108,6 +98,24 @@ def main(arguments: Sequence[str]) -> int:
         return _said(asyncio.run(run(setting, zygote)))
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _settle(options: Options, arguments: Sequence[str]) -> tuple[Credentials, Contact, Place]:
+    """Find out what is to be known; returns if this launcher is to have workers, and where it has them.
+
+    Raises
+    ------
+    Ended
+        Others had them, or nobody.
+    """
+    credentials, contact, place = asyncio.run(_find(options))
+    if not place.is_alone:
+        raise asyncio.run(spread(place, arguments, options.credentials))
+    if options.spare_first_node and place.node_index == 0:
+        raise Ended(Exit.DONE, "this node is for the scheduler and the script alone")
+    if options.inside is not None:
+        enter(options, place, arguments, os.environ)
+    return credentials, contact, place
 
 
 def _divide(options: Options, place: Place) -> tuple[list[dict[str, tuple[str, ...]]], list[Cpus] | None]:
@@ -140,6 +148,14 @@ def _import_distributed(launcher: str, program: Program) -> None:
         importlib.import_module("distributed")
     if launcher == "spawn":
         dask.config.set({"distributed.worker.multiprocessing-method": "spawn"})
+
+
+def _spawn_instead(options: Options, scratch: str, problem: str) -> dict[str, str]:
+    """Prepare for workers that are new Pythons; returns why modules are not imported before them, by name."""
+    if options.launcher == "fork":
+        say(f"{problem}: workers are spawned, not forked")
+    _write_configuration(scratch)
+    return dict.fromkeys(options.preimport, f"{problem}: workers are spawned, and share no imports")
 
 
 def _write_configuration(scratch: str) -> None:
