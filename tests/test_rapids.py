@@ -10,6 +10,7 @@ import re
 import subprocess
 import sys
 import textwrap
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -92,7 +93,7 @@ STAND_INS = {
 
 
 @pytest.fixture
-def stand_ins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def stand_ins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Path]:
     """A folder of packages, for this process and those that it starts."""
     folder = tmp_path / "stand-ins"
     for name, text in STAND_INS.items():
@@ -102,7 +103,10 @@ def stand_ins(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     monkeypatch.syspath_prepend(str(folder))
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join(filter(None, [str(folder), os.environ.get("PYTHONPATH")])))
     monkeypatch.setattr(registry, "backends", dict(registry.backends))
-    return folder
+    # Whoever comes next has a folder of its own.
+    monkeypatch.delitem(sys.modules, "distributed_ucxx", raising=False)
+    yield folder
+    sys.modules.pop("distributed_ucxx", None)
 
 
 def printed(tmp_path: Path, *changes: tuple[str, str]) -> str:

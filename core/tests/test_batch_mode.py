@@ -69,6 +69,27 @@ def test_a_script_computes_and_leaves_nothing(script: Script, state_directory: P
     assert not list((state_directory / "clusters").glob("*"))
 
 
+@pytest.mark.parametrize("command", ["run", "submit"])
+def test_workers_have_what_was_to_be_imported(script: Script, tmp_path: Path, command: str) -> None:
+    """By the same option in a job, and where it is submitted."""
+    path = script("""
+        client.wait_for_workers(2)
+        print(client.run(lambda: sorted({"fractions", "colorsys"} & sys.modules.keys())).values())
+    """)
+    options = ["--preimport=fractions", "--preimport=colorsys", "--preimport=not_there"]
+    if command == "submit":
+        options += ["--wait", "--cores=2", "--memory=1GB", f"--log-directory={tmp_path}"]
+    line = words(*options, path)
+    line[line.index("run")] = command
+    done = subprocess.run(line, check=False, capture_output=True, text=True, timeout=60)
+    said = done.stdout + done.stderr
+    if command == "submit":
+        said += next(tmp_path.glob("*.log")).read_text()
+    assert done.returncode == 0, said
+    assert "dict_values([['colorsys', 'fractions'], ['colorsys', 'fractions']])" in said
+    assert "not_there was not imported before the workers: there is no module 'not_there'" in said
+
+
 @pytest.mark.parametrize(("count", "words"), [(1, "1 worker is starting on"), (2, "2 workers are starting on")])
 def test_what_starts_is_said_by_number(script: Script, count: int, words: str) -> None:
     """Before the script has its turn."""

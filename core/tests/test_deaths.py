@@ -668,3 +668,43 @@ def test_jobs_with_another_corral_are_told_once(
         [warning] = said("they may not work together")
         assert f"runs corral 9.9, and this is corral {__version__}" in warning
         assert "Install the same version in both Pythons" in warning
+
+
+# --- one import for a node --------------------------------------------------------------------------------------
+
+
+def test_what_could_not_be_imported_for_all_workers_is_told_once(
+    cluster: Callable[..., Cluster], said: Callable[[str], list[str]], tmp_path: Path
+) -> None:
+    """However many jobs say it; workers have what could be imported, and start all the same."""
+    (tmp_path / "imported_once.py").write_text("import os\npid = os.getpid()\n")
+    inherited = os.environ.get("PYTHONPATH", "")
+    with (
+        cluster(
+            preimport=["not_there", "imported_once"], env={"PYTHONPATH": f"{tmp_path}{os.pathsep}{inherited}"}
+        ) as c,
+        Client(c) as client,
+    ):
+        c.scale(jobs=2)
+        c.wait_for_workers(2, timeout=60)
+        eventually(lambda: said("has not imported"))
+        c.scale(jobs=3)
+        c.wait_for_workers(3, timeout=60)
+        [warning] = said("has not imported")
+        assert "has not imported not_there for all workers of a node: there is no module 'not_there'" in warning
+        assert "mend that, or take it out of preimport=" in warning
+        pids = client.run(lambda: (os.getpid(), sys.modules["imported_once"].pid))
+        assert len(pids) == 3
+        assert all(here != there for here, there in pids.values())
+
+
+def test_modules_that_share_a_reason_share_a_message(
+    cluster: Callable[..., Cluster], said: Callable[[str], list[str]]
+) -> None:
+    """With launcher="spawn", it is the same for all of them."""
+    with cluster(preimport=["json", "decimal"], launcher="spawn") as c:
+        c.scale(jobs=1)
+        c.wait_for_workers(1, timeout=60)
+        eventually(lambda: said("has not imported"))
+        [warning] = said("has not imported")
+        assert "has not imported json, decimal for all workers of a node: launcher='spawn': workers are" in warning

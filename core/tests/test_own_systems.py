@@ -24,7 +24,7 @@ from attrs import evolve
 from click.testing import CliRunner, Result
 from distributed import Client
 
-from corral import Cluster, WorkerGroup, hookimpl, mapped
+from corral import Cluster, JobState, WorkerGroup, hookimpl, mapped
 from corral.cli import main
 from corral.cluster import cleanup, kept_waits
 from corral.cluster.registry import entries
@@ -196,6 +196,10 @@ def test_a_cluster_that_closes_while_one_is_down_leaves_no_jobs_in_the_other(
     assert [str(job_id) for job_id in cancelled.cancelled] == ["1_0"]
 
 
+def job_of(cluster: Cluster, job_id: JobId) -> JobRecord:
+    return next(job for job in cluster.jobs if job.id == job_id)
+
+
 def test_both_are_left_without_jobs_when_the_cluster_closes(arguments: dict[str, Any], tmp_path: Path) -> None:
     """Jobs that wait, and jobs that work."""
     held = evolve(arguments["groups"]["here"], extra_directives=["--hold"])
@@ -205,6 +209,10 @@ def test_both_are_left_without_jobs_when_the_cluster_closes(arguments: dict[str,
         c.wait_for_workers(2, timeout=60)
         eventually(lambda: len(c.jobs) == 4, lambda: repr(c))
         assert ids(c)[2:] == ["local:1_0", "local:2_0"]
+        [held] = [job for job in c.jobs if job.group == "held"]
+        eventually(lambda: job_of(c, held.id).state is JobState.HELD)
+        [told] = c.explain(held)
+        assert (told.job, told.group, told.state) == (str(held.id), "held", JobState.HELD)
     for queue in ("here", "centre"):
         assert set(states(tmp_path / queue, "1_0", "2_0").values()) <= {"COMPLETED", "CANCELLED"}
 
@@ -405,6 +413,9 @@ def test_what_a_killed_client_leaves_in_both_is_cleaned(killed: list[Path], stat
     assert "doomed  lines and local" in shown
     assert re.search(r"^ *1_0 +there", shown, re.MULTILINE)
     assert re.search(r"^ *local:1_0 +here", shown, re.MULTILINE)
+    explained = corral("explain", "local:1_0").output
+    assert "local:1_0" in explained
+    assert "held" in explained
     assert "2 jobs 1_0 local:1_0" in corral("clean").output
     ran = corral("clean", "--yes")
     assert ran.exit_code == 0

@@ -13,6 +13,25 @@ from corral.plugin import parsing
 from corral.plugin.parsing import Option
 
 
+@pytest.mark.parametrize(
+    ("acl", "is_open"),
+    [("you@*", True), ("+you", True), ("eve,you@host", True), ("-you", False), ("eve", False), ("youth", False)],
+)
+def test_a_queue_may_be_closed_to_a_user(acl: str, is_open: bool) -> None:
+    """PBS and TORQUE list it all the same."""
+    told = {"enabled": "True", "acl_user_enable": "True", "acl_users": acl}
+    assert parsing.listed_queue("q", told, is_default=False, user="you").accepts_jobs is is_open
+    assert parsing.listed_queue("q", told, is_default=False, user="").accepts_jobs, "who asks is not known"
+    assert parsing.listed_queue("q", {**told, "acl_user_enable": "False"}, is_default=False, user="you").accepts_jobs
+
+
+def test_nobody_submits_to_a_queue_behind_one_that_routes() -> None:
+    """It is listed as enabled, and refuses everybody."""
+    told = {"enabled": "True", "from_route_only": "True"}
+    assert not parsing.listed_queue("q", told, is_default=False, user="you").accepts_jobs
+    assert parsing.listed_queue("q", {**told, "from_route_only": "False"}, is_default=False, user="you").accepts_jobs
+
+
 def test_a_header_ends_at_the_first_command() -> None:
     """Directives after it are comments to every batch system."""
     text = "#!/bin/bash\n#PBS -N one\n# words\n\n#PBS  -q batch\necho\n#PBS -A no\n"

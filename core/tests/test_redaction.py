@@ -3,16 +3,23 @@
 from __future__ import annotations
 
 import socket
+from collections.abc import Generator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
 from hypothesis import given
 from hypothesis import strategies as st
 
+from corral import hookimpl
 from corral.cli import main
 from corral.cli.redact import Redaction
-from corral.cluster.registry import Entry, JobLine
+from corral.cluster.registry import AskedLine, Entry, JobLine
+from corral.errors import InvalidRequest
+from corral.plugin import answered
+from corral.plugin.values import Queue
+from corral.request.drawing import draw
 
 
 @pytest.fixture(autouse=True)
@@ -38,12 +45,37 @@ def test_scripts_are_shown_without_names(tmp_path: Path) -> None:
     assert "<project 2>" in hidden.output
 
 
-def test_jobs_are_listed_without_hosts() -> None:
+def test_accounts_that_a_batch_system_names_are_hidden(tmp_path: Path) -> None:
+    """Of a refusal too: they may be somebody else's."""
+    table = Table(Queue(name="a", accounts=["climate"]))
+    options = {"directory": str(tmp_path)}
+    with pytest.raises(InvalidRequest) as refused:
+        draw({"backend": "local", "backend_options": options, "memory": "1GB", "queue": "auto", "plugins": [table]})
+    assert "account= may be climate)" in str(refused.value)
+    assert "account= may be <project>)" in Redaction()(str(refused.value))
+
+
+class Table:
+    """A site that has one queue."""
+
+    def __init__(self, queue: Queue) -> None:
+        self.queue = queue
+
+    @hookimpl(wrapper=True)
+    def describe_queues(self) -> Generator[None, Any, Any]:
+        yield
+        return answered([self.queue])
+
+
+def test_jobs_are_listed_without_hosts_and_projects() -> None:
     """One node stays one node: it has the same word on every line."""
     jobs = [
         JobLine(id=str(n), group="default", state="running", hosts=[host]) for n, host in enumerate(["n7", "n8", "n7"])
     ]
-    Entry(name="c", uuid="ab" * 16, backend="local", jobs=jobs).write()
+    asked = {"default": AskedLine(account="x-ray")}
+    Entry(name="c", uuid="ab" * 16, backend="local", jobs=jobs, asked=asked).write()
+    assert "x-ray" in corral("ps", "--json").output
+    assert "x-ray" not in corral("--redact", "ps", "--json").output
     hidden = corral("--redact", "ps").output
     assert socket.gethostname() not in hidden
     assert "n7" not in hidden

@@ -98,6 +98,11 @@ def test_an_ambiguous_walltime_is_refused_with_both_readings() -> None:
         ("worker_ports", "70000"),
         ("worker_ports", "20:10"),
         ("launcher", "thread"),
+        ("preimport", "pandas"),
+        ("preimport", ["pandas as pd"]),
+        ("preimport", ["numpy,pandas"]),
+        ("preimport", ["import"]),
+        ("preimport", [""]),
         ("death_timeout", 0),
         ("worker_options", {"a": object()}),
     ],
@@ -107,6 +112,28 @@ def test_what_cannot_be_used_is_refused_by_name(argument: str, value: object) ->
     with pytest.raises(InvalidRequest) as refusal:
         WorkerGroup(**{"memory": "1GB", argument: value})  # type: ignore[arg-type]
     assert refusal.value.argument == argument
+
+
+@pytest.mark.parametrize("written", ["numpy, dask.dataframe", "import numpy, dask.dataframe", "numpy dask.dataframe"])
+def test_modules_in_one_text_are_refused_as_a_list(written: str) -> None:
+    """With what should be written instead."""
+    with pytest.raises(InvalidRequest, match=r"write preimport=\['numpy', 'dask\.dataframe'\]"):
+        WorkerGroup(memory="1GB", preimport=written)
+
+
+@pytest.mark.parametrize("value", ["auto", True, False])
+def test_what_tasks_will_use_is_not_guessed(value: Any) -> None:
+    """Nor is ``auto`` taken for a module."""
+    with pytest.raises(InvalidRequest, match=r"is not guessed: write preimport=\['pandas', 'xarray'\]") as refusal:
+        WorkerGroup(memory="1GB", preimport=value)
+    assert ("preimport=[] for none" in str(refusal.value)) == (value is False)
+
+
+def test_launchers_are_told_what_to_import() -> None:
+    """In one word, and in the order that was written: a module may need what another has changed."""
+    group = WorkerGroup(memory="1GB", preimport=["pandas", "dask.dataframe"])
+    assert "--preimport=pandas,dask.dataframe" in group.launcher_arguments("default", group.resources, None)
+    assert not any("preimport" in word for word in WorkerGroup().launcher_arguments("default", Resources(), None))
 
 
 @pytest.mark.parametrize(("cores", "processes"), [(1, 1), (3, 1), (4, 2), (7, 1), (16, 4), (36, 6), (64, 8), (128, 8)])

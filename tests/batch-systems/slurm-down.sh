@@ -37,7 +37,7 @@ if jobs=$(timeout 10 squeue -h -o %A 2>/dev/null) && [[ $jobs ]]; then
         sleep 0.1
     done
 fi
-for daemons in "n1 n2 n3 g1" slurmctld munged; do
+for daemons in "n1 n2 n3 g1 g2 g3 g4" slurmctld munged; do
     signal TERM $daemons
     await_end $daemons
 done

@@ -6,15 +6,17 @@
 # A Slurm that answers already is used as it is: then nothing is started, and nothing printed.
 #
 # Nodes n1 n2 n3 are in the partitions batch (default), short (at most 10 minutes) and preempt (gives way to the others
-# after 10 s). Node g1, partition gpu, has four pretend GPUs: CUDA_VISIBLE_DEVICES is set as for real ones. Every node
-# claims 64 CPUs and 100 GB, whatever this machine has. All daemons listen on loopback ports of their own and keep
-# their files, configuration, munge key and socket in one folder: another Slurm on the same machine never notices.
+# after 10 s). Node g1, partition gpu, has four pretend GPUs of no maker's, of two shards each: the variables of all
+# makers are set as for real ones. In partition makers, g2 has two of NVIDIA's (a100), g3 of AMD's (mi250) and g4 of
+# Intel's (max1550), and each sets its maker's: one node must have one kind. Every node claims 64 CPUs and 100 GB,
+# whatever this machine has. All daemons listen on loopback ports of their own and keep their files, configuration,
+# munge key and socket in one folder: another Slurm on the same machine never notices.
 set -euo pipefail
 PATH=$PATH:/usr/sbin:/sbin
 
 top=${CORRAL_SLURM_TOP:-/var/lib/corral-slurm}
-port=${CORRAL_SLURM_PORT:-17300}    # the controller's; the nodes take the next four
-nodes=(n1 n2 n3 g1)
+port=${CORRAL_SLURM_PORT:-17300}    # the controller's; the nodes take the next seven
+nodes=(n1 n2 n3 g1 g2 g3 g4)
 conf=$top/slurm.conf
 
 say() { echo "slurm-up: $*" >&2; }
@@ -86,9 +88,12 @@ JobAcctGatherType=jobacct_gather/none
 AccountingStorageType=accounting_storage/none
 SelectType=select/cons_tres
 SelectTypeParameters=CR_Core_Memory
-GresTypes=gpu
+GresTypes=gpu,shard
 NodeName=n[1-3] Port=[$((port + 1))-$((port + 3))] $node $claims
-NodeName=g1 Port=$((port + 4)) Gres=gpu:4 $node $claims
+NodeName=g1 Port=$((port + 4)) Gres=gpu:4,shard:8 $node $claims
+NodeName=g2 Port=$((port + 5)) Gres=gpu:a100:2 $node $claims
+NodeName=g3 Port=$((port + 6)) Gres=gpu:mi250:2 $node $claims
+NodeName=g4 Port=$((port + 7)) Gres=gpu:max1550:2 $node $claims
 
 # Decide at once: a person waits for the tests.
 SchedulerParameters=sched_min_interval=0,batch_sched_delay=0,sched_interval=1,bf_interval=5
@@ -111,11 +116,18 @@ PartitionName=batch Nodes=n[1-3] Default=YES PriorityTier=10
 PartitionName=short Nodes=n[1-3] MaxTime=10 PriorityTier=10
 PartitionName=preempt Nodes=n[1-3] PriorityTier=1 GraceTime=10
 PartitionName=gpu Nodes=g1 PriorityTier=10
+PartitionName=makers Nodes=g[2-4] PriorityTier=10
 EOF
     # Nothing here uses control groups, but slurmd would look for the kind that this machine has: a container may have
     # none, or none that can be written. With version 1 it looks no further until something uses them.
     echo 'CgroupPlugin=cgroup/v1' >"$top/cgroup.conf"
-    echo 'NodeName=g1 Name=gpu File=/dev/tty[0-3]' >"$top/gres.conf"
+    cat >"$top/gres.conf" <<'EOF'
+NodeName=g1 Name=gpu File=/dev/tty[0-3]
+NodeName=g1 Name=shard Count=8
+NodeName=g2 Name=gpu Type=a100 File=/dev/tty[4-5] Flags=nvidia_gpu_env
+NodeName=g3 Name=gpu Type=mi250 File=/dev/tty[6-7] Flags=amd_gpu_env
+NodeName=g4 Name=gpu Type=max1550 File=/dev/tty[8-9] Flags=intel_gpu_env
+EOF
 }
 
 start() { # NAME COMMAND...: unless it runs. Every stream is closed: whoever reads our output must not wait for a daemon

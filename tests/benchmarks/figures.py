@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from statistics import median
 
@@ -12,6 +12,8 @@ from attrs import define, field, frozen
 #: The tables, by name: their titles and heads.
 HEADS = {
     "beside": ("Beside dask-jobqueue", ("until", "corral", "dask-jobqueue", "times sooner", "goal")),
+    "memory": ("Memory beside dask-jobqueue", ("of", "corral", "dask-jobqueue", "part", "goal")),
+    "preimport": ("With preimport= and without", ("what", "with", "without", "times less")),
     "batch": ("Batch mode beside dask-mpi", ("until", "corral run", "dask-mpi", "times sooner", "goal")),
     "started": ("From the start of the job's script", ("until", "corral", "bare fork", "times as long", "goal")),
     "alone": ("By itself", ("what", "measured", "goal")),
@@ -50,6 +52,18 @@ class Figures:
     def sooner(self, until: str, ours: Sequence[float], theirs: Sequence[float], goal: Goal | None = None) -> None:
         """Compare with dask-jobqueue: seconds of each round."""
         self._compare("beside", until, ours, theirs, median(theirs) / median(ours), goal)
+
+    def smaller(self, of: str, ours: Sequence[float], theirs: Sequence[float], goal: Goal | None = None) -> None:
+        """Compare with dask-jobqueue: megabytes in each round."""
+        ratio = median(ours) / median(theirs)
+        row = (of, megabytes(ours), megabytes(theirs), f"{ratio:.2f}", "" if goal is None else goal.judged(ratio))
+        self.tables["memory"].append(row)
+
+    def less_with_preimport(
+        self, what: str, ours: Sequence[float], without: Sequence[float], shown: Callable[[Sequence[float]], str]
+    ) -> None:
+        """Compare with corral without ``preimport=``: seconds or megabytes of each round, and how to write them."""
+        self.tables["preimport"].append((what, shown(ours), shown(without), f"{median(without) / median(ours):.2f}"))
 
     def sooner_in_batch(
         self, until: str, ours: Sequence[float], theirs: Sequence[float], goal: Goal | None = None
@@ -92,6 +106,12 @@ def seconds(values: Sequence[float]) -> str:
     places = 3 if middle < 0.1 else 2
     text = f"{middle:.{places}f} s"
     return text if len(values) == 1 else f"{text} ({min(values):.{places}f} to {max(values):.{places}f})"
+
+
+def megabytes(values: Sequence[float]) -> str:
+    """The median, and in brackets the extremes: ``342 MB (340 to 351)``."""
+    text = f"{median(values):,.0f} MB"
+    return text if len(values) == 1 else f"{text} ({min(values):,.0f} to {max(values):,.0f})"
 
 
 def _lines(rows: Iterable[Sequence[str]]) -> list[str]:

@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
-from figures import Figures, Goal, at_least, at_most
+from figures import Figures, Goal, at_least, at_most, megabytes, seconds
 
 pytestmark = [
     pytest.mark.bench,
@@ -48,6 +48,57 @@ def test_held_jobs(figures: Figures) -> None:
         ("they are cancelled", "cancelled", None),
     ):
         figures.sooner(until, [each[key] for each in ours], [each[key] for each in theirs], goal)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("pyarrow") is None, reason="needs dask.dataframe: nox -s bench")
+def test_libraries(figures: Figures) -> None:
+    """Sixteen workers from the asking until all have used numpy, pandas and dask.dataframe; and their memory then."""
+    ours, without, theirs = [], [], []
+    for _ in range(3):
+        ours.append(trial("contenders.py", "corral", "libraries", 16))
+        without.append(trial("contenders.py", "corral-without-preimport", "libraries", 16))
+        theirs.append(trial("contenders.py", "dask-jobqueue", "libraries", 16))
+    _compare_preimport(figures, 16, ours, without)
+    what = "one job of 16 workers"
+    figures.sooner(
+        f"{what}: all have used numpy, pandas and dask.dataframe",
+        [each["usable"] for each in ours],
+        [each["usable"] for each in theirs],
+        at_least(4),
+    )
+    for state, key, goal in (
+        (f"{what}, just connected", "idle", None),
+        (f"{what}, when they have used numpy, pandas and dask.dataframe", "used", at_most(0.5)),
+    ):
+        figures.smaller(state, [each[key] for each in ours], [each[key] for each in theirs], goal)
+
+
+@pytest.mark.skipif(importlib.util.find_spec("pyarrow") is None, reason="needs dask.dataframe: nox -s bench")
+def test_libraries_of_few_workers(figures: Figures) -> None:
+    """What one import saves four workers."""
+    ours, without = [], []
+    for _ in range(3):
+        ours.append(trial("contenders.py", "corral", "libraries", 4))
+        without.append(trial("contenders.py", "corral-without-preimport", "libraries", 4))
+    _compare_preimport(figures, 4, ours, without)
+
+
+def _compare_preimport(
+    figures: Figures, workers: int, ours: list[dict[str, float]], without: list[dict[str, float]]
+) -> None:
+    what = f"one job of {workers} workers"
+    figures.less_with_preimport(
+        f"{what}: all have used numpy, pandas and dask.dataframe",
+        [each["usable"] for each in ours],
+        [each["usable"] for each in without],
+        seconds,
+    )
+    figures.less_with_preimport(
+        f"{what}: memory then, of each",
+        [each["used"] / workers for each in ours],
+        [each["used"] / workers for each in without],
+        megabytes,
+    )
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from figures import Figures, at_least, at_most, seconds, write_page
+from figures import Figures, at_least, at_most, megabytes, seconds, write_page
 
 
 def test_a_row_has_medians_extremes_ratio_and_goal() -> None:
@@ -20,6 +20,24 @@ def test_a_bare_fork_is_the_measure_of_the_other_ratio() -> None:
     figures = Figures()
     figures.as_long("one worker", [0.5], [0.4], at_most(1.6))
     assert figures.markdown().splitlines()[-1] == "| one worker | 0.50 s | 0.40 s | 1.25 | at most 1.6: met |"
+
+
+def test_memory_is_a_part_of_theirs() -> None:
+    figures = Figures()
+    figures.smaller("one job", [500.0, 700.0, 600.0], [1500.0, 1600.0, 1540.4], at_most(0.5))
+    assert figures.markdown().splitlines()[-1] == (
+        "| one job | 600 MB (500 to 700) | 1,540 MB (1,500 to 1,600) | 0.39 | at most 0.5: met |"
+    )
+
+
+def test_preimport_is_compared_with_its_absence() -> None:
+    figures = Figures()
+    figures.less_with_preimport("usable", [2.0], [9.0], seconds)
+    figures.less_with_preimport("per worker", [40.0, 50.0], [90.0, 90.0], megabytes)
+    assert figures.markdown().splitlines()[-2:] == [
+        "| usable | 2.00 s | 9.00 s | 4.50 |",
+        "| per worker | 45 MB (40 to 50) | 90 MB (90 to 90) | 2.00 |",
+    ]
 
 
 def test_short_times_keep_their_digits() -> None:

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 from dask.base import annotate
 from dask.delayed import delayed
-from distributed import Client, get_worker
+from distributed import Client, Worker, get_worker
 
 from corral import Cluster, JobState, WorkerGroup
 from corral.errors import SubmitRejected
@@ -17,6 +17,9 @@ from corral.errors import SubmitRejected
 pytestmark = [pytest.mark.real("slurm"), pytest.mark.timeout(180)]
 
 Eventually = Callable[..., None]
+
+#: Of this machine, which plays all nodes.
+CPUS = sorted(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else []
 
 GROUPS = {
     "cpu": WorkerGroup(cores=2, processes=1, memory="400MB", queue="batch"),
@@ -33,6 +36,12 @@ def place(_: int = 0) -> tuple[str, str]:
     """The group that a task runs in, and the GPUs that it sees."""
     [group] = set(get_worker().state.total_resources) - {"GPU", "MEMORY"}
     return group, os.environ.get("CUDA_VISIBLE_DEVICES", "")
+
+
+def surroundings(dask_worker: Worker) -> tuple[str, dict[str, str]]:
+    """The group of a worker, and its environment."""
+    [group] = set(dask_worker.state.total_resources) - {"GPU", "MEMORY"}
+    return group, dict(os.environ)
 
 
 @pytest.mark.usefixtures("leaves_nothing")
@@ -81,6 +90,52 @@ def test_every_process_has_gpus_of_its_own() -> None:
         gpus = sorted(each for each in seen.values() if each.isdigit())
         assert len(gpus) == len(set(gpus)) == 3
         assert [each for each in seen.values() if not each.isdigit()] in ([""], ["NoDevFiles"])
+
+
+@pytest.mark.usefixtures("leaves_nothing")
+def test_gpus_of_every_maker_are_divided(slurm: Any) -> None:
+    """Each process has one of its job's two, in the variable of their maker; HIP counts within ROCR_VISIBLE_DEVICES."""
+    if "makers" not in slurm.run("sinfo", "-h", "-o", "%R").split():
+        pytest.skip("this Slurm has no GPUs of several makers")
+    variables = {"a100": "CUDA_VISIBLE_DEVICES", "mi250": "ROCR_VISIBLE_DEVICES", "max1550": "ZE_AFFINITY_MASK"}
+    groups = {
+        kind: WorkerGroup(cores=2, gpus=2, memory="800MB", queue="makers", backend_options={"gpu_type": kind})
+        for kind in variables
+    }
+    with cluster(groups=groups) as c, Client(c) as client:
+        c.scale(a100=1, mi250=1, max1550=1)
+        client.wait_for_workers(6, timeout=90)
+        seen = client.run(surroundings).values()
+        for kind, variable in variables.items():
+            own = [environ for group, environ in seen if group == kind]
+            granted = own[0]["SLURM_JOB_GPUS"].split(",")
+            assert sorted(environ[variable] for environ in own) == sorted(granted)
+            others = {name for name in variables.values() if name != variable} - {"CUDA_VISIBLE_DEVICES"}
+            assert not any(name in environ for name in others for environ in own)
+            if kind == "mi250":
+                within = {(environ["HIP_VISIBLE_DEVICES"], environ["CUDA_VISIBLE_DEVICES"]) for environ in own}
+                assert within == {("0", "0")}
+
+
+@pytest.mark.usefixtures("leaves_nothing", "slurm")
+@pytest.mark.skipif(len(CPUS) < 2, reason="this machine has one CPU")
+def test_workers_share_the_cpus_of_their_job_and_no_others() -> None:
+    """Each has some of its own, where there are enough; libraries that would start more threads start as many."""
+    settings: dict[str, Any] = {"cores": 2, "processes": 2, "memory": "400MB", "affinity": "cores"}
+    settings["env"] = {"OMP_NUM_THREADS": "8"}
+    groups = {
+        # As a control group would leave them to a job.
+        "two": WorkerGroup(**settings, prologue=[f"taskset -pc {CPUS[0]},{CPUS[1]} $$"]),
+        "one": WorkerGroup(**settings, prologue=[f"taskset -pc {CPUS[1]} $$"]),
+    }
+    with cluster(groups=groups) as c, Client(c) as client:
+        c.scale(two=1, one=1)
+        client.wait_for_workers(4, timeout=90)
+        seen = client.run(lambda: (sorted(os.sched_getaffinity(0)), os.environ["OMP_NUM_THREADS"]))
+        of_groups = client.run(surroundings)
+        for group, expected in {"two": [[CPUS[0]], [CPUS[1]]], "one": [[CPUS[1]]] * 2}.items():
+            own = [seen[address] for address, (name, _) in of_groups.items() if name == group]
+            assert sorted(own) == [(cpus, "1") for cpus in expected]
 
 
 @pytest.mark.usefixtures("leaves_nothing")

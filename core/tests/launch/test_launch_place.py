@@ -15,9 +15,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from corral.host.cpus import share
+from corral.host.gpus import Gpus
 from corral.launch.ending import Ended
 from corral.launch.options import Options
-from corral.launch.place import HANDED_DOWN, Place, find_place, handed_down, share_of_gpus, told
+from corral.launch.place import HANDED_DOWN, Place, find_place, handed_down, read, told, written
 from corral.plugin import discovery
 from corral.plugin.values import Allocation, JobId
 
@@ -154,7 +156,7 @@ def test_workers_are_numbered_over_the_whole_job() -> None:
 )
 async def test_which_node_this_is(hosts: tuple[str, ...], environ: dict[str, str], index: int) -> None:
     """By the host's name, with or without its domain; by the batch system's or a launcher's number where names fail."""
-    allocation = Allocation(job_id=JobId("8"), hosts=hosts, ends=7.0, attempt=1)
+    allocation = Allocation(job_id=JobId("8"), hosts=hosts, cores=4, ends=7.0, attempt=1)
 
     place = await find_place(options(), {HANDED_DOWN: handed_down(allocation, discovery.load("slurm")), **environ})
 
@@ -166,11 +168,14 @@ async def test_which_node_this_is(hosts: tuple[str, ...], environ: dict[str, str
 async def test_what_a_launcher_knows_goes_inside_with_it() -> None:
     """All of it, whatever a plugin says of its job, and although the environment there says something else."""
     allocation = Allocation(
-        job_id=JobId("8", where="other"), hosts=("a", "b"), cores=4, memory=9, gpus=("GPU-5", "6"), ends=7.5, attempt=1
-    )
+        job_id=JobId("8", where="other"), hosts=("a", "b"), cores=4, memory=9, ends=7.5, attempt=1,
+        gpus=Gpus({"nvidia": ("GPU-5", "6"), "amd": ("0",)}, of_node=("2", "3")),
+    )  # fmt: skip
     place = Place(allocation=allocation, node_index=1)
     elsewhere = {HANDED_DOWN: handed_down(Allocation(job_id=JobId("9"), hosts=("x",)), discovery.load("local"))}
-    assert await find_place(options(f"--allocation={told(place)}"), elsewhere) == place
+    found = await find_place(options(f"--allocation={told(place)}"), elsewhere)
+    assert found == place
+    assert found.allocation.job_id.where == "other"
 
 
 async def test_the_other_nodes_of_a_job_start_where_its_script_is(
@@ -189,6 +194,16 @@ async def test_the_other_nodes_of_a_job_start_where_its_script_is(
     (tmp_path / "project").rmdir()
     await find_place(options(), {HANDED_DOWN: handed})
     assert "project: No such file or directory; the job is in" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "gpus", [Gpus(), Gpus({"amd": ("4", "6"), "intel": ("0.1",)}, of_node=("2", "3")), Gpus.of(["MIG-a", "MIG-b"])]
+)
+def test_what_is_written_down_is_read_again(gpus: Gpus) -> None:
+    """By way of JSON, which has neither tuples nor classes of ours."""
+    allocation = Allocation(job_id=JobId("8"), hosts=("a", "b"), cores=4, memory=7, gpus=gpus, ends=7.5, attempt=1)
+
+    assert read(json.loads(json.dumps(written(allocation)))) == allocation
 
 
 async def test_an_unknown_node() -> None:
@@ -210,7 +225,7 @@ async def test_an_unknown_node() -> None:
 )
 def test_shares_of_gpus(gpus: str, workers: int, shares: list[str]) -> None:
     """Every GPU is somebody's, and every worker has one."""
-    assert ["".join(share_of_gpus(tuple(gpus), worker, workers)) for worker in range(workers)] == shares
+    assert ["".join(share(tuple(gpus), worker, workers)) for worker in range(workers)] == shares
 
 
 async def test_several_nodes(cluster: Cluster, granted: Grant) -> None:

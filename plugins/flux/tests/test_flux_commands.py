@@ -15,6 +15,7 @@ from corral.plugin import (
     Completed,
     Failure,
     FailureKind,
+    Gpus,
     Job,
     JobId,
     JobState,
@@ -303,8 +304,9 @@ def test_a_job_knows_its_end() -> None:
     """None where Flux sets none."""
     environ = environment(HERE / "environment.txt")
     granted = drive(FLUX.read_allocation(environ), [HERE / "resources.txt"])
+    gpus = Gpus({"nvidia": ("0",)}, of_node=("0",))
     assert granted == Allocation(
-        job_id=JobId("f48LTU1Jo"), hosts=["node2"], cores=2, gpus=["0"], ends=1795643983.7262924
+        job_id=JobId("f48LTU1Jo"), hosts=["node2"], cores=2, gpus=gpus, ends=1795643983.7262924
     )
     endless = transcript(HERE / "resources.txt").stdout.replace("1795643983.7262924", "0.0")
     assert drive(FLUX.read_allocation(environ), [endless]) == evolve(granted, ends=None)
@@ -318,7 +320,7 @@ def test_gpus_are_named_as_cuda_sees_them() -> None:
     for visible, answer, gpus in [("0,1", two, ("0", "1")), ("-1", two, ("2", "3")), ("-1", none, ())]:
         granted = drive(FLUX.read_allocation(environ | {"CUDA_VISIBLE_DEVICES": visible}), [answer])
         assert granted is not None
-        assert granted.gpus == gpus
+        assert granted.gpus.names == gpus
 
 
 def test_no_job_has_no_allocation() -> None:

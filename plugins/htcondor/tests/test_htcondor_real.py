@@ -110,7 +110,7 @@ async def test_a_job_sees_what_it_was_given(condor: RealJobs, monkeypatch: pytes
     allocation = await condor.talk(CONDOR.read_allocation(seen))
     assert (allocation.job_id, allocation.cores, allocation.attempt) == (ids[0], 2, 0)
     assert allocation.memory >= 200 * 2**20
-    assert len(set(allocation.gpus)) == 2
+    assert len(set(allocation.gpus.names)) == 2
     assert allocation.ends is not None
 
 

@@ -355,7 +355,9 @@ def test_queues_are_described() -> None:
         "QUEUE: night\nPRIO NICE STATUS\n 40  0  Closed:Inact\n\nDEFAULT LIMITS:\n RUNLIMIT\n 60.0 min\n"
         "MAXIMUM LIMITS:\n CPULIMIT        RUNLIMIT\n 5.0 min of n1   480.0 min\n"
     )
-    assert drive(AUTO.describe_queues(), [closed]) == [Queue(name="night", accepts_jobs=False, max_walltime=28800)]
+    assert drive(AUTO.describe_queues(), [closed]) == [
+        Queue(name="night", accepts_jobs=False, starts_jobs=False, max_walltime=28800)
+    ]
 
 
 @pytest.mark.parametrize(

@@ -304,6 +304,24 @@ def test_queues_have_limits() -> None:
     assert told["closed"] == (False, False, None)
 
 
+def test_queues_limit_whole_jobs_and_who_may_use_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As queue="auto" must know."""
+    text = (HERE / "qstat-queues.txt").read_text()
+    limits = "resources_max.ncpus = 256\n    resources_max.mem = 235gb\n    resources_max.ngpus = 0\n"
+    limits += "    resources_max.nodect = 2\n    resources_min.nodect = 1\n    resources_max.walltime"
+    answer = text.replace("resources_max.walltime", limits).replace("started = True", "started = False", 1)
+    monkeypatch.setenv("LOGNAME", "you")
+    queues = {queue.name: queue for queue in drive(PBS_.describe_queues(), [HERE / "qstat-server.txt", answer])}
+    short = queues["short"]
+    assert (short.max_cores, short.max_memory, short.max_gpus) == (256, 235 * 2**30, 0)
+    assert (short.min_nodes, short.max_nodes, short.cores) == (1, 2, None)
+    assert (queues["workq"].starts_jobs, short.starts_jobs) == (False, True)
+    assert not queues["mine"].accepts_jobs, "it is nobody's"
+    monkeypatch.setenv("LOGNAME", "nobody")
+    queues = {queue.name: queue for queue in drive(PBS_.describe_queues(), [HERE / "qstat-server.txt", answer])}
+    assert queues["mine"].accepts_jobs
+
+
 # --- inside a job -----------------------------------------------------------------------------------------------
 
 
@@ -312,7 +330,7 @@ def test_gpus_are_those_that_cuda_sees() -> None:
     environ = environment(HERE / "environment.txt") | {"CUDA_VISIBLE_DEVICES": "GPU-1,GPU-2"}
     allocation = drive(PBS_.read_allocation(environ), [HERE / "nodefile.txt"])
     assert allocation is not None
-    assert allocation.gpus == ("GPU-1", "GPU-2")
+    assert allocation.gpus.names == ("GPU-1", "GPU-2")
 
 
 def test_a_host_is_counted_once() -> None:

@@ -361,6 +361,20 @@ def test_queues_are_described() -> None:
 
 
 @pytest.mark.parametrize(
+    ("states", "starts", "free"), [(("d", ""), True, 1), (("d", "s"), False, 0), (("a", "a"), True, 0)]
+)
+def test_a_queue_that_is_disabled_everywhere_starts_nothing(states: tuple[str, str], starts: bool, free: int) -> None:
+    """What is disabled with ``qmod -d`` takes jobs; a host that has too much to do will have less."""
+    rows = "".join(
+        f"<Queue-List><name>all.q@n{number}</name><slots_total>8</slots_total><state>{state}</state></Queue-List>"
+        for number, state in enumerate(states)
+    )
+    answer = f"<?xml version='1.0'?><job_info><queue_info>{rows}</queue_info></job_info>"
+    [queue] = drive(SGE.describe_queues(), [answer])
+    assert (queue.starts_jobs, queue.free_nodes) == (starts, free)
+
+
+@pytest.mark.parametrize(
     ("job", "files", "explanation"),
     [
         ("25.3", ["qstat-j-held"], "it is held: 'qrls' releases it (Job is in hold state)"),
@@ -564,7 +578,7 @@ def test_gpus_and_restarts_are_in_the_environment(
     environ = environment(HERE / "environment-one-slot.txt") | variables
     allocation = drive(SGE.read_allocation(environ))
     assert allocation is not None
-    assert (allocation.gpus, allocation.attempt) == (gpus, attempt)
+    assert (allocation.gpus.names, allocation.attempt) == (gpus, attempt)
 
 
 def test_other_hosts_are_reached_by_qrsh() -> None:

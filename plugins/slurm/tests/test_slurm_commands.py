@@ -397,14 +397,16 @@ def test_only_living_jobs_of_that_very_name_are_found() -> None:
 def test_partitions_are_described() -> None:
     """Kinds of nodes are added up; the largest says what a job may ask for."""
     gigabytes = 100_000 * 2**20
-    queues = drive(SLURM.describe_queues(), [HERE / "sinfo.txt"])
+    queues = drive(SLURM.describe_queues(), [HERE / "sinfo.txt", ""])
+    down = transcript(HERE / "sinfo.txt").stdout.replace("short|up", "short|down")
+    assert [queue.starts_jobs for queue in drive(SLURM.describe_queues(), [down, ""])] == [True, False, True, True]
     assert queues[0] == Queue(name="batch", is_default=True, cores=64, memory=gigabytes, gpus=0, nodes=3, free_nodes=0)
     assert (queues[1].name, queues[1].max_walltime, queues[1].is_default) == ("short", 600, False)
     assert (queues[3].gpus, queues[3].free_nodes) == (4, 1)
     mixed = (
         "fat|drain|1-00:00:00|1/2/0/3|64|100000+|gpu:a100:4(S:0-1),tmp:9\nfat|drain|1-00:00:00|0/1/1/2|128|9|(null)\n"
     )
-    assert drive(SLURM.describe_queues(), [mixed]) == [
+    assert drive(SLURM.describe_queues(), [mixed, refused("slurm_load_partitions error: Access denied")]) == [
         Queue(
             name="fat",
             accepts_jobs=False,
@@ -416,6 +418,21 @@ def test_partitions_are_described() -> None:
             free_nodes=3,
         )
     ]
+
+
+def test_a_partition_limits_its_jobs_and_who_may_use_it() -> None:
+    """Which sinfo does not say."""
+    said = (HERE / "scontrol-partition.txt").read_text()
+    said = said.replace("MinNodes=0", "MinNodes=2", 1).replace("MaxNodes=UNLIMITED", "MaxNodes=4", 1)
+    said = said.replace("MaxCPUsPerNode=UNLIMITED", "MaxCPUsPerNode=60", 1)
+    said = said.replace("MaxMemPerNode=UNLIMITED", "MaxMemPerNode=90000", 1)
+    said = said.replace("Default=YES", "AllowAccounts=climate,ocean Default=YES")
+    said = said.replace("Default=NO", "AllowAccounts=ALL Default=NO").replace("ReqResv=NO", "ReqResv=YES")
+    batch, short, *_ = drive(SLURM.describe_queues(), [HERE / "sinfo.txt", said])
+    assert (batch.min_nodes, batch.max_nodes, batch.cores, batch.memory) == (2, 4, 60, 90_000 * 2**20)
+    assert (batch.accounts, short.accounts) == (("climate", "ocean"), ())
+    assert (short.min_nodes, short.max_nodes, short.cores) == (None, None, 64)
+    assert not batch.accepts_jobs, "without a reservation"
 
 
 @pytest.mark.parametrize(
@@ -600,6 +617,9 @@ def test_newer_slurms_say_when_the_job_ends() -> None:
     assert after == evolve(before, ends=1795480000)
 
 
+NO_GPU = dict.fromkeys(("CUDA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES", "SLURM_JOB_GPUS"), "")
+
+
 @pytest.mark.parametrize(
     ("changes", "memory", "gpus"),
     [
@@ -609,8 +629,9 @@ def test_newer_slurms_say_when_the_job_ends() -> None:
             120 * 2**20,
             ("0", "1"),
         ),
-        ({"CUDA_VISIBLE_DEVICES": "NoDevFiles"}, 10 * 2**20, ()),
-        ({"CUDA_VISIBLE_DEVICES": "", "SLURM_JOB_GPUS": "2,3"}, 10 * 2**20, ("2", "3")),
+        ({**NO_GPU, "CUDA_VISIBLE_DEVICES": "NoDevFiles"}, 10 * 2**20, ()),
+        ({**NO_GPU, "SLURM_JOB_GPUS": "2,3"}, 10 * 2**20, ("2", "3")),
+        ({"CUDA_VISIBLE_DEVICES": "4", "SLURM_JOB_GPUS": "4", "SLURM_SHARDS_ON_NODE": "2"}, 10 * 2**20, ("4",)),
         ({"CUDA_VISIBLE_DEVICES": "MIG-a,MIG-b"}, 10 * 2**20, ("MIG-a", "MIG-b")),
     ],
 )
@@ -618,7 +639,7 @@ def test_what_slurm_granted(changes: dict[str, str], memory: int | None, gpus: t
     """Memory per node or per core, 0 for an unknown whole; GPUs as CUDA sees them."""
     allocation = drive(SLURM.read_allocation(environment(HERE / "environment-gpus.txt") | changes))
     assert allocation is not None
-    assert (allocation.memory, allocation.gpus) == (memory, gpus)
+    assert (allocation.memory, allocation.gpus.names) == (memory, gpus)
 
 
 def test_no_job_has_no_allocation() -> None:

@@ -74,10 +74,11 @@ class TestSlurm(BackendConformance):
             cores=1,
             memory=10 * 2**20,
             gpus=["0", "1"],
+            gpu_makers=["nvidia", "amd"],
         ),
         Inside(environ="environment-requeued.txt", job_id="31_0", hosts=["a2"], cores=1, memory=10 * 2**20, attempt=1),
         Detects(["sbatch-version.txt"], version="22.05.8"),
-        DescribesQueues(["sinfo.txt"], names=["batch", "short", "preempt", "gpu"]),
+        DescribesQueues(["sinfo.txt", "scontrol-partition.txt"], names=["batch", "short", "preempt", "gpu"]),
         ExplainsPending(["pending-time-limit.txt"], job_id="101_0", words=["never", "walltime", "PartitionTimeLimit"]),
         ExplainsPending(["pending-resources.txt"], job_id="106_0", words=["free", "2026-11-23 23:46:11"]),
     )

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -200,6 +201,11 @@ async def test_a_job_reads_what_it_was_granted(slurm: RealJobs) -> None:
     assert allocation.hosts[0] == environ["SLURMD_NODENAME"]
 
 
+def slurm_says(*arguments: str) -> str:
+    """What scontrol prints."""
+    return subprocess.run(["scontrol", *arguments], capture_output=True, text=True, check=True).stdout
+
+
 async def test_gpus_are_granted(slurm: RealJobs) -> None:
     """By either option, in the partition that has them."""
     queues = [queue for queue in await slurm.talk(SLURM.describe_queues()) if queue.gpus]
@@ -211,6 +217,31 @@ async def test_gpus_are_granted(slurm: RealJobs) -> None:
         await slurm.until(ids, lambda status: status.state.is_final)
         environ = variables((slurm.logs / f"{ids[0]}.log").read_text())
         assert len((await slurm.talk(SLURM.read_allocation(environ))).gpus) == 1
+
+
+@pytest.mark.parametrize(("kind", "maker"), [("a100", "nvidia"), ("mi250", "amd"), ("max1550", "intel")])
+async def test_gpus_are_whose_they_are(slurm: RealJobs, kind: str, maker: str) -> None:
+    """Slurm sets the variable of their maker, if the site says who that is."""
+    if "makers" not in {queue.name for queue in await slurm.talk(SLURM.describe_queues())}:
+        pytest.skip("this Slurm has no GPUs of several makers")
+    job = slurm.job("env", queue="makers", resources=Resources(gpus=2, memory=10 * MEBI))
+    ids = await slurm.submit(job, 1, Slurm(gpu_type=kind))
+    await slurm.until(ids, lambda status: status.state.is_final)
+    environ = variables((slurm.logs / f"{ids[0]}.log").read_text())
+    granted = (await slurm.talk(SLURM.read_allocation(environ))).gpus
+    assert (list(granted.by_maker), len(granted)) == ([maker], 2)
+
+
+async def test_a_shard_is_the_gpu_that_it_is_of(slurm: RealJobs) -> None:
+    """Slurm has no names for shards: the variables have the GPU's."""
+    if "shard" not in slurm_says("show", "config"):
+        pytest.skip("this Slurm has no shards of GPUs")
+    job = slurm.job("env", queue="gpu", extra_directives=["--gres=shard:2"], resources=Resources(memory=10 * MEBI))
+    environ = variables(await slurm.run(job))
+    assert environ["SLURM_SHARDS_ON_NODE"] == "2"
+    granted = (await slurm.talk(SLURM.read_allocation(environ))).gpus
+    assert granted.names == (environ["CUDA_VISIBLE_DEVICES"],)
+    assert len(granted) == 1
 
 
 async def test_an_impossible_job_is_refused_at_once(slurm: RealJobs) -> None:

@@ -101,7 +101,7 @@ def test_gpus_come_from_cuda_or_from_the_gpu_file() -> None:
     environ = environment(HERE / "environment.txt") | {"CUDA_VISIBLE_DEVICES": "3"}
     allocation = drive(TORQUE.read_allocation(environ), [HERE / "nodefile.txt"])
     assert allocation is not None
-    assert allocation.gpus == ("3",)
+    assert allocation.gpus.names == ("3",)
 
 
 def test_outside_of_a_job_there_is_no_allocation() -> None:

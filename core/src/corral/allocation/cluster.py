@@ -50,7 +50,8 @@ _GLANCE = 0.05
 
 #: Arguments of `WorkerGroup` that mean here what they mean there.
 _WORKER_ARGUMENTS = (
-    "worker_ports", "local_directory", "launcher", "death_timeout", "worker_class", "worker_options",
+    "worker_ports", "local_directory", "launcher", "affinity", "preimport", "death_timeout", "worker_class",
+    "worker_options",
 )  # fmt: skip
 #: Arguments that the configuration may give.
 _CONFIGURABLE = (
@@ -108,6 +109,13 @@ class Allocation(HostingCluster):
     launcher
         ``"fork"`` (default) starts workers from one import per node; ``"spawn"`` is for libraries that cannot be
         forked.
+    affinity
+        CPUs to which each worker is bound: an even share of the job's own (``"cores"``), or of those near the worker's
+        GPUs (``"near-gpu"``). Default: ``"none"``.
+    preimport
+        Modules that workers will use: ``["pandas", "xarray"]``. Each node imports them once, before its workers are
+        forked, which start with them and share their memory. One that starts threads or opens connections when it is
+        imported is left out, and one that is missing or takes longer than `death_timeout`, with a message.
     death_timeout
         How long a worker tries to reach the scheduler before it gives up (``"60s"``).
     worker_class
@@ -158,6 +166,8 @@ class Allocation(HostingCluster):
         worker_ports: str | None = None,
         local_directory: str | os.PathLike[str] | None = None,
         launcher: str | None = None,
+        affinity: str | None = None,
+        preimport: Sequence[str] | None = None,
         death_timeout: float | str | timedelta | None = None,
         worker_class: str | type | None = None,
         worker_options: Mapping[str, Any] | None = None,
@@ -177,7 +187,8 @@ class Allocation(HostingCluster):
             "interface": interface, "scheduler_interface": scheduler_interface, "worker_interface": worker_interface,
             "scheduler_port": scheduler_port, "scheduler_options": scheduler_options, "security": security,
             "worker_ports": worker_ports, "local_directory": local_directory, "launcher": launcher,
-            "death_timeout": death_timeout, "worker_class": worker_class, "worker_options": worker_options,
+            "affinity": affinity, "preimport": preimport, "death_timeout": death_timeout, "worker_class": worker_class,
+            "worker_options": worker_options,
         }  # fmt: skip
         self._arguments = _configured(backend) | {key: value for key, value in given.items() if value is not None}
         self._sizes: dict[str, Any] = {

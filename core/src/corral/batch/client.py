@@ -212,8 +212,16 @@ class BatchSystem:
             lambda: self.manager.hook.explain_pending(job_id=its_id), admit=self._admission(Kind.QUESTION)
         )
 
-    async def queues(self) -> list[Queue]:
-        return await self._converse(self.manager.hook.describe_queues, admit=self._admission(Kind.QUESTION))
+    async def queues(self, *, is_further: bool = False) -> list[Queue]:
+        """The queues with their limits.
+
+        Parameters
+        ----------
+        is_further
+            It belongs to a question that has begun: it does not wait for the command budget.
+        """
+        first = Kind.MORE if is_further else Kind.QUESTION
+        return await self._converse(self.manager.hook.describe_queues, admit=self._admission(first))
 
     async def detect(self) -> Detected | None:
         """None if it is not here."""

@@ -13,6 +13,7 @@ from corral.cli import commands
 from corral.cli.demo import demo
 from corral.cli.new import new_backend, new_site
 from corral.cli.options import explained
+from corral.cli.queues import queues
 from corral.cli.redact import Redaction, redacted
 from corral.cli.run import run
 from corral.cli.schema import schema
@@ -21,6 +22,7 @@ from corral.cli.simulate import simulate
 from corral.cli.submit import submit
 from corral.cli.tables import say
 from corral.cli.waits import waits
+from corral.cli.why import explain
 from corral.errors import CorralError, InvalidRequest, UnknownBackend
 
 #: Exit codes: 1 for a failure, 2 for words that cannot be used.
@@ -61,8 +63,8 @@ def main(ctx: click.Context, redact: bool) -> None:
 
 
 _COMMANDS = (
-    commands.backends, commands.clean, commands.logs, commands.ps, commands.script, demo, new_backend, new_site, run,
-    schema, serve, simulate, submit, waits,
+    commands.backends, commands.clean, commands.logs, commands.ps, commands.script, demo, explain, new_backend,
+    new_site, queues, run, schema, serve, simulate, submit, waits,
 )  # fmt: skip
 for command in _COMMANDS:
     main.add_command(explained(command))

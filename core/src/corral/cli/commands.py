@@ -43,6 +43,8 @@ def script(redaction: Redaction, /, group: str | None, **options: Any) -> None:
 
     redaction.hide("project", options["account"])
     blueprint = draw({**cluster_arguments(options), **worker_arguments(options)})
+    for choice in blueprint.choices.values():
+        say(f'queue="auto" means {choice}', err=True)
     click.echo(str(blueprint.script(group)), nl=False)
 
 
@@ -57,7 +59,7 @@ def ps(as_json: bool, why: bool) -> None:
 
     They are found on all hosts that share your state directory.
     """
-    found = _registered()
+    found = registered()
     if as_json:
         for entry in found:
             click.echo(json.dumps({**asdict(entry), **_seen(entry)}))
@@ -114,7 +116,7 @@ def logs(job: str | None, cluster: str | None, lines: int | None, as_json: bool)
     from corral.cluster import kept_logs
 
     ended = [(each.name, line.state, line) for each in kept_logs.ended() for line in each.jobs]
-    living = [(entry.name, _state(entry, line), line) for entry in _registered() for line in entry.jobs]
+    living = [(entry.name, _state(entry, line), line) for entry in registered() for line in entry.jobs]
     found = [row for row in [*ended, *living] if cluster in (None, row[0])]
     if job is None:
         if not found and not as_json:
@@ -166,7 +168,7 @@ def clean(ctx: click.Context, yes: bool, force: bool) -> None:
     """
     from corral.cluster.registry import remove_drafts
 
-    fates = [asyncio.run(_cleaned(entry, yes=yes, force=force)) for entry in _registered()]
+    fates = [asyncio.run(_cleaned(entry, yes=yes, force=force)) for entry in registered()]
     if "dead" not in fates and "left" not in fates:
         click.echo("Nothing to clean: no registered cluster is known to have lost its process.")
     elif not yes:
@@ -224,7 +226,7 @@ def _listed(job_ids: Sequence[object]) -> str:
     return f"{counted(len(job_ids), 'job')} {' '.join(map(str, job_ids[:10]))}{more}".rstrip()
 
 
-def _registered() -> list[Entry]:
+def registered() -> list[Entry]:
     """All clusters that left a file; what else is there is told."""
     from corral.cluster.registry import read
 

@@ -24,6 +24,7 @@ _WORKER = tuple(name for name in WorkerGroup.argument_names() if name not in ("b
 #: Arguments that hold several texts: the option is repeated.
 _REPEATED = {
     "extra_directives", "skip_directives", "modules", "prologue", "epilogue", "inherit_env", "launch_prefix",
+    "preimport",
 }  # fmt: skip
 _NUMBERS = {"cores": int, "processes": int, "threads": int, "nodes": int, "gpus": int}
 
@@ -54,14 +55,20 @@ def _option(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
 
-def cluster_options(*, by_default: str = "") -> Callable[[F], F]:
-    """Give a command options for what describes a cluster as a whole; `by_default`: which batch system, in words."""
+def cluster_options(*, by_default: str = "", only: Collection[str] = _CLUSTER) -> Callable[[F], F]:
+    """Give a command options for what describes a cluster as a whole, or for some of that.
+
+    Parameters
+    ----------
+    by_default
+        Which batch system, in words.
+    """
 
     def decorate(command: F) -> F:
         words = described("corral.cluster.cluster", "Cluster", _CLUSTER)
         if by_default:
             words["backend"] = f"{words['backend'].partition(' Default:')[0]} Default: {by_default}."
-        for name in reversed(_CLUSTER):
+        for name in reversed([name for name in _CLUSTER if name in only]):
             option = _option(name)
             if name == "backend_options":
                 backend_option(command)
@@ -82,7 +89,7 @@ def backend_option(command: F) -> F:
 
 def cluster_arguments(options: Mapping[str, Any]) -> dict[str, Any]:
     """What was given on the command line, as arguments of `Cluster`."""
-    arguments = {name: options[name] for name in _CLUSTER if options[name] not in (None, ())}
+    arguments = {name: options[name] for name in _CLUSTER if options.get(name) not in (None, ())}
     if "backend_options" in arguments:
         arguments["backend_options"] = plugin_options(arguments["backend_options"])
     return arguments
@@ -90,8 +97,17 @@ def cluster_arguments(options: Mapping[str, Any]) -> dict[str, Any]:
 
 def worker_options(command: F) -> F:
     """Give a command one option for each argument of `WorkerGroup`."""
+    return worker_options_for(_WORKER)(command)
+
+
+def worker_options_for(names: Collection[str]) -> Callable[[F], F]:
+    """Give a command one option for each of these arguments of `WorkerGroup`."""
+    return lambda command: _with_worker_options(command, names)
+
+
+def _with_worker_options(command: F, names: Collection[str]) -> F:
     words = described(WorkerGroup.__module__, WorkerGroup.__name__, _WORKER)
-    for name in reversed(_WORKER):
+    for name in reversed([name for name in _WORKER if name in names]):
         option = _option(name)
         if name == "env":
             click.option(option, multiple=True, metavar="NAME=VALUE", help=f"{words[name]} May be repeated.")(command)

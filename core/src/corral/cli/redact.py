@@ -37,7 +37,7 @@ class Redaction:
                 self._names[name] = f"<{kind}>" if number == 1 else f"<{kind} {number}>"
 
     def hide_what_is_known(self) -> None:
-        """This user, this host, the configured projects, and the hosts of all registered jobs."""
+        """This user, this host, the configured projects, and the hosts and projects of all registered jobs."""
         from corral.cluster.registry import read
 
         with contextlib.suppress(OSError, KeyError):
@@ -47,8 +47,13 @@ class Redaction:
         self.hide("project", *(os.environ.get(name) for name in _PROJECTS), *_configured_accounts())
         for entry in read()[0]:
             self.hide("host", entry.host, *(host for job in entry.jobs for host in job.hosts))
+            self.hide("project", *(asked.account for asked in entry.asked.values()))
 
     def __call__(self, text: str) -> str:
+        from corral.batch.queues import accounts_told
+
+        # Whatever command asked for the queues, and whether it lists them or fails.
+        self.hide("project", *accounts_told())
         if not self._names:
             return text
         # The longest first: a host's full name before its short one.

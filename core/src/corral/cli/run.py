@@ -46,6 +46,7 @@ _PLAIN: dict[str, tuple[Any, tuple[str, ...]]] = {
     "worker_ports": (str, ()),
     "local_directory": (click.Path(), ()),
     "launcher": (click.Choice(["fork", "spawn"]), ()),
+    "affinity": (click.Choice(["none", "cores", "near-gpu"]), ()),
     "death_timeout": (str, ()),
     "worker_class": (str, ()),
 }
@@ -79,6 +80,7 @@ def run_options(only: Collection[str] = ()) -> Callable[[F], F]:
             "--exclusive/--inclusive", "spare_first_node", default=False, show_default=True,
             help="Whether the scheduler and the script have a node of their own, without workers.",
         ),
+        "preimport": click.option("--preimport", multiple=True, metavar="MODULE", help=words["preimport"]),
         "worker_options": click.option("--worker-options", metavar="JSON", help=words["worker_options"]),
         "dashboard": click.option(
             "--dashboard/--no-dashboard", default=True, help="Whether there is a dashboard."
@@ -104,6 +106,7 @@ def run_words(options: Mapping[str, Any]) -> list[str]:
     """The options of `corral run`, as they were given, spelled for another command line."""
     given = {name: options.get(name) for name in (*_PLAIN, *_TEXTS)}
     words = [f"--{name.replace('_', '-')}={value}" for name, value in given.items() if value is not None]
+    words += [f"--preimport={module}" for module in options["preimport"]]
     words += [f"--backend-option={text}" for text in options["backend_options"]]
     if options["spare_first_node"]:
         words.append("--exclusive")
@@ -142,6 +145,8 @@ def allocation_arguments(options: dict[str, Any]) -> dict[str, Any]:
     """What was given on the command line, as arguments of `Allocation`."""
     arguments = {name: options[name] for name in _PLAIN if options[name] is not None}
     arguments["spare_first_node"] = options["spare_first_node"]
+    if options["preimport"]:
+        arguments["preimport"] = options["preimport"]
     if options["backend_options"]:
         arguments["backend_options"] = plugin_options(options["backend_options"])
     if options["worker_options"] is not None:

@@ -24,15 +24,17 @@ from corral.cluster import connecting, kept_logs
 from corral.cluster.basis import Basis
 from corral.cluster.changes import Changes
 from corral.cluster.dask_logs import Quiet
+from corral.cluster.explaining import telling
 from corral.cluster.hosting_cluster import HostingCluster
 from corral.cluster.open_clusters import MARGIN, find_open
 from corral.cluster.registration import Registration
-from corral.cluster.registry import JobLine, lines_of
+from corral.cluster.registry import AskedLine, JobLine, lines_of
 from corral.cluster.scheduler_host import host
 from corral.cluster.shown import AtWork, OnPaper, Shown, resources_of, workers_of
 from corral.errors import CorralError, InvalidRequest
 from corral.host import limits
 from corral.host.home import Home
+from corral.jobs.explanation import Explanations
 from corral.jobs.record import JobFailure, JobRecord, Jobs
 from corral.jobs.worker_failures import WorkerFailure
 from corral.plugin.values import JobId
@@ -585,7 +587,37 @@ class Cluster(HostingCluster):
         awaited = Awaited.of(n_workers, timeout, fraction)
         if self.status in (Status.closing, Status.closed):
             raise CorralError(f"cluster {self.name!r} is {self.status.name}: no workers will come")
-        return self.sync(self._await_workers, awaited)
+        return self.sync(self._await_and_tell, awaited)
+
+    @tells_plainly
+    def explain(self, job: JobRecord | JobId | str | None = None) -> Any:
+        """Ask the batch system why a job waits, and when it may start.
+
+        Printed, the answer is a few lines for each job. It also says how the job's queue is filled, and which others
+        would take such a job, as far as the batch system tells. `corral explain` says the same in any shell.
+
+        Parameters
+        ----------
+        job
+            Which. Default: in each group the job that has waited longest; or why a group has no job in the queue.
+
+        Returns
+        -------
+        Explanations
+            A tuple of `Explanation`: its ``why`` is a sentence, its ``expected_start`` a time, or None.
+
+        Raises
+        ------
+        LookupError
+            No such job.
+        BatchSystemError
+            The batch system does not answer.
+        """
+        self._refuse_unless_running("has no jobs that wait")
+        wanted = None if job is None else str(job.id if isinstance(job, JobRecord) else job)
+        if wanted is not None and all(str(record.id) != wanted for record in self.jobs):
+            raise LookupError(f"cluster {self.name} has no job {wanted}")
+        return self.sync(self._explain, wanted)
 
     # --- cost ---------------------------------------------------------------------------------------------------
 
@@ -594,6 +626,8 @@ class Cluster(HostingCluster):
 
         ``account().total`` is all core-hours; ``account().groups["gpu"].idle`` is what was idle there. For GPU-hours
         ``.gpus`` stands before the last word: ``account().gpus.total`` and ``account().groups["gpu"].gpus.idle``.
+        ``account().groups["gpu"].used`` has the peak memory of a node's workers and its busy cores, beside what was
+        asked for; ``used.advice`` says what would do, where that is much less.
         """
         return self._shown.account
 
@@ -710,7 +744,9 @@ class Cluster(HostingCluster):
             raise CorralError(f"cluster {self.name!r} is {self.status.name}: it {what}")
 
     def _add_group(self, name: str, group: WorkerGroup) -> None:
-        self._on_loop(self._running_engine.add_group, name, group)
+        engine = self._running_engine
+        engine.blueprint.ask_ahead(group)
+        self._on_loop(engine.add_group, name, group)
 
     def _remove_group(self, name: str) -> None:
         self._on_loop(self._running_engine.remove_group, name)
@@ -741,6 +777,13 @@ class Cluster(HostingCluster):
 
     def _allow(self, argument: str, hours: float | None) -> None:
         self._on_loop(self._running_engine.allow, argument, hours)
+
+    async def _explain(self, job: str | None) -> Explanations:
+        return await self._running_engine.explain(job)
+
+    async def _await_and_tell(self, awaited: Awaited) -> None:
+        async with telling(self.name, lambda: self._explain(None), lambda: self._shown.whereabouts):
+            await self._await_workers(awaited)
 
     async def _await_workers(self, awaited: Awaited) -> None:
         count = awaited.count(workers_of(self._shown.groups))
@@ -802,4 +845,5 @@ def news_of(engine: Engine) -> dict[str, Any]:
     return {
         "jobs": tuple(JobLine.of(record) for record in engine.jobs),
         "why": {name: group.because for name, group in engine.groups.items() if group.because},
+        "asked": {name: AskedLine.of(group.asked) for name, group in engine.groups.items() if group.asked is not None},
     }

@@ -13,6 +13,7 @@ from attrs import evolve, frozen
 
 from corral.cluster.ending import JobEnder
 from corral.cluster.engine_state import EngineState
+from corral.cluster.explaining import Explaining
 from corral.cluster.following import JobFollower
 from corral.cluster.keeping_waits import WaitKeeper
 from corral.cluster.launchers import Launchers
@@ -22,6 +23,7 @@ from corral.cluster.waiting import Waiting
 from corral.cluster.workers import WorkerFollower
 from corral.errors import InvalidRequest
 from corral.jobs import exit_codes, logs
+from corral.jobs.explanation import Explanations
 from corral.jobs.group import Group
 from corral.jobs.group_state import proved, rescaled, resized
 from corral.jobs.plan import plan
@@ -109,6 +111,7 @@ class Engine:
         self._cares = {name: self._care_for(system) for name, system in state.systems.items()}
         self._workers = WorkerFollower(state=state, launchers=self._launchers, counter=self.counter)
         self._waiting = Waiting(state=state, unknown=self._unknown)
+        self._explaining = Explaining(state=state)
         self._waits = WaitKeeper(state=state, submitter=self._submitter)
         self._ticking: asyncio.Task[None] | None = None
 
@@ -189,7 +192,7 @@ class Engine:
             group = self._state.groups[name]
             group.state = rescaled(group.state, count)
             group.trouble = None
-            group.verdict, group.explained_at = "", None
+            group.verdict, group.explained_at, group.told = "", None, None
             group.failures.clear()
         self._state.undelivered.clear()
         self._state.changed(*map(self._state.system_of, jobs))
@@ -254,6 +257,17 @@ class Engine:
             They did not come in time.
         """
         await self._waiting.for_workers(count, timeout)
+
+    async def explain(self, job: str | None) -> Explanations:
+        """Ask why a job waits; None: one of each group that has waiting jobs, or lacks jobs.
+
+        Raises
+        ------
+        LookupError
+            There is no such job.
+        BatchSystemError, ParseError
+        """
+        return await self._explaining.of(job)
 
     def raise_undelivered(self) -> None:
         """Raise a rejection that nobody has heard of yet."""

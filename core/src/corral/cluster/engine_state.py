@@ -81,7 +81,7 @@ class EngineState:
         return Group(
             name=name, cluster=self.name, spec=self.blueprint.groups[name], resources=job.resources,
             walltime=math.inf if job.walltime is None else job.walltime,
-            is_free=bool(batch.name) and batch.facts.is_everywhere,
+            asked=job, is_free=bool(batch.name) and batch.facts.is_everywhere,
         )  # fmt: skip
 
     @property

@@ -18,7 +18,7 @@ from corral.cluster.submitting import JobSubmitter
 from corral.cluster.system import System
 from corral.errors import BatchSystemError, CorralError
 from corral.jobs import exit_codes, logs
-from corral.jobs.group import NEVER, Group, room_for
+from corral.jobs.group import Group, room_for
 from corral.jobs.plan import LOST_WORKERS_AFTER
 from corral.jobs.record import JobRecord, Outcome, outcome
 from corral.jobs.table import Lesson
@@ -283,10 +283,11 @@ class JobFollower:
         except Exception as error:
             logger.info("cluster %s: why job %s is waiting is not known: %s", self._state.name, record.id, error)
             return
-        words = words.removesuffix(f" ({record.status.reason})")  # told beside it
-        group.verdict = words.removeprefix(NEVER).lstrip(" :,") if words.startswith(NEVER) else ""
+        group.learn_why(record, words, self._state.now())
         if group.tell_hopeless(self._state.roster.jobs):
             self._state.tell()
+        else:
+            self._state.on_change()
 
     async def _conclude(self, lesson: Lesson) -> None:
         for group in self._state.groups_of(self._system):

@@ -24,6 +24,7 @@ from corral.host.home import Home
 from corral.host.identity import Identity, Sight
 from corral.host.private import PrivateFolder
 from corral.jobs.record import JobRecord
+from corral.plugin.values import Job, Resources
 
 if TYPE_CHECKING:
     from cattrs import Converter
@@ -133,6 +134,39 @@ def lines_of(blueprint: Blueprint) -> tuple[SystemLine, ...]:
 
 
 @frozen(kw_only=True)
+class AskedLine:
+    """What the jobs of one group ask for, as text and numbers."""
+
+    queue: str | None = None
+    account: str | None = None
+    nodes: int = 1
+    #: Per node, as the next two; bytes of memory.
+    cores: int = 1
+    memory: int | None = None
+    gpus: int = 0
+    #: Seconds.
+    walltime: int | None = None
+    #: Words of `Job.skip`: what is left out is not asked for.
+    skip: Sequence[str] = ()
+
+    @classmethod
+    def of(cls, job: Job) -> AskedLine:
+        each = job.resources
+        return cls(
+            queue=job.queue, account=job.account, nodes=each.nodes, cores=each.cores, memory=each.memory,
+            gpus=each.gpus, walltime=job.walltime, skip=sorted(job.skip),
+        )  # fmt: skip
+
+    def job(self) -> Job:
+        """A job that asks for the same."""
+        resources = Resources(nodes=self.nodes, cores=self.cores, memory=self.memory, gpus=self.gpus)
+        return Job(
+            name="asked", command=("true",), resources=resources, walltime=self.walltime, queue=self.queue,
+            account=self.account, skip=self.skip,
+        )  # fmt: skip
+
+
+@frozen(kw_only=True)
 class Entry:
     """One cluster of this user, on any host that shares the state directory."""
 
@@ -165,6 +199,8 @@ class Entry:
     jobs: Sequence[JobLine] = ()
     #: By group, why it submits or ends jobs, or does neither; empty where nobody says.
     why: dict[str, str] = field(factory=dict)
+    #: By group, what each of its jobs asks for.
+    asked: dict[str, AskedLine] = field(factory=dict)
 
     @classmethod
     def of(cls, blueprint: Blueprint, **more: Any) -> Self:

@@ -63,7 +63,7 @@ class Waiting:
             raise self._state.undelivered.pop(0)
 
     def whereabouts(self) -> str:
-        """``2 jobs connected, 1 job pending (Resources)``, and what troubles the groups."""
+        """``2 jobs connected, 1 job pending (Resources)``, why that waits, and what troubles the groups."""
         words: dict[str, int] = {}
         for record in self._state.roster.living():
             word = record.condition
@@ -72,9 +72,11 @@ class Waiting:
             words[word] = words.get(word, 0) + 1
         parts = [f"{counted(count, 'job')} {word}" for word, count in sorted(words.items())]
         parts += [f"{group.submitting} being submitted" for group in self._state.groups.values() if group.submitting]
+        known, now = self._state.roster.jobs, self._state.now()
+        waits = [told for group in self._state.groups.values() if (told := group.waiting_words(known, now))]
         troubles = [group.trouble_in_words() for group in self._state.groups.values() if group.trouble]
         troubles += self._unknown()
-        return "; ".join([", ".join(parts) or "no job is in the queue", *troubles])
+        return "; ".join([", ".join(parts) or "no job is in the queue", *waits, *troubles])
 
     async def _hear(self, news: asyncio.Event) -> None:
         """Return when something changed. Nobody tells that a registered worker has become ready: look again soon."""

@@ -55,6 +55,8 @@ class WorkerFollower:
     _counter: DemandCounter
     #: Of corral in jobs, that were told.
     _versions: set[str] = field(factory=set, init=False)
+    #: What was not imported before workers, and why, of which the user was told.
+    _told_left_out: set[tuple[str, str]] = field(factory=set, init=False)
     #: Kinds of deaths of workers of which the user was told.
     _told_deaths: set[object] = field(factory=set, init=False)
     #: Kinds of tasks of which the user was told that no job can finish them.
@@ -154,6 +156,7 @@ class WorkerFollower:
         match message.get("event"):
             case "ready":
                 self._compare_versions(record, str(message.get("version", "")))
+                self._tell_left_out(record, message.get("left_out") or {})
                 if (seconds := message.get("leaves_in")) is not None:
                     leaves_at = min(self._state.now() + seconds, record.leaves_at or float("inf"))
                     self._state.roster.put(evolve(record, leaves_at=leaves_at))
@@ -211,6 +214,20 @@ class WorkerFollower:
                 "cluster %s: job %s runs corral %s, and this is corral %s: they may not work together. "
                 "Install the same version in both Pythons.",
                 self._state.name, record.id, theirs or "of another version", __version__,
+            )  # fmt: skip
+
+    def _tell_left_out(self, record: JobRecord, left_out: Mapping[str, str]) -> None:
+        """Say, once for each reason, which modules a job has not imported for all of its workers."""
+        untold: dict[str, list[str]] = {}
+        for module, why in left_out.items():
+            if (module, why) not in self._told_left_out:
+                self._told_left_out.add((module, why))
+                untold.setdefault(why, []).append(module)
+        for why, modules in untold.items():
+            logger.warning(
+                "cluster %s: job %s has not imported %s for all workers of a node: %s. Its workers have started "
+                "without, and each imports what its tasks need: mend that, or take it out of preimport=.",
+                self._state.name, record.id, printable(", ".join(modules)), printable(why),
             )  # fmt: skip
 
     def _hear_of_node(self, record: JobRecord, message: Mapping[str, Any]) -> JobRecord:

@@ -16,6 +16,7 @@ from typing import Self
 
 from attrs import field, frozen
 
+from corral.host.gpus import GPU_VARIABLES
 from corral.plugin import discovery
 from corral.plugin.values import Job
 
@@ -34,8 +35,7 @@ MATTERING = (
 _NEVER_MEANT = (
     "PMI_*", "PMIX_*", "OMPI_COMM_*", "PWD", "OLDPWD", "SHLVL", "_", "HOME", "HOST", "HOSTNAME",
     "TMPDIR", "TMP", "TEMP", "TERM", "TERM_*", "DISPLAY", "WAYLAND_DISPLAY", "SSH_*", "XDG_RUNTIME_DIR",
-    "XDG_SESSION_*", "DBUS_*", "CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES",
-    "HIP_VISIBLE_DEVICES", "GPU_DEVICE_ORDINAL", "ZE_AFFINITY_MASK", "PYTHONHASHSEED",
+    "XDG_SESSION_*", "DBUS_*", "NVIDIA_VISIBLE_DEVICES", *GPU_VARIABLES, "PYTHONHASHSEED",
 )  # fmt: skip
 
 _SECRET_NAME = re.compile(

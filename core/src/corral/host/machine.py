@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import NamedTuple
+
+from corral.host.devices import devices_by_maker
+from corral.host.gpus import MAKERS, usable_gpus, variables_for, visible_gpus
 
 #: File systems on which locks and shared memory cannot be trusted, or reach other hosts.
 _NETWORK = re.compile(
@@ -25,7 +28,7 @@ class Capacity(NamedTuple):
     cores: int
     #: Bytes.
     memory: int
-    #: GPUs as CUDA_VISIBLE_DEVICES spells them.
+    #: GPUs as their maker's variable spells them.
     devices: tuple[str, ...] = ()
 
 
@@ -34,7 +37,21 @@ def measure(proc: Path = Path("/proc")) -> Capacity:
     pairs = list(_limits(proc))
     cores = min([_affinity(), *(cores for cores, _ in pairs if cores is not None)])
     memory = min([_physical_memory(), *(memory for _, memory in pairs if memory is not None)])
-    return Capacity(max(1, int(cores)), memory, _devices())
+    return Capacity(max(1, int(cores)), memory, own_gpus(os.environ))
+
+
+def own_gpus(environ: Mapping[str, str], root: Path = Path("/")) -> tuple[str, ...]:
+    """The GPUs that a process with this environment may use; where it says nothing, all that it can open."""
+    present = {maker: [each.is_usable for each in found] for maker, found in devices_by_maker(root).items()}
+    if any(maker.variable in environ for maker in MAKERS):
+        return next(iter(usable_gpus(visible_gpus(environ), 0, present).values()))
+    return tuple(map(str, range(sum(next(iter(present.values()), [])))))
+
+
+def gpu_variables(names: Sequence[str], root: Path = Path("/")) -> dict[str, str]:
+    """What a process of this machine must find in its environment to see these of its GPUs and no others."""
+    maker = next(iter(devices_by_maker(root)), MAKERS[0].name)
+    return variables_for({maker: names}, {})
 
 
 def is_on_network(path: Path, mountinfo: Path = Path("/proc/self/mountinfo")) -> bool:
@@ -136,11 +153,3 @@ def _affinity() -> int:
 
 def _physical_memory() -> int:
     return os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-
-
-def _devices() -> tuple[str, ...]:
-    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
-    if visible is not None:
-        return tuple(filter(None, visible.split(",")))
-    found = (re.fullmatch(r"nvidia(\d+)", name) for name in os.listdir("/dev"))
-    return tuple(str(number) for number in sorted(int(match[1]) for match in found if match))

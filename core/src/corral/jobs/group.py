@@ -21,11 +21,12 @@ from corral.errors import (
     SubmitRejected,
     counted,
 )
+from corral.jobs.explanation import NEVER
 from corral.jobs.group_state import GroupState, draw_conclusions, proved
 from corral.jobs.plan import Plan, usual_wait
 from corral.jobs.reasons import Case
 from corral.jobs.record import JobFailure, JobRecord, Outcome, outcome
-from corral.plugin.values import JobState, Queue, Resources, Script
+from corral.plugin.values import Job, JobId, JobState, Queue, Resources, Script
 from corral.request.worker_group import WorkerGroup
 from corral.text.printable import printable
 
@@ -33,8 +34,6 @@ logger = logging.getLogger("corral")
 
 #: With a limit, room comes when a job ends, and that is noticed; the rest is patience (s).
 LIMIT_PATIENCE = 60.0
-#: The beginning of an explanation which says that a job will never start.
-NEVER = "it will never start"
 #: When the batch system is asked why a job waits, and when again (s): it costs a command.
 EXPLAINED_AFTER, EXPLAINED_AGAIN = 8.0, 600.0
 #: So many refusals in a row of a single job, and what it asks for is told too.
@@ -56,6 +55,8 @@ class Group:
     #: What each of its jobs has, and how long it lasts (s).
     resources: Resources
     walltime: float = math.inf
+    #: What each of its jobs asks for, as it was prepared; None: not known.
+    asked: Job | None = None
     #: Its jobs use what the user has already, beside a batch system where others want it: they cost nothing.
     is_free: bool = False
     #: For so many jobs there is room, as far as that is known.
@@ -76,6 +77,8 @@ class Group:
     #: Why its jobs will never start, as the batch system said when asked; and when that was. Empty: nothing is known.
     verdict: str = ""
     explained_at: float | None = None
+    #: Why a job waits, as the batch system said when asked; which job that is, and when that was.
+    told: tuple[JobId, str, float] | None = None
     #: Failures since somebody scaled last.
     failures: list[JobFailure] = field(factory=list)
     #: Hosts on which its jobs kept dying while they worked on others, and until when they are avoided.
@@ -224,6 +227,22 @@ class Group:
             return None
         self.explained_at = now
         return waiting[0]
+
+    def learn_why(self, record: JobRecord, words: str, now: float) -> None:
+        """The batch system has said why a job waits; empty: it did not."""
+        words = words.replace(f" ({record.status.reason})", "", 1)  # told beside it
+        self.verdict = words.removeprefix(NEVER).lstrip(" :,") if words.startswith(NEVER) else ""
+        self.told = (record.id, words, now) if words and not self.verdict else None
+
+    def waiting_words(self, jobs: Iterable[JobRecord], now: float) -> str:
+        """Why a job waits, as was said of it, if it still waits and that was not long ago; else empty."""
+        if self.told is None:
+            return ""
+        job_id, words, moment = self.told
+        if now - moment > EXPLAINED_AGAIN:
+            return ""
+        is_so = any(job.id == job_id and job.is_capacity and job.state.is_waiting for job in jobs)
+        return f"job {job_id}: {printable(words)}" if is_so else ""
 
     def tell_hopeless(self, jobs: Iterable[JobRecord]) -> bool:
         """Note jobs that will never start; True if that is news."""

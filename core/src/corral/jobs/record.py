@@ -351,6 +351,16 @@ class JobFailure:
 def describe_end(record: JobRecord) -> str:
     """``FAILED (NonZeroExitCode), exit code 127, on n2, before a worker connected``."""
     status = record.status
+    parts = [describe_final(status)]
+    if record.connected_at is None:
+        parts.append("before a worker connected")
+    if record.leaving == "signal":
+        parts.append("left after a warning signal" + " (preempted?)" * (status.state is JobState.COMPLETED))
+    return ", ".join(parts)
+
+
+def describe_final(status: JobStatus) -> str:
+    """``FAILED (NonZeroExitCode), exit code 127, on n2``."""
     state = status.state.name
     if status.reason not in ("", "None", state):
         state += f" ({status.reason})"
@@ -361,8 +371,4 @@ def describe_end(record: JobRecord) -> str:
         parts.append(f"signal {status.signal}")
     if status.hosts:
         parts.append(f"on {' '.join(status.hosts)}")
-    if record.connected_at is None:
-        parts.append("before a worker connected")
-    if record.leaving == "signal":
-        parts.append("left after a warning signal" + " (preempted?)" * (status.state is JobState.COMPLETED))
     return ", ".join(parts)

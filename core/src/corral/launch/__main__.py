@@ -3,7 +3,7 @@
 1. Find the credentials, the scheduler and this job's allocation, with the standard library alone: a job that came too
    late has ended before distributed is imported. What is to be in a container goes into it here, and begins again.
 2. Import distributed while the process has one thread.
-3. Fork the zygote, which will fork the workers.
+3. Fork the zygote, which imports what the user named, and will fork the workers.
 4. Run the event loop.
 
 `corral.launch.ending.Exit` lists the exit codes.
@@ -25,14 +25,16 @@ from typing import Any, NoReturn
 
 from corral.environment.program import Program
 from corral.environment.versions import mismatch
+from corral.host.cpus import Cpus, own_cpus
+from corral.launch.affinity import cpus_of_workers, fewer_threads
 from corral.launch.contact import Contact, find_scheduler, wait_for_credentials
 from corral.launch.ending import Ended, Exit, leave, print_lines_at_once, say
 from corral.launch.inside import enter
 from corral.launch.options import Options
-from corral.launch.place import Place, find_place
+from corral.launch.place import Place, find_place, gpus_of_workers
 from corral.launch.scratch import make_scratch
 from corral.launch.spread import spread
-from corral.launch.zygote import WARNINGS, Zygote, why_not_fork
+from corral.launch.zygote import WARNINGS, why_not_fork
 from corral.security.credentials import Credentials
 
 #: The seed that Dask itself uses: https://github.com/dask/dask/issues/6640
@@ -50,16 +52,11 @@ def main(arguments: Sequence[str]) -> int:
     seconds: dict[str, float] = {}
     began = time.monotonic()
     try:
-        credentials, contact, place = asyncio.run(_find(options))
-        if not place.is_alone:
-            return _said(asyncio.run(spread(place, arguments, options.credentials)))
-        if options.spare_first_node and place.node_index == 0:
-            raise Ended(Exit.DONE, "this node is for the scheduler and the script alone")
-        if options.inside is not None:
-            enter(options, place, arguments, os.environ)
+        credentials, contact, place = _settle(options, arguments)
     except Ended as ended:
         return _said(ended)
     seconds["credentials"] = time.monotonic() - began
+    gpus, cpus = _divide(options, place)
 
     began = time.monotonic()
     credentials.program.extend_path()
@@ -68,9 +65,11 @@ def main(arguments: Sequence[str]) -> int:
     _import_distributed(options.launcher, credentials.program)
     # Not before: these import distributed.
     from corral.launch.crew import Setting
+    from corral.launch.preimport import Preimport, fork_prepared, import_for_all
     from corral.launch.run import run
     from corral.launch.worker_process import run_worker
 
+    import_for_all()
     # Nor later: collections would touch, and so copy, the pages that forked workers share.
     gc.freeze()
     gc.enable()
@@ -81,23 +80,52 @@ def main(arguments: Sequence[str]) -> int:
     except OSError as error:
         return _said(Ended(Exit.FAILED, f"no directory for workers: {error}"))
     began = time.monotonic()
-    zygote = None
-    if options.launcher == "fork":
-        if problem := why_not_fork():
-            say(f"{problem}: workers are spawned, not forked")
-        else:
-            # Forked processes leave through here, by SystemExit: nothing around this line may catch it.
-            zygote = Zygote.fork(run_worker, scratch)
-    if zygote is None:
-        _write_configuration(scratch)
+    problem = why_not_fork() if options.launcher == "fork" else f"launcher={options.launcher!r}"
+    if problem is None:
+        prepared = Preimport.of(options, min(map(len, cpus)) if cpus else None)
+        # Forked processes leave through here, by SystemExit: nothing around this line may catch it.
+        zygote, left_out = fork_prepared(run_worker, scratch, prepared)
+    else:
+        zygote, left_out = None, _spawn_instead(options, scratch, problem)
+    for name, why in left_out.items():
+        say(f"{name} was not imported before the workers: {why}")
     seconds["zygote"] = time.monotonic() - began
     setting = Setting(
-        options=options, place=place, credentials=credentials, contact=contact, scratch=scratch, seconds=seconds
-    )
+        options=options, place=place, credentials=credentials, contact=contact, scratch=scratch, seconds=seconds,
+        gpus=gpus, cpus=cpus, left_out=left_out,
+    )  # fmt: skip
     try:
         return _said(asyncio.run(run(setting, zygote)))
     finally:
         shutil.rmtree(scratch, ignore_errors=True)
+
+
+def _settle(options: Options, arguments: Sequence[str]) -> tuple[Credentials, Contact, Place]:
+    """Find out what is to be known; returns if this launcher is to have workers, and where it has them.
+
+    Raises
+    ------
+    Ended
+        Others had them, or nobody.
+    """
+    credentials, contact, place = asyncio.run(_find(options))
+    if not place.is_alone:
+        raise asyncio.run(spread(place, arguments, options.credentials))
+    if options.spare_first_node and place.node_index == 0:
+        raise Ended(Exit.DONE, "this node is for the scheduler and the script alone")
+    if options.inside is not None:
+        enter(options, place, arguments, os.environ)
+    return credentials, contact, place
+
+
+def _divide(options: Options, place: Place) -> tuple[list[dict[str, tuple[str, ...]]], list[Cpus] | None]:
+    """The GPUs and the CPUs of each worker; libraries that are imported from now on start no more threads than fit."""
+    gpus = gpus_of_workers(options, place.allocation, os.environ)
+    cpus = cpus_of_workers(options, own_cpus(), place.allocation.cores, gpus)
+    if cpus is not None:
+        # Not in each worker: what is below numpy reads it once, and distributed imports numpy.
+        os.environ.update(fewer_threads(min(map(len, cpus)), os.environ))
+    return gpus, cpus
 
 
 async def _find(options: Options) -> tuple[Credentials, Contact, Place]:
@@ -120,6 +148,14 @@ def _import_distributed(launcher: str, program: Program) -> None:
         importlib.import_module("distributed")
     if launcher == "spawn":
         dask.config.set({"distributed.worker.multiprocessing-method": "spawn"})
+
+
+def _spawn_instead(options: Options, scratch: str, problem: str) -> dict[str, str]:
+    """Prepare for workers that are new Pythons; returns why modules are not imported before them, by name."""
+    if options.launcher == "fork":
+        say(f"{problem}: workers are spawned, not forked")
+    _write_configuration(scratch)
+    return dict.fromkeys(options.preimport, f"{problem}: workers are spawned, and share no imports")
 
 
 def _write_configuration(scratch: str) -> None:

@@ -3,27 +3,30 @@
 from __future__ import annotations
 
 import asyncio
-import functools
 import importlib
 import os
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from attrs import field, frozen
 from distributed.core import rpc
 
+from corral.host.cpus import Cpus
+from corral.host.gpus import variables_for
+from corral.launch.affinity import fewer_threads
+from corral.launch.bound import Bound
 from corral.launch.contact import Contact, find_scheduler
 from corral.launch.drain import Finishing
 from corral.launch.ending import Ended, Exit, say
 from corral.launch.nanny import CLUSTER_ENDED, LOST, Death, Nanny, Remains, is_name_taken
-from corral.launch.place import gpus_of_node, process_started, share_of_gpus
+from corral.launch.place import process_started
 from corral.launch.worker_process import described
 from corral.security.listening import guarded
 from corral.security.membership import ClusterSecurity
 
 if TYPE_CHECKING:
-    from distributed import Worker
+    from distributed import Worker, WorkerPlugin
 
     from corral.launch.options import Options
     from corral.launch.place import Place
@@ -50,6 +53,12 @@ class Setting:
     contact: Contact
     #: A directory of this launcher's own.
     scratch: str
+    #: The GPUs of each worker, by maker, as its variable spells them.
+    gpus: Sequence[Mapping[str, Sequence[str]]]
+    #: Those that each worker is bound to; None: they are not bound.
+    cpus: Sequence[Cpus] | None
+    #: Why modules were not imported before the workers, by name.
+    left_out: Mapping[str, str] = field(factory=dict)
     #: How long each step took.
     seconds: Mapping[str, float] = field(factory=dict)
     #: When the launcher began, in seconds since the epoch.
@@ -182,10 +191,16 @@ class Crew:
         more = dict(options.worker_options)
         resources = dict(more.pop("resources", {}))
         environ = dict(more.pop("env", {}))
-        if self._gpus:
-            share = share_of_gpus(self._gpus, index, options.workers)
-            environ["CUDA_VISIBLE_DEVICES"] = ",".join(share)
-            resources.setdefault("GPU", len(share))
+        if gpus := self._setting.gpus[index]:
+            environ |= variables_for(gpus, {**os.environ, **environ})
+            resources.setdefault("GPU", len(next(iter(gpus.values()))))
+        plugins: tuple[WorkerPlugin, ...] = (
+            Finishing(until=self._setting.until, folder=self._setting.parking_folder, began=process_started()),
+        )
+        if self._setting.cpus is not None:
+            cpus = self._setting.cpus[index]
+            environ |= fewer_threads(len(cpus), environ)
+            plugins += (Bound(cpus),)
         if "worker_class" in more:
             more["worker_class"] = _worker_class(more["worker_class"])
         ports = None if options.worker_ports is None else "{}:{}".format(*options.worker_ports)
@@ -203,17 +218,11 @@ class Crew:
             "worker_port": ports,
             "resources": resources or None,
             "env": environ or None,
-            "plugins": (
-                Finishing(until=self._setting.until, folder=self._setting.parking_folder, began=process_started()),
-            ),
+            "plugins": plugins,
         }
         arguments |= more
         arguments["security"] = ClusterSecurity.of(arguments["security"])
         return guarded(Nanny(zygote=self._zygote, operations=self._operations, on_death=self._on_death, **arguments))
-
-    @functools.cached_property
-    def _gpus(self) -> tuple[str, ...]:
-        return gpus_of_node(self._options, self._setting.place.allocation, os.environ)
 
     # --- letting them go ----------------------------------------------------------------------------------------
 

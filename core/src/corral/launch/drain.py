@@ -21,6 +21,7 @@ from corral.launch.ending import flush_all, print_lines_at_once, say
 from corral.launch.nanny import within
 from corral.launch.quiet import be_brief
 from corral.launch.tasktimes import EXPECTED, SECONDS_LEFT, SECONDS_RUN, time_needed
+from corral.launch.used import USED, used
 from corral.launch.worker_process import described
 from corral.launch.zygote import ignore_warnings
 from corral.security.membership import bear_with_silent_browsers
@@ -70,6 +71,7 @@ class Finishing(WorkerPlugin):
         worker.handlers.update(corral_finish=self.finish, corral_park=self.park)
         self._handle_stream = worker.handle_stream
         worker.handle_stream = self._handle_stream_or_tell  # type: ignore[method-assign]
+        worker.metrics[USED] = lambda _: used()
         if (began := self._began) is not None:
             worker.metrics[SECONDS_RUN] = lambda _: time.time() - began
         if self._until is not None:

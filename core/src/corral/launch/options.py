@@ -59,6 +59,10 @@ class Options:
     death_timeout: float = 60.0
     #: ``fork`` or ``spawn``.
     launcher: str = "fork"
+    #: What each worker is bound to: ``none``, ``cores`` or ``near-gpu``.
+    affinity: str = "none"
+    #: Modules to import before workers are forked.
+    preimport: tuple[str, ...] = ()
     #: More keyword arguments for `distributed.Worker`.
     worker_options: dict[str, Any] = Factory(dict)
     #: What this launcher becomes when it knows its place; None: it has the workers itself.
@@ -127,6 +131,8 @@ def _parser(doubt: str | None = None) -> argparse.ArgumentParser:
     add("--local-directory", type=_directory, metavar="DIRECTORY")
     add("--death-timeout", type=_number(float, least=1), default=60.0, metavar="SECONDS")
     add("--launcher", choices=["fork", "spawn"], default="fork")
+    add("--affinity", choices=["none", "cores", "near-gpu"], default="none")
+    add("--preimport", type=_modules, default=(), metavar="MODULE,...")
     add("--worker-options", type=_worker_options, default={}, metavar="JSON")
     add("--inside", type=_inside, metavar="JSON")
     add("--allocation", default="", metavar="JSON")
@@ -165,6 +171,10 @@ def _ports(text: str) -> tuple[int, int]:
     if not 1 <= first <= last <= 65535:
         raise argparse.ArgumentTypeError(f"{text} is not a range of ports between 1 and 65535")
     return first, last
+
+
+def _modules(text: str) -> tuple[str, ...]:
+    return tuple(name for name in text.split(",") if name)
 
 
 def _mapping(text: str) -> dict[str, Any]:

@@ -8,12 +8,15 @@ import socket
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from attrs import evolve, frozen
+from attrs import asdict, evolve, frozen
 
 from corral.batch.runner import Runner
 from corral.errors import CorralError
+from corral.host.cpus import share
+from corral.host.devices import devices_by_maker
+from corral.host.gpus import Gpus, usable_gpus, visible_gpus
 from corral.launch.ending import Ended, Exit, say
 from corral.launch.options import Options
 from corral.plugin.facts import BackendFacts
@@ -21,7 +24,6 @@ from corral.plugin.values import Allocation, JobId
 
 if TYPE_CHECKING:
     import pluggy
-    from cattrs import Converter
 
 #: How the launcher on the first node tells the others what it knows: they need not ask the batch system again, and
 #: remote shells do not carry the job's environment.
@@ -82,7 +84,7 @@ async def find_place(options: Options, environ: Mapping[str, str]) -> Place:
         fields = json.loads(environ[HANDED_DOWN])
         _start_in(fields.pop("directory", None))
         numbers = [*fields.pop("node_variables"), *_RANKS]
-        allocation = Allocation(job_id=JobId(fields.pop("job_id")), **fields)
+        allocation = read(fields)
         index = _node_index(allocation.hosts, environ, numbers) if options.node_index is None else options.node_index
         return Place(allocation=allocation, node_index=index, system=options.system)
     manager, granted = await _ask(options, environ)
@@ -104,37 +106,34 @@ def _start_in(directory: str | None) -> None:
 
 def handed_down(allocation: Allocation, manager: pluggy.PluginManager) -> str:
     """The value of `HANDED_DOWN`: what is the same on every node."""
-    return json.dumps(
-        {
-            "node_variables": [name for each in _facts(manager) for name in each.node],
-            "job_id": allocation.job_id.text,
-            "hosts": allocation.hosts,
-            "ends": allocation.ends,
-            "attempt": allocation.attempt,
-            "directory": os.getcwd(),
-        }
-    )
+    variables = [name for each in _facts(manager) for name in each.node]
+    same = evolve(allocation, gpus=Gpus())
+    return json.dumps({**written(same), "node_variables": variables, "directory": os.getcwd()})
+
+
+def written(allocation: Allocation) -> dict[str, Any]:
+    """An allocation in words that JSON has."""
+    return {**asdict(allocation), "gpus": allocation.gpus.written()}
+
+
+def read(fields: Mapping[str, Any]) -> Allocation:
+    """What `written` gave."""
+    own = {"job_id": JobId(**fields["job_id"]), "gpus": Gpus.read(fields["gpus"])}
+    return Allocation(**{**fields, **own})
 
 
 def told(place: Place) -> str:
     """The value of ``--allocation``: what a launcher of this node knows, for the one that it becomes."""
-    converter = _converter()
-    plain = {"allocation": place.allocation, "node_index": place.node_index, "directory": os.getcwd()}
-    return json.dumps(converter.unstructure(plain))
+    own = {"node_index": place.node_index, "directory": os.getcwd()}
+    return json.dumps({**written(place.allocation), **own})
 
 
 def _told_before(text: str) -> Place:
     """What `told` gave."""
-    plain = json.loads(text)
-    _start_in(plain["directory"])
-    return Place(allocation=_converter().structure(plain["allocation"], Allocation), node_index=plain["node_index"])
-
-
-def _converter() -> Converter:
-    # Not above: only containers need it.
-    from cattrs import Converter
-
-    return Converter()
+    fields = json.loads(text)
+    _start_in(fields.pop("directory"))
+    index = fields.pop("node_index")
+    return Place(allocation=read(fields), node_index=index)
 
 
 def _facts(manager: pluggy.PluginManager) -> list[BackendFacts]:
@@ -143,19 +142,29 @@ def _facts(manager: pluggy.PluginManager) -> list[BackendFacts]:
     return [facts for facts in found if isinstance(facts, BackendFacts)]
 
 
-def share_of_gpus(gpus: Sequence[str], worker: int, workers: int) -> tuple[str, ...]:
-    """The GPUs of one worker: an even share, or, when they are fewer than the workers, one that others use too."""
-    if len(gpus) < workers:
-        return (gpus[worker * len(gpus) // workers],)
-    return tuple(gpus[worker * len(gpus) // workers : (worker + 1) * len(gpus) // workers])
-
-
-def gpus_of_node(options: Options, allocation: Allocation, environ: Mapping[str, str]) -> tuple[str, ...]:
-    """Those that the batch system granted on this node, as CUDA_VISIBLE_DEVICES spells them."""
+def gpus_of_node(
+    options: Options, allocation: Allocation, environ: Mapping[str, str], root: Path = Path("/")
+) -> dict[str, tuple[str, ...]]:
+    """Those that the batch system granted on this node: their names, by maker, as its variable spells them."""
     if not options.gpus:
-        return ()
-    visible = tuple(name.strip() for name in environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if name.strip())
-    return allocation.gpus or visible or tuple(str(number) for number in range(options.gpus))
+        return {}
+    present = {maker: [each.is_usable for each in found] for maker, found in devices_by_maker(root).items()}
+    found = usable_gpus(allocation.gpus or visible_gpus(environ), options.gpus, present)
+    slices = [name for names in found.values() for name in names if name.startswith("MIG-")]
+    if len(slices) > options.workers:
+        say(
+            f"CUDA shows each process one MIG slice, and there are {len(slices)}: processes={len(slices)} uses them all"
+        )
+    return found
+
+
+def gpus_of_workers(
+    options: Options, allocation: Allocation, environ: Mapping[str, str]
+) -> list[dict[str, tuple[str, ...]]]:
+    """Those of each worker of this node: an even share, by maker; empty if there are none."""
+    found = gpus_of_node(options, allocation, environ)
+    workers = range(options.workers)
+    return [{maker: share(names, worker, len(workers)) for maker, names in found.items()} for worker in workers]
 
 
 def process_started() -> float:

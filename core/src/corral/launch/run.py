@@ -161,7 +161,8 @@ class _Launcher:
             seconds = {**self._setting.seconds, "workers": time.time() - self._began}
             ends = self._allocation.ends
             leaves_in = None if ends is None else self._leaves_in(ends)
-            await self._report("ready", ends=ends, leaves_in=leaves_in, seconds=seconds)
+            left_out = dict(self._setting.left_out)
+            await self._report("ready", ends=ends, leaves_in=leaves_in, seconds=seconds, left_out=left_out)
         await asyncio.to_thread(remove_leftovers, self._options.local_directory)
 
     def _on_worker_death(self, death: Death) -> None:

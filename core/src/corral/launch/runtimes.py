@@ -12,6 +12,7 @@ from typing import Any
 
 from attrs import asdict, field, frozen
 
+from corral.host.gpus import GPU_VARIABLES
 from corral.launch.ending import Ended, Exit
 from corral.text.variables import expanded
 
@@ -24,10 +25,7 @@ BY_FILE = (USUAL[0], _OTHERWISE)
 #: What it shares with its node by itself.
 _ANYWAY = ("/tmp", "/var/tmp")  # noqa: S108 - they are named, not written to
 #: Set on the node for this job, and of use inside.
-_OF_THE_NODE = (
-    "CORRAL_JOB_ID", "TMPDIR", "CUDA_VISIBLE_DEVICES", "NVIDIA_VISIBLE_DEVICES", "ROCR_VISIBLE_DEVICES",
-    "HIP_VISIBLE_DEVICES", "GPU_DEVICE_ORDINAL", "ZE_AFFINITY_MASK",
-)  # fmt: skip
+_OF_THE_NODE = ("CORRAL_JOB_ID", "TMPDIR", "NVIDIA_VISIBLE_DEVICES", "CUDA_DEVICE_ORDER", *sorted(GPU_VARIABLES))
 #: Where podman's `--volume=FROM:TO` and `--mount=…,target=TO` mount something.
 _MOUNTED = re.compile(r"(?:^|=)/[^:]*:(/[^:]*)|\b(?:dst|destination|target)=([^,]+)")
 #: Apptainer has a shell evaluate what it is given by name.

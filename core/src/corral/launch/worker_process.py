@@ -31,6 +31,7 @@ from distributed.nanny import WorkerProcess
 from distributed.protocol import pickle
 
 from corral.launch.ending import flush_all
+from corral.launch.preimport import redo_effects
 from corral.launch.zygote import Zygote
 
 _LENGTH = struct.Struct("!Q")
@@ -230,9 +231,10 @@ def _made(order: Order) -> Any:
     os.environ.update(order.environ)
     sys.path[:] = order.path
     os.chdir(order.directory)
-    importlib.invalidate_caches()
     dask.config.refresh()
     dask.config.set(order.config)
+    redo_effects()
+    importlib.invalidate_caches()
     default_initializer()
     # A crash in compiled code leaves the lines of Python that led there in the job's log.
     with suppress(OSError, ValueError):

@@ -12,13 +12,14 @@ import asyncio
 import ctypes
 import json
 import os
+import select
 import selectors
 import shutil
 import signal
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import suppress
 from typing import Any, NoReturn
 
@@ -29,6 +30,8 @@ WARNINGS = (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1, signal.SIGUSR2)
 
 #: Is given an exit code.
 OnExit = Callable[[int], None]
+#: What the zygote does before it serves; is given what sends a message to the launcher.
+Prepare = Callable[[Callable[[Mapping[str, Any]], None]], None]
 
 #: Seconds for threads that have ended to be gone.
 _ENDING_THREADS = 0.5
@@ -40,12 +43,31 @@ def why_not_fork() -> str | None:
     """Why this process cannot have a zygote; None if it can."""
     if sys.platform != "linux":
         return "there is no zygote on this system"
-    # Forking does not copy threads, but it does copy the locks that they hold. One that was joined is listed for a
-    # moment longer, on a node that is busy for a long one.
+    # Forking does not copy threads, but it does copy the locks that they hold.
+    threads = threads_left()
+    return f"{threads} threads are running" if threads > 1 else None
+
+
+def threads_left() -> int:
+    """How many threads this process has, when those that are about to end have ended."""
+    # One that was joined is listed for a moment longer, on a node that is busy for a long one.
     deadline = time.monotonic() + _ENDING_THREADS
     while (threads := len(os.listdir("/proc/self/task"))) > 1 and time.monotonic() < deadline:
         time.sleep(0.005)
-    return f"{threads} threads are running" if threads > 1 else None
+    return threads
+
+
+def die_with_parent(parent: int) -> None:
+    """Have the kernel kill this process when `parent` ends, which has forked it."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        # It ended before the kernel was told.
+        os._exit(1)
+
+
+def outlive_parent() -> None:
+    """Undo `die_with_parent`."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, 0)
 
 
 def ignore_warnings() -> None:
@@ -89,7 +111,7 @@ class Zygote:
         self._running: dict[int, OnExit] = {}
 
     @classmethod
-    def fork(cls, work: Callable[[socket.socket], None], scratch: str) -> Zygote:
+    def fork(cls, work: Callable[[socket.socket], None], scratch: str, prepare: Prepare = lambda _: None) -> Zygote:
         """Start the zygote. Call it while the process has one thread.
 
         Workers leave this function by SystemExit, as the whole process is to end as Python ends one: nothing between
@@ -101,14 +123,39 @@ class Zygote:
             What a forked process does, given its end of a channel to the launcher.
         scratch
             A directory to remove when the launcher is gone.
+        prepare
+            What the zygote does first; `receive` hears what it tells.
         """
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         flush()
         if (pid := os.fork()) == 0:
             ours.close()
-            _Server(theirs, work, scratch).serve()
+            _Server(theirs, work, scratch, prepare).serve()
         theirs.close()
         return cls(ours, pid)
+
+    def receive(self, patience: float) -> dict[str, Any] | None:
+        """Wait for a message of a zygote that prepares itself; None if it is gone.
+
+        Raises
+        ------
+        TimeoutError
+            It has said nothing for `patience` seconds.
+        """
+        if not select.select([self._connection], [], [], patience)[0]:
+            raise TimeoutError
+        try:
+            message = self._connection.recv(_MESSAGE)
+        except OSError:
+            message = b""
+        return json.loads(message) if message else None
+
+    def kill(self) -> int:
+        """End a zygote that has not forked anything yet; returns its exit code, -N after signal N."""
+        self._connection.close()
+        # It may have died by itself: then that is what is returned.
+        os.kill(self.pid, signal.SIGKILL)
+        return os.waitstatus_to_exitcode(os.waitpid(self.pid, 0)[1])
 
     def listen(self) -> None:
         """Begin to hear the zygote, on the running event loop."""
@@ -185,9 +232,12 @@ class Zygote:
 class _Server:
     """The other end: one thread that forks, and reaps, until the launcher is gone."""
 
-    def __init__(self, connection: socket.socket, work: Callable[[socket.socket], None], scratch: str) -> None:
+    def __init__(
+        self, connection: socket.socket, work: Callable[[socket.socket], None], scratch: str, prepare: Prepare
+    ) -> None:
         self._connection = connection
         self._work = work
+        self._prepare = prepare
         self._scratch = scratch
         self._pid = os.getpid()
         self._children: set[int] = set()
@@ -196,6 +246,9 @@ class _Server:
         self._selector = selectors.DefaultSelector()
 
     def serve(self) -> NoReturn:
+        _pass_warnings()
+        self._prepare(self._send)
+        # Again: modules that it imported may have handlers of their own.
         _pass_warnings()
         signal.signal(signal.SIGCHLD, _let_pass)
         self._woken.setblocking(False)
@@ -248,10 +301,7 @@ class _Server:
         self._send({"fork": request, "pid": pid})
 
     def _become_worker(self) -> None:
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-        if os.getppid() != self._pid:
-            # The zygote died before the kernel was told.
-            os._exit(1)
+        die_with_parent(self._pid)
         signal.set_wakeup_fd(-1)
         signal.signal(signal.SIGCHLD, signal.SIG_DFL)
         for end in (self._selector, self._woken, self._waker, self._connection):
@@ -265,7 +315,7 @@ class _Server:
             self._children.discard(pid)
             self._send({"ended": pid, "code": os.waitstatus_to_exitcode(status)})
 
-    def _send(self, message: dict[str, Any]) -> None:
+    def _send(self, message: Mapping[str, Any]) -> None:
         # If the launcher is gone, the loop finds out by itself.
         with suppress(OSError):
             self._connection.send(json.dumps(message).encode())

@@ -33,11 +33,11 @@ def describe(queue: Queue, keys: Iterable[Key]) -> list[dict[str, Any]]:
 
 
 def explain(queue: Queue, key: Key, row: Mapping[str, Any]) -> str:
-    """Say in a sentence why a job waits, and when it may start."""
+    """Say in a sentence why a job waits, and when it may start; empty if it does not wait."""
     if row["state"] == "HELD":
         return "it is held: release it"
     if row["state"] != "PENDING":
-        return f"it does not wait: it is {row['state']}"
+        return ""
     if row["reason"] not in ("Resources", "Priority"):
         return str(row["reason"])
     before, start = queue.before(key), row["expected_start"]

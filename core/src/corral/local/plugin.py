@@ -43,6 +43,7 @@ from corral.plugin import (
     hookimpl,
     job_body,
     parsing,
+    visible_gpus,
 )
 from corral.plugin.parsing import is_called, parse_bytes
 
@@ -183,10 +184,16 @@ class Local:
     @hookimpl
     def describe_queues(self) -> Conversation[list[Queue]]:
         done = yield self._command("queues")
-        # What was named here will be the queue's.
-        named = {"cores": self.cores, "memory": self.memory, "gpus": self.gpus}
-        known: dict[str, Any] = {name: amount for name, amount in named.items() if amount is not None}
-        return [evolve(queue, **known) for queue in _table(done, "queue", _queue)]
+        # A submission of ours changes its size to what the options say.
+        return [
+            evolve(
+                queue,
+                cores=queue.cores if self.cores is None else self.cores,
+                memory=queue.memory if self.memory is None else self.memory,
+                gpus=queue.gpus if self.gpus is None else self.gpus,
+            )
+            for queue in _table(done, "queue", _queue)
+        ]
 
     @hookimpl
     def explain_pending(self, job_id: JobId) -> Conversation[str]:
@@ -300,7 +307,7 @@ def _allocation(environ: Mapping[str, str]) -> Allocation | None:
         hosts=(environ["CORRAL_LOCAL_HOST"],),
         cores=int(environ["CORRAL_LOCAL_CORES"]),
         memory=int(memory) if memory else None,
-        gpus=tuple(filter(None, environ.get("CUDA_VISIBLE_DEVICES", "").split(","))),
+        gpus=visible_gpus(environ),
         ends=float(ends) if ends else None,
         attempt=int(environ["CORRAL_LOCAL_ATTEMPT"]),
     )

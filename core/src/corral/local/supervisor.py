@@ -9,6 +9,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import NoReturn
 
+from corral.host.machine import gpu_variables
 from corral.local import processes, record, wakeup
 from corral.local.crashes import VARIABLE, crash_point
 from corral.local.queue import Outcome, Task
@@ -206,7 +207,7 @@ def _environment(task: Task, directory: Path) -> dict[str, str]:
     if task.walltime is not None:
         own["CORRAL_LOCAL_END_TIME"] = str(int(time.time()) + task.walltime)
     if task.has_devices:
-        own["CUDA_VISIBLE_DEVICES"] = ",".join(task.devices)
+        own |= gpu_variables(task.devices)
     return task.environment | own
 
 

@@ -5,8 +5,9 @@
     from corral.plugin import BackendFacts, Command, Job, JobId, hookimpl, job_body
 
 `hookspecs` is the contract, `values` what hooks are given and return, `facts` what a backend says of its batch system
-without being made, `scripting` the body of every job's script, `parsing` what answers of many batch systems have in
-common. The other modules of this package are corral's own business with plugins: finding and checking them.
+without being made, `visible_gpus` reads which GPUs a job's environment names, `scripting` has the body of every job's
+script, `parsing` what answers of many batch systems have in common. The other modules of this package are corral's own
+business with plugins: finding and checking them.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from corral.errors import (
     InvalidRequest,
     ParseError,
 )
+from corral.host.gpus import Gpus, visible_gpus
 from corral.plugin import parsing
 from corral.plugin.conversations import answered, arrayed_or_alone, arrays_are_off, mapped
 from corral.plugin.facts import BackendFacts, RankVariables
@@ -57,6 +59,7 @@ __all__ = [
     "Directive",
     "Failure",
     "FailureKind",
+    "Gpus",
     "InvalidRequest",
     "Job",
     "JobId",
@@ -74,4 +77,5 @@ __all__ = [
     "job_body",
     "mapped",
     "parsing",
+    "visible_gpus",
 ]

@@ -39,6 +39,8 @@ class BackendFacts:
     url: str = ""
     #: Versions on which the plugin has been tested for real.
     tried: str = "not said"
+    #: Why there are no queues to choose from, in words that follow its title: ``"has no queues"``. Empty: it has some.
+    no_queues: str = ""
 
     #: Commands whose presence suggests it; `detect` says whether it is really here.
     commands: tuple[str, ...] = ()

@@ -186,7 +186,17 @@ def classify_failure(completed: Completed) -> Failure | None:
 
 @hookspec(firstresult=True)
 def describe_queues() -> Conversation[list[Queue]]:
-    """List the queues with their limits and what is free. The core's default returns none."""
+    """List the queues with their limits and what is free. The core's default returns none.
+
+    ``queue="auto"`` chooses among them. List those alone to which the user may submit, as far as the batch system says;
+    None where it does not: what is not known keeps no job away. A site that knows better wraps this hook and returns a
+    table of its own::
+
+        @hookimpl(wrapper=True)
+        def describe_queues(self):
+            yield
+            return answered([Queue(name="short", max_walltime=4 * 3600, cores=128), ...])
+    """
     raise NotImplementedError
 
 

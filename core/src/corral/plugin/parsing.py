@@ -11,11 +11,13 @@ import logging
 import re
 import shlex
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import suppress
 
 from attrs import frozen
 
 from corral.errors import excerpt
+from corral.plugin.values import Queue
 
 logger = logging.getLogger("corral")
 
@@ -202,6 +204,43 @@ def blocks(answer: str, title: str) -> Iterator[tuple[str, dict[str, str]]]:
     for block in found:
         name, *lines = block.split("\n")
         yield name.strip(), dict(pair for line in lines if len(pair := line[4:].split(" = ", 1)) == 2)
+
+
+def listed_queue(name: str, told: Mapping[str, str], *, is_default: bool, user: str, gpus: str = "ngpus") -> Queue:
+    """A queue of ``qstat -Q -f``. Its limits are a whole job's, and say nothing of a node.
+
+    Parameters
+    ----------
+    told
+        As `blocks` finds it.
+    user
+        Who asks; empty: not known.
+    gpus
+        What the site calls GPUs.
+    """
+
+    def limit(name: str, read: Callable[[str], int] = int) -> int | None:
+        with suppress(ValueError):
+            return read(told[name]) if name in told else None
+        return None
+
+    # "alice,+bob@*,-eve@host": whoever is not in it may not submit.
+    admitted = {each.strip().removeprefix("+").partition("@")[0] for each in told.get("acl_users", "").split(",")}
+    is_open = told.get("acl_user_enable") != "True" or not user or user in admitted
+    # Jobs get there only through a queue that routes them.
+    is_behind = told.get("from_route_only") == "True"
+    return Queue(
+        name=name,
+        is_default=is_default,
+        accepts_jobs=told.get("enabled") == "True" and is_open and not is_behind,
+        starts_jobs=told.get("started") != "False",
+        max_walltime=limit("resources_max.walltime", clock_seconds),
+        min_nodes=limit("resources_min.nodect"),
+        max_nodes=limit("resources_max.nodect"),
+        max_cores=limit("resources_max.ncpus"),
+        max_memory=limit("resources_max.mem", size_in_bytes),
+        max_gpus=limit(f"resources_max.{gpus}"),
+    )
 
 
 # --- times ------------------------------------------------------------------------------------------------------

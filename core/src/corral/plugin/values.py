@@ -13,6 +13,7 @@ from typing import TypeVar
 
 from attrs import field, frozen
 
+from corral.host.gpus import Gpus
 from corral.text.printable import printable
 
 T = TypeVar("T")
@@ -27,6 +28,10 @@ def _texts(values: Sequence[str]) -> tuple[str, ...]:
 
 def _lines(values: Sequence[str]) -> tuple[str, ...]:
     return tuple(printable(value) for value in values)
+
+
+def _gpus(values: Gpus | Sequence[str]) -> Gpus:
+    return values if isinstance(values, Gpus) else Gpus.of(values)
 
 
 def _mapping(values: Mapping[str, str]) -> dict[str, str]:
@@ -253,13 +258,24 @@ class Queue:
     name: str
     is_default: bool = False
     accepts_jobs: bool = True
+    #: False: it takes jobs, and starts none at present.
+    starts_jobs: bool = True
+    #: Seconds that a job may ask for; None: any number, too.
     max_walltime: int | None = None
-    #: Per node, the largest of its nodes.
+    #: Per node, the largest of its nodes; memory in bytes.
     cores: int | None = None
     memory: int | None = None
     gpus: int | None = None
     nodes: int | None = None
     free_nodes: int | None = None
+    #: What one job may have in all, on all of its nodes together; memory in bytes.
+    min_nodes: int | None = None
+    max_nodes: int | None = None
+    max_cores: int | None = None
+    max_memory: int | None = None
+    max_gpus: int | None = None
+    #: The only accounts whose jobs it takes; empty: any, or the batch system does not say.
+    accounts: tuple[str, ...] = field(default=(), converter=_texts)
 
 
 @frozen(kw_only=True)
@@ -281,8 +297,9 @@ class Allocation:
     #: Per node; None: the batch system does not say.
     cores: int | None = None
     memory: int | None = None
-    #: The GPUs of this node in the form of CUDA_VISIBLE_DEVICES; empty: none, or not said.
-    gpus: tuple[str, ...] = field(default=(), converter=_texts)
+    #: The GPUs of this node, by maker: what `visible_gpus` finds in the environment. A plain list of indices or UUIDs
+    #: is taken for those of whoever made the node's GPUs. Empty: none, or not said.
+    gpus: Gpus = field(default=Gpus(), converter=_gpus)
     #: When the batch system will end the job; None: not said (the core then adds the walltime to the start).
     ends: float | None = None
     #: 0 at first, one more with each requeue: a requeued job keeps its id.

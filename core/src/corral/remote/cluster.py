@@ -23,12 +23,13 @@ from corral.cluster.hosting_cluster import HostingCluster
 from corral.cluster.scheduler_host import no_scheduler_info
 from corral.cluster.shown import resources_of
 from corral.errors import ClusterExists, ClusterNotFound, CorralError, InvalidRequest, SchedulerNotReady
+from corral.jobs.explanation import Explanations
 from corral.launch.contact import find_scheduler
 from corral.launch.ending import Ended
 from corral.remote.adaptive import RemoteAdaptive
 from corral.remote.dashboard import tunnel_to_dashboard
 from corral.remote.locate import Residence, find_entry, nothing_called
-from corral.remote.messages import AdaptiveState, State, arguments_of, to_error, to_state
+from corral.remote.messages import AdaptiveState, State, answer_of, arguments_of, to_explanations, to_state
 from corral.remote.spec import Draft
 from corral.request.awaited import Awaited
 from corral.request.quantities import parse_duration
@@ -296,11 +297,9 @@ class RemoteCluster(Cluster):
         OSError
             The connection is lost.
         """
-        said = await getattr(self.scheduler_comm, f"corral_{question}")(**arguments)
-        if "error" in said:
-            raise to_error(said["error"])
-        if said["answer"] is not None:
-            state = to_state(said["answer"])
+        answer = answer_of(await getattr(self.scheduler_comm, f"corral_{question}")(**arguments))
+        if answer is not None:
+            state = to_state(answer)
             if state.moment >= self._state.moment:
                 self._state = state
 
@@ -325,10 +324,8 @@ class RemoteCluster(Cluster):
 
     async def _ask_for_user(self, question: str, **arguments: Any) -> None:
         """The same, where a lost connection is told in corral's words."""
-        try:
+        with self._residence.reached():
             await self._ask(question, **arguments)
-        except OSError as error:
-            raise SchedulerNotReady(f"cluster {self.name!r}, {self._residence}, does not answer: {error}") from error
 
     # --- what is asked of the engine ----------------------------------------------------------------------------
 
@@ -357,6 +354,11 @@ class RemoteCluster(Cluster):
         while self._asking:
             await asyncio.wait(set(self._asking))
         await self._ask_for_user("see_workers", **asdict(awaited))
+
+    async def _explain(self, job: str | None) -> Explanations:
+        # The engine asks: this host need not know the batch system.
+        with self._residence.reached():
+            return to_explanations(answer_of(await cast("rpc", self.scheduler_comm).corral_see_why(job=job)))
 
     # --- what there is ------------------------------------------------------------------------------------------
 

@@ -16,6 +16,7 @@ from corral.batch.budget import CommandBudget
 from corral.batch.client import BatchSystem
 from corral.batch.rhythm import Rhythm
 from corral.batch.runner import Runner
+from corral.cluster.explaining import explain, telling
 from corral.cluster.registry import REGISTRY, Entry, entries
 from corral.errors import (
     BatchSystemError,
@@ -29,6 +30,7 @@ from corral.errors import (
 from corral.host.home import Home
 from corral.host.identity import Identity
 from corral.jobs import logs
+from corral.jobs.explanation import Explanations
 from corral.jobs.record import JobRecord
 from corral.jobs.transitions import must_be_sought, observe, sought
 from corral.plugin import discovery
@@ -69,6 +71,14 @@ class Residence:
         entry = self.entry
         where = f" on {entry.host}" if entry.host else ""
         return f"job {entry.scheduler_job}{where}" if entry.scheduler == "job" else f"process {entry.pid}{where}"
+
+    @contextmanager
+    def reached(self) -> Iterator[None]:
+        """Have a lost connection to its scheduler told in corral's words."""
+        try:
+            yield
+        except OSError as error:
+            raise SchedulerNotReady(f"cluster {self.entry.name!r}, {self}, does not answer: {error}") from error
 
     @property
     def batch(self) -> BatchSystem:
@@ -152,8 +162,12 @@ class Residence:
         CredentialsError
             Others can read the file, or it is somebody else's.
         """
-        began = time.monotonic()
         follower = _Follower(self)
+        async with telling(self.entry.name, follower.explained, lambda: follower.words, awaited="its scheduler"):
+            return await self._await_credentials(follower, patience)
+
+    async def _await_credentials(self, follower: _Follower, patience: float | None) -> Credentials:
+        began = time.monotonic()
         while True:
             try:
                 return await asyncio.to_thread(Credentials.read, self.entry.credentials)
@@ -299,6 +313,18 @@ class _Follower:
                 logger.info("cluster %s: %s", self._residence.entry.name, words)
             self.words = words
         self._rhythm.polled(time.monotonic())
+
+    async def explained(self) -> Explanations:
+        """Why it waits; nothing if it does not, or nobody knows its id yet.
+
+        Raises
+        ------
+        BatchSystemError, ParseError
+        """
+        record = self._record
+        if not record.id.text or not record.state.is_waiting:
+            return Explanations()
+        return Explanations([await explain(self._residence.batch, record.id, record.status)])
 
 
 def find_entry(name: str) -> Entry | None:

@@ -12,6 +12,7 @@ from cattrs.preconf.json import make_converter
 from corral import errors
 from corral.cluster.shown import OnPaper, ShownGroup
 from corral.errors import CorralError
+from corral.jobs.explanation import Explanation, Explanations
 from corral.jobs.record import JobFailure, JobRecord, Jobs
 from corral.jobs.worker_failures import WorkerFailure
 from corral.plugin.values import Resources
@@ -135,6 +136,11 @@ def to_state(plain: Mapping[str, Any]) -> State:
     return _converter.structure(plain, State)
 
 
+def to_explanations(plain: Any) -> Explanations:
+    """What `to_plain` made of explanations."""
+    return Explanations(_converter.structure(plain, tuple[Explanation, ...]))
+
+
 # --- errors -----------------------------------------------------------------------------------------------------
 
 #: What errors carry besides their words.
@@ -152,6 +158,13 @@ def error_to_plain(error: CorralError) -> dict[str, Any]:
     kind = type(error).__name__
     carried = {name: to_plain(getattr(error, name)) for name in _CARRIED.get(kind, {})}
     return {"kind": kind, "words": str(error), "carried": carried}
+
+
+def answer_of(said: Mapping[str, Any]) -> Any:
+    """What an engine has answered, in plain values; raises the error that it answered with, if any."""
+    if "error" in said:
+        raise to_error(said["error"])
+    return said["answer"]
 
 
 def to_error(plain: Mapping[str, Any]) -> CorralError:

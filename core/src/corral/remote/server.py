@@ -19,6 +19,7 @@ from corral.cluster.cluster import Cluster
 from corral.cluster.registry import Entry
 from corral.cluster.shown import ShownGroup
 from corral.errors import CorralError, SubmitRejected
+from corral.jobs.explanation import Explanation
 from corral.launch.run import default_lead
 from corral.remote.messages import AdaptiveState, GroupSnapshot, Identity, State, error_to_plain, to_plain
 from corral.remote.spec import Order, refuse_own_system
@@ -179,7 +180,7 @@ class Served(Cluster):
     def _handlers(self) -> dict[str, Callable[..., Any]]:
         answers: tuple[Callable[..., Awaitable[Any]], ...] = (
             self.state, self.scale_jobs, self.begin_to_adapt, self.stop_adapting, self.have_group, self.lose_group,
-            self.have_hours, self.see_submitted, self.see_workers, self.be_shut_down,
+            self.have_hours, self.see_submitted, self.see_workers, self.see_why, self.be_shut_down,
         )  # fmt: skip
         return {f"corral_{answer.__name__}": self._answering(answer) for answer in answers}
 
@@ -225,6 +226,7 @@ class Served(Cluster):
         group = WorkerGroup(**arguments)
         if self._job_id:
             refuse_own_system(self._blueprint, name, group)
+        await asyncio.to_thread(self._running_engine.blueprint.ask_ahead, group)
         self.add_group(name, group)
         return await self._state()
 
@@ -245,6 +247,9 @@ class Served(Cluster):
     async def see_workers(self, n_workers: int | None, timeout: float | None, fraction: float) -> State:
         await self._await_workers(Awaited(n_workers=n_workers, fraction=fraction, timeout=timeout))
         return await self._state()
+
+    async def see_why(self, job: str | None) -> tuple[Explanation, ...]:
+        return tuple(await self._explain(job))
 
     async def be_shut_down(self) -> None:
         self.end("a handle shut it down")

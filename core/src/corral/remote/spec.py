@@ -19,6 +19,7 @@ from corral.plugin.values import Job
 from corral.request import settings
 from corral.request.blueprint import Blueprint
 from corral.request.drawing import JOB_OPTIONS, draw
+from corral.request.queues import AUTO
 from corral.request.worker_group import WorkerGroup
 from corral.security.credentials import Credentials, read_credentials, read_private, secured, write_private
 
@@ -180,17 +181,24 @@ def take(given: Mapping[str, Any]) -> tuple[Blueprint, Order]:
     }
     if blueprint.chosen_log_directory is not None:
         arguments["log_directory"] = str(blueprint.chosen_log_directory)
-    # Variables are those of this process, not of the scheduler's.
+    # Variables are those of this process, not of the scheduler's. And what queue="auto" came to here was shown to
+    # somebody: it is not decided again, perhaps in another way.
     if (groups := given.get("groups", settings.value("groups", blueprint.backend))) is not None:
+        arguments.pop("queue", None)
         arguments["groups"] = {
-            name: {**_written(group), "inherit_env": [], "env": dict(blueprint.groups[name].variables)}
+            name: {
+                **_written(group),
+                "queue": blueprint.groups[name].queue,
+                "inherit_env": [],
+                "env": dict(blueprint.groups[name].variables),
+            }
             for name, group in groups.items()
         }
     else:
         [spec] = blueprint.groups.values()
-        arguments |= {"inherit_env": [], "env": dict(spec.variables)}
+        arguments |= {"queue": spec.queue, "inherit_env": [], "env": dict(spec.variables)}
     order = Order(
-        arguments={name: _plain(name, value) for name, value in arguments.items()},
+        arguments={name: _plain(name, value) for name, value in arguments.items() if value is not None},
         credentials=credentials,
         home=str(blueprint.home.path),
         configuration=settings.elsewhere(dask.config.config),
@@ -254,12 +262,18 @@ def _scheduler_spec(blueprint: Blueprint) -> WorkerGroup:
         for name in _SHARED
         if all(getattr(each, name) == getattr(specs[0], name) for each in specs)
     }
+    if all(name in blueprint.choices for name in blueprint.groups):
+        # A small job: not where the workers' GPUs are.
+        alike["queue"] = AUTO
     # It submits jobs, which is done outside: a container's Python is not there.
     if any(each.container is not None or each.launch_prefix for each in specs):
         alike.pop("python", None)
     # It must not end before the workers that it has.
     longest = max(each.walltime_seconds for each in specs)
     try:
-        return WorkerGroup(**{"memory": _MEMORY, "walltime": longest, **alike, **said})
+        spec = WorkerGroup(**{"memory": _MEMORY, "walltime": longest, **alike, **said})
+        if spec.queue == AUTO:
+            spec = evolve(spec, queue=blueprint.choose_queue(spec, blueprint.batch).queue or None)
+        return spec
     except InvalidRequest as error:
         raise InvalidRequest("scheduler_options", f"{error.argument}: {error.problem}") from error

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import fnmatch
 import json
+import logging
 import os
 import re
 import shutil
@@ -20,16 +21,18 @@ from attrs import evolve, field, frozen
 from corral._version import __version__
 from corral.batch.budget import CommandBudget
 from corral.batch.client import BatchSystem
+from corral.batch.queues import queues_at_once
 from corral.batch.rhythm import Rhythm
 from corral.batch.runner import command_environment
 from corral.environment.surroundings import Surroundings
-from corral.errors import CorralError, InvalidRequest, NotPrivate
+from corral.errors import BatchSystemError, CorralError, InvalidRequest, NotPrivate, ParseError
 from corral.host.home import Home
 from corral.plugin import discovery
 from corral.plugin.values import JobId
 from corral.request import settings
 from corral.request.activation import check_reach
 from corral.request.quantities import plain_options
+from corral.request.queues import AUTO, Choice, choose
 from corral.request.scale import check_name, the_group
 from corral.request.settings import Settings
 from corral.request.worker_group import WorkerGroup
@@ -38,6 +41,8 @@ if TYPE_CHECKING:
     from distributed import Security
 
     from corral.plugin.values import Job, Resources, Script
+
+logger = logging.getLogger("corral")
 
 #: The group of a cluster that has but one.
 DEFAULT_GROUP = "default"
@@ -51,7 +56,7 @@ SKIPPED_BY_WORD = ("memory", "cores", "nodes", "walltime", "gpus")
 
 @frozen(kw_only=True)
 class Blueprint:
-    """A cluster on paper. Making one validates every argument and runs no command."""
+    """A cluster on paper. Making one validates every argument, and runs no command unless a queue is to be chosen."""
 
     backend: str
     batch: BatchSystem
@@ -61,6 +66,8 @@ class Blueprint:
     batches: Mapping[str, BatchSystem] = field(factory=dict)
     #: Batch systems that are some groups' own, by name; also when these groups are gone: no other may be called so.
     others: Mapping[str, BatchSystem] = field(factory=dict)
+    #: Of groups with ``queue="auto"``: which it came to, and why.
+    choices: Mapping[str, Choice] = field(factory=dict)
     plugins: Sequence[object] = ()
     name: str
     uuid: str = field(factory=lambda: uuid.uuid4().hex)
@@ -149,9 +156,15 @@ class Blueprint:
         batch = self._batch_for(spec)
         if spec.runs_this_python and not batch.facts.is_everywhere:
             check_reach(sys.executable, sys.prefix, sys.base_prefix)
+        choices = dict(self.choices)
+        if spec.queue == AUTO:
+            choices[name] = choice = self.choose_queue(spec, batch)
+            logger.info("cluster %s: group %r: %s", self.name, name, choice)
+            # The only queue of some batch systems has no name.
+            spec = evolve(spec, queue=choice.queue or None)
         batches = {**self.batches, name: batch}
         others = {**self.others, batch.name: batch} if batch.name else self.others
-        larger = evolve(self, groups={**self.groups, name: spec}, batches=batches, others=others)
+        larger = evolve(self, groups={**self.groups, name: spec}, batches=batches, others=others, choices=choices)
         # What the batch system cannot do is refused here, by the very code that will write the scripts.
         try:
             larger.script(name)
@@ -166,6 +179,17 @@ class Blueprint:
                 stacklevel=2,
             )
         return larger
+
+    def ask_ahead(self, spec: WorkerGroup) -> None:
+        """Have the batch system asked what `with_group` needs to know of it: here, rather than on an event loop.
+
+        Raises
+        ------
+        InvalidRequest, BatchSystemError
+            As `choose_queue`.
+        """
+        if spec.queue == AUTO:
+            self.choose_queue(spec, self._batch_for(spec))
 
     def has_own_system(self, spec: WorkerGroup) -> bool:
         """True if the jobs of this group are not for the cluster's batch system.
@@ -202,6 +226,33 @@ class Blueprint:
             facts=facts,
             budget=None if facts.is_free_to_ask else CommandBudget(self.settings.commands_per_minute),
         )
+
+    def choose_queue(self, spec: WorkerGroup, batch: BatchSystem) -> Choice:
+        """Which queue ``queue="auto"`` means for the jobs of a group. Asks the batch system, unless it just did.
+
+        Raises
+        ------
+        InvalidRequest
+            There is none that takes them.
+        BatchSystemError, ParseError
+            The batch system does not say.
+        """
+        try:
+            queues = queues_at_once(batch, self.identity(batch))
+        except (BatchSystemError, ParseError) as error:
+            raise BatchSystemError(f"queue={AUTO!r} cannot be decided: {error}. Name a queue=, or try again") from error
+        return choose(self.prepared(spec, batch), queues, nothing=no_queues(batch))
+
+    def prepared(self, spec: WorkerGroup, batch: BatchSystem) -> Job:
+        """What a group's jobs ask for, whatever their queue."""
+        asked = evolve(spec, queue=None).request(
+            name=self.job_name(1),
+            log_directory=str(self.log_directory_of(batch)),
+            launcher_options=(),
+            surroundings=self.surroundings,
+            own_directory=str(self.folder),
+        )
+        return batch.prepare(asked)
 
     def skipped_in_vain(self, group: str) -> list[str]:
         """What a group wants to leave out, and no job of this batch system could have."""
@@ -314,3 +365,9 @@ class Blueprint:
         if not prefix.endswith(self.uuid[:8]):
             prefix += f"-{self.uuid[:8]}"
         return f"{prefix}-"
+
+
+def no_queues(batch: BatchSystem) -> str:
+    """Why a batch system has told of no queue."""
+    title = batch.facts.title or batch.backend
+    return f"{title} {batch.facts.no_queues}" if batch.facts.no_queues else f"{title} lists no queue here"

@@ -97,6 +97,21 @@ def _backend_and_site(given: Mapping[str, Any]) -> tuple[str, str | None]:
     return backend or (site and discovery.backend_of_site(site)) or choose(site), site
 
 
+def batch_system(given: Mapping[str, Any]) -> tuple[BatchSystem, dict[str, Any]]:
+    """The batch system of a cluster with these arguments, and the arguments with those of the configuration.
+
+    For questions that need no cluster.
+
+    Raises
+    ------
+    InvalidRequest, UnknownBackend, PluginError
+    """
+    given = {name: value for name, value in given.items() if value is not None}
+    backend, site = _backend_and_site(given)
+    arguments = {**settings.arguments(backend, [*CLUSTER_ARGUMENTS, *GROUP_ARGUMENTS]), **given, "site": site}
+    return _batch(backend, arguments), arguments
+
+
 def read_script(path: str | os.PathLike[str], given: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
     """Arguments of `WorkerGroup` from an existing job script, and its lines that are of no use here.
 
@@ -145,27 +160,15 @@ def _drawn(
     security = _security(arguments.get("security"))
     scheduler_options = _scheduler_options(arguments.get("scheduler_options"), security, for_job)
     site: str | None = arguments["site"]
-    own_plugins = arguments.get("plugins", ())
-    manager = discovery.load(backend, options=options, site=site, plugins=own_plugins)
-    # Imports every backend: here, rather than on the scheduler's event loop with the first command.
-    discovery.enclosing()
-    chosen = settings.settings()
-    batch = BatchSystem(
-        backend=backend,
-        options=options,
-        manager=manager,
-        runner=Runner(timeout=chosen.command_timeout),
-        facts=(facts := discovery.facts_of(backend)),
-        budget=None if facts.is_free_to_ask else CommandBudget(chosen.commands_per_minute),
-    )
+    batch = _batch(backend, arguments)
     identity = uuid.uuid4().hex
     shared_directory = _directory("shared_directory", arguments.get("shared_directory"))
     blueprint = Blueprint(
         backend=backend,
         batch=batch,
-        settings=chosen,
+        settings=settings.settings(),
         groups={},
-        plugins=own_plugins,
+        plugins=arguments.get("plugins", ()),
         name=_name(arguments["name"]) if "name" in arguments else f"corral-{identity[:8]}",
         uuid=identity,
         site=site,
@@ -185,6 +188,22 @@ def _drawn(
     for group, spec in groups.items():
         blueprint = blueprint.with_group(group, spec)
     return blueprint
+
+
+def _batch(backend: str, arguments: Mapping[str, Any]) -> BatchSystem:
+    options = plain_options("backend_options", arguments.get("backend_options") or {})
+    manager = discovery.load(backend, options=options, site=arguments["site"], plugins=arguments.get("plugins", ()))
+    # Imports every backend: here, rather than on the scheduler's event loop with the first command.
+    discovery.enclosing()
+    chosen = settings.settings()
+    return BatchSystem(
+        backend=backend,
+        options=options,
+        manager=manager,
+        runner=Runner(timeout=chosen.command_timeout),
+        facts=(facts := discovery.facts_of(backend)),
+        budget=None if facts.is_free_to_ask else CommandBudget(chosen.commands_per_minute),
+    )
 
 
 def _groups(backend: str, arguments: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, WorkerGroup]:

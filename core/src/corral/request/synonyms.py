@@ -95,6 +95,9 @@ _BY_MEANING: Mapping[str, tuple[str, ...]] = {
     "it is gpus= here, per node: each worker has its share of them (processes=)": (
         "gpus_per_task", "gpus_per_worker", "device", "cuda_visible_devices",
     ),
+    "CPUs of each worker are affinity= here: 'cores' or 'near-gpu'": (
+        "cpu_affinity", "cpu_bind", "cpu_binding", "bind_to", "bind", "pin", "pinning",
+    ),
     "nodes per job are nodes= here": ("num_nodes", "n_nodes", "nnodes", "nodes_per_job", "nodes_per_block"),
     "it is env= here": ("env_vars", "environment", "environ", "extra_env", "env_variables", "worker_env"),
     "it is modules= here": ("module", "module_load", "module_loads", "envmodules"),
@@ -112,6 +115,7 @@ _BY_MEANING: Mapping[str, tuple[str, ...]] = {
     ),
     "it is worker_options={'resources': …} here": ("resources", "worker_resources"),
     "it is worker_options={'preload': …} here": ("preload", "preload_argv", "preloads"),
+    "it is preimport= here, a list of modules": ("pre_import", "preimports", "imports", "import_modules"),
     "HTCondor's scratch space is backend_options={'disk': …} here": ("disk", "request_disk"),
     "a schedd or pool of HTCondor's is backend_options={'schedd': …, 'pool': …} here": (
         "submit_command_extra", "cancel_command_extra",

@@ -10,6 +10,7 @@ import os
 import re
 import shlex
 from collections.abc import Mapping, Sequence
+from keyword import iskeyword
 from typing import Any
 
 from corral.environment.surroundings import inherited
@@ -149,6 +150,29 @@ def class_path(argument: str, value: object) -> str:
     if not isinstance(value, str) or not re.fullmatch(r"[A-Za-z_]\w*(\.[A-Za-z_]\w*)+", value):
         raise InvalidRequest(argument, f"{value!r} is neither a class nor the path of one, like 'package.module.Class'")
     return value
+
+
+def check_modules(argument: str, value: object) -> None:
+    """See that these are names of modules.
+
+    Raises
+    ------
+    InvalidRequest
+    """
+    if isinstance(value, bool) or value == "auto":
+        none = f", or {argument}=[] for none" if value is False else ""
+        raise InvalidRequest(
+            argument,
+            f"{value!r} is not a list of modules, and what tasks will use is not guessed: write {argument}=['pandas', "
+            f"'xarray']{none}",
+        )
+    if isinstance(value, str):
+        # A single one, or as an import statement has them.
+        names = re.sub(r"^\s*import\s+", "", value).replace(",", " ").split()
+        raise InvalidRequest(argument, f"{value!r} is not a list of strings; write {argument}={names!r}")
+    for name in checked_lines(argument, value):
+        if not all(part.isidentifier() and not iskeyword(part) for part in name.split(".")):
+            raise InvalidRequest(argument, f"{name!r} is not the name of a module, like 'pandas' or 'dask.dataframe'")
 
 
 def check_amounts(argument: str, value: object) -> None:

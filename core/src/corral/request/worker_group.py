@@ -34,6 +34,7 @@ from corral.request.synonyms import refuse_unknown
 from corral.request.texts import (
     check_amounts,
     check_line,
+    check_modules,
     check_ports,
     checked_lines,
     class_path,
@@ -86,7 +87,8 @@ class WorkerGroup:
         How long before its walltime ends a job stops starting tasks, whatever it could still finish. Default: a tenth
         of the walltime, 10 s to 2 min, and up to another tenth, at most 15 min, so that not all jobs leave together.
     queue
-        Queue, or partition, as the batch system names it.
+        Queue, or partition, as the batch system names it; or ``"auto"``: the tightest one that takes such a job, as
+        `corral queues` lists them. Default: the batch system's own.
     account
         Account, or project, that pays for the jobs.
     extra_directives
@@ -130,6 +132,13 @@ class WorkerGroup:
     launcher
         ``"fork"`` (default) starts workers from one import per node; ``"spawn"`` is for libraries that cannot be
         forked.
+    affinity
+        CPUs to which each worker is bound: an even share of the job's own (``"cores"``), or of those near the worker's
+        GPUs (``"near-gpu"``). Default: ``"none"``.
+    preimport
+        Modules that workers will use: ``["pandas", "xarray"]``. Each node imports them once, before its workers are
+        forked, which start with them and share their memory. One that starts threads or opens connections when it is
+        imported is left out, and one that is missing or takes longer than `death_timeout`, with a message.
     death_timeout
         How long a worker tries to reach the scheduler before its job gives up. Default: ``"60s"``.
     worker_class
@@ -178,6 +187,8 @@ class WorkerGroup:
     worker_ports: str | None = field(default=None)
     local_directory: str | os.PathLike[str] | None = field(default=None)
     launcher: str = field(default="fork")
+    affinity: str = field(default="none")
+    preimport: Sequence[str] = field(default=())
     death_timeout: int | str | float | datetime.timedelta = field(default=60.0)
     worker_class: str | type | None = field(default=None)
     worker_options: Mapping[str, Any] = field(factory=dict)
@@ -279,6 +290,9 @@ class WorkerGroup:
             check_ports("worker_ports", self.worker_ports, self.resources.processes)
         if self.launcher not in ("fork", "spawn"):
             raise InvalidRequest("launcher", f"{self.launcher!r} is not 'fork' or 'spawn'")
+        if self.affinity not in ("none", "cores", "near-gpu"):
+            raise InvalidRequest("affinity", f"{self.affinity!r} is not 'none', 'cores' or 'near-gpu'")
+        check_modules("preimport", self.preimport)
         self._set("variables", {**inherited_variables(self.inherit_env), **variables_of(self.env)})
         if self.worker_class is not None:
             self._set("worker_class", class_path("worker_class", self.worker_class))
@@ -350,6 +364,8 @@ class WorkerGroup:
         launcher_options
             Arguments of the launcher that belong to the cluster, not to this group.
         """
+        if self.affinity == "near-gpu" and not self.gpus:
+            raise InvalidRequest("affinity", "'near-gpu' needs GPUs: ask for some with gpus=, or say affinity='cores'")
         environment_lines, python = self._python()
         # -P: a random.py in the folder where a job happens to start is no part of Python's library.
         command = (*python, "-P", "-m", "corral.launch", *launcher_options)
@@ -411,6 +427,10 @@ class WorkerGroup:
                 arguments.append(f"--{option}={value}")
         if self.launcher != "fork":
             arguments.append(f"--launcher={self.launcher}")
+        if self.affinity != "none":
+            arguments.append(f"--affinity={self.affinity}")
+        if self.preimport:
+            arguments.append(f"--preimport={','.join(self.preimport)}")
         arguments.append(f"--death-timeout={self.death_seconds:g}")
         options = {**self.worker_options, "resources": self.worker_resources(group, resources)}
         # The launcher shares out the GPUs itself: it knows which there are.

@@ -1,10 +1,12 @@
-"""What a cluster has cost: core-hours and GPU-hours by group, and by what the jobs did."""
+"""What a cluster has cost: core-hours and GPU-hours by group, and by what the jobs did; and what of it was used."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 
 from attrs import define, field, fields, frozen
+
+from corral.scaling.used import Used, gigabytes
 
 
 @frozen(kw_only=True)
@@ -41,6 +43,8 @@ class Usage(Hours):
 
     #: GPU-hours of the same jobs: a GPU is busy when its worker is.
     gpus: Hours = Hours()
+    #: Of each node: memory at its peak, and cores, beside what was asked for.
+    used: Used = Used()
 
 
 @frozen(kw_only=True)
@@ -72,6 +76,8 @@ class Account:
         tables = [_table("core-hours", self.groups, width)]
         if with_gpus:
             tables.append(_table("GPU-hours", with_gpus, width))
+        if used := {name: usage.used for name, usage in self.groups.items() if usage.used.peak_memory}:
+            tables.append(_used_table(used, width))
         return "\n\n".join(tables)
 
 
@@ -83,10 +89,23 @@ def _table(unit: str, groups: Mapping[str, Hours], width: int) -> str:
     return "\n".join(rows)
 
 
+def _used_table(groups: Mapping[str, Used], width: int) -> str:
+    rows = [
+        f"{'per node':{width}}" + "".join(f"{head:>12}" for head in ("peak memory", "asked", "busy cores", "asked"))
+    ]
+    for name, used in groups.items():
+        asked = gigabytes(used.asked_memory) if used.asked_memory else "-"
+        cells = (gigabytes(used.peak_memory), asked, f"{used.busy_cores:.1f}", used.asked_cores)
+        rows.append(f"{name:{width}}" + "".join(f"{cell:>12}" for cell in cells))
+    rows += [f"{name}: {words}" for name, used in groups.items() for words in used.advice]
+    return "\n".join(rows)
+
+
 @define
 class Ledger:
-    """Adds up core-seconds and GPU-seconds."""
+    """Adds up core-seconds and GPU-seconds; keeps by group what of a node was used."""
 
+    used: dict[str, Used] = field(factory=dict)
     _cores: dict[str, dict[str, float]] = field(factory=dict)
     _gpus: dict[str, dict[str, float]] = field(factory=dict)
 
@@ -123,7 +142,9 @@ class Ledger:
         """What was added so far."""
         return Account(
             groups={
-                group: Usage(**_hours(seconds), gpus=Hours(**_hours(self._gpus[group])))
+                group: Usage(
+                    **_hours(seconds), gpus=Hours(**_hours(self._gpus[group])), used=self.used.get(group, Used())
+                )
                 for group, seconds in list(self._cores.items())
             }
         )

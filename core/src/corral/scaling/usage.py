@@ -10,6 +10,7 @@ from attrs import define, field
 
 from corral.plugin.values import JobId
 from corral.scaling.account import Ledger
+from corral.scaling.used import Meter, Reading
 from corral.scaling.workload import Demand, Need, kind_of
 
 if TYPE_CHECKING:
@@ -22,6 +23,9 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("corral")
 
+#: How often workers are asked what they have used (s). They remember their peak, and ten thousand take 50 ms.
+_MEASURED_EVERY = 5.0
+
 
 @define(kw_only=True, eq=False)
 class Census:
@@ -32,6 +36,8 @@ class Census:
     scheduler: Scheduler
     roster: Roster
     ledger: Ledger = field(factory=Ledger)
+    _meter: Meter = field(factory=Meter, init=False)
+    _measured_at: float = field(default=float("-inf"), init=False)
     #: Since when each job has had nothing to do; those that have are not in it.
     idle_since: dict[JobId, float] = field(factory=dict, init=False)
     #: Until when what each job cost is written down; empty before the first look.
@@ -69,6 +75,39 @@ class Census:
                     self._write_down(group, state, share * (now - came))
         self._counted, self._has_looked = counted, True
         self.idle_since = idle
+        if now - self._measured_at >= _MEASURED_EVERY:
+            self._measured_at = now
+            self._measure(groups, now)
+
+    def _measure(self, groups: Mapping[str, Group], now: float) -> None:
+        """See what workers use of what was asked for."""
+        found = [
+            (address, worker, record)
+            for address, worker in self.scheduler.workers.items()
+            if (record := self.roster.job_at(address)) is not None
+        ]
+        self._meter.read(
+            (
+                Reading(
+                    address=address,
+                    node=(record.id, worker.host),
+                    group=record.group,
+                    is_busy=bool(worker.processing),
+                    metrics=worker.metrics,
+                )
+                for address, worker, record in found
+            ),
+            now,
+        )
+        for name in {record.group for _, _, record in found} & groups.keys():
+            resources = groups[name].resources
+            self.ledger.used[name] = self._meter.used(
+                name,
+                memory=resources.memory or 0,
+                cores=resources.cores,
+                processes=resources.processes,
+                threads=groups[name].spec.threads_of(resources),
+            )
 
     def _write_down(self, group: Group, state: str, seconds: float) -> None:
         """One job of a group has done this for so long."""

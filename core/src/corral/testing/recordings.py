@@ -160,7 +160,10 @@ class Inside(Recording):
     #: Per node; None: the batch system does not say.
     cores: int | None = None
     memory: int | None = None
+    #: Indices or UUIDs.
     gpus: tuple[str, ...] = field(default=(), converter=_words)
+    #: Whose variables name them: ``nvidia``, ``amd``, ``intel``; empty: not to be looked at.
+    gpu_makers: tuple[str, ...] = field(default=(), converter=_words)
     attempt: int = 0
 
     def environ_from(self, folder: Path) -> dict[str, str]:
@@ -172,7 +175,8 @@ class Inside(Recording):
     def is_right(self, result: Any) -> None:
         assert (self.job_id, self.hosts) == (result.job_id.text, result.hosts)
         assert (self.cores, self.memory) == (result.cores, result.memory)
-        assert (self.gpus, self.attempt) == (result.gpus, result.attempt)
+        assert (self.gpus, self.attempt) == (result.gpus.names, result.attempt)
+        assert not self.gpu_makers or set(self.gpu_makers) == result.gpus.by_maker.keys()
 
     def is_possible(self, result: Any) -> None:
         assert result is None or (type(result) is Allocation and result.hosts)

@@ -35,6 +35,7 @@ from corral.plugin import (
     Script,
     hookimpl,
     job_body,
+    visible_gpus,
 )
 from corral.plugin.parsing import is_called
 from corral_flux import answers, directives
@@ -208,12 +209,11 @@ class Flux:
         job_id = answers.job_id(text)
         done = yield Command(["flux", *parent, "job", "info", job_id.text, "R"])
         granted = answers.granted(done.stdout)
-        visible = environ.get("CUDA_VISIBLE_DEVICES", "")
         return Allocation(
             job_id=job_id,
             hosts=granted.hosts,
             cores=granted.cores,
-            gpus=granted.gpus if visible in ("", "-1") else tuple(visible.split(",")),
+            gpus=visible_gpus(environ, of_node=granted.gpus),
             ends=granted.ends,
         )
 

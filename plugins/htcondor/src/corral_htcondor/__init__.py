@@ -35,6 +35,7 @@ from corral.plugin import (
     Script,
     hookimpl,
     job_body,
+    visible_gpus,
 )
 from corral.plugin.parsing import in_units, is_called, parse_bytes, size_in_bytes
 from corral_htcondor import answers, description
@@ -79,6 +80,7 @@ class HTCondor:
 
     facts: ClassVar[BackendFacts] = BackendFacts(
         title="HTCondor",
+        no_queues="has no queues: it matches each job with any machine that has what the job asks for",
         url="https://htcondor.org",
         tried="HTCondor 23.9.6 and 25.14.1",
         commands=("condor_submit",),
@@ -348,14 +350,12 @@ class HTCondor:
             raise ParseError("these are not the ClassAds of a job and its machine", done.stdout)
         begun, allowed = _whole(ad, "JobCurrentStartDate"), _whole(ad, "AllowedJobDuration")
         megabytes = _whole(ad, "Memory")
-        # 10000 is how HTCondor hides the machine's GPUs from a job that asked for none.
-        gpus = environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
         return Allocation(
             job_id=JobId(f"{cluster}.{proc}"),
             hosts=[host],
             cores=_whole(ad, "Cpus"),
             memory=None if megabytes is None else megabytes * MEBI,
-            gpus=[gpu for gpu in gpus if gpu not in ("", "10000")],
+            gpus=visible_gpus(environ),
             ends=None if begun is None or allowed is None else begun + allowed,
             attempt=_whole(ad, "NumJobStarts") or 0,
         )

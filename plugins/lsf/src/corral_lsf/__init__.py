@@ -41,6 +41,7 @@ from corral.plugin import (
     hookimpl,
     job_body,
     parsing,
+    visible_gpus,
 )
 from corral_lsf import answers, directives
 
@@ -409,7 +410,7 @@ class LSF:
             hosts=hosts,
             # With whole nodes, the slots of the first are those of the launch node.
             cores=int(first) if first.isdecimal() and not self.nnodes else None,
-            gpus=tuple(gpu for gpu in environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if gpu not in ("", "-1")),
+            gpus=visible_gpus(environ),
             # Started again after a host failed, under the same id.
             attempt=1 if environ.get("LSB_RESTART") == "Y" else 0,
         )

@@ -343,6 +343,7 @@ def _queue(name: str, text: str) -> Queue:
         name=name,
         is_default="This is the default queue" in text,
         accepts_jobs=re.search(r"^ *-?\d+ +-?\d+ +Open:", text, re.MULTILINE) is not None,
+        starts_jobs=re.search(r"^ *-?\d+ +-?\d+ +\w+:Inact", text, re.MULTILINE) is None,
         max_walltime=_run_limit(limits),
     )
 

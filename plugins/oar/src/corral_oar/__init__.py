@@ -39,6 +39,7 @@ from corral.plugin import (
     hookimpl,
     job_body,
     parsing,
+    visible_gpus,
 )
 from corral_oar import answers, directives
 
@@ -313,6 +314,7 @@ class Oar:
             job_id=JobId(job_id),
             hosts=list(cores),
             cores=min(cores.values()),
+            gpus=visible_gpus(environ),
             ends=int(started) + int(walltime) if started.isdecimal() and walltime.isdecimal() else None,
         )
 

@@ -35,6 +35,7 @@ from corral.plugin import (
     arrays_are_off,
     hookimpl,
     job_body,
+    visible_gpus,
 )
 from corral.plugin.parsing import hours_and_time, in_units
 from corral_pbs import answers, directives
@@ -286,7 +287,12 @@ class PBS:
     def describe_queues(self) -> Conversation[list[Queue]]:
         server = yield Command(["qstat", "-B", "-f"])
         queues = yield Command(["qstat", "-Q", "-f"])
-        return answers.queues(queues.stdout, answers.default_queue(server.stdout))
+        return answers.queues(
+            queues.stdout,
+            answers.default_queue(server.stdout),
+            user=os.environ.get("LOGNAME") or os.environ.get("USER", ""),
+            gpus=self.gpu_resource,
+        )
 
     @hookimpl
     def detect(self) -> Conversation[Detected | None]:
@@ -319,7 +325,7 @@ class PBS:
             job_id=JobId(environ["PBS_JOBID"]),
             hosts=hosts,
             cores=int(cores) if cores.isdecimal() and int(cores) else None,
-            gpus=[gpu for gpu in environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if gpu],
+            gpus=visible_gpus(environ),
         )
 
     @hookimpl

@@ -11,7 +11,15 @@ from functools import lru_cache
 from attrs import evolve
 
 from corral.plugin import Completed, Failure, FailureKind, JobId, JobState, JobStatus, ParseError, Queue
-from corral.plugin.parsing import blocks, clock_seconds, ctime_seconds, is_called, pass_over, ranges
+from corral.plugin.parsing import (
+    blocks,
+    clock_seconds,
+    ctime_seconds,
+    is_called,
+    listed_queue,
+    pass_over,
+    ranges,
+)
 
 # --- qstat -f ---------------------------------------------------------------------------------------------------
 
@@ -271,24 +279,22 @@ def _at(text: str, job_id: JobId) -> str:
 # --- queues and limits ------------------------------------------------------------------------------------------
 
 
-def queues(answer: str, default: str) -> list[Queue]:
-    """The queues of ``qstat -Q -f``. What a job may have in all says nothing of a node.
+def queues(answer: str, default: str, *, user: str, gpus: str) -> list[Queue]:
+    """The queues of ``qstat -Q -f``.
+
+    Parameters
+    ----------
+    user, gpus
+        As for `listed_queue`.
 
     Raises
     ------
     ParseError
     """
-    found = []
-    for name, told in _blocks(answer, "Queue"):
-        found.append(
-            Queue(
-                name=name,
-                is_default=name == default,
-                accepts_jobs=told.get("enabled") == "True",
-                max_walltime=_seconds(told.get("resources_max.walltime", "")),
-            )
-        )
-    return found
+    return [
+        listed_queue(name, told, is_default=name == default, user=user, gpus=gpus)
+        for name, told in _blocks(answer, "Queue")
+    ]
 
 
 def default_queue(answer: str) -> str:

@@ -38,6 +38,7 @@ from corral.plugin import (
     arrayed_or_alone,
     hookimpl,
     job_body,
+    visible_gpus,
 )
 from corral.plugin.parsing import hours_and_time, is_called
 from corral_sge import answers, directives
@@ -388,13 +389,13 @@ class GridEngine:
             done = yield Command(["cat", host_file])
             slots = _slots_of_hosts(done)
         hosts = sorted(slots, key=lambda host: host != here)
-        granted = environ.get("CUDA_VISIBLE_DEVICES") or environ.get(f"SGE_HGR_{self.gpu_resource}", "")
+        granted = environ.get(f"SGE_HGR_{self.gpu_resource}", "").replace(",", " ").split()
         return Allocation(
             # Outside of an array it is "undefined".
             job_id=JobId(f"{job}.{task}" if task.isdecimal() else job),
             hosts=hosts,
             cores=slots[hosts[0]],
-            gpus=granted.replace(",", " ").split(),
+            gpus=visible_gpus(environ, of_node=granted),
             attempt=int(environ["RESTARTED"]) if environ.get("RESTARTED", "").isdecimal() else 0,
         )
 

@@ -323,6 +323,8 @@ class _Instance:
     slots: int
     memory: int
     walltime: float
+    #: Disabled, suspended or unreachable ones start nothing at present; a load that is too high passes sooner.
+    starts_jobs: bool
     is_free: bool
 
 
@@ -343,6 +345,7 @@ def queues(answer: str) -> list[Queue]:
     return [
         Queue(
             name=name,
+            starts_jobs=any(instance.starts_jobs for instance in instances),
             cores=max(instance.slots for instance in instances),
             memory=max(instance.memory for instance in instances) or None,
             max_walltime=None if math.isinf(longest := max(each.walltime for each in instances)) else int(longest),
@@ -357,12 +360,14 @@ def _instance(element: ElementTree.Element) -> _Instance:
     values = {resource.get("name"): resource.text or "" for resource in element.iter("resource")}
     used, reserved, slots = (int(element.findtext(f"slots_{each}") or 0) for each in ("used", "resv", "total"))
     walltime = directives.seconds(values.get("h_rt", "infinity"))
-    is_closed = bool(set(element.findtext("state") or "") & set("acudsACDSE"))
+    states = set(element.findtext("state") or "")
+    starts_jobs = not states & set("cudsCDSE")
     return _Instance(
         slots=slots,
         memory=directives.memory(values.get("mem_total", "0")),
         walltime=math.inf if walltime is None else walltime,
-        is_free=not used and not reserved and not is_closed,
+        starts_jobs=starts_jobs,
+        is_free=starts_jobs and not used and not reserved and not states & set("aA"),
     )
 
 

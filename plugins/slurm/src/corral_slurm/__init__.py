@@ -38,6 +38,7 @@ from corral.plugin import (
     arrayed_or_alone,
     hookimpl,
     job_body,
+    visible_gpus,
 )
 from corral.plugin.parsing import is_called
 from corral_slurm import answers, directives, limits, submission
@@ -309,7 +310,12 @@ class Slurm:
     @hookimpl
     def describe_queues(self) -> Conversation[list[Queue]]:
         done = yield _query("sinfo", "-h", "-e", "-o", answers.SINFO_FORMAT)
-        return answers.queues(done.stdout)
+        queues = answers.queues(done.stdout)
+        # Some sites keep this from users: then sinfo's word is all there is.
+        with suppress(CommandError):
+            done = yield _query("scontrol", "-o", "show", "partition")
+            queues = [limits.narrowed(queue, done.stdout) for queue in queues]
+        return queues
 
     @hookimpl
     def detect(self) -> Conversation[Detected | None]:
@@ -341,13 +347,12 @@ class Slurm:
         megabytes = _number(environ, "SLURM_MEM_PER_NODE")
         if not megabytes:  # 0: all of the node's, and Slurm does not say how much that is
             megabytes = (_number(environ, "SLURM_MEM_PER_CPU") or 0) * (cores or 0)
-        gpus = environ.get("CUDA_VISIBLE_DEVICES") or environ.get("SLURM_JOB_GPUS") or ""
         return Allocation(
             job_id=JobId(f"{array}_{index}" if array and index else environ["SLURM_JOB_ID"]),
             hosts=sorted(hosts, key=lambda host: host != here),
             cores=cores,
             memory=megabytes * directives.MEBI or None,
-            gpus=[gpu for gpu in gpus.split(",") if gpu and gpu != "NoDevFiles"],
+            gpus=visible_gpus(environ, of_node=filter(None, environ.get("SLURM_JOB_GPUS", "").split(","))),
             ends=_number(environ, "SLURM_JOB_END_TIME"),
             attempt=_number(environ, "SLURM_RESTART_COUNT") or 0,
         )

@@ -270,7 +270,8 @@ def _queue(known: Queue, name: str, up: str, limit: str, counts: str, cores: str
     return evolve(
         known,
         is_default=name.endswith("*"),
-        accepts_jobs=up in ("up", "down"),  # "down" starts none; "drain" and "inact" take none
+        accepts_jobs=up in ("up", "down"),  # "drain" and "inact" take none
+        starts_jobs=up in ("up", "drain"),
         max_walltime=None if limit == "n/a" else seconds(limit),
         cores=max(known.cores or 0, int(cores.rstrip("+"))),
         memory=max(known.memory or 0, int(memory.rstrip("+")) * MEBI),

@@ -9,9 +9,9 @@ import math
 import re
 from collections.abc import Iterator, Mapping, Sequence
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
-from corral.plugin import parsing
+from corral.plugin import Queue, parsing
 from corral_slurm import directives
 
 #: What squeue is asked of the job.
@@ -204,6 +204,32 @@ def beyond_partitions(asked: Asked, partitions: str) -> str:
             return ""
     nodes = "1 node" if asked.nodes == "1" else f"{asked.nodes} nodes"
     return f"it asks for {nodes}, and partition {' and '.join(found)}; see nodes= and queue="
+
+
+def narrowed(queue: Queue, partitions: str) -> Queue:
+    """The queue with what ``scontrol -o show partition`` says of its jobs, which sinfo does not."""
+    told = dict(re.findall(r"(?:^| )(\w+)=(\S*)", _partition(queue.name, partitions)))
+
+    def number(name: str) -> int | None:
+        return int(told[name]) if told.get(name, "").isdecimal() else None
+
+    cores, megabytes = number("MaxCPUsPerNode"), number("MaxMemPerNode")
+    accounts = told.get("AllowAccounts", "ALL")
+    # A reservation is no part of a queue's name.
+    is_closed = told.get("RootOnly") == "YES" or told.get("ReqResv") == "YES"
+    return evolve(
+        queue,
+        accepts_jobs=queue.accepts_jobs and not is_closed,
+        cores=_least(queue.cores, cores),
+        memory=_least(queue.memory, megabytes and megabytes * directives.MEBI),
+        min_nodes=number("MinNodes") or None,
+        max_nodes=number("MaxNodes"),
+        accounts=() if accounts == "ALL" else accounts.split(","),
+    )
+
+
+def _least(*limits: int | None) -> int | None:
+    return min((limit for limit in limits if limit), default=None)
 
 
 def _partition(name: str, partitions: str) -> str:

@@ -24,6 +24,7 @@ from corral.plugin import (
     Detected,
     Directive,
     Failure,
+    Gpus,
     InvalidRequest,
     Job,
     JobId,
@@ -35,6 +36,7 @@ from corral.plugin import (
     arrays_are_off,
     hookimpl,
     job_body,
+    visible_gpus,
 )
 from corral.plugin.parsing import hours_and_time, in_units
 from corral_torque import answers, directives
@@ -283,7 +285,8 @@ class Torque:
     def describe_queues(self) -> Conversation[list[Queue]]:
         server = yield Command(["qstat", "-B", "-f"])
         queues = yield Command(["qstat", "-Q", "-f"])
-        return answers.queues(queues.stdout, answers.default_queue(server.stdout))
+        user = os.environ.get("LOGNAME") or os.environ.get("USER", "")
+        return answers.queues(queues.stdout, answers.default_queue(server.stdout), user=user)
 
     @hookimpl
     def detect(self) -> Conversation[Detected | None]:
@@ -310,10 +313,10 @@ class Torque:
         hosts = tuple(dict.fromkeys(done.lines()))
         if not hosts or any(" " in host for host in hosts):
             raise ParseError("these are not names of hosts", done.stdout)
-        gpus = [gpu for gpu in environ.get("CUDA_VISIBLE_DEVICES", "").split(",") if gpu]
+        gpus = visible_gpus(environ)
         if not gpus and environ.get("PBS_GPUFILE"):
             done = yield Command(["cat", environ["PBS_GPUFILE"]])
-            gpus = answers.gpus(done.stdout, hosts[0])
+            gpus = Gpus(of_node=tuple(answers.gpus(done.stdout, hosts[0])))
         cores = environ.get("PBS_NUM_PPN", "")
         return Allocation(
             job_id=JobId(environ["PBS_JOBID"]),

@@ -8,7 +8,7 @@ from contextlib import suppress
 from functools import lru_cache
 
 from corral.plugin import Completed, Failure, FailureKind, JobId, JobState, JobStatus, ParseError, Queue
-from corral.plugin.parsing import blocks, clock_seconds, ctime_seconds, is_called, pass_over
+from corral.plugin.parsing import blocks, clock_seconds, ctime_seconds, is_called, listed_queue, pass_over
 
 _STATES = {
     "Q": JobState.PENDING,
@@ -185,20 +185,15 @@ def named(answer: str, name: str, user: str) -> list[JobId]:
 # --- queues and limits ------------------------------------------------------------------------------------------
 
 
-def queues(answer: str, default: str) -> list[Queue]:
-    """The queues of ``qstat -Q -f``. What a job may have in all says nothing of a node.
+def queues(answer: str, default: str, *, user: str) -> list[Queue]:
+    """The queues of ``qstat -Q -f``, as `user` may use them.
 
     Raises
     ------
     ParseError
     """
     return [
-        Queue(
-            name=name,
-            is_default=name == default,
-            accepts_jobs=told.get("enabled") == "True",
-            max_walltime=_seconds(told.get("resources_max.walltime", "")),
-        )
+        listed_queue(name, told, is_default=name == default, user=user, gpus="gpus")
         for name, told in _blocks(answer, "Queue")
     ]
 
