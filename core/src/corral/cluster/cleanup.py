@@ -124,8 +124,6 @@ async def cancel(entry: Entry) -> Outcome:
     CorralError
         No batch system that has any can be asked.
     """
-    if not entry.prefixes:
-        return Outcome()
     outcomes: list[Outcome] = []
     failures: list[CorralError] = []
     for found in await asyncio.gather(*(_cancel_in(line, entry) for line in _systems(entry)), return_exceptions=True):
@@ -148,6 +146,8 @@ async def cancel(entry: Entry) -> Outcome:
 
 async def _cancel_in(line: SystemLine, entry: Entry) -> Outcome:
     batch = _batch(line)
+    if not entry.prefixes:
+        return Outcome()
     deadline = time.monotonic() + ENDING
     # A submission that was under way when the client was killed may land after a first look.
     landed = time.monotonic() + min(LANDING, max(0.0, entry.submitted + LANDING - time.time()))
