@@ -621,7 +621,8 @@ def test_a_poll_that_is_refused_is_told_at_once(
         [told] = said("does not report on the jobs")
         assert "unrecognized option: -O" in told
         engine: Any = c._engine
-        eventually(lambda: engine._follower.failed_polls >= 3, lambda: engine._follower.failed_polls)
+        follower = engine._cares[""].follower
+        eventually(lambda: follower.failed_polls >= 3, lambda: follower.failed_polls)
         assert len(said("does not report on the jobs")) == 1
 
 

@@ -211,6 +211,31 @@ def test_logs_are_removed_where_corral_s_are_alone(tmp_path: Path) -> None:
     assert not home.log_folder(UUID).exists()
 
 
+def test_logs_of_another_batch_system_have_a_folder_below(tmp_path: Path) -> None:
+    """They go as the others do: one by one, with their cluster, or for their age."""
+    home = Home.of(tmp_path)
+    home.make_log_folder(UUID, "local")
+    folder = home.log_folder(UUID)
+    paths = [folder / "1.log", folder / "local" / "1.log", folder / "local" / "2.log"]
+    for path in paths:
+        path.touch()
+    home.remove_logs(UUID, paths[:2])
+    assert [path.exists() for path in paths] == [False, False, True]
+    home.remove_cluster(UUID)
+    assert paths[2].exists()
+    aged(paths[2])
+    home.remove_old_logs()
+    assert not paths[2].exists()
+    aged(folder / "local")
+    home.remove_old_logs()
+    aged(folder)
+    home.remove_old_logs()
+    assert not folder.exists()
+    home.make_log_folder(UUID, "local")
+    home.remove_cluster(UUID)
+    assert [path.name for path in home.path.iterdir()] == [MARK]
+
+
 def test_what_jobs_of_several_nodes_leave_behind_goes_with_the_cluster(tmp_path: Path) -> None:
     """The job was killed, and nobody else would remove it: it has the job's variables."""
     home, uuid = Home(tmp_path / "corral"), uuid4().hex

@@ -204,7 +204,7 @@ def test_who_does_not_want_it_has_nothing_remembered(
     before = os.listdir(state_directory / "waits")
     with dask.config.set({"corral.remember-waits": remember}):
         keeper = keeper_of({**lines, "backend": backend})
-        assert not keeper.is_at_work
+        assert not keeper._remembers("default")
         group = group_of(keeper)
         keeper.prime(group)
         assert not group.waits

@@ -254,7 +254,7 @@ def test_a_question_has_an_answer_that_is_not_older(arguments: dict[str, Any]) -
     """What is free has changed since; limits have not."""
     table = Table(*ALL)
     blueprint = draw({**arguments, "plugins": [table]})
-    identity = blueprint.queues_identity(WorkerGroup())
+    identity = blueprint.identity(blueprint.batch)
     began = time.monotonic()
     for asked in (2, 2):
         assert asyncio.run(asked_queues.queues_of(blueprint.batch, identity, since=began)) == ALL

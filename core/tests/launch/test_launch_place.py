@@ -49,6 +49,18 @@ def options(*arguments: str) -> Options:
     return Options.parse(["--credentials=x", *arguments])
 
 
+async def test_workers_are_named_after_the_batch_system_if_it_is_not_the_cluster_s(granted: Grant) -> None:
+    """On every node; the batch system itself knows its job by the plain id."""
+    arguments, environ = granted(hosts=[HOST, "b"], attempt=1)
+    there = options(*arguments, "--system=pbs")
+    place = await find_place(there, {**environ, "CORRAL_JOB_ID": "5"})
+    assert place.worker_name(1, workers=4) == "pbs:5.r1-1"
+    assert str(place.allocation.job_id) == "5"
+    assert place.manager is not None
+    other = await find_place(there, {HANDED_DOWN: handed_down(place.allocation, place.manager)})
+    assert other.worker_name(1, workers=4) == "pbs:5.r1-1"
+
+
 async def test_the_batch_system_knows_best(granted: Grant) -> None:
     """Attempt and end time come from the batch system, the id from the job's script."""
     arguments, environ = granted(ends=5000.0, attempt=2)

@@ -49,6 +49,35 @@ def test_of_two_groups_that_cost_the_same_the_one_is_asked_whose_jobs_come_far_s
     assert sizes(tasks(80, 7200.0), crowded, dear, rules=MINUTE) == {"cpu": 10, "big": 0}
 
 
+def test_what_is_there_anyway_is_used_first_and_the_rest_is_for_the_queue() -> None:
+    """Whatever the groups are called, and whoever has waited; a group that costs something keeps its tasks."""
+    free = View(kind=evolve(BIG, is_free=True), maximum=4)
+    for waits in ([], [5.0]):
+        for there in (View(kind=CPU), View(kind=CPU, waits=[600.0])):
+            found = sizes(tasks(80), evolve(free, waits=waits), there, rules=MINUTE)
+            assert found == {"big": 4, "cpu": 6}
+    assert sizes(tasks(32), free, View(kind=CPU), rules=MINUTE) == {"big": 4, "cpu": 0}
+    assert sizes(tasks(80), evolve(free, maximum=0), View(kind=CPU), rules=MINUTE) == {"big": 0, "cpu": 10}
+    assert sizes(tasks(80), View(kind=CPU, maximum=4), View(kind=BIG), rules=MINUTE) == {"cpu": 4, "big": 0}
+    # Of tasks of unknown duration, too.
+    found = sizes(tasks(1600, None), free, View(kind=CPU), rules=MINUTE)
+    assert found["big"] == 4
+    assert found["cpu"] > 20
+
+
+def test_what_costs_nothing_comes_first_also_where_there_is_a_maximum() -> None:
+    """Of the cluster; but no job at work leaves for it."""
+    free, rules = View(kind=evolve(BIG, is_free=True), maximum=4), evolve(MINUTE, maximum=6)
+    assert sizes(tasks(800), View(kind=CPU), free, rules=rules) == {"cpu": 2, "big": 4}
+    assert sizes(tasks(800), View(kind=CPU, connected=5), free, rules=rules) == {"cpu": 5, "big": 1}
+
+
+def test_the_least_that_there_must_be_is_what_costs_nothing() -> None:
+    """As far as there is room."""
+    found = sizes(Demand(), View(kind=CPU), View(kind=evolve(BIG, is_free=True), maximum=2), rules=Rules(minimum=3))
+    assert found == {"cpu": 1, "big": 2}
+
+
 def test_what_nobody_has_is_told() -> None:
     """Once for all tasks that need it; nobody grows for them."""
     need = (("GPU", 2.0),)

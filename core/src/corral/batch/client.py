@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import itertools
 import logging
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from typing import TYPE_CHECKING, TypeVar
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from attrs import field, frozen
+from attrs import evolve, field, frozen
 
 from corral.batch import refusals
 from corral.batch.budget import CommandBudget, Kind
@@ -55,9 +55,17 @@ class Submission:
 
 @frozen(kw_only=True)
 class BatchSystem:
-    """One batch system, as one cluster talks to it."""
+    """One batch system, as one cluster talks to it.
+
+    Two of a cluster's may have jobs of the same id. So to the cluster, the name of a batch system that is some groups'
+    own is part of its jobs' ids; the backend sees them without.
+    """
 
     backend: str
+    #: Empty for the cluster's own.
+    name: str = ""
+    #: Those of the backend's plugin.
+    options: Mapping[str, Any] = field(factory=dict)
     manager: pluggy.PluginManager
     facts: BackendFacts = field(factory=BackendFacts)
     runner: Runner = field(factory=Runner)
@@ -87,6 +95,16 @@ class BatchSystem:
             except BaseException:
                 # SystemExit too: on an event loop it would end the loop, and with it the care for all jobs.
                 logger.exception("plugin %r failed in job_state_changed", each.plugin_name)
+
+    # --- ids ----------------------------------------------------------------------------------------------------
+
+    def our_id(self, job_id: JobId) -> JobId:
+        """A job's id as the cluster knows it."""
+        return evolve(job_id, system=self.name) if self.name else job_id
+
+    def its_ids(self, job_ids: Iterable[JobId]) -> list[JobId]:
+        """Ids of jobs as the batch system knows them."""
+        return [evolve(job_id, system="") for job_id in job_ids] if self.name else list(job_ids)
 
     # --- conversations ------------------------------------------------------------------------------------------
 
@@ -128,22 +146,25 @@ class BatchSystem:
                     if found := await self.find(script.name):
                         return Submission(ids=found, is_certain=False)
                     raise SubmitRejected(str(error)) from error
-                return Submission(ids=ids, is_certain=not landed_before)
+                return Submission(ids=list(map(self.our_id, ids)), is_certain=not landed_before)
         raise AssertionError("the last attempt returns or raises")
 
-    async def poll(
-        self, job_ids: Sequence[JobId], *, urgent: bool = False, is_admitted: bool = False
-    ) -> Mapping[JobId, JobStatus]:
+    async def poll(self, job_ids: Sequence[JobId], *, urgent: bool = False) -> Mapping[JobId, JobStatus]:
         """One round of questions; not repeated here, because the next round will come.
 
         Parameters
         ----------
         urgent
             The user waits for it (a cluster is closing): it does not wait for the command budget.
-        is_admitted
-            Its first command is in the ledger already.
         """
-        first = None if is_admitted else Kind.MORE if urgent else Kind.QUESTION
+        found = await self._poll(self.its_ids(job_ids), Kind.MORE if urgent else Kind.QUESTION)
+        return {self.our_id(job_id): status for job_id, status in found.items()} if self.name else found
+
+    async def poll_its_ids(self, job_ids: Sequence[JobId]) -> Mapping[JobId, JobStatus]:
+        """The same for a watch, with ids as the batch system knows them: its first command is in the ledger already."""
+        return await self._poll(job_ids, None)
+
+    async def _poll(self, job_ids: Sequence[JobId], first: Kind | None) -> Mapping[JobId, JobStatus]:
         return await self._converse(
             lambda: self.manager.hook.poll_status(job_ids=job_ids), admit=self._admission(first)
         )
@@ -159,7 +180,7 @@ class BatchSystem:
         async for attempt in self._attempts():
             with attempt:
                 await self._converse(
-                    lambda: self.manager.hook.cancel(job_ids=job_ids),
+                    lambda: self.manager.hook.cancel(job_ids=self.its_ids(job_ids)),
                     admit=self._admission(Kind.AGAIN if again else Kind.ACT),
                 )
 
@@ -176,17 +197,19 @@ class BatchSystem:
         BatchSystemError
         """
         try:
-            return await self._converse(
+            found = await self._converse(
                 lambda: self.manager.hook.find_jobs(name=name),
                 admit=self._admission(Kind.QUESTION if waits else Kind.MORE),
             )
         except ParseError as error:
             # "Not found" would mean: submit it again.
             raise BatchSystemUnavailable(f"no readable answer: {error}") from error
+        return list(map(self.our_id, found))
 
     async def explain(self, job_id: JobId) -> str:
+        [its_id] = self.its_ids([job_id])
         return await self._converse(
-            lambda: self.manager.hook.explain_pending(job_id=job_id), admit=self._admission(Kind.QUESTION)
+            lambda: self.manager.hook.explain_pending(job_id=its_id), admit=self._admission(Kind.QUESTION)
         )
 
     async def queues(self, *, is_further: bool = False) -> list[Queue]:

@@ -32,8 +32,9 @@ _FRESH = 150.0
 @click.command()
 @cluster_options()
 @worker_options
+@click.option("--group", help="Which group's, where the configuration has several.")
 @click.pass_obj
-def script(redaction: Redaction, /, **options: Any) -> None:
+def script(redaction: Redaction, /, group: str | None, **options: Any) -> None:
     """Print the job script that a cluster would submit.
 
     Nothing is submitted.
@@ -44,7 +45,7 @@ def script(redaction: Redaction, /, **options: Any) -> None:
     blueprint = draw({**cluster_arguments(options), **worker_arguments(options)})
     for choice in blueprint.choices.values():
         say(f'queue="auto" means {choice}', err=True)
-    click.echo(str(blueprint.script()), nl=False)
+    click.echo(str(blueprint.script(group)), nl=False)
 
 
 # --- what is running --------------------------------------------------------------------------------------------
@@ -67,7 +68,7 @@ def ps(as_json: bool, why: bool) -> None:
         click.echo("No cluster is registered.")
         return
     for entry in found:
-        say(f"{entry.name}  {entry.backend}  {_where(entry)}, {_fate(entry)}")
+        say(f"{entry.name}  {_backends(entry)}  {_where(entry)}, {_fate(entry)}")
         living = [job for job in entry.jobs if not job.has_ended]
         if living:
             if _is_old(entry):
@@ -183,7 +184,7 @@ async def _cleaned(entry: Entry, *, yes: bool, force: bool) -> str:
     from corral.cluster import cleanup
     from corral.cluster.cleanup import Fate
 
-    what = f"{entry.name} ({entry.backend}, pid {entry.pid} on {entry.host or 'no host yet'})"
+    what = f"{entry.name} ({_backends(entry)}, pid {entry.pid} on {entry.host or 'no host yet'})"
     try:
         finding = await cleanup.examine(entry)
         if finding.fate is Fate.LIVES:
@@ -200,18 +201,19 @@ async def _cleaned(entry: Entry, *, yes: bool, force: bool) -> str:
             say(f"would remove {what}, since {finding.why}: cancel {_listed(job_ids)}, remove {files}")
             return "dead"
         outcome = await cleanup.cancel(entry)
-        if not outcome.left:
+        if outcome.is_done:
             await cleanup.remove_files(entry)
     except (CorralError, OSError) as error:
         say(f"{what} is left alone: {error}", err=True)
         return "left"
     done = f"cancelled {_listed(outcome.cancelled)}"
-    if outcome.left:
+    if not outcome.is_done:
         states = [
             f"{job_id} ({status.state.value if status else 'state not known'})"
             for job_id, status in outcome.left.items()
         ]
-        say(f"{what} stays registered: {done}; still in the queue: {_listed(states)}", err=True)
+        left = f"still in the queue: {_listed(states)}" if states else "others may be left"
+        say(f"{what} stays registered: {done}; {left}", err=True)
         if outcome.problem:
             say(f"  The batch system said: {outcome.problem}", err=True)
         return "left"
@@ -265,6 +267,10 @@ def _phase(entry: Entry, job: JobLine) -> str:
 
 def _state(entry: Entry, job: JobLine) -> str:
     return f"was {job.state}" if _is_old(entry) and not job.has_ended else job.state
+
+
+def _backends(entry: Entry) -> str:
+    return " and ".join((entry.backend, *(line.name for line in entry.systems)))
 
 
 def _where(entry: Entry) -> str:

@@ -19,8 +19,8 @@ C = TypeVar("C", bound=click.Command)
 
 #: Arguments of `Cluster` that are options of commands.
 _CLUSTER = ("backend", "backend_options", "site", "name", "shared_directory", "log_directory")
-#: Arguments of `WorkerGroup` that are; its backend options are those of the cluster here.
-_WORKER = tuple(name for name in WorkerGroup.argument_names() if name != "backend_options")
+#: Arguments of `WorkerGroup` that are; its backend and the options of that are those of the cluster here.
+_WORKER = tuple(name for name in WorkerGroup.argument_names() if name not in ("backend", "backend_options"))
 #: Arguments that hold several texts: the option is repeated.
 _REPEATED = {
     "extra_directives", "skip_directives", "modules", "prologue", "epilogue", "inherit_env", "launch_prefix",

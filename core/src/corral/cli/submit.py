@@ -145,7 +145,7 @@ class _Submission:
         from corral.remote.locate import looked_at  # not by whoever only submits
 
         assert self.record is not None
-        rhythm = self.blueprint.rhythm()
+        rhythm = self.blueprint.rhythm(self.blueprint.batch)
         rhythm.changed(time.monotonic())
         while not self.record.has_ended:
             await asyncio.sleep(max(0.0, rhythm.due() - time.monotonic()))

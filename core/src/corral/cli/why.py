@@ -93,23 +93,35 @@ def _waiting(entry: Entry) -> Iterator[_Question]:
             yield from _of_job(line.id, [entry])
 
 
-def _of_job(job: str, entries: Iterable[Entry]) -> Iterator[_Question]:
+def _where(entry: Entry, job: str) -> tuple[Entry, JobId]:
+    """The cluster as the batch system has it that has this job, and the job's id."""
     from corral.plugin.values import JobId
+
+    for each in entry.systems:
+        if job.startswith(f"{each.name}:"):
+            there = evolve(entry, backend=each.backend, backend_options=each.backend_options, site=each.site)
+            return there, JobId(job.removeprefix(f"{each.name}:"), system=each.name)
+    return entry, JobId(job)
+
+
+def _of_job(job: str, entries: Iterable[Entry]) -> Iterator[_Question]:
     from corral.remote.locate import Residence
 
     for entry in entries:
         lines = [line for line in entry.jobs if line.id == job]
         if not lines and entry.scheduler_job != job:
             continue
-        identity = json.dumps([entry.backend, entry.backend_options, entry.site], default=str, sort_keys=True)
-        question = _Question(job=JobId(job), batch=Residence(entry).batch, identity=identity, cluster=entry.name)
+        there, job_id = _where(entry, job)
+        identity = json.dumps([there.backend, there.backend_options, there.site], default=str, sort_keys=True)
+        batch = evolve(Residence(there).batch, name=job_id.system)
+        question = _Question(job=job_id, batch=batch, identity=identity, cluster=entry.name)
         if not lines:
             yield question
         for line in lines:
             asked = entry.asked.get(line.group)
             yield evolve(
                 question,
-                job=JobId(job, where=line.where),
+                job=evolve(job_id, where=line.where),
                 group=line.group,
                 asked=None if asked is None else asked.job(),
                 line=line,

@@ -14,8 +14,8 @@ from attrs import field, frozen
 
 from corral.batch.client import BatchSystem
 from corral.batch.runner import Runner
-from corral.cluster.registry import SILENT_AFTER, Entry
-from corral.errors import BatchSystemError, CredentialsError, ParseError
+from corral.cluster.registry import SILENT_AFTER, Entry, SystemLine
+from corral.errors import BatchSystemError, CorralError, CredentialsError, ParseError
 from corral.host.home import Home
 from corral.host.identity import Sight
 from corral.launch.contact import knock
@@ -61,8 +61,15 @@ class Outcome:
     cancelled: Sequence[JobId] = ()
     #: Still in the queue, with what is known of them.
     left: Mapping[JobId, JobStatus | None] = field(factory=dict)
-    #: What the batch system said last when it refused something, or did not answer.
+    #: What a batch system said last when it refused something, or did not answer.
     problem: str = ""
+    #: Of several, one did not answer: jobs may be left there.
+    is_unknown: bool = False
+
+    @property
+    def is_done(self) -> bool:
+        """True if nothing is left."""
+        return not self.left and not self.is_unknown
 
 
 async def examine(entry: Entry) -> Finding:
@@ -106,7 +113,7 @@ async def find(entry: Entry) -> list[JobId]:
     CorralError
         The batch system does not answer.
     """
-    return await _find(_batch(entry), entry)
+    return [job_id for line in _systems(entry) for job_id in await _find(_batch(line), entry)]
 
 
 async def cancel(entry: Entry) -> Outcome:
@@ -115,9 +122,30 @@ async def cancel(entry: Entry) -> Outcome:
     Raises
     ------
     CorralError
-        The batch system cannot be asked.
+        No batch system that has any can be asked.
     """
-    batch = _batch(entry)
+    outcomes: list[Outcome] = []
+    failures: list[CorralError] = []
+    for found in await asyncio.gather(*(_cancel_in(line, entry) for line in _systems(entry)), return_exceptions=True):
+        match found:
+            case Outcome():
+                outcomes.append(found)
+            case CorralError():
+                failures.append(found)
+            case _:
+                raise found
+    if not outcomes:
+        raise failures[0]
+    return Outcome(
+        cancelled=[job_id for outcome in outcomes for job_id in outcome.cancelled],
+        left={job_id: status for outcome in outcomes for job_id, status in outcome.left.items()},
+        problem="; ".join(filter(None, [*(outcome.problem for outcome in outcomes), *map(str, failures)])),
+        is_unknown=bool(failures),
+    )
+
+
+async def _cancel_in(line: SystemLine, entry: Entry) -> Outcome:
+    batch = _batch(line)
     if not entry.prefixes:
         return Outcome()
     deadline = time.monotonic() + ENDING
@@ -172,7 +200,7 @@ async def _asked(entry: Entry) -> str | None:
 
 async def _is_listed(entry: Entry) -> bool:
     """True if the batch system lists the scheduler's job, by its unique name if it has one; believed twice if not."""
-    batch = _batch(entry)
+    batch = _batch(_systems(entry)[0])
     for pause in (1.0, 0.0):
         if entry.scheduler_name:
             if await batch.find(entry.scheduler_name):
@@ -198,10 +226,16 @@ async def _states(batch: BatchSystem, job_ids: Sequence[JobId]) -> dict[JobId, J
     return {job_id: found.get(job_id) for job_id in job_ids}
 
 
-def _batch(entry: Entry) -> BatchSystem:
-    manager = discovery.load(entry.backend, options=entry.backend_options, site=entry.site)
+def _systems(entry: Entry) -> list[SystemLine]:
+    """The batch systems that may have jobs of the cluster, its own first."""
+    own = SystemLine(name="", backend=entry.backend, backend_options=entry.backend_options, site=entry.site)
+    return [own, *entry.systems]
+
+
+def _batch(line: SystemLine) -> BatchSystem:
+    manager = discovery.load(line.backend, options=line.backend_options, site=line.site)
     runner = Runner(timeout=settings.settings().command_timeout)
-    return BatchSystem(backend=entry.backend, manager=manager, runner=runner, attempts=2)
+    return BatchSystem(backend=line.backend, name=line.name, manager=manager, runner=runner, attempts=2)
 
 
 def _remove_files(entry: Entry) -> None:

@@ -20,7 +20,6 @@ from distributed import Security
 from distributed.core import Status, rpc
 
 import corral
-from corral.batch.polling import Watch
 from corral.cluster import connecting, kept_logs
 from corral.cluster.basis import Basis
 from corral.cluster.changes import Changes
@@ -29,7 +28,7 @@ from corral.cluster.explaining import telling
 from corral.cluster.hosting_cluster import HostingCluster
 from corral.cluster.open_clusters import MARGIN, find_open
 from corral.cluster.registration import Registration
-from corral.cluster.registry import AskedLine, JobLine
+from corral.cluster.registry import AskedLine, JobLine, lines_of
 from corral.cluster.scheduler_host import host
 from corral.cluster.shown import AtWork, OnPaper, Shown, resources_of, workers_of
 from corral.errors import CorralError, InvalidRequest
@@ -317,14 +316,14 @@ class Cluster(HostingCluster):
         # Not with this module: who imports Cluster does not wait for what runs one.
         from corral.cluster.engine import Engine
 
+        registration = self._registration
         self._engine = engine = Engine(
             blueprint=blueprint,
             scheduler=self.scheduler,
-            watch=Watch.of(blueprint.identity(), blueprint.batch.budget),
-            rhythm=blueprint.rhythm(),
             replacements_per_hour=blueprint.settings.replacements_per_hour,
             on_change=self._changes.tell,
-            announce=self._registration.announce,
+            # Not a method of this object: the engine must not keep it alive.
+            announce=lambda submission: _announce(submission, engine, registration),
             settle=self._registration.settle,
         )
         await engine.start()
@@ -615,8 +614,8 @@ class Cluster(HostingCluster):
             The batch system does not answer.
         """
         self._refuse_unless_running("has no jobs that wait")
-        wanted = job.id.text if isinstance(job, JobRecord) else None if job is None else str(job)
-        if wanted is not None and all(record.id.text != wanted for record in self.jobs):
+        wanted = None if job is None else str(job.id if isinstance(job, JobRecord) else job)
+        if wanted is not None and all(str(record.id) != wanted for record in self.jobs):
             raise LookupError(f"cluster {self.name} has no job {wanted}")
         return self.sync(self._explain, wanted)
 
@@ -695,8 +694,8 @@ class Cluster(HostingCluster):
             raise InvalidRequest(
                 "job", "say which: cluster.logs(cluster.jobs[0]); Dask's own logs of all workers are cluster.get_logs()"
             )
-        wanted = job.id.text if isinstance(job, JobRecord) else str(job)
-        record = next((record for record in self.jobs if record.id.text == wanted), None)
+        wanted = str(job.id if isinstance(job, JobRecord) else job)
+        record = next((record for record in self.jobs if str(record.id) == wanted), None)
         if record is None:
             raise LookupError(f"cluster {self.name} has no job {wanted}")
         if record.log is None:
@@ -812,6 +811,15 @@ Cluster.__init__.__signature__ = _own.replace(  # type: ignore[attr-defined]
         *(_workers.parameters[name] for name in GROUP_ARGUMENTS),
     ]
 )
+
+
+def _announce(submission: str, engine: Engine, registration: Registration) -> None:
+    """Make ready for a submission: what it leaves, if this process is killed now, is known."""
+    blueprint = engine.blueprint
+    registration.announce(submission, lines_of(blueprint))
+    if len(blueprint.systems) > 1:
+        # A group that has come since may have brought one.
+        blueprint.make_log_directory()
 
 
 async def _called(function: Callable[..., None], *arguments: Any) -> None:

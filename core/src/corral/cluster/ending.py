@@ -1,4 +1,4 @@
-"""Ending: jobs that are cancelled, jobs that finish what they do first, and all of them when the cluster closes."""
+"""Ending: jobs that are cancelled, and all of them when the cluster closes."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from contextlib import suppress
 from typing import Any
 
 from attrs import define, evolve, field
-from distributed.core import rpc
 
 from corral.cluster.engine_state import EngineState
 from corral.cluster.following import JobFollower
+from corral.cluster.launchers import Launchers
 from corral.cluster.submitting import JobSubmitter
+from corral.cluster.system import System
 from corral.errors import BatchSystemError, CorralError, counted
-from corral.host import clock
 from corral.jobs.plan import pause_before_cancelling
 from corral.jobs.record import JobRecord, StopReason
 from corral.jobs.transitions import as_found, observe
@@ -31,23 +31,21 @@ GLANCE = 5.0
 DOUBT = 20.0
 #: How long connected jobs may take to end by themselves while the cluster closes (s).
 CLOSING_GRACE = 5.0
-#: How long results that no other worker can take are kept when the user scaled down (s).
-RETIRE_PATIENCE = 10.0
-#: How long a launcher may take to answer (s).
-ANSWER_TIMEOUT = 10.0
 
 
 @define(kw_only=True, eq=False)
 class JobEnder:
-    """Has jobs end, by their launchers or by the batch system.
+    """Has jobs of one batch system end.
 
     Why a job is to end, and what was asked of whom and when, is in its record. The ender itself knows only which two
     commands to cancel are under way: one for jobs that were never cancelled before, and one that repeats.
     """
 
     _state: EngineState
+    _system: System
     _submitter: JobSubmitter
     _follower: JobFollower
+    _launchers: Launchers
     _cancelling: asyncio.Task[None] | None = field(default=None, init=False)
     _cancelling_again: asyncio.Task[None] | None = field(default=None, init=False)
 
@@ -55,27 +53,16 @@ class JobEnder:
         """Cancel all of them with one command; repetitions alone wait for room, and keep nothing else waiting."""
         is_new = any(record.cancel_asked_at is None for record in records)
         if is_new and (self._cancelling is None or self._cancelling.done()):
-            self._cancelling = self._state.see_to_its_end(self._cancel(records))
+            self._cancelling = self._system.tasks.see_to_its_end(self._cancel(records))
         elif records and not is_new and (self._cancelling_again is None or self._cancelling_again.done()):
-            self._cancelling_again = self._state.do_until_closing(self._cancel(records, again=True))
-
-    def retire(self, record: JobRecord, why: StopReason, patience: float | None = RETIRE_PATIENCE) -> None:
-        """Have a connected job end by itself when its tasks are done.
-
-        Parameters
-        ----------
-        patience
-            How long it keeps results that no other worker can take (s); None: as long as it may.
-        """
-        self._state.roster.put(evolve(record, stop_reason=why, retire_asked_at=self._state.now()))
-        self._state.see_to_its_end(self._retire(record.id, patience))
+            self._cancelling_again = self._system.tasks.do_until_closing(self._cancel(records, again=True))
 
     async def end_all(self, deadline: float) -> None:
-        """End all jobs, and see that they have ended; after the deadline (of `time.monotonic`), say which have not."""
+        """End its jobs, and see that they have ended; after the deadline (of `time.monotonic`), say which have not."""
         began = self._state.now()
         await self._begin_to_end_all()
         pauses = itertools.chain((0.1, 0.3, 0.6, 1.0, 2.0, 3.0), itertools.repeat(5.0))
-        while living := self._state.roster.living() or await self._still_there(began):
+        while living := self._follower.living() or await self._still_there(began):
             is_in_doubt = all(record.absent_since is not None for record in living)
             if time.monotonic() > deadline or (is_in_doubt and self._state.now() - began > DOUBT):
                 self._tell_left(living, is_in_doubt=is_in_doubt)
@@ -85,11 +72,11 @@ class JobEnder:
             await asyncio.sleep(pause)
             await self._follower.ask_while_closing([record.id for record in living], newer_than=pause / 2)
             now = self._state.now()
-            if stubborn := [record for record in self._state.roster.living() if _is_stubborn(record, began, now)]:
+            if stubborn := [record for record in self._follower.living() if _is_stubborn(record, began, now)]:
                 await self._cancel(stubborn)
 
     async def cancel_all(self, timeout: float) -> None:
-        """End all jobs when the scheduler's event loop has ended: the batch system is asked, and nobody else.
+        """End all of its jobs when the scheduler's event loop has ended: the batch system is asked, and nobody else.
 
         On another event loop. Returns after `timeout` seconds at the latest, or when the batch system is done.
         """
@@ -100,7 +87,7 @@ class JobEnder:
         while living:
             try:
                 if not is_cancelled:
-                    await self._state.batch.cancel(list(living))
+                    await self._system.batch.cancel(list(living))
                     is_cancelled = True
                 answer = await self._ask_apart(living)
             except CorralError as error:
@@ -123,10 +110,10 @@ class JobEnder:
     async def _cancel(self, records: Sequence[JobRecord], *, again: bool = False) -> None:
         self._note_cancellation(records, cancel_asked_at=self._state.now())
         if not again:
-            self._state.being_cancelled = frozenset(record.id for record in records)
+            self._system.being_cancelled = frozenset(record.id for record in records)
         accepted: dict[str, Any] = {}
         try:
-            await self._state.batch.cancel([record.id for record in records], again=again)
+            await self._system.batch.cancel([record.id for record in records], again=again)
             accepted = {"is_cancel_accepted": True, "cancel_accepted_at": self._state.now(), "spared_at": None}
         except Exception as error:
             logger.warning(
@@ -135,63 +122,35 @@ class JobEnder:
             )  # fmt: skip
         finally:
             if not again:
-                self._state.being_cancelled = frozenset()
+                self._system.being_cancelled = frozenset()
         # A command that waited for room was given just now.
         self._note_cancellation(records, 1, cancel_asked_at=self._state.now(), **accepted)
-        self._state.has_acted()
-        self._state.changed()
+        self._system.has_acted()
+        self._state.changed(self._system)
 
     def _note_cancellation(self, records: Iterable[JobRecord], more: int = 0, **changes: Any) -> None:
         for record in records:
             record = self._state.roster.get(record.id) or record  # noqa: PLW2901 - the same job, better known
             self._state.roster.put(evolve(record, cancellations=record.cancellations + more, **changes))
 
-    async def _retire(self, job_id: JobId, patience: float | None) -> None:
-        record = self._state.roster.get(job_id)
-        reason = StopReason.SURPLUS if record is None or record.stop_reason is None else record.stop_reason
-        if not await self._ask_launcher(job_id, "corral_retire", reason=reason.value, patience=patience):
-            record = self._state.roster.get(job_id)
-            if record is not None and not record.has_ended:
-                # It is unresponsive: now the plan will cancel it.
-                self._state.roster.put(evolve(record, retire_asked_at=None))
-        self._state.changed()
-
-    async def _ask_launcher(self, job_id: JobId, operation: str, **arguments: Any) -> bool:
-        """Call one of the job's nannies, which live in its launcher. False if none answers."""
-        for address in self._state.roster.addresses(job_id):
-            worker = self._state.scheduler.workers.get(address)
-            if worker is None or not worker.nanny:
-                continue
-            try:
-                # Not by the scheduler's pool, which would keep a connection to each launcher that there ever was.
-                connection = rpc(worker.nanny, connection_args=self._state.scheduler.connection_args)
-                async with clock.timeout(ANSWER_TIMEOUT), connection as launcher:
-                    await getattr(launcher, operation)(**arguments)
-            except (OSError, TimeoutError) as error:
-                logger.info("cluster %s: job %s does not answer: %s", self._state.name, job_id, error)
-            else:
-                return True
-        return False
-
     # --- closing ------------------------------------------------------------------------------------------------
 
     async def _begin_to_end_all(self) -> None:
-        roster = self._state.roster
-        for record in roster.living():
-            roster.put(evolve(record, stop_reason=StopReason.CLOSING))
-        if any(not record.workers for record in roster.living()):
+        for record in self._follower.living():
+            self._state.roster.put(evolve(record, stop_reason=StopReason.CLOSING))
+        if any(not record.workers for record in self._follower.living()):
             # That they are absent afterwards means something only if they were there before.
             await self._follower.glance(GLANCE)
-        if waiting := [record for record in roster.living() if not record.workers]:
+        if waiting := [record for record in self._follower.living() if not record.workers]:
             await self._cancel(waiting)
-        connected = [record.id for record in roster.living() if record.workers]
-        await asyncio.gather(*(self._ask_launcher(job_id, "corral_stop") for job_id in connected))
+        connected = [record.id for record in self._follower.living() if record.workers]
+        await asyncio.gather(*(self._launchers.ask(job_id, "corral_stop") for job_id in connected))
 
     async def _until_workers_have_left(self, moment: float) -> None:
         """That workers leave is heard, not asked for; but not waited for beyond this moment."""
         with suppress(TimeoutError):
             async with asyncio.timeout(max(0.0, moment - self._state.now())):
-                while any(record.workers for record in self._state.roster.jobs):
+                while any(record.workers for record in self._system.its(self._state.roster.jobs)):
                     await self._state.news.wait()
 
     def _tell_left(self, living: Sequence[JobRecord], *, is_in_doubt: bool) -> None:
@@ -202,7 +161,7 @@ class JobEnder:
             "cluster %s: %d job(s) %s: %s. `corral clean` will look for them again.",
             self._state.name, len(living),
             f"cannot be asked about ({blindness})" if blindness
-            else "are not listed by the batch system, which never said that they ended" if is_in_doubt
+            else f"are not listed by {self._system}, which never said that they ended" if is_in_doubt
             else "have not ended",
             names,
         )  # fmt: skip
@@ -213,7 +172,7 @@ class JobEnder:
         Those that had workers cannot be among them: the workers have left.
         """
         missed: dict[tuple[str, str], list[JobRecord]] = {}
-        for record in self._state.roster.jobs:
+        for record in self._system.its(self._state.roster.jobs):
             was_sought = record.unfound_since is not None and record.unfound_since >= began
             if record.is_presumed and record.connected_at is None and not was_sought:
                 missed.setdefault((record.group, record.name), []).append(record)
@@ -232,16 +191,16 @@ class JobEnder:
                     )
                 else:
                     self._state.roster.put(evolve(record, unfound_since=self._state.now()))
-        if living := self._state.roster.living():
+        if living := self._follower.living():
             await self._cancel(living)
-        return self._state.roster.living()
+        return self._follower.living()
 
     # --- without the scheduler ----------------------------------------------------------------------------------
 
     async def _all_that_may_live(self) -> dict[JobId, JobRecord]:
         """The jobs that are known to live, and those of uncertain submissions that the batch system finds."""
-        living = {record.id: record for record in self._state.roster.living()}
-        for group, script in self._submitter.uncertain:
+        living = {record.id: record for record in self._follower.living()}
+        for group, script in self._submitter.uncertain_in(self._system):
             with suppress(BatchSystemError):
                 found = await self._state.blueprint.batch_of(group.name).find(script.name)
                 living |= {job_id: JobRecord(id=job_id, name=script.name) for job_id in found if job_id not in living}
@@ -249,9 +208,9 @@ class JobEnder:
 
     async def _ask_apart(self, living: Mapping[JobId, JobRecord]) -> dict[JobId, JobStatus | None]:
         """What the batch system says of each; what it does not list is believed gone when it is not found either."""
-        answer = await self._state.batch.poll(list(living), urgent=True)
+        answer = await self._system.batch.poll(list(living), urgent=True)
         absent = {record.name for job_id, record in living.items() if job_id not in answer}
-        found = {job_id for name in absent for job_id in await self._state.batch.find(name)}
+        found = {job_id for name in absent for job_id in await self._system.batch.find(name)}
         statuses: dict[JobId, JobStatus | None] = {}
         for job_id, record in living.items():
             is_gone = job_id not in answer and job_id not in found

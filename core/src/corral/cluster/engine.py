@@ -9,16 +9,16 @@ from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from attrs import evolve
+from attrs import evolve, frozen
 
-from corral.batch.polling import Watch
-from corral.batch.rhythm import Rhythm
 from corral.cluster.ending import JobEnder
 from corral.cluster.engine_state import EngineState
 from corral.cluster.explaining import Explaining
 from corral.cluster.following import JobFollower
 from corral.cluster.keeping_waits import WaitKeeper
+from corral.cluster.launchers import Launchers
 from corral.cluster.submitting import JobSubmitter
+from corral.cluster.system import System
 from corral.cluster.waiting import Waiting
 from corral.cluster.workers import WorkerFollower
 from corral.errors import InvalidRequest
@@ -42,6 +42,15 @@ if TYPE_CHECKING:
 logger = logging.getLogger("corral")
 
 
+@frozen(kw_only=True)
+class Care:
+    """Who looks after the jobs that one batch system has."""
+
+    system: System
+    follower: JobFollower
+    ender: JobEnder
+
+
 class Engine:
     """The jobs of one cluster, beside its Dask scheduler.
 
@@ -52,7 +61,9 @@ class Engine:
     - submitting: `JobSubmitter` brings jobs to the batch system, and knows which submissions may have landed unseen;
     - following: `JobFollower` learns from the batch system's answers and from what jobs write, `WorkerFollower` from
       workers that come and leave, and from what launchers report;
-    - ending: `JobEnder` cancels and retires jobs, and ends all of them when the cluster closes.
+    - ending: `JobEnder` cancels jobs, and ends all of them when the cluster closes; `Launchers` has them retire.
+
+    Each `System`, of which a cluster normally has one, has a follower and an ender of its own (`Care`).
 
     Whatever they learn changes a record or a group, wakes the loop, and leads to a new plan. `Waiting` tells those who
     wait what has come of it, and `WaitKeeper` remembers for other clusters how long jobs have waited.
@@ -65,8 +76,6 @@ class Engine:
         *,
         blueprint: Blueprint,
         scheduler: Scheduler,
-        watch: Watch,
-        rhythm: Rhythm,
         replacements_per_hour: int | None = None,
         on_change: Callable[[], None] = lambda: None,
         announce: Callable[[str], None] = lambda _: None,
@@ -76,8 +85,6 @@ class Engine:
 
         Parameters
         ----------
-        watch
-            Serves this cluster: the same for all clusters that ask the same batch system in the same way.
         replacements_per_hour
             None: as many as are wanted, but at least 3.
         on_change
@@ -88,7 +95,7 @@ class Engine:
         settle
             Called with the same name when that has been answered, or will not be.
         """
-        state = EngineState(blueprint=blueprint, scheduler=scheduler, watch=watch, rhythm=rhythm, on_change=on_change)
+        state = EngineState(blueprint=blueprint, scheduler=scheduler, on_change=on_change)
         self._state = state
         self._replacements_per_hour = replacements_per_hour
         #: What tasks need that wait.
@@ -100,13 +107,27 @@ class Engine:
             maximum_core_hours=blueprint.maximum_core_hours,
             maximum_gpu_hours=blueprint.maximum_gpu_hours,
         )
-        self._follower = JobFollower(state=state, submitter=self._submitter)
-        self._ender = JobEnder(state=state, submitter=self._submitter, follower=self._follower)
-        self._workers = WorkerFollower(state=state, ender=self._ender, counter=self.counter)
-        self._waiting = Waiting(state=state, follower=self._follower)
+        self._launchers = Launchers(state=state)
+        self._cares = {name: self._care_for(system) for name, system in state.systems.items()}
+        self._workers = WorkerFollower(state=state, launchers=self._launchers, counter=self.counter)
+        self._waiting = Waiting(state=state, unknown=self._unknown)
         self._explaining = Explaining(state=state)
         self._waits = WaitKeeper(state=state, submitter=self._submitter)
         self._ticking: asyncio.Task[None] | None = None
+
+    def _care_for(self, system: System) -> Care:
+        follower = JobFollower(state=self._state, system=system, submitter=self._submitter)
+        ender = JobEnder(
+            state=self._state,
+            system=system,
+            submitter=self._submitter,
+            follower=follower,
+            launchers=self._launchers,
+        )
+        return Care(system=system, follower=follower, ender=ender)
+
+    def _unknown(self) -> list[str]:
+        return [trouble for care in self._cares.values() for trouble in care.follower.troubles()]
 
     @property
     def blueprint(self) -> Blueprint:
@@ -159,8 +180,11 @@ class Engine:
         await self._waits.start()
         self._workers.start()
         self._ticking = asyncio.create_task(self._state.clock.run(), name="corral clock")
-        self._follower.start()
-        self._state.do_until_closing(self._run(), name="corral engine")
+        for care in self._cares.values():
+            care.follower.start()
+        for group in self._state.groups.values():
+            self._measure(group)
+        self._state.tasks.do_until_closing(self._run(), name="corral engine")
 
     def scale_all(self, jobs: Mapping[str, int]) -> None:
         """Want so many jobs of these groups; forgives what stopped them."""
@@ -171,7 +195,7 @@ class Engine:
             group.verdict, group.explained_at, group.told = "", None, None
             group.failures.clear()
         self._state.undelivered.clear()
-        self._state.changed()
+        self._state.changed(*map(self._state.system_of, jobs))
 
     def resize(self, name: str, jobs: int, release: Iterable[JobId]) -> None:
         """Want so many jobs of a group, as the policy says; what stopped it is not forgiven."""
@@ -196,8 +220,17 @@ class Engine:
         if name in self._state.groups and self._state.groups[name].is_removed:
             raise InvalidRequest("groups", f"jobs of the removed group {name!r} have not ended yet")
         self._state.blueprint = self._state.blueprint.with_group(name, spec)
+        for system in self._state.know_systems():
+            self._cares[system.name] = care = self._care_for(system)
+            care.follower.start()
         self._state.groups[name] = group = self._state.new_group(name)
-        self._waits.prime(group)
+        self._waits.know(group)
+        self._measure(group)
+
+    def _measure(self, group: Group) -> None:
+        if group.is_free:
+            system = self._state.system_of(group.name)
+            system.tasks.do_until_closing(self._cares[system.name].follower.measure(group))
 
     def remove_group(self, name: str) -> None:
         """Let the group's jobs finish what they do, and forget it when they have ended."""
@@ -255,13 +288,16 @@ class Engine:
         deadline = time.monotonic() + timeout
         state = self._state
         state.is_closing = True
+        for tasks in (state.tasks, *(system.tasks for system in state.systems.values())):
+            await tasks.cut_off()
         # The rest of the time is for ending what is there, also of a submission that is cut off.
-        await state.finish_tasks(timeout / 2)
-        await self._submitter.find_uncertain()
-        await self._ender.end_all(deadline)
+        patience = deadline - timeout / 2
+        await state.tasks.finish(patience - time.monotonic())
+        await asyncio.gather(*(self._end_all(care, patience, deadline) for care in self._cares.values()))
         self._workers.stop()
         await asyncio.to_thread(self._waits.write, at_once=True)
-        await asyncio.to_thread(state.watch.forget, state)
+        for system in state.systems.values():
+            await asyncio.to_thread(system.forget)
         if self._ticking is not None:
             self._ticking.cancel()
         await asyncio.to_thread(exit_codes.remove, self.jobs)
@@ -271,12 +307,17 @@ class Engine:
                     state.blueprint.home.remove_logs, state.blueprint.uuid, logs.of_no_use(self.jobs)
                 )
 
+    async def _end_all(self, care: Care, patience: float, deadline: float) -> None:
+        await care.system.tasks.finish(max(0.0, patience - time.monotonic()))
+        await self._submitter.find_uncertain(care.system)
+        await care.ender.end_all(deadline)
+
     async def cancel_all(self, timeout: float) -> None:
         """End all jobs when the scheduler's event loop has ended: the batch system is asked, and nobody else.
 
         On another event loop. Returns after `timeout` seconds at the latest, or when the batch system is done.
         """
-        await self._ender.cancel_all(timeout)
+        await asyncio.gather(*(care.ender.cancel_all(timeout) for care in self._cares.values()))
 
     # --- the loop -----------------------------------------------------------------------------------------------
 
@@ -319,16 +360,17 @@ class Engine:
             )
             cancel += [state.roster.put(evolve(record, stop_reason=stop_reason)) for record, stop_reason in todo.cancel]
             for record in todo.retire:
-                self._ender.retire(record, StopReason.SURPLUS)
+                self._launchers.retire(record, StopReason.SURPLUS)
             self._submitter.submit(group, todo)
             group.tell_withheld(todo)
             if group.explain(todo, now):
                 state.on_change()
             if todo.again_at is not None:
                 again.append(todo.again_at)
-        self._ender.cancel(cancel)
-        if (due := self._follower.poll_when_due(now)) is not None:
-            again.append(due)
+        for care in self._cares.values():
+            care.ender.cancel(care.system.its(cancel))
+            if (due := care.follower.poll_when_due(now)) is not None:
+                again.append(due)
         return min(again)
 
     def _forget_removed(self) -> None:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 import math
 from collections import deque
-from collections.abc import Callable, Coroutine
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from attrs import define, field
 
-from corral.batch.client import BatchSystem
-from corral.batch.polling import Watch
-from corral.batch.rhythm import Rhythm
+from corral.cluster.system import System
+from corral.cluster.tasks import Tasks
 from corral.errors import CorralError
 from corral.host import clock
 from corral.jobs.group import Group
@@ -29,7 +28,7 @@ if TYPE_CHECKING:
 
 @define(kw_only=True, eq=False)
 class EngineState:
-    """The jobs of a cluster and its groups, as they are known now; and who is told when that changes.
+    """The jobs of a cluster, its groups and batch systems, as they are known now; and who is told when that changes.
 
     All moments of records and plans are of one clock: `now`. Whoever has changed a record or a group calls `changed`;
     or `tell`, where the batch system need not be asked sooner for it. Both have the engine plan again, and wake whoever
@@ -38,48 +37,51 @@ class EngineState:
 
     blueprint: Blueprint
     scheduler: Scheduler
-    #: Which watch serves this cluster: the same for all clusters that ask the same batch system in the same way.
-    watch: Watch
-    rhythm: Rhythm
     #: Called on the event loop when something changed.
     on_change: Callable[[], None] = lambda: None
 
     roster: Roster = field(init=False)
     groups: dict[str, Group] = field(init=False)
+    #: By name. The cluster's own has none, and is the first.
+    systems: dict[str, System] = field(init=False)
     #: What the jobs do, and what they have cost.
     census: Census = field(init=False)
     failures: deque[JobFailure | WorkerFailure] = field(factory=lambda: deque(maxlen=REMEMBERED), init=False)
     #: Rejections that nobody has heard of yet.
     undelivered: list[CorralError] = field(factory=list, init=False)
-    #: Jobs of which the batch system has been told to cancel them, and has not said yet whether it will.
-    being_cancelled: frozenset[JobId] = field(default=frozenset(), init=False)
-    #: An answer of the batch system from before this moment, on the watch's clock, does not show what was last asked
-    #: of it.
-    acted_at: float = field(default=float("-inf"), init=False)
     is_closing: bool = field(default=False, init=False)
     #: Set when there may be something to do.
     wake: asyncio.Event = field(factory=asyncio.Event, init=False)
     #: Replaced when something changed: whoever waits for news holds the old one.
     news: asyncio.Event = field(factory=asyncio.Event, init=False)
     clock: clock.Clock = field(factory=clock.Clock, init=False)
-    _until_closing: set[asyncio.Task[None]] = field(factory=set, init=False)
-    _to_the_end: set[asyncio.Task[None]] = field(factory=set, init=False)
+    #: What is under way with no batch system in particular.
+    tasks: Tasks = field(factory=Tasks, init=False)
 
     def __attrs_post_init__(self) -> None:
         self.roster = Roster(self._tell_plugins)
         self.census = Census(cluster=self.name, scheduler=self.scheduler, roster=self.roster)
+        self.systems = {}
+        self.know_systems()
         self.groups = {name: self.new_group(name) for name in self.blueprint.groups}
 
     def _tell_plugins(self, job_id: JobId, before: JobStatus | None, after: JobStatus) -> None:
-        self.batch.tell(job_id, before, after)
+        self.systems[job_id.system].batch.tell(job_id, before, after)
+
+    def know_systems(self) -> list[System]:
+        """Know the blueprint's batch systems; returns those that are new."""
+        new = [System.of(self.blueprint, batch) for batch in self.blueprint.systems if batch.name not in self.systems]
+        self.systems |= {system.name: system for system in new}
+        return new
 
     def new_group(self, name: str) -> Group:
         """One of the blueprint's groups, which wants nothing yet."""
         self.census.ledger.open(name)
-        job = self.blueprint.request(name, 1)
+        job, batch = self.blueprint.request(name, 1), self.blueprint.batch_of(name)
         return Group(
             name=name, cluster=self.name, spec=self.blueprint.groups[name], resources=job.resources,
-            walltime=math.inf if job.walltime is None else job.walltime, asked=job,
+            walltime=math.inf if job.walltime is None else job.walltime,
+            asked=job, is_free=bool(batch.name) and batch.facts.is_everywhere,
         )  # fmt: skip
 
     @property
@@ -87,10 +89,13 @@ class EngineState:
         """The cluster's."""
         return self.blueprint.name
 
-    @property
-    def batch(self) -> BatchSystem:
-        """The batch system, for what concerns jobs of all groups."""
-        return self.blueprint.batch
+    def system_of(self, group: str) -> System:
+        """Where a group's jobs are; it may have been removed."""
+        return self.systems[self.blueprint.batch_of(group).name]
+
+    def groups_of(self, system: System) -> list[Group]:
+        """Those whose jobs are there."""
+        return [group for group in self.groups.values() if self.system_of(group.name) is system]
 
     def now(self) -> float:
         """The moment, on the clock of all records and plans."""
@@ -98,9 +103,10 @@ class EngineState:
 
     # --- telling ------------------------------------------------------------------------------------------------
 
-    def changed(self) -> None:
-        """Something happened to jobs: plan, poll sooner, and tell who waits."""
-        self.rhythm.changed(self.now())
+    def changed(self, *systems: System) -> None:
+        """Something happened to jobs of these batch systems: plan, poll sooner, and tell who waits."""
+        for system in systems:
+            system.rhythm.changed(self.now())
         self.tell()
 
     def tell(self) -> None:
@@ -109,36 +115,3 @@ class EngineState:
         news, self.news = self.news, asyncio.Event()
         news.set()
         self.on_change()
-
-    def has_acted(self) -> None:
-        """The batch system was just told to do something: older answers do not show it."""
-        self.acted_at = self.watch.now()
-
-    # --- tasks --------------------------------------------------------------------------------------------------
-
-    def do_until_closing(self, work: Coroutine[Any, Any, None], name: str | None = None) -> asyncio.Task[None]:
-        """Begin what is cut off when the cluster closes."""
-        return _keep(asyncio.create_task(work, name=name), self._until_closing)
-
-    def see_to_its_end(self, work: Coroutine[Any, Any, None]) -> asyncio.Task[None]:
-        """Begin what a closing cluster waits for: cutting off a submission would leave jobs that nobody knows."""
-        return _keep(asyncio.create_task(work), self._to_the_end)
-
-    async def finish_tasks(self, timeout: float) -> None:
-        """End everything that was begun; what must be seen to its end has so many seconds."""
-        if cut_off := set(self._until_closing):
-            for task in cut_off:
-                task.cancel()
-            await asyncio.wait(cut_off)
-        if self._to_the_end:
-            _, unfinished = await asyncio.wait(self._to_the_end, timeout=timeout)
-            for task in unfinished:
-                task.cancel()
-            if unfinished:
-                await asyncio.wait(unfinished)
-
-
-def _keep(task: asyncio.Task[None], tasks: set[asyncio.Task[None]]) -> asyncio.Task[None]:
-    tasks.add(task)
-    task.add_done_callback(tasks.discard)
-    return task

@@ -61,7 +61,7 @@ async def explain(
         It does not say. Where only the queues are not told, the rest is.
     """
     if not status.state.is_waiting:
-        return Explanation(job=job_id.text, state=status.state, why=how_it_is(status))
+        return Explanation(job=str(job_id), state=status.state, why=how_it_is(status))
     words = why_it_waits(status, await batch.explain(job_id))
     about = ""
     if asked is not None and status.state is not JobState.HELD and not words.startswith(HELD):
@@ -70,7 +70,7 @@ async def explain(
         except (BatchSystemError, ParseError) as error:
             logger.info("nothing is known of the queues: %s", error)
     return Explanation(
-        job=job_id.text,
+        job=str(job_id),
         state=status.state,
         why=words,
         expected_start=status.expected_start,
@@ -97,7 +97,7 @@ class Explaining:
         began = time.monotonic()
         records = self._state.roster.jobs
         if job is not None:
-            named = next((record for record in records if record.id.text == job), None)
+            named = next((record for record in records if str(record.id) == job), None)
             if named is None:
                 raise LookupError(f"cluster {self._state.name} has no job {job}")
             return Explanations([await self._one(named, began)])
@@ -111,7 +111,7 @@ class Explaining:
         state, group = self._state, self._state.groups.get(record.group)
         if not record.state.is_waiting or record.has_ended or group is None:
             return Explanation(
-                job=record.id.text,
+                job=str(record.id),
                 cluster=state.name,
                 group=record.group,
                 state=record.state,
@@ -123,7 +123,7 @@ class Explaining:
             record.id,
             record.status,
             asked=group.asked,
-            identity=blueprint.queues_identity(group.spec),
+            identity=blueprint.identity(blueprint.batch_of(record.group)),
             since=began,
         )
         group.learn_why(record, found.why, state.now())

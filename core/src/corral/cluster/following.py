@@ -5,7 +5,8 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+import math
+from collections.abc import Iterable, Mapping, Sequence
 
 from attrs import define, field
 
@@ -14,9 +15,10 @@ from corral.batch.budget import Kind
 from corral.batch.polling import Need
 from corral.cluster.engine_state import EngineState
 from corral.cluster.submitting import JobSubmitter
+from corral.cluster.system import System
 from corral.errors import BatchSystemError, CorralError
 from corral.jobs import exit_codes, logs
-from corral.jobs.group import Group
+from corral.jobs.group import Group, room_for
 from corral.jobs.plan import LOST_WORKERS_AFTER
 from corral.jobs.record import JobRecord, Outcome, outcome
 from corral.jobs.table import Lesson
@@ -42,7 +44,7 @@ EXIT_PATIENCE = 3.0
 
 @define(kw_only=True, eq=False)
 class JobFollower:
-    """Asks the batch system how the jobs are, reads the exit codes that they write, and says what follows for groups.
+    """Asks one batch system how its jobs are, reads the exit codes that they write, and says what follows for groups.
 
     It remembers when it last learnt from an answer, so that an older one of another cluster's question teaches nothing;
     which jobs have written an exit code that the batch system has not confirmed; and, so that each thing is said once,
@@ -50,6 +52,7 @@ class JobFollower:
     """
 
     _state: EngineState
+    _system: System
     _submitter: JobSubmitter
     #: So many polls in a row have failed, the last for this reason; and the reason that the user was told.
     failed_polls: int = field(default=0, init=False)
@@ -66,32 +69,46 @@ class JobFollower:
 
     def start(self) -> None:
         """Begin to learn from what others ask, and from what jobs write."""
-        self._state.do_until_closing(self._listen(), name="corral news")
-        self._state.do_until_closing(self._read_exits(), name="corral exits")
+        self._system.tasks.do_until_closing(self._listen(), name="corral news")
+        self._system.tasks.do_until_closing(self._read_exits(), name="corral exits")
+
+    def living(self) -> list[JobRecord]:
+        """The batch system's jobs that have not ended."""
+        return self._system.its(self._state.roster.living())
 
     def poll_when_due(self, now: float) -> float | None:
         """Ask how the living jobs are if it is time to; when to look again, if that is known."""
-        living = self._state.roster.living()
+        living = self.living()
         if not living:
             return None
-        rhythm = self._state.rhythm
+        rhythm = self._system.rhythm
         rhythm.is_connected = all(job.is_connected and job.status.state is JobState.RUNNING for job in living)
         due = rhythm.due()
         if due > now:
             return due
         if self._polling is None or self._polling.done():
-            self._polling = self._state.do_until_closing(self._poll([record.id for record in living]))
+            self._polling = self._system.tasks.do_until_closing(self._poll([record.id for record in living]))
             self._polling.add_done_callback(lambda _: self._state.wake.set())
         return None
 
+    async def measure(self, group: Group) -> None:
+        """Learn for how many of the group's jobs there is room, where nobody else has a say in that."""
+        try:
+            queues = await self._system.batch.queues()
+        except Exception as error:
+            self._note_silence(error)
+            return
+        group.room = sum(room_for(group.resources, queue) for queue in queues) or math.inf
+        self._state.wake.set()
+
     async def glance(self, timeout: float) -> None:
         """See which jobs the batch system lists, if it answers within so many seconds."""
-        job_ids = [record.id for record in self._state.roster.living()]
+        job_ids = [record.id for record in self.living()]
         try:
             async with asyncio.timeout(timeout):
-                answer = await self._state.batch.poll(job_ids, urgent=True)
+                answer = await self._system.batch.poll(job_ids, urgent=True)
         except (CorralError, TimeoutError) as error:
-            logger.info("cluster %s: the batch system did not answer: %s", self._state.name, error)
+            self._note_silence(error)
         else:
             await self._learn(answer, job_ids)
 
@@ -105,31 +122,33 @@ class JobFollower:
         """
 
         def need() -> Need:
-            return Need(max(self._state.acted_at, self._state.watch.now() - newer_than), Kind.MORE)
+            return Need(max(self._system.acted_at, self._system.watch.now() - newer_than), Kind.MORE)
 
         try:
-            if (answer := await self._ask(job_ids, need)) is not None:
+            if (answer := await self._system.ask(job_ids, need)) is not None:
                 await self._take(answer)
         except CorralError as error:
             self.blindness = str(error)
-            logger.info("cluster %s: the batch system did not answer: %s", self._state.name, error)
+            self._note_silence(error)
 
     def troubles(self) -> list[str]:
         """What keeps it from knowing how the jobs are."""
         troubles = []
         if self._told_blindness:
-            troubles.append(f"the batch system does not report on the jobs: {self._told_blindness}")
+            troubles.append(f"{self._system} does not report on the jobs: {self._told_blindness}")
         if self._missing:
-            troubles.append("the batch system lists none of them at the moment, which may be its own error")
+            troubles.append(f"{self._system} lists none of them at the moment, which may be its own error")
+        if delay := self._system.delay():
+            troubles.append(delay)
         return troubles
 
     # --- answers ------------------------------------------------------------------------------------------------
 
     async def _poll(self, job_ids: Sequence[JobId]) -> None:
         try:
-            answer = await self._ask(job_ids, functools.partial(self._need, frozenset(job_ids)))
+            answer = await self._system.ask(job_ids, functools.partial(self._need, frozenset(job_ids)))
         except BatchSystemError as error:
-            self._not_told(error, is_passing=self._state.batch.is_passing(error))
+            self._not_told(error, is_passing=self._system.batch.is_passing(error))
         except Exception as error:
             # A garbled answer tells nothing about any job; the next round will come.
             self._not_told(error, is_passing=False)
@@ -138,37 +157,31 @@ class JobFollower:
             if answer is not None:
                 await self._take(answer)
             return
-        self._state.rhythm.polled(self._state.now())
+        self._system.rhythm.polled(self._state.now())
 
     def _need(self, job_ids: frozenset[JobId]) -> Need | None:
         """What is to be known of these jobs now; None if all is, or there are others by now."""
-        now = self._state.now()
-        living = {record.id for record in self._state.roster.living()}
-        if self._state.rhythm.due() > now or not living or living - job_ids:
+        now, rhythm = self._state.now(), self._system.rhythm
+        living = {record.id for record in self.living()}
+        if rhythm.due() > now or not living or living - job_ids:
             return None
-        kind = Kind.URGENT if self._state.rhythm.is_urgent(now) and self._is_amiss() else Kind.QUESTION
-        return Need(max(self._state.acted_at, self._state.watch.now() - now + self._state.rhythm.oldest(now)), kind)
+        kind = Kind.URGENT if rhythm.is_urgent(now) and self._is_amiss() else Kind.QUESTION
+        return Need(max(self._system.acted_at, self._system.watch.now() - now + rhythm.oldest(now)), kind)
 
     def _is_amiss(self) -> bool:
         """True if only the batch system can say what is wrong: jobs that have failed by themselves tell it in time."""
-        if any(record.lost_workers_at is not None or record.leaving for record in self._state.roster.living()):
+        if any(record.lost_workers_at is not None or record.leaving for record in self.living()):
             return True
         said = [(self._state.roster.get(job_id), code) for job_id, (code, _) in self._said.items()]
         return any(record is not None and exit_codes.evidence(record, code) is None for record, code in said)
-
-    async def _ask(self, job_ids: Sequence[JobId], need: Callable[[], Need | None]) -> Answer | None:
-        """What the batch system says of these jobs, whoever asks it."""
-        return await self._state.watch.poll(
-            self._state, job_ids, lambda everybody: self._state.batch.poll(everybody, is_admitted=True), need=need
-        )
 
     async def _listen(self) -> None:
         """Learn from the answers to questions of other clusters."""
         while True:
             await asyncio.sleep(NEWS_INTERVAL)
             try:
-                job_ids = [record.id for record in self._state.roster.living()]
-                if job_ids and (answer := await self._state.watch.news(self._state, job_ids)) is not None:
+                job_ids = [record.id for record in self.living()]
+                if job_ids and (answer := await self._system.news(job_ids)) is not None:
                     await self._take(answer)
             except Exception:
                 logger.exception("cluster %s: an answer could not be processed", self._state.name)
@@ -176,14 +189,14 @@ class JobFollower:
     async def _take(self, answer: Answer) -> None:
         """Learn from an answer, unless more is known already."""
         if self._told_blindness:
-            logger.info("cluster %s: the batch system reports on the jobs again", self._state.name)
+            logger.info("cluster %s: %s reports on the jobs again", self._state.name, self._system)
         self.failed_polls, self.blindness, self._told_blindness = 0, "", ""
-        if answer.asked_at <= max(self._learnt_at, self._state.acted_at):
+        if answer.asked_at <= max(self._learnt_at, self._system.acted_at):
             return
         self._learnt_at = answer.asked_at
-        asked_at = self._state.now() - (self._state.watch.now() - answer.asked_at)
-        if all(record.id in answer.asked for record in self._state.roster.living()):
-            self._state.rhythm.polled(asked_at)
+        asked_at = self._state.now() - (self._system.watch.now() - answer.asked_at)
+        if all(record.id in answer.asked for record in self.living()):
+            self._system.rhythm.polled(asked_at)
         await self._learn(answer.jobs, list(answer.asked))
         for job_id in answer.jobs:
             if (record := self._state.roster.get(job_id)) is not None:
@@ -194,23 +207,23 @@ class JobFollower:
     def _ask_again_where_workers_are_lost(self) -> None:
         """Some batch systems call a job running for seconds after its end: it is asked about soon, and ever less so."""
         now = self._state.now()
-        gone = [record.lost_workers_at for record in self._state.roster.living() if record.lost_workers_at is not None]
+        gone = [record.lost_workers_at for record in self.living() if record.lost_workers_at is not None]
         passed = now - max(gone, default=float("-inf"))
         if passed < LOST_WORKERS_AFTER:
-            self._state.rhythm.urgent(now + max(LEAVING_GRACE, passed))
+            self._system.rhythm.urgent(now + max(LEAVING_GRACE, passed))
 
     async def _read_exits(self) -> None:
         """See jobs end by what their scripts write: ask at once, and if nobody answers, believe it."""
         while True:
             await asyncio.sleep(EXITS_INTERVAL)
             try:
-                living = self._state.roster.living()
+                living = self.living()
                 codes = await asyncio.to_thread(self._exits.look, living)
                 now = self._state.now()
                 for job_id, code in codes.items():
                     self._said[job_id] = code, now
-                    self._state.rhythm.urgent(now + EXIT_GRACE)
-                    self._state.rhythm.changed(now)
+                    self._system.rhythm.urgent(now + EXIT_GRACE)
+                    self._system.rhythm.changed(now)
                     self._state.wake.set()
                 await self._believe_exits(now)
             except Exception:
@@ -235,30 +248,33 @@ class JobFollower:
         if self.blindness != self._told_blindness and (not is_passing or self.failed_polls == _PATIENT_POLLS):
             self._told_blindness = self.blindness
             logger.warning(
-                "cluster %s: the batch system does not report on the jobs: %s. It will be asked again; until it "
+                "cluster %s: %s does not report on the jobs: %s. It will be asked again; until it "
                 "answers, only their workers show when jobs end.",
-                self._state.name, error,
+                self._state.name, self._system, error,
             )  # fmt: skip
         else:
-            logger.info("cluster %s: the batch system did not answer: %s", self._state.name, error)
+            self._note_silence(error)
+
+    def _note_silence(self, error: Exception) -> None:
+        logger.info("cluster %s: %s did not answer: %s", self._state.name, self._system, error)
 
     async def _learn(self, answer: Mapping[JobId, JobStatus], asked: Sequence[JobId]) -> None:
         # What is being cancelled may be gone before the command has said so.
-        asked = [job_id for job_id in asked if job_id in answer or job_id not in self._state.being_cancelled]
+        asked = [job_id for job_id in asked if job_id in answer or job_id not in self._system.being_cancelled]
         lesson = self._state.roster.learn(answer, asked, self._state.now())
-        for group in self._state.groups.values():
+        for group in self._state.groups_of(self._system):
             if group.tell_hopeless(self._state.roster.jobs):
                 self._state.tell()
             if (
                 not self._state.is_closing
                 and (record := group.to_explain(self._state.roster.jobs, self._state.now())) is not None
             ):
-                self._state.see_to_its_end(self._explain(group, record))
+                self._system.tasks.see_to_its_end(self._explain(group, record))
         self._tell_missing(lesson)
         await self._conclude(lesson)
         if lesson.to_seek:
             await self._seek(lesson.to_seek, lists_none=lesson.lists_none)
-        self._missing = min(self._missing, len(self._state.roster.living()))
+        self._missing = min(self._missing, len(self.living()))
 
     async def _explain(self, group: Group, record: JobRecord) -> None:
         """Ask why a job waits: some batch systems say only then that it will never start."""
@@ -274,11 +290,11 @@ class JobFollower:
             self._state.on_change()
 
     async def _conclude(self, lesson: Lesson) -> None:
-        for group in self._state.groups.values():
+        for group in self._state.groups_of(self._system):
             if mine := [record for record in lesson.ended if record.group == group.name]:
                 await self._handle_ended(group, mine)
         if lesson.is_changed:
-            self._state.changed()
+            self._state.changed(self._system)
 
     async def _seek(self, absent: Iterable[JobRecord], *, lists_none: bool) -> None:
         """Look for absent jobs by the names under which they were submitted."""
@@ -290,7 +306,7 @@ class JobFollower:
             try:
                 found = await self._state.blueprint.batch_of(group).find(name, waits=not self._state.is_closing)
             except BatchSystemError as error:
-                logger.info("cluster %s: the batch system did not answer: %s", self._state.name, error)
+                self._note_silence(error)
                 return
             now = self._state.now()
             await self._conclude(self._state.roster.sought(job_ids, frozenset(found), now, lists_none=lists_none))
@@ -302,12 +318,12 @@ class JobFollower:
         self._missing = len(unexplained) if lesson.lists_none else 0
         if self._missing and not before:
             logger.warning(
-                "cluster %s: the batch system answers, but lists none of the %d jobs that it should have; "
+                "cluster %s: %s answers, but lists none of the %d jobs that it should have; "
                 "they are assumed to be there until it has said otherwise for several minutes",
-                self._state.name, self._missing,
+                self._state.name, self._system, self._missing,
             )  # fmt: skip
         elif before and not self._missing:
-            logger.info("cluster %s: the batch system lists the cluster's jobs again", self._state.name)
+            logger.info("cluster %s: %s lists the cluster's jobs again", self._state.name, self._system)
 
     async def _handle_ended(self, group: Group, ended: Sequence[JobRecord]) -> None:
         """Remember why jobs ended, let the group draw its conclusions, and tell the user."""

@@ -53,33 +53,40 @@ class WaitKeeper:
     #: Jobs whose waits are written down, or will not be.
     _done: set[JobId] = field(factory=set, init=False)
     _told: set[str] = field(factory=set, init=False)
+    _is_at_work: bool = field(default=False, init=False)
     #: Two threads may write: when the cluster closes, the one before may not have finished.
     _lock: threading.Lock = field(factory=threading.Lock, init=False)
 
-    @property
-    def is_at_work(self) -> bool:
-        """False if nothing is to be remembered: the user does not want it, or there is nothing to learn."""
+    def _remembers(self, group: str) -> bool:
+        """False if nothing of it is to be remembered: the user does not want it, or there is nothing to learn."""
         blueprint = self._state.blueprint
-        return blueprint.settings.remember_waits and not blueprint.batch.facts.is_everywhere
+        return blueprint.settings.remember_waits and not blueprint.batch_of(group).facts.is_everywhere
 
     async def start(self) -> None:
         """Read what is remembered, let the groups begin with that, and from now on add to it."""
-        if not self.is_at_work:
+        groups = [group for group in self._state.groups.values() if self._remembers(group.name)]
+        if not groups:
             return
+        self._is_at_work = True
         try:
-            found = await asyncio.to_thread(kept_waits.read)
+            self._history = await asyncio.to_thread(kept_waits.read)
         except OSError as error:
             logger.debug("cluster %s: no waits of other clusters are known: %s", self._state.name, error)
-        else:
-            self._history = [each for each in found if each.asked.backend == self._state.blueprint.backend]
-        for group in self._state.groups.values():
+        for group in groups:
             self.prime(group)
             self._advise(group)
-        self._state.do_until_closing(self._keep(), name="corral waits")
+        self._state.tasks.do_until_closing(self._keep(), name="corral waits")
+
+    def know(self, group: Group) -> None:
+        """Do for a group that has just come what was done for the others; it may be the first of which to remember."""
+        if self._is_at_work:
+            self.prime(group)
+        elif self._remembers(group.name):
+            self._state.tasks.do_until_closing(self.start(), name="corral waits")
 
     def prime(self, group: Group) -> None:
         """Let a new group begin with what such jobs waited before."""
-        if self.is_at_work:
+        if self._remembers(group.name):
             self._asked[group.name] = asked = asked_of(self._state.blueprint, group.name)
             group.expect(*likely(self._history, asked, time.time()))
 
@@ -103,7 +110,7 @@ class WaitKeeper:
         at_once
             The cluster closes: nobody will learn any better when a job started.
         """
-        if not self.is_at_work:
+        if not self._asked:
             return
         with self._lock:
             try:
@@ -146,7 +153,7 @@ def asked_of(blueprint: Blueprint, group: str) -> Asked:
     named = {name: os.environ[name] for name in sorted(batch.facts.carried) if name in os.environ}
     own = "\n".join(job.extra_directives)
     return Asked(
-        backend=blueprint.backend,
+        backend=batch.backend,
         server=printable(" ".join(f"{name}={value}" for name, value in named.items()))[:500],
         queue=printable(job.queue or "")[:500],
         directives=hashlib.blake2s(own.encode(errors="replace"), digest_size=8).hexdigest() if own else "",

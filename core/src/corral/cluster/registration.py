@@ -6,14 +6,14 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from typing import Any
 
 from attrs import evolve
 
 from corral.cluster.changes import Changes
-from corral.cluster.registry import Entry
+from corral.cluster.registry import Entry, SystemLine
 
 logger = logging.getLogger("corral")
 
@@ -83,8 +83,14 @@ class Registration:
             else:
                 self._is_told = False
 
-    def announce(self, name: str) -> None:
-        """Write down that jobs of this name are about to be submitted, so that they are found whatever happens now."""
+    def announce(self, name: str, systems: Sequence[SystemLine] = ()) -> None:
+        """Write down that jobs of this name are about to be submitted, so that they are found whatever happens now.
+
+        Parameters
+        ----------
+        systems
+            Where the cluster may have jobs, beside its own batch system.
+        """
         part = f"{self.entry.uuid[:8]}-"
         before, found, _ = name.rpartition(part)
         prefixes = self.entry.prefixes
@@ -92,7 +98,7 @@ class Registration:
             # A site has given jobs other names.
             prefixes = (*prefixes, before + part)
         self._under_way.add(name)
-        self.renew(submitted=time.time(), prefixes=prefixes)
+        self.renew(submitted=time.time(), prefixes=prefixes, systems=systems)
 
     def settle(self, name: str) -> None:
         """The submission of this name is no longer under way: written with what comes next."""

@@ -99,7 +99,7 @@ class JobLine:
     @classmethod
     def of(cls, record: JobRecord) -> JobLine:
         return cls(
-            id=record.id.text,
+            id=str(record.id),
             where=record.id.where,
             group=record.group,
             state=record.state.value,
@@ -112,6 +112,25 @@ class JobLine:
             log=record.log,
             has_ended=record.has_ended,
         )
+
+
+@frozen(kw_only=True)
+class SystemLine:
+    """How a batch system is asked that some groups have of their own."""
+
+    #: In front of its jobs' ids.
+    name: str = field(validator=_is_line)
+    backend: str = field(validator=_is_line)
+    backend_options: dict[str, Any] = field(factory=dict)
+    site: str | None = None
+
+
+def lines_of(blueprint: Blueprint) -> tuple[SystemLine, ...]:
+    """The batch systems that a cluster's groups have of their own."""
+    return tuple(
+        SystemLine(name=name, backend=batch.backend, backend_options=dict(batch.options))
+        for name, batch in blueprint.others.items()
+    )
 
 
 @frozen(kw_only=True)
@@ -156,6 +175,8 @@ class Entry:
     backend: str = field(validator=_is_line)
     backend_options: dict[str, Any] = field(factory=dict)
     site: str | None = None
+    #: Where it may have jobs as well.
+    systems: Sequence[SystemLine] = ()
     #: What looks after it.
     process: Identity = field(factory=Identity)
     #: Seconds since the epoch, as the next two.
@@ -190,6 +211,7 @@ class Entry:
             backend=blueprint.backend,
             backend_options=dict(blueprint.backend_options),
             site=blueprint.site,
+            systems=lines_of(blueprint),
             credentials=str(blueprint.credentials_path),
             prefixes=(blueprint.job_prefix,),
             **more,

@@ -12,6 +12,7 @@ from contextlib import suppress
 from attrs import define, evolve, field
 
 from corral.cluster.engine_state import EngineState
+from corral.cluster.system import System
 from corral.errors import BatchSystemError, BatchSystemUnavailable, BudgetSpent, LimitReached, counted
 from corral.jobs import nodes
 from corral.jobs.group import Group
@@ -58,7 +59,7 @@ class JobSubmitter:
             group.warn(spent)
         if todo.submit and not group.submitting:
             group.submitting = group.portion_of(todo.submit)
-            self._state.see_to_its_end(self._submit(group, todo, group.submitting))
+            self._state.system_of(group.name).tasks.see_to_its_end(self._submit(group, todo, group.submitting))
 
     def allow(self, argument: str, hours: float | None) -> None:
         """Change what the jobs may use: the argument is ``"maximum_core_hours"`` or ``"maximum_gpu_hours"``."""
@@ -69,11 +70,15 @@ class JobSubmitter:
         for group in self._state.groups.values():
             if isinstance(group.trouble, BudgetSpent):
                 group.trouble = None
-        self._state.changed()
+        self._state.changed(*self._state.systems.values())
 
-    async def find_uncertain(self) -> None:
-        """Know all jobs of submissions that may have landed unknown, if the batch system answers."""
-        for group, script in self.uncertain:
+    def uncertain_in(self, system: System) -> list[tuple[Group, Script]]:
+        """Those of them that were handed to this batch system."""
+        return [(group, script) for group, script in self._uncertain if self._state.system_of(group.name) is system]
+
+    async def find_uncertain(self, system: System) -> None:
+        """Know all jobs of submissions that may have landed unknown there, if it answers."""
+        for group, script in self.uncertain_in(system):
             await self._find(group, script)
 
     def avoid(self, group: Group, host: str) -> None:
@@ -99,7 +104,7 @@ class JobSubmitter:
         return None
 
     async def _submit(self, group: Group, todo: Plan, count: int) -> None:
-        script = group.doubtful
+        script, system = group.doubtful, self._state.system_of(group.name)
         try:
             may_have_landed = script is not None
             if script is None:
@@ -128,7 +133,7 @@ class JobSubmitter:
             group.doubtful = group.trouble = None
             group.has_room()
             group.state = submitted(group.state, min(todo.replacements, len(submission.ids)), self._state.now())
-            self._state.has_acted()
+            system.has_acted()
             self._admit(group, script, submission.ids)
             logger.info("submitted %s of group %s as %s", counted(len(submission.ids), "job"), group.name, script.name)
             if not submission.is_certain:
@@ -137,7 +142,7 @@ class JobSubmitter:
             group.submitting = 0
             if script is not None:
                 self._settle(script.name)
-            self._state.changed()
+            self._state.changed(system)
 
     def _new_script(self, group: Group) -> Script:
         job = self._state.blueprint.request(
@@ -170,7 +175,7 @@ class JobSubmitter:
         if any(script is known for _, known in self._uncertain):
             return
         self._uncertain.append((group, script))
-        self._state.do_until_closing(self._recheck(group, script))
+        self._state.system_of(group.name).tasks.do_until_closing(self._recheck(group, script))
 
     async def _recheck(self, group: Group, script: Script) -> None:
         """Should jobs have landed, or land late, they must not run unknown."""

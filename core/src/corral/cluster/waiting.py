@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextlib import suppress
 
 from attrs import define
 
 from corral.cluster.engine_state import EngineState
-from corral.cluster.following import JobFollower
 from corral.errors import BudgetSpent, InvalidRequest, JobsFailed, PluginError, SubmitRejected, WorkersNotReady, counted
 from corral.host import clock
 
@@ -18,7 +18,8 @@ class Waiting:
     """Whoever waits for the engine, and what they are told. It has no state of its own."""
 
     _state: EngineState
-    _follower: JobFollower
+    #: What keeps the cluster from knowing how its jobs are.
+    _unknown: Callable[[], list[str]]
 
     async def for_submissions(self) -> None:
         """Return when no submission is under way or due.
@@ -74,9 +75,7 @@ class Waiting:
         known, now = self._state.roster.jobs, self._state.now()
         waits = [told for group in self._state.groups.values() if (told := group.waiting_words(known, now))]
         troubles = [group.trouble_in_words() for group in self._state.groups.values() if group.trouble]
-        troubles += self._follower.troubles()
-        if delay := self._state.watch.delay(self._state):
-            troubles.append(delay)
+        troubles += self._unknown()
         return "; ".join([", ".join(parts) or "no job is in the queue", *waits, *troubles])
 
     async def _hear(self, news: asyncio.Event) -> None:

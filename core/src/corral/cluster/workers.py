@@ -12,9 +12,9 @@ from attrs import define, evolve, field
 from distributed.diagnostics.plugin import SchedulerPlugin
 
 from corral._version import __version__
-from corral.cluster.ending import JobEnder
 from corral.cluster.engine_state import EngineState
 from corral.cluster.following import LEAVING_GRACE
+from corral.cluster.launchers import Launchers
 from corral.errors import counted
 from corral.jobs import logs, nodes
 from corral.jobs.record import JobRecord, StopReason
@@ -50,7 +50,7 @@ class WorkerFollower:
     """
 
     _state: EngineState
-    _ender: JobEnder
+    _launchers: Launchers
     #: What tasks need that wait.
     _counter: DemandCounter
     #: Of corral in jobs, that were told.
@@ -73,7 +73,7 @@ class WorkerFollower:
         scheduler.on_silent = self.worker_was_silent
         self._counter.listen(scheduler)
         scheduler.add_plugin(self._counter, name=f"{self._plugin_name}-demand")
-        self._state.do_until_closing(self._look(), name="corral census")
+        self._state.tasks.do_until_closing(self._look(), name="corral census")
 
     def stop(self) -> None:
         """Listen no longer."""
@@ -124,7 +124,7 @@ class WorkerFollower:
     def worker_left(self, address: str) -> None:
         """The scheduler has lost a worker: ask what became of its job, unless it comes back."""
         if (record := self._state.roster.worker_left(address, self._state.now())) is not None:
-            self._state.rhythm.urgent(
+            self._state.systems[record.id.system].rhythm.urgent(
                 self._state.now() + (LEAVING_GRACE if record.leaving or record.stop_reason else VANISHED_GRACE)
             )
             self._state.tell()
@@ -141,15 +141,16 @@ class WorkerFollower:
             "distributed.scheduler.worker-ttl in the configuration says for how long it may.",
         )
         host = record.hosts[0] if len(record.hosts) == 1 else ""
-        self._state.see_to_its_end(self._remember_death(record, name, address, cause, host))
+        self._state.tasks.see_to_its_end(self._remember_death(record, name, address, cause, host))
 
     # --- what launchers report ------------------------------------------------------------------------------------
 
     def on_message(self, message: Mapping[str, Any]) -> None:
         """A launcher reports."""
-        record = self._state.roster.get(JobId(str(message.get("job"))))
+        record = self._state.roster.called(str(message.get("job")))
         if record is None or record.has_ended:
             return
+        system = self._state.systems[record.id.system]
         if record.nodes:
             record = self._hear_of_node(record, message)
         match message.get("event"):
@@ -162,11 +163,11 @@ class WorkerFollower:
                     self._state.wake.set()
             case "leaving":
                 self._state.roster.put(evolve(record, leaving=_reason(message) or "leaving"))
-                self._state.rhythm.urgent(self._state.now() + LEAVING_GRACE)
-                self._state.changed()
+                system.rhythm.urgent(self._state.now() + LEAVING_GRACE)
+                self._state.changed(system)
             case "worker died":
                 worker, address = str(message.get("worker")), str(message.get("address") or "")
-                self._state.see_to_its_end(
+                self._state.tasks.see_to_its_end(
                     self._remember_death(
                         record, worker, address, Cause.told_by(message), str((message.get("hosts") or [""])[0])
                     )
@@ -238,7 +239,7 @@ class WorkerFollower:
         # If it is the last one, the job fails, and that is told.
         if message.get("event") == "failed" and index in present and len(present) > 1:
             record = self._lose_node(record, present[index], f"its launcher failed: {_reason(message)}")
-            self._state.changed()
+            self._state.changed(self._state.systems[record.id.system])
         return record
 
     async def _remember_death(self, record: JobRecord, worker: str, address: str, cause: Cause, host: str) -> None:
@@ -304,7 +305,7 @@ class WorkerFollower:
             ]
             present = [worker for worker in workers if worker is not None]
             if present and all(self._state.scheduler.has_no_time(worker) for worker in present):
-                self._ender.retire(record, StopReason.SPENT, patience=None)
+                self._launchers.retire(record, StopReason.SPENT, patience=None)
                 is_changed = True
                 continue
             self._tell_of_actors(record, sum(len(worker.actors) for worker in present), now)

@@ -5,6 +5,7 @@
         clusters/UUID/        credentials.json, order.json, client.pem
             parked/           results that no worker could take
         logs/UUID/            what the cluster's jobs print; kept.json: what of that was kept when it ended
+            NAME/             the same of a batch system that is not the cluster's own
         registry/             one file for each cluster, for other processes to see
         waits/                how long jobs have waited, for clusters to come
         local/HOST/           the embedded queue
@@ -20,6 +21,7 @@ from __future__ import annotations
 import errno
 import os
 import re
+import stat
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
@@ -162,14 +164,20 @@ class Home(NamedTuple):
         with open_private_folder(path, make=make) as folder:
             yield folder
 
-    def make_log_folder(self, uuid: str) -> None:
+    def make_log_folder(self, uuid: str, system: str = "") -> None:
         """Make the folder for the logs of a cluster's jobs.
+
+        Parameters
+        ----------
+        system
+            The name of the batch system that has them, if it is not the cluster's own: a folder below.
 
         Raises
         ------
         NotPrivate, OSError
         """
-        with self.folder(LOGS, _checked(uuid), make=True):
+        names = [_checked(uuid), *([system] if system else [])]
+        with self.folder(LOGS, *names, make=True):
             pass
 
     # --- removing -----------------------------------------------------------------------------------------------
@@ -201,7 +209,7 @@ class Home(NamedTuple):
                         results.remove(name)
                 cluster.remove_folder(PARKED)
             self._remove_files(top, _CLUSTERS, uuid, (CREDENTIALS, ORDER, CLIENT_PEM))
-            self._remove_files(top, LOGS, uuid, ())
+            self._remove_logs(top, uuid, ())
 
     def remove_logs(self, uuid: str, logs: Iterable[str | os.PathLike[str]]) -> None:
         """Remove these logs of a cluster's jobs, and the folders that this empties; those elsewhere are left alone.
@@ -210,10 +218,8 @@ class Home(NamedTuple):
         ------
         NotPrivate, OSError
         """
-        folder = self.log_folder(uuid)
-        names = [path.name for path in map(Path, logs) if path.parent == folder]
         with suppress(FileNotFoundError), self.open() as top:
-            self._remove_files(top, LOGS, uuid, names)
+            self._remove_logs(top, uuid, map(Path, logs))
 
     def remove_old_logs(self, now: float | None = None) -> None:
         """Remove what failed jobs left more than a week ago; empty folders may be in use still.
@@ -227,13 +233,18 @@ class Home(NamedTuple):
             for uuid in filter(_UUID.fullmatch, logs.names()):
                 # One that is odd does not keep the others.
                 with suppress(OSError):
-                    with logs.folder(uuid) as folder:
-                        for name in [each for each in folder.names() if each == KEPT_INDEX or _LOG.fullmatch(each)]:
-                            if folder.status(name).st_mtime < limit:
-                                folder.remove(name)
-                        is_old = os.fstat(folder.descriptor).st_mtime < limit
-                    if is_old:
-                        logs.remove_folder(uuid)
+                    _remove_old(logs, uuid, limit)
+
+    def _remove_logs(self, top: PrivateFolder, uuid: str, logs: Iterable[Path]) -> None:
+        folder, paths = self.log_folder(uuid), list(logs)
+        with suppress(FileNotFoundError), top.folder(LOGS) as clusters, clusters.folder(uuid) as cluster:
+            for system in _systems(cluster):
+                with suppress(OSError), cluster.folder(system) as below:
+                    for path in paths:
+                        if path.parent == folder / system:
+                            below.remove(path.name)
+                cluster.remove_folder(system)
+        self._remove_files(top, LOGS, uuid, [path.name for path in paths if path.parent == folder])
 
     @staticmethod
     def _remove_files(top: PrivateFolder, kind: str, uuid: str, names: Iterable[str]) -> None:
@@ -244,6 +255,24 @@ class Home(NamedTuple):
                         folder.remove(name)
                 kinds.remove_folder(uuid)
             top.remove_folder(kind)
+
+
+def _systems(logs: PrivateFolder) -> list[str]:
+    """The folders of batch systems in a cluster's folder for logs."""
+    return [name for name in logs.names() if stat.S_ISDIR(logs.status(name).st_mode)]
+
+
+def _remove_old(logs: PrivateFolder, name: str, limit: float) -> None:
+    """Remove logs in this folder that are older, and the folder itself, if it is."""
+    with logs.folder(name) as folder:
+        for system in _systems(folder):
+            _remove_old(folder, system, limit)
+        for each in [each for each in folder.names() if each == KEPT_INDEX or _LOG.fullmatch(each)]:
+            if folder.status(each).st_mtime < limit:
+                folder.remove(each)
+        is_old = os.fstat(folder.descriptor).st_mtime < limit
+    if is_old:
+        logs.remove_folder(name)
 
 
 def _checked(uuid: str) -> str:

@@ -26,7 +26,7 @@ from corral.jobs.group_state import GroupState, draw_conclusions, proved
 from corral.jobs.plan import Plan, usual_wait
 from corral.jobs.reasons import Case
 from corral.jobs.record import JobFailure, JobRecord, Outcome, outcome
-from corral.plugin.values import Job, JobId, JobState, Resources, Script
+from corral.plugin.values import Job, JobId, JobState, Queue, Resources, Script
 from corral.request.worker_group import WorkerGroup
 from corral.text.printable import printable
 
@@ -57,6 +57,10 @@ class Group:
     walltime: float = math.inf
     #: What each of its jobs asks for, as it was prepared; None: not known.
     asked: Job | None = None
+    #: Its jobs use what the user has already, beside a batch system where others want it: they cost nothing.
+    is_free: bool = False
+    #: For so many jobs there is room, as far as that is known.
+    room: float = math.inf
     state: GroupState = GroupState()
     #: Jobs of the submission that is under way.
     submitting: int = 0
@@ -381,6 +385,14 @@ class Group:
 
     def _warn(self, trouble: CorralError) -> None:
         logger.warning("cluster %s: %s", self.cluster, str(trouble).splitlines()[0])
+
+
+def room_for(resources: Resources, queue: Queue) -> float:
+    """How many such jobs, of one node each, fit on the nodes of a queue; infinite where it does not say."""
+    asked = ((resources.cores, queue.cores), (resources.memory or 0, queue.memory), (resources.gpus, queue.gpus))
+    return (queue.nodes or math.inf) * min(
+        (there // each for each, there in asked if each and there is not None), default=math.inf
+    )
 
 
 def _has_died(job: JobRecord) -> bool:

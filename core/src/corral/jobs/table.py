@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 
 from attrs import frozen
@@ -23,10 +23,10 @@ Listener = Callable[[JobId, JobStatus | None, JobStatus], None]
 _WORKER = re.compile(r"(?P<job>.+?)(?:\.r\d+)?-\d+")
 
 
-def job_of(worker: str) -> JobId | None:
-    """The job that a worker belongs to, by its name: ``77_3-0``, or ``77_3.r1-0`` after a requeue."""
+def job_of(worker: str) -> str | None:
+    """The job that a worker belongs to, by its name: ``77_3`` of ``77_3-0``, or of ``77_3.r1-0`` after a requeue."""
     match = _WORKER.fullmatch(worker)
-    return JobId(match["job"]) if match else None
+    return match["job"] if match else None
 
 
 def takes_own_place(came: float, left: Iterable[float]) -> bool:
@@ -60,14 +60,16 @@ class Roster:
 
     def __init__(self, listener: Listener) -> None:
         self._records: dict[JobId, JobRecord] = {}
-        #: Connected workers: their job, and their name.
-        self._workers: dict[str, tuple[JobId, str]] = {}
+        #: Ids by how they are written, as jobs name themselves.
+        self._ids: dict[str, JobId] = {}
+        #: Connected workers: their job, as it is written, and their name.
+        self._workers: dict[str, tuple[str, str]] = {}
         #: The same by job.
-        self._addresses: dict[JobId, set[str]] = {}
+        self._addresses: dict[str, set[str]] = {}
         #: Workers of jobs whose submission has not returned yet.
-        self._early: dict[JobId, set[str]] = {}
-        #: When jobs lost their last worker.
-        self._left: deque[float] = deque(maxlen=LATEST)
+        self._early: dict[str, set[str]] = {}
+        #: When jobs lost their last worker, by batch system.
+        self._left: dict[str, deque[float]] = defaultdict(lambda: deque(maxlen=LATEST))
         self._listener = listener
 
     @property
@@ -81,19 +83,26 @@ class Roster:
     def get(self, job_id: JobId) -> JobRecord | None:
         return self._records.get(job_id)
 
+    def called(self, written: str) -> JobRecord | None:
+        """The job whose id is written so."""
+        job_id = self._ids.get(written)
+        return None if job_id is None else self._records.get(job_id)
+
     def put(self, record: JobRecord) -> JobRecord:
         """Keep what is known of a job now."""
+        if record.id not in self._records:
+            self._ids[str(record.id)] = record.id
         self._records[record.id] = record
         return record
 
     def addresses(self, job_id: JobId) -> list[str]:
         """Where the connected workers of a job are."""
-        return sorted(self._addresses.get(job_id, ()))
+        return sorted(self._addresses.get(str(job_id), ()))
 
     def job_at(self, address: str) -> JobRecord | None:
         """The job to which the worker at this address belongs."""
-        job_id, _ = self._workers.get(address, (None, ""))
-        return None if job_id is None else self._records.get(job_id)
+        written, _ = self._workers.get(address, ("", ""))
+        return self.called(written)
 
     # --- what is learnt -----------------------------------------------------------------------------------------
 
@@ -102,7 +111,7 @@ class Roster:
         for record in records:
             if record.id in self._records:
                 continue
-            for worker in self._early.pop(record.id, ()):
+            for worker in self._early.pop(str(record.id), ()):
                 record = self._connected(record, worker, now)  # noqa: PLW2901 - the same job, better known
             self.put(record)
             self._listener(record.id, None, record.status)
@@ -167,36 +176,37 @@ class Roster:
         ran
             Seconds that its job has run, as its launcher says; None: it does not say.
         """
-        job_id = job_of(name)
-        if job_id is None:
+        job = job_of(name)
+        if job is None:
             return False
-        self._workers[address] = (job_id, name)
-        self._addresses.setdefault(job_id, set()).add(address)
-        record = self._records.get(job_id)
+        self._workers[address] = (job, name)
+        self._addresses.setdefault(job, set()).add(address)
+        record = self.called(job)
         if record is None:
-            self._early.setdefault(job_id, set()).add(name)
+            self._early.setdefault(job, set()).add(name)
             return True
         after = self.put(self._connected(record, name, now, ran))
         if record.state is not after.state:
             # Nobody needs to poll for this; the batch system will say the same later.
-            self._listener(job_id, record.status, JobStatus(state=JobState.RUNNING))
+            self._listener(record.id, record.status, JobStatus(state=JobState.RUNNING))
         return True
 
     def _connected(self, record: JobRecord, worker: str, now: float, ran: float | None = None) -> JobRecord:
-        is_first = record.connected_at is None
-        return connect(record, worker, now, ran=ran, takes_own_place=is_first and takes_own_place(now, self._left))
+        is_own = record.connected_at is None and takes_own_place(now, self._left[record.id.system])
+        return connect(record, worker, now, ran=ran, takes_own_place=is_own)
 
     def worker_left(self, address: str, now: float) -> JobRecord | None:
         """A worker is gone; its job, if that lives."""
-        job_id, name = self._workers.pop(address, (None, ""))
-        if job_id is None:
+        job, name = self._workers.pop(address, ("", ""))
+        if not job:
             return None
-        self._addresses[job_id].remove(address)
-        if not self._addresses[job_id]:
-            del self._addresses[job_id]
-            self._left.append(now)
-        self._early.get(job_id, set()).discard(name)
-        record = self._records.get(job_id)
+        self._addresses[job].remove(address)
+        if not self._addresses[job]:
+            del self._addresses[job]
+            if (job_id := self._ids.get(job)) is not None:
+                self._left[job_id.system].append(now)
+        self._early.get(job, set()).discard(name)
+        record = self.called(job)
         if record is None or record.has_ended:
             return None
         return self.put(disconnect(record, name, now))
@@ -206,3 +216,4 @@ class Roster:
         ended = [record for record in self.jobs if record.has_ended]
         for record in ended[: max(0, len(ended) - REMEMBERED)]:
             del self._records[record.id]
+            del self._ids[str(record.id)]

@@ -93,7 +93,7 @@ def written_for_other_nodes(
     lines += [f"export {name}={shlex.quote(value)}" for name, value in {**variables, **handed_down}.items()]
     lines += [f"cd {shlex.quote(os.getcwd())} 2>/dev/null", f'exec {shlex.join(command)} "$@"']
     # It matches corral.host.home.NODE_SCRIPT.
-    job = re.sub(r"[^\w.-]", "_", job_id.text, flags=re.ASCII)
+    job = re.sub(r"[^\w.-]", "_", str(job_id), flags=re.ASCII)
     folder, name = Path(credentials).parent, f"node-{job}.sh"
     try:
         with open_private_folder(folder) as private:

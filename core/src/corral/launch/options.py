@@ -32,6 +32,8 @@ class Options:
     cluster_created: float | None = None
     backend: str | None = None
     site: str | None = None
+    #: The batch system's name, if it is not the cluster's own: its jobs' names begin with it.
+    system: str = ""
     backend_options: dict[str, Any] = Factory(dict)
     job_name: str = ""
     group: str = "default"
@@ -113,6 +115,7 @@ def _parser(doubt: str | None = None) -> argparse.ArgumentParser:
     add("--cluster-created", type=_number(float), metavar="EPOCH")
     add("--backend", metavar="NAME")
     add("--site", metavar="NAME")
+    add("--system", default="", metavar="NAME")
     add("--backend-options", type=_mapping, default={}, metavar="JSON")
     add("--job-name", default="", metavar="NAME")
     add("--group", default="default", metavar="NAME")

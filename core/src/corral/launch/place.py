@@ -45,6 +45,13 @@ class Place:
     node_index: int = 0
     #: Knows how to start a process on the other nodes; None: they are others' business.
     manager: pluggy.PluginManager | None = None
+    #: The batch system's name, if it is not the cluster's own.
+    system: str = ""
+
+    @property
+    def job_id(self) -> JobId:
+        """As the cluster knows it."""
+        return evolve(self.allocation.job_id, system=self.system)
 
     @property
     def is_alone(self) -> bool:
@@ -59,8 +66,8 @@ class Place:
 
     def worker_name(self, index: int, workers: int) -> str:
         """The Dask name of the worker that is number `index` of `workers` on this node."""
-        job, attempt = self.allocation.job_id.text, self.allocation.attempt
-        return f"{job}{f'.r{attempt}' if attempt else ''}-{self.node_index * workers + index}"
+        attempt = self.allocation.attempt
+        return f"{self.job_id}{f'.r{attempt}' if attempt else ''}-{self.node_index * workers + index}"
 
 
 async def find_place(options: Options, environ: Mapping[str, str]) -> Place:
@@ -79,13 +86,13 @@ async def find_place(options: Options, environ: Mapping[str, str]) -> Place:
         numbers = [*fields.pop("node_variables"), *_RANKS]
         allocation = read(fields)
         index = _node_index(allocation.hosts, environ, numbers) if options.node_index is None else options.node_index
-        return Place(allocation=allocation, node_index=index)
+        return Place(allocation=allocation, node_index=index, system=options.system)
     manager, granted = await _ask(options, environ)
     allocation = granted or _assumed(environ)
     if allocation.ends is None and options.walltime is not None:
         allocation = evolve(allocation, ends=process_started() + options.walltime)
     spreads = manager if options.node_index is None else None
-    return Place(allocation=allocation, node_index=options.node_index or 0, manager=spreads)
+    return Place(allocation=allocation, node_index=options.node_index or 0, manager=spreads, system=options.system)
 
 
 def _start_in(directory: str | None) -> None:

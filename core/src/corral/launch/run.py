@@ -77,7 +77,7 @@ class _Launcher:
         self._setting = setting
         self._options = setting.options
         self._allocation = setting.place.allocation
-        self._job = self._allocation.job_id.text
+        self._job = str(setting.place.job_id)
         self._began = setting.began
         self._has_zygote = zygote is not None
         self._crew = Crew(

@@ -82,7 +82,7 @@ async def spread(place: Place, arguments: Sequence[str], credentials: str) -> En
     words = elsewhere.python_words(os.environ, arguments, _PYTHON)
     handed = {HANDED_DOWN: handed_down(allocation, place.manager)}
     with elsewhere.written_for_other_nodes(
-        credentials, allocation.job_id, handed, [*words, *arguments], os.environ
+        credentials, place.job_id, handed, [*words, *arguments], os.environ
     ) as command:
         if command is None:
             return await _run_all(allocation, launcher_commands(place.manager, allocation, arguments))

@@ -326,6 +326,20 @@ def load(
     return assemble(NamedPlugin(name=chosen.name, plugin=made, distribution=chosen.distribution), around)
 
 
+def are_one(backend: str, other: str) -> bool:
+    """True if both names are of one backend.
+
+    Raises
+    ------
+    UnknownBackend, PluginError
+    """
+    if backend == other:
+        return True
+    available = installed()
+    mine, others = (_the_one(name, "backend", available) for name in (backend, other))
+    return (mine.distribution, mine.value) == (others.distribution, others.value)
+
+
 def backend_of_site(site: str, site_options: Mapping[str, Any] | None = None) -> str | None:
     """The name of the backend that a site's users need not give; None if it has several."""
     backend: str | None = getattr(_the_one(site, "site", installed()).make(site_options or {}), "backend", None)

@@ -147,14 +147,19 @@ class Script:
 
 @frozen(order=True)
 class JobId:
-    """A job's id: opaque to the core, and exactly the text that the job itself sees as ``CORRAL_JOB_ID``."""
+    """A job's id: opaque to the core, and exactly the text that the job itself sees as ``CORRAL_JOB_ID``.
+
+    Printed, it begins with the name of its batch system if that is not the cluster's: ``local:7_0``.
+    """
 
     text: str
     #: Which of several clusters or servers has it (Slurm federations); not part of its identity.
     where: str = field(default="", eq=False, order=False)
+    #: The core's name for a batch system that is some groups' own; empty for the cluster's. Backends never see it.
+    system: str = ""
 
     def __str__(self) -> str:
-        return self.text
+        return f"{self.system}:{self.text}" if self.system else self.text
 
 
 class JobState(enum.Enum):

@@ -22,7 +22,7 @@ from corral.errors import CorralError, SubmitRejected
 from corral.jobs.explanation import Explanation
 from corral.launch.run import default_lead
 from corral.remote.messages import AdaptiveState, GroupSnapshot, Identity, State, error_to_plain, to_plain
-from corral.remote.spec import Order
+from corral.remote.spec import Order, refuse_own_system
 from corral.request.awaited import Awaited
 from corral.request.drawing import draw
 from corral.request.scale import known_group
@@ -224,6 +224,8 @@ class Served(Cluster):
 
     async def have_group(self, name: str, arguments: Mapping[str, Any]) -> State:
         group = WorkerGroup(**arguments)
+        if self._job_id:
+            refuse_own_system(self._blueprint, name, group)
         await asyncio.to_thread(self._running_engine.blueprint.ask_ahead, group)
         self.add_group(name, group)
         return await self._state()

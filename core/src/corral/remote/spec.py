@@ -139,6 +139,8 @@ class Draft:
         InvalidRequest, UnknownBackend, PluginError
         """
         blueprint, order = take(given)
+        for group, each in blueprint.groups.items():
+            refuse_own_system(blueprint, group, each)
         spec = _scheduler_spec(blueprint)
         name = blueprint.job_name(0)
         job = spec.request(
@@ -181,7 +183,7 @@ def take(given: Mapping[str, Any]) -> tuple[Blueprint, Order]:
         arguments["log_directory"] = str(blueprint.chosen_log_directory)
     # Variables are those of this process, not of the scheduler's. And what queue="auto" came to here was shown to
     # somebody: it is not decided again, perhaps in another way.
-    if "groups" in given:
+    if (groups := given.get("groups", settings.value("groups", blueprint.backend))) is not None:
         arguments.pop("queue", None)
         arguments["groups"] = {
             name: {
@@ -190,7 +192,7 @@ def take(given: Mapping[str, Any]) -> tuple[Blueprint, Order]:
                 "inherit_env": [],
                 "env": dict(blueprint.groups[name].variables),
             }
-            for name, group in given["groups"].items()
+            for name, group in groups.items()
         }
     else:
         [spec] = blueprint.groups.values()
@@ -207,6 +209,22 @@ def take(given: Mapping[str, Any]) -> tuple[Blueprint, Order]:
         surroundings=evolve(blueprint.surroundings, mattering={}, modules=()),
     )
     return blueprint, evolve(order, configuration=_plain("configuration", order.configuration))
+
+
+def refuse_own_system(blueprint: Blueprint, name: str, group: WorkerGroup) -> None:
+    """A batch system of a group's own is meant to be where the user is, and may not answer from a job.
+
+    Raises
+    ------
+    InvalidRequest
+    """
+    if blueprint.has_own_system(group):
+        raise InvalidRequest(
+            "backend",
+            f"group {name!r} has a batch system of its own ({group.backend}), which the scheduler's job would have to "
+            "reach, on whichever node it runs. Leave out scheduler='job', or run the scheduler on this host with "
+            "corral serve",
+        )
 
 
 def _written(group: WorkerGroup | Mapping[str, Any]) -> dict[str, Any]:

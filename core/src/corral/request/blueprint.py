@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 from attrs import evolve, field, frozen
 
 from corral._version import __version__
+from corral.batch.budget import CommandBudget
 from corral.batch.client import BatchSystem
 from corral.batch.queues import queues_at_once
 from corral.batch.rhythm import Rhythm
@@ -28,7 +29,9 @@ from corral.errors import BatchSystemError, CorralError, InvalidRequest, NotPriv
 from corral.host.home import Home
 from corral.plugin import discovery
 from corral.plugin.values import JobId
+from corral.request import settings
 from corral.request.activation import check_reach
+from corral.request.quantities import plain_options
 from corral.request.queues import AUTO, Choice, choose
 from corral.request.scale import check_name, the_group
 from corral.request.settings import Settings
@@ -59,8 +62,10 @@ class Blueprint:
     batch: BatchSystem
     settings: Settings
     groups: Mapping[str, WorkerGroup]
-    #: The batch system as groups with backend options of their own see it.
+    #: The batch system as groups see it that have another, or backend options of their own.
     batches: Mapping[str, BatchSystem] = field(factory=dict)
+    #: Batch systems that are some groups' own, by name; also when these groups are gone: no other may be called so.
+    others: Mapping[str, BatchSystem] = field(factory=dict)
     #: Of groups with ``queue="auto"``: which it came to, and why.
     choices: Mapping[str, Choice] = field(factory=dict)
     plugins: Sequence[object] = ()
@@ -104,8 +109,12 @@ class Blueprint:
     def log_directory(self) -> Path:
         return self.chosen_log_directory or self.home.log_folder(self.uuid)
 
+    def log_directory_of(self, batch: BatchSystem) -> Path:
+        """Where the logs of its jobs go: those of two batch systems may have the same names."""
+        return self.log_directory / batch.name
+
     def make_log_directory(self) -> None:
-        """Make the folder for logs, ours or the user's.
+        """Make the folders for logs, ours or the user's.
 
         Raises
         ------
@@ -115,14 +124,20 @@ class Blueprint:
             Others could change what is in it, or it is not corral's.
         """
         try:
-            if self.chosen_log_directory is not None:
-                self.chosen_log_directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-            else:
-                self.home.make_log_folder(self.uuid)
+            for batch in self.systems:
+                if self.chosen_log_directory is not None:
+                    self.log_directory_of(batch).mkdir(mode=0o700, parents=True, exist_ok=True)
+                else:
+                    self.home.make_log_folder(self.uuid, batch.name)
         except NotPrivate:
             raise
         except OSError as error:
             raise InvalidRequest("log_directory", f"{self.log_directory} cannot be made: {error.strerror}") from error
+
+    @property
+    def systems(self) -> Sequence[BatchSystem]:
+        """The batch systems that have its jobs: the cluster's own, which has no name, first."""
+        return [self.batch, *self.others.values()]
 
     def batch_of(self, group: str) -> BatchSystem:
         """The batch system as this group's jobs are asked of it."""
@@ -138,18 +153,18 @@ class Blueprint:
         """
         if check_name(name) in self.groups:
             raise InvalidRequest("groups", f"group {name!r} already exists")
-        if spec.runs_this_python and not self.batch.facts.is_everywhere:
+        batch = self._batch_for(spec)
+        if spec.runs_this_python and not batch.facts.is_everywhere:
             check_reach(sys.executable, sys.prefix, sys.base_prefix)
-        batches = dict(self.batches)
-        if spec.backend_options:
-            batches[name] = self._batch_for(spec)
         choices = dict(self.choices)
         if spec.queue == AUTO:
-            choices[name] = choice = self.choose_queue(spec, batches.get(name, self.batch))
+            choices[name] = choice = self.choose_queue(spec, batch)
             logger.info("cluster %s: group %r: %s", self.name, name, choice)
             # The only queue of some batch systems has no name.
             spec = evolve(spec, queue=choice.queue or None)
-        larger = evolve(self, groups={**self.groups, name: spec}, batches=batches, choices=choices)
+        batches = {**self.batches, name: batch}
+        others = {**self.others, batch.name: batch} if batch.name else self.others
+        larger = evolve(self, groups={**self.groups, name: spec}, batches=batches, others=others, choices=choices)
         # What the batch system cannot do is refused here, by the very code that will write the scripts.
         try:
             larger.script(name)
@@ -176,12 +191,41 @@ class Blueprint:
         if spec.queue == AUTO:
             self.choose_queue(spec, self._batch_for(spec))
 
+    def has_own_system(self, spec: WorkerGroup) -> bool:
+        """True if the jobs of this group are not for the cluster's batch system.
+
+        Raises
+        ------
+        UnknownBackend, PluginError
+        """
+        return spec.backend is not None and not discovery.are_one(spec.backend, self.backend)
+
     def _batch_for(self, spec: WorkerGroup) -> BatchSystem:
-        if not spec.backend_options:
-            return self.batch
-        options = self._backend_options(spec)
-        manager = discovery.load(self.backend, options=options, site=self.site, plugins=self.plugins)
-        return evolve(self.batch, manager=manager)
+        """The batch system as this group's jobs will be asked of it."""
+        if not self.has_own_system(spec):
+            if not spec.backend_options:
+                return self.batch
+            options = {**self.backend_options, **spec.backend_options}
+            manager = discovery.load(self.backend, options=options, site=self.site, plugins=self.plugins)
+            return evolve(self.batch, manager=manager, options=options)
+        assert spec.backend is not None
+        configured = plain_options("backend_options", settings.options_of_another(spec.backend))
+        options = {**configured, **spec.backend_options}
+        for known in self.others.values():
+            if (known.backend, known.options) == (spec.backend, options):
+                return known
+        # One that is asked otherwise may be another, with other jobs of the same ids.
+        number = sum(known.backend == spec.backend for known in self.others.values()) + 1
+        facts = discovery.facts_of(spec.backend)
+        return BatchSystem(
+            backend=spec.backend,
+            name=spec.backend if number == 1 else f"{spec.backend}-{number}",
+            options=options,
+            manager=discovery.load(spec.backend, options=options, plugins=self.plugins),
+            runner=self.batch.runner,
+            facts=facts,
+            budget=None if facts.is_free_to_ask else CommandBudget(self.settings.commands_per_minute),
+        )
 
     def choose_queue(self, spec: WorkerGroup, batch: BatchSystem) -> Choice:
         """Which queue ``queue="auto"`` means for the jobs of a group. Asks the batch system, unless it just did.
@@ -194,7 +238,7 @@ class Blueprint:
             The batch system does not say.
         """
         try:
-            queues = queues_at_once(batch, self.queues_identity(spec))
+            queues = queues_at_once(batch, self.identity(batch))
         except (BatchSystemError, ParseError) as error:
             raise BatchSystemError(f"queue={AUTO!r} cannot be decided: {error}. Name a queue=, or try again") from error
         return choose(self.prepared(spec, batch), queues, nothing=no_queues(batch))
@@ -203,16 +247,12 @@ class Blueprint:
         """What a group's jobs ask for, whatever their queue."""
         asked = evolve(spec, queue=None).request(
             name=self.job_name(1),
-            log_directory=str(self.log_directory),
+            log_directory=str(self.log_directory_of(batch)),
             launcher_options=(),
             surroundings=self.surroundings,
             own_directory=str(self.folder),
         )
         return batch.prepare(asked)
-
-    def queues_identity(self, spec: WorkerGroup) -> str:
-        """Equal where the same queues are told."""
-        return json.dumps([self.identity(), dict(spec.backend_options)], default=str, sort_keys=True)
 
     def skipped_in_vain(self, group: str) -> list[str]:
         """What a group wants to leave out, and no job of this batch system could have."""
@@ -247,26 +287,28 @@ class Blueprint:
         ------
         InvalidRequest
         """
-        spec = self.groups[group]
+        spec, batch = self.groups[group], self.batch_of(group)
         options = [
             f"--made-by={__version__}",
             f"--credentials={self.credentials_path}",
             f"--cluster-created={self.created:.0f}",
-            f"--backend={self.backend}",
+            f"--backend={batch.backend}",
         ]
-        if backend_options := self._backend_options(spec):
-            options.append(f"--backend-options={json.dumps(backend_options)}")
-        if self.site is not None:
+        if batch.options:
+            options.append(f"--backend-options={json.dumps(batch.options)}")
+        if batch.name:
+            options.append(f"--system={batch.name}")
+        elif self.site is not None:
             options.append(f"--site={self.site}")
         name = self.job_name(number)
         wanted = spec.request(
             name=name,
-            log_directory=str(self.log_directory),
+            log_directory=str(self.log_directory_of(batch)),
             launcher_options=[*options, f"--job-name={name}", f"--group={group}"],
             surroundings=self.surroundings,
             own_directory=str(self.folder),
         )
-        job = self.batch_of(group).prepare(evolve(wanted, excluded_hosts=excluded_hosts))
+        job = batch.prepare(evolve(wanted, excluded_hosts=excluded_hosts))
         if job.resources.memory is None:
             raise InvalidRequest("memory", "say how much a job may use on each node: memory='16GB'")
         # What was prepared may be more than what was asked for: the workers should use it.
@@ -283,23 +325,20 @@ class Blueprint:
         group = the_group(group, self.groups)
         return self.batch_of(group).render(self.request(group, 1))
 
-    def _backend_options(self, spec: WorkerGroup) -> dict[str, Any]:
-        return {**self.backend_options, **spec.backend_options}
-
-    def identity(self) -> str:
+    def identity(self, batch: BatchSystem) -> str:
         """Which batch system is asked, and how: clusters that have this in common can share answers.
 
         That is the first command of a question, where its program is, and what it would see of the environment. So
         nothing is shared between two servers that only a variable, a site's plugin or the order of PATH tells apart.
         """
         try:
-            question = self.batch.manager.hook.poll_status(job_ids=[JobId("1")])
+            question = batch.manager.hook.poll_status(job_ids=[JobId("1")])
             command = next(question)
             question.close()
         except Exception:
             # What a plugin does wrong is told when it is asked for real; until then its cluster asks for itself.
-            return self.uuid
-        server = self.batch.facts.server
+            return self.uuid + batch.name
+        server = batch.facts.server
         environment = command_environment(os.environ, command)
         told = {
             name: value
@@ -307,11 +346,12 @@ class Blueprint:
             if any(fnmatch.fnmatchcase(name, pattern) for pattern in server)
         }
         own = [f"{type(plugin).__module__}.{type(plugin).__qualname__}" for plugin in self.plugins]
-        what = [self.backend, repr(self.backend_options), self.site, own, command.argv, shutil.which(command.argv[0])]
+        site = None if batch.name else self.site
+        what = [batch.backend, repr(batch.options), site, own, command.argv, shutil.which(command.argv[0])]
         return json.dumps([__version__, what, sorted(told.items())], default=str)
 
-    def rhythm(self) -> Rhythm:
-        return Rhythm.often() if self.batch.facts.is_free_to_ask else Rhythm(at_rest=self.settings.polling_interval)
+    def rhythm(self, batch: BatchSystem) -> Rhythm:
+        return Rhythm.often() if batch.facts.is_free_to_ask else Rhythm(at_rest=self.settings.polling_interval)
 
     def job_name(self, number: int) -> str:
         """The unique name of a submission."""

@@ -22,6 +22,7 @@ from corral.request.blueprint import DEFAULT_GROUP, IDLE_TIMEOUT, PARKED_RESULTS
 from corral.request.quantities import hours_of, parse_count, parse_duration, plain_options
 from corral.request.scale import check_name, memory_or_none
 from corral.request.synonyms import refuse_unknown
+from corral.request.texts import check_line
 from corral.request.worker_group import WorkerGroup
 from corral.text.variables import expanded_path
 
@@ -45,7 +46,9 @@ JOB_OPTIONS = (
     "modules", "conda_env", "prologue", "epilogue", "python", "shebang",
 )  # fmt: skip
 #: Arguments of `WorkerGroup` that a cluster without groups takes for its only one.
-GROUP_ARGUMENTS = tuple(name for name in WorkerGroup.argument_names() if name not in ("interface", "backend_options"))
+GROUP_ARGUMENTS = tuple(
+    name for name in WorkerGroup.argument_names() if name not in ("interface", "backend", "backend_options")
+)
 
 
 def scheduler_place(given: str | None, backend: str | None) -> str:
@@ -83,7 +86,7 @@ def draw(given: Mapping[str, Any], *, scheduler_is_here: bool = True) -> Bluepri
     if not scheduler_is_here:
         arguments["scheduler_interface"] = None
     try:
-        return _drawn(backend, arguments, for_job=() if scheduler_is_here else JOB_OPTIONS)
+        return _drawn(backend, arguments, _groups(backend, arguments, given), () if scheduler_is_here else JOB_OPTIONS)
     except InvalidRequest as error:
         raise (error if error.argument in given else settings.located(error, backend)) from None
 
@@ -149,9 +152,10 @@ def _scheduler_host(arguments: Mapping[str, Any]) -> str | None:
     return host_of_interface(argument, interface)
 
 
-def _drawn(backend: str, arguments: Mapping[str, Any], *, for_job: Sequence[str]) -> Blueprint:
+def _drawn(
+    backend: str, arguments: Mapping[str, Any], groups: Mapping[str, WorkerGroup], for_job: Sequence[str]
+) -> Blueprint:
     """`for_job`: what `scheduler_options` may say of the scheduler's own job."""
-    groups = _groups(arguments)
     options = plain_options("backend_options", arguments.get("backend_options") or {})
     security = _security(arguments.get("security"))
     scheduler_options = _scheduler_options(arguments.get("scheduler_options"), security, for_job)
@@ -194,6 +198,7 @@ def _batch(backend: str, arguments: Mapping[str, Any]) -> BatchSystem:
     chosen = settings.settings()
     return BatchSystem(
         backend=backend,
+        options=options,
         manager=manager,
         runner=Runner(timeout=chosen.command_timeout),
         facts=(facts := discovery.facts_of(backend)),
@@ -201,16 +206,34 @@ def _batch(backend: str, arguments: Mapping[str, Any]) -> BatchSystem:
     )
 
 
-def _groups(arguments: Mapping[str, Any]) -> dict[str, WorkerGroup]:
-    """The groups that were asked for, or the only one."""
-    shared = {name: arguments[name] for name in GROUP_ARGUMENTS if name in arguments}
-    shared["interface"] = arguments.get("worker_interface", arguments.get("interface"))
+def _groups(backend: str, arguments: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, WorkerGroup]:
+    """The groups that were asked for, or the only one; `arguments` are what was `given` and configured."""
     if "groups" not in arguments:
-        return {DEFAULT_GROUP: WorkerGroup(**shared)}
+        return {DEFAULT_GROUP: WorkerGroup(**_shared(arguments))}
     asked = arguments["groups"]
     if not isinstance(asked, Mapping) or not asked:
         raise InvalidRequest("groups", f"{asked!r} is not a mapping of names to WorkerGroups")
-    return {check_name(name): _group(name, group, shared) for name, group in asked.items()}
+    groups = {}
+    for name, group in asked.items():
+        own = group.get("backend") if isinstance(group, Mapping) else getattr(group, "backend", None)
+        check_line("backend", own)
+        if own is None or discovery.are_one(own, backend):
+            groups[check_name(name)] = _group(name, group, _shared(arguments))
+            continue
+        said = {argument: value for argument, value in given.items() if argument not in settings.OF_ONE_BACKEND}
+        shared = _shared({**settings.arguments_of_another(own, [*CLUSTER_ARGUMENTS, *GROUP_ARGUMENTS]), **said})
+        try:
+            groups[check_name(name)] = _group(name, group, shared)
+        except InvalidRequest as error:
+            raise (error if error.argument in said else settings.located(error, own)) from None
+    return groups
+
+
+def _shared(arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """What is said for all groups."""
+    shared = {name: arguments[name] for name in GROUP_ARGUMENTS if name in arguments}
+    shared["interface"] = arguments.get("worker_interface", arguments.get("interface"))
+    return shared
 
 
 def _group(name: str, group: object, shared: Mapping[str, Any]) -> WorkerGroup:

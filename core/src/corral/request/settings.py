@@ -85,6 +85,9 @@ class Settings:
     remember_waits: bool = field(default=True, converter=_remember_waits)
 
 
+#: Arguments in the words of one batch system, which mean nothing to another.
+OF_ONE_BACKEND = ("queue", "account", "extra_directives", "skip_directives", "backend_options")
+
 _PATHS = ("log_directory", "shared_directory")
 #: In these, ``$NAME`` is a variable of the host that reads the configuration.
 _OF_THIS_HOST = (*_PATHS, "account", "queue")
@@ -138,6 +141,22 @@ def arguments(backend: str, known: Sequence[str]) -> dict[str, Any]:
         return {name: _meant_here(name, value) for name, value in merged.items() if name in known and value is not None}
     except InvalidRequest as error:
         raise located(error, backend) from None
+
+
+def arguments_of_another(backend: str, known: Sequence[str]) -> dict[str, Any]:
+    """The same for groups whose batch system is not the cluster's.
+
+    What the configuration says for all backends is taken to be meant for the cluster's, if it is in its words: a group
+    of another has them from that one's section alone.
+    """
+    own = _section(f"corral.backends.{backend}")
+    found = arguments(backend, known)
+    return {name: value for name, value in found.items() if name in own or name not in OF_ONE_BACKEND}
+
+
+def options_of_another(backend: str) -> Mapping[str, Any]:
+    """Options of the plugin of such a group."""
+    return _section(f"corral.backends.{backend}").get("backend_options") or {}
 
 
 def elsewhere(configuration: Mapping[str, Any]) -> dict[str, Any]:
@@ -215,7 +234,9 @@ def value(name: str, backend: str | None) -> Any:
 
 
 def located(error: InvalidRequest, backend: str) -> InvalidRequest:
-    """The same refusal, saying where the configuration has the value."""
+    """The same refusal, saying where the configuration has the value, if it does not say that yet."""
+    if "(corral." in error.problem:
+        return error
     for section in (*([f"corral.backends.{backend}"] if backend else []), "corral"):
         if error.argument in _section(section):
             where = _origin(section, error.argument)

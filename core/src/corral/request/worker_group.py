@@ -147,8 +147,12 @@ class WorkerGroup:
     worker_options
         Further keyword arguments of `distributed.Worker`; must be expressible in JSON. Its ``resources`` are added to
         those that every worker of the group has: see `worker_resources`.
+    backend
+        A batch system of its own: the name of another backend than the cluster's, such as ``"local"`` for the cores
+        that you have already, beside groups that wait in a queue. Default: the cluster's. See :doc:`scaling`.
     backend_options
-        Options of the backend plugin for this group's jobs, on top of the cluster's.
+        Options of the backend plugin for this group's jobs, on top of the cluster's; of a `backend` of its own, on top
+        of those in the configuration.
 
     Raises
     ------
@@ -188,6 +192,7 @@ class WorkerGroup:
     death_timeout: int | str | float | datetime.timedelta = field(default=60.0)
     worker_class: str | type | None = field(default=None)
     worker_options: Mapping[str, Any] = field(factory=dict)
+    backend: str | None = field(default=None)
     backend_options: Mapping[str, Any] = field(factory=dict)
 
     # What the arguments came to.
@@ -261,7 +266,7 @@ class WorkerGroup:
     def _check_texts(self) -> None:
         for name in ("conda_env", "python", "launch_prefix", "local_directory"):
             self._set(name, path_text(getattr(self, name)))
-        for name in ("queue", "account", "conda_env", "shebang", "interface", "local_directory"):
+        for name in ("queue", "account", "conda_env", "shebang", "interface", "local_directory", "backend"):
             check_line(name, getattr(self, name))
         python_words(self.python)
         self._set("launch_prefix", checked_prefix(self.launch_prefix))

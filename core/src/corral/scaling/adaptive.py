@@ -215,6 +215,7 @@ class Adaptive:
             idle_since=self._engine.census.idle_since,
             stored=stored,
             bounds=self._bounds.get(group.name, Bounds()),
+            room=group.room,
         )
 
 
@@ -231,6 +232,7 @@ def view_of(
     idle_since: Mapping[JobId, float],
     stored: Mapping[JobId, int],
     bounds: Bounds,
+    room: float = math.inf,
 ) -> View:
     """A group as the policy sees it.
 
@@ -240,6 +242,8 @@ def view_of(
         Its jobs that give workers, or will.
     lead
         So many seconds before a job leaves, it no longer counts.
+    room
+        For so many jobs there is room where they run.
     """
     ceiling = math.inf if state.ceiling is None else state.ceiling
     lasting = [record for record in capacity if lasts(record, now, lead)]
@@ -247,7 +251,7 @@ def view_of(
     return View(
         kind=kind,
         minimum=int(min(bounds.minimum, ceiling)),
-        maximum=min(bounds.maximum, ceiling),
+        maximum=min(bounds.maximum, ceiling, max(room, bounds.minimum)),
         connected=connected,
         coming=len(lasting) - connected + submitting,
         idle=[

@@ -111,7 +111,18 @@ def _outlooks(
     upcoming = [evolve(load, ready=load.upcoming, assigned=0, finishing=0) for load in demand.loads if load.upcoming]
 
     def divided(loads: Iterable[Load], targets: Mapping[str, float]) -> tuple[Mapping[str, Share], tuple[Need, ...]]:
-        return shares(loads, kinds, targets=targets, guess=rules.unknown_duration, waits=waits)
+        loads, overflow = list(loads), dict[str, float]()
+        while True:
+            found, unmet = shares(
+                loads, kinds, targets=targets, guess=rules.unknown_duration, waits=waits, overflow=overflow
+            )
+            free = {view.kind.name: view for view in views if view.kind.is_free and view.kind.name not in overflow}
+            jobs = {name: _jobs(view, found[name]) for name, view in free.items()}
+            # What they are too small for is for others. Who bounds a group that costs something wants nothing dearer.
+            full = {name: 1 - view.maximum / jobs[name] for name, view in free.items() if jobs[name] > view.maximum}
+            if not full:
+                return found, unmet
+            overflow |= full
 
     at_once, _ = divided(demand.loads, dict.fromkeys((kind.name for kind in kinds), rules.target_duration))
     targets = {view.kind.name: _target(view, at_once[view.kind.name], rules) for view in views}
@@ -339,7 +350,7 @@ def _shrunk(view: View, needed: int, past: Past, now: float, *, keep: float, cre
 def _within(views: Sequence[View], sizes: Mapping[str, Size], rules: Rules) -> dict[str, Size]:
     """The same sizes within the bounds of the whole cluster, which count workers."""
     found = dict(sizes)
-    by_price = sorted(views, key=lambda view: (view.kind.gpus, view.kind.cores / view.kind.workers, view.kind.memory))
+    by_price = sorted(views, key=lambda view: (not view.kind.is_free, *view.kind.size_of_worker))
     excess = _workers(views, found) - rules.maximum
     if excess > 0:
 
@@ -347,7 +358,13 @@ def _within(views: Sequence[View], sizes: Mapping[str, Size], rules: Rules) -> d
             # A group that has nothing gets its first job, if need be from what others have: none must starve.
             return max(view.minimum, min(1, found[view.kind.name].jobs))
 
-        for lowest in (lambda view: max(first(view), view.size), first, lambda _: 0):
+        def present(view: View) -> int:
+            return max(first(view), view.size)
+
+        def not_free(view: View) -> int:
+            return found[view.kind.name].jobs if view.kind.is_free else present(view)
+
+        for lowest in (not_free, present, first, lambda _: 0):
             excess = _lower(views, found, excess, lowest)
     missing = rules.minimum - _workers(views, found)
     for view in by_price:

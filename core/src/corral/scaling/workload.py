@@ -102,12 +102,19 @@ class Kind:
     #: CPU cores of a job, and its GPUs: what it costs.
     cores: int = 1
     gpus: int = 0
+    #: What its jobs use is there anyway: it costs nothing.
+    is_free: bool = False
     #: False if nothing can be submitted: its jobs keep failing, or were refused.
     is_open: bool = True
     #: Seconds that a worker has when it comes; infinite: its job does not end, or nobody knows when.
     lifetime: float = math.inf
     #: Seconds that a task takes here of which nothing else is known; None: nobody has said.
     task_time: float | None = None
+
+    @property
+    def size_of_worker(self) -> tuple[float, float, float]:
+        """What GPUs decide, then cores, then memory."""
+        return self.gpus, self.cores / self.workers, self.memory
 
     def room(self, need: Need) -> int:
         """How many tasks that need this one worker runs at a time; 0: none, ever."""
@@ -120,7 +127,8 @@ class Kind:
     def price(self, need: Need) -> tuple[float, float, float]:
         """What one such task costs here: GPUs, then cores, then memory decide."""
         room = self.room(need) * self.workers
-        return self.gpus / room, self.cores / room, self.memory / self.room(need)
+        memory = self.memory / self.room(need)
+        return (0.0, 0.0, memory) if self.is_free else (self.gpus / room, self.cores / room, memory)
 
 
 def kind_of(group: Group) -> Kind:
@@ -134,6 +142,7 @@ def kind_of(group: Group) -> Kind:
         memory=(resources.memory or 0) // resources.processes,
         cores=resources.cores * resources.nodes,
         gpus=resources.gpus * resources.nodes,
+        is_free=group.is_free,
         is_open=not group.state.is_stopped,
         lifetime=group.lifetime,
         task_time=group.spec.task_seconds,
@@ -166,6 +175,7 @@ def shares(
     targets: Mapping[str, float],
     guess: float,
     waits: Mapping[str, float] | None = None,
+    overflow: Mapping[str, float] | None = None,
 ) -> tuple[dict[str, Share], tuple[Need, ...]]:
     """Give each load to the group that runs it most cheaply, or that comes far sooner and needs no more cores.
 
@@ -177,6 +187,8 @@ def shares(
         Seconds that a task of unknown duration takes at least.
     waits
         By group, as far as that is known: seconds that its jobs usually wait.
+    overflow
+        By group that is too small for its share and may not be larger: the part that is for the next one.
 
     Returns
     -------
@@ -191,12 +203,22 @@ def shares(
             if load.need not in unmet:
                 unmet.append(load.need)
             continue
-        if chosen := _chosen([kind for kind in able if kind.is_open], load, waits or {}):
-            name = chosen.name
-            if load.duration is None and chosen.task_time is not None:
-                load = evolve(load, duration=max(chosen.task_time, load.elapsed))  # noqa: PLW2901 - the same tasks
-            found[name] = _with(found[name], load, chosen.room(load.need), targets[name], guess)
+        rest: Load | None = load
+        able = [kind for kind in able if kind.is_open]
+        while rest is not None and (chosen := _chosen(able, rest, waits or {})):
+            name, mine = chosen.name, rest
+            if mine.duration is None and chosen.task_time is not None:
+                mine = evolve(mine, duration=max(chosen.task_time, mine.elapsed))
+            found[name] = _with(found[name], mine, chosen.room(mine.need), targets[name], guess)
+            rest = _part(rest, (overflow or {}).get(name, 0.0))
+            able.remove(chosen)
     return found, tuple(unmet)
+
+
+def _part(load: Load, part: float) -> Load | None:
+    """Such a part of these tasks; None if that is none of them."""
+    ready, assigned, finishing = (round(part * tasks) for tasks in (load.ready, load.assigned, load.finishing))
+    return evolve(load, ready=ready, assigned=assigned, finishing=finishing) if ready + assigned > finishing else None
 
 
 def _chosen(kinds: Iterable[Kind], load: Load, waits: Mapping[str, float]) -> Kind | None:
