@@ -75,6 +75,7 @@ class Local:
         is_inner=True,
         is_free_to_ask=True,
         is_everywhere=True,
+        no_options={"arrays": "the embedded queue takes arrays of any size, and refuses none"},
     )
 
     #: Where the queue lives; default: one per user and host. A folder of one's own is a queue of one's own.

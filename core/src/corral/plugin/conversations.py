@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -112,10 +113,46 @@ def arrayed_or_alone(
     return ids
 
 
-def arrays_are_off(error: CommandFailed, setting: str) -> CommandFailed:
-    """The refusal of an array with the setting that it comes from, so that `arrayed_or_alone` does without."""
-    said = f"{error.completed.stderr.rstrip()}\njob arrays are switched off here ({setting})"
-    return CommandFailed(error.command, evolve(error.completed, stderr=said))
+def array_as_large_as_taken(
+    submit: Callable[[int], Command],
+    size: int,
+    *,
+    refused: str,
+    limit: Conversation[int | None],
+    setting: str,
+    least: int = 2,
+) -> Conversation[tuple[Completed, int]]:
+    """Submit an array or, where that is too large, one of the size that the site allows; returns that size, too.
+
+    Parameters
+    ----------
+    refused
+        What the batch system says of too large an array: a regular expression.
+    limit
+        Asks how large an array may be; None: nobody says.
+    setting
+        What a site sets, as it writes that before the number (``MaxArraySize=``). It is named where the limit is below
+        `least`, so that `arrayed_or_alone` does without.
+    least
+        An array of so many jobs is one.
+
+    Raises
+    ------
+    CommandError, ParseError
+    """
+    try:
+        return (yield submit(size)), size
+    except CommandFailed as failure:
+        if not re.search(refused, failure.completed.stderr):
+            raise
+        error = failure
+    most = yield from limit
+    if most is not None and most < least:
+        said = f"{error.completed.stderr.rstrip()}\njob arrays are switched off here ({setting}{most})"
+        raise CommandFailed(error.command, evolve(error.completed, stderr=said))
+    if most is None or most >= size:
+        raise error
+    return (yield submit(most)), most
 
 
 def _one_by_one(

@@ -36,8 +36,8 @@ from corral.plugin import (
     Queue,
     Resources,
     Script,
+    array_as_large_as_taken,
     arrayed_or_alone,
-    arrays_are_off,
     hookimpl,
     job_body,
     parsing,
@@ -290,22 +290,10 @@ class LSF:
         )
 
     def _array(self, script: Script, size: int) -> Conversation[list[JobId]]:
-        refused = None
-        try:
-            done = yield _bsub(script, f"[1-{size}]")
-        except CommandFailed as error:
-            if "Job array index too large" not in error.completed.stderr:
-                raise
-            refused = error
-        if refused is not None:
-            parameters = yield Command(["bparams", "-l"], env=_TRIES)
-            limit = answers.array_limit(parameters.stdout)
-            if limit is not None and limit < 1:
-                raise arrays_are_off(refused, f"MAX_JOB_ARRAY_SIZE={limit}")
-            if limit is None or limit >= size:
-                raise refused
-            size = limit
-            done = yield _bsub(script, f"[1-{size}]")
+        done, size = yield from array_as_large_as_taken(
+            lambda size: _bsub(script, f"[1-{size}]"), size, refused="Job array index too large", limit=_array_limit(),
+            setting="MAX_JOB_ARRAY_SIZE=", least=1,
+        )  # fmt: skip
         number = _number(done)
         return [JobId(f"{number}.{index}") for index in range(1, size + 1)]
 
@@ -439,6 +427,10 @@ def _without(job: Job) -> Job:
 
 def _bsub(script: Script, indices: str) -> Command:
     return Command(["bsub", "-J", f"{script.name}{indices}"], stdin=_stdin(script), env=_TRIES, inherit=_INHERITED)
+
+
+def _array_limit() -> Conversation[int | None]:
+    return answers.array_limit((yield Command(["bparams", "-l"], env=_TRIES)).stdout)
 
 
 def _alone(script: Script) -> Conversation[JobId]:

@@ -6,6 +6,7 @@ Every job is an element of an array, so that one ``qsub`` starts a thousand and 
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -31,8 +32,8 @@ from corral.plugin import (
     ParseError,
     Queue,
     Script,
+    array_as_large_as_taken,
     arrayed_or_alone,
-    arrays_are_off,
     hookimpl,
     job_body,
     visible_gpus,
@@ -216,23 +217,10 @@ class PBS:
         )
 
     def _array(self, script: Script, size: int) -> Conversation[list[JobId]]:
-        refused = None
-        try:
-            done = yield _qsub(script, size)
-        except CommandFailed as error:
-            if answers.TOO_LARGE not in error.completed.stderr:
-                raise
-            refused = error
-        if refused is not None:
-            server = yield Command(["qstat", "-B", "-f"])
-            queues = yield Command(["qstat", "-Q", "-f"])
-            limit = answers.array_limit([server.stdout, queues.stdout])
-            if limit is not None and limit < 2:
-                raise arrays_are_off(refused, f"max_array_size = {limit}")
-            if limit is None or limit >= size:
-                raise refused
-            size = limit
-            done = yield _qsub(script, size)
+        done, size = yield from array_as_large_as_taken(
+            functools.partial(_qsub, script), size, refused=re.escape(answers.TOO_LARGE), limit=_array_limit(),
+            setting="max_array_size = ",
+        )  # fmt: skip
         number, server_name = answers.array(done)
         where = _server_of(script)
         return [JobId(f"{number}[{index}]{server_name}", where=where) for index in range(size)]
@@ -345,6 +333,12 @@ def _qsub(script: Script, size: int | None) -> Command:
     indices = [] if size is None else ["-J", f"0-{size - 1}" if size > 1 else "0-1:2"]
     # PBS_DPREFIX in the user's environment would make comments of our directives.
     return Command(["qsub", "-C", directives.PREFIX, *indices], stdin=str(script))
+
+
+def _array_limit() -> Conversation[int | None]:
+    server = yield Command(["qstat", "-B", "-f"])
+    queues = yield Command(["qstat", "-Q", "-f"])
+    return answers.array_limit([server.stdout, queues.stdout])
 
 
 def _alone(script: Script) -> Conversation[JobId]:

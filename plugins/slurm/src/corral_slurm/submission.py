@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import functools
+
 from attrs import evolve
 
 from corral.plugin import (
     Command,
-    CommandFailed,
     Completed,
     Conversation,
     Directive,
     JobId,
     ParseError,
     Script,
-    arrays_are_off,
+    array_as_large_as_taken,
 )
 from corral_slurm import answers, directives
 
@@ -45,24 +46,16 @@ def as_array(script: Script, size: int) -> Conversation[list[JobId]]:
     ------
     CommandError, ParseError
     """
-    refused = None
-    try:
-        done = yield _sbatch(script, size)
-    except CommandFailed as error:
-        if "Invalid job array specification" not in error.completed.stderr:
-            raise
-        refused = error
-    if refused is not None:
-        config = yield Command(["scontrol", "show", "config"])
-        limit = answers.array_limit(config.stdout)
-        if limit is not None and limit < 2:
-            raise arrays_are_off(refused, f"MaxArraySize={limit}")
-        if limit is None or limit >= size:
-            raise refused
-        size = limit
-        done = yield _sbatch(script, size)
+    done, size = yield from array_as_large_as_taken(
+        functools.partial(_sbatch, script), size, refused="Invalid job array specification", limit=_limit(),
+        setting="MaxArraySize=",
+    )  # fmt: skip
     array = _id(done)
     return [JobId(f"{array.text}_{index}", where=array.where) for index in range(size)]
+
+
+def _limit() -> Conversation[int | None]:
+    return answers.array_limit((yield Command(["scontrol", "show", "config"])).stdout)
 
 
 def alone(script: Script) -> Conversation[JobId]:

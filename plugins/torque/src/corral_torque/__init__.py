@@ -6,6 +6,7 @@ Every job is an element of an array, so that one ``qsub`` starts a thousand and 
 
 from __future__ import annotations
 
+import functools
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
@@ -32,8 +33,8 @@ from corral.plugin import (
     ParseError,
     Queue,
     Script,
+    array_as_large_as_taken,
     arrayed_or_alone,
-    arrays_are_off,
     hookimpl,
     job_body,
     visible_gpus,
@@ -228,22 +229,10 @@ class Torque:
         )
 
     def _array(self, script: Script, size: int) -> Conversation[list[JobId]]:
-        refused = None
-        try:
-            done = yield _qsub(script, size)
-        except CommandFailed as error:
-            if not re.search(r"Bad Job Array|array size", error.completed.stderr):
-                raise
-            refused = error
-        if refused is not None:
-            server = yield Command(["qstat", "-B", "-f"])
-            limit = answers.array_limit(server.stdout)
-            if limit is not None and limit < 2:
-                raise arrays_are_off(refused, f"max_job_array_size = {limit}")
-            if limit is None or limit >= size:
-                raise refused
-            size = limit
-            done = yield _qsub(script, size)
+        done, size = yield from array_as_large_as_taken(
+            functools.partial(_qsub, script), size, refused="Bad Job Array|array size", limit=_array_limit(),
+            setting="max_job_array_size = ",
+        )  # fmt: skip
         number, server_name = answers.array(done)
         return [JobId(f"{number}[{index}]{server_name}") for index in range(size)]
 
@@ -337,6 +326,10 @@ def _qsub(script: Script, size: int | None) -> Command:
     indices = [] if size is None else ["-t", f"0-{size - 1}"]
     # PBS_DPREFIX in the user's environment would make comments of our directives.
     return Command(["qsub", "-C", Torque.prefix, *indices], stdin=str(script))
+
+
+def _array_limit() -> Conversation[int | None]:
+    return answers.array_limit((yield Command(["qstat", "-B", "-f"])).stdout)
 
 
 def _alone(script: Script) -> Conversation[JobId]:
