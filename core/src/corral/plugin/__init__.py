@@ -26,6 +26,7 @@ from corral.plugin.conversations import answered, array_as_large_as_taken, array
 from corral.plugin.facts import BackendFacts, RankVariables
 from corral.plugin.hookspecs import CONTRACT, hookimpl
 from corral.plugin.scripting import job_body
+from corral.plugin.sites import DescribedSite, NodeType, SiteDescription, SiteFacts, SiteOption
 from corral.plugin.values import (
     Allocation,
     Command,
@@ -55,6 +56,7 @@ __all__ = [
     "CommandTimedOut",
     "Completed",
     "Conversation",
+    "DescribedSite",
     "Detected",
     "Directive",
     "Failure",
@@ -65,11 +67,15 @@ __all__ = [
     "JobId",
     "JobState",
     "JobStatus",
+    "NodeType",
     "ParseError",
     "Queue",
     "RankVariables",
     "Resources",
     "Script",
+    "SiteDescription",
+    "SiteFacts",
+    "SiteOption",
     "answered",
     "array_as_large_as_taken",
     "arrayed_or_alone",

@@ -14,8 +14,7 @@ one: :class:`corral.plugin.BackendFacts`. Facts are read of every backend that i
 runs: what an enclosing job says of itself must reach no other, whosever it is. A launcher, which submits none, reads
 those of its own backend alone.
 
-A site may carry two attributes besides its hooks: `backend`, the name of the backend that its users need not give,
-and `backend_options`, defaults for that backend's options.
+A site may carry attributes besides its hooks, all of them optional: see :mod:`corral.plugin.sites`.
 """
 
 from __future__ import annotations
@@ -37,26 +36,9 @@ from corral.errors import CorralError, InvalidRequest, PluginError, UnknownBacke
 from corral.plugin.facts import BackendFacts
 from corral.plugin.hookspecs import CONTRACT
 from corral.plugin.validation import NamedPlugin, assemble
+from corral.plugin.well_known import BACKENDS, SITES
 
 logger = logging.getLogger("corral.plugin.discovery")
-
-#: What to install for a name that people are likely to type. All else is said by plugins that are installed.
-WELL_KNOWN = {
-    "slurm": "corral-slurm",
-    "pbs": "corral-pbs",
-    "pbspro": "corral-pbs",
-    "openpbs": "corral-pbs",
-    "sge": "corral-sge",
-    "gridengine": "corral-sge",
-    "uge": "corral-sge",
-    "lsf": "corral-lsf",
-    "htcondor": "corral-htcondor",
-    "condor": "corral-htcondor",
-    "oar": "corral-oar",
-    "flux": "corral-flux",
-    "torque": "corral-torque",
-    "moab": "corral-moab",
-}
 
 
 # --- what is installed ------------------------------------------------------------------------------------------
@@ -86,7 +68,7 @@ class Installed:
         PluginError
             It cannot be imported, or its factory failed.
         """
-        factory = self._import()
+        factory = self.factory()
         self._check_options(factory, options)
         try:
             return factory(**options)
@@ -108,7 +90,7 @@ class Installed:
         PluginError
             It cannot be imported, or says it in no way that is known.
         """
-        factory = self._import()
+        factory = self.factory()
         facts = getattr(factory, "facts", None) or BackendFacts()
         if not isinstance(facts, BackendFacts):
             kind = type(facts).__name__
@@ -118,7 +100,13 @@ class Installed:
             facts if facts.title else evolve(facts, title=self.name, server=(f"{self.name.upper()}_*", *facts.server))
         )
 
-    def _import(self) -> Callable[..., object]:
+    def factory(self) -> Callable[..., object]:
+        """Import what the entry point names.
+
+        Raises
+        ------
+        PluginError
+        """
         try:
             factory: object = self._entry_point.load()
         except (Exception, SystemExit) as error:
@@ -340,10 +328,24 @@ def are_one(backend: str, other: str) -> bool:
     return (mine.distribution, mine.value) == (others.distribution, others.value)
 
 
-def backend_of_site(site: str, site_options: Mapping[str, Any] | None = None) -> str | None:
-    """The name of the backend that a site's users need not give; None if it has several."""
-    backend: str | None = getattr(_the_one(site, "site", installed()).make(site_options or {}), "backend", None)
-    return backend
+def make_site(name: str, options: Mapping[str, Any] | None = None) -> object:
+    """The site plugin of that name, for its attributes.
+
+    Raises
+    ------
+    InvalidRequest, PluginError
+    """
+    return the_site(name).make(options or {})
+
+
+def the_site(name: str) -> Installed:
+    """The site plugin of that name or alias; not imported.
+
+    Raises
+    ------
+    InvalidRequest, PluginError
+    """
+    return _the_one(name, "site", installed())
 
 
 def _the_one(name: str, kind: Literal["backend", "site"], available: Sequence[Installed]) -> Installed:
@@ -379,10 +381,11 @@ def _no_such(name: str, kind: Literal["backend", "site"], available: Sequence[In
     plain = [plugin.name for plugin in usable(kind, available)]
     problem = f"no {kind} named {name!r}. Installed: {', '.join(plain) or 'none'}."
     if kind == "site":
-        return InvalidRequest("site", problem + did_you_mean(name.lower(), known))
-    if name not in WELL_KNOWN:
-        problem += did_you_mean(name.lower(), [*known, *WELL_KNOWN])
-    for word, distribution in WELL_KNOWN.items():
+        install = f" Install {SITES[name]}" if name in SITES else ""
+        return InvalidRequest("site", problem + (install or did_you_mean(name.lower(), [*known, *SITES])))
+    if name not in BACKENDS:
+        problem += did_you_mean(name.lower(), [*known, *BACKENDS])
+    for word, distribution in BACKENDS.items():
         if word not in known and (word == name or problem.endswith(f"Did you mean {word!r}?")):
             problem += f" Install {distribution}"
     return UnknownBackend(problem, name=name, installed=plain)
