@@ -135,7 +135,7 @@ print(facts.title, facts.server, facts.tried)
 
 
 def test_of_what_nobody_chose_only_the_facts_are_read(herd: Path) -> None:
-    """The backend is imported and not made; a site is not even imported."""
+    """Backends and sites are imported, and not made."""
     with (herd / "corral_herd.py").open("a") as file:
         file.write("\n    def __init__(self):\n        print('made')\n")
     with (herd / "corral_herd-1.0.dist-info" / "entry_points.txt").open("a") as file:
