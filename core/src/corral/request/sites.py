@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from attrs import evolve, field, frozen
 
@@ -25,6 +25,8 @@ from corral.request.worker_group import WorkerGroup
 from corral.text.sizes import size_in_words
 
 logger = logging.getLogger("corral")
+
+T = TypeVar("T")
 
 #: What is said instead of a site's name: the one that this host belongs to, or none.
 AUTO, NONE = "auto", "none"
@@ -74,7 +76,7 @@ class Site:
             options=options,
             backend=getattr(plugin, "backend", None),
             values=_here(name, getattr(plugin, "defaults", {})),
-            required=getattr(plugin, "required", {}),
+            required=_plain_names(getattr(plugin, "required", {})),
             groups=getattr(plugin, "groups", {}),
             nodes=getattr(plugin, "nodes", ()),
             **more,
@@ -298,14 +300,18 @@ def _ready_made(name: str, site: Site) -> Mapping[str, Any]:
         raise InvalidRequest(
             "groups", f"{site.title} has no group {own!r}. It has: {listed}.{did_you_mean(own, site.groups)}"
         )
-    return site.groups[own]
+    return _plain_names(site.groups[own])
+
+
+def _plain_names(values: Mapping[str, T]) -> dict[str, T]:
+    # Dashes and underscores mean the same, as in the configuration.
+    return {str(name).replace("-", "_"): value for name, value in values.items()}
 
 
 def _here(site: str, defaults: Mapping[str, Any]) -> dict[str, Any]:
     """A site's defaults on this host."""
     found = {}
-    for key, value in defaults.items():
-        name = str(key).replace("-", "_")
+    for name, value in _plain_names(defaults).items():
         allowed = [each for each in (*KNOWN, *_SETTINGS) if each not in _NOT_BY_DEFAULT]
         if name not in allowed:
             raise PluginError(site, f"its defaults have {name!r}, which is none.{did_you_mean(name, allowed)}")
