@@ -147,6 +147,7 @@ def test_a_script_has_what_the_site_adds() -> None:
     assert '--site-options={"gate": "north"}' in script.replace("'", "")
     assert "--site" not in said("script", "--site", "none", "--backend", "local", "--memory", "1GB")
     assert "ewe" not in said("--redact", "script", "--backend", "local")
+    assert "--group=large" in said("script", "--group", "meadow.large")
     groups = {"groups": ["meadow.small", "meadow.large"]}
     with dask.config.set({"corral": groups}):
         assert "--group=large" in said("script", "--group", "large")

@@ -332,6 +332,8 @@ class WorkerGroup:
         asked, processes = self.resources, resources.processes
         if self.processes is None and (resources.cores, resources.gpus) != (asked.cores, asked.gpus):
             processes = usual_processes(resources.cores, resources.gpus, self.threads)
+            if self.worker_ports is not None:
+                check_ports("worker_ports", self.worker_ports, processes)
         return evolve(resources, processes=min(processes, resources.cores))
 
     @staticmethod
