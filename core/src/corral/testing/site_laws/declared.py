@@ -149,10 +149,11 @@ class SiteLaws:
         assert found, "the site refuses whatever it is asked for"
         return found
 
-    def hooks(self, house: Any, *, with_site: bool = True) -> SilentHooks:
+    def hooks(self, house: Any, *, with_site: bool = True, options: Mapping[str, Any] | None = None) -> SilentHooks:
+        """New hooks of the backend, with the site's options for it unless others are given."""
+        options = options_of(house) if options is None else options
         around = [house] if with_site else []
-        manager = discovery.load(house.backend, options=options_of(house), plugins=around, among=_installed())
-        return SilentHooks(manager)
+        return SilentHooks(discovery.load(house.backend, options=options, plugins=around, among=installed_plugins()))
 
     def group_of(self, house: Any, arguments: Mapping[str, Any], ready_made: str | None = None) -> WorkerGroup:
         """The group that a user gets who asks for this: what the site's defaults say, and then the user."""
@@ -173,15 +174,15 @@ class SiteLaws:
 _INSTALLED: list[discovery.Installed] = []
 
 
-def _installed() -> Sequence[discovery.Installed]:
-    """Looked at once: it reads a file of every distribution."""
+def installed_plugins() -> Sequence[discovery.Installed]:
+    """All that are installed, looked at once: that reads a file of every distribution."""
     if not _INSTALLED:
         _INSTALLED.extend(discovery.installed())
     return _INSTALLED
 
 
 def _entry_point(site: str) -> discovery.Installed:
-    for plugin in _installed():
+    for plugin in installed_plugins():
         if (plugin.kind, plugin.name) == ("site", site):
             return plugin
     _INSTALLED.clear()
