@@ -43,7 +43,7 @@ from dask.utils import format_bytes, parse_bytes
 
 from corral.errors import InvalidRequest, did_you_mean
 from corral.plugin.hookspecs import hookimpl
-from corral.plugin.values import Job
+from corral.plugin.values import Job, Resources
 from corral.text.durations import in_words, seconds_in
 
 
@@ -129,7 +129,7 @@ class NodeType:
             return InvalidRequest("gpus", f"{self.name} has {self.gpus or 'no'} GPUs a node")
         if asked.cores > self.cores:
             return InvalidRequest("cores", f"{self.name} has at most {self.cores} cores a node")
-        if self.memory is not None and (asked.memory or 0) > self.memory:
+        if self.memory is not None and (asked.memory or 0) - self.memory >= _rounding(asked):
             return InvalidRequest("memory", f"{self.name} has at most {format_bytes(self.memory)} a node")
         if self.max_walltime is not None and (job.walltime or 0) > self.max_walltime:
             return InvalidRequest("walltime", f"{self.name} takes jobs of at most {in_words(self.max_walltime)}")
@@ -275,11 +275,12 @@ class DescribedSite:
             None takes it; says why, of the one that the job names, or of the one that comes nearest.
         """
         nodes = self.description.nodes
+        fitting = [node for node in nodes if bool(node.gpus) == bool(job.resources.gpus)]
         if job.queue is not None:
-            candidates = [node for node in nodes if job.queue in (node.queue, node.name)]
+            named = [node for node in nodes if job.queue in (node.queue, node.name)]
+            candidates = [node for node in named if node in fitting] or named
         else:
-            wants_gpus = bool(job.resources.gpus)
-            candidates = [node for node in nodes if not node.named_only and bool(node.gpus) == wants_gpus]
+            candidates = [node for node in fitting if not node.named_only]
         if not candidates:
             if job.queue is None and nodes:
                 raise InvalidRequest("gpus", f"{self.facts.title} has no nodes with GPUs for clusters; name a queue=")
@@ -294,12 +295,28 @@ class DescribedSite:
 
 
 def on_node(job: Job, node: NodeType) -> Job:
-    """A job that goes to such nodes: in its queue, and with all that a whole node has."""
+    """A job that goes to such nodes: in its queue, and with all that a whole node has.
+
+    A whole node has as many times the processes as there is room for: each of them has at least what it was to have.
+    """
     has = job.resources
+    if node.memory is not None and has.memory is not None:
+        has = evolve(has, memory=min(has.memory, node.memory))
     if node.whole:
         memory = node.memory if node.memory is not None else has.memory
-        has = evolve(has, cores=node.cores, memory=memory, gpus=node.gpus)
+        room = [node.cores // has.cores]
+        if has.memory and memory:
+            room.append(memory // has.memory)
+        if has.gpus:
+            room.append(node.gpus // has.gpus)
+        processes = has.processes * max(1, min(room))
+        has = evolve(has, cores=node.cores, memory=memory, gpus=node.gpus, processes=processes)
     return evolve(job, queue=node.queue, resources=has)
+
+
+def _rounding(asked: Resources) -> int:
+    """So many bytes may a backend have added to what a user asked for: a MiB, of each core where it counts by core."""
+    return asked.cores * 2**20
 
 
 def with_directives(own: Sequence[str], more: Iterable[str]) -> tuple[str, ...]:
@@ -308,8 +325,14 @@ def with_directives(own: Sequence[str], more: Iterable[str]) -> tuple[str, ...]:
     return (*own, *(each for each in dict.fromkeys(more) if directive_name(each) not in said))
 
 
+#: What Slurm's users write short. Where another batch system means something else by it, sites and users both do.
+_LONG = {"-q": "--qos", "-C": "--constraint", "-L": "--licenses", "-p": "--partition", "-A": "--account"}
+
+
 def directive_name(directive: str) -> str:
-    """The option of a native directive: ``--qos`` of ``--qos=high``, ``-l storage`` of ``-l storage=gdata/xy``."""
+    """The option of a native directive: ``--qos`` of ``-q high``, ``-l storage`` of ``-l storage=gdata/xy``."""
     words = directive.strip().partition("=")[0].split()
+    if words and words[0] in _LONG:
+        return _LONG[words[0]]
     is_short = bool(words) and re.fullmatch("-[lRW]", words[0]) is not None
     return " ".join(words[: 2 if is_short else 1])
