@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from attrs import evolve
 
 from corral.errors import InvalidRequest
 from corral.plugin import DescribedSite, Job, NodeType, SiteDescription, SiteFacts
@@ -56,6 +57,24 @@ def test_one_name_stands_for_nodes_with_gpus_and_without() -> None:
     assert completed(DEBUG, DEBUG_GPU, queue="debug").extra_directives == ("--qos=debug",)
     with pytest.raises(InvalidRequest, match="this job: debug has at most 46.57 GiB a node$"):
         completed(DEBUG, DEBUG_GPU, queue="debug", gpus=1, memory=10**11)
+
+
+def test_where_every_node_has_gpus_every_job_goes_there() -> None:
+    """Elsewhere nodes with GPUs are left to jobs that use them."""
+    node = NodeType(name="prod", queue="prod", cores=64, gpus=4)
+    assert completed(node).queue == "prod"
+    with pytest.raises(InvalidRequest, match="cores"):
+        completed(node, WHOLE, cores=200)
+    assert completed(WHOLE, node, cores=64).queue == "main"
+
+
+def test_a_site_whose_nodes_are_chosen_by_name_says_so() -> None:
+    """Each refusal names the argument that the job lacks."""
+    alone = evolve(WHOLE, named_only=True)
+    with pytest.raises(InvalidRequest, match="queue: Here has no nodes without GPUs for clusters"):
+        completed(alone)
+    with pytest.raises(InvalidRequest, match="gpus: Here has no nodes with GPUs for clusters"):
+        completed(alone, gpus=1)
 
 
 @pytest.mark.parametrize("directive", ["-q premium", "--qos=premium", "--qos premium"])

@@ -267,7 +267,7 @@ class DescribedSite:
     def choose_node(self, job: Job) -> NodeType | None:
         """The first kind of nodes that takes a job; None if it names a queue that the description does not know.
 
-        Jobs without GPUs go to nodes with GPUs only if they name them.
+        Jobs without GPUs go to nodes with GPUs only if they name them, or if there are no others.
 
         Raises
         ------
@@ -281,9 +281,13 @@ class DescribedSite:
             candidates = [node for node in named if node in fitting] or named
         else:
             candidates = [node for node in fitting if not node.named_only]
+            if not fitting and not job.resources.gpus:
+                # A machine on which every node has some.
+                candidates = [node for node in nodes if not node.named_only]
         if not candidates:
             if job.queue is None and nodes:
-                raise InvalidRequest("gpus", f"{self.facts.title} has no nodes with GPUs for clusters; name a queue=")
+                argument, kind = ("gpus", "with GPUs") if job.resources.gpus else ("queue", "without GPUs")
+                raise InvalidRequest(argument, f"{self.facts.title} has no nodes {kind} for clusters; name a queue=")
             return None
         refusals = []
         for node in candidates:
