@@ -10,11 +10,22 @@ from attrs import evolve
 from corral.errors import InvalidRequest
 from corral.plugin import DescribedSite, Job, NodeType, SiteDescription, SiteFacts
 from corral.plugin.values import Resources
+from corral.request.drawing import draw
+from corral.request.scale import the_group
 
 WHOLE = NodeType(name="main", queue="main", cores=128, memory="200GB", whole=True)
 DEBUG = NodeType(name="debug", cores=64, memory="100GB", directives=("--qos=debug",))
 DEBUG_GPU = NodeType(name="debug", cores=16, memory="50GB", gpus=4, directives=("--qos=debug", "--constraint=gpu"))
-LIMIT_IN_BYTES = 100_000_000_000
+
+
+def drawn(*nodes: NodeType, **asked: Any) -> Resources:
+    """What a job has of a cluster on such nodes."""
+
+    class Here(DescribedSite):
+        description = SiteDescription(facts=SiteFacts(title="Here"), backend="local", nodes=nodes)
+
+    blueprint = draw({"backend": "local", "plugins": [Here()], **asked})
+    return blueprint.resources(the_group(None, blueprint.groups))
 
 
 def completed(*nodes: NodeType, queue: str | None = None, extra: tuple[str, ...] = (), **resources: Any) -> Job:
@@ -24,31 +35,29 @@ def completed(*nodes: NodeType, queue: str | None = None, extra: tuple[str, ...]
     return Here().complete(Job(queue=queue, resources=Resources(**resources), extra_directives=extra))
 
 
-def test_a_whole_node_holds_a_worker_as_often_as_it_fits() -> None:
-    """One core and 30 GB were asked for, six times of which a node has."""
-    has = completed(WHOLE, cores=1, memory=30 * 10**9).resources
-    assert Resources(cores=128, memory=200 * 10**9, processes=6) == has
+@pytest.mark.parametrize(
+    ("asked", "processes"),
+    [
+        ({"memory": "30GB"}, 6),
+        ({"memory": "30GB", "processes": 1}, 1),
+        ({"memory": "1GB", "cores": 32, "processes": None}, 16),
+        ({"memory": "150GB", "cores": 64}, 8),
+        ({"memory": "1GB", "threads": 1}, 128),
+    ],
+    ids=["as often as it fits", "as said", "four times four", "once", "each core"],
+)
+def test_a_whole_node_holds_workers_as_often_as_they_fit(asked: dict[str, Any], processes: int) -> None:
+    """It is paid for, and nobody had said how many; each has at least what it was to have."""
+    has = drawn(WHOLE, **asked)
+    assert (has.cores, has.memory) == (128, 200 * 10**9)
+    assert has.processes == processes
 
 
 def test_each_gpu_of_a_whole_node_has_its_worker() -> None:
-    """One worker with one GPU of four leaves none of them idle."""
+    """One worker with one GPU of four would leave the others idle."""
     node = NodeType(name="gpu", cores=64, memory="400GB", gpus=4, whole=True)
-    has = completed(node, cores=16, memory=10**9, gpus=1).resources
-    assert Resources(cores=64, memory=400 * 10**9, gpus=4, processes=4) == has
-
-
-def test_what_fits_only_once_is_there_once() -> None:
-    """Eight workers that want more than half of a node stay eight."""
-    has = completed(WHOLE, cores=64, memory=150 * 10**9, processes=8).resources
-    assert Resources(cores=128, memory=200 * 10**9, processes=8) == has
-
-
-def test_all_of_a_node_can_be_asked_for() -> None:
-    """A backend has rounded the memory up to its unit, beyond what the node has, before the site sees it."""
-    rounded = LIMIT_IN_BYTES + 2**20 - 1
-    assert completed(DEBUG, memory=rounded).resources.memory == LIMIT_IN_BYTES
-    with pytest.raises(InvalidRequest, match="memory"):
-        completed(DEBUG, memory=LIMIT_IN_BYTES + 2**20)
+    has = drawn(node, cores=16, memory="1GB", gpus=1)
+    assert (has.gpus, has.processes) == (4, 4)
 
 
 def test_one_name_stands_for_nodes_with_gpus_and_without() -> None:

@@ -43,8 +43,12 @@ from dask.utils import format_bytes, parse_bytes
 
 from corral.errors import InvalidRequest, did_you_mean
 from corral.plugin.hookspecs import hookimpl
-from corral.plugin.values import Job, Resources
+from corral.plugin.values import Job
 from corral.text.durations import in_words, seconds_in
+
+#: Less than this (bytes) is the backend's: it has rounded up what was asked for, in units of its own, and all of a
+#: node's memory must not be too much for the node.
+ROUNDING = 2**30
 
 
 def _texts(values: Iterable[str]) -> tuple[str, ...]:
@@ -129,7 +133,7 @@ class NodeType:
             return InvalidRequest("gpus", f"{self.name} has {self.gpus or 'no'} GPUs a node")
         if asked.cores > self.cores:
             return InvalidRequest("cores", f"{self.name} has at most {self.cores} cores a node")
-        if self.memory is not None and (asked.memory or 0) - self.memory >= _rounding(asked):
+        if self.memory is not None and (asked.memory or 0) - self.memory >= ROUNDING:
             return InvalidRequest("memory", f"{self.name} has at most {format_bytes(self.memory)} a node")
         if self.max_walltime is not None and (job.walltime or 0) > self.max_walltime:
             return InvalidRequest("walltime", f"{self.name} takes jobs of at most {in_words(self.max_walltime)}")
@@ -167,7 +171,7 @@ class SiteDescription:
     groups: Mapping[str, Mapping[str, Any]] = field(factory=dict, converter=dict)
     #: In the order in which they are tried: the first that takes a job gets it.
     nodes: tuple[NodeType, ...] = field(default=(), converter=tuple)
-    #: Added to every job, as in `Job.extra_directives`, unless the user has written the same one.
+    #: Added to every job, as in `Job.extra_directives`, unless the user has written the same one, or skips it.
     directives: tuple[str, ...] = field(default=(), converter=_texts)
     #: Left out of every job, as in `Job.skip`.
     skip: frozenset[str] = field(default=frozenset(), converter=_names)
@@ -262,7 +266,8 @@ class DescribedSite:
             directives += node.directives
             skip |= node.skip
             job = on_node(job, node)
-        return evolve(job, extra_directives=with_directives(job.extra_directives, directives), skip=job.skip | skip)
+        wanted = [each for each in directives if not job.skip & names_of(each)]
+        return evolve(job, extra_directives=with_directives(job.extra_directives, wanted), skip=job.skip | skip)
 
     def choose_node(self, job: Job) -> NodeType | None:
         """The first kind of nodes that takes a job; None if it names a queue that the description does not know.
@@ -299,28 +304,13 @@ class DescribedSite:
 
 
 def on_node(job: Job, node: NodeType) -> Job:
-    """A job that goes to such nodes: in its queue, and with all that a whole node has.
-
-    A whole node has as many times the processes as there is room for: each of them has at least what it was to have.
-    """
+    """A job that goes to such nodes: in its queue, and with all that a whole node has."""
     has = job.resources
-    if node.memory is not None and has.memory is not None:
-        has = evolve(has, memory=min(has.memory, node.memory))
     if node.whole:
-        memory = node.memory if node.memory is not None else has.memory
-        room = [node.cores // has.cores]
-        if has.memory and memory:
-            room.append(memory // has.memory)
-        if has.gpus:
-            room.append(node.gpus // has.gpus)
-        processes = has.processes * max(1, min(room))
-        has = evolve(has, cores=node.cores, memory=memory, gpus=node.gpus, processes=processes)
+        # What was asked for may be more than the node's by what the backend has rounded up.
+        memory = has.memory if node.memory is None else max(node.memory, has.memory or 0)
+        has = evolve(has, cores=node.cores, memory=memory, gpus=node.gpus)
     return evolve(job, queue=node.queue, resources=has)
-
-
-def _rounding(asked: Resources) -> int:
-    """So many bytes may a backend have added to what a user asked for: a MiB, of each core where it counts by core."""
-    return asked.cores * 2**20
 
 
 def with_directives(own: Sequence[str], more: Iterable[str]) -> tuple[str, ...]:
@@ -331,6 +321,12 @@ def with_directives(own: Sequence[str], more: Iterable[str]) -> tuple[str, ...]:
 
 #: What Slurm's users write short. Where another batch system means something else by it, sites and users both do.
 _LONG = {"-q": "--qos", "-C": "--constraint", "-L": "--licenses", "-p": "--partition", "-A": "--account"}
+
+
+def names_of(directive: str) -> set[str]:
+    """What `Job.skip` may call a native directive: as it is written, and without dashes."""
+    name = directive_name(directive)
+    return {name, name.lstrip("-")}
 
 
 def directive_name(directive: str) -> str:
