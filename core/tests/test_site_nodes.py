@@ -90,3 +90,14 @@ def test_a_site_whose_nodes_are_chosen_by_name_says_so() -> None:
 def test_the_users_directive_counts_however_it_is_written(directive: str) -> None:
     """Slurm would take the last of two."""
     assert completed(DEBUG, extra=(directive,)).extra_directives == (directive,)
+
+
+def test_a_sites_variables_are_the_jobs_but_for_the_users() -> None:
+    """``env=`` of a cluster wins."""
+
+    class Here(DescribedSite):
+        description = SiteDescription(
+            facts=SiteFacts(title="Here"), backend="slurm", environment={"A": "of the site", "B": "of the site"}
+        )
+
+    assert Here().complete(Job(environment={"A": "mine"})).environment == {"A": "mine", "B": "of the site"}

@@ -175,6 +175,8 @@ class SiteDescription:
     directives: tuple[str, ...] = field(default=(), converter=_texts)
     #: Left out of every job, as in `Job.skip`.
     skip: frozenset[str] = field(default=frozenset(), converter=_names)
+    #: Variables of every job, as in `Job.environment`; the user's own come first.
+    environment: Mapping[str, str] = field(factory=dict, converter=dict)
     #: What users should know before their first cluster, a sentence each.
     advice: tuple[str, ...] = field(default=(), converter=_texts)
 
@@ -267,7 +269,12 @@ class DescribedSite:
             skip |= node.skip
             job = on_node(job, node)
         wanted = [each for each in directives if not job.skip & names_of(each)]
-        return evolve(job, extra_directives=with_directives(job.extra_directives, wanted), skip=job.skip | skip)
+        return evolve(
+            job,
+            extra_directives=with_directives(job.extra_directives, wanted),
+            skip=job.skip | skip,
+            environment={**self.description.environment, **job.environment},
+        )
 
     def choose_node(self, job: Job) -> NodeType | None:
         """The first kind of nodes that takes a job; None if it names a queue that the description does not know.
