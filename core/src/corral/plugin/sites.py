@@ -175,6 +175,8 @@ class SiteDescription:
     directives: tuple[str, ...] = field(default=(), converter=_texts)
     #: Left out of every job, as in `Job.skip`.
     skip: frozenset[str] = field(default=frozenset(), converter=_names)
+    #: Variables of every job, as in `Job.environment`; the user's own come first.
+    environment: Mapping[str, str] = field(factory=dict, converter=dict)
     #: What users should know before their first cluster, a sentence each.
     advice: tuple[str, ...] = field(default=(), converter=_texts)
 
@@ -267,12 +269,17 @@ class DescribedSite:
             skip |= node.skip
             job = on_node(job, node)
         wanted = [each for each in directives if not job.skip & names_of(each)]
-        return evolve(job, extra_directives=with_directives(job.extra_directives, wanted), skip=job.skip | skip)
+        return evolve(
+            job,
+            extra_directives=with_directives(job.extra_directives, wanted),
+            skip=job.skip | skip,
+            environment={**self.description.environment, **job.environment},
+        )
 
     def choose_node(self, job: Job) -> NodeType | None:
         """The first kind of nodes that takes a job; None if it names a queue that the description does not know.
 
-        Jobs without GPUs go to nodes with GPUs only if they name them.
+        Jobs without GPUs go to nodes with GPUs only if they name them, or if there are no others.
 
         Raises
         ------
@@ -280,14 +287,19 @@ class DescribedSite:
             None takes it; says why, of the one that the job names, or of the one that comes nearest.
         """
         nodes = self.description.nodes
+        fitting = [node for node in nodes if bool(node.gpus) == bool(job.resources.gpus)]
         if job.queue is not None:
-            candidates = [node for node in nodes if job.queue in (node.queue, node.name)]
+            named = [node for node in nodes if job.queue in (node.queue, node.name)]
+            candidates = [node for node in named if node in fitting] or named
         else:
-            wants_gpus = bool(job.resources.gpus)
-            candidates = [node for node in nodes if not node.named_only and bool(node.gpus) == wants_gpus]
+            candidates = [node for node in fitting if not node.named_only]
+            if not fitting and not job.resources.gpus:
+                # A machine on which every node has some.
+                candidates = [node for node in nodes if not node.named_only]
         if not candidates:
             if job.queue is None and nodes:
-                raise InvalidRequest("gpus", f"{self.facts.title} has no nodes with GPUs for clusters; name a queue=")
+                argument, kind = ("gpus", "with GPUs") if job.resources.gpus else ("queue", "without GPUs")
+                raise InvalidRequest(argument, f"{self.facts.title} has no nodes {kind} for clusters; name a queue=")
             return None
         refusals = []
         for node in candidates:
@@ -314,6 +326,10 @@ def with_directives(own: Sequence[str], more: Iterable[str]) -> tuple[str, ...]:
     return (*own, *(each for each in dict.fromkeys(more) if directive_name(each) not in said))
 
 
+#: What Slurm's users write short. Where another batch system means something else by it, sites and users both do.
+_LONG = {"-q": "--qos", "-C": "--constraint", "-L": "--licenses", "-p": "--partition", "-A": "--account"}
+
+
 def names_of(directive: str) -> set[str]:
     """What `Job.skip` may call a native directive: as it is written, and without dashes."""
     name = directive_name(directive)
@@ -321,7 +337,9 @@ def names_of(directive: str) -> set[str]:
 
 
 def directive_name(directive: str) -> str:
-    """The option of a native directive: ``--qos`` of ``--qos=high``, ``-l storage`` of ``-l storage=gdata/xy``."""
+    """The option of a native directive: ``--qos`` of ``-q high``, ``-l storage`` of ``-l storage=gdata/xy``."""
     words = directive.strip().partition("=")[0].split()
+    if words and words[0] in _LONG:
+        return _LONG[words[0]]
     is_short = bool(words) and re.fullmatch("-[lRW]", words[0]) is not None
     return " ".join(words[: 2 if is_short else 1])

@@ -31,7 +31,7 @@ from corral.plugin import discovery
 from corral.plugin.values import JobId
 from corral.request import settings
 from corral.request.activation import check_reach
-from corral.request.quantities import plain_options
+from corral.request.quantities import plain_options, times_it_fits
 from corral.request.queues import AUTO, Choice, choose
 from corral.request.scale import check_name, the_group
 from corral.request.settings import Settings
@@ -311,9 +311,11 @@ class Blueprint:
         job = batch.prepare(evolve(wanted, excluded_hosts=excluded_hosts))
         if job.resources.memory is None:
             raise InvalidRequest("memory", "say how much a job may use on each node: memory='16GB'")
-        # What was prepared may be more than what was asked for: the workers should use it.
-        if job.resources.processes > job.resources.cores:
-            job = evolve(job, resources=evolve(job.resources, processes=job.resources.cores))
+        # What was prepared may be more than what was asked for, a whole node say: the workers should use it.
+        processes = job.resources.processes
+        if "processes" not in spec.said():
+            processes *= times_it_fits(spec.resources, job.resources)
+        job = evolve(job, resources=evolve(job.resources, processes=min(processes, job.resources.cores)))
         return evolve(job, command=(*job.command, *spec.launcher_arguments(group, job.resources, job.walltime)))
 
     def resources(self, group: str) -> Resources:
