@@ -110,13 +110,14 @@ class _Watched(type(os.environ)):  # type: ignore[misc]
 
     def __iter__(self) -> Iterator[str]:
         self.read.add("all variables")
-        return super().__iter__()
+        yield from super().__iter__()
 
 
 @contextmanager
 def reads_of_environment() -> Iterator[set[str]]:
     """The names of the variables that are read meanwhile, wherever in this process."""
-    _Watched.read = read = set()
+    read: set[str] = set()
+    _Watched.read = read
     plain = type(os.environ)
     # The object itself: who imported it has that, whatever `os` calls by its name now.
     os.environ.__class__ = _Watched

@@ -6,9 +6,10 @@ from corral.testing.site_laws.examples import ExampleLaws
 from corral.testing.site_laws.facts import SiteFactLaws
 from corral.testing.site_laws.nodes import NodeLaws
 from corral.testing.site_laws.requests import RequestLaws
+from corral.testing.site_laws.talk import TalkLaws
 
 
-class SiteConformance(RequestLaws, NodeLaws, SiteFactLaws, ExampleLaws):
+class SiteConformance(RequestLaws, NodeLaws, TalkLaws, SiteFactLaws, ExampleLaws):
     """Derive a test class from it, declare what is known, and pytest finds the laws. ::
 
         class TestPerlmutter(SiteConformance):

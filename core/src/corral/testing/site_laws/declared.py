@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -14,11 +13,10 @@ from corral.errors import InvalidRequest
 from corral.plugin import discovery
 from corral.plugin.sites import NodeType, SiteDescription
 from corral.plugin.values import Command, Job, Resources
-from corral.request.drawing import CLUSTER_ARGUMENTS, GROUP_ARGUMENTS
+from corral.request.sites import defaults_here
 from corral.request.worker_group import WorkerGroup
 from corral.testing.golden import Example
 from corral.testing.silence import SilentHooks
-from corral.text.variables import expanded
 
 GIGA = 10**9
 
@@ -149,14 +147,19 @@ class SiteLaws:
         assert found, "the site refuses whatever it is asked for"
         return found
 
-    def hooks(self, house: Any, *, with_site: bool = True) -> SilentHooks:
+    def hooks(self, house: Any, *, with_site: bool = True, options: Mapping[str, Any] | None = None) -> SilentHooks:
+        """New hooks of the backend, with the site's options for it unless others are given."""
+        options = options_of(house) if options is None else options
         around = [house] if with_site else []
-        manager = discovery.load(house.backend, options=options_of(house), plugins=around, among=_installed())
-        return SilentHooks(manager)
+        return SilentHooks(discovery.load(house.backend, options=options, plugins=around, among=installed_plugins()))
+
+    def defaults_of(self, house: Any) -> Mapping[str, Any]:
+        """What a user need not say, with the variables of `environment`."""
+        return defaults_here(self.site, getattr(house, "defaults", None) or {})
 
     def group_of(self, house: Any, arguments: Mapping[str, Any], ready_made: str | None = None) -> WorkerGroup:
         """The group that a user gets who asks for this: what the site's defaults say, and then the user."""
-        said = {**defaults_of(house, self.environment), **self.arguments}
+        said = {**self.defaults_of(house), **self.arguments}
         said |= {**({} if ready_made is None else house.groups[ready_made]), **arguments}
         known = WorkerGroup.argument_names()
         return WorkerGroup(**{name: value for name, value in said.items() if name in known and value is not None})
@@ -173,15 +176,15 @@ class SiteLaws:
 _INSTALLED: list[discovery.Installed] = []
 
 
-def _installed() -> Sequence[discovery.Installed]:
-    """Looked at once: it reads a file of every distribution."""
+def installed_plugins() -> Sequence[discovery.Installed]:
+    """All that are installed, looked at once: that reads a file of every distribution."""
     if not _INSTALLED:
         _INSTALLED.extend(discovery.installed())
     return _INSTALLED
 
 
 def _entry_point(site: str) -> discovery.Installed:
-    for plugin in _installed():
+    for plugin in installed_plugins():
         if (plugin.kind, plugin.name) == ("site", site):
             return plugin
     _INSTALLED.clear()
@@ -214,25 +217,6 @@ def described_nodes(house: Any) -> Sequence[NodeType]:
     """The kinds of its nodes; none if it describes none."""
     description = description_of(house)
     return () if description is None else description.nodes
-
-
-def defaults_of(house: Any, environment: Mapping[str, str]) -> dict[str, Any]:
-    """A site's defaults with the user's variables filled in; one whose variable is not set is left out."""
-    found = {}
-    for name, value in (getattr(house, "defaults", None) or {}).items():
-        if isinstance(value, str) and re.search(r"\$\w", value):
-            try:
-                found[name] = expanded(value, environment)
-            except ValueError:
-                continue
-        else:
-            found[name] = value
-    return found
-
-
-def known_arguments() -> set[str]:
-    """Names of all that a cluster can be told."""
-    return {*CLUSTER_ARGUMENTS, *GROUP_ARGUMENTS}
 
 
 # --- requests ---------------------------------------------------------------------------------------------------

@@ -13,14 +13,13 @@ from attrs import fields
 
 from corral.errors import CorralError, InvalidRequest
 from corral.plugin.sites import SiteDescription, SiteFacts, SiteOption
+from corral.request.arguments import KNOWN
 from corral.request.settings import Settings
 from corral.testing.silence import silence
 from corral.testing.site_laws.declared import (
     SiteLaws,
     accepted,
-    defaults_of,
     description_of,
-    known_arguments,
     options_of,
 )
 
@@ -102,12 +101,10 @@ class SiteFactLaws(SiteLaws):
 
     def test_defaults_are_arguments(self, house: Any) -> None:
         """Of `Cluster`, of a group, or settings; and they have values that these take."""
-        settings = {attribute.name for attribute in fields(Settings)}
-        defaults = getattr(house, "defaults", None) or {}
-        assert set() == set(defaults) - known_arguments() - settings, "there are no such arguments or settings"
-        said = defaults_of(house, self.environment)
         try:
-            Settings(**{name: value for name, value in said.items() if name in settings})
+            said = self.defaults_of(house)
+            names = {attribute.name for attribute in fields(Settings)}
+            Settings(**{name: value for name, value in said.items() if name in names})
             self.group_of(house, {})
         except CorralError as error:
             pytest.fail(f"a default cannot be used: {error}")
@@ -115,9 +112,9 @@ class SiteFactLaws(SiteLaws):
     def test_what_is_required_is_explained(self, house: Any) -> None:
         """Names of arguments, each with a sentence that says where its value is found."""
         required: Mapping[str, str] = getattr(house, "required", None) or {}
-        assert set() == set(required) - known_arguments(), "there are no such arguments"
+        assert set() == set(required) - set(KNOWN), "there are no such arguments"
         assert [name for name, words in required.items() if len(words.split()) < 2] == [], "say where it is found"
-        defaults = defaults_of(house, self.environment)
+        defaults = self.defaults_of(house)
         assert set() == set(required) & set(defaults) - set(self.arguments), "these have a default and need none"
 
     def test_groups_are_made_of_arguments(self, house: Any) -> None:
