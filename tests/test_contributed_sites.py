@@ -12,6 +12,7 @@ from pathlib import Path
 import pytest
 
 from corral.plugin import DescribedSite
+from corral.plugin.well_known import SITES
 from corral.testing import SiteConformance
 
 CONTRIB = Path(__file__).parent.parent / "contrib"
@@ -80,3 +81,10 @@ def test_modules_say_when_they_were_checked(sites: dict[str, type[DescribedSite]
     """Where one reads them, too."""
     for name, site in sites.items():
         assert site.facts.checked in (sys.modules[site.__module__].__doc__ or ""), name
+
+
+def test_who_names_one_is_told_what_to_install(sites: dict[str, type[DescribedSite]]) -> None:
+    """Also where it is not installed; a machine that is retired is nobody's."""
+    offered = {name: f"corral-{site.__module__.removeprefix('corral_')}" for name, site in sites.items()}
+    assert offered.pop("summit") == "corral-example_lsf"
+    assert offered == SITES
