@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from corral.plugin import sites_here
+from corral.plugin import sites_here, well_known
 
 _numbers = itertools.count()
 
@@ -30,6 +30,12 @@ def install_site(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Install:
         monkeypatch.syspath_prepend(folder)
 
     return install
+
+
+@pytest.fixture
+def prairie(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A site that is known, and never installed: those of contrib/ may be."""
+    monkeypatch.setitem(well_known.SITES, "prairie", "corral-prairie")
 
 
 PREAMBLE = """

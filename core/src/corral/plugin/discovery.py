@@ -36,26 +36,9 @@ from corral.errors import CorralError, InvalidRequest, PluginError, UnknownBacke
 from corral.plugin.facts import BackendFacts
 from corral.plugin.hookspecs import CONTRACT
 from corral.plugin.validation import NamedPlugin, assemble
+from corral.plugin.well_known import BACKENDS, SITES
 
 logger = logging.getLogger("corral.plugin.discovery")
-
-#: What to install for a name that people are likely to type. All else is said by plugins that are installed.
-WELL_KNOWN = {
-    "slurm": "corral-slurm",
-    "pbs": "corral-pbs",
-    "pbspro": "corral-pbs",
-    "openpbs": "corral-pbs",
-    "sge": "corral-sge",
-    "gridengine": "corral-sge",
-    "uge": "corral-sge",
-    "lsf": "corral-lsf",
-    "htcondor": "corral-htcondor",
-    "condor": "corral-htcondor",
-    "oar": "corral-oar",
-    "flux": "corral-flux",
-    "torque": "corral-torque",
-    "moab": "corral-moab",
-}
 
 
 # --- what is installed ------------------------------------------------------------------------------------------
@@ -352,7 +335,17 @@ def make_site(name: str, options: Mapping[str, Any] | None = None) -> object:
     ------
     InvalidRequest, PluginError
     """
-    return _the_one(name, "site", installed()).make(options or {})
+    return the_site(name).make(options or {})
+
+
+def the_site(name: str) -> Installed:
+    """The site plugin of that name or alias; not imported.
+
+    Raises
+    ------
+    InvalidRequest, PluginError
+    """
+    return _the_one(name, "site", installed())
 
 
 def _the_one(name: str, kind: Literal["backend", "site"], available: Sequence[Installed]) -> Installed:
@@ -388,10 +381,11 @@ def _no_such(name: str, kind: Literal["backend", "site"], available: Sequence[In
     plain = [plugin.name for plugin in usable(kind, available)]
     problem = f"no {kind} named {name!r}. Installed: {', '.join(plain) or 'none'}."
     if kind == "site":
-        return InvalidRequest("site", problem + did_you_mean(name.lower(), known))
-    if name not in WELL_KNOWN:
-        problem += did_you_mean(name.lower(), [*known, *WELL_KNOWN])
-    for word, distribution in WELL_KNOWN.items():
+        install = f" Install {SITES[name]}" if name in SITES else ""
+        return InvalidRequest("site", problem + (install or did_you_mean(name.lower(), [*known, *SITES])))
+    if name not in BACKENDS:
+        problem += did_you_mean(name.lower(), [*known, *BACKENDS])
+    for word, distribution in BACKENDS.items():
         if word not in known and (word == name or problem.endswith(f"Did you mean {word!r}?")):
             problem += f" Install {distribution}"
     return UnknownBackend(problem, name=name, installed=plain)

@@ -15,7 +15,6 @@ from typing import Any
 import dask.utils
 
 from corral.errors import InvalidRequest
-from corral.plugin.values import Resources
 from corral.text.durations import is_truth, seconds_in
 
 
@@ -135,16 +134,6 @@ def usual_processes(cores: int, gpus: int = 0, threads: int | None = None) -> in
     if cores < 4:
         return 1
     return min((n for n in range(1, cores + 1) if cores % n == 0), key=lambda n: (abs(n - math.sqrt(cores)), n))
-
-
-def times_it_fits(asked: Resources, got: Resources) -> int:
-    """How often a node that a job got has room for what was asked of it: at least once."""
-    room = [got.cores // asked.cores]
-    if asked.memory and got.memory:
-        room.append(got.memory // asked.memory)
-    if asked.gpus:
-        room.append(got.gpus // asked.gpus)
-    return max(1, min(room))
 
 
 def plain_options(argument: str, value: object) -> dict[str, Any]:
