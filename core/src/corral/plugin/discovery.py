@@ -24,9 +24,10 @@ import fnmatch
 import functools
 import inspect
 import logging
+import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Literal, NoReturn
+from typing import Any, Literal, NoReturn, Protocol
 
 import importlib_metadata
 import pluggy
@@ -62,19 +63,26 @@ WELL_KNOWN = {
 # --- what is installed ------------------------------------------------------------------------------------------
 
 
+class _Loads(Protocol):
+    """An entry point, or what stands for one."""
+
+    def load(self) -> Any: ...
+
+
 @frozen(kw_only=True)
 class Installed:
-    """One entry point of one distribution; not imported."""
+    """One entry point of one distribution; not imported. Or a site that is written in a file, as if it were one."""
 
     name: str
     kind: Literal["backend", "site"]
     #: The version of the contract that it speaks.
     contract: str
+    #: Its name; or the file.
     distribution: str
     version: str
     #: The factory, as the entry point names it: ``corral_slurm:Slurm``.
     value: str
-    _entry_point: importlib_metadata.EntryPoint = field(repr=False, eq=False)
+    _entry_point: _Loads = field(repr=False, eq=False)
 
     def make(self, options: Mapping[str, Any]) -> object:
         """Import the plugin and call its factory.
@@ -199,11 +207,47 @@ _GROUP = re.compile(r"corral\.(?P<kind>backend|site)s\.(?P<contract>\w+)")
 def usable(kind: Literal["backend", "site"], plugins: Iterable[Installed] | None = None) -> list[Installed]:
     """Those that speak this corral's contract, each once, under its plainest name: `pbs`, not `openpbs` too."""
     plugins = installed() if plugins is None else plugins
+    if kind == "site":
+        plugins = with_written(plugins)
     names: dict[tuple[str, str], list[Installed]] = {}
     for plugin in plugins:
         if plugin.kind == kind and plugin.contract == CONTRACT:
             names.setdefault((plugin.distribution, plugin.value), []).append(plugin)
     return sorted((min(aliases, key=_plainness) for aliases in names.values()), key=lambda plugin: plugin.name)
+
+
+def with_written(plugins: Iterable[Installed]) -> list[Installed]:
+    """The same with the sites that are written in files: they take the place of those that have their name."""
+    written = written_sites()
+    names = {plugin.name for plugin in written}
+    return [*(plugin for plugin in plugins if plugin.kind != "site" or plugin.name not in names), *written]
+
+
+def written_sites() -> list[Installed]:
+    """Sites that are written in YAML; not checked. Files that cannot be read are told once."""
+    # It reads Dask's configuration, and a launcher has to do before that.
+    from corral.plugin import site_files, site_yaml
+
+    written = site_files.read(os.environ)
+    for problem in written.problems:
+        if str(problem) not in _told:
+            _told.add(str(problem))
+            logger.warning("sites in a file that cannot be used: %s", problem)
+    return [
+        Installed(
+            name=str(name),
+            kind="site",
+            contract=CONTRACT,
+            distribution=written.place((*site_files.SECTION, name))[0],
+            version="",
+            value=site_files.spelled((*site_files.SECTION, name)),
+            entry_point=site_yaml.WrittenSite(name=name, written=written),
+        )
+        for name in written.sites
+    ]
+
+
+_told: set[str] = set()
 
 
 def _plainness(plugin: Installed) -> tuple[bool, int]:
@@ -340,6 +384,11 @@ def are_one(backend: str, other: str) -> bool:
     return (mine.distribution, mine.value) == (others.distribution, others.value)
 
 
+def make_site(name: str, options: Mapping[str, Any] | None = None) -> object:
+    """The site plugin of that name, for its attributes."""
+    return _the_one(name, "site", installed()).make(options or {})
+
+
 def backend_of_site(site: str, site_options: Mapping[str, Any] | None = None) -> str | None:
     """The name of the backend that a site's users need not give; None if it has several."""
     backend: str | None = getattr(_the_one(site, "site", installed()).make(site_options or {}), "backend", None)
@@ -348,6 +397,8 @@ def backend_of_site(site: str, site_options: Mapping[str, Any] | None = None) ->
 
 def _the_one(name: str, kind: Literal["backend", "site"], available: Sequence[Installed]) -> Installed:
     """The plugin of that name, or an error that says why there is none."""
+    if kind == "site":
+        available = with_written(available)
     namesakes = [plugin for plugin in available if plugin.kind == kind and plugin.name == name]
     spoken = {plugin.distribution: plugin for plugin in namesakes if plugin.contract == CONTRACT}
     match list(spoken.values()):
@@ -379,7 +430,11 @@ def _no_such(name: str, kind: Literal["backend", "site"], available: Sequence[In
     plain = [plugin.name for plugin in usable(kind, available)]
     problem = f"no {kind} named {name!r}. Installed: {', '.join(plain) or 'none'}."
     if kind == "site":
-        return InvalidRequest("site", problem + did_you_mean(name.lower(), known))
+        from corral.plugin import site_files
+
+        problem += did_you_mean(name.lower(), known)
+        unread = "".join(f"\n  Not read: {each}" for each in site_files.read(os.environ).problems)
+        return InvalidRequest("site", problem + unread)
     if name not in WELL_KNOWN:
         problem += did_you_mean(name.lower(), [*known, *WELL_KNOWN])
     for word, distribution in WELL_KNOWN.items():
