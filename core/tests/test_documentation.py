@@ -19,7 +19,7 @@ from corral.cli.options import spoken
 from corral.cli.schema import configuration_schema
 from corral.plugin import hookspecs
 from corral.plugin.validation import HOOKS
-from corral.request.drawing import CLUSTER_ARGUMENTS
+from corral.request.arguments import CLUSTER_ARGUMENTS
 from corral.request.settings import Settings
 from corral.request.worker_group import WorkerGroup
 from corral.text.docstrings import docstring, documented

@@ -9,6 +9,7 @@ import os
 import shutil
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 from attrs import frozen
 
@@ -25,7 +26,7 @@ logger = logging.getLogger("corral")
 _COMMANDS = ("sbatch", "qsub", "bsub", "condor_submit", "oarsub", "flux", "msub")
 
 
-def choose(site: str | None = None) -> str:
+def choose(site: str | None = None, site_options: Mapping[str, Any] | None = None) -> str:
     """The site's batch system, or the one that answers here, or, where there is no trace of any, the embedded queue.
 
     A login node must not become a compute node because its batch system is down for a moment.
@@ -37,7 +38,9 @@ def choose(site: str | None = None) -> str:
     """
     # Also called from inside a running event loop: the questions have a loop of their own.
     with threads_allowed(), concurrent.futures.ThreadPoolExecutor(1) as thread:
-        here = thread.submit(lambda: asyncio.run(detect_all(Runner(timeout=20.0), site=site))).result()
+        here = thread.submit(
+            lambda: asyncio.run(detect_all(Runner(timeout=20.0), site=site, site_options=site_options))
+        ).result()
     name, why = decide(here, traces(os.environ))
     logger.info("backend %r: %s", name, why)
     return name
@@ -90,7 +93,9 @@ class Finding:
     is_usable: bool = True
 
 
-async def survey(runner: Runner, *, site: str | None = None) -> list[Finding]:
+async def survey(
+    runner: Runner, *, site: str | None = None, site_options: Mapping[str, Any] | None = None
+) -> list[Finding]:
     """Ask every installed backend at once; also those that cannot be used are told, with the reason.
 
     The embedded queue is here wherever corral is. What goes wrong with one backend does not disturb the others.
@@ -99,7 +104,7 @@ async def survey(runner: Runner, *, site: str | None = None) -> list[Finding]:
 
     async def find(plugin: discovery.Installed) -> Finding:
         try:
-            manager = discovery.load(plugin.name, site=site, among=available)
+            manager = discovery.load(plugin.name, site=site, site_options=site_options, among=available)
             conversation: Conversation[Detected | None] = manager.hook.detect()
             if plugin.facts.is_everywhere:
                 return Finding(plugin=plugin, detected=Detected(version="this machine"))
@@ -130,12 +135,14 @@ async def survey(runner: Runner, *, site: str | None = None) -> list[Finding]:
     return [*await asyncio.gather(*map(find, discovery.usable("backend", available))), *strangers]
 
 
-async def detect_all(runner: Runner, *, site: str | None = None) -> dict[str, Detected]:
+async def detect_all(
+    runner: Runner, *, site: str | None = None, site_options: Mapping[str, Any] | None = None
+) -> dict[str, Detected]:
     """Ask every installed backend at once whether its batch system is here; one that is everywhere is not asked.
 
     A backend that cannot be loaded, or whose question fails, is left out: it must not disturb the others.
     """
-    findings = await survey(runner, site=site)
+    findings = await survey(runner, site=site, site_options=site_options)
     return {
         finding.plugin.name: finding.detected
         for finding in findings

@@ -42,7 +42,7 @@ def configuration_schema() -> dict[str, Any]:
     from attrs import fields
 
     from corral.cluster.cluster import Cluster
-    from corral.request.drawing import CLUSTER_ARGUMENTS, GROUP_ARGUMENTS
+    from corral.request.arguments import CLUSTER_ARGUMENTS, GROUP_ARGUMENTS
     from corral.request.settings import Settings
     from corral.request.worker_group import WorkerGroup
 

@@ -21,6 +21,7 @@ from corral.cli.tables import say, show_file
 from corral.errors import BatchSystemError, InvalidRequest, ParseError
 from corral.jobs.record import JobRecord
 from corral.plugin.values import JobState
+from corral.request.sites import NONE
 
 if TYPE_CHECKING:
     from corral.plugin.values import Job
@@ -96,7 +97,9 @@ def _job(blueprint: Blueprint, words: Sequence[str], options: dict[str, Any]) ->
         "name": None,
         "backend": blueprint.backend,
         "backend_options": [f"{name}={json.dumps(value)}" for name, value in blueprint.backend_options.items()],
-        "site": blueprint.site,
+        # Said, so that the job does not look for one.
+        "site": blueprint.site or NONE,
+        "site_options": [f"{name}={json.dumps(value)}" for name, value in blueprint.site_options.items()],
         "cores": resources.cores,
         "memory": resources.memory,
         "shared_directory": blueprint.shared_directory,

@@ -21,7 +21,7 @@ from corral.host.identity import Sight
 from corral.launch.contact import knock
 from corral.plugin import discovery
 from corral.plugin.values import JobId, JobStatus
-from corral.request import settings
+from corral.request.sites import settings_at
 from corral.security.credentials import Credentials
 
 logger = logging.getLogger("corral")
@@ -228,13 +228,16 @@ async def _states(batch: BatchSystem, job_ids: Sequence[JobId]) -> dict[JobId, J
 
 def _systems(entry: Entry) -> list[SystemLine]:
     """The batch systems that may have jobs of the cluster, its own first."""
-    own = SystemLine(name="", backend=entry.backend, backend_options=entry.backend_options, site=entry.site)
+    own = SystemLine(
+        name="", backend=entry.backend, backend_options=entry.backend_options, site=entry.site,
+        site_options=entry.site_options,
+    )  # fmt: skip
     return [own, *entry.systems]
 
 
 def _batch(line: SystemLine) -> BatchSystem:
-    manager = discovery.load(line.backend, options=line.backend_options, site=line.site)
-    runner = Runner(timeout=settings.settings().command_timeout)
+    manager = discovery.load(line.backend, options=line.backend_options, site=line.site, site_options=line.site_options)
+    runner = Runner(timeout=settings_at(line.site, line.site_options).command_timeout)
     return BatchSystem(backend=line.backend, name=line.name, manager=manager, runner=runner, attempts=2)
 
 

@@ -123,6 +123,7 @@ class SystemLine:
     backend: str = field(validator=_is_line)
     backend_options: dict[str, Any] = field(factory=dict)
     site: str | None = None
+    site_options: dict[str, Any] = field(factory=dict)
 
 
 def lines_of(blueprint: Blueprint) -> tuple[SystemLine, ...]:
@@ -175,6 +176,7 @@ class Entry:
     backend: str = field(validator=_is_line)
     backend_options: dict[str, Any] = field(factory=dict)
     site: str | None = None
+    site_options: dict[str, Any] = field(factory=dict)
     #: Where it may have jobs as well.
     systems: Sequence[SystemLine] = ()
     #: What looks after it.
@@ -211,6 +213,7 @@ class Entry:
             backend=blueprint.backend,
             backend_options=dict(blueprint.backend_options),
             site=blueprint.site,
+            site_options=dict(blueprint.site_options),
             systems=lines_of(blueprint),
             credentials=str(blueprint.credentials_path),
             prefixes=(blueprint.job_prefix,),

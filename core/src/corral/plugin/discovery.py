@@ -14,8 +14,7 @@ one: :class:`corral.plugin.BackendFacts`. Facts are read of every backend that i
 runs: what an enclosing job says of itself must reach no other, whosever it is. A launcher, which submits none, reads
 those of its own backend alone.
 
-A site may carry two attributes besides its hooks: `backend`, the name of the backend that its users need not give,
-and `backend_options`, defaults for that backend's options.
+A site may carry attributes besides its hooks, all of them optional: see :mod:`corral.plugin.sites`.
 """
 
 from __future__ import annotations
@@ -94,7 +93,7 @@ class Installed:
         PluginError
             It cannot be imported, or its factory failed.
         """
-        factory = self._import()
+        factory = self.factory()
         self._check_options(factory, options)
         try:
             return factory(**options)
@@ -116,7 +115,7 @@ class Installed:
         PluginError
             It cannot be imported, or says it in no way that is known.
         """
-        factory = self._import()
+        factory = self.factory()
         facts = getattr(factory, "facts", None) or BackendFacts()
         if not isinstance(facts, BackendFacts):
             kind = type(facts).__name__
@@ -126,7 +125,13 @@ class Installed:
             facts if facts.title else evolve(facts, title=self.name, server=(f"{self.name.upper()}_*", *facts.server))
         )
 
-    def _import(self) -> Callable[..., object]:
+    def factory(self) -> Callable[..., object]:
+        """Import what the entry point names.
+
+        Raises
+        ------
+        PluginError
+        """
         try:
             factory: object = self._entry_point.load()
         except (Exception, SystemExit) as error:
@@ -385,14 +390,13 @@ def are_one(backend: str, other: str) -> bool:
 
 
 def make_site(name: str, options: Mapping[str, Any] | None = None) -> object:
-    """The site plugin of that name, for its attributes."""
+    """The site plugin of that name, for its attributes.
+
+    Raises
+    ------
+    InvalidRequest, PluginError
+    """
     return _the_one(name, "site", installed()).make(options or {})
-
-
-def backend_of_site(site: str, site_options: Mapping[str, Any] | None = None) -> str | None:
-    """The name of the backend that a site's users need not give; None if it has several."""
-    backend: str | None = getattr(_the_one(site, "site", installed()).make(site_options or {}), "backend", None)
-    return backend
 
 
 def _the_one(name: str, kind: Literal["backend", "site"], available: Sequence[Installed]) -> Installed:

@@ -39,12 +39,12 @@ from collections.abc import Generator, Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 from attrs import evolve, field, frozen
-from dask.utils import format_bytes, parse_bytes
 
 from corral.errors import InvalidRequest, did_you_mean
 from corral.plugin.hookspecs import hookimpl
 from corral.plugin.values import Job
 from corral.text.durations import in_words, seconds_in
+from corral.text.sizes import bytes_in, size_in_words
 
 
 def _texts(values: Iterable[str]) -> tuple[str, ...]:
@@ -58,7 +58,7 @@ def _seconds(value: Any) -> int | None:
 
 
 def _bytes(value: Any) -> int | None:
-    return None if value is None else int(parse_bytes(value))
+    return None if value is None else bytes_in(value)
 
 
 def _names(values: Iterable[str]) -> frozenset[str]:
@@ -130,7 +130,7 @@ class NodeType:
         if asked.cores > self.cores:
             return InvalidRequest("cores", f"{self.name} has at most {self.cores} cores a node")
         if self.memory is not None and (asked.memory or 0) > self.memory:
-            return InvalidRequest("memory", f"{self.name} has at most {format_bytes(self.memory)} a node")
+            return InvalidRequest("memory", f"{self.name} has at most {size_in_words(self.memory)} a node")
         if self.max_walltime is not None and (job.walltime or 0) > self.max_walltime:
             return InvalidRequest("walltime", f"{self.name} takes jobs of at most {in_words(self.max_walltime)}")
         if asked.nodes < self.min_nodes or (self.max_nodes is not None and asked.nodes > self.max_nodes):
@@ -190,11 +190,15 @@ class DescribedSite:
     """
 
     description: ClassVar[SiteDescription]
+    #: Of the class, so that they are read without making one.
     facts: ClassVar[SiteFacts]
+    backend: ClassVar[str]
 
     def __init_subclass__(cls) -> None:
         if "description" in vars(cls):
-            cls.facts = cls.description.facts
+            for name in ("facts", "backend"):
+                if name not in vars(cls):
+                    setattr(cls, name, getattr(cls.description, name))
 
     def __init__(self, **options: Any) -> None:
         known = self.description.options
@@ -219,10 +223,6 @@ class DescribedSite:
 
     def _refuse(self, problem: str) -> None:
         raise InvalidRequest("site_options", f"{self.facts.title} {problem}")
-
-    @property
-    def backend(self) -> str:
-        return self.description.backend
 
     @property
     def backend_options(self) -> Mapping[str, Any]:

@@ -270,10 +270,14 @@ def _check_backend(backend: NamedPlugin) -> set[str]:
     return answered
 
 
+#: What a site may say beside its hooks, or instead of any.
+_ATTRIBUTES = ("facts", "backend", "backend_options", "defaults", "required", "groups")
+
+
 def _check_around(named: NamedPlugin) -> None:
     """Refuse a site or a user's plugin that replaces what it may only wrap."""
     implementations = list(_checked(named))
-    if not implementations:
+    if not implementations and not any(hasattr(named.plugin, name) for name in _ATTRIBUTES):
         named.refuse("it has no hook. Decorate its methods with @hookimpl(wrapper=True)")
     for implementation in implementations:
         if implementation.is_answer:

@@ -35,6 +35,7 @@ from corral.request.quantities import plain_options
 from corral.request.queues import AUTO, Choice, choose
 from corral.request.scale import check_name, the_group
 from corral.request.settings import Settings
+from corral.request.sites import Site
 from corral.request.worker_group import WorkerGroup
 
 if TYPE_CHECKING:
@@ -74,7 +75,7 @@ class Blueprint:
     created: float = field(factory=time.time)
     #: Of the process that made it.
     surroundings: Surroundings = field(factory=Surroundings.here)
-    site: str | None = None
+    chosen_site: Site | None = None
     backend_options: Mapping[str, Any] = field(factory=dict)
     #: What was named; None: nothing.
     shared_directory: Path | None = None
@@ -95,6 +96,15 @@ class Blueprint:
     parked_results: int = PARKED_RESULTS
     #: Seconds after which a cluster with a scheduler of its own ends if it has nothing to do; 0: never.
     idle_timeout: float = IDLE_TIMEOUT
+
+    @property
+    def site(self) -> str | None:
+        """The name of its site."""
+        return None if self.chosen_site is None else self.chosen_site.name
+
+    @property
+    def site_options(self) -> Mapping[str, Any]:
+        return {} if self.chosen_site is None else self.chosen_site.options
 
     @property
     def folder(self) -> Path:
@@ -206,7 +216,9 @@ class Blueprint:
             if not spec.backend_options:
                 return self.batch
             options = {**self.backend_options, **spec.backend_options}
-            manager = discovery.load(self.backend, options=options, site=self.site, plugins=self.plugins)
+            manager = discovery.load(
+                self.backend, options=options, site=self.site, site_options=self.site_options, plugins=self.plugins
+            )
             return evolve(self.batch, manager=manager, options=options)
         assert spec.backend is not None
         configured = plain_options("backend_options", settings.options_of_another(spec.backend))
@@ -300,6 +312,8 @@ class Blueprint:
             options.append(f"--system={batch.name}")
         elif self.site is not None:
             options.append(f"--site={self.site}")
+            if self.site_options:
+                options.append(f"--site-options={json.dumps(self.site_options)}")
         name = self.job_name(number)
         wanted = spec.request(
             name=name,
@@ -346,7 +360,7 @@ class Blueprint:
             if any(fnmatch.fnmatchcase(name, pattern) for pattern in server)
         }
         own = [f"{type(plugin).__module__}.{type(plugin).__qualname__}" for plugin in self.plugins]
-        site = None if batch.name else self.site
+        site = None if batch.name else [self.site, repr(self.site_options)]
         what = [batch.backend, repr(batch.options), site, own, command.argv, shutil.which(command.argv[0])]
         return json.dumps([__version__, what, sorted(told.items())], default=str)
 
