@@ -11,13 +11,11 @@ from corral.errors import InvalidRequest
 from corral.plugin import discovery
 from corral.request import written_sites
 
-KNOWN = ("walltime", "memory", "account", "interface", "queue", "cores", "gpus", "processes", "inherit_env")
-
 
 def problems(file: Path, text: str, name: str = "lagoon") -> list[str]:
     """What is wrong, without the file."""
     file.write_text(text)
-    found = [str(each) for each in written_sites.problems_of(name, KNOWN)]
+    found = [str(each) for each in written_sites.problems_of(name)]
     return [each.removeprefix(f"{file}:").replace(f"corral.sites.{name}.", "") for each in found]
 
 
@@ -34,7 +32,7 @@ def test_three_mistakes_are_three_errors_with_lines(file: Path) -> None:
     with pytest.raises(InvalidRequest) as refused:
         discovery.make_site("lagoon")
     with pytest.raises(InvalidRequest) as checked:
-        written_sites.check("lagoon", KNOWN)
+        written_sites.check("lagoon")
     assert "3 mistakes" in str(refused.value)
     assert f"{file}:7: corral.sites.lagoon.nodes[0].cors: there is no such key. Did you mean 'cores'?" in str(
         refused.value

@@ -83,6 +83,11 @@ class Installed:
     value: str
     _entry_point: _Loads = field(repr=False, eq=False)
 
+    @property
+    def origin(self) -> str:
+        """Where it comes from: a distribution and its version, or a file."""
+        return f"{self.distribution} {self.version}".rstrip()
+
     def make(self, options: Mapping[str, Any]) -> object:
         """Import the plugin and call its factory.
 
@@ -387,6 +392,32 @@ def are_one(backend: str, other: str) -> bool:
     available = installed()
     mine, others = (_the_one(name, "backend", available) for name in (backend, other))
     return (mine.distribution, mine.value) == (others.distribution, others.value)
+
+
+def options_without_site(
+    manager: pluggy.PluginManager, site: str, backend: str, options: Mapping[str, Any]
+) -> dict[str, Any] | None:
+    """The backend's options with which its batch system is asked the same without the site; None: it is not.
+
+    A site that completes requests, and does nothing else, has done its work when a job is submitted: where it is not
+    installed, on a node or on another host, nothing is missed.
+
+    Parameters
+    ----------
+    manager
+        Was loaded with this site, and these options of the backend.
+    """
+    plugin = manager.get_plugin(site)
+    wrapped = {caller.name for caller in manager.get_hookcallers(plugin) or ()}
+    if not wrapped <= _BEFORE_SUBMISSION:
+        return None
+    own: str | None = getattr(plugin, "backend", None)
+    defaults = getattr(plugin, "backend_options", {}) if own is not None and are_one(own, backend) else {}
+    return {**defaults, **options}
+
+
+#: Hooks that are called before there is a job, and by its cluster alone.
+_BEFORE_SUBMISSION = {"prepare_job", "render_script", "parse_resources"}
 
 
 def make_site(name: str, options: Mapping[str, Any] | None = None) -> object:

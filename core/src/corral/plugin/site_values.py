@@ -8,12 +8,12 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import Any
 
 from attrs import field, frozen
-from dask.utils import parse_bytes
 
 from corral.errors import did_you_mean, excerpt
 from corral.plugin import site_files
 from corral.plugin.site_files import Keys, Problem, Written
 from corral.text.durations import seconds_in
+from corral.text.sizes import bytes_in
 
 
 class Unusable(Exception):
@@ -142,9 +142,7 @@ def memory(value: Any, at: At) -> int:
     if isinstance(value, bool) or not isinstance(value, str | int):
         raise Unusable(f"{at.spelled(value)}, where an amount of memory belongs; {examples}")
     try:
-        if isinstance(value, str) and not re.match(r"\s*\.?\d", value):
-            raise ValueError(value)
-        found = int(parse_bytes(value))
+        found = bytes_in(value)
     except ValueError:
         raise Unusable(f"{at.spelled(value)}, which is no amount of memory; {examples}") from None
     if found < 2**20:

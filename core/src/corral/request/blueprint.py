@@ -107,6 +107,17 @@ class Blueprint:
         return {} if self.chosen_site is None else self.chosen_site.options
 
     @property
+    def needed_site(self) -> tuple[str | None, Mapping[str, Any]]:
+        """The site that another process needs to ask the batch system the same, and the backend's options for that."""
+        return self._needed_site(self.batch)
+
+    def _needed_site(self, batch: BatchSystem) -> tuple[str | None, Mapping[str, Any]]:
+        if self.site is None:
+            return None, batch.options
+        without = discovery.options_without_site(batch.manager, self.site, batch.backend, batch.options)
+        return (self.site, batch.options) if without is None else (None, without)
+
+    @property
     def folder(self) -> Path:
         """What only this cluster has."""
         return self.home.cluster_folder(self.uuid)
@@ -306,12 +317,13 @@ class Blueprint:
             f"--cluster-created={self.created:.0f}",
             f"--backend={batch.backend}",
         ]
-        if batch.options:
-            options.append(f"--backend-options={json.dumps(batch.options)}")
+        site, backend_options = (None, batch.options) if batch.name else self._needed_site(batch)
+        if backend_options:
+            options.append(f"--backend-options={json.dumps(backend_options)}")
         if batch.name:
             options.append(f"--system={batch.name}")
-        elif self.site is not None:
-            options.append(f"--site={self.site}")
+        if site is not None:
+            options.append(f"--site={site}")
             if self.site_options:
                 options.append(f"--site-options={json.dumps(self.site_options)}")
         name = self.job_name(number)

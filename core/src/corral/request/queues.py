@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 from attrs import frozen
 from dask.utils import format_bytes
@@ -62,7 +62,7 @@ def choose(job: Job, queues: Sequence[Queue], *, nothing: str) -> Choice:
     if not queues:
         raise InvalidRequest("queue", f"there is nothing to choose from with {AUTO!r}: {nothing}. Leave queue= out")
     reasons = {queue.name: why_not(queue, job) for queue in queues}
-    fitting = sorted((queue for queue in queues if not reasons[queue.name]), key=_tightness)
+    fitting = tightest_first(queue for queue in queues if not reasons[queue.name])
     if not fitting:
         raise InvalidRequest(
             "queue", f"{AUTO!r} finds none that takes this job: {_listed(reasons)}. Ask for less, or name a queue"
@@ -158,7 +158,7 @@ def about(job: Job, queues: Sequence[Queue]) -> str:
         for queue in sorted(queues, key=_tightness)
         if queue is not own
         and not why_not(queue, job)
-        and not _FOR_TRIALS.search(queue.name)
+        and not is_for_trials(queue.name)
         and bool(queue.gpus) <= bool(job.resources.gpus)
         and (queue.free_nodes or 0) >= job.resources.nodes
     ]
@@ -167,12 +167,22 @@ def about(job: Job, queues: Sequence[Queue]) -> str:
     return words
 
 
+def is_for_trials(name: str) -> bool:
+    """Whether a queue, by its name, is for trials or for people who wait at a prompt."""
+    return _FOR_TRIALS.search(name) is not None
+
+
+def tightest_first(queues: Iterable[Queue]) -> list[Queue]:
+    """Queues in the order in which ``queue="auto"`` takes the first one that takes a job."""
+    return sorted(queues, key=_tightness)
+
+
 def _tightness(queue: Queue) -> tuple[object, ...]:
     def limit(value: int | None) -> float:
         return math.inf if value is None else value
 
     return (
-        bool(_FOR_TRIALS.search(queue.name)),
+        is_for_trials(queue.name),
         queue.gpus or 0,
         limit(queue.max_walltime),
         limit(queue.memory),

@@ -12,6 +12,7 @@ from corral.errors import CorralError, InvalidRequest
 from corral.plugin import discovery, site_files, site_yaml
 from corral.plugin.site_files import SECTION, Problem, Written
 from corral.plugin.site_values import At, argument
+from corral.request.arguments import KNOWN, SITE_DEFAULTS
 from corral.request.settings import Settings
 from corral.request.synonyms import meaning
 from corral.request.worker_group import WorkerGroup
@@ -23,33 +24,46 @@ _AMPLE: Mapping[str, Any] = {"cores": 1024, "gpus": 8, "walltime": "365d"}
 _SETTINGS = tuple(attribute.name for attribute in fields(Settings))
 
 
-def problems_of(name: str, known: Collection[str]) -> list[Problem]:
-    """Everything that is wrong with a site in YAML, by file and line; none if it is no such site.
-
-    Parameters
-    ----------
-    known
-        The arguments and settings that a site may have defaults for.
-    """
+def problems_of(name: str) -> list[Problem]:
+    """Everything that is wrong with a site in YAML, by file and line; none if it is no such site."""
     written = site_files.read(os.environ)
     if name not in written.sites:
         return []
     _, problems = site_yaml.described(name, written)
-    return site_yaml.in_order([*problems, *_of_arguments(name, written, known)], written)
+    return site_yaml.in_order([*problems, *_of_arguments(name, written)], written)
 
 
-def check(name: str, known: Collection[str]) -> None:
+def check(name: str) -> None:
     """Refuse a site in YAML that has mistakes, and tell all of them.
 
     Raises
     ------
     InvalidRequest
     """
-    if problems := problems_of(name, known):
+    if problems := problems_of(name):
         raise InvalidRequest("site", site_yaml.sentence_of(name, problems))
 
 
-def _of_arguments(name: str, written: Written, known: Collection[str]) -> Iterable[Problem]:
+def place_of_default(name: str, argument: str) -> str:
+    """Where a site in YAML has this default; empty if it is no such site."""
+    written = site_files.read(os.environ)
+    if name not in written.sites:
+        return ""
+    path = (*SECTION, name, "defaults", argument)
+    source, line = written.place(path)
+    return f"{site_files.spelled(path).replace('_', '-')} in {f'{source}:{line}' if line else source}"
+
+
+def with_sites(configuration: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Dask's configuration for a process on another host, with all sites in YAML that there are here."""
+    sites = site_files.read(os.environ).sites
+    mine = configuration.get(SECTION[0]) or {}
+    if not sites or not isinstance(mine, Mapping):
+        return configuration
+    return {**configuration, SECTION[0]: {**mine, SECTION[1]: sites}}
+
+
+def _of_arguments(name: str, written: Written) -> Iterable[Problem]:
     at = At(written=written, path=(*SECTION, name), problems=[])
     site = written.sites[name]
     if not isinstance(site, Mapping):
@@ -61,10 +75,10 @@ def _of_arguments(name: str, written: Written, known: Collection[str]) -> Iterab
         return here, found if isinstance(found, Mapping) else {}
 
     here, defaults = section("defaults")
-    _check_names(here, defaults, known)
+    _check_names(here, defaults, SITE_DEFAULTS)
     _check_values(here, defaults, {})
     here, required = section("required")
-    _check_names(here, required, known)
+    _check_names(here, required, KNOWN)
     here, groups = section("groups")
     for group, own in groups.items():
         if isinstance(own, Mapping):
