@@ -12,6 +12,7 @@ import pytest
 from corral.errors import InvalidRequest
 from corral.plugin import discovery, site_files, site_yaml
 from corral.plugin.sites import DescribedSite, SiteDescription
+from corral.plugin.written_sites import as_if_installed
 from corral.request import written_sites
 
 GOOD = """\
@@ -64,7 +65,7 @@ def test_a_file_says_what_python_would(file: Path) -> None:
     assert found.options["storage"].directives == ("-l storage={value}",)
     assert found.advice == ("Ask for whole nodes.",)
     assert found.groups["gpu"]["memory"] == "100GB"
-    [plugin] = discovery.written_sites()
+    [plugin] = as_if_installed()
     made = plugin.make({"storage": "gdata"})
     assert isinstance(made, DescribedSite)
     assert (plugin.name, plugin.distribution, made.backend) == ("lagoon", str(file), "local")
@@ -79,7 +80,7 @@ def test_folders_hold_several(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
     (first / "notes.txt").write_text("{")
     last.write_text("corral: {sites: {lagoon: {title: Mine, defaults: {walltime: 1h}}}}")
     monkeypatch.setenv(site_files.VARIABLE, f"{first}{os.pathsep}{last}{os.pathsep}")
-    assert [plugin.name for plugin in discovery.written_sites()] == ["lagoon", "reef"]
+    assert [plugin.name for plugin in as_if_installed()] == ["lagoon", "reef"]
     assert described().facts.title == "Mine"
     assert described().defaults == {"interface": "ib0", "walltime": "1h"}
     assert described("reef").facts.title == "The Lagoon"
@@ -92,7 +93,7 @@ def test_dasks_configuration_counts_as_it_is_merged(tmp_path: Path, monkeypatch:
     monkeypatch.setattr(dask.config, "paths", [str(tmp_path)])
     with dask.config.set(dask.config.collect([str(tmp_path)], env={})):
         assert described().facts.title == "The Lagoon"
-        [plugin] = discovery.written_sites()
+        [plugin] = as_if_installed()
         assert plugin.distribution == str(path)
         with dask.config.set({"corral.sites.lagoon.checked": 7, "corral.sites.lagoon.hosts": "lagoon"}):
             said = [str(each) for each in written_sites.problems_of("lagoon")]

@@ -9,6 +9,7 @@ import pytest
 
 from corral.errors import InvalidRequest
 from corral.plugin import discovery
+from corral.plugin.written_sites import as_if_installed
 from corral.request import written_sites
 
 
@@ -215,7 +216,7 @@ def test_what_the_user_s_variables_decide_is_not_judged(file: Path) -> None:
 def test_a_name_that_is_no_text_is_told(file: Path) -> None:
     """``no`` is false to YAML, and so is a site called that."""
     file.write_text("corral: {sites: {no: {backend: local}}}")
-    [plugin] = discovery.written_sites()
+    [plugin] = as_if_installed()
     with pytest.raises(InvalidRequest, match=r"sites.yaml:1: corral.sites\[False\]: this is no name of a site"):
         plugin.make({})
 
@@ -249,7 +250,7 @@ def test_files_that_cannot_be_read_are_told_once(
     """Other sites are as they were; who names one that is not there learns where it may have been."""
     file.write_bytes(text.encode("latin-1"))
     with caplog.at_level(logging.WARNING):
-        assert discovery.written_sites() == discovery.written_sites() == []
+        assert as_if_installed() == as_if_installed() == []
     assert len(caplog.records) == 1
     with pytest.raises(InvalidRequest, match=f"no site named 'lagoon'(.|\n)*Not read: {file}{said}"):
         discovery.make_site("lagoon")

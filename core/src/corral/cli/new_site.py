@@ -136,7 +136,7 @@ corral:
   sites:
     {name}:
       title: {scalar(found.title)}  # {MARK}: what the centre calls it
-      # On which hosts it is found without site=. {MARK}: what compute nodes are called, too, for clusters inside of jobs.
+      # On which hosts it is found without site=. {MARK}: what compute nodes are called, too.
       hosts: [{", ".join(map(scalar, found.hosts))}]
       # environment: {{CLUSTER: {name}}}  # or a variable that is set on all of its hosts, and a pattern for its value
       sources: []  # {MARK}: where these facts were read: ["docs.example.org"]
@@ -157,10 +157,9 @@ corral:
 def _nodes_in_yaml(found: Found) -> str:
     indented = " " * 6
     if not found.kinds:
-        example = (
-            "nodes:\n  - {name: compute, queue: compute, cores: 128, memory: 250GB, max-walltime: 8h, whole: true}\n"
-        )
-        return textwrap.indent(f"# {MARK}: kinds of nodes. {found.problem}\n{textwrap.indent(example, '# ')}", indented)
+        node = "{name: compute, queue: compute, cores: 128, memory: 250GB, max-walltime: 8h, whole: true}"
+        lines = [f"# {MARK}: kinds of nodes. {found.problem}", "# nodes:", f"#   - {node}"]
+        return textwrap.indent("\n".join(lines) + "\n", indented)
     lines = [
         f"# What jobs may have of a node, as {found.backend} says it here. The first that takes a job gets it.",
         f"# {MARK}: `whole: true` where jobs have nodes for themselves, and are charged for all of them; and whose",
@@ -171,7 +170,7 @@ def _nodes_in_yaml(found: Found) -> str:
     else:
         lines.append("# nodes:")
     for kind in found.kinds:
-        lines += [f"  # {kind.values['name']}: {printable(doubt)}" for doubt in kind.doubts]
+        lines += [printable(f"  # {kind.values['name']}: {doubt}") for doubt in kind.doubts]
         pairs = [f"{key.replace('_', '-')}: {scalar(value)}" for key, value in kind.values.items()]
         lines.append(f"  {'- ' if kind.is_complete else '# - '}{{{', '.join(pairs)}}}")
     return textwrap.indent("\n".join(lines) + "\n", indented)
@@ -199,7 +198,7 @@ def as_python(found: Found) -> dict[str, str]:
             '# NodeType(name="compute", queue="compute", cores=128, memory="250GB", max_walltime="8h", whole=True),'
         )
     for kind in found.kinds:
-        lines += [f"# {kind.values['name']}: {printable(doubt)}" for doubt in kind.doubts]
+        lines += [printable(f"# {kind.values['name']}: {doubt}") for doubt in kind.doubts]
         pairs = ", ".join(f"{key}={_literal(value)}" for key, value in kind.values.items())
         lines.append(f"{'' if kind.is_complete else '# '}NodeType({pairs}),")
     hosts = "".join(f"{_literal(host)}, " for host in found.hosts)

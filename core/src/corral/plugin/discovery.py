@@ -23,7 +23,6 @@ import fnmatch
 import functools
 import inspect
 import logging
-import os
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, Literal, NoReturn, Protocol
@@ -228,36 +227,12 @@ def usable(kind: Literal["backend", "site"], plugins: Iterable[Installed] | None
 
 def with_written(plugins: Iterable[Installed]) -> list[Installed]:
     """The same with the sites that are written in files: they take the place of those that have their name."""
-    written = written_sites()
+    # It reads Dask's configuration, and a launcher has to do before that.
+    from corral.plugin.written_sites import as_if_installed
+
+    written = as_if_installed()
     names = {plugin.name for plugin in written}
     return [*(plugin for plugin in plugins if plugin.kind != "site" or plugin.name not in names), *written]
-
-
-def written_sites() -> list[Installed]:
-    """Sites that are written in YAML; not checked. Files that cannot be read are told once."""
-    # It reads Dask's configuration, and a launcher has to do before that.
-    from corral.plugin import site_files, site_yaml
-
-    written = site_files.read(os.environ)
-    for problem in written.problems:
-        if str(problem) not in _told:
-            _told.add(str(problem))
-            logger.warning("sites in a file that cannot be used: %s", problem)
-    return [
-        Installed(
-            name=str(name),
-            kind="site",
-            contract=CONTRACT,
-            distribution=written.place((*site_files.SECTION, name))[0],
-            version="",
-            value=site_files.spelled((*site_files.SECTION, name)),
-            entry_point=site_yaml.WrittenSite(name=name, written=written),
-        )
-        for name in written.sites
-    ]
-
-
-_told: set[str] = set()
 
 
 def _plainness(plugin: Installed) -> tuple[bool, int]:
@@ -394,32 +369,6 @@ def are_one(backend: str, other: str) -> bool:
     return (mine.distribution, mine.value) == (others.distribution, others.value)
 
 
-def options_without_site(
-    manager: pluggy.PluginManager, site: str, backend: str, options: Mapping[str, Any]
-) -> dict[str, Any] | None:
-    """The backend's options with which its batch system is asked the same without the site; None: it is not.
-
-    A site that completes requests, and does nothing else, has done its work when a job is submitted: where it is not
-    installed, on a node or on another host, nothing is missed.
-
-    Parameters
-    ----------
-    manager
-        Was loaded with this site, and these options of the backend.
-    """
-    plugin = manager.get_plugin(site)
-    wrapped = {caller.name for caller in manager.get_hookcallers(plugin) or ()}
-    if not wrapped <= _BEFORE_SUBMISSION:
-        return None
-    own: str | None = getattr(plugin, "backend", None)
-    defaults = getattr(plugin, "backend_options", {}) if own is not None and are_one(own, backend) else {}
-    return {**defaults, **options}
-
-
-#: Hooks that are called before there is a job, and by its cluster alone.
-_BEFORE_SUBMISSION = {"prepare_job", "render_script", "parse_resources"}
-
-
 def make_site(name: str, options: Mapping[str, Any] | None = None) -> object:
     """The site plugin of that name, for its attributes.
 
@@ -465,11 +414,9 @@ def _no_such(name: str, kind: Literal["backend", "site"], available: Sequence[In
     plain = [plugin.name for plugin in usable(kind, available)]
     problem = f"no {kind} named {name!r}. Installed: {', '.join(plain) or 'none'}."
     if kind == "site":
-        from corral.plugin import site_files
+        from corral.plugin.written_sites import not_read
 
-        problem += did_you_mean(name.lower(), known)
-        unread = "".join(f"\n  Not read: {each}" for each in site_files.read(os.environ).problems)
-        return InvalidRequest("site", problem + unread)
+        return InvalidRequest("site", problem + did_you_mean(name.lower(), known) + not_read())
     if name not in WELL_KNOWN:
         problem += did_you_mean(name.lower(), [*known, *WELL_KNOWN])
     for word, distribution in WELL_KNOWN.items():

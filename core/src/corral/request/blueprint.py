@@ -29,6 +29,7 @@ from corral.errors import BatchSystemError, CorralError, InvalidRequest, NotPriv
 from corral.host.home import Home
 from corral.plugin import discovery
 from corral.plugin.values import JobId
+from corral.plugin.written_sites import options_without_site
 from corral.request import settings
 from corral.request.activation import check_reach
 from corral.request.quantities import plain_options
@@ -114,7 +115,7 @@ class Blueprint:
     def _needed_site(self, batch: BatchSystem) -> tuple[str | None, Mapping[str, Any]]:
         if self.site is None:
             return None, batch.options
-        without = discovery.options_without_site(batch.manager, self.site, batch.backend, batch.options)
+        without = options_without_site(batch.manager, self.site, batch.backend, batch.options)
         return (self.site, batch.options) if without is None else (None, without)
 
     @property
