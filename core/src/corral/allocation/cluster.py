@@ -74,10 +74,10 @@ class Allocation(HostingCluster):
     backend_options
         Options of the backend plugin: a mapping.
     site
-        The name of an installed site plugin, or None for no site. Default: the configured one, else the one that this
-        host belongs to.
+        The name of an installed site plugin (`corral sites` lists them), or None for no site. Default: the configured
+        one, else, with the site's own backend, the one that this host belongs to.
     site_options
-        What the site asks of its users beyond other arguments: a mapping.
+        What the site asks of its users beyond other arguments: a mapping. See `corral sites NAME`.
     shared_directory
         A folder that all nodes share; the credentials go there, into a folder of corral's own (``corral-1000``).
         Default: ``corral`` in your state directory (``~/.local/state``).

@@ -19,6 +19,7 @@ from corral.cli.run import run
 from corral.cli.schema import schema
 from corral.cli.serve import serve
 from corral.cli.simulate import simulate
+from corral.cli.sites import sites
 from corral.cli.submit import submit
 from corral.cli.tables import say
 from corral.cli.waits import waits
@@ -64,7 +65,7 @@ def main(ctx: click.Context, redact: bool) -> None:
 
 _COMMANDS = (
     commands.backends, commands.clean, commands.logs, commands.ps, commands.script, demo, explain, new_backend,
-    new_site, queues, run, schema, serve, simulate, submit, waits,
+    new_site, queues, run, schema, serve, simulate, sites, submit, waits,
 )  # fmt: skip
 for command in _COMMANDS:
     main.add_command(explained(command))

@@ -43,6 +43,8 @@ def script(redaction: Redaction, /, group: str | None, **options: Any) -> None:
 
     redaction.hide("project", options["account"])
     blueprint = draw({**cluster_arguments(options), **worker_arguments(options)})
+    redaction.hide("project", *(each.account for each in blueprint.groups.values()))
+    redaction.hide("option", *map(str, blueprint.site_options.values()))
     for choice in blueprint.choices.values():
         say(f'queue="auto" means {choice}', err=True)
     click.echo(str(blueprint.script(group)), nl=False)
@@ -299,7 +301,9 @@ def backends(as_json: bool) -> None:
     """
     from corral.batch.detection import survey
     from corral.batch.runner import Runner
-    from corral.plugin import discovery
+    from corral.cli.sites import choice_in_words
+    from corral.plugin import well_known
+    from corral.plugin.sites_here import survey_sites
 
     found = asyncio.run(survey(Runner(timeout=10.0)))
     if as_json:
@@ -313,7 +317,7 @@ def backends(as_json: bool) -> None:
         tried = _tried(plugin) if each.is_usable else ""
         rows.append((plugin.name, f"{plugin.distribution} {plugin.version}", answer, tried))
     installed = {row[0] for row in rows}
-    for name, distribution in discovery.WELL_KNOWN.items():
+    for name, distribution in well_known.BACKENDS.items():
         if distribution == f"corral-{name}" and name not in installed:
             rows.append((name, f"pip install {distribution}", "", ""))
     show(("backend", "plugin", "batch system", "run for real against"), sorted(rows))
@@ -321,6 +325,8 @@ def backends(as_json: bool) -> None:
         if each.reason:
             whose = each.plugin.name if each.is_usable else f"{each.plugin.name} ({each.plugin.distribution})"
             click.echo(f"{whose}: {' / '.join(each.reason.splitlines())}")
+    if found_sites := survey_sites():
+        say(f"site: {choice_in_words(found_sites)[1]}")
 
 
 def _backend(finding: Finding) -> dict[str, Any]:

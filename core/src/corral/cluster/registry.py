@@ -211,7 +211,10 @@ class Entry:
     @classmethod
     def of(cls, blueprint: Blueprint, **more: Any) -> Self:
         """A cluster that this process looks after, unless `more` says otherwise."""
-        needed, options = blueprint.needed_site
+        from corral.plugin.written_sites import needed_site
+
+        batch = blueprint.batch
+        needed, options = needed_site(batch.manager, blueprint.site, batch.backend, batch.options)
         return cls(
             name=blueprint.name,
             uuid=blueprint.uuid,

@@ -25,7 +25,7 @@ import inspect
 import logging
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Literal, NoReturn, Protocol
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 import importlib_metadata
 import pluggy
@@ -35,36 +35,16 @@ from corral._version import __version__
 from corral.errors import CorralError, InvalidRequest, PluginError, UnknownBackend, did_you_mean
 from corral.plugin.facts import BackendFacts
 from corral.plugin.hookspecs import CONTRACT
-from corral.plugin.validation import NamedPlugin, assemble
+from corral.plugin.validation import NamedPlugin, assemble, refused_value
+from corral.plugin.well_known import BACKENDS, SITES
+
+if TYPE_CHECKING:
+    from corral.plugin.site_yaml import WrittenSite
 
 logger = logging.getLogger("corral.plugin.discovery")
 
-#: What to install for a name that people are likely to type. All else is said by plugins that are installed.
-WELL_KNOWN = {
-    "slurm": "corral-slurm",
-    "pbs": "corral-pbs",
-    "pbspro": "corral-pbs",
-    "openpbs": "corral-pbs",
-    "sge": "corral-sge",
-    "gridengine": "corral-sge",
-    "uge": "corral-sge",
-    "lsf": "corral-lsf",
-    "htcondor": "corral-htcondor",
-    "condor": "corral-htcondor",
-    "oar": "corral-oar",
-    "flux": "corral-flux",
-    "torque": "corral-torque",
-    "moab": "corral-moab",
-}
-
 
 # --- what is installed ------------------------------------------------------------------------------------------
-
-
-class _Loads(Protocol):
-    """An entry point, or what stands for one."""
-
-    def load(self) -> Any: ...
 
 
 @frozen(kw_only=True)
@@ -80,7 +60,7 @@ class Installed:
     version: str
     #: The factory, as the entry point names it: ``corral_slurm:Slurm``.
     value: str
-    _entry_point: _Loads = field(repr=False, eq=False)
+    _entry_point: importlib_metadata.EntryPoint | WrittenSite = field(repr=False, eq=False)
 
     @property
     def origin(self) -> str:
@@ -104,7 +84,7 @@ class Installed:
         except CorralError:
             raise
         except (Exception, SystemExit) as error:
-            if refused := _refused_value(error, options):
+            if refused := refused_value(error, options):
                 self._refuse_options(f"refuses a value: {refused}")
             given = ", ".join(f"{name}={value!r}" for name, value in options.items()) or "no options"
             problem = f"{self.value}, called with {given}, raised {said(error)}. Check the options"
@@ -168,16 +148,6 @@ class Installed:
         raise InvalidRequest(f"{self.kind}_options", f"{self.kind} {self.name!r} {problem}")
 
 
-def _refused_value(error: BaseException, options: Mapping[str, Any]) -> str:
-    """What a validator of attrs says of an option; empty if it is not one that speaks.
-
-    Its error has the sentence, and then the whole attribute, which says nothing to a user.
-    """
-    sentence = str(error.args[0]) if isinstance(error, TypeError | ValueError) and error.args else ""
-    is_about_a_value = sentence.startswith(tuple(f"'{name}' must " for name in options))
-    return re.sub(r"<class '([\w.]+)'>", r"\1", sentence) if is_about_a_value else ""
-
-
 def installed() -> list[Installed]:
     """Every backend and site plugin that is installed, sorted by kind and name; none is imported."""
     found: dict[str, list[Installed]] = {}
@@ -216,8 +186,7 @@ _GROUP = re.compile(r"corral\.(?P<kind>backend|site)s\.(?P<contract>\w+)")
 def usable(kind: Literal["backend", "site"], plugins: Iterable[Installed] | None = None) -> list[Installed]:
     """Those that speak this corral's contract, each once, under its plainest name: `pbs`, not `openpbs` too."""
     plugins = installed() if plugins is None else plugins
-    if kind == "site":
-        plugins = with_written(plugins)
+    plugins = _with_written(plugins) if kind == "site" else plugins
     names: dict[tuple[str, str], list[Installed]] = {}
     for plugin in plugins:
         if plugin.kind == kind and plugin.contract == CONTRACT:
@@ -225,14 +194,11 @@ def usable(kind: Literal["backend", "site"], plugins: Iterable[Installed] | None
     return sorted((min(aliases, key=_plainness) for aliases in names.values()), key=lambda plugin: plugin.name)
 
 
-def with_written(plugins: Iterable[Installed]) -> list[Installed]:
-    """The same with the sites that are written in files: they take the place of those that have their name."""
-    # It reads Dask's configuration, and a launcher has to do before that.
-    from corral.plugin.written_sites import as_if_installed
+def _with_written(plugins: Iterable[Installed]) -> list[Installed]:
+    # Reads Dask's configuration, and a launcher has to do before that.
+    from corral.plugin.written_sites import with_written
 
-    written = as_if_installed()
-    names = {plugin.name for plugin in written}
-    return [*(plugin for plugin in plugins if plugin.kind != "site" or plugin.name not in names), *written]
+    return with_written(plugins)
 
 
 def _plainness(plugin: Installed) -> tuple[bool, int]:
@@ -376,13 +342,22 @@ def make_site(name: str, options: Mapping[str, Any] | None = None) -> object:
     ------
     InvalidRequest, PluginError
     """
-    return _the_one(name, "site", installed()).make(options or {})
+    return the_site(name).make(options or {})
+
+
+def the_site(name: str) -> Installed:
+    """The site plugin of that name or alias; not imported.
+
+    Raises
+    ------
+    InvalidRequest, PluginError
+    """
+    return _the_one(name, "site", installed())
 
 
 def _the_one(name: str, kind: Literal["backend", "site"], available: Sequence[Installed]) -> Installed:
     """The plugin of that name, or an error that says why there is none."""
-    if kind == "site":
-        available = with_written(available)
+    available = _with_written(available) if kind == "site" else available
     namesakes = [plugin for plugin in available if plugin.kind == kind and plugin.name == name]
     spoken = {plugin.distribution: plugin for plugin in namesakes if plugin.contract == CONTRACT}
     match list(spoken.values()):
@@ -416,10 +391,11 @@ def _no_such(name: str, kind: Literal["backend", "site"], available: Sequence[In
     if kind == "site":
         from corral.plugin.written_sites import not_read
 
-        return InvalidRequest("site", problem + did_you_mean(name.lower(), known) + not_read())
-    if name not in WELL_KNOWN:
-        problem += did_you_mean(name.lower(), [*known, *WELL_KNOWN])
-    for word, distribution in WELL_KNOWN.items():
+        install = f" Install {SITES[name]}" if name in SITES else did_you_mean(name.lower(), [*known, *SITES])
+        return InvalidRequest("site", problem + install + not_read())
+    if name not in BACKENDS:
+        problem += did_you_mean(name.lower(), [*known, *BACKENDS])
+    for word, distribution in BACKENDS.items():
         if word not in known and (word == name or problem.endswith(f"Did you mean {word!r}?")):
             problem += f" Install {distribution}"
     return UnknownBackend(problem, name=name, installed=plain)

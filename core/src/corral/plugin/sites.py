@@ -15,9 +15,12 @@ beside them:
     arguments that nobody can guess (an account), each with a sentence that says where its value is found.
 `groups`
     ready-made arguments of a `WorkerGroup`, by name: ``Cluster(groups=["perlmutter.gpu"])``.
+`nodes`
+    the kinds of nodes that its jobs get, each a :class:`NodeType`: then ``queue="auto"`` is one of theirs.
 
-Nearly all of that is data. :class:`DescribedSite` makes a plugin of a :class:`SiteDescription`, be that written in
-Python or in YAML; what is no data, a subclass adds in `complete`, or with hooks of its own. ::
+All of these are optional. Nearly all of that is data. :class:`DescribedSite` makes a plugin of a
+:class:`SiteDescription`, be that written in Python or in YAML; what is no data, a subclass adds in `complete`, or
+with hooks of its own. ::
 
     class Levante(DescribedSite):
         description = SiteDescription(
@@ -40,7 +43,7 @@ from typing import Any, ClassVar
 
 from attrs import evolve, field, frozen
 
-from corral.errors import InvalidRequest, did_you_mean
+from corral.errors import InvalidRequest, counted, did_you_mean
 from corral.plugin.hookspecs import hookimpl
 from corral.plugin.values import Job
 from corral.text.durations import in_words, seconds_in
@@ -98,6 +101,21 @@ class SiteFacts:
 
 
 @frozen(kw_only=True)
+class Refusal:
+    """Why a kind of nodes does not take a job."""
+
+    #: The argument that asks for too much.
+    argument: str
+    #: How much of it these nodes take: the most that any has is what a user can ask for.
+    most: int
+    problem: str
+
+
+#: Backends have rounded up already, some to a MiB for each core: who asks for all that a node has must get it.
+_ROUNDED_UP = 2**20
+
+
+@frozen(kw_only=True)
 class NodeType:
     """One kind of nodes as a site's jobs get it; everything counted is per node."""
 
@@ -124,18 +142,32 @@ class NodeType:
 
     def why_not(self, job: Job) -> InvalidRequest | None:
         """Why these nodes do not take such a job; None if they do."""
+        if (refusal := self.refusal(job)) is None:
+            return None
+        return InvalidRequest(refusal.argument, refusal.problem)
+
+    def refusal(self, job: Job) -> Refusal | None:
+        """The same with how much they do take."""
         asked = job.resources
+
+        def at_most(argument: str, most: int, words: str) -> Refusal:
+            return Refusal(argument=argument, most=most, problem=f"{self.name} has at most {words} a node")
+
         if asked.gpus > self.gpus:
-            return InvalidRequest("gpus", f"{self.name} has {self.gpus or 'no'} GPUs a node")
+            words = counted(self.gpus, "GPU") if self.gpus else "no GPU"
+            return at_most("gpus", self.gpus, words)
         if asked.cores > self.cores:
-            return InvalidRequest("cores", f"{self.name} has at most {self.cores} cores a node")
-        if self.memory is not None and (asked.memory or 0) > self.memory:
-            return InvalidRequest("memory", f"{self.name} has at most {size_in_words(self.memory)} a node")
+            return at_most("cores", self.cores, counted(self.cores, "core"))
+        if self.memory is not None and (asked.memory or 0) > self.memory + _ROUNDED_UP * asked.cores:
+            return at_most("memory", self.memory, size_in_words(self.memory))
         if self.max_walltime is not None and (job.walltime or 0) > self.max_walltime:
-            return InvalidRequest("walltime", f"{self.name} takes jobs of at most {in_words(self.max_walltime)}")
+            problem = f"{self.name} takes jobs of at most {in_words(self.max_walltime)}"
+            return Refusal(argument="walltime", most=self.max_walltime, problem=problem)
         if asked.nodes < self.min_nodes or (self.max_nodes is not None and asked.nodes > self.max_nodes):
             most = f"{self.min_nodes} to {self.max_nodes}" if self.max_nodes else f"at least {self.min_nodes}"
-            return InvalidRequest("nodes", f"{self.name} takes jobs of {most} nodes")
+            return Refusal(
+                argument="nodes", most=self.max_nodes or 0, problem=f"{self.name} takes jobs of {most} nodes"
+            )
         return None
 
 
@@ -237,6 +269,10 @@ class DescribedSite:
         return self.description.required
 
     @property
+    def nodes(self) -> Sequence[NodeType]:
+        return self.description.nodes
+
+    @property
     def groups(self) -> Mapping[str, Mapping[str, Any]]:
         return self.description.groups
 
@@ -274,30 +310,50 @@ class DescribedSite:
         InvalidRequest
             None takes it; says why, of the one that the job names, or of the one that comes nearest.
         """
-        nodes = self.description.nodes
-        if job.queue is not None:
-            candidates = [node for node in nodes if job.queue in (node.queue, node.name)]
-        else:
-            wants_gpus = bool(job.resources.gpus)
-            candidates = [node for node in nodes if not node.named_only and bool(node.gpus) == wants_gpus]
+        candidates = candidates_for(job, self.nodes)
         if not candidates:
-            if job.queue is None and nodes:
-                raise InvalidRequest("gpus", f"{self.facts.title} has no nodes with GPUs for clusters; name a queue=")
+            if job.queue is None and self.nodes:
+                kind = "with" if job.resources.gpus else "without"
+                names = ", ".join(dict.fromkeys(node.name for node in self.nodes))
+                problem = (
+                    f"{self.facts.title} has no nodes {kind} GPUs for such a job. Name a queue= if you mean it: {names}"
+                )
+                raise InvalidRequest("gpus", problem)
             return None
-        refusals = []
+        refusals: list[Refusal] = []
         for node in candidates:
-            if (refusal := node.why_not(job)) is None:
+            if (refusal := node.refusal(job)) is None:
                 return node
             refusals.append(refusal)
-        said = "; ".join(dict.fromkeys(refusal.problem for refusal in refusals))
-        raise InvalidRequest(refusals[-1].argument, f"{self.facts.title} has no node for this job: {said}")
+        # Of what is refused for the same reason, the nodes that have most tell how much can be asked for.
+        nearest: dict[str, Refusal] = {}
+        for refusal in refusals:
+            known = nearest.setdefault(refusal.argument, refusal)
+            if refusal.most > known.most:
+                nearest[refusal.argument] = refusal
+        *_, last = nearest
+        said = "; ".join(refusal.problem for refusal in nearest.values())
+        raise InvalidRequest(last, f"{self.facts.title} has no node for this job: {said}")
+
+
+def candidates_for(job: Job, nodes: Iterable[NodeType]) -> list[NodeType]:
+    """Those that a job means, be they large enough or not: of the queue that it names, or not to be named."""
+    if job.queue is not None:
+        return [node for node in nodes if job.queue in (node.queue, node.name)]
+    wants_gpus = bool(job.resources.gpus)
+    return [node for node in nodes if not node.named_only and bool(node.gpus) == wants_gpus]
+
+
+def nodes_for(job: Job, nodes: Iterable[NodeType]) -> list[NodeType]:
+    """Those that take a job, in the site's order."""
+    return [node for node in candidates_for(job, nodes) if node.refusal(job) is None]
 
 
 def on_node(job: Job, node: NodeType) -> Job:
     """A job that goes to such nodes: in its queue, and with all that a whole node has."""
     has = job.resources
     if node.whole:
-        memory = node.memory if node.memory is not None else has.memory
+        memory = max(node.memory or 0, has.memory or 0) or None
         has = evolve(has, cores=node.cores, memory=memory, gpus=node.gpus)
     return evolve(job, queue=node.queue, resources=has)
 

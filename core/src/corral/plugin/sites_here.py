@@ -80,15 +80,21 @@ def site_here(findings: Sequence[SiteFinding] | None = None) -> SiteFinding | No
 
     One that cannot be asked is told once, and stops nobody: most often, the host is not its own.
 
+    Parameters
+    ----------
+    findings
+        Of `survey_sites`, by who tells of them.
+
     Raises
     ------
     InvalidRequest
         It belongs to several.
     """
-    findings = survey_sites() if findings is None else findings
-    for each in findings:
-        if each.problem:
-            _tell(each)
+    if findings is None:
+        findings = survey_sites()
+        for each in findings:
+            if each.problem:
+                _tell(each)
     match [each for each in findings if each.evidence]:
         case []:
             return None

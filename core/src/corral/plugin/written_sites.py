@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import pluggy
@@ -22,6 +22,13 @@ logger = logging.getLogger("corral.plugin.discovery")
 _BEFORE_SUBMISSION = {"prepare_job", "render_script", "parse_resources"}
 
 _told: set[str] = set()
+
+
+def with_written(plugins: Iterable[Installed]) -> list[Installed]:
+    """The same with the sites that are written in files: they take the place of those that have their name."""
+    written = as_if_installed()
+    names = {plugin.name for plugin in written}
+    return [*(plugin for plugin in plugins if plugin.kind != "site" or plugin.name not in names), *written]
 
 
 def as_if_installed() -> list[Installed]:
@@ -50,23 +57,24 @@ def not_read() -> str:
     return "".join(f"\n  Not read: {each}" for each in site_files.read(os.environ).problems)
 
 
-def options_without_site(
-    manager: pluggy.PluginManager, site: str, backend: str, options: Mapping[str, Any]
-) -> dict[str, Any] | None:
-    """The backend's options with which its batch system is asked the same without the site; None: it is not.
+def needed_site(
+    manager: pluggy.PluginManager, site: str | None, backend: str, options: Mapping[str, Any]
+) -> tuple[str | None, Mapping[str, Any]]:
+    """The site, and the backend's options, with which another process asks the batch system as `manager` does.
 
     A site that completes requests, and does nothing else, has done its work when a job is submitted: where it is not
-    installed, on a node or on another host, nothing is missed.
+    installed, on a node or on another host, nothing is missed but its options of the backend, which come along.
 
     Parameters
     ----------
     manager
         Was loaded with this site, and these options of the backend.
     """
+    if site is None:
+        return None, options
     plugin = manager.get_plugin(site)
-    wrapped = {caller.name for caller in manager.get_hookcallers(plugin) or ()}
-    if not wrapped <= _BEFORE_SUBMISSION:
-        return None
+    if {caller.name for caller in manager.get_hookcallers(plugin) or ()} - _BEFORE_SUBMISSION:
+        return site, options
     own: str | None = getattr(plugin, "backend", None)
     defaults = getattr(plugin, "backend_options", {}) if own is not None and are_one(own, backend) else {}
-    return {**defaults, **options}
+    return None, {**defaults, **options}

@@ -29,13 +29,14 @@ from corral.errors import BatchSystemError, CorralError, InvalidRequest, NotPriv
 from corral.host.home import Home
 from corral.plugin import discovery
 from corral.plugin.values import JobId
-from corral.plugin.written_sites import options_without_site
+from corral.plugin.written_sites import needed_site
 from corral.request import settings
 from corral.request.activation import check_reach
 from corral.request.quantities import plain_options
-from corral.request.queues import AUTO, Choice, choose
+from corral.request.queues import AUTO, Choice
 from corral.request.scale import check_name, the_group
 from corral.request.settings import Settings
+from corral.request.site_queues import choice_for
 from corral.request.sites import Site
 from corral.request.worker_group import WorkerGroup
 
@@ -106,17 +107,6 @@ class Blueprint:
     @property
     def site_options(self) -> Mapping[str, Any]:
         return {} if self.chosen_site is None else self.chosen_site.options
-
-    @property
-    def needed_site(self) -> tuple[str | None, Mapping[str, Any]]:
-        """The site that another process needs to ask the batch system the same, and the backend's options for that."""
-        return self._needed_site(self.batch)
-
-    def _needed_site(self, batch: BatchSystem) -> tuple[str | None, Mapping[str, Any]]:
-        if self.site is None:
-            return None, batch.options
-        without = options_without_site(batch.manager, self.site, batch.backend, batch.options)
-        return (self.site, batch.options) if without is None else (None, without)
 
     @property
     def folder(self) -> Path:
@@ -193,6 +183,8 @@ class Blueprint:
         except InvalidRequest as error:
             whose = "" if name == DEFAULT_GROUP else f" (group {name!r})"
             raise InvalidRequest(error.argument, error.problem + whose) from error
+        if whole := larger.rounding(name):
+            logger.warning("cluster %s: group %r: %s", self.name, name, whole)
         if vain := larger.skipped_in_vain(name):
             names = ", ".join(dict.fromkeys(each.name for each in larger.script(name).directives))
             warnings.warn(
@@ -265,18 +257,18 @@ class Blueprint:
             queues = queues_at_once(batch, self.identity(batch))
         except (BatchSystemError, ParseError) as error:
             raise BatchSystemError(f"queue={AUTO!r} cannot be decided: {error}. Name a queue=, or try again") from error
-        return choose(self.prepared(spec, batch), queues, nothing=no_queues(batch))
+        site = None if batch.name else self.chosen_site
+        return choice_for(self.asked(spec, batch), queues, batch.prepare, site, nothing=no_queues(batch))
 
-    def prepared(self, spec: WorkerGroup, batch: BatchSystem) -> Job:
-        """What a group's jobs ask for, whatever their queue."""
-        asked = evolve(spec, queue=None).request(
+    def asked(self, spec: WorkerGroup, batch: BatchSystem) -> Job:
+        """What a group's jobs are asked for, whatever their queue."""
+        return evolve(spec, queue=None).request(
             name=self.job_name(1),
             log_directory=str(self.log_directory_of(batch)),
             launcher_options=(),
             surroundings=self.surroundings,
             own_directory=str(self.folder),
         )
-        return batch.prepare(asked)
 
     def skipped_in_vain(self, group: str) -> list[str]:
         """What a group wants to leave out, and no job of this batch system could have."""
@@ -318,7 +310,8 @@ class Blueprint:
             f"--cluster-created={self.created:.0f}",
             f"--backend={batch.backend}",
         ]
-        site, backend_options = (None, batch.options) if batch.name else self._needed_site(batch)
+        own = None if batch.name else self.site
+        site, backend_options = needed_site(batch.manager, own, batch.backend, batch.options)
         if backend_options:
             options.append(f"--backend-options={json.dumps(backend_options)}")
         if batch.name:
@@ -339,13 +332,18 @@ class Blueprint:
         if job.resources.memory is None:
             raise InvalidRequest("memory", "say how much a job may use on each node: memory='16GB'")
         # What was prepared may be more than what was asked for: the workers should use it.
-        if job.resources.processes > job.resources.cores:
-            job = evolve(job, resources=evolve(job.resources, processes=job.resources.cores))
+        job = evolve(job, resources=spec.shared_out(job.resources))
         return evolve(job, command=(*job.command, *spec.launcher_arguments(group, job.resources, job.walltime)))
 
     def resources(self, group: str) -> Resources:
         """What a job of this group has: what was prepared may be more than what was asked for."""
         return self.request(group, 1).resources
+
+    def rounding(self, group: str) -> str:
+        """What a job of this group has beyond what was asked for because its site gives whole nodes, and the cost."""
+        if self.chosen_site is None or self.batch_of(group).name:
+            return ""
+        return self.chosen_site.rounding(self.groups[group].resources, self.resources(group))
 
     def script(self, group: str | None = None) -> Script:
         """The script of this group's jobs, as the first of them would be submitted."""

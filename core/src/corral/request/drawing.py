@@ -104,7 +104,7 @@ def _backend_and_site(
 
 
 def batch_system(given: Mapping[str, Any]) -> tuple[BatchSystem, dict[str, Any]]:
-    """The batch system of a cluster with these arguments, and the arguments with those of the configuration.
+    """The batch system of a cluster with these arguments, and the arguments with those of configuration and site.
 
     For questions that need no cluster.
 
@@ -112,10 +112,18 @@ def batch_system(given: Mapping[str, Any]) -> tuple[BatchSystem, dict[str, Any]]
     ------
     InvalidRequest, UnknownBackend, PluginError
     """
+    return batch_and_site(given)[:2]
+
+
+def batch_and_site(given: Mapping[str, Any]) -> tuple[BatchSystem, dict[str, Any], Site | None]:
+    """The same, and the site."""
     given = {name: value for name, value in given.items() if value is not None}
     backend, site = _backend_and_site(given)
     arguments = _arguments(backend, site, given)
-    return _batch(backend, site, arguments), arguments
+    try:
+        return _batch(backend, site, arguments), arguments, site
+    except InvalidRequest as error:
+        raise (error if error.argument in given else sites.located(error, backend, site)) from None
 
 
 def read_script(path: str | os.PathLike[str], given: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:

@@ -137,7 +137,7 @@ def arguments(backend: str, known: Sequence[str]) -> dict[str, Any]:
         for name in found:
             if name not in allowed:
                 warnings.warn(
-                    f"the configuration has an unknown key {section}.{name}{_origin(section, name)}."
+                    f"the configuration has an unknown key {section}.{name}{origin(section, name)}."
                     f"{meaning(name, allowed)}",
                     stacklevel=4,
                 )
@@ -246,7 +246,7 @@ def located(error: InvalidRequest, backend: str) -> InvalidRequest:
         return error
     for section in (*([f"corral.backends.{backend}"] if backend else []), "corral"):
         if error.argument in _section(section):
-            where = _origin(section, error.argument)
+            where = origin(section, error.argument)
             return InvalidRequest(
                 error.argument, f"{error.problem} ({section}.{error.argument.replace('_', '-')}{where})"
             )
@@ -260,7 +260,7 @@ def _section(path: str) -> dict[str, Any]:
     return {str(name).replace("-", "_"): value for name, value in found.items()}
 
 
-def _origin(section: str, name: str) -> str:
+def origin(section: str, name: str) -> str:
     """`` in ~/.config/dask/corral.yaml``, or the variable; empty if it was set in the program."""
     variable = "DASK_" + "__".join([*section.upper().split("."), name.upper()])
     if variable in os.environ:

@@ -12,14 +12,17 @@ from typing import Any
 
 from attrs import evolve, field, frozen
 
-from corral.errors import CorralError, InvalidRequest, PluginError, did_you_mean
+from corral.errors import CorralError, InvalidRequest, PluginError, counted, did_you_mean
 from corral.plugin import discovery
-from corral.plugin.sites import SiteFacts
+from corral.plugin.sites import NodeType, SiteFacts
 from corral.plugin.sites_here import SiteFinding, site_here
+from corral.plugin.values import Resources
+from corral.plugin.well_known import SITES
 from corral.request import settings, written_sites
 from corral.request.arguments import GROUP_ARGUMENTS, SITE_DEFAULTS
 from corral.request.quantities import plain_options
 from corral.request.worker_group import WorkerGroup
+from corral.text.sizes import size_in_words
 
 logger = logging.getLogger("corral")
 
@@ -46,6 +49,7 @@ class Site:
     values: Mapping[str, Any] = field(factory=dict)
     required: Mapping[str, str] = field(factory=dict)
     groups: Mapping[str, Mapping[str, Any]] = field(factory=dict)
+    nodes: Sequence[NodeType] = ()
 
     @classmethod
     def made(cls, name: str, options: Mapping[str, Any], **more: Any) -> Site:
@@ -66,6 +70,7 @@ class Site:
             values=_here(name, getattr(plugin, "defaults", {})),
             required=getattr(plugin, "required", {}),
             groups=getattr(plugin, "groups", {}),
+            nodes=getattr(plugin, "nodes", ()),
             **more,
         )
 
@@ -82,6 +87,19 @@ class Site:
             if value is None or value in ("", (), [], {}):
                 raise InvalidRequest(argument, f"{self.title} needs one: {sentence}{whose}")
 
+    def rounding(self, asked: Resources, granted: Resources) -> str:
+        """What a job gets beyond what was asked for, and what that costs, in words; empty if it is no more."""
+        if granted.cores <= asked.cores and granted.gpus <= asked.gpus:
+            return ""
+        cost = f"{counted(granted.nodes * granted.cores, 'core-hour')}"
+        if granted.gpus:
+            cost += f" and {counted(granted.nodes * granted.gpus, 'GPU-hour')}"
+        each = " on each of its nodes" if granted.nodes > 1 else ""
+        return (
+            f"at {self.title} a job has {_in_words(granted)}{each}, where {_in_words(asked)} was asked for: its nodes "
+            f"are its own, and an hour of it costs {cost}"
+        )
+
     def located(self, error: InvalidRequest) -> InvalidRequest:
         """The same refusal, saying that the value is the site's, if it is and nobody has said whose it is."""
         if error.argument not in self.values or "(corral." in error.problem or "(site " in error.problem:
@@ -94,6 +112,13 @@ def located(error: InvalidRequest, backend: str, site: Site | None) -> InvalidRe
     """The same refusal, saying where the value is that nobody has given: in the configuration, or the site's."""
     found = settings.located(error, backend)
     return found if site is None else site.located(found)
+
+
+def _in_words(resources: Resources) -> str:
+    words = [counted(resources.cores, "core")]
+    words += [counted(resources.gpus, "GPU")] if resources.gpus else []
+    words += [size_in_words(resources.memory)] if resources.memory else []
+    return ", ".join(words)
 
 
 def said(value: object) -> str:
@@ -148,6 +173,25 @@ def site_of(given: Mapping[str, Any], *, values: Mapping[str, Any] | None = None
     except InvalidRequest as error:
         whose = f" (site {finding}; site=None turns it off)"
         raise InvalidRequest(error.argument, error.problem + whose) from None
+
+
+def chosen(findings: Sequence[SiteFinding]) -> tuple[str | None, str] | None:
+    """The site of a cluster of which nothing is said in the program, and why; None: this host has none.
+
+    Raises
+    ------
+    InvalidRequest
+        It has several.
+    """
+    name = said(settings.value("site", None, default=AUTO))
+    if name != AUTO:
+        where = settings.origin("corral", "site")
+        return None if name == NONE else name, f"the configuration says so{where}"
+    if (finding := site_here(findings)) is None:
+        return None
+    if other := _other_backend({}, finding):
+        return None, f"the configured backend {other!r} is not that of {finding}"
+    return finding.plugin.name, finding.evidence
 
 
 def site_and_settings(
@@ -234,8 +278,10 @@ def _ready_made(name: str, site: Site | None) -> Mapping[str, Any]:
             cure = "Name one with site=, or write a WorkerGroup"
         elif prefix in known:
             cure = f"Choose it: site={prefix!r}"
+        elif prefix in SITES:
+            cure = f"Install {SITES[prefix]}"
         else:
-            cure = f"Install {prefix!r} first. Installed: {', '.join(known) or 'none'}.{did_you_mean(prefix, known)}"
+            cure = f"Sites that are installed: {', '.join(known) or 'none'}.{did_you_mean(prefix, [*known, *SITES])}"
         raise InvalidRequest("groups", f"{name!r} is a site's, and {use}. {cure}")
     if own not in site.groups:
         listed = ", ".join(f"{site.name}.{each}" for each in site.groups) or "none"

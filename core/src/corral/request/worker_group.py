@@ -327,6 +327,13 @@ class WorkerGroup:
         """Threads of each worker of a job with these resources."""
         return resources.threads if self.threads is None else self.threads
 
+    def shared_out(self, resources: Resources) -> Resources:
+        """What a job has, with as many workers as use that: more than was asked for, on nodes that it has whole."""
+        asked, processes = self.resources, resources.processes
+        if self.processes is None and (resources.cores, resources.gpus) != (asked.cores, asked.gpus):
+            processes = usual_processes(resources.cores, resources.gpus, self.threads)
+        return evolve(resources, processes=min(processes, resources.cores))
+
     @staticmethod
     def arguments_of(job: Job) -> dict[str, Any]:
         """The arguments that ask for what this job asks for: the inverse of `request`, for parsed job scripts."""
