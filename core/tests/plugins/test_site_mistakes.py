@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import os
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -11,6 +13,7 @@ from corral.errors import InvalidRequest
 from corral.plugin import discovery
 from corral.plugin.written_sites import as_if_installed
 from corral.request import written_sites
+from corral.request.drawing import draw
 
 
 def problems(file: Path, text: str, name: str = "lagoon") -> list[str]:
@@ -28,19 +31,18 @@ def site(lines: str) -> str:
 
 def test_three_mistakes_are_three_errors_with_lines(file: Path) -> None:
     """At once: who mends one does not meet the next one with the next try."""
-    text = site("nodes:\n  - name: a\n    cors: 3\ndefaults: {walltime: soon}\nbackend-options: {}\nhosts: x")
-    file.write_text(text)
+    file.write_text(site("hosts: x\nnodes:\n  - {name: a, cores: 4, memory: 250}\ndefaults: {walltime: soon}"))
     with pytest.raises(InvalidRequest) as refused:
+        draw({"site": "lagoon", "memory": "1GB"})
+    first, *lines = str(refused.value).splitlines()
+    assert first == "site: 'lagoon' cannot be used. It has 3 mistakes:"
+    assert [line.split(": ")[:2] for line in lines] == [
+        [f"  {file}:5", "corral.sites.lagoon.hosts"],
+        [f"  {file}:7", "corral.sites.lagoon.nodes[0].memory"],
+        [f"  {file}:8", "corral.sites.lagoon.defaults.walltime"],
+    ]
+    with pytest.raises(InvalidRequest, match="It has 2 mistakes"):
         discovery.make_site("lagoon")
-    with pytest.raises(InvalidRequest) as checked:
-        written_sites.check("lagoon")
-    assert "3 mistakes" in str(refused.value)
-    assert f"{file}:7: corral.sites.lagoon.nodes[0].cors: there is no such key. Did you mean 'cores'?" in str(
-        refused.value
-    )
-    lines = str(checked.value).splitlines()
-    assert lines[0] == "site: 'lagoon' cannot be used. It has 4 mistakes:"
-    assert [line.split(":")[1] for line in lines[1:]] == ["6", "7", "8", "10"]
 
 
 @pytest.mark.parametrize(
@@ -219,6 +221,28 @@ def test_a_name_that_is_no_text_is_told(file: Path) -> None:
     [plugin] = as_if_installed()
     with pytest.raises(InvalidRequest, match=r"sites.yaml:1: corral.sites\[False\]: this is no name of a site"):
         plugin.make({})
+
+
+@pytest.mark.parametrize("name", ["auto", "none"])
+def test_words_of_the_argument_are_no_names(file: Path, name: str) -> None:
+    """They would never be found."""
+    [said] = problems(file, f"corral: {{sites: {{{name}: {{backend: local}}}}}}", name)
+    assert f"no site can be called {name}" in said
+
+
+def test_who_wants_one_thing_otherwise_learns_where_that_belongs(file: Path, install: Any) -> None:
+    """An installed site is not continued in a file, it is replaced."""
+    install("acme", "site")
+    [installed] = discovery.usable("site")
+    said = problems(file, f"corral: {{sites: {{{installed.name}: {{defaults: {{walltime: 1h}}}}}}}}", installed.name)
+    assert any("takes the place of the installed site of its name" in each for each in said)
+
+
+def test_what_is_no_file_is_not_waited_for(file: Path) -> None:
+    """A pipe would never end."""
+    os.mkfifo(file)
+    with pytest.raises(InvalidRequest, match="is not a regular file"):
+        discovery.make_site("lagoon")
 
 
 def test_anchors_and_merges_are_followed(file: Path) -> None:

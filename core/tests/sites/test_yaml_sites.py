@@ -8,9 +8,12 @@ from pathlib import Path
 
 import dask.config
 import pytest
+from click.testing import CliRunner
 from distributed import Client
 
 from corral import Cluster
+from corral.cli import main
+from corral.cli.submit import _job, submit
 from corral.cluster.registry import Entry
 from corral.environment.program import Program
 from corral.errors import InvalidRequest
@@ -136,3 +139,26 @@ def test_a_cluster_runs_at_such_a_site(lagoon: Path) -> None:
         lagoon.unlink()
         cluster.scale(1)
         assert client.submit(os.getpid).result(timeout=60) != os.getpid()
+
+
+def test_a_batch_job_is_told_what_the_file_says(lagoon: Path) -> None:
+    """It may not see the file, nor the variable that names it."""
+    options = submit.make_context("submit", [str(lagoon), "--worker-options", "{}"]).params
+    command = _job(draw({"name": "x", "cores": 1}), ["x.py"], options).command
+    assert {"--site=none", "--interface=lo"} <= set(command)
+    with dask.config.set({"corral.interface": "eth0"}):
+        command = _job(draw({"name": "x", "cores": 1, "worker_interface": "lo"}), ["x.py"], options).command
+    assert not [word for word in command if word.startswith("--interface")], "the job reads that by itself"
+
+
+def test_the_list_of_sites_has_all_mistakes(lagoon: Path) -> None:
+    """With the file of each site, sound or not."""
+    run = CliRunner().invoke
+    assert f"lagoon*  The Lagoon  {lagoon}  local" in run(main, ["sites"]).output
+    lagoon.write_text(LAGOON.replace("cores: 2", "cores: two", 1).replace("20 min", "2O min"))
+    listed = run(main, ["sites"])
+    assert listed.exit_code == 0
+    for where in ("8: corral.sites.lagoon.defaults.walltime", "10: corral.sites.lagoon.nodes[0].cores"):
+        assert f"{lagoon}:{where}: " in listed.output
+        assert f"{lagoon}:{where}: " in run(main, ["sites", "lagoon"]).output
+    assert run(main, ["sites", "lagoon"]).exit_code == 2

@@ -12,6 +12,7 @@ from importlib import resources
 from pathlib import Path
 
 import click
+import dask.config
 
 from corral._version import __version__
 from corral.cli.new_site import MARK, Found, as_python, as_yaml, interfaces, kinds_of, patterns
@@ -83,16 +84,26 @@ def new_site(name: str, backend: str | None, file: Path | None, directory: Path 
     for folder in reversed(file.absolute().parents):
         if not folder.exists():
             folder.mkdir(mode=0o755)
-    with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644), "w") as opened:
-        opened.write(text)
-    say(
-        f"{file}: the site {name!r}, with {text.count(MARK) - 1} places marked {MARK!r}. "
-        "It is found in ~/.config/dask and /etc/dask, or by a variable:\n"
-        f"  export {VARIABLE}={shlex.quote(str(file.absolute()))}\n"
-        f"  corral script --site {name} --memory 2GB"
-    )
+    descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
+    try:
+        with os.fdopen(descriptor, "w") as opened:
+            opened.write(text)
+    except BaseException:
+        file.unlink()
+        raise
+    say(f"{file}: the site {name!r}, with {text.count(MARK) - 1} places marked {MARK!r}. {_how_found(file)}")
+    say(f"  corral script --site {name} --memory 2GB")
     if (doubt := untrusted(file)) is not None:
         say(f"It will not be followed there: {doubt}", err=True)
+
+
+def _how_found(file: Path) -> str:
+    """Whether Dask reads this file, or what has to be done for that."""
+    folders = [os.path.realpath(path) for path in dask.config.paths]
+    if os.path.realpath(file.parent) in folders and file.suffix in (".yaml", ".yml"):
+        return "Dask reads it from there:"
+    place = shlex.quote(str(file.absolute()))
+    return f"It is found in ~/.config/dask and /etc/dask, or by a variable:\n  export {VARIABLE}={place}"
 
 
 def _found(name: str, backend: str | None) -> tuple[Found, str]:

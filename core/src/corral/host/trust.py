@@ -143,6 +143,8 @@ def refuse_changeable(path: Path) -> None:
             whole = whole.parent / _target(parent, whole, None if _who_else_writes(os.fstat(parent)) else owner)
     else:
         raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
+    if not stat.S_ISREG(status.st_mode):
+        refuse(path, "is not a regular file", "Name one that is")
     if status.st_uid != owner:
         refuse(path, f"has just become a file of {_user(status.st_uid)}", "Try again")
     if whose and not _is_trusted(owner):

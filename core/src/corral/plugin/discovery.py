@@ -49,13 +49,12 @@ logger = logging.getLogger("corral.plugin.discovery")
 
 @frozen(kw_only=True)
 class Installed:
-    """One entry point of one distribution; not imported. Or a site that is written in a file, as if it were one."""
+    """One entry point of one distribution; not imported. Or a site in a file, which is its distribution then."""
 
     name: str
     kind: Literal["backend", "site"]
     #: The version of the contract that it speaks.
     contract: str
-    #: Its name; or the file.
     distribution: str
     version: str
     #: The factory, as the entry point names it: ``corral_slurm:Slurm``.

@@ -187,6 +187,8 @@ def _named(environ: Mapping[str, str]) -> tuple[list[Source], list[Problem]]:
                     problems.append(_syntax(path, error))
                 except _NoSitesError as error:
                     problems.append(Problem(source=str(path), line=1, words=str(error)))
+                except OSError as error:
+                    problems.append(Problem(source=str(path), words=error.strerror or str(error)))
         except OSError as error:
             words = f"{error.strerror}; the variable {VARIABLE} names it"
             problems.append(Problem(source=str(error.filename or word), words=words))

@@ -177,6 +177,10 @@ def described(name: Any, written: Written) -> tuple[SiteDescription | None, list
             words = f"is said in the lines {', '.join(map(str, lines))}, and YAML takes the last. Remove all but one"
             key = site_files.spelled(path)
             problems.append(Problem(source=str(source.path), line=lines[-1], key=key, words=words))
+    if name in ("auto", "none"):
+        at.tell(
+            f"no site can be called {name}: site={name!r} means {'no site' if name == 'none' else 'that of the host'}"
+        )
     if not isinstance(name, str) or not re.fullmatch(r"[A-Za-z0-9][\w.-]*", name):
         at.tell("this is no name of a site: it has letters, digits, dots, dashes and underscores")
     found = walk(SITE, written.sites.get(name), at)

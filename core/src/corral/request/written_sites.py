@@ -44,6 +44,11 @@ def check(name: str) -> None:
         raise InvalidRequest("site", site_yaml.sentence_of(name, problems))
 
 
+def is_written(name: str) -> bool:
+    """Whether a site is one in YAML."""
+    return name in site_files.read(os.environ).sites
+
+
 def place_of_default(name: str, argument: str) -> str:
     """Where a site in YAML has this default; empty if it is no such site."""
     written = site_files.read(os.environ)
@@ -74,6 +79,11 @@ def _of_arguments(name: str, written: Written) -> Iterable[Problem]:
         here, found = said.get(key, (at, {}))
         return here, found if isinstance(found, Mapping) else {}
 
+    if "backend" not in said and (others := [each.origin for each in discovery.installed() if _is_site(each, name)]):
+        at.tell(
+            f"takes the place of the installed site of its name ({others[0]}), and so has to say all of it. What you "
+            "want otherwise than that site has it belongs below `corral:` itself"
+        )
     here, defaults = section("defaults")
     _check_names(here, defaults, SITE_DEFAULTS)
     _check_values(here, defaults, {})
@@ -87,6 +97,10 @@ def _of_arguments(name: str, written: Written) -> Iterable[Problem]:
     if isinstance(backend := said.get("backend", (at, None))[1], str):
         _check_backend(said["backend"][0], backend, *section("backend_options"))
     return at.problems
+
+
+def _is_site(plugin: discovery.Installed, name: str) -> bool:
+    return plugin.kind == "site" and plugin.name == name
 
 
 def _check_names(at: At, found: Mapping[str, Any], known: Collection[str]) -> None:
