@@ -146,9 +146,8 @@ def test_a_site_that_is_not_there(install_site: Install, meadow_code: str, name:
 def test_a_script_has_what_the_site_adds() -> None:
     """Without a word; and nothing of it with --site none."""
     script = said("script", "--site-option", "gate=north")
-    assert "--site=meadow" in script
-    assert '--site-options={"gate": "north"}' in script.replace("'", "")
-    assert "--site" not in said("script", "--site", "none", "--backend", "local", "--memory", "1GB")
+    assert "#CORRAL --account=ewe" in script
+    assert "ewe" not in said("script", "--site", "none", "--backend", "local", "--memory", "1GB")
     assert "ewe" not in said("--redact", "script", "--backend", "local")
     groups = {"groups": ["meadow.small", "meadow.large"]}
     with dask.config.set({"corral": groups}):

@@ -45,10 +45,11 @@ def write(tmp_path: Path, *words: str) -> Path:
 
 
 def python(place: Path, *words: str) -> subprocess.CompletedProcess[str]:
+    path = os.pathsep.join(filter(None, [str(place / "src"), os.environ.get("PYTHONPATH")]))
     return subprocess.run(
         [sys.executable, *words],
         cwd=place,
-        env={**os.environ, "PYTHONPATH": str(place / "src"), "PYTEST_ADDOPTS": "", "CORRAL_EXAMPLES": "5"},
+        env={**os.environ, "PYTHONPATH": path, "PYTEST_ADDOPTS": "", "CORRAL_EXAMPLES": "5"},
         capture_output=True,
         text=True,
         check=False,
