@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+import weakref
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 import pytest
 from attrs import evolve, frozen
@@ -17,6 +18,8 @@ from corral.request.sites import defaults_here
 from corral.request.worker_group import WorkerGroup
 from corral.testing.golden import Example
 from corral.testing.silence import SilentHooks
+
+T = TypeVar("T")
 
 GIGA = 10**9
 
@@ -109,30 +112,39 @@ class SiteLaws:
 
     # --- fixtures ------------------------------------------------------------------------------------------------
 
-    @pytest.fixture(autouse=True, scope="class")
-    def _as_on_the_site(self) -> Iterator[None]:
-        with pytest.MonkeyPatch.context() as patch:
-            for name, value in self.environment.items():
-                patch.setenv(name, value)
-            yield
+    @pytest.fixture(autouse=True)
+    def _as_on_the_site(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        for name, value in self.environment.items():
+            monkeypatch.setenv(name, value)
 
-    @pytest.fixture(scope="class")
+    @pytest.fixture
     def house(self, _as_on_the_site: None) -> Any:
-        return self.make(**self.site_options)
+        return self.once("house", lambda: self.make(**self.site_options))
 
-    @pytest.fixture(scope="class")
+    @pytest.fixture
     def alone(self, house: Any) -> SilentHooks:
         """The backend's hooks, with the site's options for it and without the site."""
-        return self.hooks(house, with_site=False)
+        return self.once("alone", lambda: self.hooks(house, with_site=False))
 
-    @pytest.fixture(scope="class")
+    @pytest.fixture
     def through(self, house: Any) -> SilentHooks:
         """The backend's hooks with the site around them."""
-        return self.hooks(house)
+        return self.once("through", lambda: self.hooks(house))
 
-    @pytest.fixture(scope="class")
+    @pytest.fixture
     def prepared(self, alone: SilentHooks, through: SilentHooks) -> list[Prepared]:
         """All requests, prepared; one that the site refuses and the backend takes is a failure."""
+        return self.once("prepared", lambda: self._prepared(alone, through))
+
+    def once(self, what: str, make: Callable[[], T]) -> T:
+        """What is made once for all tests of this class."""
+        made = _MADE.setdefault(type(self), {})
+        if what not in made:
+            made[what] = make()
+        found: T = made[what]
+        return found
+
+    def _prepared(self, alone: SilentHooks, through: SilentHooks) -> list[Prepared]:
         found = []
         for asked in self.requests():
             if (of_backend := accepted(alone, asked)) is None:
@@ -172,6 +184,9 @@ class SiteLaws:
         asked = group.request(name="dask-example", log_directory="/scratch/logs", launcher_options=())
         return evolve(asked, command=("dask", "worker"), environment=dict(group.variables))
 
+
+#: What is made once, by classes of tests.
+_MADE: weakref.WeakKeyDictionary[type, dict[str, Any]] = weakref.WeakKeyDictionary()
 
 _INSTALLED: list[discovery.Installed] = []
 

@@ -11,7 +11,7 @@ from corral.errors import InvalidRequest
 from corral.plugin.sites import NodeType
 from corral.plugin.values import Job, Resources
 from corral.testing.silence import SilentHooks
-from corral.testing.site_laws.declared import BASE, SiteLaws, described_nodes, fitting, in_words
+from corral.testing.site_laws.declared import BASE, SiteLaws, accepted, described_nodes, fitting, in_words
 
 #: More than any machine has.
 ENDLESS = 10**6
@@ -45,10 +45,14 @@ class NodeLaws(SiteLaws):
                 assert each is not None, in_words(job)
                 assert node.name in (each.name, each.queue), in_words(job)
 
-    def test_a_request_goes_where_it_was_sent(self, house: Any, nodes: list[NodeType], through: SilentHooks) -> None:
+    def test_a_request_goes_where_it_was_sent(
+        self, house: Any, nodes: list[NodeType], alone: SilentHooks, through: SilentHooks
+    ) -> None:
         """It has the queue, the directives and the left-out names of its nodes, and all of a whole node."""
         for node in nodes:
             for asked in map(self.as_user, fitting(node)):
+                if accepted(alone, asked) is None:
+                    continue
                 chosen, got = house.choose_node(asked), through.prepare_job(job=asked)
                 assert chosen is not None, f"it goes nowhere: {in_words(asked)}"
                 assert got.queue == chosen.queue, f"{_called(chosen)} has queue {chosen.queue!r}: {in_words(asked)}"

@@ -23,7 +23,7 @@ from corral.testing.laws.commands import TROUBLES, check_command
 from corral.testing.recordings import Inside, Recording
 from corral.testing.shipped import laws_of
 from corral.testing.silence import SilentHooks
-from corral.testing.site_laws.declared import SiteLaws, installed_plugins, options_of
+from corral.testing.site_laws.declared import Prepared, SiteLaws, installed_plugins, options_of
 
 #: The hooks that talk.
 TALKS = [name for name, spec in HOOKS.items() if spec.is_conversation]
@@ -41,7 +41,7 @@ class Talk:
 class TalkLaws(SiteLaws):
     """Of all hooks but `prepare_job`."""
 
-    @pytest.fixture(scope="class")
+    @pytest.fixture
     def laws(self, house: Any) -> type[BackendConformance]:
         """What the backend brings of its own laws."""
         laws = laws_of(house.backend, options_of(house), installed_plugins())
@@ -49,11 +49,10 @@ class TalkLaws(SiteLaws):
             pytest.skip(f"the backend {house.backend!r} brings no recordings: it has no module `testing`")
         return laws
 
-    @pytest.fixture(scope="class")
-    def script(self, house: Any, laws: type[BackendConformance]) -> Script:
+    @pytest.fixture
+    def script(self, prepared: list[Prepared], through: SilentHooks) -> Script:
         """A script to submit: of the first request that the site takes."""
-        hooks = self.hooks(house)
-        script: Script = hooks.render_script(job=hooks.prepare_job(job=self.requests()[0]))
+        script: Script = through.render_script(job=prepared[0].through)
         return script
 
     @pytest.mark.parametrize("hook", TALKS)
@@ -108,31 +107,31 @@ class TalkLaws(SiteLaws):
 
     # --- scripts -------------------------------------------------------------------------------------------------
 
-    def test_a_script_has_all_that_the_backend_writes(self, alone: SilentHooks, through: SilentHooks) -> None:
+    def test_a_script_has_all_that_the_backend_writes(
+        self, prepared: list[Prepared], alone: SilentHooks, through: SilentHooks
+    ) -> None:
         """For each request: a site that writes into the script takes nothing out of it."""
-        for asked in self.requests():
-            job = through.prepare_job(job=asked)
-            before, after = alone.render_script(job=job), through.render_script(job=job)
+        for each in prepared:
+            before, after = (hooks.render_script(job=each.through) for hooks in (alone, through))
             for name in ("name", "shebang", "log"):
                 assert getattr(before, name) == getattr(after, name), f"the script's {name}"
             assert _has_in_order(after.directives, before.directives), "directives are lost, or in another order"
             assert _has_in_order(after.body.splitlines(), before.body.splitlines()), "lines of the script are lost"
 
-    def test_a_script_says_what_was_prepared(self, through: SilentHooks) -> None:
+    def test_a_script_says_what_was_prepared(self, prepared: list[Prepared], through: SilentHooks) -> None:
         """`parse_resources` reads the queue, the account and the walltime that were prepared."""
-        for asked in self.requests():
-            job = through.prepare_job(job=asked)
+        for job in (each.through for each in prepared):
             with contextlib.suppress(ParseError):
                 read: Job = through.parse_resources(text=str(through.render_script(job=job)))
                 for name in ("name", "queue", "account", "walltime"):
                     said = getattr(read, name)
                     assert said is None or said == getattr(job, name), f"{name} is read as {said!r}"
 
-    def test_a_script_is_one(self, through: SilentHooks) -> None:
+    def test_a_script_is_one(self, prepared: list[Prepared], through: SilentHooks) -> None:
         """For each kind of request, bash finds no fault in it."""
         seen: set[str] = set()
-        for asked in self.requests():
-            script = through.render_script(job=through.prepare_job(job=asked))
+        for each in prepared:
+            script = through.render_script(job=each.through)
             lines = "\n".join(sorted(set(script.body.splitlines())))
             if lines not in seen and len(seen) < 3:
                 seen.add(lines)
