@@ -149,6 +149,7 @@ def test_a_script_has_what_the_site_adds() -> None:
     assert "#CORRAL --account=ewe" in script
     assert "ewe" not in said("script", "--site", "none", "--backend", "local", "--memory", "1GB")
     assert "ewe" not in said("--redact", "script", "--backend", "local")
+    assert "--group=large" in said("script", "--group", "meadow.large")
     groups = {"groups": ["meadow.small", "meadow.large"]}
     with dask.config.set({"corral": groups}):
         assert "--group=large" in said("script", "--group", "large")

@@ -80,6 +80,8 @@ def test_workers_follow_the_node_unless_they_are_said() -> None:
     assert draw({**of, "processes": 2}).resources("default").processes == 2
     assert draw({**of, "threads": 4}).resources("default").processes == 32
     assert draw({**of, "queue": "gpu", "gpus": 1}).resources("default").processes == 4
+    with pytest.raises(InvalidRequest, match="^worker_ports: "):
+        draw({**of, "worker_ports": "10000:10011"})  # enough for the workers of 8 cores
 
 
 @pytest.mark.usefixtures("at_range")

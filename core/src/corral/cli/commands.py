@@ -32,17 +32,22 @@ _FRESH = 150.0
 @click.command()
 @cluster_options()
 @worker_options
-@click.option("--group", help="Which group's, where the configuration has several.")
+@click.option("--group", help="Which group's, where the configuration has several; or a site's.")
 @click.pass_obj
 def script(redaction: Redaction, /, group: str | None, **options: Any) -> None:
     """Print the job script that a cluster would submit.
 
     Nothing is submitted.
     """
+    from corral.request import settings
+    from corral.request.blueprint import DEFAULT_GROUP
     from corral.request.drawing import draw
 
     redaction.hide("project", options["account"])
-    blueprint = draw({**cluster_arguments(options), **worker_arguments(options)})
+    given = {**cluster_arguments(options), **worker_arguments(options)}
+    if group is not None and group != DEFAULT_GROUP and settings.value("groups", None) is None:
+        given["groups"], group = [group], None
+    blueprint = draw(given)
     redaction.hide("project", *(each.account for each in blueprint.groups.values()))
     redaction.hide("option", *map(str, blueprint.site_options.values()))
     for choice in blueprint.choices.values():

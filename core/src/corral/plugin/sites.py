@@ -95,8 +95,8 @@ class SiteFacts:
         few variables.
         """
         for name, pattern in self.environment.items():
-            if name in environ and fnmatch.fnmatchcase(environ[name], pattern):
-                return f"{name}={environ[name]}"
+            if (value := environ.get(name)) and fnmatch.fnmatchcase(value, pattern):
+                return f"{name}={value}"
         for host in host_names:
             for pattern in self.hosts:
                 if fnmatch.fnmatchcase(host.lower(), pattern.lower()):
@@ -228,7 +228,8 @@ class DescribedSite:
     facts: ClassVar[SiteFacts]
     backend: ClassVar[str]
 
-    def __init_subclass__(cls) -> None:
+    def __init_subclass__(cls, **more: Any) -> None:
+        super().__init_subclass__(**more)
         if "description" in vars(cls):
             for name in ("facts", "backend"):
                 if name not in vars(cls):

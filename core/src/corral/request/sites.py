@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from attrs import evolve, field, frozen
 
@@ -25,6 +25,8 @@ from corral.request.worker_group import WorkerGroup
 from corral.text.sizes import size_in_words
 
 logger = logging.getLogger("corral")
+
+T = TypeVar("T")
 
 #: What is said instead of a site's name: the one that this host belongs to, or none.
 AUTO, NONE = "auto", "none"
@@ -68,7 +70,7 @@ class Site:
             options=options,
             backend=getattr(plugin, "backend", None),
             values=defaults_here(name, getattr(plugin, "defaults", {})),
-            required=getattr(plugin, "required", {}),
+            required=_plain_names(getattr(plugin, "required", {})),
             groups=getattr(plugin, "groups", {}),
             nodes=getattr(plugin, "nodes", ()),
             **more,
@@ -241,6 +243,22 @@ def _other_backend(given: Mapping[str, Any], finding: SiteFinding) -> str | None
 # --- groups -----------------------------------------------------------------------------------------------------
 
 
+class ReadyMade(dict[str, Any]):
+    """The arguments of a group that a site has ready, and what the program has said beside it."""
+
+    def __init__(self, name: str, site: Site, beside: Mapping[str, Any]) -> None:
+        super().__init__({**_ready_made(name, site), **beside})
+        self.site, self.name = site.name, name.rpartition(".")[2]
+        #: What the program has not said.
+        self.own = self.keys() - beside.keys()
+
+    def located(self, error: InvalidRequest) -> InvalidRequest:
+        """The same refusal, saying that the value is the ready-made group's, if it is."""
+        if error.argument not in self.own:
+            return error
+        return InvalidRequest(error.argument, f"{error.problem} (site {self.site!r}, group {self.name!r})")
+
+
 def named_groups(
     asked: object, site: Site | None, given: Mapping[str, Any]
 ) -> dict[str, WorkerGroup | Mapping[str, Any]]:
@@ -263,14 +281,14 @@ def named_groups(
         raise InvalidRequest("groups", f"{asked!r} is not a mapping of names to WorkerGroups, nor a list of a site's")
     beside = {name: value for name, value in given.items() if name in GROUP_ARGUMENTS}
     return {
-        name: {**_ready_made(group, site), **beside} if isinstance(group, str) else group
+        name: ReadyMade(group, _the_site_of(group, site), beside) if isinstance(group, str) else group
         for name, group in asked.items()
     }
 
 
-def _ready_made(name: str, site: Site | None) -> Mapping[str, Any]:
-    """The arguments of a site's group: ``gpu``, or in full ``perlmutter.gpu``."""
-    prefix, _, own = name.rpartition(".")
+def _the_site_of(name: str, site: Site | None) -> Site:
+    """The site in use, if a group's name is one of its own: ``gpu``, or in full ``perlmutter.gpu``."""
+    prefix = name.rpartition(".")[0]
     if site is None or prefix not in ("", site.name):
         use = "no site is in use" if site is None else f"the site in use is {site.name!r}"
         known = [plugin.name for plugin in discovery.usable("site")]
@@ -283,12 +301,22 @@ def _ready_made(name: str, site: Site | None) -> Mapping[str, Any]:
         else:
             cure = f"Sites that are installed: {', '.join(known) or 'none'}.{did_you_mean(prefix, [*known, *SITES])}"
         raise InvalidRequest("groups", f"{name!r} is a site's, and {use}. {cure}")
+    return site
+
+
+def _ready_made(name: str, site: Site) -> Mapping[str, Any]:
+    own = name.rpartition(".")[2]
     if own not in site.groups:
         listed = ", ".join(f"{site.name}.{each}" for each in site.groups) or "none"
         raise InvalidRequest(
             "groups", f"{site.title} has no group {own!r}. It has: {listed}.{did_you_mean(own, site.groups)}"
         )
-    return site.groups[own]
+    return _plain_names(site.groups[own])
+
+
+def _plain_names(values: Mapping[str, T]) -> dict[str, T]:
+    # Dashes and underscores mean the same, as in the configuration.
+    return {str(name).replace("-", "_"): value for name, value in values.items()}
 
 
 def defaults_here(site: str, defaults: Mapping[str, Any]) -> dict[str, Any]:
@@ -300,8 +328,7 @@ def defaults_here(site: str, defaults: Mapping[str, Any]) -> dict[str, Any]:
         One of them is none.
     """
     found = {}
-    for key, value in defaults.items():
-        name = str(key).replace("-", "_")
+    for name, value in _plain_names(defaults).items():
         if name not in SITE_DEFAULTS:
             raise PluginError(site, f"its defaults have {name!r}, which is none.{did_you_mean(name, SITE_DEFAULTS)}")
         try:

@@ -337,6 +337,8 @@ class WorkerGroup:
             processes = usual_processes(resources.cores, resources.gpus, self.threads)
             if asked.memory and resources.memory:
                 processes = min(processes, asked.processes * max(1, resources.memory // asked.memory))
+            if self.worker_ports is not None:
+                check_ports("worker_ports", self.worker_ports, processes)
         return evolve(resources, processes=min(processes, resources.cores))
 
     @staticmethod
