@@ -127,7 +127,10 @@ def test_sites_for_programs(install_site: Install) -> None:
     assert one["name"] == "moor"
 
 
-@pytest.mark.parametrize(("name", "cure"), [("meadwo", "Did you mean 'meadow'?"), ("gadi", "Install corral-nci")])
+@pytest.mark.parametrize(
+    ("name", "cure"), [("meadwo", "Did you mean 'meadow'?"), ("prairie", "Install corral-prairie")]
+)
+@pytest.mark.usefixtures("prairie")
 def test_a_site_that_is_not_there(install_site: Install, meadow_code: str, name: str, cure: str) -> None:
     """Whoever asks for it is told what to do."""
     install_site("meadow", meadow_code)
@@ -143,9 +146,8 @@ def test_a_site_that_is_not_there(install_site: Install, meadow_code: str, name:
 def test_a_script_has_what_the_site_adds() -> None:
     """Without a word; and nothing of it with --site none."""
     script = said("script", "--site-option", "gate=north")
-    assert "--site=meadow" in script
-    assert '--site-options={"gate": "north"}' in script.replace("'", "")
-    assert "--site" not in said("script", "--site", "none", "--backend", "local", "--memory", "1GB")
+    assert "#CORRAL --account=ewe" in script
+    assert "ewe" not in said("script", "--site", "none", "--backend", "local", "--memory", "1GB")
     assert "ewe" not in said("--redact", "script", "--backend", "local")
     assert "--group=large" in said("script", "--group", "meadow.large")
     groups = {"groups": ["meadow.small", "meadow.large"]}

@@ -124,10 +124,17 @@ def test_names_of_a_host_without_a_name_server(tmp_path: Path, monkeypatch: pyte
 
 
 def test_the_blueprint_of_a_named_site_keeps_its_options(install_site: Install, meadow_code: str) -> None:
-    """They go to the launcher, too."""
+    """They go to the launcher, too, if the site does more than to complete requests."""
     install_site("meadow", meadow_code)
     blueprint: Blueprint = draw({"site": "meadow", "site_options": {"gate": "south"}, "account": "ram"})
     assert blueprint.site_options == {"gate": "south"}
+    assert not [word for word in blueprint.request("default", 1).command if word.startswith("--site")]
+    hook = """
+    @hookimpl(wrapper=True)
+    def launch_command(self, allocation, command):
+        return (yield)
+    """
+    install_site("fenced", meadow_code + hook)
+    blueprint = draw({"site": "fenced", "site_options": {"gate": "south"}, "account": "ram"})
     command = blueprint.request("default", 1).command
-    assert '--site-options={"gate": "south"}' in command
-    assert "--site=meadow" in command
+    assert {"--site=fenced", '--site-options={"gate": "south"}'} <= set(command)

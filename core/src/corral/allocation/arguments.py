@@ -14,7 +14,7 @@ WORKER_ARGUMENTS = (
     "worker_options",
 )  # fmt: skip
 #: Arguments that the configuration may give.
-_CONFIGURABLE = (
+CONFIGURABLE = (
     "backend", "backend_options", "shared_directory", "interface", "scheduler_interface", "worker_interface",
     "scheduler_port", "scheduler_options", "security", *WORKER_ARGUMENTS,
 )  # fmt: skip
@@ -24,4 +24,4 @@ def configured(backend: str | None, site: Site | None) -> dict[str, Any]:
     """What the site has for everybody, and over that, what the configuration says."""
     name = backend or settings.value("backend", None) or (site and site.backend) or ""
     found = {**(site.values if site is not None else {}), **settings.arguments(name, KNOWN)}
-    return {key: value for key, value in found.items() if key in _CONFIGURABLE}
+    return {key: value for key, value in found.items() if key in CONFIGURABLE}

@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
+from attrs import evolve
 
 from corral.cli.tables import say, show
 from corral.errors import CorralError, InvalidRequest
@@ -28,6 +29,7 @@ def sites(name: str | None, as_json: bool) -> None:
 
     found = sorted(survey_sites(), key=lambda each: each.plugin.name)
     used, why = choice_in_words(found)
+    found = list(map(_judged, found))
     if name is not None:
         found = [_named(name, found)]
     if as_json:
@@ -37,6 +39,15 @@ def sites(name: str | None, as_json: bool) -> None:
         _tell(found[0], why if found[0].plugin.name == used else "")
     else:
         _list(found, used, why)
+
+
+def _judged(finding: SiteFinding) -> SiteFinding:
+    """With the mistakes of a site that is written in a file as its problem."""
+    from corral.plugin.site_yaml import sentence_of
+    from corral.request.written_sites import problems_of
+
+    problems = problems_of(finding.plugin.name)
+    return evolve(finding, problem=sentence_of(finding.plugin.name, problems)) if problems else finding
 
 
 def _named(name: str, found: Sequence[SiteFinding]) -> SiteFinding:
@@ -76,7 +87,7 @@ def _list(found: Sequence[SiteFinding], used: str | None, why: str) -> None:
         (
             f"{each.plugin.name}{'*' if each.plugin.name == used else ''}",
             each.facts.title if each.facts else "",
-            f"{each.plugin.distribution} {each.plugin.version}",
+            each.plugin.origin,
             each.backend or "",
             "cannot be used" if each.problem else each.evidence or "no",
             _origin(each),
@@ -86,7 +97,7 @@ def _list(found: Sequence[SiteFinding], used: str | None, why: str) -> None:
     show(("site", "title", "plugin", "backend", "this host", "known from"), rows)
     for each in found:
         if each.problem:
-            say(f"{each.plugin.name} ({each.plugin.distribution}): {' / '.join(each.problem.splitlines())}")
+            say(f"{each.plugin.name} ({each.plugin.distribution}): {each.problem}")
     say(f"{'* ' if used else ''}{why}")
     say("corral sites NAME says more of one.")
 
@@ -162,9 +173,10 @@ def _spelled(value: Any) -> Any:
 
 def _tell(finding: SiteFinding, why: str) -> None:
     plugin, facts = finding.plugin, finding.facts
-    say(f"{facts.title if facts else plugin.name}: site={plugin.name!r}, from {plugin.distribution} {plugin.version}")
+    say(f"{facts.title if facts else plugin.name}: site={plugin.name!r}, from {plugin.origin}")
     if finding.problem:
-        raise InvalidRequest("site", f"{plugin.name!r} cannot be used: {finding.problem}")
+        whose = f"{plugin.name!r} cannot be used"
+        raise InvalidRequest("site", finding.problem if whose in finding.problem else f"{whose}: {finding.problem}")
     said = _said(finding)
     say(f"batch system: {finding.backend or 'several, or said otherwise'}{_words(said['backend_options'], ' with ')}")
     say(f"this host: {finding.evidence or 'none of it'}")

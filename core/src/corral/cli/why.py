@@ -103,7 +103,7 @@ def _where(entry: Entry, job: str) -> tuple[Entry, JobId]:
         if job.startswith(f"{each.name}:"):
             there = evolve(
                 entry, backend=each.backend, backend_options=each.backend_options, site=each.site,
-                site_options=each.site_options,
+                site_options=each.site_options, site_is_needed=each.site_is_needed,
             )  # fmt: skip
             return there, JobId(job.removeprefix(f"{each.name}:"), system=each.name)
     return entry, JobId(job)

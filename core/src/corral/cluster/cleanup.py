@@ -21,7 +21,7 @@ from corral.host.identity import Sight
 from corral.launch.contact import knock
 from corral.plugin import discovery
 from corral.plugin.values import JobId, JobStatus
-from corral.request.sites import settings_at
+from corral.request.sites import site_and_settings
 from corral.security.credentials import Credentials
 
 logger = logging.getLogger("corral")
@@ -230,14 +230,15 @@ def _systems(entry: Entry) -> list[SystemLine]:
     """The batch systems that may have jobs of the cluster, its own first."""
     own = SystemLine(
         name="", backend=entry.backend, backend_options=entry.backend_options, site=entry.site,
-        site_options=entry.site_options,
+        site_options=entry.site_options, site_is_needed=entry.site_is_needed,
     )  # fmt: skip
     return [own, *entry.systems]
 
 
 def _batch(line: SystemLine) -> BatchSystem:
-    manager = discovery.load(line.backend, options=line.backend_options, site=line.site, site_options=line.site_options)
-    runner = Runner(timeout=settings_at(line.site, line.site_options).command_timeout)
+    site, chosen = site_and_settings(line.site, line.site_options, is_needed=line.site_is_needed)
+    manager = discovery.load(line.backend, options=line.backend_options, **site)
+    runner = Runner(timeout=chosen.command_timeout)
     return BatchSystem(backend=line.backend, name=line.name, manager=manager, runner=runner, attempts=2)
 
 

@@ -22,7 +22,7 @@ from corral.errors import (
 )
 from corral.host.gpus import Gpus, visible_gpus
 from corral.plugin import parsing
-from corral.plugin.conversations import answered, array_as_large_as_taken, arrayed_or_alone, mapped
+from corral.plugin.conversations import answered, array_as_large_as_taken, arrayed_or_alone, mapped, over_ssh
 from corral.plugin.facts import BackendFacts, RankVariables
 from corral.plugin.hookspecs import CONTRACT, hookimpl
 from corral.plugin.scripting import job_body
@@ -82,6 +82,7 @@ __all__ = [
     "hookimpl",
     "job_body",
     "mapped",
+    "over_ssh",
     "parsing",
     "visible_gpus",
 ]

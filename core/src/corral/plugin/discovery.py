@@ -25,7 +25,7 @@ import inspect
 import logging
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 import importlib_metadata
 import pluggy
@@ -35,8 +35,11 @@ from corral._version import __version__
 from corral.errors import CorralError, InvalidRequest, PluginError, UnknownBackend, did_you_mean
 from corral.plugin.facts import BackendFacts
 from corral.plugin.hookspecs import CONTRACT
-from corral.plugin.validation import NamedPlugin, assemble
+from corral.plugin.validation import NamedPlugin, assemble, refused_value
 from corral.plugin.well_known import BACKENDS, SITES
+
+if TYPE_CHECKING:
+    from corral.plugin.site_yaml import WrittenSite
 
 logger = logging.getLogger("corral.plugin.discovery")
 
@@ -46,7 +49,7 @@ logger = logging.getLogger("corral.plugin.discovery")
 
 @frozen(kw_only=True)
 class Installed:
-    """One entry point of one distribution; not imported."""
+    """One entry point of one distribution; not imported. Or a site in a file, which is its distribution then."""
 
     name: str
     kind: Literal["backend", "site"]
@@ -56,7 +59,12 @@ class Installed:
     version: str
     #: The factory, as the entry point names it: ``corral_slurm:Slurm``.
     value: str
-    _entry_point: importlib_metadata.EntryPoint = field(repr=False, eq=False)
+    _entry_point: importlib_metadata.EntryPoint | WrittenSite = field(repr=False, eq=False)
+
+    @property
+    def origin(self) -> str:
+        """Where it comes from: a distribution and its version, or a file."""
+        return f"{self.distribution} {self.version}".rstrip()
 
     def make(self, options: Mapping[str, Any]) -> object:
         """Import the plugin and call its factory.
@@ -75,7 +83,7 @@ class Installed:
         except CorralError:
             raise
         except (Exception, SystemExit) as error:
-            if refused := _refused_value(error, options):
+            if refused := refused_value(error, options):
                 self._refuse_options(f"refuses a value: {refused}")
             given = ", ".join(f"{name}={value!r}" for name, value in options.items()) or "no options"
             problem = f"{self.value}, called with {given}, raised {said(error)}. Check the options"
@@ -139,16 +147,6 @@ class Installed:
         raise InvalidRequest(f"{self.kind}_options", f"{self.kind} {self.name!r} {problem}")
 
 
-def _refused_value(error: BaseException, options: Mapping[str, Any]) -> str:
-    """What a validator of attrs says of an option; empty if it is not one that speaks.
-
-    Its error has the sentence, and then the whole attribute, which says nothing to a user.
-    """
-    sentence = str(error.args[0]) if isinstance(error, TypeError | ValueError) and error.args else ""
-    is_about_a_value = sentence.startswith(tuple(f"'{name}' must " for name in options))
-    return re.sub(r"<class '([\w.]+)'>", r"\1", sentence) if is_about_a_value else ""
-
-
 def installed() -> list[Installed]:
     """Every backend and site plugin that is installed, sorted by kind and name; none is imported."""
     found: dict[str, list[Installed]] = {}
@@ -187,11 +185,19 @@ _GROUP = re.compile(r"corral\.(?P<kind>backend|site)s\.(?P<contract>\w+)")
 def usable(kind: Literal["backend", "site"], plugins: Iterable[Installed] | None = None) -> list[Installed]:
     """Those that speak this corral's contract, each once, under its plainest name: `pbs`, not `openpbs` too."""
     plugins = installed() if plugins is None else plugins
+    plugins = _with_written(plugins) if kind == "site" else plugins
     names: dict[tuple[str, str], list[Installed]] = {}
     for plugin in plugins:
         if plugin.kind == kind and plugin.contract == CONTRACT:
             names.setdefault((plugin.distribution, plugin.value), []).append(plugin)
     return sorted((min(aliases, key=_plainness) for aliases in names.values()), key=lambda plugin: plugin.name)
+
+
+def _with_written(plugins: Iterable[Installed]) -> list[Installed]:
+    # Reads Dask's configuration, and a launcher has to do before that.
+    from corral.plugin.written_sites import with_written
+
+    return with_written(plugins)
 
 
 def _plainness(plugin: Installed) -> tuple[bool, int]:
@@ -350,6 +356,7 @@ def the_site(name: str) -> Installed:
 
 def _the_one(name: str, kind: Literal["backend", "site"], available: Sequence[Installed]) -> Installed:
     """The plugin of that name, or an error that says why there is none."""
+    available = _with_written(available) if kind == "site" else available
     namesakes = [plugin for plugin in available if plugin.kind == kind and plugin.name == name]
     spoken = {plugin.distribution: plugin for plugin in namesakes if plugin.contract == CONTRACT}
     match list(spoken.values()):
@@ -381,8 +388,10 @@ def _no_such(name: str, kind: Literal["backend", "site"], available: Sequence[In
     plain = [plugin.name for plugin in usable(kind, available)]
     problem = f"no {kind} named {name!r}. Installed: {', '.join(plain) or 'none'}."
     if kind == "site":
-        install = f" Install {SITES[name]}" if name in SITES else ""
-        return InvalidRequest("site", problem + (install or did_you_mean(name.lower(), [*known, *SITES])))
+        from corral.plugin.written_sites import not_read
+
+        install = f" Install {SITES[name]}" if name in SITES else did_you_mean(name.lower(), [*known, *SITES])
+        return InvalidRequest("site", problem + install + not_read())
     if name not in BACKENDS:
         problem += did_you_mean(name.lower(), [*known, *BACKENDS])
     for word, distribution in BACKENDS.items():

@@ -32,7 +32,7 @@ class SiteFinding:
     problem: str = ""
 
     def __str__(self) -> str:
-        return f"{self.plugin.name!r} ({self.plugin.distribution} {self.plugin.version}: {self.evidence})"
+        return f"{self.plugin.name!r} ({self.plugin.origin}: {self.evidence})"
 
 
 def survey_sites(
@@ -117,6 +117,6 @@ def _tell(finding: SiteFinding) -> None:
     if (key := (plugin.distribution, plugin.name)) not in _told:
         _told.add(key)
         logger.warning(
-            "the site %r (%s %s) cannot be asked whether this host is its own, and is not used: %s",
-            plugin.name, plugin.distribution, plugin.version, finding.problem,
+            "the site %r (%s) cannot be asked whether this host is its own, and is not used: %s",
+            plugin.name, plugin.origin, finding.problem,
         )  # fmt: skip

@@ -22,6 +22,7 @@ from corral.request.drawing import JOB_OPTIONS, draw
 from corral.request.queues import AUTO
 from corral.request.sites import NONE, named_groups
 from corral.request.worker_group import WorkerGroup
+from corral.request.written_sites import with_sites
 from corral.security.credentials import Credentials, read_credentials, read_private, secured, write_private
 
 #: What the scheduler's job has of the workers' jobs, where they agree and nobody says otherwise.
@@ -209,7 +210,7 @@ def take(given: Mapping[str, Any]) -> tuple[Blueprint, Order]:
         site_values={} if site is None else _plain("site", site.values),
         credentials=credentials,
         home=str(blueprint.home.path),
-        configuration=settings.elsewhere(dask.config.config),
+        configuration=settings.elsewhere(with_sites(dask.config.config)),
         environment={
             name: os.environ[name] for name in ("PATH", *_FOLDERS, *blueprint.batch.facts.carried) if name in os.environ
         },
@@ -248,6 +249,8 @@ def _plain(argument: str, value: Any) -> Any:
     def spelled(other: object) -> object:
         if isinstance(other, datetime.timedelta):
             return other.total_seconds()
+        if isinstance(other, datetime.date):
+            return other.isoformat()
         if isinstance(other, os.PathLike):
             return os.fspath(other)
         if isinstance(other, type):

@@ -17,3 +17,12 @@ GROUP_ARGUMENTS = tuple(
 )
 #: All that the configuration and a site may say.
 KNOWN = (*CLUSTER_ARGUMENTS, *GROUP_ARGUMENTS)
+#: What is chosen before a site's defaults are known, or is no matter of the site's.
+_NOT_BY_DEFAULT = (
+    "backend", "backend_options", "site", "site_options", "plugins", "groups", "name", "scheduler", "on_exists",
+    "shutdown_on_close", "security",
+)  # fmt: skip
+#: Settings of a process that a site may have defaults for.
+_SETTINGS = ("polling_interval", "command_timeout", "commands_per_minute")
+#: What a site may have defaults for.
+SITE_DEFAULTS = tuple(name for name in dict.fromkeys((*KNOWN, *_SETTINGS)) if name not in _NOT_BY_DEFAULT)

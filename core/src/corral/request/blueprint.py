@@ -29,6 +29,7 @@ from corral.errors import BatchSystemError, CorralError, InvalidRequest, NotPriv
 from corral.host.home import Home
 from corral.plugin import discovery
 from corral.plugin.values import JobId
+from corral.plugin.written_sites import needed_site
 from corral.request import settings
 from corral.request.activation import check_reach
 from corral.request.quantities import plain_options
@@ -309,12 +310,14 @@ class Blueprint:
             f"--cluster-created={self.created:.0f}",
             f"--backend={batch.backend}",
         ]
-        if batch.options:
-            options.append(f"--backend-options={json.dumps(batch.options)}")
+        own = None if batch.name else self.site
+        site, backend_options = needed_site(batch.manager, own, batch.backend, batch.options)
+        if backend_options:
+            options.append(f"--backend-options={json.dumps(backend_options)}")
         if batch.name:
             options.append(f"--system={batch.name}")
-        elif self.site is not None:
-            options.append(f"--site={self.site}")
+        if site is not None:
+            options.append(f"--site={site}")
             if self.site_options:
                 options.append(f"--site-options={json.dumps(self.site_options)}")
         name = self.job_name(number)

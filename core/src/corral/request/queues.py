@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from attrs import frozen
 from dask.utils import format_bytes
@@ -175,7 +175,7 @@ def about(job: Job, queues: Sequence[Queue]) -> str:
         for queue in sorted(queues, key=_tightness)
         if queue is not own
         and not why_not(queue, job)
-        and not _FOR_TRIALS.search(queue.name)
+        and not is_for_trials(queue.name)
         and bool(queue.gpus) <= bool(job.resources.gpus)
         and (queue.free_nodes or 0) >= job.resources.nodes
     ]
@@ -184,12 +184,22 @@ def about(job: Job, queues: Sequence[Queue]) -> str:
     return words
 
 
+def is_for_trials(name: str) -> bool:
+    """Whether a queue, by its name, is for trials or for people who wait at a prompt."""
+    return _FOR_TRIALS.search(name) is not None
+
+
+def tightest_first(queues: Iterable[Queue]) -> list[Queue]:
+    """Queues in the order in which ``queue="auto"`` takes the first one that takes a job."""
+    return sorted(queues, key=_tightness)
+
+
 def _tightness(queue: Queue) -> tuple[object, ...]:
     def limit(value: int | None) -> float:
         return math.inf if value is None else value
 
     return (
-        bool(_FOR_TRIALS.search(queue.name)),
+        is_for_trials(queue.name),
         queue.gpus or 0,
         limit(queue.max_walltime),
         limit(queue.memory),

@@ -94,7 +94,7 @@ _PATHS = ("log_directory", "shared_directory")
 _OF_THIS_HOST = (*_PATHS, "account", "queue")
 
 #: Keys that hold further keys.
-_SECTIONS = ("backends",)
+_SECTIONS = ("backends", "sites")
 
 
 def settings(defaults: Mapping[str, Any] | None = None) -> Settings:

@@ -18,8 +18,8 @@ from corral.plugin.sites import NodeType, SiteFacts
 from corral.plugin.sites_here import SiteFinding, site_here
 from corral.plugin.values import Resources
 from corral.plugin.well_known import SITES
-from corral.request import settings
-from corral.request.arguments import GROUP_ARGUMENTS, KNOWN
+from corral.request import settings, written_sites
+from corral.request.arguments import GROUP_ARGUMENTS, SITE_DEFAULTS
 from corral.request.quantities import plain_options
 from corral.request.worker_group import WorkerGroup
 from corral.text.sizes import size_in_words
@@ -30,13 +30,6 @@ T = TypeVar("T")
 
 #: What is said instead of a site's name: the one that this host belongs to, or none.
 AUTO, NONE = "auto", "none"
-#: Settings of a process that a site may have defaults for.
-_SETTINGS = ("polling_interval", "command_timeout", "commands_per_minute")
-#: What is chosen before a site's defaults are known, or is no matter of the site's.
-_NOT_BY_DEFAULT = (
-    "backend", "backend_options", "site", "site_options", "plugins", "groups", "name", "scheduler", "on_exists",
-    "shutdown_on_close", "security",
-)  # fmt: skip
 
 
 @frozen(kw_only=True)
@@ -68,6 +61,7 @@ class Site:
         ------
         InvalidRequest, PluginError
         """
+        written_sites.check(name)
         plugin = discovery.make_site(name, options)
         facts = getattr(plugin, "facts", None)
         return cls(
@@ -75,7 +69,7 @@ class Site:
             title=facts.title if isinstance(facts, SiteFacts) else name,
             options=options,
             backend=getattr(plugin, "backend", None),
-            values=_here(name, getattr(plugin, "defaults", {})),
+            values=defaults_here(name, getattr(plugin, "defaults", {})),
             required=_plain_names(getattr(plugin, "required", {})),
             groups=getattr(plugin, "groups", {}),
             nodes=getattr(plugin, "nodes", ()),
@@ -112,7 +106,8 @@ class Site:
         """The same refusal, saying that the value is the site's, if it is and nobody has said whose it is."""
         if error.argument not in self.values or "(corral." in error.problem or "(site " in error.problem:
             return error
-        return InvalidRequest(error.argument, f"{error.problem} (site {self.name!r})")
+        where = written_sites.place_of_default(self.name, error.argument) or f"site {self.name!r}"
+        return InvalidRequest(error.argument, f"{error.problem} ({where})")
 
 
 def located(error: InvalidRequest, backend: str, site: Site | None) -> InvalidRequest:
@@ -201,14 +196,30 @@ def chosen(findings: Sequence[SiteFinding]) -> tuple[str | None, str] | None:
     return finding.plugin.name, finding.evidence
 
 
-def settings_at(name: str | None, options: Mapping[str, Any]) -> settings.Settings:
-    """The settings of this process for a cluster of that site.
+def site_and_settings(
+    name: str | None, options: Mapping[str, Any], *, is_needed: bool
+) -> tuple[dict[str, Any], settings.Settings]:
+    """Arguments of `discovery.load`, and settings, for a process that looks after a cluster of that site.
+
+    Parameters
+    ----------
+    is_needed
+        False: where the site is not there, or cannot be used any more, it is done without.
 
     Raises
     ------
     InvalidRequest, PluginError
     """
-    return settings.settings(None if name is None else Site.made(name, options, because="").values)
+    if name is None:
+        return {}, settings.settings()
+    try:
+        site = Site.made(name, options, because="")
+    except CorralError as error:
+        if is_needed:
+            raise
+        logger.debug("site %r is done without: %s", name, error)
+        return {}, settings.settings()
+    return {"site": name, "site_options": options}, settings.settings(site.values)
 
 
 def _refuse_options(given: Mapping[str, Any], why: str) -> None:
@@ -308,13 +319,18 @@ def _plain_names(values: Mapping[str, T]) -> dict[str, T]:
     return {str(name).replace("-", "_"): value for name, value in values.items()}
 
 
-def _here(site: str, defaults: Mapping[str, Any]) -> dict[str, Any]:
-    """A site's defaults on this host."""
+def defaults_here(site: str, defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """A site's defaults on this host.
+
+    Raises
+    ------
+    PluginError
+        One of them is none.
+    """
     found = {}
     for name, value in _plain_names(defaults).items():
-        allowed = [each for each in (*KNOWN, *_SETTINGS) if each not in _NOT_BY_DEFAULT]
-        if name not in allowed:
-            raise PluginError(site, f"its defaults have {name!r}, which is none.{did_you_mean(name, allowed)}")
+        if name not in SITE_DEFAULTS:
+            raise PluginError(site, f"its defaults have {name!r}, which is none.{did_you_mean(name, SITE_DEFAULTS)}")
         try:
             meant = settings.meant_here(name, value)
         except InvalidRequest as error:

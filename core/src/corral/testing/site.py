@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import shlex
 from collections.abc import Generator, Mapping, Sequence
 from typing import Any
 
-from attrs import evolve
-
-from corral.plugin.conversations import mapped
+from corral.plugin.conversations import mapped, over_ssh
 from corral.plugin.hookspecs import hookimpl
 from corral.plugin.values import Command, Job, JobId, Script
 
 Wrapper = Generator[None, Any, Any]
 
 
-def over_ssh(command: Command) -> Command:
-    """The command on the login node; ssh hands its words to a shell there, as one line."""
-    return evolve(command, argv=("ssh", "login1", "--", shlex.join(command.argv)))
+def on_login_node(command: Command) -> Command:
+    """The command where the login node runs it."""
+    return over_ssh(command, "login1")
 
 
 class LoginNode:
@@ -33,32 +30,32 @@ class LoginNode:
 
     @hookimpl(wrapper=True)
     def submit(self, script: Script, count: int) -> Wrapper:
-        return mapped((yield), over_ssh)
+        return mapped((yield), on_login_node)
 
     @hookimpl(wrapper=True)
     def poll_status(self, job_ids: Sequence[JobId]) -> Wrapper:
-        return mapped((yield), over_ssh)
+        return mapped((yield), on_login_node)
 
     @hookimpl(wrapper=True)
     def cancel(self, job_ids: Sequence[JobId]) -> Wrapper:
-        return mapped((yield), over_ssh)
+        return mapped((yield), on_login_node)
 
     @hookimpl(wrapper=True)
     def find_jobs(self, name: str) -> Wrapper:
-        return mapped((yield), over_ssh)
+        return mapped((yield), on_login_node)
 
     @hookimpl(wrapper=True)
     def read_allocation(self, environ: Mapping[str, str]) -> Wrapper:
-        return mapped((yield), over_ssh)
+        return mapped((yield), on_login_node)
 
     @hookimpl(wrapper=True)
     def describe_queues(self) -> Wrapper:
-        return mapped((yield), over_ssh)
+        return mapped((yield), on_login_node)
 
     @hookimpl(wrapper=True)
     def explain_pending(self, job_id: JobId) -> Wrapper:
-        return mapped((yield), over_ssh)
+        return mapped((yield), on_login_node)
 
     @hookimpl(wrapper=True)
     def detect(self) -> Wrapper:
-        return mapped((yield), over_ssh)
+        return mapped((yield), on_login_node)
