@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 import pytest
 
+from corral.plugin import Command, over_ssh
 from corral.testing import Example, SiteConformance
 
 pytest.importorskip("corral_slurm")
@@ -32,4 +34,29 @@ class TestQuay(TestHarbour):
     """The older machine has no arrays."""
 
     site = "quay"
+
+    def make(self, **options: Any) -> Any:
+        return importlib.import_module("corral_harbour").Quay(**options)
+
     golden = Path(__file__).parent / "harbour" / "golden-quay"
+
+
+class TestIsland(TestHarbour):
+    site = "island"
+
+    def make(self, **options: Any) -> Any:
+        return importlib.import_module("corral_harbour").Island(**options)
+
+    golden = Path(__file__).parent / "harbour" / "golden-island"
+
+    def command(self, command: Command) -> Command:
+        return over_ssh(command, "login1.island.harbour.example")
+
+
+class TestHarbourInYAML(TestHarbour):
+    """The same site, written in a file; it has the same scripts."""
+
+    environment: ClassVar[Mapping[str, str]] = {
+        **TestHarbour.environment,
+        "CORRAL_SITES": str(Path(__file__).parent / "harbour" / "harbour.yaml"),
+    }

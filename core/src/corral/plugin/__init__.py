@@ -22,6 +22,7 @@ from corral.errors import (
 )
 from corral.host.gpus import Gpus, visible_gpus
 from corral.plugin import parsing
+from corral.plugin.carried import CarriesCommands
 from corral.plugin.conversations import answered, array_as_large_as_taken, arrayed_or_alone, mapped, over_ssh
 from corral.plugin.facts import BackendFacts, RankVariables
 from corral.plugin.hookspecs import CONTRACT, hookimpl
@@ -49,6 +50,7 @@ __all__ = [
     "CONTRACT",
     "Allocation",
     "BackendFacts",
+    "CarriesCommands",
     "Command",
     "CommandError",
     "CommandFailed",

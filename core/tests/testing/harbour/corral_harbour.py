@@ -5,7 +5,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, ClassVar
 
-from corral.plugin import DescribedSite, NodeType, SiteDescription, SiteFacts, SiteOption
+from attrs import evolve
+
+from corral.plugin import (
+    CarriesCommands,
+    Command,
+    DescribedSite,
+    Job,
+    NodeType,
+    SiteDescription,
+    SiteFacts,
+    SiteOption,
+    over_ssh,
+)
 
 
 class Harbour(DescribedSite):
@@ -57,3 +69,19 @@ class Quay(Harbour):
     @property
     def backend_options(self) -> Mapping[str, Any]:
         return {"arrays": False, "memory_option": "mem-per-cpu"}
+
+
+FABRIC = "module load fabric"
+
+
+class Island(CarriesCommands, Harbour):
+    """The same centre's machine for large jobs, whose batch commands are on its login node alone."""
+
+    def carry(self, command: Command) -> Command:
+        return over_ssh(command, "login1.island.harbour.example")
+
+    def complete(self, job: Job) -> Job:
+        job = super().complete(job)
+        if job.resources.nodes > 1 and FABRIC not in job.prologue:
+            job = evolve(job, prologue=(FABRIC, *job.prologue))
+        return job

@@ -87,11 +87,11 @@ class SiteLaws:
     golden: ClassVar[Path | None] = None
 
     def make(self, **options: Any) -> Any:
-        """Make the site with these options."""
-        return _entry_point(self.site).make(options)
+        """Make the site with these options: one that is installed, or one in a file of Dask's configuration."""
+        return self.once("plugin", lambda: discovery.the_site(self.site)).make(options)
 
     def command(self, command: Command) -> Command:
-        """What the site makes of a backend's command; as it is here, nothing. A site's test redefines it to say more::
+        """What the site makes of a backend's command; as it is here, nothing. What a job asks inside stays as it is. ::
 
         def command(self, command):
             return over_ssh(command, "login1")
@@ -196,15 +196,6 @@ def installed_plugins() -> Sequence[discovery.Installed]:
     if not _INSTALLED:
         _INSTALLED.extend(discovery.installed())
     return _INSTALLED
-
-
-def _entry_point(site: str) -> discovery.Installed:
-    for plugin in installed_plugins():
-        if (plugin.kind, plugin.name) == ("site", site):
-            return plugin
-    _INSTALLED.clear()
-    names = [plugin.name for plugin in discovery.usable("site")]
-    pytest.fail(f"no site named {site!r} is installed; there are {', '.join(names) or 'none'}. pip install -e .")
 
 
 def accepted(hooks: SilentHooks, job: Job) -> Job | None:

@@ -12,7 +12,7 @@ import pytest
 from attrs import fields
 
 from corral.errors import CorralError, InvalidRequest
-from corral.plugin.sites import SiteDescription, SiteFacts, SiteOption
+from corral.plugin.sites import DescribedSite, SiteDescription, SiteFacts, SiteOption
 from corral.request.arguments import KNOWN
 from corral.request.settings import Settings
 from corral.testing.silence import silence
@@ -131,11 +131,12 @@ class SiteFactLaws(SiteLaws):
         except CorralError as error:
             pytest.fail(f"{house.backend!r} with {dict(options_of(house))} cannot be had: {error}")
 
-    def test_making_it_does_nothing_else(self) -> None:
+    def test_making_it_does_nothing_else(self, house: Any) -> None:
         """`corral sites` makes all of them, on any host."""
-        self.make(**self.site_options)
+        # What finds it reads files; one that is written in a file is read from that.
+        make = type(house) if isinstance(house, DescribedSite) else self.make
         with silence:
-            self.make(**self.site_options)
+            make(**self.site_options)
 
     # --- options ---------------------------------------------------------------------------------------------------
 
