@@ -120,6 +120,16 @@ def test_the_program_knows_better_than_a_ready_made_group() -> None:
     assert large.modules == ["shears"]
 
 
+def test_a_bad_value_of_a_ready_made_group_says_so(install_site: Install, meadow_code: str) -> None:
+    """What the program says beside it is the program's."""
+    install_site("bog", meadow_code.replace('"memory": "3GB"', '"memory": "lots"'))
+    given = {"site": "bog", "account": "ram", "groups": ["large"]}
+    with pytest.raises(InvalidRequest, match=r"^memory: .*'lots'.* \(site 'bog', group 'large'\)$"):
+        draw(given)
+    with pytest.raises(InvalidRequest, match=r"^memory: .*'few'[^()]*$"):
+        draw({**given, "memory": "few"})
+
+
 @pytest.mark.usefixtures("meadow")
 def test_ready_made_groups_beside_ones_own() -> None:
     """A mapping may hold both."""

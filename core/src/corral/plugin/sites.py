@@ -226,7 +226,8 @@ class DescribedSite:
     facts: ClassVar[SiteFacts]
     backend: ClassVar[str]
 
-    def __init_subclass__(cls) -> None:
+    def __init_subclass__(cls, **more: Any) -> None:
+        super().__init_subclass__(**more)
         if "description" in vars(cls):
             for name in ("facts", "backend"):
                 if name not in vars(cls):

@@ -250,7 +250,10 @@ def _groups(
         own = group.get("backend") if isinstance(group, Mapping) else getattr(group, "backend", None)
         check_line("backend", own)
         if own is None or discovery.are_one(own, backend):
-            groups[check_name(name)] = made = _group(name, group, _shared(arguments))
+            try:
+                groups[check_name(name)] = made = _group(name, group, _shared(arguments))
+            except InvalidRequest as error:
+                raise (group.located(error) if isinstance(group, sites.ReadyMade) else error) from None
             if site is not None:
                 site.check_required(made, arguments, name)
             continue

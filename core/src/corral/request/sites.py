@@ -241,6 +241,22 @@ def _other_backend(given: Mapping[str, Any], finding: SiteFinding) -> str | None
 # --- groups -----------------------------------------------------------------------------------------------------
 
 
+class ReadyMade(dict[str, Any]):
+    """The arguments of a group that a site has ready, and what the program has said beside it."""
+
+    def __init__(self, name: str, site: Site, beside: Mapping[str, Any]) -> None:
+        super().__init__({**_ready_made(name, site), **beside})
+        self.site, self.name = site.name, name.rpartition(".")[2]
+        #: What the program has not said.
+        self.own = self.keys() - beside.keys()
+
+    def located(self, error: InvalidRequest) -> InvalidRequest:
+        """The same refusal, saying that the value is the ready-made group's, if it is."""
+        if error.argument not in self.own:
+            return error
+        return InvalidRequest(error.argument, f"{error.problem} (site {self.site!r}, group {self.name!r})")
+
+
 def named_groups(
     asked: object, site: Site | None, given: Mapping[str, Any]
 ) -> dict[str, WorkerGroup | Mapping[str, Any]]:
@@ -263,14 +279,14 @@ def named_groups(
         raise InvalidRequest("groups", f"{asked!r} is not a mapping of names to WorkerGroups, nor a list of a site's")
     beside = {name: value for name, value in given.items() if name in GROUP_ARGUMENTS}
     return {
-        name: {**_ready_made(group, site), **beside} if isinstance(group, str) else group
+        name: ReadyMade(group, _the_site_of(group, site), beside) if isinstance(group, str) else group
         for name, group in asked.items()
     }
 
 
-def _ready_made(name: str, site: Site | None) -> Mapping[str, Any]:
-    """The arguments of a site's group: ``gpu``, or in full ``perlmutter.gpu``."""
-    prefix, _, own = name.rpartition(".")
+def _the_site_of(name: str, site: Site | None) -> Site:
+    """The site in use, if a group's name is one of its own: ``gpu``, or in full ``perlmutter.gpu``."""
+    prefix = name.rpartition(".")[0]
     if site is None or prefix not in ("", site.name):
         use = "no site is in use" if site is None else f"the site in use is {site.name!r}"
         known = [plugin.name for plugin in discovery.usable("site")]
@@ -283,6 +299,11 @@ def _ready_made(name: str, site: Site | None) -> Mapping[str, Any]:
         else:
             cure = f"Sites that are installed: {', '.join(known) or 'none'}.{did_you_mean(prefix, [*known, *SITES])}"
         raise InvalidRequest("groups", f"{name!r} is a site's, and {use}. {cure}")
+    return site
+
+
+def _ready_made(name: str, site: Site) -> Mapping[str, Any]:
+    own = name.rpartition(".")[2]
     if own not in site.groups:
         listed = ", ".join(f"{site.name}.{each}" for each in site.groups) or "none"
         raise InvalidRequest(
