@@ -122,4 +122,4 @@ def test_a_host_of_that_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) ->
     shell = f"hostname prairie-login2; exec {sys.executable} -m corral.cli script"
     done = subprocess.run(["unshare", "--uts", "sh", "-c", shell], capture_output=True, text=True, check=False)
     assert "--partition=short" in done.stdout, done.stderr
-    assert "--site=steppe" in done.stdout
+    assert "--requeue" in done.stdout

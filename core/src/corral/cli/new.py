@@ -129,7 +129,7 @@ def _found(name: str, backend: str | None) -> tuple[Found, str]:
         kinds, problem = [], f"The queues of {backend} could not be asked, its nodes are yours to describe: {error}"
     distributions = [plugin.distribution for plugin in discovery.installed() if plugin.name == backend]
     host, hosts = patterns(host_names())
-    title = _class_name(name)
+    title = " ".join(part.capitalize() for part in name.split("-"))
     found = Found(
         name=name, title=title, backend=backend, host=host, hosts=hosts, interfaces=interfaces(), kinds=kinds,
         problem=" ".join(problem.split()),
