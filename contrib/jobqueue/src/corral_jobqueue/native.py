@@ -82,6 +82,20 @@ def last_property(extras: Iterable[str]) -> str | None:
     return found[-1] if found else None
 
 
+def schedd(words: Iterable[object]) -> tuple[dict[str, str], list[str]]:
+    """Which of HTCondor's queues and pools words for its commands name, as options of the backend; and the rest."""
+    left, rest = list(map(str, words)), []
+    found: dict[str, str] = {}
+    while left:
+        word = left.pop(0)
+        option = {"-name": "schedd", "-n": "schedd", "-pool": "pool"}.get(word)
+        if option is not None and left:
+            found[option] = left.pop(0)
+        else:
+            rest.append(word)
+    return found, rest
+
+
 def condor_statements(said: Mapping[str, Any], name: object) -> dict[str, Any]:
     """The statements of an HTCondor job, without the user's own."""
     found: dict[str, Any] = {

@@ -11,7 +11,7 @@ from attrs import define, field, frozen
 
 from corral.errors import InvalidRequest, did_you_mean
 from corral.request.synonyms import MEANINGS, RENAMED, statements
-from corral_jobqueue import worker_words
+from corral_jobqueue import native, worker_words
 from corral_jobqueue.skipping import skipped
 from corral_jobqueue.words import JOB_NAME, KINDS, WORKER_COMMAND, Kind, seconds_as
 
@@ -135,6 +135,12 @@ class _Translating:
 
     def _names(self) -> None:
         name, job_name = self.said.get("name"), self.said["job_name"]
+        extras = self.said.get("job_extra_directives")
+        if isinstance(extras, Mapping) and self.kind.backend == "htcondor":
+            # By this corral finds its jobs.
+            named = {key: value for key, value in extras.items() if str(key).lower() in ("jobbatchname", "batch_name")}
+            self.said["job_extra_directives"] = {key: value for key, value in extras.items() if key not in named}
+            job_name = next((str(value).strip('"') for value in named.values()), job_name)
         self.arguments["name"] = name if name is not None else job_name
         if name is not None and job_name not in (name, JOB_NAME):
             self.changed.append(f"jobs are called after their cluster: {name}-…, and not {job_name}")
@@ -318,7 +324,7 @@ class _Translating:
             self.skip.append("memory")
             if where is None:
                 self.changed.append(
-                    "OAR is not asked for memory, as before: memory_per_core_property_name= says by which property it is"
+                    "OAR is not asked for memory, as before: memory_per_core_property_name= names its property for that"
                 )
         if self.kind.backend == "sge":
             # Each site has words of its own for both, which were and are resource_spec= and job_extra_directives=.
@@ -335,16 +341,12 @@ class _Translating:
         """Which of HTCondor's queues and pools, from words for condor_submit and condor_rm."""
         found: dict[str, str] = {}
         for argument in ("submit_command_extra", "cancel_command_extra"):
-            words = [str(word) for word in _listed(self.said.get(argument))]
-            while words:
-                word = words.pop(0)
-                option = {"-name": "schedd", "-n": "schedd", "-pool": "pool"}.get(word)
-                if option is not None and words:
-                    found[option] = words.pop(0)
-                    continue
+            where, rest = native.schedd(_listed(self.said.get(argument)))
+            found |= where
+            if rest:
                 self.lost.append(
-                    f"{argument}: {word} is no option that corral gives to HTCondor's commands; a plugin of yours can: "
-                    "Cluster(plugins=[…]), see “Writing a backend”"
+                    f"{argument}: {' '.join(rest)} is nothing that corral gives to HTCondor's commands; a plugin of "
+                    "yours can, Cluster(plugins=[…])"
                 )
         return found
 

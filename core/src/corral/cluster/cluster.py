@@ -146,6 +146,8 @@ class Cluster(HostingCluster):
     status = Status.closed
     #: None: it has not started, or is elsewhere.
     _engine: Engine | None = None
+    #: True in a subclass that reads dask-jobqueue's section of the configuration.
+    _heeds_jobqueue = False
 
     @tells_plainly
     def __init__(
@@ -216,7 +218,7 @@ class Cluster(HostingCluster):
         for argument, value in elsewhere.items():
             if value is not None:
                 raise InvalidRequest(argument, "only makes sense with scheduler='job'")
-        blueprint = draw(given)
+        blueprint = draw(given, heeds_jobqueue=self._heeds_jobqueue)
         self._stand_on(
             Basis.new(blueprint),
             at_once=jobs_at_once(resources_of(OnPaper(blueprint).groups), n_workers),

@@ -64,7 +64,7 @@ def scheduler_place(given: str | None, backend: str | None) -> str:
     return place or "process"
 
 
-def draw(given: Mapping[str, Any], *, scheduler_is_here: bool = True) -> Blueprint:
+def draw(given: Mapping[str, Any], *, scheduler_is_here: bool = True, heeds_jobqueue: bool = False) -> Blueprint:
     """Check what `Cluster` was given, after adding what the configuration says.
 
     Parameters
@@ -73,6 +73,8 @@ def draw(given: Mapping[str, Any], *, scheduler_is_here: bool = True) -> Bluepri
         Arguments of `Cluster` and `WorkerGroup` by name; None stands for an argument that was not given.
     scheduler_is_here
         False: the scheduler will be on another host, whose network interfaces are not looked at.
+    heeds_jobqueue
+        True: a section ``jobqueue:`` of the configuration has been read, and is in what was given.
 
     Raises
     ------
@@ -82,7 +84,8 @@ def draw(given: Mapping[str, Any], *, scheduler_is_here: bool = True) -> Bluepri
     given = {name: value for name, value in given.items() if value is not None}
     refuse_unknown(given, known)
     backend, site = _backend_and_site(given)
-    arguments = {**settings.arguments(backend, known), **given, "site": site}
+    configured = settings.arguments(backend, known, heeds_jobqueue=heeds_jobqueue)
+    arguments = {**configured, **given, "site": site}
     if not scheduler_is_here:
         arguments["scheduler_interface"] = None
     try:
