@@ -582,7 +582,8 @@ class Cluster(HostingCluster):
         Raises
         ------
         SubmitRejected, JobsFailed, BudgetSpent
-            They can no longer come; raised as soon as that is known.
+            They can no longer come; raised as soon as that is known. Those of a cluster that adapts come with their
+            tasks, which another thread or program may submit meanwhile.
         WorkersNotReady
             They did not come within `timeout` seconds; a TimeoutError that says where the jobs are.
         """
@@ -789,7 +790,12 @@ class Cluster(HostingCluster):
 
     async def _await_workers(self, awaited: Awaited) -> None:
         count = awaited.count(workers_of(self._shown.groups))
-        await self._running_engine.wait_for_workers(count, awaited.timeout)
+        await self._running_engine.wait_for_workers(count, awaited.timeout, reach=self._reach)
+
+    def _reach(self) -> float | None:
+        """How many workers the cluster has at most, if its size follows its work."""
+        adaptive = self._adaptive
+        return None if adaptive is None or adaptive.state == "stopped" else float(adaptive.maximum)
 
     @property
     def _running_engine(self) -> Engine:
