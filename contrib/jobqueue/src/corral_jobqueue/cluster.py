@@ -14,10 +14,12 @@ import dask.config
 import distributed
 from attrs import evolve, frozen
 from distributed import Scheduler
+from distributed.core import Status
 
 import corral
 from corral.cluster.shown import resources_of
 from corral.errors import InvalidRequest, did_you_mean
+from corral.jobs.record import JobRecord
 from corral.plugin import Command, Conversation, JobId, Script, discovery, hookimpl
 from corral.request.blueprint import DEFAULT_GROUP
 from corral.request.drawing import draw
@@ -26,6 +28,7 @@ from corral_jobqueue import native
 from corral_jobqueue.differences import commands_of, differences
 from corral_jobqueue.job import NO_ADDRESS, Job, level_outside, section_of
 from corral_jobqueue.translation import Translation, translate
+from corral_jobqueue.words import KINDS
 
 #: Arguments of a translation that a cluster has once and for all.
 _OF_PROGRAM = ("asynchronous", "loop", "silence_logs", "n_workers", "name", "security", "scheduler_options")
@@ -102,6 +105,11 @@ class JobQueueCluster(corral.Cluster):
     _heeds_jobqueue = True
     _changes_of_jobs = 0
     _workers_later = 0
+
+    def __init_subclass__(cls, **arguments: Any) -> None:
+        super().__init_subclass__(**arguments)
+        if cls.__module__.startswith("corral_jobqueue.") and cls.job_cls is not None:
+            cls.__doc__ = KINDS[cls.job_cls.cluster_class].described(str(cls.__doc__))
 
     def __init__(
         self,
@@ -261,13 +269,19 @@ class JobQueueCluster(corral.Cluster):
         self.remove_group(before)
 
     def __await__(self) -> Any:
+        """Start it; of a cluster that has started, wait until what was asked for has been submitted."""
         start = super().__await__
 
-        def started() -> Any:
-            yield from start()
+        async def submitted() -> None:
             if self._workers_later:
                 later, self._workers_later = self._workers_later, 0
                 self.scale(later)
+            await self._running_engine.submitted()
+
+        def started() -> Any:
+            yield from start()
+            if self.status is Status.running:
+                yield from submitted().__await__()
             return self
 
         return started()
@@ -304,8 +318,20 @@ class JobQueueCluster(corral.Cluster):
 
     @property
     def worker_spec(self) -> dict[str, dict[str, Any]]:
-        """What was said of each job that there is, by its id."""
-        return {str(job.id): self.new_spec for job in self.jobs if job.is_capacity}
+        """What was said of each job that is wanted."""
+        wanted = sum(group.wanted for group in self._shown.groups.values())
+        return {f"{self.name}-{number}": self.new_spec for number in range(wanted)}
+
+    # dask-jobqueue counts jobs here; corral has them by what their workers are called.
+    @property
+    def workers(self) -> dict[str, JobRecord]:
+        """The jobs that there are, by id."""
+        return {str(record.id): record for record in self.jobs if record.is_capacity}
+
+    @property
+    def requested(self) -> set[str]:
+        """Names of the workers that the jobs give or will give."""
+        return set(corral.Cluster.workers.fget(self))  # type: ignore[attr-defined]
 
     def scale(
         self,

@@ -60,11 +60,7 @@ class HTCondorJob(Job):
 
 
 class HTCondorCluster(JobQueueCluster):
-    """A cluster on HTCondor.
-
-    ``job_extra_directives`` is a mapping of statements. ``disk`` is the scratch space of a job; default: as much as its
-    memory. ``submit_command_extra`` and ``cancel_command_extra`` are further words for condor_submit and condor_rm.
-    """
+    """A cluster on HTCondor."""
 
     job_cls = HTCondorJob
 

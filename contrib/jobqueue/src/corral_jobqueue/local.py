@@ -13,6 +13,6 @@ class LocalJob(Job):
 
 
 class LocalCluster(JobQueueCluster):
-    """A cluster on corral's own queue on this machine: for tests, and where there is no batch system."""
+    """A Local cluster: on corral's own queue on this machine, for tests, and where there is no batch system."""
 
     job_cls = LocalJob

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from corral_jobqueue.cluster import JobQueueCluster
 from corral_jobqueue.job import Job
 
@@ -11,8 +13,13 @@ class LSFJob(Job):
 
     submit_command, cancel_command, config_name, cluster_class = "bsub", "bkill", "lsf", "LSFCluster"
 
+    def __init__(self, *arguments: Any, **further: Any) -> None:
+        super().__init__(*arguments, **further)
+        #: What was said; corral always submits by standard input.
+        self.use_stdin = self.said.get("use_stdin")
+
 
 class LSFCluster(JobQueueCluster):
-    """A cluster on LSF. ``ncpus`` and ``mem`` (bytes) are what LSF is asked for, if that is not what workers use."""
+    """A cluster on LSF."""
 
     job_cls = LSFJob

@@ -12,6 +12,6 @@ class MoabJob(PBSJob):
 
 
 class MoabCluster(PBSCluster):
-    """A cluster on Moab. ``resource_spec`` is what ``-l`` asks for, instead of cores and memory."""
+    """A cluster on Moab."""
 
     job_cls = MoabJob

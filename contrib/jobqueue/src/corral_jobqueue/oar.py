@@ -25,6 +25,6 @@ class OARJob(Job):
 
 
 class OARCluster(JobQueueCluster):
-    """A cluster on OAR. ``memory_per_core_property_name`` is the site's property by which memory is asked for."""
+    """A cluster on OAR."""
 
     job_cls = OARJob

@@ -13,6 +13,6 @@ class PBSJob(Job):
 
 
 class PBSCluster(JobQueueCluster):
-    """A cluster on PBS, or on TORQUE. ``resource_spec`` is what ``-l`` asks for, instead of cores and memory."""
+    """A cluster on PBS, or on TORQUE."""
 
     job_cls = PBSJob

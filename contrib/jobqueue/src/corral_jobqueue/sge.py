@@ -13,6 +13,6 @@ class SGEJob(Job):
 
 
 class SGECluster(JobQueueCluster):
-    """A cluster on Grid Engine. Memory and cores are asked for by ``resource_spec`` and ``job_extra_directives``."""
+    """A cluster on SGE, the Grid Engine, which is asked for memory and cores by `resource_spec` and the like."""
 
     job_cls = SGEJob

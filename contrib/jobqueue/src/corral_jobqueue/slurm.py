@@ -13,6 +13,6 @@ class SLURMJob(Job):
 
 
 class SLURMCluster(JobQueueCluster):
-    """A cluster on Slurm. ``job_cpu`` and ``job_mem`` are what Slurm is asked for, if that is not what workers use."""
+    """A cluster on Slurm (SLURM)."""
 
     job_cls = SLURMJob

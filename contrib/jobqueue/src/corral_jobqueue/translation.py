@@ -187,8 +187,8 @@ class _Translating:
         counts = re.findall(r"gpus?(?:[-_]per[-_]node)?(?:[:=][a-z]\w*)?[:= ]+(\d+)", text, re.IGNORECASE)
         if not counts:
             self.lost.append(
-                "worker_command=dask_cuda: nothing here says how many GPUs a job has; Cluster(gpus=…) asks for them "
-                "and gives each worker its own"
+                "worker_command=dask_cuda: nothing here says how many GPUs a job has: say it in job_extra_directives=, "
+                "such as '--gres=gpu:2'; or in corral's own words, gpus=2"
             )
             return None
         return int(counts[-1])

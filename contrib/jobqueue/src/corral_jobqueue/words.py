@@ -8,18 +8,71 @@ from typing import Any
 
 from attrs import frozen
 
-#: Of every job, in the order in which dask-jobqueue documents them.
-JOB_ARGUMENTS = (
-    "name", "cores", "memory", "processes", "nanny", "protocol", "security", "interface", "death_timeout",
-    "local_directory", "extra", "worker_command", "worker_extra_args", "job_extra", "job_extra_directives", "env_extra",
-    "job_script_prologue", "job_script_epilogue", "header_skip", "job_directives_skip", "log_directory", "shebang",
-    "python", "job_name", "config_name",
-)  # fmt: skip
+#: What each argument of a job means, in the order in which dask-jobqueue documents them.
+JOB_ARGUMENTS: Mapping[str, str] = {
+    "name": "What the cluster is called; its jobs are called after it, or else by `job_name`.",
+    "cores": "CPU cores of a job, which its workers share.",
+    "memory": "Memory of a job, which its workers share: ``'24GB'`` (10^9 bytes), ``'24GiB'`` (2^30), or bytes.",
+    "processes": "Workers of a job. Default: about the square root of `cores`.",
+    "nanny": "Every worker has a nanny, whatever is said.",
+    "protocol": "Default: TLS. ``'tcp'``: plain connections, open to everybody on the network.",
+    "security": "A `distributed.Security`, or True for certificates made for this cluster, as by default.",
+    "interface": "Network interface of workers and, unless `scheduler_options` says another, of the scheduler.",
+    "death_timeout": "Seconds for which a worker looks for its scheduler. Default: 60.",
+    "local_directory": "Where workers spill, on the node; ``$TMPDIR`` and other variables are the node's.",
+    "extra": "Old: `worker_extra_args`.",
+    "worker_command": "``dask_cuda.cli`` for a worker for each GPU.",
+    "worker_extra_args": "Options of ``dask worker``: ``['--resources GPU=1']``.",
+    "job_extra": "Old: `job_extra_directives`.",
+    "job_extra_directives": "Directives of the batch system, without their prefix; of HTCondor a mapping.",
+    "env_extra": "Old: `job_script_prologue`.",
+    "job_script_prologue": "Lines of shell before the workers.",
+    "job_script_epilogue": "Lines of shell after the workers.",
+    "header_skip": "Old: `job_directives_skip`.",
+    "job_directives_skip": "Directives to leave out, by name or by a part of them as dask-jobqueue writes them.",
+    "log_directory": "Where the jobs' logs go. Default: corral's folder, where those of failed jobs are kept.",
+    "shebang": "First line of the job's script: a shell like sh or bash.",
+    "python": "The Python of the workers. Default: this one.",
+    "job_name": "What jobs are called, if the cluster has no name. Default: dask-worker.",
+    "config_name": "The section ``jobqueue.NAME`` of the configuration that says what is not said here.",
+}
 #: Of every cluster, beside those that it hands on to its jobs.
-CLUSTER_ARGUMENTS = (
-    "n_workers", "job_cls", "loop", "security", "shared_temp_directory", "silence_logs", "name", "asynchronous",
-    "dashboard_address", "host", "scheduler_options", "scheduler_cls", "interface", "protocol", "config_name", "queue",
-)  # fmt: skip
+CLUSTER_ARGUMENTS: Mapping[str, str] = {
+    "n_workers": "Workers to ask for at once.",
+    "job_cls": "The class of its jobs.",
+    "loop": "The event loop of a synchronous cluster.",
+    "security": JOB_ARGUMENTS["security"],
+    "shared_temp_directory": "A folder that this host and the nodes share, for certificates and logs.",
+    "silence_logs": "Dask's own messages below this level are not shown. Default: error.",
+    "name": JOB_ARGUMENTS["name"],
+    "asynchronous": "True if used inside a running event loop.",
+    "dashboard_address": "Refused: it goes into `scheduler_options`.",
+    "host": "Refused: it goes into `scheduler_options`.",
+    "scheduler_options": "Keyword arguments of `distributed.Scheduler`: host, port, interface, dashboard_address.",
+    "scheduler_cls": "Refused: the scheduler is corral's.",
+    "interface": JOB_ARGUMENTS["interface"],
+    "protocol": JOB_ARGUMENTS["protocol"],
+    "config_name": JOB_ARGUMENTS["config_name"],
+    "queue": "Queue, or partition.",
+}
+#: Of some classes.
+OWN_ARGUMENTS: Mapping[str, str] = {
+    "queue": "Queue, or partition.",
+    "account": "Account that pays for the jobs.",
+    "project": "Account, or project, that pays for the jobs; where there is `account`, the old word for it.",
+    "walltime": "How long a job may run, as the batch system writes it. Default: half an hour.",
+    "resource_spec": "What ``-l`` asks for, instead of `cores` and `memory`, which workers still share.",
+    "job_cpu": "Cores that the batch system is asked for, if that is not `cores`.",
+    "job_mem": "Memory that the batch system is asked for, if that is not `memory`.",
+    "ncpus": "Cores that the batch system is asked for, if that is not `cores`.",
+    "mem": "Memory of a job in bytes, instead of `memory`.",
+    "lsf_units": "The unit of memory, as LSF_UNIT_FOR_LIMITS in lsf.conf says it.",
+    "use_stdin": "Jobs are submitted by standard input, whatever is said.",
+    "memory_per_core_property_name": "The site's property by which memory is asked for, or ``'not_applicable'``.",
+    "disk": "Scratch space of a job. Default: as much as its memory.",
+    "submit_command_extra": "Further words for condor_submit.",
+    "cancel_command_extra": "Further words for condor_rm.",
+}
 #: Arguments by what they are called since dask-jobqueue 0.8. ``project`` is one of them where there is ``account``.
 DEPRECATED: Mapping[str, str] = {
     "project": "account",
@@ -58,6 +111,15 @@ class Kind:
         # A class without queues takes that word for a misspelt one.
         general = {word for word in (*JOB_ARGUMENTS, *CLUSTER_ARGUMENTS) if word != "queue"}
         return frozenset(general | set(self.own))
+
+    def described(self, summary: str) -> str:
+        """A docstring with all arguments."""
+        general = {**JOB_ARGUMENTS, **{word: said for word, said in CLUSTER_ARGUMENTS.items() if word != "queue"}}
+        lines = [summary, "", "Parameters", "----------"]
+        for word, said in {**{word: OWN_ARGUMENTS[word] for word in self.own}, **general}.items():
+            lines += [f"{word} :", f"    {said}"]
+        raised = ["", "Raises", "------", "InvalidRequest", "    An argument cannot be used here; a ValueError."]
+        return "\n".join([*lines, *raised])
 
     @property
     def deprecated(self) -> Mapping[str, str]:
