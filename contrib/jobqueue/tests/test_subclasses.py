@@ -190,7 +190,7 @@ def test_a_class_that_chooses_another_and_writes_the_section(section: Callable[.
         def __new__(cls, *arguments: Any, **further: Any) -> Any:
             return PBSCluster(*arguments, **further)
 
-    with pytest.warns(FutureWarning, match="job_extra has been renamed"):
+    with pytest.warns(FutureWarning, match=r"(job|env)_extra has been renamed"):
         cluster = Centre(account="UABC0001")
     with cluster:
         found = cluster.job_header.splitlines()

@@ -1,9 +1,12 @@
-"""Slurm: its jobs and clusters."""
+"""Slurm: its jobs and clusters, and where dask-jobqueue has its runner."""
 
 from __future__ import annotations
 
 from corral_jobqueue.cluster import JobQueueCluster
 from corral_jobqueue.job import Job
+from corral_jobqueue.runner import SLURMRunner, WorldTooSmallException
+
+__all__ = ["SLURMCluster", "SLURMJob", "SLURMRunner", "WorldTooSmallException"]
 
 
 class SLURMJob(Job):
