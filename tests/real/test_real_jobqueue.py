@@ -25,7 +25,14 @@ pytestmark = [
 ]
 
 Eventually = Callable[..., None]
-SMALL = {"cores": 1, "processes": 1, "memory": "200MB", "walltime": "00:10:00", "queue": "batch", "interface": "lo"}
+SMALL: dict[str, Any] = {
+    "cores": 1,
+    "processes": 1,
+    "memory": "200MB",
+    "walltime": "00:10:00",
+    "queue": "batch",
+    "interface": "lo",
+}
 
 
 @pytest.mark.usefixtures("leaves_nothing")
@@ -84,7 +91,7 @@ def test_asynchronous(slurm: Any) -> None:
             assert 2 == len(cluster.workers)
             async with Client(cluster, asynchronous=True) as client:
                 await client.wait_for_workers(2, timeout=90)
-                return await client.submit(sum, [1, 2])
+                return int(await client.submit(sum, [1, 2]))
 
     assert 3 == asyncio.run(main())
 

@@ -23,6 +23,7 @@ from corral_jobqueue import ChangedWarning, JobQueueCluster, LocalCluster, PBSCl
 from corral_jobqueue.words import KINDS
 
 CLASSES = [getattr(corral_jobqueue, name) for name in KINDS]
+_ANY: Any = "x"
 pytestmark = pytest.mark.filterwarnings("ignore::corral_jobqueue.ChangedWarning")
 
 
@@ -101,7 +102,7 @@ def test_help_has_every_argument(each: type[JobQueueCluster]) -> None:
 @pytest.mark.parametrize("argument", ["dashboard_address", "host"])
 def test_what_is_the_schedulers_goes_into_scheduler_options(argument: str) -> None:
     with pytest.raises(ValueError, match=f"pass '{argument}' through 'scheduler_options'"):
-        SLURMCluster(cores=1, memory="1GB", **{argument: "x"})
+        SLURMCluster(**{"cores": 1, "memory": "1GB", argument: _ANY})
 
 
 @pytest.mark.parametrize(
@@ -109,7 +110,7 @@ def test_what_is_the_schedulers_goes_into_scheduler_options(argument: str) -> No
 )
 def test_an_argument_that_nobody_knows(word: str, cure: str) -> None:
     with pytest.raises(InvalidRequest, match=rf"unexpected keyword argument '{word}'.*{cure}"):
-        SLURMCluster(cores=1, memory="1GB", **{word: 1})
+        SLURMCluster(**{"cores": 1, "memory": "1GB", word: _ANY})
 
 
 def test_what_cannot_be_carried_over_is_refused_with_the_cure() -> None:

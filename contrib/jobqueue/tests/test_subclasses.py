@@ -17,17 +17,19 @@ from corral_jobqueue.local import LocalCluster, LocalJob
 from corral_jobqueue.slurm import SLURMJob
 
 pytestmark = pytest.mark.filterwarnings("ignore::corral_jobqueue.ChangedWarning")
-SIZE = {"cores": 2, "memory": "2GB"}
+SIZE: dict[str, Any] = {"cores": 2, "memory": "2GB"}
 
 
 def directives(job_cls: type[Job], **said: Any) -> list[str]:
     with JobQueueCluster(job_cls=job_cls, **{**SIZE, **said}) as cluster:
-        return cluster.job_header.splitlines()
+        header: str = cluster.job_header
+        return header.splitlines()
 
 
 def script(job_cls: type[Job], **said: Any) -> str:
     with JobQueueCluster(job_cls=job_cls, **{**SIZE, **said}) as cluster:
-        return cluster.job_script()
+        written: str = cluster.job_script()
+        return written
 
 
 # --- the header -----------------------------------------------------------------------------------------------------

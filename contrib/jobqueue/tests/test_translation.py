@@ -5,16 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from distributed.deploy import local
 
 from corral.errors import InvalidRequest
 from corral.request.drawing import draw
 from corral_jobqueue import Translation, translate
-from corral_jobqueue.words import KINDS
+from corral_jobqueue.words import KINDS, usual_processes
 
-SIZE = {"cores": 4, "memory": "4GB"}
+SIZE: dict[str, Any] = {"cores": 4, "memory": "4GB"}
 
 
-def translated(class_name: str = "SLURMCluster", **said: Any) -> Translation:
+def translated(class_name: str = "SLURMCluster", /, **said: Any) -> Translation:
     return translate(class_name, {**SIZE, **said})
 
 
@@ -168,6 +169,11 @@ def test_gpus_of_dask_cuda() -> None:
 def test_python_with_a_variable_is_left_to_a_shell() -> None:
     assert ["sh", "-c", 'exec $MY/python "$@"', "python"] == translated(python="$MY/python").arguments["python"]
     assert ["srun", "python"] == translated(python="srun python").arguments["python"]
+
+
+def test_processes_are_as_many_as_dask_jobqueue_has() -> None:
+    theirs = getattr(local, "nprocesses_nthreads")  # noqa: B009 - not exported
+    assert [theirs(cores)[0] for cores in range(1, 130)] == [usual_processes(cores) for cores in range(1, 130)]
 
 
 def test_what_is_missing_or_unknown_is_lost() -> None:

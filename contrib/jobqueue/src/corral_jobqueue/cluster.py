@@ -8,7 +8,7 @@ import re
 import shutil
 import warnings
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import dask.config
 import distributed
@@ -17,9 +17,7 @@ from distributed import Scheduler
 from distributed.core import Status
 
 import corral
-from corral.cluster.shown import resources_of
 from corral.errors import InvalidRequest, did_you_mean
-from corral.jobs.record import JobRecord
 from corral.plugin import Command, Conversation, JobId, Script, discovery, hookimpl
 from corral.request.blueprint import DEFAULT_GROUP
 from corral.request.drawing import draw
@@ -29,6 +27,9 @@ from corral_jobqueue.differences import commands_of, differences
 from corral_jobqueue.job import NO_ADDRESS, Job, level_outside, section_of
 from corral_jobqueue.translation import Translation, translate
 from corral_jobqueue.words import KINDS
+
+if TYPE_CHECKING:
+    from corral.jobs.record import JobRecord
 
 #: Arguments of a translation that a cluster has once and for all.
 _OF_PROGRAM = ("asynchronous", "loop", "silence_logs", "n_workers", "name", "security", "scheduler_options")
@@ -348,11 +349,11 @@ class JobQueueCluster(corral.Cluster):
         if workers or len(given) == 1:
             super().scale(**given, **workers)
             return
-        resources = resources_of(self._shown.groups)
+        resources = {name: group.resources for name, group in self._shown.groups.items()}
         wanted = [jobs_asked_for(resources, {unit: value}, workers={}) for unit, value in given.items()]
         super().scale(jobs=max((count for each in wanted for count in each.values()), default=0))
 
-    def adapt(self, *classes: type, Adaptive: type | None = None, **bounds: Any) -> Any:  # type: ignore[override]  # noqa: N803
+    def adapt(self, *classes: type, Adaptive: type | None = None, **bounds: Any) -> Any:  # noqa: N803
         """Let the size of the cluster follow its work, between a least and a most: see `corral.Cluster.adapt`.
 
         ``minimum`` and ``maximum`` are workers, ``minimum_jobs`` and ``maximum_jobs`` jobs.

@@ -220,7 +220,8 @@ def _command(found: Differences, job: Job, line: str) -> None:
 
 
 def _in_order(words: list[str], wanted: Counter[str]) -> list[str]:
-    left, found = Counter(wanted), []
+    left = Counter(wanted)
+    found: list[str] = []
     for word in reversed(words):
         if left[word] > 0:
             left[word] -= 1

@@ -10,6 +10,7 @@ import re
 import sys
 import warnings
 from collections.abc import Mapping
+from types import FrameType
 from typing import Any, ClassVar
 
 import dask.config
@@ -19,7 +20,7 @@ from corral.errors import InvalidRequest
 from corral.request.synonyms import meaning
 from corral_jobqueue import native
 from corral_jobqueue.translation import told
-from corral_jobqueue.words import JOB_ARGUMENTS, JOB_NAME, KINDS, WORKER_COMMAND, Kind
+from corral_jobqueue.words import JOB_ARGUMENTS, JOB_NAME, KINDS, WORKER_COMMAND, Kind, usual_processes
 
 #: What dask-jobqueue writes where a scheduler has no address yet.
 NO_ADDRESS = "tcp://<insert-scheduler-address-here>:8786"
@@ -56,7 +57,8 @@ def section_of(config_name: str) -> dict[str, Any]:
 
 def level_outside() -> int:
     """The `stacklevel` of whoever called into this package, seen from the caller of this function."""
-    level, frame = 1, sys._getframe(1)  # noqa: SLF001 - the way warnings are told where they belong
+    level = 1
+    frame: FrameType | None = sys._getframe(1)  # noqa: SLF001 - the way warnings are told where they belong
     while frame is not None and frame.f_globals.get("__name__", "").startswith("corral_jobqueue."):
         level, frame = level + 1, frame.f_back
     return level
@@ -148,7 +150,7 @@ class Job:
         said = self.said
         self.worker_cores = said["cores"]
         self.worker_memory = int(parse_bytes(said["memory"]))
-        self.worker_processes = said.get("processes") or _usual_processes(int(said["cores"]))
+        self.worker_processes = said.get("processes") or usual_processes(int(said["cores"]))
         self.job_name = said.get("job_name", JOB_NAME)
         self.shebang = said.get("shebang", "#!/usr/bin/env bash")
         self.log_directory = said.get("log_directory")
@@ -164,7 +166,7 @@ class Job:
 
     @property
     def worker_process_memory(self) -> str:
-        return format_bytes(self.worker_memory / self.worker_processes).replace(" ", "")
+        return format_bytes(self.worker_memory // self.worker_processes).replace(" ", "")
 
     def _command(self) -> str:
         said = self.said
@@ -252,13 +254,6 @@ def listed(value: Any) -> list[Any]:
     if value is None:
         return []
     return [value] if isinstance(value, str) else list(value)
-
-
-def _usual_processes(cores: int) -> int:
-    from distributed.deploy.local import nprocesses_nthreads
-
-    processes: int = nprocesses_nthreads(cores)[0]
-    return processes
 
 
 def _warn_of_old_words(kind: Kind, arguments: Mapping[str, Any], section: Mapping[str, Any]) -> None:

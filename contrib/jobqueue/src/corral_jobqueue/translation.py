@@ -13,7 +13,7 @@ from corral.errors import InvalidRequest, did_you_mean
 from corral.request.synonyms import MEANINGS, RENAMED, statements
 from corral_jobqueue import native, worker_words
 from corral_jobqueue.skipping import skipped
-from corral_jobqueue.words import JOB_NAME, KINDS, WORKER_COMMAND, Kind, seconds_as
+from corral_jobqueue.words import JOB_NAME, KINDS, WORKER_COMMAND, Kind, seconds_as, usual_processes
 
 #: Where the batch system knows of no end, jobs are renewed after so long.
 _ENDLESS = "7-00:00:00"
@@ -164,10 +164,7 @@ class _Translating:
             self.arguments["gpus"] = processes = gpus
             self.changed.append("worker_command=dask_cuda: gpus= gives each worker its GPU")
         elif processes is None and cores is not None:
-            # Which it is of dask-jobqueue; not at the top: it imports all of distributed.
-            from distributed.deploy.local import nprocesses_nthreads
-
-            processes, _ = nprocesses_nthreads(int(cores))
+            processes = usual_processes(int(cores))
         asked = self.said.get("job_cpu") or self.said.get("ncpus")
         self.arguments["cores"] = asked or cores
         if asked and cores is not None and asked != cores:

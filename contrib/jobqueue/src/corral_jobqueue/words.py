@@ -163,6 +163,16 @@ KINDS: Mapping[str, Kind] = {
 }  # fmt: skip
 
 
+def usual_processes(cores: int) -> int:
+    """Workers of a job with so many cores, if nobody says how many: as dask-jobqueue has it of distributed.
+
+    One for each core up to four; else the least divisor that is not below the square root.
+    """
+    if cores <= 4:
+        return max(1, cores)
+    return min(number for number in range(1, cores + 1) if cores % number == 0 and number * number >= cores)
+
+
 def seconds_as(kind: Kind, text: str) -> str:
     """A walltime as corral writes it, of what the class's batch system takes for one.
 
