@@ -56,7 +56,11 @@ def scheduler_place(given: str | None, backend: str | None) -> str:
 
 
 def draw(
-    given: Mapping[str, Any], *, scheduler_is_here: bool = True, site_values: Mapping[str, Any] | None = None
+    given: Mapping[str, Any],
+    *,
+    scheduler_is_here: bool = True,
+    site_values: Mapping[str, Any] | None = None,
+    heeds_jobqueue: bool = False,
 ) -> Blueprint:
     """Check what `Cluster` was given, after adding what the configuration says, and the site.
 
@@ -68,6 +72,8 @@ def draw(
         False: the scheduler will be on another host, whose network interfaces are not looked at.
     site_values
         The site's defaults, where another process has read them.
+    heeds_jobqueue
+        True: a section ``jobqueue:`` of the configuration has been read, and is in what was given.
 
     Raises
     ------
@@ -76,7 +82,7 @@ def draw(
     given = {name: value for name, value in given.items() if value is not None}
     refuse_unknown(given, KNOWN)
     backend, site = _backend_and_site(given, site_values)
-    arguments = _arguments(backend, site, given)
+    arguments = _arguments(backend, site, given, heeds_jobqueue=heeds_jobqueue)
     if not scheduler_is_here:
         arguments["scheduler_interface"] = None
     try:
@@ -86,10 +92,12 @@ def draw(
         raise (error if error.argument in given else sites.located(error, backend, site)) from None
 
 
-def _arguments(backend: str, site: Site | None, given: Mapping[str, Any]) -> dict[str, Any]:
+def _arguments(
+    backend: str, site: Site | None, given: Mapping[str, Any], *, heeds_jobqueue: bool = False
+) -> dict[str, Any]:
     """What was given, what is configured, and what the site has for everybody, in this order."""
     values = {} if site is None else {name: value for name, value in site.values.items() if name in KNOWN}
-    return {**values, **settings.arguments(backend, KNOWN), **given}
+    return {**values, **settings.arguments(backend, KNOWN, heeds_jobqueue=heeds_jobqueue), **given}
 
 
 def _backend_and_site(

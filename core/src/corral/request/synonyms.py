@@ -276,8 +276,8 @@ def refuse_import(name: str) -> None:
 
 # --- a section for dask-jobqueue in the configuration --------------------------------------------------------------
 
-#: Names of dask-jobqueue's keys, by ours.
-_KEYS = {
+#: dask-jobqueue's arguments and keys that mean the same under another name, by that name.
+RENAMED: Mapping[str, str] = {
     "project": "account", "job_extra_directives": "extra_directives", "job_extra": "extra_directives",
     "job_directives_skip": "skip_directives", "header_skip": "skip_directives", "job_script_prologue": "prologue",
     "env_extra": "prologue", "job_script_epilogue": "epilogue", "shared_temp_directory": "shared_directory",
@@ -326,7 +326,7 @@ def _in_our_words(name: str, value: Any) -> tuple[str, Any]:
         return "extra_directives", statements(value)
     if name == "walltime" and re.fullmatch(r"\d+:\d\d", str(value)):
         return "walltime", f"{value}:00"  # LSF's hours and minutes
-    return _KEYS.get(name, name), value
+    return RENAMED.get(name, name), value
 
 
 def statements(pairs: Mapping[Any, Any]) -> list[str]:
