@@ -18,9 +18,9 @@ from distributed import Adaptive
 
 import corral_jobqueue
 from corral.errors import InvalidRequest
+from corral.migration.jobqueue.words import KINDS
 from corral.plugin import discovery
 from corral_jobqueue import ChangedWarning, JobQueueCluster, LocalCluster, PBSCluster, SLURMCluster
-from corral_jobqueue.words import KINDS
 
 CLASSES = [getattr(corral_jobqueue, name) for name in KINDS]
 _ANY: Any = "x"
