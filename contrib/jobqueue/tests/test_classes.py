@@ -20,7 +20,9 @@ import corral_jobqueue
 from corral.errors import InvalidRequest
 from corral.migration.jobqueue.words import KINDS
 from corral.plugin import discovery
-from corral_jobqueue import ChangedWarning, JobQueueCluster, LocalCluster, PBSCluster, SLURMCluster
+from corral.request.drawing import draw
+from corral_jobqueue import ChangedWarning, JobQueueCluster, LocalCluster, PBSCluster, SLURMCluster, translate
+from corral_jobqueue.cluster import backend_here
 
 CLASSES = [getattr(corral_jobqueue, name) for name in KINDS]
 _ANY: Any = "x"
@@ -94,6 +96,62 @@ def test_a_cluster_needs_cores_and_memory(each: type[JobQueueCluster]) -> None:
 def test_help_has_every_argument(each: type[JobQueueCluster]) -> None:
     documented = set(re.findall(r"^(\w+) :$", str(each.__doc__), re.MULTILINE))
     assert KINDS[each.__name__].arguments == documented
+
+
+#: A value of each argument that dask-jobqueue documents.
+VALUES: dict[str, Any] = {
+    "name": "mine", "cores": 4, "memory": "2GB", "processes": 2, "nanny": True, "protocol": "tcp://", "security": None,
+    "interface": "lo", "death_timeout": 90, "local_directory": "$TMPDIR",
+    "worker_command": "distributed.cli.dask_worker",
+    "worker_extra_args": ["--resources GPU=1"], "job_extra_directives": [], "job_script_prologue": ["ulimit -c 0"],
+    "job_script_epilogue": ["date"], "job_directives_skip": ["-N"], "log_directory": "logs", "shebang": "#!/bin/bash",
+    "python": "python3", "job_name": "mine", "config_name": None, "extra": ["--resources GPU=1"], "job_extra": [],
+    "env_extra": ["ulimit -c 0"], "header_skip": ["-N"], "n_workers": 0, "queue": "batch", "silence_logs": "info",
+    "shared_temp_directory": "shared", "asynchronous": False, "scheduler_options": {"port": 0}, "account": "bio",
+    "project": "bio", "walltime": "01:00:00", "resource_spec": "", "job_cpu": 8, "job_mem": "4GB", "ncpus": 8,
+    "mem": 4_000_000_000, "lsf_units": "mb", "use_stdin": True, "memory_per_core_property_name": "memcore",
+    "disk": "1GB", "submit_command_extra": ["-name", "schedd"], "cancel_command_extra": ["-name", "schedd"],
+}  # fmt: skip
+#: What ``-l`` asks for.
+SPECS = {"PBSCluster": "select=1:ncpus=4", "MoabCluster": "nodes=1:ppn=4", "SGECluster": "h_vmem=1G"}
+
+
+def test_every_argument_is_taken(each: type[JobQueueCluster]) -> None:
+    """Each by itself beside a size."""
+    refused = {"dashboard_address", "host", "scheduler_cls", "job_cls", "loop"}
+    for argument in KINDS[each.__name__].arguments - refused:
+        value = VALUES[argument]
+        if argument == "resource_spec":
+            value = SPECS.get(each.__name__, "/nodes=1/core=4")
+        if argument.startswith("job_extra"):
+            value = {"MY.Flavour": '"long"'} if each is corral_jobqueue.HTCondorCluster else []
+        found = translate(each.__name__, {"cores": 4, "memory": "2GB", argument: value})
+        assert () == found.lost, argument
+        of_programs = ("n_workers", "asynchronous", "silence_logs")
+        said = {name: each for name, each in found.arguments.items() if name not in of_programs}
+        assert draw({"backend": found.backend, **said}).script("default"), argument
+
+
+@pytest.mark.parametrize(
+    ("programs", "variables", "backend"),
+    [
+        (["qsub", "pbsnodes"], {}, "torque"),
+        (["qsub", "pbsnodes"], {"PBS_CONF_FILE": "/etc/other.conf"}, "pbs"),
+        (["qsub", "qconf"], {}, "pbs"),
+        ([], {}, "pbs"),
+    ],
+)
+def test_torque_has_no_class_of_its_own(
+    programs: list[str], variables: dict[str, str], backend: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for program in programs:
+        (tmp_path / program).write_text("#!/bin/sh\n")
+        (tmp_path / program).chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("PBS_CONF_FILE", raising=False)
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    assert backend == backend_here("pbs")
 
 
 # --- what is refused ------------------------------------------------------------------------------------------------

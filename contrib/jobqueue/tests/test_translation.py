@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from corral.errors import InvalidRequest
 from corral.migration.jobqueue.words import KINDS, usual_processes
 from corral.request.drawing import draw
 from corral_jobqueue import Translation, translate
+from corral_jobqueue.slurm import SLURMJob
 
 SIZE: dict[str, Any] = {"cores": 4, "memory": "4GB"}
 
@@ -74,6 +76,22 @@ def test_a_walltime_without_end_is_told() -> None:
     [said] = translated(walltime="UNLIMITED").lost
     assert "walltime='UNLIMITED'" in said
     assert "'02:00:00'" in said
+
+
+def test_one_text_is_a_list_of_one() -> None:
+    found = translated(job_extra_directives="--qos=high", job_script_prologue="date", job_directives_skip="--mem")
+    assert (["--qos=high"], ["date"], ["memory"]) == tuple(
+        found.arguments[name] for name in ("extra_directives", "prologue", "skip_directives")
+    )
+    job = SLURMJob(**SIZE, job_extra_directives="--qos=high", job_directives_skip="--mem")
+    assert "#SBATCH --qos=high" in job.job_header
+    assert "#SBATCH --mem" not in job.job_header
+    assert "#SBATCH -n 1" in job.job_header
+
+
+def test_a_walltime_may_be_a_length_of_time() -> None:
+    hour = datetime.timedelta(hours=1)
+    assert hour == translated(walltime=hour).arguments["walltime"]
 
 
 def test_arguments_override_the_configuration() -> None:

@@ -387,7 +387,8 @@ _TOLD: set[str] = set()
 
 def backend_here(backend: str) -> str:
     """The backend for a class: PBSCluster is for TORQUE as well, which has the same commands and other answers."""
-    if backend != "pbs" or shutil.which("qsub") is None:
+    # Grid Engine has a qsub, too, and no pbsnodes.
+    if backend != "pbs" or not all(map(shutil.which, ("qsub", "pbsnodes"))):
         return backend
     installed = {plugin.name for plugin in discovery.usable("backend")}
     facts = discovery.facts_of("pbs")

@@ -155,7 +155,7 @@ class Job:
         self.shebang = said.get("shebang", "#!/usr/bin/env bash")
         self.log_directory = said.get("log_directory")
         self.job_extra_directives = said.get("job_extra_directives", [])
-        self.job_directives_skip = set(said.get("job_directives_skip", ()))
+        self.job_directives_skip = set(listed(said.get("job_directives_skip")))
         self._job_script_prologue = listed(said.get("job_script_prologue"))
         self._job_script_epilogue = listed(said.get("job_script_epilogue"))
         self._command_template = self._command()

@@ -45,7 +45,8 @@ def lines(kind: Kind, said: Mapping[str, Any]) -> list[Line]:
 
 def extra_lines(kind: Kind, said: Mapping[str, Any]) -> list[str]:
     """The user's own directives, with their prefix."""
-    return [f"{kind.prefix} {extra}" for extra in said.get("job_extra_directives") or ()]
+    extras = said.get("job_extra_directives") or ()
+    return [f"{kind.prefix} {extra}" for extra in ([extras] if isinstance(extras, str) else extras)]
 
 
 def memory_of(said: Mapping[str, Any]) -> int | None:

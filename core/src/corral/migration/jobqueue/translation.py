@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 import re
 import shlex
 from collections.abc import Iterable, Mapping, Sequence
@@ -200,11 +201,14 @@ class _Translating:
             self.arguments["walltime"] = _ENDLESS
             if self.kind.backend != "local":
                 self.skip.append("walltime")
-                self.changed.append("jobs that had no time limit are renewed after a week; walltime= says another time")
+                self.changed.append(
+                    "jobs that had no time limit are renewed after a week; corral.Cluster(walltime=…) says when"
+                )
             return
-        self.arguments["walltime"] = written = seconds_as(
-            self.kind, walltime if isinstance(walltime, str) else f"{walltime}"
-        )
+        if isinstance(walltime, datetime.timedelta):
+            self.arguments["walltime"] = walltime
+            return
+        self.arguments["walltime"] = written = seconds_as(self.kind, str(walltime))
         if not re.fullmatch(r"(\d+-)?\d+:\d\d:\d\d", written):
             self.lost.append(f"walltime={walltime!r} is not a length of time; write for example walltime='02:00:00'")
 
