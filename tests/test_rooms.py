@@ -95,7 +95,7 @@ def test_what_is_new_is_forbidden_too() -> None:
     assert rooms - {"corral.plugin"} <= set(CONTRACTS["plugins"]["forbidden_modules"])
     others = rooms - {"corral.allocation", "corral.errors"} | modules(CORE / "allocation")
     assert others - {"corral.allocation.ranks"} == set(CONTRACTS["mpi"]["forbidden_modules"])
-    allowed = {"corral.allocation", "corral.errors", "corral.plugin", "corral.request"}
+    allowed = {"corral.allocation", "corral.errors", "corral.migration", "corral.plugin", "corral.request"}
     assert rooms - allowed == set(CONTRACTS["jobqueue"]["forbidden_modules"])
 
 

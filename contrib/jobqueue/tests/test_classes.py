@@ -18,11 +18,11 @@ from distributed import Adaptive
 
 import corral_jobqueue
 from corral.errors import InvalidRequest
+from corral.migration.jobqueue.words import KINDS
 from corral.plugin import discovery
 from corral.request.drawing import draw
 from corral_jobqueue import ChangedWarning, JobQueueCluster, LocalCluster, PBSCluster, SLURMCluster, translate
 from corral_jobqueue.cluster import backend_here
-from corral_jobqueue.words import KINDS
 
 CLASSES = [getattr(corral_jobqueue, name) for name in KINDS]
 _ANY: Any = "x"

@@ -9,10 +9,10 @@ import pytest
 from distributed.deploy import local
 
 from corral.errors import InvalidRequest
+from corral.migration.jobqueue.words import KINDS, usual_processes
 from corral.request.drawing import draw
 from corral_jobqueue import Translation, translate
 from corral_jobqueue.slurm import SLURMJob
-from corral_jobqueue.words import KINDS, usual_processes
 
 SIZE: dict[str, Any] = {"cores": 4, "memory": "4GB"}
 

@@ -8,6 +8,7 @@
 
 from __future__ import annotations
 
+from corral.migration.jobqueue.translation import Translation, translate
 from corral_jobqueue import config
 from corral_jobqueue.cluster import ChangedWarning, JobQueueCluster
 from corral_jobqueue.htcondor import HTCondorCluster
@@ -19,7 +20,6 @@ from corral_jobqueue.pbs import PBSCluster
 from corral_jobqueue.runner import SLURMRunner
 from corral_jobqueue.sge import SGECluster
 from corral_jobqueue.slurm import SLURMCluster
-from corral_jobqueue.translation import Translation, translate
 
 __all__ = [
     "ChangedWarning", "HTCondorCluster", "JobQueueCluster", "LSFCluster", "LocalCluster", "MoabCluster", "OARCluster",

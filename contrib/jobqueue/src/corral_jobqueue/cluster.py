@@ -18,15 +18,15 @@ from distributed.core import Status
 
 import corral
 from corral.errors import InvalidRequest, did_you_mean
+from corral.migration.jobqueue import native
+from corral.migration.jobqueue.translation import Translation, translate
+from corral.migration.jobqueue.words import KINDS
 from corral.plugin import Command, Conversation, JobId, Script, discovery, hookimpl
 from corral.request.blueprint import DEFAULT_GROUP
 from corral.request.drawing import draw
 from corral.request.scale import jobs_asked_for
-from corral_jobqueue import native
 from corral_jobqueue.differences import commands_of, differences
 from corral_jobqueue.job import NO_ADDRESS, Job, level_outside, section_of
-from corral_jobqueue.translation import Translation, translate
-from corral_jobqueue.words import KINDS
 
 if TYPE_CHECKING:
     from corral.jobs.record import JobRecord

@@ -6,7 +6,7 @@ from typing import Any
 
 import dask.config
 
-from corral_jobqueue.words import JOB_NAME, KINDS, WORKER_COMMAND, Kind
+from corral.migration.jobqueue.words import JOB_NAME, KINDS, WORKER_COMMAND, Kind
 
 
 def defaults() -> dict[str, Any]:

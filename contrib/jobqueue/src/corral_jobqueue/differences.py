@@ -17,9 +17,9 @@ from typing import Any
 from attrs import define, field
 
 from corral.errors import InvalidRequest
-from corral_jobqueue import native
+from corral.migration.jobqueue import native
+from corral.migration.jobqueue.words import Kind
 from corral_jobqueue.job import Job, listed
-from corral_jobqueue.words import Kind
 
 #: What a subclass must not do by itself, because corral does.
 _CORRALS_OWN = ("start", "_submit_job", "_call", "job_file")

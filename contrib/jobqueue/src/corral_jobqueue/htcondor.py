@@ -8,7 +8,7 @@ from typing import Any
 
 from dask.utils import parse_bytes
 
-from corral_jobqueue import native
+from corral.migration.jobqueue import native
 from corral_jobqueue.cluster import JobQueueCluster
 from corral_jobqueue.job import Job, listed
 

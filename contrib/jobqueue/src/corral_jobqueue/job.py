@@ -17,10 +17,10 @@ import dask.config
 from dask.utils import format_bytes, parse_bytes
 
 from corral.errors import InvalidRequest
+from corral.migration.jobqueue import native
+from corral.migration.jobqueue.translation import told
+from corral.migration.jobqueue.words import JOB_ARGUMENTS, JOB_NAME, KINDS, WORKER_COMMAND, Kind, usual_processes
 from corral.request.synonyms import meaning
-from corral_jobqueue import native
-from corral_jobqueue.translation import told
-from corral_jobqueue.words import JOB_ARGUMENTS, JOB_NAME, KINDS, WORKER_COMMAND, Kind, usual_processes
 
 #: What dask-jobqueue writes where a scheduler has no address yet.
 NO_ADDRESS = "tcp://<insert-scheduler-address-here>:8786"

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from corral_jobqueue import native
+from corral.migration.jobqueue import native
 from corral_jobqueue.cluster import JobQueueCluster
 from corral_jobqueue.job import Job
 

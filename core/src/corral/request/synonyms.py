@@ -257,9 +257,14 @@ _CLASSES: Mapping[str, str] = {
 }
 
 
+def attribute_meaning(name: str) -> str:
+    """`` Cluster.name …``: what is written here instead of an attribute of other clusters; empty if nothing is."""
+    return _sentence(_ATTRIBUTES[name]) if name in _ATTRIBUTES else ""
+
+
 def missing_attribute(owner: str, name: str) -> AttributeError:
     """Python's own error, with what is written here instead of an attribute of other clusters."""
-    said = _sentence(_ATTRIBUTES[name]) if name in _ATTRIBUTES else ""
+    said = attribute_meaning(name)
     return AttributeError(f"{owner!r} object has no attribute {name!r}{'.' if said else ''}{said}", name=name)
 
 

@@ -78,6 +78,8 @@ class LSF:
         url="https://www.ibm.com/docs/en/spectrum-lsf",
         tried="OpenLava 4.0; IBM's LSF from its documentation alone",
         commands=("bsub",),
+        directives=(r"[ \t]*#[ \t]*BSUB\b",),
+        array=r"-J\s+\S*\[",
         variables=("LSF_ENVDIR",),
         files=("/etc/lsf.conf",),
         enclosing=("LSB_*",),

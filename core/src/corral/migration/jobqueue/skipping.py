@@ -8,8 +8,8 @@ from typing import Any
 
 from attrs import frozen
 
-from corral_jobqueue import native
-from corral_jobqueue.words import Kind
+from corral.migration.jobqueue import native
+from corral.migration.jobqueue.words import Kind
 
 
 @frozen

@@ -12,7 +12,7 @@ from typing import Any
 from attrs import frozen
 from dask.utils import parse_bytes
 
-from corral_jobqueue.words import Kind
+from corral.migration.jobqueue.words import Kind
 
 _KIBI, _MEBI, _GIBI = 2**10, 2**20, 2**30
 

@@ -11,10 +11,10 @@ from typing import Any
 from attrs import define, field, frozen
 
 from corral.errors import InvalidRequest, did_you_mean
+from corral.migration.jobqueue import native, worker_words
+from corral.migration.jobqueue.skipping import skipped
+from corral.migration.jobqueue.words import JOB_NAME, KINDS, WORKER_COMMAND, Kind, seconds_as, usual_processes
 from corral.request.synonyms import MEANINGS, RENAMED, statements
-from corral_jobqueue import native, worker_words
-from corral_jobqueue.skipping import skipped
-from corral_jobqueue.words import JOB_NAME, KINDS, WORKER_COMMAND, Kind, seconds_as, usual_processes
 
 #: Where the batch system knows of no end, jobs are renewed after so long.
 _ENDLESS = "7-00:00:00"
@@ -181,7 +181,9 @@ class _Translating:
 
     def _gpus(self) -> int | None:
         """How many GPUs the user's own directives ask for, as far as they can be understood."""
-        text = " ".join([*_directives(self.said.get("job_extra_directives")), str(self.said.get("resource_spec", ""))])
+        text = " ".join(
+            [*_directives(self.kind, self.said.get("job_extra_directives")), str(self.said.get("resource_spec", ""))]
+        )
         counts = re.findall(r"gpus?(?:[-_]per[-_]node)?(?:[:=][a-z]\w*)?[:= ]+(\d+)", text, re.IGNORECASE)
         if not counts:
             self.lost.append(
@@ -222,7 +224,7 @@ class _Translating:
             self.arguments["walltime"] = _ENDLESS
         self.skip += left_out.names
         self.changed += left_out.spared
-        self.extras += [each for each in _directives(self.said.get("job_extra_directives")) if each.strip()]
+        self.extras += [each for each in _directives(self.kind, self.said.get("job_extra_directives")) if each.strip()]
 
     def _spec(self, spec: str) -> None:
         if self.kind.backend == "local":
@@ -368,6 +370,8 @@ def _listed(value: Any) -> Sequence[Any]:
     return (value,) if isinstance(value, str) else tuple(value)
 
 
-def _directives(value: Any) -> list[str]:
-    """The user's own directives; HTCondor's are a mapping."""
-    return statements(value) if isinstance(value, Mapping) else [str(each) for each in _listed(value)]
+def _directives(kind: Kind, value: Any) -> list[str]:
+    """The user's own directives. HTCondor's are a mapping; of others', ``{-C haswell}`` in YAML makes one of keys."""
+    if isinstance(value, Mapping) and kind.backend == "htcondor":
+        return statements(value)
+    return [str(each) for each in _listed(value)]
