@@ -35,6 +35,7 @@ from corral.plugin.values import (
     Directive,
     Failure,
     FailureKind,
+    Finding,
     Job,
     JobId,
     JobState,
@@ -42,6 +43,7 @@ from corral.plugin.values import (
     Queue,
     Resources,
     Script,
+    Verdict,
 )
 
 __all__ = [
@@ -59,6 +61,7 @@ __all__ = [
     "Directive",
     "Failure",
     "FailureKind",
+    "Finding",
     "Gpus",
     "InvalidRequest",
     "Job",
@@ -70,6 +73,7 @@ __all__ = [
     "RankVariables",
     "Resources",
     "Script",
+    "Verdict",
     "answered",
     "array_as_large_as_taken",
     "arrayed_or_alone",
