@@ -6,9 +6,10 @@ import json
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,17 +26,20 @@ Findings = dict[str, dict[str, Any]]
 Told = tuple[int, Findings]
 
 
-def doctor(*options: str) -> Told:
+def doctor(*options: str, before: Sequence[str] = ()) -> Told:
     """The exit code, and the worst finding about each subject."""
-    done = CliRunner().invoke(main, ["doctor", "--json", *options], catch_exceptions=False)
+    done = CliRunner().invoke(main, [*before, "doctor", "--json", *options], catch_exceptions=False)
     order = ["good", "doubtful", "wrong"]
     found = sorted(map(json.loads, done.stdout.splitlines()), key=lambda each: order.index(each["verdict"]))
     return done.exit_code, {each["subject"]: each for each in found}
 
 
-def on_slurm(*options: str) -> Told:
-    """A job as small as they come."""
-    return doctor("--backend=slurm", "--memory=400MB", "--interface=lo", "--walltime=10min", *options)
+#: A job as small as they come.
+SMALL = ("--backend=slurm", "--memory=400MB", "--interface=lo", "--walltime=10min")
+
+
+def on_slurm(*options: str, before: Sequence[str] = ()) -> Told:
+    return doctor(*SMALL, *options, before=before)
 
 
 def ails(told: Told) -> Findings:
@@ -127,8 +131,8 @@ class TestOnSlurm:
         the_only_cause(told, "address", r"no scheduler answered within .* tried tls://127\.0\.0\.1")
 
     def test_wrong_python(self) -> None:
-        told = on_slurm("--submit", "--python=/no/such/python")
-        the_only_cause(told, "python on the node", "/no/such/python")
+        told = on_slurm("--submit", "--python=/no/such/python", before=["--redact"])
+        the_only_cause(told, "python on the node", "on <host.*/no/such/python: No such file")
 
     def test_missing_package(self, twin: Callable[..., str]) -> None:
         told = on_slurm("--submit", twin("distributed"))
@@ -184,6 +188,29 @@ class TestOnSlurm:
 
     def test_full_shared_folder(self, small_disk: Path) -> None:
         the_only_cause(on_slurm("--submit", f"--shared-directory={small_disk}"), "shared folder", "is full")
+
+
+@pytest.mark.real("slurm")
+class TestAJobThatWaits:
+    """It is never left behind."""
+
+    def test_who_waits_too_long_is_told_why(self, slurm: Slurm) -> None:
+        told = on_slurm("--submit", "--extra-directives=--hold", "--timeout=1s")
+        the_only_cause(told, "job", "no worker has come so far: job .* is held")
+        assert slurm.queue("doctor-") == {}
+
+    @pytest.mark.parametrize(("number", "code"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
+    def test_it_ends_with_the_doctor(
+        self, number: signal.Signals, code: int, slurm: Slurm, eventually: Callable[..., None]
+    ) -> None:
+        words = [sys.executable, "-m", "corral.cli", "doctor", *SMALL, "--submit", "--extra-directives=--hold"]
+        with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+            eventually(lambda: slurm.queue("doctor-"), timeout=60)
+            process.send_signal(number)
+            said, _ = process.communicate(timeout=60)
+        assert process.returncode == code, said
+        assert slurm.queue("doctor-") == {}
+        assert "Traceback" not in said
 
 
 @pytest.fixture

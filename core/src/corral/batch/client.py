@@ -251,7 +251,7 @@ class BatchSystem:
                         subject=f"plugin {each.plugin_name}",
                         verdict=Verdict.DOUBTFUL,
                         text=f"cannot say how things are: {words}",
-                        cure="Report it to the plugin's author",
+                        cure="Do what it says, or report it to the plugin's author",
                     )
                 )
         return found

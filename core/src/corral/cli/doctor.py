@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
+import signal
 import sys
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import click
 from attrs import asdict
@@ -69,16 +71,37 @@ def doctor(
         timeout=patience,
         modules=modules,
         tell=_told if is_live else _untold,
+        meet=lambda host: redaction.hide("host", host),
     )
     show = _as_json if as_json else _shower()
-    worst, counts = 0, dict.fromkeys(_CODES, 0)
-    for finding in examination.findings():
-        show(finding)
-        counts[finding.verdict.value] += 1
-        worst = max(worst, _CODES[finding.verdict.value])
+    counts = dict.fromkeys(_CODES, 0)
+    try:
+        # Closed here, also when this is interrupted between two findings: that ends the job.
+        with _leaving_by_exceptions(), contextlib.closing(examination.findings()) as findings:
+            for finding in findings:
+                show(finding)
+                counts[finding.verdict.value] += 1
+    except KeyboardInterrupt:
+        say("corral: interrupted" + ("; its job was ended" if submits else ""), err=True)
+        sys.exit(128 + signal.SIGINT)
     if not as_json:
         say(_summary(counts, submits))
-    sys.exit(worst)
+    sys.exit(max(code for verdict, code in _CODES.items() if counts[verdict]))
+
+
+@contextlib.contextmanager
+def _leaving_by_exceptions() -> Iterator[None]:
+    """Who is told to go ends its job on the way out."""
+
+    def leave(number: int, _frame: object) -> NoReturn:
+        raise SystemExit(128 + number)
+
+    before = {number: signal.signal(number, leave) for number in (signal.SIGTERM, signal.SIGHUP)}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _summary(counts: dict[str, int], submits: bool) -> str:

@@ -23,6 +23,7 @@ _LAST = 3
 _AT_FAULT = (
     (re.compile(r"no scheduler answered within"), "address"),
     (re.compile(r"there are no credentials at|others could use your cluster"), "shared folder"),
+    (re.compile(r"no directory for workers|argument --local-directory"), "local folder on the node"),
     (re.compile(r"No module named|ModuleNotFoundError|ImportError"), "packages on the node"),
     (re.compile(r"python\S*: (No such file|not found|cannot exec)|python\S*: command not found"), "python on the node"),
 )
@@ -73,7 +74,7 @@ def _about_python(facts: Mapping[str, Any], here: Mapping[str, str], modules: Ma
     missing += [name for name in facts["missing"] if name not in missing]
     differing = {name: there[name] for name in here if there.get(name) not in (None, here[name])}
     if missing:
-        is_vital = any(name in NEEDED or name in facts["missing"] for name in missing)
+        is_vital = any(name in (*NEEDED, *facts["missing"]) or name.startswith("corral-") for name in missing)
         nowhere = [name for name in missing if modules.get(name) is False]
         also = f" ({', '.join(nowhere)} is not here, either)" if nowhere else ""
         yield Finding(
@@ -185,11 +186,11 @@ def _about_time(visit: Visit) -> Finding:
 def _about_job(visit: Visit, *, is_explained: bool) -> Finding:
     """Why there is no worker; `is_explained` if what the node has said is reason enough."""
     if visit.waits:
+        cure = "Wait longer with --timeout, or ask for less; `corral queues` says what is free"
+        if visit.is_hopeless:
+            return Finding(subject="job", verdict=Verdict.WRONG, text=visit.waits, cure="Ask for what it can have")
         return Finding(
-            subject="job",
-            verdict=Verdict.DOUBTFUL,
-            text=f"no worker has come so far: {visit.waits}",
-            cure="Wait longer with --timeout, or ask for less; `corral queues` says what is free",
+            subject="job", verdict=Verdict.DOUBTFUL, text=f"no worker has come so far: {visit.waits}", cure=cure
         )
     said = rest_of(visit.log)
     subject = next((fault for pattern, fault in _AT_FAULT if pattern.search(said) and not is_explained), "job")
@@ -198,5 +199,5 @@ def _about_job(visit: Visit, *, is_explained: bool) -> Finding:
         last = excerpt("\n".join(said.splitlines()[-_LAST:]), 400)
         text = f"job {visit.job} ended: {visit.failure.cause}" + (f"\n{last}" if last else "")
         return Finding(subject=subject, verdict=Verdict.WRONG, text=text, cure=hint)
-    cure = visit.error.cure if isinstance(visit.error, NeverStarts) else "See the words of the batch system"
+    cure = visit.error.cure if isinstance(visit.error, NeverStarts) else "Put right what it says, and run this again"
     return Finding(subject="job", verdict=Verdict.WRONG, text=str(visit.error), cure=cure)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import pwd
+import signal
 import sys
 import time
 from collections.abc import Iterable, Iterator
@@ -108,7 +109,8 @@ async def login_shell() -> Finding:
         async with asyncio.timeout(_PATIENCE):
             said = (await process.communicate())[0].decode(errors="replace").strip()
     except TimeoutError:
-        process.kill()
+        # With what it has started, which may hold its output open.
+        os.killpg(process.pid, signal.SIGKILL)
         await process.wait()
         said = ""
     seconds = time.monotonic() - began

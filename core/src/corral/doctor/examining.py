@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Coroutine, Iterator, Mapping, Sequence
+import time
+from collections.abc import Callable, Coroutine, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib.util import find_spec
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -13,10 +14,9 @@ from attrs import evolve, field, frozen
 
 from corral.doctor import compared, environment, folders, network, queues
 from corral.doctor.visiting import WALLTIME, Question, Visiting, visit
-from corral.errors import BatchSystemError, CorralError, InvalidRequest
+from corral.errors import BatchSystemError, CorralError, InvalidRequest, PluginError, UnknownBackend, did_you_mean
 from corral.plugin.values import Finding, Verdict
 from corral.request.drawing import draw, scheduler_place
-from corral.request.scale import known_group
 
 if TYPE_CHECKING:
     from corral.request.blueprint import Blueprint
@@ -43,18 +43,21 @@ class Examination:
     modules: Sequence[str] = ()
     #: Called before something that takes time, with a word for it.
     tell: Callable[[str], object] = field(default=str)
+    #: Called with the name of each host where a job is, before anything is said of it.
+    meet: Callable[[str], object] = field(default=str)
 
-    def findings(self) -> Iterator[Finding]:
+    def findings(self) -> Generator[Finding, None, None]:
         """Look, and yield each finding as soon as it is there."""
         yield environment.versions()
         yield from environment.plugins()
         yield _asked(environment.login_shell())
         try:
-            blueprint, notes = self._drawn()
+            blueprint, given = self._drawn()
         except CorralError as error:
             yield _refusal(error)
             return
-        yield from notes
+        if scheduler_place(None, blueprint.backend) == "job":
+            yield _ELSEWHERE
         worst = Verdict.GOOD
         doubts = list(self._doubts(blueprint))
         for finding in self._before_any_job(blueprint):
@@ -72,51 +75,43 @@ class Examination:
                 cure="First put right what is wrong, and then run this again",
             )
         else:
-            yield from self._of_jobs(blueprint, doubts)
+            yield from self._of_jobs(blueprint, given, doubts)
 
     # --- on paper -----------------------------------------------------------------------------------------------
 
-    def _drawn(self) -> tuple[Blueprint, list[Finding]]:
-        """The cluster on paper, and what was supposed for it."""
-        notes = []
+    def _drawn(self) -> tuple[Blueprint, dict[str, Any]]:
+        """The cluster on paper, and the arguments for it."""
         given = dict(self.given)
-        if scheduler_place(None, given.get("backend")) == "job":
-            notes.append(
-                Finding(
-                    subject="scheduler",
-                    verdict=Verdict.DOUBTFUL,
-                    text="the configuration puts it into a job; the doctor has it in its own process, on this host",
-                    cure="Read what is said of the address as being about this host alone",
-                )
-            )
         try:
             blueprint = draw(given)
         except InvalidRequest as error:
             if error.argument != "memory" or "memory" in given:
                 raise
-            blueprint = draw({**given, "memory": _MEMORY})
-        if self.group is not None:
-            known_group(self.group, blueprint.groups)
-        return blueprint, notes
+            given["memory"] = _MEMORY
+            blueprint = draw(given)
+        if self.group is not None and self.group not in blueprint.groups:
+            near = did_you_mean(self.group, blueprint.groups)
+            raise InvalidRequest("group", f"there is no {self.group!r}, only {', '.join(blueprint.groups)}.{near}")
+        return blueprint, given
 
     def _groups(self, blueprint: Blueprint) -> list[str]:
         return list(blueprint.groups) if self.group is None else [self.group]
 
     def _before_any_job(self, blueprint: Blueprint) -> Iterator[Finding]:
         """All that can be seen from here."""
-        silent = set()
+        began, answering = time.monotonic(), dict[str, bool]()
         for group in self._groups(blueprint):
             batch = blueprint.batch_of(group)
-            if batch.name not in silent:
+            if batch.name not in answering:
                 self.tell("asking the batch system")
                 answer = _asked(queues.answers(batch))
                 yield answer
-                silent.add(batch.name)
-                is_answering = answer.verdict is not Verdict.WRONG
-            if is_answering:
+                answering[batch.name] = answer.verdict is not Verdict.WRONG
+            if answering[batch.name]:
                 job = blueprint.request(group, 1)
                 if not batch.facts.is_everywhere:
-                    yield self._of_group(blueprint, group, _asked(queues.takes(batch, job)))
+                    takes = queues.takes(batch, job, blueprint.identity(batch), began)
+                    yield self._of_group(blueprint, group, _asked(takes))
                 for finding in _asked(batch.check_health(job)):
                     yield self._of_group(blueprint, group, finding)
         yield network.listening(blueprint.scheduler_host, blueprint.scheduler_port)
@@ -142,31 +137,21 @@ class Examination:
 
     # --- in jobs ------------------------------------------------------------------------------------------------
 
-    def _of_jobs(self, blueprint: Blueprint, doubts: Sequence[Finding]) -> Iterator[Finding]:
+    def _of_jobs(self, blueprint: Blueprint, given: Mapping[str, Any], doubts: Sequence[Finding]) -> Iterator[Finding]:
         """Submit a job of each group, one after the other, and look at where it is."""
         from corral.cluster.cluster import Cluster
 
-        names = [*environment.NEEDED, *environment.USUAL]
-        backends = {plugin_of(blueprint, group) for group in self._groups(blueprint)}
-        here = environment.installed([*names, *sorted(backends)])
-        modules = {name: find_spec(name.partition(".")[0]) is not None for name in self._modules(blueprint)}
-        where = {"shared folder": str(blueprint.home.path)}
-        if blueprint.chosen_log_directory is not None:
-            where["log folder"] = str(blueprint.log_directory)
-        for name in self._groups(blueprint):
-            if local := blueprint.groups[name].local_directory:
-                where.setdefault("local folder", str(local))
-        question = Question(packages=list(here), modules=list(modules), folders=where)
-        drains = [group.drain_seconds or 0.0 for group in blueprint.groups.values()]
-        visiting = Visiting(question=question, walltime=round(max(WALLTIME, 2 * max(drains))))
-        given = {"memory": _MEMORY, **self.given} if _lacks_memory(self.given, blueprint) else dict(self.given)
-        given["plugins"] = [*(given.get("plugins") or ()), visiting]
-        given["name"] = f"doctor-{blueprint.uuid[:8]}"
+        here, visiting = self._visiting(blueprint)
+        plugins = [*(given.get("plugins") or ()), visiting]
+        arguments = {**given, "plugins": plugins, "name": f"doctor-{blueprint.uuid[:8]}", "scheduler": "process"}
+        modules = {name: find_spec(name.partition(".")[0]) is not None for name in visiting.question.modules}
         try:
-            with _silent(), Cluster(**given, scheduler="process") as cluster:
+            with _silent(), Cluster(**arguments) as cluster:
                 for group in self._groups(blueprint):
                     self.tell(f"waiting for a job{'' if len(blueprint.groups) == 1 else f' of group {group!r}'}")
-                    found = visit(cluster, group, self.timeout)
+                    found = visit(cluster, visiting.question, group, self.timeout)
+                    for host in found.hosts:
+                        self.meet(host)
                     if found.connected is None:
                         yield from doubts
                     for finding in compared.findings(found, here, modules):
@@ -174,6 +159,18 @@ class Examination:
                     cluster.scale(jobs=0, group=group)
         except CorralError as error:
             yield _refusal(error)
+
+    def _visiting(self, blueprint: Blueprint) -> tuple[dict[str, str], Visiting]:
+        """The packages that are here, and what has jobs tell of theirs."""
+        names = [*environment.NEEDED, *environment.USUAL]
+        backends = {plugin_of(blueprint, group) for group in self._groups(blueprint)}
+        here = environment.installed([*names, *sorted(backends)])
+        where = {"shared folder": str(blueprint.home.path)}
+        if blueprint.chosen_log_directory is not None:
+            where["log folder"] = str(blueprint.log_directory)
+        question = Question(packages=list(here), modules=self._modules(blueprint), folders=where)
+        drains = [group.drain_seconds or 0.0 for group in blueprint.groups.values()]
+        return here, Visiting(question=question, walltime=round(max(WALLTIME, 2 * max(drains))))
 
     def _modules(self, blueprint: Blueprint) -> list[str]:
         wanted = [name for group in self._groups(blueprint) for name in blueprint.groups[group].preimport]
@@ -188,18 +185,25 @@ def plugin_of(blueprint: Blueprint, group: str) -> str:
     return next(each.distribution for each in discovery.installed() if each.kind == "backend" and each.name == backend)
 
 
-def _lacks_memory(given: Mapping[str, Any], blueprint: Blueprint) -> bool:
-    return "memory" not in given and all(group.memory == _MEMORY for group in blueprint.groups.values())
+_ELSEWHERE = Finding(
+    subject="scheduler",
+    verdict=Verdict.DOUBTFUL,
+    text="your configuration puts it into a job, and the doctor has it in its own process: what it says of the address "
+    "is about this host",
+    cure="Run the doctor in a job as well, or look at `corral logs` of the scheduler's job if that is not reached",
+)
 
 
 def _refusal(error: CorralError) -> Finding:
     """An argument that cannot be used, or a batch system that cannot be chosen."""
+    subject, text, cure = "cluster", str(error), "Put right what it says, and run this again"
     if isinstance(error, InvalidRequest):
-        return Finding(
-            subject=error.argument, verdict=Verdict.WRONG, text=error.problem, cure=f"Change {error.argument}="
-        )
-    subject = "batch system" if isinstance(error, BatchSystemError) else "cluster"
-    return Finding(subject=subject, verdict=Verdict.WRONG, text=str(error), cure="See the words above")
+        subject, text, cure = error.argument, error.problem, f"Change {error.argument}="
+    elif isinstance(error, UnknownBackend | PluginError):
+        subject, cure = "backend", "`corral backends` says which there are, and why each does not answer"
+    elif isinstance(error, BatchSystemError):
+        subject = "batch system"
+    return Finding(subject=subject, verdict=Verdict.WRONG, text=text, cure=cure)
 
 
 def _asked(question: Coroutine[Any, Any, T]) -> T:

@@ -29,7 +29,7 @@ def look(packages: list[str], modules: list[str], folders: dict[str, str]) -> di
         ``versions`` has None where there is no such package; ``missing`` are modules; ``problems`` says why folders
         cannot be written to.
     """
-    problems = [(what, _problem(os.path.expandvars(folder))) for what, folder in folders.items()]
+    problems = [(what, _problem(folder)) for what, folder in folders.items()]
     return {
         "host": socket.gethostname(),
         "python": ".".join(map(str, sys.version_info[:3])),

@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Sequence
 
 from corral.batch.client import BatchSystem
+from corral.batch.queues import queues_of
 from corral.errors import CorralError
 from corral.plugin.values import Finding, Job, Queue, Verdict
 from corral.request.blueprint import no_queues
@@ -61,10 +62,16 @@ def _silent(title: str, error: Exception) -> Finding:
     )
 
 
-async def takes(batch: BatchSystem, job: Job) -> Finding:
-    """Which queues take such a job, and whether its own does."""
+async def takes(batch: BatchSystem, job: Job, identity: str, since: float) -> Finding:
+    """Which queues take such a job, and whether its own does.
+
+    Parameters
+    ----------
+    identity, since
+        As for `queues_of`.
+    """
     try:
-        queues = await batch.queues()
+        queues = await queues_of(batch, identity, since=since)
     except CorralError as error:
         return Finding(
             subject="queue",

@@ -101,15 +101,21 @@ class Visit:
     failure: JobFailure | None = None
     error: CorralError | None = None
     waits: str = ""
+    #: It never will start.
+    is_hopeless: bool = False
     #: All that the job has printed.
     log: str = ""
+    #: Where it was.
+    hosts: Sequence[str] = ()
 
 
-def visit(cluster: Cluster, group: str, timeout: float) -> Visit:
+def visit(cluster: Cluster, question: Question, group: str, timeout: float) -> Visit:
     """Have one job of a group, until its worker is here, or will not come.
 
     Parameters
     ----------
+    cluster
+        One with `Visiting` among its plugins.
     timeout
         How long to wait for it (s).
     """
@@ -120,10 +126,10 @@ def visit(cluster: Cluster, group: str, timeout: float) -> Visit:
         while found.connected is None and not _is_over(found):
             _look(cluster, found, began)
             if time.monotonic() - began > timeout and not _is_over(found) and found.connected is None:
-                found.waits = _why(cluster)
+                _learn_why(cluster, found)
         _read_log(cluster, found)
         if found.connected is not None:
-            _ask(cluster, found)
+            _ask(cluster, question, found)
     except CorralError as error:
         found.error = error
     return found
@@ -146,16 +152,23 @@ def _look(cluster: Cluster, found: Visit, began: float) -> None:
         found.failure = failures[-1]  # type: ignore[assignment]  # no worker of it was there to die
 
 
-def _why(cluster: Cluster) -> str:
+def _learn_why(cluster: Cluster, found: Visit) -> None:
+    """Ask the batch system why the job waits."""
     try:
-        return "; ".join(map(str, cluster.explain())) or repr(cluster)
+        told = cluster.explain()
     except (CorralError, LookupError) as error:
-        return f"{cluster!r}; {error}"
+        found.waits = f"{cluster!r}; {error}"
+        return
+    found.waits = "; ".join(f"job {each.job}: {each.why}" if each.job else each.why for each in told) or repr(cluster)
+    found.is_hopeless = any(each.never_starts for each in told)
 
 
 def _read_log(cluster: Cluster, found: Visit) -> None:
     for job in cluster.jobs:
-        if str(job.id) == found.job and job.log is not None:
+        if str(job.id) != found.job:
+            continue
+        found.hosts = job.hosts
+        if job.log is not None:
             with suppress(OSError):
                 found.log = Path(job.log).read_text(errors="replace")
     for line in _marked(found.log):
@@ -165,6 +178,8 @@ def _read_log(cluster: Cluster, found: Visit) -> None:
         else:
             with suppress(ValueError):
                 found.facts = json.loads(line)
+    if found.facts is not None:
+        found.hosts = [*found.hosts, str(found.facts["host"])]
 
 
 def _marked(log: str) -> Iterator[str]:
@@ -176,12 +191,11 @@ def rest_of(log: str) -> str:
     return "\n".join(line for line in log.splitlines() if not line.startswith(_MARK) and line.strip())
 
 
-def _ask(cluster: Cluster, found: Visit) -> None:
+def _ask(cluster: Cluster, question: Question, found: Visit) -> None:
     """Ask the worker itself: it may be in a container, and tells the time at once."""
     from distributed import Client
     from distributed.versions import VersionMismatchWarning
 
-    visiting: Visiting = next(each for each in cluster._blueprint.plugins if isinstance(each, Visiting))  # noqa: SLF001
     with warnings.catch_warnings():
         # It is a finding.
         warnings.simplefilter("ignore", VersionMismatchWarning)
@@ -193,10 +207,9 @@ def _ask(cluster: Cluster, found: Visit) -> None:
         workers = list(times)
         if workers:
             found.clock = times[workers[0]] - (before + after) / 2, (after - before) / 2
-        for facts in client.run(
-            node.look, *visiting.question.arguments, workers=workers[:1], on_error="ignore"
-        ).values():
+        for facts in client.run(node.look, *question.arguments, workers=workers[:1], on_error="ignore").values():
             found.facts = facts
+            found.hosts = [*found.hosts, str(facts["host"])]
         for contact in client.run(_contact, workers=workers[:1], on_error="ignore").values():
             found.contact = contact
         # The launcher says that it is ready a moment after the worker has said that it is there.
