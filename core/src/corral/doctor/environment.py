@@ -83,7 +83,7 @@ def plugins() -> Iterator[Finding]:
     names = ", ".join(
         f"{plugin.name} ({plugin.distribution} {plugin.version})"
         for kind in ("backend", "site")
-        for plugin in discovery.usable(kind, good)  # type: ignore[arg-type]
+        for plugin in discovery.usable(kind, good)
     )
     yield Finding(subject="plugins", verdict=Verdict.GOOD, text=names or "none")
 
