@@ -37,6 +37,7 @@ from corral.plugin.values import (
     Directive,
     Failure,
     FailureKind,
+    Finding,
     Job,
     JobId,
     JobState,
@@ -44,6 +45,7 @@ from corral.plugin.values import (
     Queue,
     Resources,
     Script,
+    Verdict,
 )
 
 __all__ = [
@@ -63,6 +65,7 @@ __all__ = [
     "Directive",
     "Failure",
     "FailureKind",
+    "Finding",
     "Gpus",
     "InvalidRequest",
     "Job",
@@ -78,6 +81,7 @@ __all__ = [
     "SiteDescription",
     "SiteFacts",
     "SiteOption",
+    "Verdict",
     "answered",
     "array_as_large_as_taken",
     "arrayed_or_alone",
