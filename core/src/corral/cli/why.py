@@ -40,7 +40,9 @@ class _Question:
 @click.command()
 @click.argument("job", required=False)
 @click.option("--cluster", help="Only jobs of this cluster.")
-@cluster_options(only=("backend", "backend_options", "site"), by_default="the one of the cluster that has the job")
+@cluster_options(
+    only=("backend", "backend_options", "site", "via"), by_default="the one of the cluster that has the job"
+)
 @click.option("--json", "as_json", is_flag=True, help="For programs: one JSON object per job.")
 def explain(job: str | None, cluster: str | None, as_json: bool, **options: Any) -> None:
     """Say why a job waits, and when it may start.

@@ -13,7 +13,6 @@ import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Never
 
 from distributed import Security
@@ -33,6 +32,7 @@ from corral.cluster.scheduler_host import host
 from corral.cluster.shown import AtWork, OnPaper, Shown, resources_of, workers_of
 from corral.errors import CorralError, InvalidRequest
 from corral.host import limits
+from corral.host.files import Files
 from corral.host.home import Home
 from corral.jobs.explanation import Explanations
 from corral.jobs.record import JobFailure, JobRecord, Jobs
@@ -78,6 +78,10 @@ class Cluster(HostingCluster):
         Options of the backend plugin: a mapping.
     site
         The name of an installed site plugin.
+    via
+        The host on which the batch system's commands are to run, over ssh: ``"ssh://login.example.org"``, also with a
+        user and a port, or an alias of your ssh configuration. The cluster's files are there, too; folders and `python`
+        are that host's. Default: this host.
     plugins
         Plugin objects of your own, wrapped around the rest.
     shared_directory
@@ -157,6 +161,7 @@ class Cluster(HostingCluster):
         name: str | None = None,
         backend_options: Mapping[str, Any] | None = None,
         site: str | None = None,
+        via: str | None = None,
         plugins: Sequence[object] | None = None,
         shared_directory: str | os.PathLike[str] | None = None,
         log_directory: str | os.PathLike[str] | None = None,
@@ -182,6 +187,7 @@ class Cluster(HostingCluster):
         given = {
             "backend": backend,
             "site": site,
+            "via": via,
             "plugins": plugins,
             "backend_options": backend_options,
             "name": name,
@@ -338,6 +344,8 @@ class Cluster(HostingCluster):
         blueprint = self._blueprint
         # First: whatever becomes of this process now, what it leaves is known.
         self._registration.renew()
+        if blueprint.elsewhere is not None:
+            blueprint.elsewhere.connection.use(blueprint.uuid)
         self._credentials.write(blueprint.credentials_path, home=blueprint.home)
         # Before the submission: a job whose log has no folder fails without a word, on more than one batch system.
         blueprint.make_log_directory()
@@ -367,6 +375,8 @@ class Cluster(HostingCluster):
                     await self.scheduler_comm.close_rpc()
             with self._tried(f"its files could not be removed ({self._blueprint.credentials_path} is one of them)"):
                 await asyncio.to_thread(self._remove_traces)
+            if (there := self._blueprint.elsewhere) is not None:
+                await asyncio.to_thread(there.connection.let_go, self._blueprint.uuid)
         finally:
             self._quiet.end()
 
@@ -378,7 +388,7 @@ class Cluster(HostingCluster):
         blueprint = self._blueprint
         if self._engine is not None:
             try:
-                kept_logs.keep(self.name, blueprint.uuid, self._engine.jobs)
+                kept_logs.keep(self.name, blueprint, self._engine.jobs)
             except OSError as error:
                 logger.debug("cluster %s: could not record which logs to keep: %s", self.name, error)
         try:
@@ -701,9 +711,14 @@ class Cluster(HostingCluster):
         if record.log is None:
             raise LookupError(f"the output of job {wanted} is discarded")
         try:
-            return Path(record.log).read_text(errors="replace")
+            return self._files.text(record.log).decode(errors="replace")
         except FileNotFoundError:
             raise LookupError(f"job {wanted} has printed nothing yet: there is no {record.log}") from None
+
+    @property
+    def _files(self) -> Files:
+        """The way to its jobs' logs."""
+        return self._blueprint.home.files
 
     @property
     def workers(self) -> dict[str, JobRecord]:

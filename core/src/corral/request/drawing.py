@@ -14,17 +14,20 @@ from corral.batch.budget import CommandBudget
 from corral.batch.client import BatchSystem
 from corral.batch.detection import choose
 from corral.batch.runner import Runner
+from corral.environment.surroundings import Surroundings
 from corral.errors import InvalidRequest
 from corral.host.home import Home
 from corral.plugin import discovery
-from corral.request import settings
+from corral.request import carrying, settings
 from corral.request.blueprint import DEFAULT_GROUP, IDLE_TIMEOUT, PARKED_RESULTS, Blueprint
+from corral.request.carrying import connection, refuse_here
 from corral.request.quantities import hours_of, parse_count, parse_duration, plain_options
 from corral.request.scale import check_name, memory_or_none
 from corral.request.synonyms import refuse_unknown
 from corral.request.texts import check_line
 from corral.request.worker_group import WorkerGroup
-from corral.text.variables import expanded_path
+from corral.ssh.elsewhere import Elsewhere
+from corral.text.variables import expanded, expanded_path
 
 if TYPE_CHECKING:
     from distributed import Security
@@ -35,7 +38,7 @@ logger = logging.getLogger("corral")
 
 #: Arguments of `Cluster` that end up in a blueprint, beside those of `WorkerGroup`.
 CLUSTER_ARGUMENTS = (
-    "backend", "site", "plugins", "backend_options", "name", "shared_directory", "log_directory", "interface",
+    "backend", "site", "via", "plugins", "backend_options", "name", "shared_directory", "log_directory", "interface",
     "scheduler_interface", "worker_interface", "scheduler_port", "scheduler_options", "security", "groups",
     "maximum_core_hours", "maximum_gpu_hours", "parked_results", "scheduler", "on_exists", "idle_timeout",
     "shutdown_on_close",
@@ -82,7 +85,9 @@ def draw(given: Mapping[str, Any], *, scheduler_is_here: bool = True) -> Bluepri
     given = {name: value for name, value in given.items() if value is not None}
     refuse_unknown(given, known)
     backend, site = _backend_and_site(given)
-    arguments = {**settings.arguments(backend, known), **given, "site": site}
+    is_here = given.get("via", settings.value("via", backend)) is None
+    arguments = {**settings.arguments(backend, known, is_here=is_here), **given, "site": site}
+    refuse_here(backend, arguments)
     if not scheduler_is_here:
         arguments["scheduler_interface"] = None
     try:
@@ -92,9 +97,9 @@ def draw(given: Mapping[str, Any], *, scheduler_is_here: bool = True) -> Bluepri
 
 
 def _backend_and_site(given: Mapping[str, Any]) -> tuple[str, str | None]:
-    """Which batch system, and whose plugin: as was given, else as is configured, else what answers here."""
-    site, backend = (given.get(name, settings.value(name, None)) for name in ("site", "backend"))
-    return backend or (site and discovery.backend_of_site(site)) or choose(site), site
+    """Which batch system, and whose plugin: as was given, else as is configured, else what answers here, or there."""
+    site, backend, via = (given.get(name, settings.value(name, None)) for name in ("site", "backend", "via"))
+    return backend or (site and discovery.backend_of_site(site)) or choose(site, connection(via)), site
 
 
 def batch_system(given: Mapping[str, Any]) -> tuple[BatchSystem, dict[str, Any]]:
@@ -161,8 +166,9 @@ def _drawn(
     scheduler_options = _scheduler_options(arguments.get("scheduler_options"), security, for_job)
     site: str | None = arguments["site"]
     batch = _batch(backend, arguments)
+    elsewhere = carrying.elsewhere(batch.runner.via, groups)
     identity = uuid.uuid4().hex
-    shared_directory = _directory("shared_directory", arguments.get("shared_directory"))
+    shared_directory = _directory("shared_directory", arguments.get("shared_directory"), elsewhere)
     blueprint = Blueprint(
         backend=backend,
         batch=batch,
@@ -172,10 +178,12 @@ def _drawn(
         name=_name(arguments["name"]) if "name" in arguments else f"corral-{identity[:8]}",
         uuid=identity,
         site=site,
+        elsewhere=elsewhere,
+        surroundings=Surroundings.here() if elsewhere is None else Surroundings(python=elsewhere.python),
         backend_options=options,
         shared_directory=shared_directory,
-        home=Home.of(shared_directory),
-        chosen_log_directory=_directory("log_directory", arguments.get("log_directory")),
+        home=Home.of(shared_directory) if elsewhere is None else elsewhere.home(shared_directory),
+        chosen_log_directory=_directory("log_directory", arguments.get("log_directory"), elsewhere),
         scheduler_host=_scheduler_host(arguments),
         scheduler_port=_port("scheduler_port", arguments.get("scheduler_port", 0)),
         scheduler_options=scheduler_options,
@@ -200,7 +208,7 @@ def _batch(backend: str, arguments: Mapping[str, Any]) -> BatchSystem:
         backend=backend,
         options=options,
         manager=manager,
-        runner=Runner(timeout=chosen.command_timeout),
+        runner=Runner(timeout=chosen.command_timeout, via=connection(arguments.get("via"))),
         facts=(facts := discovery.facts_of(backend)),
         budget=None if facts.is_free_to_ask else CommandBudget(chosen.commands_per_minute),
     )
@@ -255,16 +263,27 @@ def _name(value: object) -> str:
     return value
 
 
-def _directory(argument: str, value: str | os.PathLike[str] | None) -> Path | None:
+def _directory(argument: str, value: str | os.PathLike[str] | None, elsewhere: Elsewhere | None = None) -> Path | None:
     if value is None:
         return None
     text = os.fspath(value)
     if not isinstance(text, str) or not text.strip() or not text.isprintable():
         raise InvalidRequest(argument, f"{value!r} is not a path of printable characters")
     try:
+        if elsewhere is not None:
+            return _directory_there(argument, text, elsewhere)
         return Path(expanded_path(text, os.environ))
     except ValueError as error:
         raise InvalidRequest(argument, str(error)) from None
+
+
+def _directory_there(argument: str, text: str, elsewhere: Elsewhere) -> Path:
+    """A folder of another host, in whose words it may be written."""
+    known = elsewhere.variables
+    path = Path(expanded(re.sub(r"^~(?=/|$)", "${HOME}", text), {"HOME": "", **known}))
+    if not path.is_absolute():
+        raise InvalidRequest(argument, f"{text!r} is not an absolute path, and commands run on {elsewhere.connection}")
+    return path
 
 
 def _port(argument: str, value: object) -> int:

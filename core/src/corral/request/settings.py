@@ -18,6 +18,7 @@ from __future__ import annotations
 
 import datetime
 import os
+import shlex
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -57,6 +58,16 @@ def _replacements_per_hour(value: int | None) -> int | None:
     return None if value is None else parse_count("replacements_per_hour", value)
 
 
+def _ssh(value: str | Sequence[str]) -> tuple[str, ...]:
+    try:
+        words = tuple(shlex.split(value) if isinstance(value, str) else value)
+    except (ValueError, TypeError) as error:
+        raise InvalidRequest("ssh", f"{value!r} cannot be split into words: {error}") from None
+    if not words or not all(isinstance(word, str) and word for word in words):
+        raise InvalidRequest("ssh", f"{value!r} is not a command, like 'ssh -F ~/.ssh/centre'")
+    return tuple(os.path.expanduser(word) for word in words)
+
+
 @frozen(kw_only=True)
 class Settings:
     """Settings that are not arguments of a cluster.
@@ -76,6 +87,9 @@ class Settings:
     remember_waits
         Whether clusters remember for one another how long jobs have waited, in your state directory: `corral waits`
         shows it. If not, nothing of it is read either. Default: true.
+    ssh
+        How OpenSSH's client is called for ``via=``, with options of its own, as in ``"ssh -F ~/.ssh/centre"``. Default:
+        ``"ssh"``.
     """
 
     commands_per_minute: int = field(default=10, converter=_commands_per_minute)
@@ -83,6 +97,7 @@ class Settings:
     polling_interval: float = field(default=60.0, converter=_polling_interval)
     replacements_per_hour: int | None = field(default=None, converter=_replacements_per_hour)
     remember_waits: bool = field(default=True, converter=_remember_waits)
+    ssh: tuple[str, ...] = field(default=("ssh",), converter=_ssh)
 
 
 #: Arguments in the words of one batch system, which mean nothing to another.
@@ -112,13 +127,15 @@ def settings() -> Settings:
         raise located(error, "") from None
 
 
-def arguments(backend: str, known: Sequence[str]) -> dict[str, Any]:
+def arguments(backend: str, known: Sequence[str], *, is_here: bool = True) -> dict[str, Any]:
     """Arguments of `Cluster` that the configuration gives for this backend; keys that nobody knows are told.
 
     Parameters
     ----------
     known
         Names of all arguments.
+    is_here
+        False: folders are another host's, and stay as they are written.
     """
     general = _section("corral")
     special = _section(f"corral.backends.{backend}") if backend else {}
@@ -138,7 +155,11 @@ def arguments(backend: str, known: Sequence[str]) -> dict[str, Any]:
         _tell_of_jobqueue(backend, known)
     merged = {**general, **special}
     try:
-        return {name: _meant_here(name, value) for name, value in merged.items() if name in known and value is not None}
+        return {
+            name: value if name in _PATHS and not is_here else _meant_here(name, value)
+            for name, value in merged.items()
+            if name in known and value is not None
+        }
     except InvalidRequest as error:
         raise located(error, backend) from None
 
@@ -159,8 +180,13 @@ def options_of_another(backend: str) -> Mapping[str, Any]:
     return _section(f"corral.backends.{backend}").get("backend_options") or {}
 
 
-def elsewhere(configuration: Mapping[str, Any]) -> dict[str, Any]:
+def elsewhere(configuration: Mapping[str, Any], *, is_here: bool = True) -> dict[str, Any]:
     """The configuration for a process on another host: what means this host's variables is said in full.
+
+    Parameters
+    ----------
+    is_here
+        As for `arguments`: what it says of folders is left out, for the other process is told them otherwise.
 
     Raises
     ------
@@ -171,8 +197,8 @@ def elsewhere(configuration: Mapping[str, Any]) -> dict[str, Any]:
         return {
             key: _meant_here(name, value)
             for key, value in found.items()
-            # Which variables those were is in the groups by now.
-            if (name := str(key).replace("-", "_")) != "inherit_env"
+            # Which variables those were is in the groups by now. And over there it is not carried any further.
+            if (name := str(key).replace("-", "_")) not in ("inherit_env", "via") and (is_here or name not in _PATHS)
         }
 
     mine = configuration.get("corral")
@@ -244,6 +270,12 @@ def located(error: InvalidRequest, backend: str) -> InvalidRequest:
                 error.argument, f"{error.problem} ({section}.{error.argument.replace('_', '-')}{where})"
             )
     return error
+
+
+def ways() -> list[str]:
+    """The keys by which the configuration says where commands are carried."""
+    sections = ["corral", *(f"corral.backends.{name}" for name in _section("corral.backends"))]
+    return [f"{section}.via" for section in sections if "via" in _section(section)]
 
 
 def _section(path: str) -> dict[str, Any]:
