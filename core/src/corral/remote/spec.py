@@ -111,7 +111,7 @@ class Order:
                 os.environ.setdefault(name, value)
         dask.config.update(dask.config.config, self.configuration)
         # Files of this host may say the way to it, for others.
-        dask.config.set({key: None for key in settings.ways()})
+        dask.config.set(dict.fromkeys(settings.ways()))
         self.credentials.program.extend_path()
 
 

@@ -225,9 +225,7 @@ class Connection:
                         process.wait(),
                     )
             except BaseException:
-                with suppress(ProcessLookupError):
-                    process.kill()
-                await process.wait()
+                await _abandon(process)
                 await self._end(wire.read(mark, bytes(stdout), b"").pid)
                 raise
         return wire.read(mark, bytes(stdout), bytes(stderr))
@@ -249,8 +247,7 @@ class Connection:
                 async with asyncio.timeout(_LEAVING):
                     await ending.communicate(wire.ending(pid).encode())
             except TimeoutError:
-                ending.kill()
-                await ending.wait()
+                await _abandon(ending)
 
     def _ask_login_shell(self) -> Mapping[str, str]:
         mark = f"corral-{secrets.token_hex(12)}"
@@ -305,6 +302,12 @@ class _Session:
 
     async def __aexit__(self, *error: object) -> None:
         self._room.release()
+
+
+async def _abandon(process: asyncio.subprocess.Process) -> None:
+    """End a client, whose ends of our pipes the connection's process has, too: they may stay open for long."""
+    process._transport.close()  # type: ignore[attr-defined] # noqa: SLF001 - nothing else closes them
+    await process.wait()
 
 
 async def _feed(stream: asyncio.StreamWriter | None, text: bytes) -> None:
