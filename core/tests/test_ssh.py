@@ -17,6 +17,7 @@ import psutil
 import pytest
 from sshd import Sshd
 
+from corral import Cluster
 from corral._version import __version__
 from corral.batch.runner import Runner
 from corral.errors import (
@@ -27,10 +28,12 @@ from corral.errors import (
     InvalidRequest,
     LoginRefused,
     NotPrivate,
+    UnknownBackend,
 )
 from corral.plugin.values import Command, Completed
 from corral.request.carrying import connection
 from corral.ssh import connection as connections
+from corral.ssh.address import Address
 from corral.ssh.connection import Connection
 from corral.ssh.elsewhere import Elsewhere
 
@@ -166,6 +169,18 @@ def test_many_at_once_share_one_connection(way: Connection, sshd: Sshd) -> None:
     assert accepted == 1
 
 
+def test_a_host_without_a_batch_system_is_told(sshd: Sshd, tmp_path: Path) -> None:
+    """This host's own queue is never used in its place."""
+    for name in ("sh", "env", "sed", "sleep", "cat"):
+        (tmp_path / name).symlink_to(f"/usr/bin/{name}")
+    (Path(sshd.session["HOME"]) / ".bash_profile").write_text("PATH=/nowhere\n")
+    sshd.die()
+    sshd.session["PATH"] = str(tmp_path)
+    sshd.start()
+    with pytest.raises(UnknownBackend, match=r"no batch system answers on centre.*corral backends --via"):
+        Cluster(via="ssh://centre", cores=1, memory="1GB")
+
+
 # --- when it dies -----------------------------------------------------------------------------------------------
 
 
@@ -239,7 +254,7 @@ def test_a_host_that_has_no_name() -> None:
     with pytest.raises(HostUnreachable, match=r"nosuch\.invalid.*name right"):
         connection("ssh://nosuch.invalid")
     with pytest.raises(LoginRefused, match=r"no-such-ssh.*cannot be run here"):
-        Connection.to(connections.Address("centre"), ["no-such-ssh"]).open()
+        Connection.to(Address("centre"), ["no-such-ssh"]).open()
 
 
 # --- its end ----------------------------------------------------------------------------------------------------
@@ -321,7 +336,7 @@ def test_without_a_terminal_nobody_is_asked(sshd: Sshd) -> None:
     """A notebook, a cron job: the error says what to do."""
     (sshd.folder / "known_hosts").write_text("")
     with pytest.raises(LoginRefused, match=r"Host key verification failed.*accepted.*`ssh -F"):
-        Connection.to(connections.Address("centre"), sshd.words.split()).open()
+        Connection.to(Address("centre"), sshd.words.split()).open()
 
 
 # --- files ------------------------------------------------------------------------------------------------------

@@ -28,6 +28,8 @@ class Sshd:
         self.folder = folder
         #: Variables of its sessions.
         self.session = dict(session)
+        # A test may take commands away from its own process.
+        self._path = os.environ["PATH"]
         with socket.socket() as probe:
             probe.bind(("127.0.0.1", 0))
             self.port: int = probe.getsockname()[1]
@@ -40,7 +42,8 @@ class Sshd:
     def _run(self, script: str) -> None:
         said = " ".join(shlex.quote(f"{name}={value}") for name, value in self.session.items())
         environment = {
-            "CORRAL_SSHD_TOP": str(self.folder), "CORRAL_SSHD_PORT": str(self.port), "CORRAL_SSHD_SESSION": said
+            "CORRAL_SSHD_TOP": str(self.folder), "CORRAL_SSHD_PORT": str(self.port), "CORRAL_SSHD_SESSION": said,
+            "PATH": self._path,
         }  # fmt: skip
         subprocess.run(
             [SCRIPTS / script], check=True, capture_output=True, timeout=60, env={**os.environ, **environment}

@@ -115,8 +115,12 @@ def logs(job: str | None, cluster: str | None, lines: int | None, as_json: bool)
     from corral.cluster import kept_logs
     from corral.request.carrying import files_of
 
-    ended = [(each.name, line.state, line, each) for each in kept_logs.ended() for line in each.jobs]
-    living = [(entry.name, _state(entry, line), line, entry) for entry in registered() for line in entry.jobs]
+    ended = [(each.name, line.state, line, (each.via, each.python)) for each in kept_logs.ended() for line in each.jobs]
+    living = [
+        (entry.name, _state(entry, line), line, (entry.via, entry.python))
+        for entry in registered()
+        for line in entry.jobs
+    ]
     found = [row for row in [*ended, *living] if cluster in (None, row[0])]
     if job is None:
         if not found and not as_json:
@@ -136,11 +140,11 @@ def logs(job: str | None, cluster: str | None, lines: int | None, as_json: bool)
     if len(matching) > 1:
         names = ", ".join(name for name, *_ in matching)
         raise LookupError(f"several clusters have a job {job!r}: {names}. Choose one with --cluster")
-    name, state, line, whose = matching[0]
+    name, state, line, way = matching[0]
     path = line.log
     if path is None:
         raise LookupError(f"the output of job {job} is discarded")
-    text = files_of(whose.via, whose.python).text(path)
+    text = files_of(*way).text(path)
     if lines is not None:
         text = b"".join(text.splitlines(keepends=True)[-lines:])
     if as_json:
@@ -309,6 +313,8 @@ def backends(as_json: bool, via: str | None) -> None:
     from corral.request.carrying import connection
 
     found = asyncio.run(survey(Runner(timeout=10.0, via=connection(via))))
+    # The embedded queue is nowhere but here.
+    found = [each for each in found if via is None or not each.is_usable or not each.plugin.facts.is_everywhere]
     if as_json:
         for each in found:
             click.echo(json.dumps(_backend(each)))

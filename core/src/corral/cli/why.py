@@ -114,7 +114,9 @@ def _of_job(job: str, entries: Iterable[Entry]) -> Iterator[_Question]:
         if not lines and entry.scheduler_job != job:
             continue
         there, job_id = _where(entry, job)
-        identity = json.dumps([there.backend, there.backend_options, there.site], default=str, sort_keys=True)
+        identity = json.dumps(
+            [there.backend, there.backend_options, there.site, there.via], default=str, sort_keys=True
+        )
         batch = evolve(Residence(there).batch, name=job_id.system)
         question = _Question(job=job_id, batch=batch, identity=identity, cluster=entry.name)
         if not lines:

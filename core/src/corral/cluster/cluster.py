@@ -30,7 +30,7 @@ from corral.cluster.registration import Registration
 from corral.cluster.registry import AskedLine, JobLine, lines_of
 from corral.cluster.scheduler_host import host
 from corral.cluster.shown import AtWork, OnPaper, Shown, resources_of, workers_of
-from corral.errors import CorralError, InvalidRequest
+from corral.errors import CorralError, HostUnreachable, InvalidRequest, LoginRefused
 from corral.host import limits
 from corral.host.files import Files
 from corral.host.home import Home
@@ -400,6 +400,9 @@ class Cluster(HostingCluster):
                     "cluster %s: its files are left where they are, %s too: %s",
                     self.name, blueprint.credentials_path, error,
                 )  # fmt: skip
+            if isinstance(error, HostUnreachable | LoginRefused):
+                # It stays registered, for `corral clean` to remove them when there is a way.
+                return
         if self._engine is None or all(job.has_ended for job in self._engine.jobs):
             self._registration.remove()
 

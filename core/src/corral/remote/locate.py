@@ -132,7 +132,13 @@ class Residence:
         ------
         HostUnreachable, LoginRefused
         """
-        return self.home.files.size(self.entry.credentials) is not None
+        if not self.entry.via:
+            return self._credentials.exists()
+        try:
+            self.home.read(self._credentials)
+        except FileNotFoundError:
+            return False
+        return True
 
     async def claim_or_find(self) -> Residence | None:
         """As `claim`; but a cluster elsewhere that has ended does not write so to the registry of this host."""

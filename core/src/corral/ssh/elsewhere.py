@@ -6,6 +6,7 @@ import base64
 import json
 import sys
 from collections.abc import Iterable, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, Self
 
@@ -157,7 +158,7 @@ def _problem(python: Sequence[str], answer: Answer) -> str:
 
 
 class DistantFiles(Files):
-    """Files of that host."""
+    """Files of that host. Where it cannot be reached, it is as where nothing can be seen."""
 
     def __init__(self, elsewhere: Elsewhere) -> None:
         self._ask = elsewhere.ask
@@ -169,23 +170,29 @@ class DistantFiles(Files):
         return base64.b64decode(self._ask("end", path=path, size=size))
 
     def size(self, path: str) -> int | None:
-        found: int | None = self._ask("size", path=path)
-        return found
+        with suppress(OSError):
+            found: int | None = self._ask("size", path=path)
+            return found
+        return None
 
     def make_folder(self, path: str) -> None:
         self._ask("make_folder", path=path)
 
     def complete_lines(self, folder: str, known: Mapping[str, int | None]) -> dict[str, tuple[int, str]]:
-        found = self._ask("complete_lines", folder=folder, known=dict(known))
-        return {name: (written, line) for name, (written, line) in found.items()}
+        with suppress(OSError):
+            found = self._ask("complete_lines", folder=folder, known=dict(known))
+            return {name: (written, line) for name, (written, line) in found.items()}
+        return {}
 
     def remove_own(self, paths: Iterable[str]) -> None:
-        if paths := list(paths):
-            self._ask("remove_own", paths=paths)
+        with suppress(OSError):
+            if paths := list(paths):
+                self._ask("remove_own", paths=paths)
 
     def remove_private(self, paths: Iterable[str]) -> None:
-        if paths := list(paths):
-            self._ask("remove_private", paths=paths)
+        with suppress(OSError):
+            if paths := list(paths):
+                self._ask("remove_private", paths=paths)
 
 
 class DistantHome(Home):
