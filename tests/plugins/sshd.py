@@ -18,6 +18,7 @@ import psutil
 import pytest
 from batch_systems import SCRIPTS
 
+from corral.request.carrying import connection
 from corral.ssh.connection import Connection
 
 
@@ -100,8 +101,16 @@ def sshd(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sshd]:
     daemon.start()
     with dask.config.set({"corral.ssh": daemon.words}):
         yield daemon
-    for connection in list(Connection._all.values()):
-        connection.close()
+    for each in list(Connection._all.values()):
+        each.close()
     Connection._all.clear()
     daemon.stop()
     shutil.rmtree(folder, ignore_errors=True)
+
+
+@pytest.fixture
+def way(sshd: Sshd) -> Connection:
+    """The connection to it."""
+    found = connection("ssh://centre")
+    assert found is not None
+    return found

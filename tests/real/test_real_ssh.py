@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import concurrent.futures
 import json
 import logging
 import os
@@ -64,6 +65,7 @@ def files(folder: Path) -> set[str]:
     }
 
 
+@pytest.mark.usefixtures("leaves_nothing")
 def test_workers_there_and_the_scheduler_here(laptop: Path, centre: Path, slurm: Any) -> None:
     """Credentials and logs are on the centre's side alone; nothing is left on either."""
     with Cluster(**ARGUMENTS, name="near") as cluster, Client(cluster) as client:
@@ -92,6 +94,7 @@ def test_a_failing_job_is_explained_from_its_log_there(laptop: Path, centre: Pat
     assert "the licence server is away" in done.stdout
 
 
+@pytest.mark.usefixtures("leaves_nothing")
 def test_a_scheduler_in_a_job_is_reached_through_ssh(laptop: Path, centre: Path, slurm: Any) -> None:
     """By a port of this host; found again by its name, grown, and ended; nothing is left on either side."""
     with Cluster(**IN_A_JOB, name="far") as cluster, Client(cluster) as client:
@@ -112,6 +115,7 @@ def test_a_scheduler_in_a_job_is_reached_through_ssh(laptop: Path, centre: Path,
     wait_until(lambda: files(centre) == set(), lambda: str(files(centre)))
 
 
+@pytest.mark.usefixtures("leaves_nothing")
 def test_sshd_dies_and_comes_back(
     laptop: Path, sshd: Sshd, slurm: Any, eventually: Callable[..., None], caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -149,6 +153,20 @@ def test_a_handle_comes_back_to_its_scheduler(laptop: Path, sshd: Sshd, slurm: A
         cluster.scale(2)
         cluster.wait_for_workers(2, timeout=90)
     assert slurm.queue("back") == {}
+
+
+def test_a_cut_while_the_scheduler_s_job_waits(laptop: Path, sshd: Sshd, slurm: Any) -> None:
+    """It may wait for hours, and laptops sleep."""
+    options = {"memory": "500MB", "extra_directives": ["--begin=now+10"]}
+    with concurrent.futures.ThreadPoolExecutor(1) as thread:
+        making = thread.submit(lambda: Cluster(**{**IN_A_JOB, "scheduler_options": options}, name="waits"))
+        wait_until(lambda: list(slurm.queue("waits").values()) == ["PENDING"], lambda: str(slurm.queue("waits")), 60)
+        sshd.die()
+        wait_until(lambda: list(slurm.queue("waits").values()) == ["RUNNING"], lambda: str(slurm.queue("waits")), 60)
+        sshd.start()
+        with making.result(timeout=120) as cluster:
+            assert cluster.scheduler_address.startswith("tls://127.0.0.1:")
+    assert slurm.queue("waits") == {}
 
 
 def _answers(cluster: Any) -> bool:

@@ -27,10 +27,11 @@ from corral.host.files import Files
 from corral.jobs.explanation import Explanations
 from corral.launch.ending import Ended
 from corral.remote.adaptive import RemoteAdaptive
+from corral.remote.dashboard import tunnel_to_dashboard
 from corral.remote.locate import Residence, already_called, find_entry, nothing_called
 from corral.remote.messages import AdaptiveState, State, answer_of, arguments_of, to_explanations, to_state
 from corral.remote.spec import Draft
-from corral.remote.ways import contact_of, dashboard_of, persistently
+from corral.remote.ways import contact_of, dashboard_at, persistently
 from corral.request.awaited import Awaited
 from corral.request.quantities import parse_duration
 from corral.request.scale import jobs_at_once
@@ -125,8 +126,7 @@ class RemoteCluster(Cluster):
         loop: Any,
     ) -> None:
         self._residence = residence
-        # While the user is here, whom ssh may have to ask something.
-        _ = residence.elsewhere
+        residence.reach()
         #: Seconds for a scheduler's job to start; None: as long as it takes.
         self._patience = patience
         self._shutdown_on_close = shutdown_on_close
@@ -203,12 +203,11 @@ class RemoteCluster(Cluster):
         # The clock of this scheduler's host is the one that counts now.
         self._state = evolve(self._state, moment=0.0)
         await self._ask("state")
-        if self._state.dashboard_port is not None:
+        if (port := self._state.dashboard_port) is not None:
+            to = await dashboard_at(contact.address, port, self._residence.elsewhere)
             if self._tunnel is not None:
                 await self._tunnel.close()
-            self._tunnel = await dashboard_of(
-                contact.address, self._state.dashboard_port, self._prefix, self.security, self._residence.elsewhere
-            )
+            self._tunnel = await tunnel_to_dashboard(to, self._prefix, self.security)
 
     async def _follow(self) -> None:
         """Keep the copy new."""

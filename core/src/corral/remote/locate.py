@@ -24,6 +24,8 @@ from corral.errors import (
     BatchSystemUnavailable,
     ClusterNotFound,
     CredentialsError,
+    HostUnreachable,
+    LoginRefused,
     ParseError,
     SchedulerNotReady,
 )
@@ -120,6 +122,15 @@ class Residence:
             return DistantHome.beside(self.entry.credentials, self.elsewhere)
         return Home.around(self._credentials)
 
+    def reach(self) -> None:
+        """Find the way to it while the user is here, whom ssh may have to ask something.
+
+        Raises
+        ------
+        HostUnreachable, LoginRefused
+        """
+        _ = self.elsewhere
+
     def let_go(self) -> None:
         """Need that connection no longer."""
         if self.elsewhere is not None:
@@ -159,7 +170,10 @@ class Residence:
         if not entry.via or not entry.scheduler_job:
             return False
         record = JobRecord(id=JobId(entry.scheduler_job), name=entry.scheduler_name, submitted_at=time.monotonic())
-        return (await looked_at(self.batch, record)).has_ended or not await self.batch.find(entry.scheduler_name)
+        if (await looked_at(self.batch, record)).has_ended:
+            return True
+        # One that lists none may have a bad moment; an engine that lives has its credentials there.
+        return not await self.batch.find(entry.scheduler_name) and not await asyncio.to_thread(self.is_there)
 
     # --- beginning ----------------------------------------------------------------------------------------------
 
@@ -237,6 +251,12 @@ class Residence:
                 if time.monotonic() - began > min(_HALF_WRITTEN, _HALF_WRITTEN if patience is None else patience):
                     raise
                 problem = str(error)
+            except (HostUnreachable, LoginRefused) as error:
+                if patience is not None:
+                    raise
+                # Its job waits, and needs no connection of ours.
+                problem = str(error)
+                logger.info("cluster %s: %s", self.entry.name, error)
             await follower.look()
             if patience is not None and time.monotonic() - began >= patience:
                 raise SchedulerNotReady(

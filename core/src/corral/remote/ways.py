@@ -8,13 +8,10 @@ from collections.abc import Awaitable, Callable
 from urllib.parse import urlsplit
 
 from attrs import evolve
-from distributed import Security
 
 from corral.errors import HostUnreachable, LoginRefused
 from corral.launch.contact import Contact, find_scheduler
-from corral.remote.dashboard import tunnel_to_dashboard
 from corral.security.credentials import Credentials
-from corral.security.tunnel import Tunnel
 from corral.ssh.elsewhere import Elsewhere
 
 logger = logging.getLogger("corral")
@@ -42,19 +39,18 @@ async def contact_of(credentials: Credentials, elsewhere: Elsewhere | None, pati
     return await find_scheduler(credentials, patience)
 
 
-async def dashboard_of(address: str, port: int, prefix: str, security: Security, elsewhere: Elsewhere | None) -> Tunnel:
-    """Let this host's loopback lead to the dashboard.
+async def dashboard_at(address: str, port: int, elsewhere: Elsewhere | None) -> tuple[str, int]:
+    """Where this process reaches what leads to the dashboard.
 
     Parameters
     ----------
     address, port
-        Of the scheduler, as `contact_of` found it; and where it takes what comes through the tunnel.
+        Of the scheduler, as `contact_of` found it; and where it takes what is for the dashboard.
     """
     parts = urlsplit(address)
-    to = parts.hostname or "", port
     if elsewhere is not None and (there := elsewhere.connection.behind(parts.port or 0)) is not None:
-        to = "127.0.0.1", await _forwarded(elsewhere, there[0], port)
-    return await tunnel_to_dashboard(to, prefix, security)
+        return "127.0.0.1", await _forwarded(elsewhere, there[0], port)
+    return parts.hostname or "", port
 
 
 async def persistently(attach: Callable[[], Awaitable[None]], name: str) -> None:

@@ -130,7 +130,6 @@ class Connection:
                 self._connect(self._client, may_ask=may_ask)
             self._failures, self._failure = 0, None
             if self._login is None:
-                self._login = {}
                 self._login = self._ask_login_shell()
 
     def _connect(self, client: Client, *, may_ask: bool) -> None:
@@ -195,7 +194,8 @@ class Connection:
             if answer.pid is not None:
                 break
         else:
-            raise self._way().refused(answer.stderr.decode(errors="replace"))
+            # One who may not run commands is told so on either stream.
+            raise self._way().refused((answer.stderr + answer.stdout).decode(errors="replace"))
         if answer.code is None and not answer.problem:
             raise HostUnreachable(
                 f"the connection to {self} was lost while {argv[0]!r} ran there; what it was asked to do may still "
@@ -249,13 +249,16 @@ class Connection:
             except TimeoutError:
                 await _abandon(ending)
 
-    def _ask_login_shell(self) -> Mapping[str, str]:
+    def _ask_login_shell(self) -> Mapping[str, str] | None:
+        """What it has set; None if it could not be asked."""
         mark = f"corral-{secrets.token_hex(12)}"
         try:
             told = at_once(lambda: self._execute((*wire.LOGIN, mark), wire.Setting(), b"", _LOGIN))
         except TimeoutError:
             logger.warning("%s: your login shell there does not end; what it sets, such as PATH, is not used", self)
             return {}
+        if told.pid is None:
+            return None
         return wire.variables_of(told.stdout.decode(errors="replace"), mark, [_USUAL, *self.wanted])
 
     # --- ports --------------------------------------------------------------------------------------------------
