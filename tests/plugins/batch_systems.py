@@ -32,6 +32,8 @@ PROBES = {
     "pbs": ["pbsnodes", "-a"],
     "sge": ["qhost"],
     "slurm": ["sinfo", "--noheader"],
+    # Each test that needs one starts its own.
+    "sshd": ["test", "-x", "/usr/sbin/sshd"],
 }
 
 #: These run no jobs of root.

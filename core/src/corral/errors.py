@@ -104,12 +104,19 @@ class CommandTimedOut(CommandError):
 
 
 class CommandNotFound(CommandError):
-    """There is no such program here."""
+    """There is no such program here, or on the host to which commands are carried."""
 
-    def __init__(self, command: Command) -> None:
+    def __init__(self, command: Command, *, host: str = "", path: str = "") -> None:
+        program = repr(command.argv[0])
         super().__init__(
-            command, f"there is no {command.argv[0]!r} on PATH or it cannot be run; is this a submit host?"
+            command,
+            f"there is no {program} on {host}, nor where a login shell there would look (PATH is {path}). Is it a "
+            "submit host? What must be loaded first belongs into ~/.bash_profile or ~/.profile there"
+            if host
+            else f"there is no {program} on PATH or it cannot be run; is this a submit host?",
         )
+        #: Empty: this one.
+        self.host = host
 
 
 # --- the batch system's verdict ---------------------------------------------------------------------------------
@@ -130,6 +137,14 @@ class SubmitRejected(BatchSystemError):
 
 class BatchSystemUnavailable(BatchSystemError):
     """It did not answer; the same request may work later."""
+
+
+class HostUnreachable(BatchSystemUnavailable, ConnectionError):
+    """There is no way to the host that commands are carried to (``via=``) at present; it is tried again."""
+
+
+class LoginRefused(BatchSystemError, ConnectionError):
+    """That host does not let the user in, or may be another one: somebody has to do something about it."""
 
 
 class LimitReached(BatchSystemError):

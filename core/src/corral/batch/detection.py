@@ -19,6 +19,7 @@ from corral.host.limits import threads_allowed
 from corral.plugin import discovery
 from corral.plugin.hookspecs import CONTRACT
 from corral.plugin.values import Conversation, Detected
+from corral.ssh.connection import Connection
 
 logger = logging.getLogger("corral")
 
@@ -26,10 +27,17 @@ logger = logging.getLogger("corral")
 _COMMANDS = ("sbatch", "qsub", "bsub", "condor_submit", "oarsub", "flux", "msub")
 
 
-def choose(site: str | None = None, site_options: Mapping[str, Any] | None = None) -> str:
+def choose(
+    site: str | None = None, site_options: Mapping[str, Any] | None = None, via: Connection | None = None
+) -> str:
     """The site's batch system, or the one that answers here, or, where there is no trace of any, the embedded queue.
 
     A login node must not become a compute node because its batch system is down for a moment.
+
+    Parameters
+    ----------
+    via
+        The way to the host that is asked instead of this one. The embedded queue, which is here, is no choice then.
 
     Raises
     ------
@@ -39,9 +47,9 @@ def choose(site: str | None = None, site_options: Mapping[str, Any] | None = Non
     # Also called from inside a running event loop: the questions have a loop of their own.
     with threads_allowed(), concurrent.futures.ThreadPoolExecutor(1) as thread:
         here = thread.submit(
-            lambda: asyncio.run(detect_all(Runner(timeout=20.0), site=site, site_options=site_options))
+            lambda: asyncio.run(detect_all(Runner(timeout=20.0, via=via), site=site, site_options=site_options))
         ).result()
-    name, why = decide(here, traces(os.environ))
+    name, why = decide(here, traces(os.environ)) if via is None else decide_there(here, str(via))
     logger.info("backend %r: %s", name, why)
     return name
 
@@ -64,6 +72,23 @@ def decide(here: Mapping[str, Detected], traces: list[str]) -> tuple[str, str]:
             "each does not answer, and which plugins can be installed."
         )
     return everywhere, "there is no trace of a batch system on this machine"
+
+
+def decide_there(there: Mapping[str, Detected], host: str) -> tuple[str, str]:
+    """The backend and the reason, where commands are carried to another host."""
+    match list(there.items()):
+        case [(name, detected)]:
+            return name, f"{detected.version} answers on {host}"
+        case [_, _, *_]:
+            raise UnknownBackend(
+                f"several batch systems answer on {host}: {', '.join(there)}. Choose one with backend=",
+                installed=tuple(there),
+            )
+    names = ", ".join(plugin.name for plugin in discovery.usable("backend") if not plugin.facts.is_everywhere)
+    raise UnknownBackend(
+        f"no batch system answers on {host}. Name it with backend= (installed: {names}). "
+        "`corral backends --via` says why each does not answer"
+    )
 
 
 def traces(environ: Mapping[str, str]) -> list[str]:
@@ -110,7 +135,8 @@ async def survey(
                 return Surveyed(plugin=plugin, detected=Detected(version="this machine"))
             detected = await runner.converse(conversation)
         except CommandNotFound as error:
-            return Surveyed(plugin=plugin, reason=f"there is no {error.command.argv[0]!r} here")
+            where = f"on {error.host}" if error.host else "here"
+            return Surveyed(plugin=plugin, reason=f"there is no {error.command.argv[0]!r} {where}")
         except (PluginError, InvalidRequest) as error:
             logger.debug(
                 "backend %r cannot say whether its batch system is here: %s", plugin.name, discovery.said(error)

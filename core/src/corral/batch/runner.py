@@ -19,6 +19,8 @@ from corral.errors import CommandFailed, CommandNotFound, CommandTimedOut
 from corral.host import clock
 from corral.plugin import discovery
 from corral.plugin.values import Command, Completed, Conversation
+from corral.ssh.connection import Connection
+from corral.ssh.wire import Answer, Setting
 
 T = TypeVar("T")
 
@@ -47,12 +49,14 @@ def command_environment(
 
 @frozen(kw_only=True)
 class Runner:
-    """Runs commands on this host."""
+    """Runs commands on this host, or on another one."""
 
     #: Seconds for a command that names no time-out of its own.
     timeout: float = 60.0
     #: The variables in which an enclosing job speaks of itself; None: those of all batch systems.
     enclosing: re.Pattern[str] | None = None
+    #: The way to where commands run; None: here.
+    via: Connection | None = None
 
     async def converse(self, conversation: Conversation[T], admit: Callable[[], Awaitable[None]] | None = None) -> T:
         """Drive a conversation to its end, and return its answer.
@@ -89,8 +93,19 @@ class Runner:
         Raises
         ------
         CommandFailed, CommandTimedOut, CommandNotFound
+        HostUnreachable, LoginRefused
+            There is no way to the host where it should run.
         """
         timeout = self.timeout if command.timeout is None else command.timeout
+        completed = await (
+            self._run_here(command, timeout) if self.via is None else _run_there(self.via, command, timeout)
+        )
+        logger.debug("%s -> %d", shlex.join(command.argv), completed.returncode)
+        if completed.returncode != 0:
+            raise CommandFailed(command, completed)
+        return completed
+
+    async def _run_here(self, command: Command, timeout: float) -> Completed:
         try:
             # A session of its own: Ctrl-C in a terminal must not end a submission half-way, and a command that
             # hangs is ended together with what it started.
@@ -115,13 +130,26 @@ class Runner:
                 with suppress(ProcessLookupError):
                     os.killpg(process.pid, signal.SIGKILL)
                 await process.wait()
-        completed = Completed(
+        return Completed(
             argv=command.argv,
             returncode=process.returncode or 0,
             stdout=stdout.decode(errors="replace"),
             stderr=stderr.decode(errors="replace"),
         )
-        logger.debug("%s -> %d", shlex.join(command.argv), completed.returncode)
-        if completed.returncode != 0:
-            raise CommandFailed(command, completed)
-        return completed
+
+
+async def _run_there(via: Connection, command: Command, timeout: float) -> Completed:
+    """Run a command on another host. Of this host's environment it sees nothing but what it names itself."""
+    setting = Setting(inherit=command.inherit, env=command.env, cwd=command.cwd)
+    try:
+        answer: Answer = await via.execute(command.argv, setting, command.stdin.encode(), timeout)
+    except TimeoutError:
+        raise CommandTimedOut(command, timeout) from None
+    if answer.code is None:
+        raise CommandNotFound(command, host=str(via), path=answer.path)
+    return Completed(
+        argv=command.argv,
+        returncode=answer.code,
+        stdout=answer.stdout.decode(errors="replace"),
+        stderr=answer.stderr.decode(errors="replace"),
+    )

@@ -6,7 +6,6 @@ import asyncio
 import json
 import time
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -121,14 +120,19 @@ def logs(job: str | None, cluster: str | None, lines: int | None, as_json: bool)
     In a terminal, control sequences are shown instead of obeyed; a pipe gets the file unchanged.
     """
     from corral.cluster import kept_logs
+    from corral.request.carrying import files_of
 
-    ended = [(each.name, line.state, line) for each in kept_logs.ended() for line in each.jobs]
-    living = [(entry.name, _state(entry, line), line) for entry in registered() for line in entry.jobs]
+    ended = [(each.name, line.state, line, (each.via, each.python)) for each in kept_logs.ended() for line in each.jobs]
+    living = [
+        (entry.name, _state(entry, line), line, (entry.via, entry.python))
+        for entry in registered()
+        for line in entry.jobs
+    ]
     found = [row for row in [*ended, *living] if cluster in (None, row[0])]
     if job is None:
         if not found and not as_json:
             click.echo("No job is registered.")
-        for name, state, line in found:
+        for name, state, line, _ in found:
             if as_json:
                 click.echo(json.dumps(_log(name, state, line)))
                 continue
@@ -138,19 +142,20 @@ def logs(job: str | None, cluster: str | None, lines: int | None, as_json: bool)
     if not matching and (of_cluster := [row[2].id for row in found if row[0] == job]):
         raise LookupError(f"{job!r} is a cluster; its jobs: {', '.join(of_cluster[:10])}. Say which: corral logs JOB")
     if not matching:
-        known = ", ".join(line.id for _, _, line in found[:10]) or "none"
+        known = ", ".join(line.id for _, _, line, _ in found[:10]) or "none"
         raise LookupError(f"no cluster that is registered, or has left logs, has a job {job!r}. Jobs: {known}")
     if len(matching) > 1:
-        names = ", ".join(name for name, _, _ in matching)
+        names = ", ".join(name for name, *_ in matching)
         raise LookupError(f"several clusters have a job {job!r}: {names}. Choose one with --cluster")
-    path = matching[0][2].log
+    name, state, line, way = matching[0]
+    path = line.log
     if path is None:
         raise LookupError(f"the output of job {job} is discarded")
-    text = Path(path).read_bytes()
+    text = files_of(*way).text(path)
     if lines is not None:
         text = b"".join(text.splitlines(keepends=True)[-lines:])
     if as_json:
-        click.echo(json.dumps({**_log(*matching[0]), "text": text.decode(errors="replace")}))
+        click.echo(json.dumps({**_log(name, state, line), "text": text.decode(errors="replace")}))
         return
     show_file(text)
 
@@ -281,10 +286,14 @@ def _backends(entry: Entry) -> str:
 
 
 def _where(entry: Entry) -> str:
+    if entry.is_waiting and entry.via and entry.scheduler_job:
+        # What becomes of it is written to the registry over there.
+        return f"scheduler in job {entry.scheduler_job}, reached via {entry.via}"
     if entry.is_waiting:
         return f"its scheduler's job {entry.scheduler_job or 'is being submitted'} has not started"
     job = f", scheduler in job {entry.scheduler_job}" if entry.scheduler == "job" else ""
-    return f"on {entry.host}, pid {entry.pid}{job}"
+    way = f", jobs via {entry.via}" if entry.via else ""
+    return f"on {entry.host}, pid {entry.pid}{job}{way}"
 
 
 def _age(seconds: float) -> str:
@@ -298,9 +307,10 @@ def _age(seconds: float) -> str:
 
 
 @click.command()
+@cluster_options(only=("via",))
 @click.option("--json", "as_json", is_flag=True, help="For programs: one JSON object per installed backend.")
-def backends(as_json: bool) -> None:
-    """List backends, and whether their batch systems answer here.
+def backends(as_json: bool, via: str | None) -> None:
+    """List backends, and whether their batch systems answer here, or on the host that --via names.
 
     Backends that cannot be used are listed with the reason; those that could be installed are listed, too.
     """
@@ -309,8 +319,11 @@ def backends(as_json: bool) -> None:
     from corral.cli.sites import choice_in_words
     from corral.plugin import well_known
     from corral.plugin.sites_here import survey_sites
+    from corral.request.carrying import connection
 
-    found = asyncio.run(survey(Runner(timeout=10.0)))
+    found = asyncio.run(survey(Runner(timeout=10.0, via=connection(via))))
+    # The embedded queue is nowhere but here.
+    found = [each for each in found if via is None or not each.is_usable or not each.plugin.facts.is_everywhere]
     if as_json:
         for each in found:
             click.echo(json.dumps(_backend(each)))
@@ -318,7 +331,8 @@ def backends(as_json: bool) -> None:
     rows = []
     for each in found:
         plugin = each.plugin
-        answer = each.detected.version if each.detected else "not found here" if each.is_usable else "cannot be used"
+        missing = "not found here" if via is None else "not found there"
+        answer = each.detected.version if each.detected else missing if each.is_usable else "cannot be used"
         tried = _tried(plugin) if each.is_usable else ""
         rows.append((plugin.name, f"{plugin.distribution} {plugin.version}", answer, tried))
     installed = {row[0] for row in rows}

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from attrs import define, field
 
-from corral.cli.options import cluster_arguments, cluster_options, worker_arguments, worker_options
+from corral.cli.options import HERE, cluster_arguments, cluster_options, worker_arguments, worker_options
 from corral.errors import CorralError, WorkersNotReady
 from corral.plugin import discovery
 
@@ -42,7 +42,7 @@ DEFAULTS = {"cores": 1, "memory": "500MB", "walltime": "00:10:00"}
 
 @click.command()
 @click.option("--jobs", type=click.IntRange(min=1), help="How many jobs. Default: 4; fewer on a machine of few cores.")
-@cluster_options(by_default="the queue that every machine has")
+@cluster_options(by_default="the queue that every machine has", only=HERE)
 @worker_options
 def demo(jobs: int | None, **options: Any) -> None:
     """Show what corral does, in half a minute.

@@ -18,7 +18,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 C = TypeVar("C", bound=click.Command)
 
 #: Arguments of `Cluster` that are options of commands.
-_CLUSTER = ("backend", "backend_options", "site", "site_options", "name", "shared_directory", "log_directory")
+_CLUSTER = ("backend", "backend_options", "site", "site_options", "via", "name", "shared_directory", "log_directory")
+#: Those of commands that do all of their work on this host.
+HERE = tuple(name for name in _CLUSTER if name != "via")
 #: Arguments of `WorkerGroup` that are; its backend and the options of that are those of the cluster here.
 _WORKER = tuple(name for name in WorkerGroup.argument_names() if name not in ("backend", "backend_options"))
 #: Arguments that hold several texts: the option is repeated.
@@ -105,6 +107,20 @@ def cluster_arguments(options: Mapping[str, Any]) -> dict[str, Any]:
     if "site_options" in arguments:
         arguments["site_options"] = plugin_options(arguments["site_options"], "site_options")
     return arguments
+
+
+def refuse_via(why: str) -> None:
+    """Refuse a configuration that carries commands to another host, where that makes no sense.
+
+    Raises
+    ------
+    InvalidRequest
+    """
+    from corral.request import settings
+
+    if (via := settings.value("via", None)) is not None:
+        error = InvalidRequest("via", f"{via!r} is configured, and this command has no use for another host: {why}")
+        raise settings.located(error, "")
 
 
 def worker_options(command: F) -> F:

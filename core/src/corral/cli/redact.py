@@ -47,7 +47,9 @@ class Redaction:
         self.hide("host", *host_names(), socket.getfqdn())
         self.hide("project", *(os.environ.get(name) for name in _PROJECTS), *_configured_accounts())
         for entry in read()[0]:
-            self.hide("host", entry.host, *(host for job in entry.jobs for host in job.hosts))
+            self.hide(
+                "host", entry.host, entry.via.rpartition("/")[2], *(host for job in entry.jobs for host in job.hosts)
+            )
             self.hide("project", *(asked.account for asked in entry.asked.values()))
 
     def __call__(self, text: str) -> str:

@@ -9,9 +9,11 @@ import click
 from attrs import evolve
 
 from corral.cli.options import (
+    HERE,
     cluster_arguments,
     cluster_options,
     described,
+    refuse_via,
     worker_arguments,
     worker_options,
 )
@@ -20,7 +22,7 @@ _WORDS = described("corral.cluster.cluster", "Cluster")
 
 
 @click.command()
-@cluster_options()
+@cluster_options(only=HERE)
 @worker_options
 @click.option("--n-workers", type=click.IntRange(min=0), default=0, help="Workers to ask for at once.")
 @click.option("--scheduler-interface", help=_WORDS["scheduler_interface"])
@@ -41,6 +43,7 @@ def serve(n_workers: int, **options: Any) -> None:
     from corral.remote.spec import take
     from corral.request.scale import jobs_asked_for
 
+    refuse_via("the scheduler would run here: run this there, or say scheduler='job' in a program")
     more = {name: options[name] for name in ("scheduler_interface", "scheduler_port", "idle_timeout")}
     blueprint, order = take({**cluster_arguments(options), **worker_arguments(options), **more})
     if (existing := find_entry(blueprint.name)) is not None and not existing.is_silent:

@@ -16,7 +16,7 @@ import click
 from attrs import define, evolve, field
 
 from corral.allocation.arguments import CONFIGURABLE
-from corral.cli.options import cluster_arguments, cluster_options, worker_arguments, worker_options
+from corral.cli.options import HERE, cluster_arguments, cluster_options, refuse_via, worker_arguments, worker_options
 from corral.cli.run import OWN_FAILURE, run_options, run_words
 from corral.cli.tables import say, show_file
 from corral.errors import BatchSystemError, InvalidRequest, ParseError
@@ -42,7 +42,7 @@ _RUN_ONLY = (
 
 
 @click.command(context_settings={"allow_interspersed_args": False})
-@cluster_options()
+@cluster_options(only=HERE)
 @worker_options
 @run_options(only=_RUN_ONLY)
 @click.option("--wait", "waits", is_flag=True, help="Return when the job has ended, with the script's exit code.")
@@ -58,6 +58,7 @@ def submit(script: str, arguments: Sequence[str], waits: bool, follows: bool, **
     """
     from corral.request.drawing import draw
 
+    refuse_via("the script and its output are files of this host")
     given = {**cluster_arguments(options), **worker_arguments(options)}
     given.setdefault("name", Path(script).stem)
     given.setdefault("log_directory", os.getcwd())
@@ -170,7 +171,7 @@ class _Submission:
         return self._verdict()
 
     async def _await_end(self) -> None:
-        from corral.remote.locate import looked_at  # not by whoever only submits
+        from corral.remote.following import looked_at  # not by whoever only submits
 
         assert self.record is not None
         rhythm = self.blueprint.rhythm(self.blueprint.batch)

@@ -41,7 +41,8 @@ class _Question:
 @click.argument("job", required=False)
 @click.option("--cluster", help="Only jobs of this cluster.")
 @cluster_options(
-    only=("backend", "backend_options", "site", "site_options"), by_default="the one of the cluster that has the job"
+    only=("backend", "backend_options", "site", "site_options", "via"),
+    by_default="the one of the cluster that has the job",
 )
 @click.option("--json", "as_json", is_flag=True, help="For programs: one JSON object per job.")
 def explain(job: str | None, cluster: str | None, as_json: bool, **options: Any) -> None:
@@ -118,7 +119,9 @@ def _of_job(job: str, entries: Iterable[Entry]) -> Iterator[_Question]:
             continue
         there, job_id = _where(entry, job)
         identity = json.dumps(
-            [there.backend, there.backend_options, there.site, there.site_options], default=str, sort_keys=True
+            [there.backend, there.backend_options, there.site, there.site_options, there.via],
+            default=str,
+            sort_keys=True,
         )
         batch = evolve(Residence(there).batch, name=job_id.system)
         question = _Question(job=job_id, batch=batch, identity=identity, cluster=entry.name)

@@ -15,14 +15,16 @@ from attrs import field, frozen
 from corral.batch.client import BatchSystem
 from corral.batch.runner import Runner
 from corral.cluster.registry import SILENT_AFTER, Entry, SystemLine
-from corral.errors import BatchSystemError, CorralError, CredentialsError, ParseError
+from corral.errors import BatchSystemError, CorralError, CredentialsError, HostUnreachable, LoginRefused, ParseError
 from corral.host.home import Home
 from corral.host.identity import Sight
 from corral.launch.contact import knock
 from corral.plugin import discovery
 from corral.plugin.values import JobId, JobStatus
+from corral.request.carrying import connection, known_elsewhere
 from corral.request.sites import site_and_settings
 from corral.security.credentials import Credentials
+from corral.ssh.elsewhere import DistantHome
 
 logger = logging.getLogger("corral")
 
@@ -84,7 +86,9 @@ async def examine(entry: Entry) -> Examined:
         if time.time() - entry.started < SILENT_AFTER:
             return Examined(Fate.LIVES, "its submission may be under way")
         if await _is_listed(entry):
-            return Examined(Fate.LIVES, "its scheduler's job waits")
+            return Examined(
+                Fate.LIVES, "its scheduler's job waits" if not entry.via else "its scheduler's job is there"
+            )
         return Examined(Fate.DEAD, "its scheduler's job is gone")
     match entry.look():
         case Sight.LIVES:
@@ -113,7 +117,7 @@ async def find(entry: Entry) -> list[JobId]:
     CorralError
         The batch system does not answer.
     """
-    return [job_id for line in _systems(entry) for job_id in await _find(_batch(line), entry)]
+    return [job_id for line in _systems(entry) for job_id in await _find(_batch(line, entry), entry)]
 
 
 async def cancel(entry: Entry) -> Outcome:
@@ -145,7 +149,7 @@ async def cancel(entry: Entry) -> Outcome:
 
 
 async def _cancel_in(line: SystemLine, entry: Entry) -> Outcome:
-    batch = _batch(line)
+    batch = _batch(line, entry)
     if not entry.prefixes:
         return Outcome()
     deadline = time.monotonic() + ENDING
@@ -191,7 +195,7 @@ async def _asked(entry: Entry) -> str | None:
     if not entry.credentials:
         return "it names no credentials"
     try:
-        credentials = await asyncio.to_thread(Credentials.read, entry.credentials)
+        credentials = await asyncio.to_thread(Credentials.read, entry.credentials, home=distant_home(entry))
     except (OSError, CredentialsError) as error:
         return f"{entry.credentials}: {getattr(error, 'strerror', None) or error}"
     contact, problem = await knock(credentials)
@@ -200,7 +204,7 @@ async def _asked(entry: Entry) -> str | None:
 
 async def _is_listed(entry: Entry) -> bool:
     """True if the batch system lists the scheduler's job, by its unique name if it has one; believed twice if not."""
-    batch = _batch(_systems(entry)[0])
+    batch = _batch(_systems(entry)[0], entry)
     for pause in (1.0, 0.0):
         if entry.scheduler_name:
             if await batch.find(entry.scheduler_name):
@@ -226,6 +230,17 @@ async def _states(batch: BatchSystem, job_ids: Sequence[JobId]) -> dict[JobId, J
     return {job_id: found.get(job_id) for job_id in job_ids}
 
 
+def distant_home(entry: Entry) -> Home | None:
+    """Where its files are, if that is on another host.
+
+    Raises
+    ------
+    HostUnreachable, LoginRefused, ValueError
+    """
+    there = known_elsewhere(entry.via, entry.python)
+    return None if there is None else DistantHome.beside(entry.credentials, there)
+
+
 def _systems(entry: Entry) -> list[SystemLine]:
     """The batch systems that may have jobs of the cluster, its own first."""
     own = SystemLine(
@@ -235,10 +250,10 @@ def _systems(entry: Entry) -> list[SystemLine]:
     return [own, *entry.systems]
 
 
-def _batch(line: SystemLine) -> BatchSystem:
+def _batch(line: SystemLine, entry: Entry) -> BatchSystem:
     site, chosen = site_and_settings(line.site, line.site_options, is_needed=line.site_is_needed)
     manager = discovery.load(line.backend, options=line.backend_options, **site)
-    runner = Runner(timeout=chosen.command_timeout)
+    runner = Runner(timeout=chosen.command_timeout, via=connection(entry.via or None))
     return BatchSystem(backend=line.backend, name=line.name, manager=manager, runner=runner, attempts=2)
 
 
@@ -246,9 +261,11 @@ def _remove_files(entry: Entry) -> None:
     # The registry is a file that anything of the user's may have written: only what corral made, and marked, is
     # touched, and there only what has the cluster's own name.
     try:
-        home = Home.around(entry.credentials)
+        home = distant_home(entry) or Home.around(entry.credentials)
         home.remove_cluster(entry.uuid)
         home.remove_old_logs()
+    except (HostUnreachable, LoginRefused):
+        raise
     except (ValueError, OSError) as error:
         logger.warning("cluster %s: files are left where they are: %s", entry.name, error)
     entry.remove()

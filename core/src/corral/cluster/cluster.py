@@ -13,7 +13,6 @@ import math
 import os
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Never
 
 from distributed import Security
@@ -31,8 +30,9 @@ from corral.cluster.registration import Registration
 from corral.cluster.registry import AskedLine, JobLine, lines_of
 from corral.cluster.scheduler_host import host
 from corral.cluster.shown import AtWork, OnPaper, Shown, resources_of, workers_of
-from corral.errors import CorralError, InvalidRequest
+from corral.errors import CorralError, HostUnreachable, InvalidRequest, LoginRefused
 from corral.host import limits
+from corral.host.files import Files
 from corral.host.home import Home
 from corral.jobs.explanation import Explanations
 from corral.jobs.record import JobFailure, JobRecord, Jobs
@@ -81,9 +81,13 @@ class Cluster(HostingCluster):
         Options of the backend plugin: a mapping.
     site
         The name of an installed site plugin (`corral sites` lists them), or None for no site. Default: the configured
-        one, else, with the site's own backend, the one that this host belongs to.
+        one, else, with the site's own backend, the one that this host, or the one that `via` names, belongs to.
     site_options
         What the site asks of its users beyond other arguments: a mapping. See `corral sites NAME`.
+    via
+        The host on which the batch system's commands are to run, over ssh: ``"ssh://login.example.org"``, also with a
+        user and a port, or an alias of your ssh configuration. The cluster's files are there, too; folders and `python`
+        are that host's. Default: this host.
     plugins
         Plugin objects of your own, wrapped around the rest.
     shared_directory
@@ -166,6 +170,7 @@ class Cluster(HostingCluster):
         backend_options: Mapping[str, Any] | None = None,
         site: str | None = AUTO,
         site_options: Mapping[str, Any] | None = None,
+        via: str | None = None,
         plugins: Sequence[object] | None = None,
         shared_directory: str | os.PathLike[str] | None = None,
         log_directory: str | os.PathLike[str] | None = None,
@@ -192,6 +197,7 @@ class Cluster(HostingCluster):
             "backend": backend,
             "site": said(site),
             "site_options": site_options,
+            "via": via,
             "plugins": plugins,
             "backend_options": backend_options,
             "name": name,
@@ -348,6 +354,8 @@ class Cluster(HostingCluster):
         blueprint = self._blueprint
         # First: whatever becomes of this process now, what it leaves is known.
         self._registration.renew()
+        if blueprint.elsewhere is not None:
+            blueprint.elsewhere.connection.use(blueprint.uuid)
         self._credentials.write(blueprint.credentials_path, home=blueprint.home)
         # Before the submission: a job whose log has no folder fails without a word, on more than one batch system.
         blueprint.make_log_directory()
@@ -377,6 +385,8 @@ class Cluster(HostingCluster):
                     await self.scheduler_comm.close_rpc()
             with self._tried(f"its files could not be removed ({self._blueprint.credentials_path} is one of them)"):
                 await asyncio.to_thread(self._remove_traces)
+            if (there := self._blueprint.elsewhere) is not None:
+                await asyncio.to_thread(there.connection.let_go, self._blueprint.uuid)
         finally:
             self._quiet.end()
 
@@ -388,7 +398,7 @@ class Cluster(HostingCluster):
         blueprint = self._blueprint
         if self._engine is not None:
             try:
-                kept_logs.keep(self.name, blueprint.uuid, self._engine.jobs)
+                kept_logs.keep(self.name, blueprint, self._engine.jobs)
             except OSError as error:
                 logger.debug("cluster %s: could not record which logs to keep: %s", self.name, error)
         try:
@@ -400,6 +410,9 @@ class Cluster(HostingCluster):
                     "cluster %s: its files are left where they are, %s too: %s",
                     self.name, blueprint.credentials_path, error,
                 )  # fmt: skip
+            if isinstance(error, HostUnreachable | LoginRefused):
+                # It stays registered, for `corral clean` to remove them when there is a way.
+                return
         if self._engine is None or all(job.has_ended for job in self._engine.jobs):
             self._registration.remove()
 
@@ -712,9 +725,14 @@ class Cluster(HostingCluster):
         if record.log is None:
             raise LookupError(f"the output of job {wanted} is discarded")
         try:
-            return Path(record.log).read_text(errors="replace")
+            return self._files.text(record.log).decode(errors="replace")
         except FileNotFoundError:
             raise LookupError(f"job {wanted} has printed nothing yet: there is no {record.log}") from None
+
+    @property
+    def _files(self) -> Files:
+        """The way to its jobs' logs."""
+        return self._blueprint.home.files
 
     @property
     def workers(self) -> dict[str, JobRecord]:

@@ -307,7 +307,7 @@ class Engine:
             await asyncio.to_thread(system.forget)
         if self._ticking is not None:
             self._ticking.cancel()
-        await asyncio.to_thread(exit_codes.remove, self.jobs)
+        await asyncio.to_thread(exit_codes.remove, self.jobs, state.blueprint.home.files)
         if state.blueprint.chosen_log_directory is None:
             with suppress(OSError):
                 await asyncio.to_thread(

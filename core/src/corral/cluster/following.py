@@ -218,7 +218,7 @@ class JobFollower:
             await asyncio.sleep(EXITS_INTERVAL)
             try:
                 living = self.living()
-                codes = await asyncio.to_thread(self._exits.look, living)
+                codes = await asyncio.to_thread(self._exits.look, living, self._state.blueprint.home.files)
                 now = self._state.now()
                 for job_id, code in codes.items():
                     self._said[job_id] = code, now
@@ -334,8 +334,9 @@ class JobFollower:
             unasked = [
                 record for record in ended if outcome(record) is not Outcome.WANTED and not record.left_in_good_time
             ]
-            failures = await asyncio.to_thread(logs.examine, unasked)
-            await asyncio.to_thread(exit_codes.remove, ended)
+            files = self._state.blueprint.home.files
+            failures = await asyncio.to_thread(logs.examine, unasked, files)
+            await asyncio.to_thread(exit_codes.remove, ended, files)
         finally:
             group.is_examining = False
         self._state.failures.extend(failures)

@@ -154,7 +154,9 @@ def asked_of(blueprint: Blueprint, group: str) -> Asked:
     own = "\n".join(job.extra_directives)
     return Asked(
         backend=batch.backend,
-        server=printable(" ".join(f"{name}={value}" for name, value in named.items()))[:500],
+        server=printable(" ".join(f"{name}={value}" for name, value in named.items()))[:500]
+        if blueprint.elsewhere is None
+        else blueprint.elsewhere.via,
         queue=printable(job.queue or "")[:500],
         directives=hashlib.blake2s(own.encode(errors="replace"), digest_size=8).hexdigest() if own else "",
         nodes=job.resources.nodes,

@@ -7,7 +7,6 @@ they do.
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable
 from contextlib import suppress
 
@@ -17,6 +16,7 @@ from corral.cluster.registry import JobLine
 from corral.host.home import KEPT_INDEX, LOGS, Home
 from corral.jobs.logs import is_evidence
 from corral.jobs.record import JobRecord
+from corral.request.blueprint import Blueprint
 
 
 @frozen(kw_only=True)
@@ -25,9 +25,12 @@ class Ended:
 
     name: str
     jobs: tuple[JobLine, ...]
+    #: As of an `Entry`: where the logs are.
+    via: str = ""
+    python: tuple[str, ...] = ()
 
 
-def keep(name: str, uuid: str, records: Iterable[JobRecord]) -> None:
+def keep(name: str, blueprint: Blueprint, records: Iterable[JobRecord]) -> None:
     """Write down where the logs are that say what went wrong; nothing if there are none.
 
     Raises
@@ -35,12 +38,16 @@ def keep(name: str, uuid: str, records: Iterable[JobRecord]) -> None:
     NotPrivate, OSError
     """
     lines = [JobLine.of(record) for record in records if record.has_ended and is_evidence(record)]
-    there = [line for line in lines if line.log is not None and os.path.exists(line.log)]
+    files, elsewhere = blueprint.home.files, blueprint.elsewhere
+    there = [line for line in lines if line.log is not None and files.size(line.log) is not None]
     if there:
         home = Home.of()
-        home.make_log_folder(uuid)
-        with home.folder(LOGS, uuid) as folder:
-            folder.replace(KEPT_INDEX, json.dumps({"name": name, "jobs": [asdict(line) for line in there]}))
+        home.make_log_folder(blueprint.uuid)
+        told = {"name": name, "jobs": [asdict(line) for line in there]}
+        if elsewhere is not None:
+            told |= {"via": elsewhere.via, "python": elsewhere.python}
+        with home.folder(LOGS, blueprint.uuid) as folder:
+            folder.replace(KEPT_INDEX, json.dumps(told))
 
 
 def ended() -> list[Ended]:
@@ -51,5 +58,6 @@ def ended() -> list[Ended]:
             with suppress(OSError, ValueError, TypeError, KeyError), logs.folder(uuid) as folder:
                 told = json.loads(folder.read(KEPT_INDEX))
                 lines = tuple(JobLine(**line) for line in told["jobs"])
-                found.append(Ended(name=str(told["name"]), jobs=lines))
+                way = str(told.get("via", "")), tuple(map(str, told.get("python", ())))
+                found.append(Ended(name=str(told["name"]), jobs=lines, via=way[0], python=way[1]))
     return found

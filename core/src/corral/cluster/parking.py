@@ -7,11 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 from attrs import frozen
 
-from corral.launch.parked import reading_task, remove
+from corral.host.files import HERE
+from corral.launch.parked import reading_task
 
 if TYPE_CHECKING:
     from distributed.scheduler import TaskState, WorkerState
@@ -35,6 +37,8 @@ class Parking:
         self._scheduler = scheduler
         #: The most bytes that all files may have together.
         self.room = 0
+        #: Removes files; waits for a disk.
+        self.remove: Callable[[Iterable[str]], None] = HERE.remove_private
         self.files: dict[Any, Parked] = {}
         #: Who is to write a result.
         self._reserved: dict[Any, str] = {}
@@ -116,4 +120,4 @@ class Parking:
     def _remove(self, paths: list[str]) -> None:
         """Remove files, away from the event loop."""
         if paths:
-            asyncio.get_running_loop().run_in_executor(None, remove, paths)
+            asyncio.get_running_loop().run_in_executor(None, self.remove, paths)

@@ -9,17 +9,16 @@ from __future__ import annotations
 
 import json
 import logging
-import math
 import os
-import re
 import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, suppress
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, Self
 
-from attrs import Attribute, asdict, field, frozen
+from attrs import asdict, field, frozen
 
+from corral.cluster.checks import are_its_own, are_lines, is_its_file, is_line, is_moment, is_uuid, is_way
 from corral.host.home import Home
 from corral.host.identity import Identity, Sight
 from corral.host.private import PrivateFolder
@@ -46,43 +45,11 @@ def _folder(*, make: bool = False) -> AbstractContextManager[PrivateFolder]:
     return Home.of().folder(REGISTRY, make=make)
 
 
-# --- what may stand in a file -----------------------------------------------------------------------------------
-
-
-def _is_line(_: object, attribute: Attribute[Any], value: str) -> None:
-    if not value.isprintable() or len(value) > 4096:
-        raise ValueError(f"{attribute.name} is {value[:60]!r}, which is not one printable line")
-
-
-def _is_moment(_: object, attribute: Attribute[Any], value: float) -> None:
-    if not math.isfinite(value) or value < 0:
-        raise ValueError(f"{attribute.name} is {value!r}, which is not a time")
-
-
-def _is_uuid(_: object, attribute: Attribute[Any], value: str) -> None:
-    if not re.fullmatch(r"[0-9a-f]{32}", value):
-        raise ValueError(f"{attribute.name} is {value[:60]!r}, not 32 hexadecimal digits")
-
-
-def _are_its_own(entry: Entry, attribute: Attribute[Any], value: Sequence[str]) -> None:
-    # The uuid's part is what makes jobs this cluster's: by no other name anything is ever cancelled.
-    for prefix in value:
-        if not re.fullmatch(rf"[\w.+-]{{0,200}}{entry.uuid[:8]}-", prefix, re.ASCII):
-            raise ValueError(f"{attribute.name} has {prefix[:60]!r}, which no job of cluster {entry.uuid} begins with")
-
-
-def _is_its_file(entry: Entry, attribute: Attribute[Any], value: str) -> None:
-    path = PurePosixPath(value)
-    is_right = path.is_absolute() and ".." not in path.parts and value.isprintable()
-    if value and not (is_right and path.parts[-3:] == ("clusters", entry.uuid, "credentials.json")):
-        raise ValueError(f"{attribute.name} is {value[:60]!r}, which is not where cluster {entry.uuid} has them")
-
-
 @frozen(kw_only=True)
 class JobLine:
     """One job, as text."""
 
-    id: str = field(validator=_is_line)
+    id: str = field(validator=is_line)
     where: str = ""
     group: str
     state: str
@@ -119,8 +86,8 @@ class SystemLine:
     """How a batch system is asked that some groups have of their own."""
 
     #: In front of its jobs' ids.
-    name: str = field(validator=_is_line)
-    backend: str = field(validator=_is_line)
+    name: str = field(validator=is_line)
+    backend: str = field(validator=is_line)
     backend_options: dict[str, Any] = field(factory=dict)
     site: str | None = None
     site_options: dict[str, Any] = field(factory=dict)
@@ -173,35 +140,39 @@ class AskedLine:
 class Entry:
     """One cluster of this user, on any host that shares the state directory."""
 
-    name: str = field(validator=_is_line)
-    uuid: str = field(validator=_is_uuid)
-    backend: str = field(validator=_is_line)
+    name: str = field(validator=is_line)
+    uuid: str = field(validator=is_uuid)
+    backend: str = field(validator=is_line)
     backend_options: dict[str, Any] = field(factory=dict)
     site: str | None = None
     site_options: dict[str, Any] = field(factory=dict)
     #: False: it completes requests alone. Who cannot find it looks after the cluster without.
     site_is_needed: bool = True
+    #: The host to which its commands are carried, and where its files are; empty: whichever it is on.
+    via: str = field(default="", validator=is_way)
+    #: The words of the Python there that does errands.
+    python: Sequence[str] = field(default=(), validator=are_lines)
     #: Where it may have jobs as well.
     systems: Sequence[SystemLine] = ()
     #: What looks after it.
     process: Identity = field(factory=Identity)
     #: Seconds since the epoch, as the next two.
-    started: float = field(factory=time.time, validator=_is_moment)
+    started: float = field(factory=time.time, validator=is_moment)
     #: Renewed every minute while the process lives (see `corral.cluster.registration`).
-    heartbeat: float = field(factory=time.time, validator=_is_moment)
+    heartbeat: float = field(factory=time.time, validator=is_moment)
     #: When a submission was begun whose answer is not there; 0: none is under way.
-    submitted: float = field(default=0.0, validator=_is_moment)
-    credentials: str = field(default="", validator=_is_its_file)
+    submitted: float = field(default=0.0, validator=is_moment)
+    credentials: str = field(default="", validator=is_its_file)
     #: Where the scheduler lives: in a ``process`` that has it for itself; in a ``job``; or served on a ``node``.
     scheduler: Literal["process", "job", "node"] = "process"
     #: The unique name of the scheduler's job.
-    scheduler_name: str = field(default="", validator=_is_line)
+    scheduler_name: str = field(default="", validator=is_line)
     #: The id of the job in which the process lives, if corral knows of one.
-    scheduler_job: str = field(default="", validator=_is_line)
+    scheduler_job: str = field(default="", validator=is_line)
     #: Where that job's output goes.
     scheduler_log: str | None = None
     #: How the names of its jobs begin: what finds them, whatever their ids mean by now.
-    prefixes: Sequence[str] = field(default=(), validator=_are_its_own)
+    prefixes: Sequence[str] = field(default=(), validator=are_its_own)
     jobs: Sequence[JobLine] = ()
     #: By group, why it submits or ends jobs, or does neither; empty where nobody says.
     why: dict[str, str] = field(factory=dict)
@@ -223,6 +194,8 @@ class Entry:
             site=blueprint.site,
             site_options=dict(blueprint.site_options),
             site_is_needed=needed is not None,
+            via="" if blueprint.elsewhere is None else blueprint.elsewhere.via,
+            python=() if blueprint.elsewhere is None else blueprint.elsewhere.python,
             systems=lines_of(blueprint),
             credentials=str(blueprint.credentials_path),
             prefixes=(blueprint.job_prefix,),

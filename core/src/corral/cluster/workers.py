@@ -69,6 +69,7 @@ class WorkerFollower:
         scheduler = self._state.scheduler
         scheduler.add_plugin(SchedulerListener(self), name=self._plugin_name)
         scheduler.parking.room = self._state.blueprint.parked_results
+        scheduler.parking.remove = self._state.blueprint.home.files.remove_private
         scheduler.on_too_long = self._tell_too_long
         scheduler.on_silent = self.worker_was_silent
         self._counter.listen(scheduler)
@@ -253,7 +254,7 @@ class WorkerFollower:
             cause=cause.words,
             host=host,
             tasks=tasks,
-            log_tail=await asyncio.to_thread(logs.of_last_death, record.log),
+            log_tail=await asyncio.to_thread(logs.of_last_death, record.log, self._state.blueprint.home.files),
             hint=cause.cure,
         )
         self._state.failures.append(failure)

@@ -65,6 +65,8 @@ class Surroundings:
     mattering: Mapping[str, str] = field(factory=dict, repr=False)
     #: Environment modules that were loaded before this process began.
     modules: tuple[str, ...] = field(default=(), converter=_texts)
+    #: Of the host to which jobs are carried, what runs corral there; empty: this process's own Python.
+    python: tuple[str, ...] = field(default=(), converter=_texts)
 
     @classmethod
     def here(cls) -> Self:

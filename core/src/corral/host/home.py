@@ -28,6 +28,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import NamedTuple, Self
 
+from corral.host.files import HERE, Files
 from corral.host.private import PrivateFolder, make_private_folder, open_private_folder
 from corral.host.trust import refuse
 
@@ -104,6 +105,11 @@ class Home(NamedTuple):
         """Where the logs of this cluster's jobs are, unless its user has chosen another folder."""
         return self.path / LOGS / _checked(uuid)
 
+    @property
+    def files(self) -> Files:
+        """The way to files of the host on which it is."""
+        return HERE
+
     # --- opening ------------------------------------------------------------------------------------------------
 
     def open(self, *, make: bool = False) -> PrivateFolder:
@@ -179,6 +185,29 @@ class Home(NamedTuple):
         names = [_checked(uuid), *([system] if system else [])]
         with self.folder(LOGS, *names, make=True):
             pass
+
+    def write_new(self, path: Path, text: str) -> None:
+        """Write a private file that is not there yet, below this folder, which is made and marked if it is missing.
+
+        Raises
+        ------
+        FileExistsError, NotPrivate, OSError
+        """
+        self.make()
+        with open_private_folder(path.parent, make=True) as folder:
+            folder.write_new(path.name, text)
+
+    def read(self, path: Path) -> str:
+        """The text of a private file, as the file server has it now.
+
+        Raises
+        ------
+        FileNotFoundError, NotPrivate, OSError
+        """
+        with open_private_folder(path.parent) as folder:
+            # Makes an NFS client ask its server again.
+            folder.names()
+            return folder.read(path.name)
 
     # --- removing -----------------------------------------------------------------------------------------------
 

@@ -6,15 +6,14 @@ if it can be asked.
 
 from __future__ import annotations
 
-import os
 import signal
-import stat
 import time
 from collections import defaultdict
 from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
+from corral.host.files import HERE, Files
 from corral.jobs.record import JobRecord
 from corral.plugin.values import JobId, JobState, JobStatus
 
@@ -35,7 +34,7 @@ class ExitFiles:
         self._told: dict[Path, int] = {}
         self._next: dict[Path, float] = {}
 
-    def look(self, records: Iterable[JobRecord]) -> dict[JobId, int]:
+    def look(self, records: Iterable[JobRecord], files: Files = HERE) -> dict[JobId, int]:
         """Exit codes that were not there the last time. Reads files: not on an event loop."""
         wanted: dict[Path, dict[str, JobId]] = defaultdict(dict)
         for record in records:
@@ -46,42 +45,19 @@ class ExitFiles:
             began = time.monotonic()
             if began < self._next.get(folder, 0.0):
                 continue
-            with suppress(OSError):
-                for name in names.keys() & set(os.listdir(folder)):
-                    if (code := self._read(folder / name)) is not None:
-                        found[names[name]] = code
+            known = {name: self._told.get(folder / name) for name in names}
+            for name, (written, text) in files.complete_lines(str(folder), known).items():
+                with suppress(ValueError):
+                    self._told[folder / name] = written
+                    found[names[name]] = int(text)
             ended = time.monotonic()
             self._next[folder] = ended + _SHARE * (ended - began)
         return found
 
-    def _read(self, path: Path) -> int | None:
-        """The code, if it was not told before; None also while it is being written."""
-        with suppress(OSError, ValueError):
-            descriptor = os.open(path, os.O_RDONLY | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC)
-            with os.fdopen(descriptor, encoding="ascii") as file:
-                written = os.fstat(file.fileno()).st_mtime_ns
-                if self._told.get(path) == written:
-                    return None
-                text = file.read(16)
-            if text.endswith("\n"):
-                self._told[path] = written
-                return int(text)
-        return None
 
-
-def remove(records: Iterable[JobRecord]) -> None:
+def remove(records: Iterable[JobRecord], files: Files = HERE) -> None:
     """Remove what these jobs have written: it was read, or says nothing new. No link is followed."""
-    for record in records:
-        if (path := exit_file(record)) is None:
-            continue
-        with suppress(OSError):
-            folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
-            try:
-                status = os.stat(path.name, dir_fd=folder, follow_symlinks=False)
-                if stat.S_ISREG(status.st_mode) and status.st_uid == os.geteuid():
-                    os.unlink(path.name, dir_fd=folder)
-            finally:
-                os.close(folder)
+    files.remove_own([str(path) for record in records if (path := exit_file(record)) is not None])
 
 
 def evidence(record: JobRecord, code: int) -> JobStatus | None:

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import re
 import signal
 from collections.abc import Iterable, Sequence
 
+from corral.host.files import HERE, Files
 from corral.jobs.record import JobFailure, JobRecord, Outcome, outcome
 from corral.launch.ending import GOES_ON
 from corral.plugin.values import JobState
@@ -93,10 +93,15 @@ _HINTS: Sequence[tuple[re.Pattern[str], str]] = tuple(
 )
 
 
-def examine(ended: Iterable[JobRecord]) -> list[JobFailure]:
+def examine(ended: Iterable[JobRecord], files: Files = HERE) -> list[JobFailure]:
     """What is known of jobs that were not asked to end. Reads their logs: not on an event loop."""
     return [
-        JobFailure(job=record, outcome=outcome(record), log_tail=(lines := tail(record.log)), hint=hint(record, lines))
+        JobFailure(
+            job=record,
+            outcome=outcome(record),
+            log_tail=(lines := tail(record.log, files=files)),
+            hint=hint(record, lines, files),
+        )
         for record in ended
     ]
 
@@ -105,28 +110,25 @@ def examine(ended: Iterable[JobRecord]) -> list[JobFailure]:
 _DEATH = re.compile(r"corral: job \S+: worker \S+ died: ")
 
 
-def of_last_death(path: str | None) -> tuple[str, ...]:
+def of_last_death(path: str | None, files: Files = HERE) -> tuple[str, ...]:
     """The last lines of a log, as far as they are about the last worker that died; see `tail`."""
-    lines = tail(path, CRASH_LINES)
+    lines = tail(path, CRASH_LINES, files=files)
     deaths = [number for number, line in enumerate(lines) if _DEATH.match(line)]
     return lines[deaths[-2] + 1 :] if len(deaths) > 1 else lines
 
 
-def tail(path: str | None, count: int = TAIL_LINES) -> tuple[str, ...]:
+def tail(path: str | None, count: int = TAIL_LINES, *, files: Files = HERE) -> tuple[str, ...]:
     """The last lines of a log that are not blank; nothing if it cannot be read."""
     if path is None:
         return ()
     try:
-        with open(path, "rb") as log:
-            log.seek(0, os.SEEK_END)
-            log.seek(max(0, log.tell() - 16_384))
-            text = log.read().decode(errors="replace")
+        text = files.end(path, 16_384).decode(errors="replace")
     except OSError:
         return ()
     return tuple(line.rstrip() for line in text.splitlines() if line.strip())[-count:]
 
 
-def hint(record: JobRecord, lines: Sequence[str]) -> str:
+def hint(record: JobRecord, lines: Sequence[str], files: Files = HERE) -> str:
     """What usually helps; empty if nothing is known."""
     state = record.status.state
     if state is JobState.OUT_OF_MEMORY:
@@ -155,7 +157,7 @@ def hint(record: JobRecord, lines: Sequence[str]) -> str:
         return "Exit code 127: a command of the job script was not found on the node; see python=, modules=, prologue=."
     if record.exit_code == 126:
         return "Exit code 126: a command of the job script may not be executed on the node; see python=."
-    if record.exit_code and record.connected_at is None and _is_empty(record.log):
+    if record.exit_code and record.connected_at is None and _is_empty(record.log, files):
         # A launcher never fails without a word.
         return (
             "It ended before corral started in it, in a line of the job script, which cluster.job_script() shows; see "
@@ -170,12 +172,9 @@ def _never_went_on(lines: Sequence[str]) -> bool:
     return bool(said) and all(f" {GOES_ON} " in line for line in said)
 
 
-def _is_empty(log: str | None) -> bool:
+def _is_empty(log: str | None, files: Files) -> bool:
     """True if there is such a file, and nobody has written to it."""
-    try:
-        return log is not None and os.stat(log).st_size == 0
-    except OSError:
-        return False
+    return log is not None and files.size(log) == 0
 
 
 def of_no_use(records: Iterable[JobRecord]) -> list[str]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import secrets
 import time
-from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -79,13 +78,6 @@ def read(path: str) -> Any:
         except OSError as error:
             raise ParkedResultLost(f"a finished result was kept in {path}, which cannot be read: {error}") from error
         time.sleep(0.5)
-
-
-def remove(paths: list[str]) -> None:
-    """Remove files that are not needed any more."""
-    for path in map(Path, paths):
-        with suppress(OSError), open_private_folder(path.parent) as folder:
-            folder.remove(path.name)
 
 
 def reading_task(key: Any, path: str) -> Any:

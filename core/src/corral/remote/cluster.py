@@ -23,14 +23,15 @@ from corral.cluster.hosting_cluster import HostingCluster
 from corral.cluster.scheduler_host import no_scheduler_info
 from corral.cluster.shown import resources_of
 from corral.errors import ClusterExists, ClusterNotFound, CorralError, InvalidRequest, SchedulerNotReady
+from corral.host.files import Files
 from corral.jobs.explanation import Explanations
-from corral.launch.contact import find_scheduler
 from corral.launch.ending import Ended
 from corral.remote.adaptive import RemoteAdaptive
 from corral.remote.dashboard import tunnel_to_dashboard
-from corral.remote.locate import Residence, find_entry, nothing_called
+from corral.remote.locate import Residence, already_called, find_entry, nothing_called
 from corral.remote.messages import AdaptiveState, State, answer_of, arguments_of, to_explanations, to_state
 from corral.remote.spec import Draft
+from corral.remote.ways import contact_of, dashboard_at, persistently
 from corral.request.awaited import Awaited
 from corral.request.quantities import parse_duration
 from corral.request.scale import jobs_at_once
@@ -125,6 +126,7 @@ class RemoteCluster(Cluster):
         loop: Any,
     ) -> None:
         self._residence = residence
+        residence.reach()
         #: Seconds for a scheduler's job to start; None: as long as it takes.
         self._patience = patience
         self._shutdown_on_close = shutdown_on_close
@@ -163,7 +165,7 @@ class RemoteCluster(Cluster):
         ClusterExists
         SubmitRejected, LimitReached, BatchSystemUnavailable
         """
-        existing = await asyncio.to_thread(self._residence.claim)
+        existing = await self._residence.claim_or_find()
         if existing is not None and self._on_exists == "replace":
             other = await RemoteCluster.to(self.name, timeout=CONTACT_PATIENCE, asynchronous=True)
             await other.shutdown()
@@ -173,10 +175,8 @@ class RemoteCluster(Cluster):
             await self._residence.submit(draft)
             return True
         if self._on_exists != "connect":
-            raise ClusterExists(
-                f"there is a cluster {self.name!r} already ({existing}): connect to it with "
-                f"Cluster.connect({self.name!r}) or on_exists='connect', or end it with on_exists='replace'"
-            )
+            raise ClusterExists(already_called(self.name, existing))
+        self._residence.let_go()
         self._residence = existing
         self._patience = CONTACT_PATIENCE
         return False
@@ -192,7 +192,7 @@ class RemoteCluster(Cluster):
         """
         credentials = await self._residence.await_credentials(patience)
         try:
-            contact = await find_scheduler(credentials, CONTACT_PATIENCE)
+            contact = await contact_of(credentials, self._residence.elsewhere, CONTACT_PATIENCE)
         except Ended as ended:
             raise SchedulerNotReady(f"cluster {self.name!r}, {self._residence}: {ended}") from None
         self.security = credentials.security()
@@ -203,12 +203,11 @@ class RemoteCluster(Cluster):
         # The clock of this scheduler's host is the one that counts now.
         self._state = evolve(self._state, moment=0.0)
         await self._ask("state")
-        if self._state.dashboard_port is not None:
+        if (port := self._state.dashboard_port) is not None:
+            to = await dashboard_at(contact.address, port, self._residence.elsewhere)
             if self._tunnel is not None:
                 await self._tunnel.close()
-            self._tunnel = await tunnel_to_dashboard(
-                contact.address, self._state.dashboard_port, self._prefix, self.security
-            )
+            self._tunnel = await tunnel_to_dashboard(to, self._prefix, self.security)
 
     async def _follow(self) -> None:
         """Keep the copy new."""
@@ -227,7 +226,7 @@ class RemoteCluster(Cluster):
         assert self.scheduler_comm is not None
         await self.scheduler_comm.close_rpc()
         try:
-            await self._attach(CONTACT_PATIENCE)
+            await persistently(lambda: self._attach(CONTACT_PATIENCE), self.name)
         except (CorralError, OSError) as error:
             logger.warning("cluster %s is gone: %s%s", self.name, error, _because(self._state.ending))
             await self._let_go()
@@ -270,10 +269,15 @@ class RemoteCluster(Cluster):
             self._tunnel = None
         if self.scheduler_comm is not None:
             await self.scheduler_comm.close_rpc()
+        await asyncio.to_thread(self._residence.let_go)
         self.status = Status.closed
 
     def _remove_traces(self) -> None:
         """They are the engine's."""
+
+    @property
+    def _files(self) -> Files:
+        return self._residence.home.files
 
     def shutdown(self, timeout: float | None = None) -> Any:
         """End the cluster, even if others are using it, and wait until its jobs have ended."""

@@ -9,20 +9,17 @@ from corral.security.door import Door
 from corral.security.tunnel import Tunnel
 
 
-async def tunnel_to_dashboard(scheduler: str, port: int, prefix: str, security: Security) -> Tunnel:
+async def tunnel_to_dashboard(to: tuple[str, int], prefix: str, security: Security) -> Tunnel:
     """Let this host's loopback lead to the dashboard of a scheduler elsewhere.
 
     Parameters
     ----------
-    scheduler
-        Its address.
-    port
-        Where it takes what comes through the tunnel.
+    to
+        Host and port where it takes what comes through the tunnel.
     prefix
         The dashboard's, without which nothing is let in.
     """
-    host = scheduler.partition("://")[2].rpartition(":")[0]
     # What is TLS between browser and dashboard is read at the scheduler's end alone.
     door = None if addresses.dashboard_has_tls() else Door.of(prefix)
     context = security.get_connection_args("client").get("ssl_context")
-    return await Tunnel.open((host, port), host="127.0.0.1", door=door, connects=context)
+    return await Tunnel.open(to, host="127.0.0.1", door=door, connects=context)

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import itertools
 import logging
 import time
+import uuid
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager, suppress
 from pathlib import Path
@@ -14,30 +16,30 @@ from attrs import evolve
 
 from corral.batch.budget import CommandBudget
 from corral.batch.client import BatchSystem
-from corral.batch.rhythm import Rhythm
 from corral.batch.runner import Runner
-from corral.cluster.explaining import explain, telling
+from corral.cluster.explaining import telling
 from corral.cluster.registry import REGISTRY, Entry, entries
 from corral.errors import (
     BatchSystemError,
     BatchSystemUnavailable,
     ClusterNotFound,
     CredentialsError,
-    JobsFailed,
+    HostUnreachable,
+    LoginRefused,
     ParseError,
     SchedulerNotReady,
 )
 from corral.host.home import Home
 from corral.host.identity import Identity
-from corral.jobs import logs
-from corral.jobs.explanation import Explanations
 from corral.jobs.record import JobRecord
-from corral.jobs.transitions import must_be_sought, observe, sought
 from corral.plugin import discovery
 from corral.plugin.values import JobId
+from corral.remote.following import SchedulerFollower, looked_at
 from corral.remote.spec import Draft
+from corral.request.carrying import connection, known_elsewhere
 from corral.request.sites import site_and_settings
 from corral.security.credentials import Credentials
+from corral.ssh.elsewhere import DistantHome, Elsewhere
 
 logger = logging.getLogger("corral")
 
@@ -45,6 +47,8 @@ logger = logging.getLogger("corral")
 _GLANCE = 0.25
 #: How long a file may be there and not be complete (s).
 _HALF_WRITTEN = 10.0
+#: A file of another host is looked at no more often than that this takes a fifth of the time.
+_PAUSE = 4.0
 #: How long a cluster may take to end all of its jobs (s), and its scheduler's job to end after that.
 _ENDING = 90.0
 _LEAVING = 10.0
@@ -58,6 +62,8 @@ class Residence:
     def __init__(self, entry: Entry, batch: BatchSystem | None = None) -> None:
         self.entry = entry
         self._batch = batch
+        #: Handles of one process share a connection.
+        self._user = uuid.uuid4().hex
 
     @classmethod
     def of(cls, draft: Draft) -> Residence:
@@ -91,7 +97,7 @@ class Residence:
             self._batch = BatchSystem(
                 backend=entry.backend,
                 manager=manager,
-                runner=Runner(timeout=chosen.command_timeout),
+                runner=Runner(timeout=chosen.command_timeout, via=connection(entry.via or None)),
                 facts=facts,
                 budget=None if facts.is_free_to_ask else CommandBudget(chosen.commands_per_minute),
             )
@@ -101,10 +107,73 @@ class Residence:
     def _credentials(self) -> Path:
         return Path(self.entry.credentials)
 
+    @functools.cached_property
+    def elsewhere(self) -> Elsewhere | None:
+        """The host to which commands are carried, and where its files are; None: this one."""
+        found = known_elsewhere(self.entry.via, self.entry.python)
+        if found is not None:
+            found.connection.use(self._user)
+        return found
+
     @property
     def home(self) -> Home:
         """Where the cluster's files are."""
+        if self.elsewhere is not None:
+            return DistantHome.beside(self.entry.credentials, self.elsewhere)
         return Home.around(self._credentials)
+
+    def reach(self) -> None:
+        """Find the way to it while the user is here, whom ssh may have to ask something.
+
+        Raises
+        ------
+        HostUnreachable, LoginRefused
+        """
+        _ = self.elsewhere
+
+    def let_go(self) -> None:
+        """Need that connection no longer."""
+        if self.elsewhere is not None:
+            self.elsewhere.connection.let_go(self._user)
+
+    def is_there(self) -> bool:
+        """True if the credentials are. Reads a file.
+
+        Raises
+        ------
+        HostUnreachable, LoginRefused
+        """
+        if not self.entry.via:
+            return self._credentials.exists()
+        try:
+            self.home.read(self._credentials)
+        except FileNotFoundError:
+            return False
+        return True
+
+    async def claim_or_find(self) -> Residence | None:
+        """As `claim`; but a cluster elsewhere that has ended does not write so to the registry of this host."""
+        existing = await asyncio.to_thread(self.claim)
+        if existing is None or not await existing.has_ended():
+            return existing
+        await asyncio.to_thread(existing.entry.remove)
+        return await asyncio.to_thread(self.claim)
+
+    async def has_ended(self) -> bool:
+        """True if it is certain that nothing is left of a cluster of which only the batch system over there knows.
+
+        Raises
+        ------
+        BatchSystemError, ParseError
+        """
+        entry = self.entry
+        if not entry.via or not entry.scheduler_job:
+            return False
+        record = JobRecord(id=JobId(entry.scheduler_job), name=entry.scheduler_name, submitted_at=time.monotonic())
+        if (await looked_at(self.batch, record)).has_ended:
+            return True
+        # One that lists none may have a bad moment; an engine that lives has its credentials there.
+        return not await self.batch.find(entry.scheduler_name) and not await asyncio.to_thread(self.is_there)
 
     # --- beginning ----------------------------------------------------------------------------------------------
 
@@ -162,15 +231,18 @@ class Residence:
         CredentialsError
             Others can read the file, or it is somebody else's.
         """
-        follower = _Follower(self)
+        follower = SchedulerFollower(self)
         async with telling(self.entry.name, follower.explained, lambda: follower.words, awaited="its scheduler"):
             return await self._await_credentials(follower, patience)
 
-    async def _await_credentials(self, follower: _Follower, patience: float | None) -> Credentials:
+    async def _await_credentials(self, follower: SchedulerFollower, patience: float | None) -> Credentials:
         began = time.monotonic()
         while True:
             try:
-                return await asyncio.to_thread(Credentials.read, self.entry.credentials)
+                asked = time.monotonic()
+                return await asyncio.to_thread(
+                    Credentials.read, self.entry.credentials, home=self.home if self.entry.via else None
+                )
             except FileNotFoundError:
                 if not self.entry.path.exists():
                     raise ClusterNotFound(f"cluster {self.entry.name!r} has ended") from None
@@ -179,13 +251,20 @@ class Residence:
                 if time.monotonic() - began > min(_HALF_WRITTEN, _HALF_WRITTEN if patience is None else patience):
                     raise
                 problem = str(error)
+            except (HostUnreachable, LoginRefused) as error:
+                if patience is not None:
+                    raise
+                # Its job waits, and needs no connection of ours.
+                problem = str(error)
+                logger.info("cluster %s: %s", self.entry.name, error)
             await follower.look()
             if patience is not None and time.monotonic() - began >= patience:
                 raise SchedulerNotReady(
                     f"the scheduler of cluster {self.entry.name!r}, {self}, did not start within {patience:.0f} s: "
                     f"{follower.words or problem}"
                 )
-            await asyncio.sleep(_GLANCE)
+            # What took long is another host's, and done less often.
+            await asyncio.sleep(max(_GLANCE, _PAUSE * (time.monotonic() - asked)))
 
     # --- end ----------------------------------------------------------------------------------------------------
 
@@ -198,12 +277,12 @@ class Residence:
             The engine knows of it. Otherwise the scheduler's job is cancelled.
         """
         deadline = time.monotonic() + _ENDING
-        while was_asked and self._credentials.exists():
+        while was_asked and await asyncio.to_thread(self.is_there):
             if time.monotonic() > deadline:
                 logger.error("cluster %s has not ended within %.0f s; see corral clean", self.entry.name, _ENDING)
                 was_asked = False
                 break
-            await asyncio.sleep(_GLANCE)
+            await asyncio.sleep(_GLANCE if not self.entry.via else _PAUSE)
         if self.entry.scheduler_job:
             try:
                 await self._await_end_of_job(is_cancelled=not was_asked)
@@ -215,6 +294,9 @@ class Residence:
                 return
         if not was_asked:
             await asyncio.to_thread(self.remove_traces)
+        elif self.entry.via:
+            # The engine has its own in the registry over there.
+            await asyncio.to_thread(self.entry.remove)
 
     async def _await_end_of_job(self, *, is_cancelled: bool) -> None:
         """Return when the job has ended; end it if it does not by itself.
@@ -258,75 +340,6 @@ class Residence:
         self.entry.remove()
 
 
-async def looked_at(batch: BatchSystem, record: JobRecord, *, urgent: bool = True) -> JobRecord:
-    """What is known of a lone job after the batch system was asked for it now: by its name too, if it is not listed.
-
-    Raises
-    ------
-    BatchSystemError, ParseError
-    """
-    status = (await batch.poll([record.id], urgent=urgent)).get(record.id)
-    record = observe(record, status, time.monotonic())
-    if must_be_sought(record, time.monotonic(), lists_none=True):
-        is_found = record.id in await batch.find(record.name, waits=not urgent)
-        record = sought(record, time.monotonic(), is_found=is_found, lists_none=True)
-    return record
-
-
-class _Follower:
-    """What becomes of the scheduler's job while somebody waits for it."""
-
-    def __init__(self, residence: Residence) -> None:
-        self._residence = residence
-        entry = residence.entry
-        self._rhythm = Rhythm.often() if residence.batch.facts.is_free_to_ask else Rhythm()
-        now = time.monotonic()
-        self._rhythm.changed(now)
-        self._record = JobRecord(
-            id=JobId(entry.scheduler_job), name=entry.scheduler_name, log=entry.scheduler_log, submitted_at=now
-        )
-        #: What is known of it.
-        self.words = ""
-
-    async def look(self) -> None:
-        """Ask the batch system, if it is time to.
-
-        Raises
-        ------
-        JobsFailed
-            The job has ended.
-        """
-        before, now = self._record, time.monotonic()
-        if not before.id.text or self._rhythm.due() > now:
-            return
-        try:
-            self._record = await looked_at(self._residence.batch, before)
-        except (BatchSystemError, ParseError) as error:
-            self.words = str(error)
-        else:
-            if self._record.has_ended:
-                failures = await asyncio.to_thread(logs.examine, [self._record])
-                raise JobsFailed(f"the scheduler of cluster {self._residence.entry.name!r} has ended", failures)
-            reason = f" ({self._record.reason})" if self._record.reason not in ("", "None") else ""
-            words = f"its job is {self._record.state.value}{reason}"
-            if words != self.words:
-                logger.info("cluster %s: %s", self._residence.entry.name, words)
-            self.words = words
-        self._rhythm.polled(time.monotonic())
-
-    async def explained(self) -> Explanations:
-        """Why it waits; nothing if it does not, or nobody knows its id yet.
-
-        Raises
-        ------
-        BatchSystemError, ParseError
-        """
-        record = self._record
-        if not record.id.text or not record.state.is_waiting:
-            return Explanations()
-        return Explanations([await explain(self._residence.batch, record.id, record.status)])
-
-
 def find_entry(name: str) -> Entry | None:
     """The newest cluster of this name that others can connect to; one that is silent only if no other may live."""
     found = [
@@ -348,6 +361,14 @@ def nothing_called(name: str) -> str:
             )
     others = ", ".join(sorted({entry.name for entry in found if entry.scheduler != "process"})) or "none"
     return f"there is no cluster {name!r}; there are: {others}. See corral ps"
+
+
+def already_called(name: str, existing: Residence) -> str:
+    """Say that there is a cluster of this name, and what to do."""
+    return (
+        f"there is a cluster {name!r} already ({existing}): connect to it with Cluster.connect({name!r}) or "
+        "on_exists='connect', or end it with on_exists='replace'"
+    )
 
 
 @contextmanager

@@ -31,7 +31,7 @@ _SHARED = (
     "shebang",
 )  # fmt: skip
 #: Arguments that the order has in words of its own.
-_ELSEWHERE = ("security", "groups", "plugins", "scheduler", "shared_directory")
+_ELSEWHERE = ("security", "groups", "plugins", "scheduler", "shared_directory", "via")
 #: What a scheduler needs for some hundred thousand tasks.
 _MEMORY = "4GB"
 
@@ -114,6 +114,8 @@ class Order:
             else:
                 os.environ.setdefault(name, value)
         dask.config.update(dask.config.config, self.configuration)
+        # Files of this host may say the way to it, for others.
+        dask.config.set(dict.fromkeys(settings.ways()))
         self.credentials.program.extend_path()
 
 
@@ -205,17 +207,18 @@ def take(given: Mapping[str, Any]) -> tuple[Blueprint, Order]:
     else:
         [spec] = blueprint.groups.values()
         arguments |= {"queue": spec.queue, "inherit_env": [], "env": dict(spec.variables)}
+    environ = os.environ if blueprint.elsewhere is None else blueprint.elsewhere.variables
     order = Order(
         arguments={name: _plain(name, value) for name, value in arguments.items() if value is not None},
         site_values={} if site is None else _plain("site", site.values),
         credentials=credentials,
         home=str(blueprint.home.path),
-        configuration=settings.elsewhere(with_sites(dask.config.config)),
+        configuration=settings.elsewhere(with_sites(dask.config.config), is_here=blueprint.elsewhere is None),
         environment={
-            name: os.environ[name] for name in ("PATH", *_FOLDERS, *blueprint.batch.facts.carried) if name in os.environ
+            name: environ[name] for name in ("PATH", *_FOLDERS, *blueprint.batch.facts.carried) if name in environ
         },
         # What was left out is told here.
-        surroundings=evolve(blueprint.surroundings, mattering={}, modules=()),
+        surroundings=evolve(blueprint.surroundings, mattering={}, modules=(), python=()),
     )
     return blueprint, evolve(order, configuration=_plain("configuration", order.configuration))
 
@@ -279,6 +282,9 @@ def _scheduler_spec(blueprint: Blueprint) -> WorkerGroup:
     # It submits jobs, which is done outside: a container's Python is not there.
     if any(each.container is not None or each.launch_prefix for each in specs):
         alike.pop("python", None)
+    if blueprint.elsewhere is not None and "conda_env" not in {**alike, **said}:
+        # This process's own is on no other host.
+        alike.setdefault("python", blueprint.elsewhere.python)
     # It must not end before the workers that it has.
     longest = max(each.walltime_seconds for each in specs)
     try:

@@ -43,15 +43,20 @@ def module_lines(modules: Sequence[str]) -> list[str]:
     return ["type module >/dev/null 2>&1 || . /etc/profile", or_end(load), check]
 
 
-def conda_lines(environment: str) -> list[str]:
+def conda_lines(environment: str, *, is_here: bool = True) -> list[str]:
     """Activate a conda environment by its name or path; if that cannot be, the job ends.
+
+    Parameters
+    ----------
+    is_here
+        False: jobs are carried to another host, and what this one has says nothing of it.
 
     Raises
     ------
     InvalidRequest
         It is an environment of another kind.
     """
-    if os.sep in environment:
+    if os.sep in environment and is_here:
         prefix = Path(os.path.abspath(os.path.expanduser(environment)))
         if (prefix / "pyvenv.cfg").is_file() and not (prefix / "conda-meta").is_dir():
             python = str(prefix / "bin" / "python")
@@ -61,7 +66,7 @@ def conda_lines(environment: str) -> list[str]:
             there = f"[ -d {shlex.quote(str(prefix / 'conda-meta'))} ]"
             why = f"corral: {activate} failed: no such environment is on this node"
             return [f"{there} || {{ {_end(why)}; }}", *_activation(prefix, os.environ)]
-    *hook, activate = _by_name(environment, os.environ)
+    *hook, activate = _by_name(environment, os.environ if is_here else {})
     return [*hook, or_end(activate)]
 
 

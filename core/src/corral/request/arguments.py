@@ -6,8 +6,8 @@ from corral.request.worker_group import WorkerGroup
 
 #: Arguments of `Cluster` that end up in a blueprint, beside those of `WorkerGroup`.
 CLUSTER_ARGUMENTS = (
-    "backend", "site", "site_options", "plugins", "backend_options", "name", "shared_directory", "log_directory",
-    "interface", "scheduler_interface", "worker_interface", "scheduler_port", "scheduler_options", "security", "groups",
+    "backend", "site", "site_options", "via", "plugins", "backend_options", "name", "shared_directory",
+    "log_directory", "interface", "scheduler_interface", "worker_interface", "scheduler_port", "scheduler_options", "security", "groups",
     "maximum_core_hours", "maximum_gpu_hours", "parked_results", "scheduler", "on_exists", "idle_timeout",
     "shutdown_on_close",
 )  # fmt: skip
@@ -19,8 +19,8 @@ GROUP_ARGUMENTS = tuple(
 KNOWN = (*CLUSTER_ARGUMENTS, *GROUP_ARGUMENTS)
 #: What is chosen before a site's defaults are known, or is no matter of the site's.
 _NOT_BY_DEFAULT = (
-    "backend", "backend_options", "site", "site_options", "plugins", "groups", "name", "scheduler", "on_exists",
-    "shutdown_on_close", "security",
+    "backend", "backend_options", "site", "site_options", "via", "plugins", "groups", "name", "scheduler",
+    "on_exists", "shutdown_on_close", "security",
 )  # fmt: skip
 #: Settings of a process that a site may have defaults for.
 _SETTINGS = ("polling_interval", "command_timeout", "commands_per_minute")

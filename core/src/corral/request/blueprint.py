@@ -25,13 +25,14 @@ from corral.batch.queues import queues_at_once
 from corral.batch.rhythm import Rhythm
 from corral.batch.runner import command_environment
 from corral.environment.surroundings import Surroundings
-from corral.errors import BatchSystemError, CorralError, InvalidRequest, NotPrivate, ParseError
+from corral.errors import BatchSystemError, CorralError, InvalidRequest, ParseError
 from corral.host.home import Home
 from corral.plugin import discovery
 from corral.plugin.values import JobId
 from corral.plugin.written_sites import needed_site
 from corral.request import settings
 from corral.request.activation import check_reach
+from corral.request.carrying import carried
 from corral.request.quantities import plain_options
 from corral.request.queues import AUTO, Choice
 from corral.request.scale import check_name, the_group
@@ -39,6 +40,7 @@ from corral.request.settings import Settings
 from corral.request.site_queues import choice_for
 from corral.request.sites import Site
 from corral.request.worker_group import WorkerGroup
+from corral.ssh.elsewhere import Elsewhere
 
 if TYPE_CHECKING:
     from distributed import Security
@@ -77,6 +79,8 @@ class Blueprint:
     created: float = field(factory=time.time)
     #: Of the process that made it.
     surroundings: Surroundings = field(factory=Surroundings.here)
+    #: The host on which commands run and files are; None: this one.
+    elsewhere: Elsewhere | None = None
     chosen_site: Site | None = None
     backend_options: Mapping[str, Any] = field(factory=dict)
     #: What was named; None: nothing.
@@ -138,12 +142,12 @@ class Blueprint:
         try:
             for batch in self.systems:
                 if self.chosen_log_directory is not None:
-                    self.log_directory_of(batch).mkdir(mode=0o700, parents=True, exist_ok=True)
+                    self.home.files.make_folder(str(self.log_directory_of(batch)))
                 else:
                     self.home.make_log_folder(self.uuid, batch.name)
-        except NotPrivate:
-            raise
         except OSError as error:
+            if isinstance(error, CorralError):
+                raise
             raise InvalidRequest("log_directory", f"{self.log_directory} cannot be made: {error.strerror}") from error
 
     @property
@@ -165,8 +169,10 @@ class Blueprint:
         """
         if check_name(name) in self.groups:
             raise InvalidRequest("groups", f"group {name!r} already exists")
+        if self.elsewhere is not None:
+            spec = carried(name, spec, self.elsewhere, is_here=self.has_own_system(spec))
         batch = self._batch_for(spec)
-        if spec.runs_this_python and not batch.facts.is_everywhere:
+        if self.elsewhere is None and spec.runs_this_python and not batch.facts.is_everywhere:
             check_reach(sys.executable, sys.prefix, sys.base_prefix)
         choices = dict(self.choices)
         if spec.queue == AUTO:
@@ -372,6 +378,9 @@ class Blueprint:
         }
         own = [f"{type(plugin).__module__}.{type(plugin).__qualname__}" for plugin in self.plugins]
         site = None if batch.name else [self.site, repr(self.site_options)]
+        if self.elsewhere is not None:
+            what = [batch.backend, repr(batch.options), site, own, command.argv, self.elsewhere.via]
+            return json.dumps([__version__, what, []], default=str)
         what = [batch.backend, repr(batch.options), site, own, command.argv, shutil.which(command.argv[0])]
         return json.dumps([__version__, what, sorted(told.items())], default=str)
 

@@ -14,19 +14,22 @@ from corral.batch.budget import CommandBudget
 from corral.batch.client import BatchSystem
 from corral.batch.detection import choose
 from corral.batch.runner import Runner
+from corral.environment.surroundings import Surroundings
 from corral.errors import InvalidRequest
 from corral.host.home import Home
 from corral.plugin import discovery
-from corral.request import settings, sites
+from corral.request import carrying, settings, sites
 from corral.request.arguments import GROUP_ARGUMENTS, KNOWN
 from corral.request.blueprint import DEFAULT_GROUP, IDLE_TIMEOUT, PARKED_RESULTS, Blueprint
+from corral.request.carrying import connection, refuse_here
 from corral.request.quantities import hours_of, parse_count, parse_duration, plain_options
 from corral.request.scale import check_name, memory_or_none
 from corral.request.sites import Site
 from corral.request.synonyms import refuse_unknown
 from corral.request.texts import check_line
 from corral.request.worker_group import WorkerGroup
-from corral.text.variables import expanded_path
+from corral.ssh.elsewhere import Elsewhere
+from corral.text.variables import expanded, expanded_path
 
 if TYPE_CHECKING:
     from distributed import Security
@@ -86,6 +89,7 @@ def draw(
     refuse_unknown(given, KNOWN)
     backend, site = _backend_and_site(given, site_values)
     arguments = _arguments(backend, site, given, heeds_jobqueue=heeds_jobqueue)
+    refuse_here(backend, arguments)
     if not scheduler_is_here:
         arguments["scheduler_interface"] = None
     try:
@@ -100,18 +104,24 @@ def _arguments(
 ) -> dict[str, Any]:
     """What was given, what is configured, and what the site has for everybody, in this order."""
     values = {} if site is None else {name: value for name, value in site.values.items() if name in KNOWN}
-    return {**values, **settings.arguments(backend, KNOWN, heeds_jobqueue=heeds_jobqueue), **given}
+    is_here = given.get("via", settings.value("via", backend)) is None
+    configured = settings.arguments(backend, KNOWN, heeds_jobqueue=heeds_jobqueue, is_here=is_here)
+    return {**values, **configured, **given}
 
 
 def _backend_and_site(
     given: Mapping[str, Any], site_values: Mapping[str, Any] | None = None
 ) -> tuple[str, Site | None]:
-    """Which batch system, and which site: as was given, else as is configured, else what this host is part of."""
-    site = sites.site_of(given, values=site_values)
+    """Which batch system, and which site: as was given, else as is configured, else what the host is part of.
+
+    That is this host, or the one to which commands are carried.
+    """
+    via = connection(given.get("via", settings.value("via", None)))
+    site = sites.site_of(given, values=site_values, via=via)
     backend: str | None = given.get("backend", settings.value("backend", None))
     if site is None:
-        return backend or choose(), None
-    return backend or site.backend or choose(site.name, site.options), site
+        return backend or choose(via=via), None
+    return backend or site.backend or choose(site.name, site.options, via), site
 
 
 def batch_system(given: Mapping[str, Any]) -> tuple[BatchSystem, dict[str, Any]]:
@@ -206,8 +216,9 @@ def _drawn(
     security = _security(arguments.get("security"))
     scheduler_options = _scheduler_options(arguments.get("scheduler_options"), security, for_job)
     batch = _batch(backend, site, arguments)
+    elsewhere = carrying.elsewhere(batch.runner.via, groups)
     identity = uuid.uuid4().hex
-    shared_directory = _directory("shared_directory", arguments.get("shared_directory"))
+    shared_directory = _directory("shared_directory", arguments.get("shared_directory"), elsewhere)
     blueprint = Blueprint(
         backend=backend,
         batch=batch,
@@ -217,10 +228,12 @@ def _drawn(
         name=_name(arguments["name"]) if "name" in arguments else f"corral-{identity[:8]}",
         uuid=identity,
         chosen_site=site,
+        elsewhere=elsewhere,
+        surroundings=Surroundings.here() if elsewhere is None else Surroundings(python=elsewhere.python),
         backend_options=options,
         shared_directory=shared_directory,
-        home=Home.of(shared_directory),
-        chosen_log_directory=_directory("log_directory", arguments.get("log_directory")),
+        home=Home.of(shared_directory) if elsewhere is None else elsewhere.home(shared_directory),
+        chosen_log_directory=_directory("log_directory", arguments.get("log_directory"), elsewhere),
         scheduler_host=_scheduler_host(arguments),
         scheduler_port=_port("scheduler_port", arguments.get("scheduler_port", 0)),
         scheduler_options=scheduler_options,
@@ -250,7 +263,7 @@ def _batch(backend: str, site: Site | None, arguments: Mapping[str, Any]) -> Bat
         backend=backend,
         options=options,
         manager=manager,
-        runner=Runner(timeout=chosen.command_timeout),
+        runner=Runner(timeout=chosen.command_timeout, via=connection(arguments.get("via"))),
         facts=(facts := discovery.facts_of(backend)),
         budget=None if facts.is_free_to_ask else CommandBudget(chosen.commands_per_minute),
     )
@@ -312,16 +325,27 @@ def _name(value: object) -> str:
     return value
 
 
-def _directory(argument: str, value: str | os.PathLike[str] | None) -> Path | None:
+def _directory(argument: str, value: str | os.PathLike[str] | None, elsewhere: Elsewhere | None = None) -> Path | None:
     if value is None:
         return None
     text = os.fspath(value)
     if not isinstance(text, str) or not text.strip() or not text.isprintable():
         raise InvalidRequest(argument, f"{value!r} is not a path of printable characters")
     try:
+        if elsewhere is not None:
+            return _directory_there(argument, text, elsewhere)
         return Path(expanded_path(text, os.environ))
     except ValueError as error:
         raise InvalidRequest(argument, str(error)) from None
+
+
+def _directory_there(argument: str, text: str, elsewhere: Elsewhere) -> Path:
+    """A folder of another host, in whose words it may be written."""
+    known = elsewhere.variables
+    path = Path(expanded(re.sub(r"^~(?=/|$)", "${HOME}", text), {"HOME": "", **known}))
+    if not path.is_absolute():
+        raise InvalidRequest(argument, f"{text!r} is not an absolute path, and commands run on {elsewhere.connection}")
+    return path
 
 
 def _port(argument: str, value: object) -> int:

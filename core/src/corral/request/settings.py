@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import datetime
 import os
+import shlex
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
@@ -58,6 +59,16 @@ def _replacements_per_hour(value: int | None) -> int | None:
     return None if value is None else parse_count("replacements_per_hour", value)
 
 
+def _ssh(value: str | Sequence[str]) -> tuple[str, ...]:
+    try:
+        words = tuple(shlex.split(value) if isinstance(value, str) else value)
+    except (ValueError, TypeError) as error:
+        raise InvalidRequest("ssh", f"{value!r} cannot be split into words: {error}") from None
+    if not words or not all(isinstance(word, str) and word for word in words):
+        raise InvalidRequest("ssh", f"{value!r} is not a command, like 'ssh -F ~/.ssh/centre'")
+    return tuple(os.path.expanduser(word) for word in words)
+
+
 @frozen(kw_only=True)
 class Settings:
     """Settings that are not arguments of a cluster.
@@ -77,6 +88,9 @@ class Settings:
     remember_waits
         Whether clusters remember for one another how long jobs have waited, in your state directory: `corral waits`
         shows it. If not, nothing of it is read either. Default: true.
+    ssh
+        How OpenSSH's client is called for ``via=``, with options of its own, as in ``"ssh -F ~/.ssh/centre"``. Default:
+        ``"ssh"``.
     """
 
     commands_per_minute: int = field(default=10, converter=_commands_per_minute)
@@ -84,6 +98,7 @@ class Settings:
     polling_interval: float = field(default=60.0, converter=_polling_interval)
     replacements_per_hour: int | None = field(default=None, converter=_replacements_per_hour)
     remember_waits: bool = field(default=True, converter=_remember_waits)
+    ssh: tuple[str, ...] = field(default=("ssh",), converter=_ssh)
 
 
 #: Arguments in the words of one batch system, which mean nothing to another.
@@ -119,7 +134,9 @@ def settings(defaults: Mapping[str, Any] | None = None) -> Settings:
         raise located(error, "") from None
 
 
-def arguments(backend: str, known: Sequence[str], *, heeds_jobqueue: bool = False) -> dict[str, Any]:
+def arguments(
+    backend: str, known: Sequence[str], *, heeds_jobqueue: bool = False, is_here: bool = True
+) -> dict[str, Any]:
     """Arguments of `Cluster` that the configuration gives for this backend; keys that nobody knows are told.
 
     Parameters
@@ -128,6 +145,8 @@ def arguments(backend: str, known: Sequence[str], *, heeds_jobqueue: bool = Fals
         Names of all arguments.
     heeds_jobqueue
         True: whoever asks has read a section ``jobqueue:`` as well, and nobody need be told that it says nothing here.
+    is_here
+        False: folders are another host's, and stay as they are written.
     """
     general = _section("corral")
     special = _section(f"corral.backends.{backend}") if backend else {}
@@ -147,7 +166,11 @@ def arguments(backend: str, known: Sequence[str], *, heeds_jobqueue: bool = Fals
         _tell_of_jobqueue(backend, known)
     merged = {**general, **special}
     try:
-        return {name: meant_here(name, value) for name, value in merged.items() if name in known and value is not None}
+        return {
+            name: value if name in _PATHS and not is_here else meant_here(name, value)
+            for name, value in merged.items()
+            if name in known and value is not None
+        }
     except InvalidRequest as error:
         raise located(error, backend) from None
 
@@ -168,8 +191,13 @@ def options_of_another(backend: str) -> Mapping[str, Any]:
     return _section(f"corral.backends.{backend}").get("backend_options") or {}
 
 
-def elsewhere(configuration: Mapping[str, Any]) -> dict[str, Any]:
+def elsewhere(configuration: Mapping[str, Any], *, is_here: bool = True) -> dict[str, Any]:
     """The configuration for a process on another host: what means this host's variables is said in full.
+
+    Parameters
+    ----------
+    is_here
+        As for `arguments`: what it says of folders is left out, for the other process is told them otherwise.
 
     Raises
     ------
@@ -180,8 +208,8 @@ def elsewhere(configuration: Mapping[str, Any]) -> dict[str, Any]:
         return {
             key: meant_here(name, value)
             for key, value in found.items()
-            # Which variables those were is in the groups by now.
-            if (name := str(key).replace("-", "_")) != "inherit_env"
+            # Which variables those were is in the groups by now. And over there it is not carried any further.
+            if (name := str(key).replace("-", "_")) not in ("inherit_env", "via") and (is_here or name not in _PATHS)
         }
 
     mine = configuration.get("corral")
@@ -195,11 +223,13 @@ def elsewhere(configuration: Mapping[str, Any]) -> dict[str, Any]:
     return {**configuration, "corral": said}
 
 
-def meant_here(name: str, value: Any) -> Any:
-    """A value of the configuration, in which ``$NAME`` may stand for a variable of this host."""
+def meant_here(name: str, value: Any, there: Mapping[str, str] | None = None) -> Any:
+    """A value of the configuration, in which ``$NAME`` may stand for a variable of this host, or of one over there."""
     if not isinstance(value, str) or name not in _OF_THIS_HOST:
         return value
     try:
+        if there is not None:
+            return expanded(value, there)
         return (expanded_path if name in _PATHS else expanded)(value, os.environ)
     except ValueError as error:
         raise InvalidRequest(name, str(error)) from None
@@ -253,6 +283,12 @@ def located(error: InvalidRequest, backend: str) -> InvalidRequest:
                 error.argument, f"{error.problem} ({section}.{error.argument.replace('_', '-')}{where})"
             )
     return error
+
+
+def ways() -> list[str]:
+    """The keys by which the configuration says where commands are carried."""
+    sections = ["corral", *(f"corral.backends.{name}" for name in _section("corral.backends"))]
+    return [f"{section}.via" for section in sections if "via" in _section(section)]
 
 
 def _section(path: str) -> dict[str, Any]:

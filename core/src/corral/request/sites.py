@@ -8,14 +8,14 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from attrs import evolve, field, frozen
 
 from corral.errors import CorralError, InvalidRequest, PluginError, counted, did_you_mean
 from corral.plugin import discovery
 from corral.plugin.sites import NodeType, SiteFacts
-from corral.plugin.sites_here import SiteFinding, site_here
+from corral.plugin.sites_here import SiteFinding, site_here, survey_sites
 from corral.plugin.values import Resources
 from corral.plugin.well_known import SITES
 from corral.request import settings, written_sites
@@ -23,6 +23,9 @@ from corral.request.arguments import GROUP_ARGUMENTS, SITE_DEFAULTS
 from corral.request.quantities import plain_options
 from corral.request.worker_group import WorkerGroup
 from corral.text.sizes import size_in_words
+
+if TYPE_CHECKING:
+    from corral.ssh.connection import Connection
 
 logger = logging.getLogger("corral")
 
@@ -54,8 +57,15 @@ class Site:
     nodes: Sequence[NodeType] = ()
 
     @classmethod
-    def made(cls, name: str, options: Mapping[str, Any], **more: Any) -> Site:
+    def made(
+        cls, name: str, options: Mapping[str, Any], *, there: Mapping[str, str] | None = None, **more: Any
+    ) -> Site:
         """What the plugin of that name says.
+
+        Parameters
+        ----------
+        there
+            Variables of the host to which commands are carried; None: they run here.
 
         Raises
         ------
@@ -69,7 +79,7 @@ class Site:
             title=facts.title if isinstance(facts, SiteFacts) else name,
             options=options,
             backend=getattr(plugin, "backend", None),
-            values=defaults_here(name, getattr(plugin, "defaults", {})),
+            values=defaults_here(name, getattr(plugin, "defaults", {}), there),
             required=_plain_names(getattr(plugin, "required", {})),
             groups=getattr(plugin, "groups", {}),
             nodes=getattr(plugin, "nodes", ()),
@@ -139,7 +149,9 @@ def said(value: object) -> str:
     return value
 
 
-def site_of(given: Mapping[str, Any], *, values: Mapping[str, Any] | None = None) -> Site | None:
+def site_of(
+    given: Mapping[str, Any], *, values: Mapping[str, Any] | None = None, via: Connection | None = None
+) -> Site | None:
     """The site of a cluster with these arguments; None: it has none.
 
     Parameters
@@ -148,6 +160,8 @@ def site_of(given: Mapping[str, Any], *, values: Mapping[str, Any] | None = None
         Arguments of `Cluster` without those that were not given; "none" for no site.
     values
         The site's defaults, where another process has read them.
+    via
+        The way to the host whose site it is; None: this host's.
 
     Raises
     ------
@@ -160,10 +174,11 @@ def site_of(given: Mapping[str, Any], *, values: Mapping[str, Any] | None = None
     if name == NONE:
         _refuse_options(given, "site= says that none is used")
         return None
+    there = None if via is None else via.login
     if name != AUTO:
-        site = Site.made(name, options, because="it was named")
+        site = Site.made(name, options, there=there, because="it was named")
         return site if values is None else evolve(site, values=values)
-    if (finding := site_here()) is None:
+    if (finding := site_here() if via is None else site_here(survey_sites(via.names, via.login))) is None:
         _refuse_options(given, "none that is installed is this host's. `corral sites` lists them; name one with site=")
         return None
     if other := _other_backend(given, finding):
@@ -171,7 +186,7 @@ def site_of(given: Mapping[str, Any], *, values: Mapping[str, Any] | None = None
         return None
     logger.info("site %s is used; site=None turns it off", finding)
     try:
-        return Site.made(finding.plugin.name, options, because=finding.evidence, is_named=False)
+        return Site.made(finding.plugin.name, options, there=there, because=finding.evidence, is_named=False)
     except InvalidRequest as error:
         whose = f" (site {finding}; site=None turns it off)"
         raise InvalidRequest(error.argument, error.problem + whose) from None
@@ -319,8 +334,8 @@ def _plain_names(values: Mapping[str, T]) -> dict[str, T]:
     return {str(name).replace("-", "_"): value for name, value in values.items()}
 
 
-def defaults_here(site: str, defaults: Mapping[str, Any]) -> dict[str, Any]:
-    """A site's defaults on this host.
+def defaults_here(site: str, defaults: Mapping[str, Any], there: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """A site's defaults on this host, or with the variables of another one.
 
     Raises
     ------
@@ -332,7 +347,7 @@ def defaults_here(site: str, defaults: Mapping[str, Any]) -> dict[str, Any]:
         if name not in SITE_DEFAULTS:
             raise PluginError(site, f"its defaults have {name!r}, which is none.{did_you_mean(name, SITE_DEFAULTS)}")
         try:
-            meant = settings.meant_here(name, value)
+            meant = settings.meant_here(name, value, there)
         except InvalidRequest as error:
             logger.debug("site %r: no default for %s", site, error)
             continue

@@ -380,7 +380,7 @@ class WorkerGroup:
         """
         if self.affinity == "near-gpu" and not self.gpus:
             raise InvalidRequest("affinity", "'near-gpu' needs GPUs: ask for some with gpus=, or say affinity='cores'")
-        environment_lines, python = self._python()
+        environment_lines, python = self._python(surroundings.python)
         # -P: a random.py in the folder where a job happens to start is no part of Python's library.
         command = (*python, "-P", "-m", "corral.launch", *launcher_options)
         return Job(
@@ -479,14 +479,21 @@ class WorkerGroup:
             variables=(*JOB_ENVIRONMENT, *self.variables),
         )
 
-    def _python(self) -> tuple[list[str], tuple[str, ...]]:
-        """The lines that activate an environment, and the words that run a launcher's Python."""
-        words = (sys.executable,) if self._inside() is not None else python_words(self.python)
+    def _python(self, elsewhere: tuple[str, ...]) -> tuple[list[str], tuple[str, ...]]:
+        """The lines that activate an environment, and the words that run a launcher's Python.
+
+        Parameters
+        ----------
+        elsewhere
+            What is there in the place of this process's Python; empty: jobs are submitted from here.
+        """
+        usual = elsewhere or (sys.executable,)
+        words = usual if self._inside() is not None else python_words(self.python)
         if self.conda_env is not None:
-            return conda_lines(os.fspath(self.conda_env)), words or ("python",)
-        if self.container is None and self.python is None:
-            return own_lines(sys.prefix, sys.base_prefix, os.environ), (sys.executable,)
-        return [], words or (sys.executable,)
+            return conda_lines(os.fspath(self.conda_env), is_here=not elsewhere), words or ("python",)
+        if self.container is None and self.python is None and not elsewhere:
+            return own_lines(sys.prefix, sys.base_prefix, os.environ), usual
+        return [], words or usual
 
 
 # What is made by attrs is public too.

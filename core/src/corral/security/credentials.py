@@ -15,7 +15,7 @@ from attrs import asdict, field, frozen
 from corral._version import __version__
 from corral.environment.program import Program
 from corral.environment.versions import mismatch
-from corral.errors import CredentialsError, NotPrivate
+from corral.errors import CredentialsError, HostUnreachable, LoginRefused, NotPrivate
 from corral.host.home import Home
 from corral.host.private import open_private_folder
 
@@ -113,8 +113,13 @@ class Credentials:
         write_private(Path(path), self.certificate + self.key + issuer)
 
     @classmethod
-    def read(cls, path: str | os.PathLike[str]) -> Credentials:
+    def read(cls, path: str | os.PathLike[str], *, home: Home | None = None) -> Credentials:
         """Read what `write` wrote.
+
+        Parameters
+        ----------
+        home
+            On another host: the folder of corral's own there.
 
         Raises
         ------
@@ -124,7 +129,7 @@ class Credentials:
             Others can read the file, it belongs to somebody else, or it is not such a file.
         """
         try:
-            return read_credentials(Path(path), json.loads(read_private(Path(path))))
+            return read_credentials(Path(path), json.loads(read_private(Path(path), home=home)))
         except ValueError as error:
             raise CredentialsError(_INCOMPLETE.format(path=path)) from error
 
@@ -164,8 +169,13 @@ def secured(security: bool | Security, **identity: Any) -> tuple[Credentials, Se
     return credentials, credentials.security()
 
 
-def read_private(path: Path) -> str:
+def read_private(path: Path, *, home: Home | None = None) -> str:
     """What `write_private` wrote, as the file server has it now.
+
+    Parameters
+    ----------
+    home
+        As for `Credentials.read`.
 
     Raises
     ------
@@ -174,10 +184,7 @@ def read_private(path: Path) -> str:
         Others could read or replace it, or it belongs to somebody else.
     """
     try:
-        with open_private_folder(path.parent) as folder:
-            # Makes an NFS client ask its server again.
-            folder.names()
-            return folder.read(path.name)
+        return (Home(path.parent) if home is None else home).read(path)
     except NotPrivate as error:
         raise CredentialsError(f"others could use your cluster: {error}") from error
 
@@ -196,9 +203,12 @@ def write_private(path: Path, text: str, *, home: Home | None = None) -> None:
     """
     try:
         if home is not None:
-            home.make()
+            home.write_new(path, text)
+            return
         with open_private_folder(path.parent, make=True) as folder:
             folder.write_new(path.name, text)
+    except (HostUnreachable, LoginRefused):
+        raise
     except NotPrivate as error:
         raise CredentialsError(f"others could use your cluster: {error}") from error
     except OSError as error:

@@ -1,0 +1,1 @@
+"""Another host, reached through OpenSSH's client."""
