@@ -18,7 +18,8 @@ import pytest
 import yaml  # type: ignore[import-untyped]
 
 from corral.migration.files import migrate
-from corral.request.drawing import CLUSTER_ARGUMENTS, draw
+from corral.request.arguments import CLUSTER_ARGUMENTS
+from corral.request.drawing import draw
 from corral.request.worker_group import WorkerGroup
 
 if TYPE_CHECKING:

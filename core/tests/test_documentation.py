@@ -18,8 +18,9 @@ from corral.cli import main
 from corral.cli.options import spoken
 from corral.cli.schema import configuration_schema
 from corral.plugin import hookspecs
+from corral.plugin.site_yaml import NODE, OPTION, SITE
 from corral.plugin.validation import HOOKS
-from corral.request.drawing import CLUSTER_ARGUMENTS
+from corral.request.arguments import CLUSTER_ARGUMENTS
 from corral.request.settings import Settings
 from corral.request.worker_group import WorkerGroup
 from corral.text.docstrings import docstring, documented
@@ -134,7 +135,7 @@ def test_what_a_job_and_a_cluster_share_is_said_in_the_same_words() -> None:
 def cluster_options_of(command: click.Command) -> list[click.Option]:
     """Those that set an argument of a cluster or of a job."""
     # How options of a plugin are spelled on a command line, only the command line has to say.
-    names = {*OPTIONS[Cluster], *OPTIONS[WorkerGroup]} - {"backend_options"}
+    names = {*OPTIONS[Cluster], *OPTIONS[WorkerGroup]} - {"backend_options", "site_options"}
     return [each for each in command.params if isinstance(each, click.Option) and each.name in names]
 
 
@@ -173,9 +174,9 @@ def test_the_schema_says_what_docstrings_say() -> None:
     texts = [spoken(words_of(owner), ()) for owner in OPTIONS]
     found = list(described(configuration_schema()))
     for name, text in found:
-        assert name == "backends" or any(text == words.get(name) for words in texts)
+        assert name in ("backends", "sites") or any(text == words.get(name) for words in texts)
     configurable = {*CLUSTER_ARGUMENTS, *OPTIONS[WorkerGroup], *OPTIONS[Settings]} - {"plugins"}
-    assert {name for name, _ in found} == configurable | {"backends"}
+    assert {name for name, _ in found} == configurable | {"backends", "sites"}
 
 
 def test_the_schema_knows_what_yaml_can_write() -> None:
@@ -190,6 +191,13 @@ def test_the_schema_knows_what_yaml_can_write() -> None:
     slurm = section["backends"]["additionalProperties"]
     assert slurm["additionalProperties"] is False
     assert "commands-per-minute" not in slurm["properties"]
+
+
+def test_the_page_of_sites_has_all_their_keys() -> None:
+    """In tables as the schema has them, with the same words and in the same order."""
+    page = (DOCS / "site-files.md").read_text()
+    rows = re.findall(r"^\| `([a-z-]+)` \| [a-z ]+ \| (.+) \|$", page[page.index("## Keys") :], re.MULTILINE)
+    assert rows == [(key.replace("_", "-"), each.words) for keys in (SITE, NODE, OPTION) for key, each in keys.items()]
 
 
 @pytest.mark.parametrize("name", sorted(main.commands))

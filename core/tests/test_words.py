@@ -29,7 +29,8 @@ from corral.cli.schema import configuration_schema
 from corral.cluster.connecting import credentials_of
 from corral.cluster.registry import entries
 from corral.errors import CorralError, InvalidRequest
-from corral.request.drawing import CLUSTER_ARGUMENTS, GROUP_ARGUMENTS, draw
+from corral.request.arguments import CLUSTER_ARGUMENTS, GROUP_ARGUMENTS
+from corral.request.drawing import draw
 from corral.request.quantities import parse_duration, parse_walltime
 from corral.request.scale import jobs_asked_for
 from corral.request.settings import Settings, settings

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from corral.plugin import site_files
+
 HERE = Path(__file__).parent
 ACME = HERE.parent / "testing" / "acme"
 
@@ -18,3 +20,11 @@ def install(monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
             monkeypatch.syspath_prepend(ACME if folder == "acme" else HERE / folder)
 
     return install
+
+
+@pytest.fixture
+def file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A file that the variable names; it is still to be written."""
+    path = tmp_path / "sites.yaml"
+    monkeypatch.setenv(site_files.VARIABLE, str(path))
+    return path

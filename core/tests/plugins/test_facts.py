@@ -135,12 +135,12 @@ print(facts.title, facts.server, facts.tried)
 
 
 def test_of_what_nobody_chose_only_the_facts_are_read(herd: Path) -> None:
-    """The backend is imported and not made; a site is not even imported."""
+    """Backends and sites are imported, and not made."""
     with (herd / "corral_herd.py").open("a") as file:
         file.write("\n    def __init__(self):\n        print('made')\n")
     with (herd / "corral_herd-1.0.dist-info" / "entry_points.txt").open("a") as file:
         file.write("[corral.sites.v1]\nvalley = corral_valley:Valley\n")
-    (herd / "corral_valley.py").touch()
+    (herd / "corral_valley.py").write_text("class Valley:\n    def __init__(self):\n        print('made')\n")
     code = """
 import sys
 from corral.plugin.discovery import installed
@@ -148,7 +148,7 @@ from corral.request.drawing import draw
 draw({"backend": "local", "cores": 1, "memory": "1GB"}).script()
 print("valley" in [plugin.name for plugin in installed()], "corral_herd" in sys.modules, "corral_valley" in sys.modules)
 """
-    assert ask(herd, code) == "True True False"
+    assert ask(herd, code) == "True True True"
 
 
 def test_no_backend_brings_dask_along() -> None:

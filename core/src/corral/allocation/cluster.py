@@ -17,7 +17,8 @@ from attrs import evolve
 from distributed import Security
 from distributed.core import Status, rpc
 
-from corral.allocation.detect import Grant, Shares, read_grant
+from corral.allocation.arguments import WORKER_ARGUMENTS, configured
+from corral.allocation.detect import Grant, Shares, grant_here
 from corral.allocation.launchers import Launchers
 from corral.cluster import connecting
 from corral.cluster.dask_logs import Quiet
@@ -30,10 +31,9 @@ from corral.host import limits
 from corral.host.home import CLIENT_PEM, Home
 from corral.launch.spread import launcher_commands
 from corral.plugin.values import JobId
-from corral.request import settings
 from corral.request.blueprint import DEFAULT_GROUP
-from corral.request.drawing import CLUSTER_ARGUMENTS
 from corral.request.quantities import parse_duration
+from corral.request.sites import AUTO, said, site_of
 from corral.request.tracebacks import tells_plainly
 from corral.request.worker_group import JOB_ENVIRONMENT, WorkerGroup
 from corral.security import addresses
@@ -47,17 +47,6 @@ RUN_BY = "CORRAL_RUN"
 
 #: How soon to look again whether workers are ready (s).
 _GLANCE = 0.05
-
-#: Arguments of `WorkerGroup` that mean here what they mean there.
-_WORKER_ARGUMENTS = (
-    "worker_ports", "local_directory", "launcher", "affinity", "preimport", "death_timeout", "worker_class",
-    "worker_options",
-)  # fmt: skip
-#: Arguments that the configuration may give.
-_CONFIGURABLE = (
-    "backend", "backend_options", "site", "shared_directory", "interface", "scheduler_interface", "worker_interface",
-    "scheduler_port", "scheduler_options", "security", *_WORKER_ARGUMENTS,
-)  # fmt: skip
 
 
 class Allocation(HostingCluster):
@@ -85,7 +74,10 @@ class Allocation(HostingCluster):
     backend_options
         Options of the backend plugin: a mapping.
     site
-        The name of an installed site plugin.
+        The name of an installed site plugin (`corral sites` lists them), or None for no site. Default: the configured
+        one, else, with the site's own backend, the one that this host belongs to.
+    site_options
+        What the site asks of its users beyond other arguments: a mapping. See `corral sites NAME`.
     shared_directory
         A folder that all nodes share; the credentials go there, into a folder of corral's own (``corral-1000``).
         Default: ``corral`` in your state directory (``~/.local/state``).
@@ -155,7 +147,8 @@ class Allocation(HostingCluster):
         name: str | None = None,
         backend: str | None = None,
         backend_options: Mapping[str, Any] | None = None,
-        site: str | None = None,
+        site: str | None = AUTO,
+        site_options: Mapping[str, Any] | None = None,
         shared_directory: str | os.PathLike[str] | None = None,
         interface: str | None = None,
         scheduler_interface: str | None = None,
@@ -183,14 +176,16 @@ class Allocation(HostingCluster):
                 f"corral run has made this job a cluster already ({owner}): use Client(), or start without corral run"
             )
         given = {
-            "backend": backend, "backend_options": backend_options, "site": site, "shared_directory": shared_directory,
+            "backend": backend, "backend_options": backend_options, "shared_directory": shared_directory,
             "interface": interface, "scheduler_interface": scheduler_interface, "worker_interface": worker_interface,
             "scheduler_port": scheduler_port, "scheduler_options": scheduler_options, "security": security,
             "worker_ports": worker_ports, "local_directory": local_directory, "launcher": launcher,
             "affinity": affinity, "preimport": preimport, "death_timeout": death_timeout, "worker_class": worker_class,
             "worker_options": worker_options,
         }  # fmt: skip
-        self._arguments = _configured(backend) | {key: value for key, value in given.items() if value is not None}
+        given = {key: value for key, value in given.items() if value is not None}
+        self._site = site_of({**given, "site": said(site), "site_options": site_options or {}})
+        self._arguments = configured(backend, self._site) | given
         self._sizes: dict[str, Any] = {
             "cores": cores, "memory": memory, "processes": processes, "threads": threads, "memory_limit": memory_limit,
         }  # fmt: skip
@@ -201,7 +196,7 @@ class Allocation(HostingCluster):
         # It checks what it is given, and writes it for the launchers.
         self._spec = WorkerGroup(
             interface=self._arguments.get("worker_interface", self._arguments.get("interface")),
-            **{key: self._arguments[key] for key in _WORKER_ARGUMENTS if key in self._arguments},
+            **{key: self._arguments[key] for key in WORKER_ARGUMENTS if key in self._arguments},
         )
         self._credentials, self.security = secured(
             self._arguments.get("security", True), cluster=f"corral-{self._uuid[:8]}", uuid=self._uuid
@@ -221,8 +216,8 @@ class Allocation(HostingCluster):
     async def _start(self) -> None:
         arguments = self._arguments
         self._quiet.begin()
-        self._grant = await read_grant(
-            arguments.get("backend"), options=arguments.get("backend_options"), site=arguments.get("site")
+        self._grant, self._site = await grant_here(
+            arguments.get("backend"), options=arguments.get("backend_options"), site=self._site
         )
         allocation = self._grant.allocation
         if self._spare_first_node and len(allocation.hosts) == 1:
@@ -281,7 +276,8 @@ class Allocation(HostingCluster):
             uuid=self._uuid,
             backend=self._grant.backend,
             backend_options=dict(self._arguments.get("backend_options", {})),
-            site=self._arguments.get("site"),
+            site=None if self._site is None else self._site.name,
+            site_options={} if self._site is None else dict(self._site.options),
             credentials=str(self.credentials_path),
             scheduler_job=self._grant.allocation.job_id.text,
         )
@@ -390,9 +386,3 @@ class Allocation(HostingCluster):
         job = self._grant.allocation.job_id
         here = f"workers={len(self.scheduler.workers)} of {self.n_workers}"
         return f"Allocation({self._grant.backend!r}, job={str(job)!r}, nodes={len(self.hosts)}, {here})"
-
-
-def _configured(backend: str | None) -> dict[str, Any]:
-    known = [*CLUSTER_ARGUMENTS, *WorkerGroup.argument_names()]
-    name = backend or settings.value("backend", None) or ""
-    return {key: value for key, value in settings.arguments(name, known).items() if key in _CONFIGURABLE}

@@ -21,6 +21,8 @@ from corral.request.quantities import parse_count, parse_memory, usual_processes
 if TYPE_CHECKING:
     import pluggy
 
+    from corral.request.sites import Site
+
 logger = logging.getLogger("corral")
 
 #: Of each node's memory, workers leave so much to the scheduler and the script: a tenth, at most so many bytes.
@@ -41,6 +43,7 @@ async def read_grant(
     *,
     options: Mapping[str, Any] | None = None,
     site: str | None = None,
+    site_options: Mapping[str, Any] | None = None,
     environ: Mapping[str, str] | None = None,
 ) -> Grant:
     """What this job was granted.
@@ -56,16 +59,17 @@ async def read_grant(
         This is no job.
     """
     environ = os.environ if environ is None else environ
-    name = backend or (discovery.backend_of_site(site) if site else None)
+    of_site: dict[str, Any] = {"site": site, "site_options": site_options}
+    name = backend or (getattr(discovery.make_site(site, site_options), "backend", None) if site else None)
     if name is not None:
-        manager = discovery.load(name, options=options, site=site)
+        manager = discovery.load(name, options=options, **of_site)
         allocation: Allocation | None = await Runner().converse(manager.hook.read_allocation(environ=environ))
         if allocation is None and discovery.facts_of(name).is_everywhere:
             allocation = _this_machine()
         if allocation is None:
             raise NoAllocation(f"this is not a {name!r} job. Start it in one, or submit it: corral submit")
         return Grant(backend=name, manager=manager, allocation=allocation)
-    found = await _ask_all(environ, site)
+    found = await _ask_all(environ, of_site)
     if not found:
         installed = ", ".join(plugin.name for plugin in discovery.usable("backend"))
         everywhere = discovery.everywhere()
@@ -79,12 +83,30 @@ async def read_grant(
     return found[0]
 
 
-async def _ask_all(environ: Mapping[str, str], site: str | None) -> list[Grant]:
+async def grant_here(
+    backend: str | None, *, options: Mapping[str, Any] | None, site: Site | None
+) -> tuple[Grant, Site | None]:
+    """What this job was granted, and its site: none, if nobody has named one and the job is another batch system's.
+
+    Raises
+    ------
+    NoAllocation
+    """
+    if site is not None:
+        try:
+            return await read_grant(backend, options=options, site=site.name, site_options=site.options), site
+        except NoAllocation:
+            if site.is_named:
+                raise
+    return await read_grant(backend, options=options), None
+
+
+async def _ask_all(environ: Mapping[str, str], of_site: Mapping[str, Any]) -> list[Grant]:
     found = []
     available = discovery.installed()
     for plugin in discovery.usable("backend", available):
         try:
-            manager = discovery.load(plugin.name, site=site, among=available)
+            manager = discovery.load(plugin.name, among=available, **of_site)
             allocation = await Runner().converse(manager.hook.read_allocation(environ=environ))
         except CorralError as error:
             logger.warning("backend %r cannot say whether this is a job of its own: %s", plugin.name, error)

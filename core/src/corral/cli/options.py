@@ -18,7 +18,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 C = TypeVar("C", bound=click.Command)
 
 #: Arguments of `Cluster` that are options of commands.
-_CLUSTER = ("backend", "backend_options", "site", "name", "shared_directory", "log_directory")
+_CLUSTER = ("backend", "backend_options", "site", "site_options", "name", "shared_directory", "log_directory")
 #: Arguments of `WorkerGroup` that are; its backend and the options of that are those of the cluster here.
 _WORKER = tuple(name for name in WorkerGroup.argument_names() if name not in ("backend", "backend_options"))
 #: Arguments that hold several texts: the option is repeated.
@@ -72,6 +72,8 @@ def cluster_options(*, by_default: str = "", only: Collection[str] = _CLUSTER) -
             option = _option(name)
             if name == "backend_options":
                 backend_option(command)
+            elif name == "site_options":
+                site_option(command)
             else:
                 click.option(option, help=words[name])(command)
         return command
@@ -87,11 +89,21 @@ def backend_option(command: F) -> F:
     )(command)  # fmt: skip
 
 
+def site_option(command: F) -> F:
+    """Give a command the option whose texts `plugin_options` reads as the site's."""
+    return click.option(
+        "--site-option", "site_options", multiple=True, metavar="NAME=VALUE",
+        help="An option of the site's. May be repeated.",
+    )(command)  # fmt: skip
+
+
 def cluster_arguments(options: Mapping[str, Any]) -> dict[str, Any]:
     """What was given on the command line, as arguments of `Cluster`."""
     arguments = {name: options[name] for name in _CLUSTER if options.get(name) not in (None, ())}
     if "backend_options" in arguments:
         arguments["backend_options"] = plugin_options(arguments["backend_options"])
+    if "site_options" in arguments:
+        arguments["site_options"] = plugin_options(arguments["site_options"], "site_options")
     return arguments
 
 
@@ -152,13 +164,13 @@ def assignments(argument: str, texts: Sequence[str]) -> dict[str, str]:
     return found
 
 
-def plugin_options(texts: Sequence[str]) -> dict[str, Any]:
-    """Options of a backend; a value that is JSON (a number, true, a list) is taken as such, else as text.
+def plugin_options(texts: Sequence[str], argument: str = "backend_options") -> dict[str, Any]:
+    """Options of a plugin; a value that is JSON (a number, true, a list) is taken as such, else as text.
 
     Python's ``True`` and ``False`` are what they are in ``backend_options=``, from where they are copied.
     """
     found: dict[str, Any] = {}
-    for name, value in assignments("backend_options", texts).items():
+    for name, value in assignments(argument, texts).items():
         try:
             found[name] = json.loads(value)
         except ValueError:

@@ -17,7 +17,6 @@ from corral.errors import InvalidRequest
 from corral.text.durations import in_words
 
 if TYPE_CHECKING:
-    from corral.batch.client import BatchSystem
     from corral.plugin.values import Job, Queue
 
 #: What a job may ask for that decides about its queue.
@@ -25,7 +24,7 @@ _ASKED = ("cores", "memory", "nodes", "gpus", "walltime", "account", "skip_direc
 
 
 @click.command()
-@cluster_options(only=("backend", "backend_options", "site"))
+@cluster_options(only=("backend", "backend_options", "site", "site_options"))
 @worker_options_for(_ASKED)
 @click.option("--json", "as_json", is_flag=True, help="For programs: one JSON object per queue.")
 @click.pass_obj
@@ -37,48 +36,53 @@ def queues(redaction: Redaction, /, as_json: bool, **options: Any) -> None:
     """
     from corral.batch.queues import queues_of
     from corral.request.blueprint import no_queues
-    from corral.request.drawing import batch_system
-    from corral.request.queues import choose, why_not
+    from corral.request.drawing import batch_and_site
+    from corral.request.site_queues import choice_for, verdicts
 
     redaction.hide("project", options["account"])
     said = worker_arguments(options)
-    batch, arguments = batch_system({**cluster_arguments(options), **said})
+    batch, arguments, site = batch_and_site({**cluster_arguments(options), **said})
     found = sorted(ask(queues_of(batch, "")), key=lambda queue: queue.name)
     if not found:
         raise InvalidRequest("backend", f"there is nothing to list: {no_queues(batch)}")
-    job = _job(batch, arguments) if said else None
-    choice, problem = None, ""
+    job = _job(arguments) if said else None
+    choice, problem, reasons = None, "", None
     if job is not None:
+        reasons = verdicts(job, found, batch.prepare)
         try:
-            choice = choose(job, found, nothing="")
+            choice = choice_for(job, found, batch.prepare, site, nothing="")
         except InvalidRequest as error:
             problem = error.problem
     if as_json:
         for queue in found:
-            more = {} if job is None else {"takes_it": not why_not(queue, job), "why_not": why_not(queue, job)}
+            why = None if reasons is None else reasons[queue.name]
+            more = {} if why is None else {"takes_it": not why, "why_not": why}
             is_chosen = {} if job is None else {"is_chosen": choice is not None and choice.queue == queue.name}
             click.echo(json.dumps({**asdict(queue), **more, **is_chosen}))
         return
-    _show(found, job)
-    if choice is not None:
+    _show(found, reasons)
+    if choice is not None and not choice.queue:
+        say(f'queue="auto": {choice.reason}')
+    elif choice is not None:
         # The table says it of the others.
         say(f'queue="auto" means {choice.queue!r}: {choice.reason}')
     elif problem:
-        say('queue="auto" finds none that takes this job')
+        of_site = f": {problem}" if site is not None and site.nodes else ""
+        say(f'queue="auto" finds none that takes this job{of_site}')
 
 
-def _job(batch: BatchSystem, arguments: Mapping[str, Any]) -> Job:
+def _job(arguments: Mapping[str, Any]) -> Job:
     """What a job of a cluster with these arguments asks for; how much memory need not be said."""
     from corral.request.worker_group import WorkerGroup
 
     group = WorkerGroup(**{name: arguments[name] for name in _ASKED if name in arguments})
-    return batch.prepare(group.request(name="asked", log_directory=None, launcher_options=()))
+    return group.request(name="asked", log_directory=None, launcher_options=())
 
 
-def _show(found: Sequence[Queue], job: Job | None) -> None:
+def _show(found: Sequence[Queue], reasons: Mapping[str, str] | None) -> None:
     from dask.utils import format_bytes
 
-    from corral.request.queues import limits_of_job, why_not
+    from corral.request.queues import limits_of_job
 
     has_limits = any(map(limits_of_job, found))
 
@@ -99,12 +103,12 @@ def _show(found: Sequence[Queue], job: Job | None) -> None:
             "" if queue.memory is None else format_bytes(queue.memory),
             number(queue.gpus),
             *([limits_of_job(queue)] if has_limits else []),
-            state(queue) if job is None else why_not(queue, job) or "yes",
+            state(queue) if reasons is None else reasons[queue.name] or "yes",
         )
         for queue in found
     ]
     numbers = ("free", "cores", "memory", "GPUs")
     head = ("queue", "walltime", *numbers, *(["a job, in all"] if has_limits else []))
-    show((*head, "state" if job is None else "takes it"), rows, numbers=numbers)
+    show((*head, "state" if reasons is None else "takes it"), rows, numbers=numbers)
     default = "* the default; " if any(queue.is_default for queue in found) else ""
     click.echo(f"{default}free nodes of all; cores, memory and GPUs of one")

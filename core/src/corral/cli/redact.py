@@ -39,11 +39,12 @@ class Redaction:
     def hide_what_is_known(self) -> None:
         """This user, this host, the configured projects, and the hosts and projects of all registered jobs."""
         from corral.cluster.registry import read
+        from corral.host.names import host_names
 
         with contextlib.suppress(OSError, KeyError):
             self.hide("home", os.path.expanduser("~").rstrip("/"))
             self.hide("user", getpass.getuser())
-        self.hide("host", socket.gethostname(), socket.getfqdn())
+        self.hide("host", *host_names(), socket.getfqdn())
         self.hide("project", *(os.environ.get(name) for name in _PROJECTS), *_configured_accounts())
         for entry in read()[0]:
             self.hide("host", entry.host, *(host for job in entry.jobs for host in job.hosts))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from corral.cli.options import backend_option, described, json_object, plugin_options
+from corral.cli.options import backend_option, described, json_object, plugin_options, site_option
 from corral.errors import CorralError, counted
 from corral.launch.ending import say
 from corral.launch.zygote import WARNINGS
@@ -76,6 +76,7 @@ def run_options(only: Collection[str] = ()) -> Callable[[F], F]:
     }
     options |= {
         "backend_options": backend_option,
+        "site_options": site_option,
         "spare_first_node": click.option(
             "--exclusive/--inclusive", "spare_first_node", default=False, show_default=True,
             help="Whether the scheduler and the script have a node of their own, without workers.",
@@ -108,6 +109,7 @@ def run_words(options: Mapping[str, Any]) -> list[str]:
     words = [f"--{name.replace('_', '-')}={value}" for name, value in given.items() if value is not None]
     words += [f"--preimport={module}" for module in options["preimport"]]
     words += [f"--backend-option={text}" for text in options["backend_options"]]
+    words += [f"--site-option={text}" for text in options["site_options"]]
     if options["spare_first_node"]:
         words.append("--exclusive")
     if not options["dashboard"]:
@@ -149,6 +151,8 @@ def allocation_arguments(options: dict[str, Any]) -> dict[str, Any]:
         arguments["preimport"] = options["preimport"]
     if options["backend_options"]:
         arguments["backend_options"] = plugin_options(options["backend_options"])
+    if options["site_options"]:
+        arguments["site_options"] = plugin_options(options["site_options"], "site_options")
     if options["worker_options"] is not None:
         arguments["worker_options"] = json_object("worker_options", options["worker_options"])
     scheduler: dict[str, Any] = {}

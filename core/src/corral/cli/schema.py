@@ -10,6 +10,7 @@ from typing import Any
 import click
 
 from corral.cli.options import described
+from corral.plugin.site_values import Key
 
 #: What values of Python's types are in YAML; other types are for programs alone.
 _NAMES: Mapping[object, str] = {
@@ -42,13 +43,14 @@ def configuration_schema() -> dict[str, Any]:
     from attrs import fields
 
     from corral.cluster.cluster import Cluster
-    from corral.request.drawing import CLUSTER_ARGUMENTS, GROUP_ARGUMENTS
+    from corral.request.arguments import CLUSTER_ARGUMENTS, GROUP_ARGUMENTS
     from corral.request.settings import Settings
     from corral.request.worker_group import WorkerGroup
 
     group = _properties(WorkerGroup, WorkerGroup.argument_names())
     cluster = _properties(Cluster, [name for name in CLUSTER_ARGUMENTS if name not in _PROGRAM_ONLY])
-    cluster["groups"]["additionalProperties"] = _section(group)
+    # A text is a group that the site has ready.
+    cluster["groups"]["additionalProperties"] = {"anyOf": [_section(group), {"type": "string"}]}
     arguments = {**{name: group[name] for name in GROUP_ARGUMENTS}, **cluster}
     backends = {
         "description": "Arguments for one backend, by its name. They win over the general ones.",
@@ -56,12 +58,39 @@ def configuration_schema() -> dict[str, Any]:
         "additionalProperties": _section(arguments),
     }
     own = _properties(Settings, [attribute.name for attribute in fields(Settings)])
+    sites = {
+        "description": "Sites, by name: what their users need not say.",
+        "type": "object",
+        "additionalProperties": {"$ref": "#/$defs/site"},
+    }
     return {
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "corral in Dask's configuration",
         "type": "object",
-        "properties": {"corral": _section({**arguments, **own, "backends": backends})},
+        "properties": {"corral": _section({**arguments, **own, "backends": backends, "sites": sites})},
+        "$defs": {"site": _site({**arguments, **own}, group)},
     }
+
+
+def _site(defaults: Mapping[str, Any], group: Mapping[str, Any]) -> dict[str, Any]:
+    """What the section of one site may hold."""
+    from corral.plugin.site_yaml import NODE, OPTION, SITE
+    from corral.request.arguments import SITE_DEFAULTS
+
+    found = _keys(SITE)
+    properties = {name: each for name, each in defaults.items() if name in SITE_DEFAULTS}
+    found["properties"]["defaults"] |= _section(properties)
+    found["properties"]["groups"]["additionalProperties"] = _section(group)
+    found["properties"]["nodes"]["items"] = _keys(NODE)
+    found["properties"]["options"]["additionalProperties"] = _keys(OPTION)
+    return found
+
+
+def _keys(keys: Mapping[str, Key]) -> dict[str, Any]:
+    """A section of a site's, with the names that its keys have in YAML."""
+    section = _section({name: {"description": key.words, **key.schema} for name, key in keys.items()})
+    required = [name.replace("_", "-") for name, key in keys.items() if key.required]
+    return {**section, **({"required": required} if required else {})}
 
 
 def _section(properties: Mapping[str, Any]) -> dict[str, Any]:

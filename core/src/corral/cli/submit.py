@@ -7,7 +7,7 @@ import json
 import os
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -15,12 +15,17 @@ from typing import TYPE_CHECKING, Any
 import click
 from attrs import define, evolve, field
 
+from corral.allocation.arguments import CONFIGURABLE
 from corral.cli.options import cluster_arguments, cluster_options, worker_arguments, worker_options
 from corral.cli.run import OWN_FAILURE, run_options, run_words
 from corral.cli.tables import say, show_file
 from corral.errors import BatchSystemError, InvalidRequest, ParseError
 from corral.jobs.record import JobRecord
 from corral.plugin.values import JobState
+from corral.plugin.written_sites import needed_site
+from corral.request import settings
+from corral.request.sites import NONE
+from corral.request.written_sites import is_written
 
 if TYPE_CHECKING:
     from corral.plugin.values import Job
@@ -95,13 +100,36 @@ def _job(blueprint: Blueprint, words: Sequence[str], options: dict[str, Any]) ->
         **options,
         "name": None,
         "backend": blueprint.backend,
-        "backend_options": [f"{name}={json.dumps(value)}" for name, value in blueprint.backend_options.items()],
-        "site": blueprint.site,
+        **_of_site(blueprint, options),
         "cores": resources.cores,
         "memory": resources.memory,
         "shared_directory": blueprint.shared_directory,
     }
     return evolve(job, command=(*job.command[:-1], "corral.cli", "run", *run_words(said), *words))
+
+
+def _of_site(blueprint: Blueprint, options: Mapping[str, Any]) -> dict[str, Any]:
+    """The site in the job, so that it does not look for one; of one in a file, which it may not see, what it says."""
+    site, name, backend_options = blueprint.chosen_site, blueprint.site or NONE, blueprint.backend_options
+    more: dict[str, Any] = {}
+    said = {} if site is None else {key: value for key, value in site.values.items() if key in CONFIGURABLE}
+    if site is not None and is_written(site.name) and said.keys() <= options.keys():
+        batch = blueprint.batch
+        _, backend_options = needed_site(batch.manager, site.name, batch.backend, batch.options)
+        name = NONE
+        more = {
+            key: json.dumps(value) if isinstance(value, Mapping) else value
+            for key, value in said.items()
+            if key in options and not options[key] and settings.value(key, blueprint.backend) is None
+        }
+    return {
+        **more,
+        "backend_options": [f"{key}={json.dumps(value)}" for key, value in backend_options.items()],
+        "site": name,
+        "site_options": []
+        if name == NONE
+        else [f"{key}={json.dumps(value)}" for key, value in blueprint.site_options.items()],
+    }
 
 
 def _state(blueprint: Blueprint) -> dict[str, str]:

@@ -40,7 +40,9 @@ class _Question:
 @click.command()
 @click.argument("job", required=False)
 @click.option("--cluster", help="Only jobs of this cluster.")
-@cluster_options(only=("backend", "backend_options", "site"), by_default="the one of the cluster that has the job")
+@cluster_options(
+    only=("backend", "backend_options", "site", "site_options"), by_default="the one of the cluster that has the job"
+)
 @click.option("--json", "as_json", is_flag=True, help="For programs: one JSON object per job.")
 def explain(job: str | None, cluster: str | None, as_json: bool, **options: Any) -> None:
     """Say why a job waits, and when it may start.
@@ -99,7 +101,10 @@ def _where(entry: Entry, job: str) -> tuple[Entry, JobId]:
 
     for each in entry.systems:
         if job.startswith(f"{each.name}:"):
-            there = evolve(entry, backend=each.backend, backend_options=each.backend_options, site=each.site)
+            there = evolve(
+                entry, backend=each.backend, backend_options=each.backend_options, site=each.site,
+                site_options=each.site_options, site_is_needed=each.site_is_needed,
+            )  # fmt: skip
             return there, JobId(job.removeprefix(f"{each.name}:"), system=each.name)
     return entry, JobId(job)
 
@@ -112,7 +117,9 @@ def _of_job(job: str, entries: Iterable[Entry]) -> Iterator[_Question]:
         if not lines and entry.scheduler_job != job:
             continue
         there, job_id = _where(entry, job)
-        identity = json.dumps([there.backend, there.backend_options, there.site], default=str, sort_keys=True)
+        identity = json.dumps(
+            [there.backend, there.backend_options, there.site, there.site_options], default=str, sort_keys=True
+        )
         batch = evolve(Residence(there).batch, name=job_id.system)
         question = _Question(job=job_id, batch=batch, identity=identity, cluster=entry.name)
         if not lines:

@@ -21,7 +21,7 @@ from corral.host.identity import Sight
 from corral.launch.contact import knock
 from corral.plugin import discovery
 from corral.plugin.values import JobId, JobStatus
-from corral.request import settings
+from corral.request.sites import site_and_settings
 from corral.security.credentials import Credentials
 
 logger = logging.getLogger("corral")
@@ -47,7 +47,7 @@ class Fate(enum.Enum):
 
 
 @frozen
-class Finding:
+class Examined:
     """A fate, and the evidence in a person's words."""
 
     fate: Fate
@@ -72,7 +72,7 @@ class Outcome:
         return not self.left and not self.is_unknown
 
 
-async def examine(entry: Entry) -> Finding:
+async def examine(entry: Entry) -> Examined:
     """Find out whether somebody looks after the cluster; the cluster itself is asked where its process cannot be seen.
 
     Raises
@@ -82,25 +82,25 @@ async def examine(entry: Entry) -> Finding:
     """
     if entry.is_waiting:
         if time.time() - entry.started < SILENT_AFTER:
-            return Finding(Fate.LIVES, "its submission may be under way")
+            return Examined(Fate.LIVES, "its submission may be under way")
         if await _is_listed(entry):
-            return Finding(Fate.LIVES, "its scheduler's job waits")
-        return Finding(Fate.DEAD, "its scheduler's job is gone")
+            return Examined(Fate.LIVES, "its scheduler's job waits")
+        return Examined(Fate.DEAD, "its scheduler's job is gone")
     match entry.look():
         case Sight.LIVES:
-            return Finding(Fate.LIVES, "its process lives")
+            return Examined(Fate.LIVES, "its process lives")
         case Sight.GONE:
-            return Finding(Fate.DEAD, "its process is gone")
+            return Examined(Fate.DEAD, "its process is gone")
     if not entry.is_silent:
-        return Finding(Fate.LIVES, f"it was heard of {entry.age:.0f} s ago")
+        return Examined(Fate.LIVES, f"it was heard of {entry.age:.0f} s ago")
     problem = await _asked(entry)
     if problem is None:
-        return Finding(Fate.LIVES, "its scheduler answers")
+        return Examined(Fate.LIVES, "its scheduler answers")
     if entry.process.ended_with_its_boot(entry.heartbeat):
-        return Finding(Fate.DEAD, "this machine has been started anew since")
+        return Examined(Fate.DEAD, "this machine has been started anew since")
     if entry.scheduler_job and not await _is_listed(entry):
-        return Finding(Fate.DEAD, f"job {entry.scheduler_job}, in which it was, has ended")
-    return Finding(
+        return Examined(Fate.DEAD, f"job {entry.scheduler_job}, in which it was, has ended")
+    return Examined(
         Fate.DOUBTFUL, f"its process cannot be seen from here, and its scheduler does not answer ({problem})"
     )
 
@@ -228,13 +228,17 @@ async def _states(batch: BatchSystem, job_ids: Sequence[JobId]) -> dict[JobId, J
 
 def _systems(entry: Entry) -> list[SystemLine]:
     """The batch systems that may have jobs of the cluster, its own first."""
-    own = SystemLine(name="", backend=entry.backend, backend_options=entry.backend_options, site=entry.site)
+    own = SystemLine(
+        name="", backend=entry.backend, backend_options=entry.backend_options, site=entry.site,
+        site_options=entry.site_options, site_is_needed=entry.site_is_needed,
+    )  # fmt: skip
     return [own, *entry.systems]
 
 
 def _batch(line: SystemLine) -> BatchSystem:
-    manager = discovery.load(line.backend, options=line.backend_options, site=line.site)
-    runner = Runner(timeout=settings.settings().command_timeout)
+    site, chosen = site_and_settings(line.site, line.site_options, is_needed=line.site_is_needed)
+    manager = discovery.load(line.backend, options=line.backend_options, **site)
+    runner = Runner(timeout=chosen.command_timeout)
     return BatchSystem(backend=line.backend, name=line.name, manager=manager, runner=runner, attempts=2)
 
 

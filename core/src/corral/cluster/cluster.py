@@ -38,10 +38,12 @@ from corral.jobs.explanation import Explanations
 from corral.jobs.record import JobFailure, JobRecord, Jobs
 from corral.jobs.worker_failures import WorkerFailure
 from corral.plugin.values import JobId
+from corral.request.arguments import GROUP_ARGUMENTS
 from corral.request.awaited import Awaited
-from corral.request.drawing import GROUP_ARGUMENTS, draw, read_script, scheduler_place
+from corral.request.drawing import draw, read_script, scheduler_place
 from corral.request.quantities import hours_of
 from corral.request.scale import jobs_asked_for, jobs_at_once, known_group, the_group
+from corral.request.sites import AUTO, said
 from corral.request.synonyms import missing_attribute, refuse_unknown_bounds
 from corral.request.tracebacks import tells_plainly
 from corral.request.worker_group import WorkerGroup
@@ -69,7 +71,8 @@ class Cluster(HostingCluster):
         is no trace of a batch system, the embedded queue ``"local"``.
     groups
         Several kinds of jobs: a mapping of names to `WorkerGroup`. Arguments of `WorkerGroup` given beside it, or in
-        the configuration, then fill in what a group leaves out.
+        the configuration, then fill in what a group leaves out. A text is a group that the site has ready:
+        ``["perlmutter.gpu"]``, or ``{"gpu": "perlmutter.gpu"}``; arguments given beside it win over what it says.
     n_workers
         Workers to ask for at once, or a mapping of groups to workers; `scale` changes that.
     name
@@ -77,7 +80,10 @@ class Cluster(HostingCluster):
     backend_options
         Options of the backend plugin: a mapping.
     site
-        The name of an installed site plugin.
+        The name of an installed site plugin (`corral sites` lists them), or None for no site. Default: the configured
+        one, else, with the site's own backend, the one that this host belongs to.
+    site_options
+        What the site asks of its users beyond other arguments: a mapping. See `corral sites NAME`.
     plugins
         Plugin objects of your own, wrapped around the rest.
     shared_directory
@@ -154,11 +160,12 @@ class Cluster(HostingCluster):
         self,
         backend: str | None = None,
         *,
-        groups: Mapping[str, WorkerGroup] | None = None,
+        groups: Mapping[str, WorkerGroup | str] | Sequence[str] | None = None,
         n_workers: int | Mapping[str, int] = 0,
         name: str | None = None,
         backend_options: Mapping[str, Any] | None = None,
-        site: str | None = None,
+        site: str | None = AUTO,
+        site_options: Mapping[str, Any] | None = None,
         plugins: Sequence[object] | None = None,
         shared_directory: str | os.PathLike[str] | None = None,
         log_directory: str | os.PathLike[str] | None = None,
@@ -183,7 +190,8 @@ class Cluster(HostingCluster):
         # Long because all arguments are named twice: here, and by where they go.
         given = {
             "backend": backend,
-            "site": site,
+            "site": said(site),
+            "site_options": site_options,
             "plugins": plugins,
             "backend_options": backend_options,
             "name": name,

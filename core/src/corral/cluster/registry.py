@@ -123,6 +123,9 @@ class SystemLine:
     backend: str = field(validator=_is_line)
     backend_options: dict[str, Any] = field(factory=dict)
     site: str | None = None
+    site_options: dict[str, Any] = field(factory=dict)
+    #: As of `Entry`.
+    site_is_needed: bool = True
 
 
 def lines_of(blueprint: Blueprint) -> tuple[SystemLine, ...]:
@@ -175,6 +178,9 @@ class Entry:
     backend: str = field(validator=_is_line)
     backend_options: dict[str, Any] = field(factory=dict)
     site: str | None = None
+    site_options: dict[str, Any] = field(factory=dict)
+    #: False: it completes requests alone. Who cannot find it looks after the cluster without.
+    site_is_needed: bool = True
     #: Where it may have jobs as well.
     systems: Sequence[SystemLine] = ()
     #: What looks after it.
@@ -205,12 +211,18 @@ class Entry:
     @classmethod
     def of(cls, blueprint: Blueprint, **more: Any) -> Self:
         """A cluster that this process looks after, unless `more` says otherwise."""
+        from corral.plugin.written_sites import needed_site
+
+        batch = blueprint.batch
+        needed, options = needed_site(batch.manager, blueprint.site, batch.backend, batch.options)
         return cls(
             name=blueprint.name,
             uuid=blueprint.uuid,
             backend=blueprint.backend,
-            backend_options=dict(blueprint.backend_options),
+            backend_options=dict(options),
             site=blueprint.site,
+            site_options=dict(blueprint.site_options),
+            site_is_needed=needed is not None,
             systems=lines_of(blueprint),
             credentials=str(blueprint.credentials_path),
             prefixes=(blueprint.job_prefix,),

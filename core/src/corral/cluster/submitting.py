@@ -160,8 +160,8 @@ class JobSubmitter:
                     group=group.name,
                     name=script.name,
                     expected_workers=group.workers_per_job,
-                    nodes=nodes.of_job(group.spec.resources.nodes),
-                    workers_per_node=group.spec.resources.processes,
+                    nodes=nodes.of_job(group.resources.nodes),
+                    workers_per_node=group.resources.processes,
                     log=None if script.log is None else script.log.replace("{id}", job_id.text),
                     submitted_at=now,
                 )

@@ -6,6 +6,7 @@ of a `LocalCluster` have them because they are the program's own children.
 
 from __future__ import annotations
 
+import datetime
 import importlib
 import logging
 import os
@@ -133,6 +134,8 @@ def _plain(value: Any, name: str, strange: list[str]) -> Any:
         return _STRANGE if _STRANGE in items else items
     if isinstance(value, os.PathLike):
         return os.fspath(value)
+    if isinstance(value, datetime.date):
+        return value.isoformat()
     if value is None or isinstance(value, str | int | float):
         return value
     strange.append(name)

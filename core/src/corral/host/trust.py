@@ -25,19 +25,23 @@ _ANOTHER = "Name a folder below one that only you can write to, in your home for
 
 
 @contextmanager
-def passed(path: Path, *, make: bool) -> Iterator[int]:
-    """Go from the root to a folder, and look at each on the way; yields its descriptor."""
+def passed(path: Path, *, make: bool, owner: int | None = None) -> Iterator[int]:
+    """Go from the root to a folder, and look at each on the way; yields its descriptor.
+
+    `owner` may have folders and links on the way, beside the user and root, but where anybody can put some.
+    """
     ahead = list(reversed(path.parts[1:]))
     here, where = os.open("/", _PASS), Path("/")
     links = 0
     try:
-        _refuse_on_the_way(os.fstat(here), where)
+        _refuse_on_the_way(os.fstat(here), where, owner)
         while ahead:
             name = ahead.pop()
+            known = owner if owner is None or not _who_else_writes(os.fstat(here)) else None
             try:
                 below = enter(here, name, _PASS, make=make)
             except NotADirectoryError:
-                target = _target(here, where / name)
+                target = _target(here, where / name, known)
                 links += 1
                 if links > _LINKS:
                     raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path)) from None
@@ -50,7 +54,7 @@ def passed(path: Path, *, make: bool) -> Iterator[int]:
             os.close(here)
             # Of the targets of links: `below` is where they lead, whatever it is called.
             here, where = below, Path(os.path.normpath(where / name))
-            _refuse_on_the_way(os.fstat(here), where)
+            _refuse_on_the_way(os.fstat(here), where, known)
         yield here
     finally:
         os.close(here)
@@ -79,12 +83,12 @@ def _list(folder: int) -> None:
         os.close(descriptor)
 
 
-def _target(parent: int, link: Path) -> str:
+def _target(parent: int, link: Path, owner: int | None) -> str:
     """Where a link on the way leads."""
     status = os.stat(link.name, dir_fd=parent, follow_symlinks=False)
     if not stat.S_ISLNK(status.st_mode):
         raise NotADirectoryError(errno.ENOTDIR, os.strerror(errno.ENOTDIR), str(link))
-    if not _is_trusted(status.st_uid):
+    if not _is_trusted(status.st_uid) and status.st_uid != owner:
         refuse(link, f"is a link that belongs to {_user(status.st_uid)}", _ANOTHER)
     return os.readlink(link.name, dir_fd=parent)
 
@@ -92,23 +96,63 @@ def _target(parent: int, link: Path) -> str:
 # --- what is refused --------------------------------------------------------------------------------------------
 
 
-def _refuse_on_the_way(status: os.stat_result, path: Path) -> None:
-    if not _is_trusted(status.st_uid):
+def _refuse_on_the_way(status: os.stat_result, path: Path, owner: int | None) -> None:
+    if not _is_trusted(status.st_uid) and status.st_uid != owner:
         refuse(path, f"belongs to {_user(status.st_uid)}, who could replace what you have in it", _ANOTHER)
     mode = status.st_mode
     if mode & stat.S_ISVTX:
         # Others may add, and not touch what is there.
         return
-    whose = ""
-    if mode & stat.S_IWOTH:
-        whose = "everybody"
-    elif mode & stat.S_IWGRP and not _is_group_of_one(status.st_gid):
-        whose = f"everybody in group {_group(status.st_gid)}"
-    if whose:
+    if whose := _who_else_writes(status):
         refuse(
             path,
             f"has mode {stat.S_IMODE(mode):04o}: {whose} could replace what you have in it",
             f"{_ANOTHER}; or have its owner run: chmod {'+t' if status.st_uid == 0 else 'go-w'} {path}",
+        )
+
+
+def _who_else_writes(status: os.stat_result) -> str:
+    """Who may write to it beside its owner; empty if nobody may."""
+    if status.st_mode & stat.S_IWOTH:
+        return "everybody"
+    if status.st_mode & stat.S_IWGRP and not _is_group_of_one(status.st_gid):
+        return f"everybody in group {_group(status.st_gid)}"
+    return ""
+
+
+def refuse_changeable(path: Path) -> None:
+    """Refuse a file that others than its owner could change; by what it says the user's programs are run.
+
+    Whose it is does not matter: somebody has named it, or it is where a centre's files are. Links are followed.
+
+    Raises
+    ------
+    NotPrivate
+        Others could write to it, or replace it.
+    OSError
+        It is not there, or cannot be looked at.
+    """
+    whole = Path(os.path.abspath(path))
+    owner = whole.stat().st_uid
+    for _ in range(_LINKS):
+        with passed(whole.parent, make=False, owner=owner) as parent:
+            status = os.stat(whole.name, dir_fd=parent, follow_symlinks=False)
+            if not stat.S_ISLNK(status.st_mode):
+                whose = _who_else_writes(os.fstat(parent))
+                break
+            whole = whole.parent / _target(parent, whole, None if _who_else_writes(os.fstat(parent)) else owner)
+    else:
+        raise OSError(errno.ELOOP, os.strerror(errno.ELOOP), str(path))
+    if not stat.S_ISREG(status.st_mode):
+        refuse(path, "is not a regular file", "Name one that is")
+    if status.st_uid != owner:
+        refuse(path, f"has just become a file of {_user(status.st_uid)}", "Try again")
+    if whose and not _is_trusted(owner):
+        refuse(path, f"belongs to {_user(owner)}, and is where {whose} can put files", _ANOTHER)
+    if whose := _who_else_writes(status):
+        mode = stat.S_IMODE(status.st_mode)
+        refuse(
+            path, f"has mode {mode:04o}: {whose} could change what it says", f"Have its owner run: chmod go-w {path}"
         )
 
 

@@ -32,6 +32,7 @@ class Options:
     cluster_created: float | None = None
     backend: str | None = None
     site: str | None = None
+    site_options: dict[str, Any] = Factory(dict)
     #: The batch system's name, if it is not the cluster's own: its jobs' names begin with it.
     system: str = ""
     backend_options: dict[str, Any] = Factory(dict)
@@ -115,6 +116,7 @@ def _parser(doubt: str | None = None) -> argparse.ArgumentParser:
     add("--cluster-created", type=_number(float), metavar="EPOCH")
     add("--backend", metavar="NAME")
     add("--site", metavar="NAME")
+    add("--site-options", type=_mapping, default={}, metavar="JSON")
     add("--system", default="", metavar="NAME")
     add("--backend-options", type=_mapping, default={}, metavar="JSON")
     add("--job-name", default="", metavar="NAME")

@@ -193,7 +193,9 @@ async def _ask(options: Options, environ: Mapping[str, str]) -> tuple[pluggy.Plu
     from corral.plugin import discovery
 
     try:
-        manager = discovery.load(options.backend, options=options.backend_options, site=options.site)
+        manager = discovery.load(
+            options.backend, options=options.backend_options, site=options.site, site_options=options.site_options
+        )
         # Those of its own backend alone: it submits nothing, and every worker would wait for the others' import.
         runner = Runner(timeout=_PATIENCE, enclosing=discovery.told_in_jobs(_facts(manager)))
         allocation: Allocation | None = await runner.converse(manager.hook.read_allocation(environ=environ))

@@ -22,10 +22,12 @@ from corral.errors import (
 )
 from corral.host.gpus import Gpus, visible_gpus
 from corral.plugin import parsing
-from corral.plugin.conversations import answered, array_as_large_as_taken, arrayed_or_alone, mapped
+from corral.plugin.carried import CarriesCommands
+from corral.plugin.conversations import answered, array_as_large_as_taken, arrayed_or_alone, mapped, over_ssh
 from corral.plugin.facts import BackendFacts, RankVariables
 from corral.plugin.hookspecs import CONTRACT, hookimpl
 from corral.plugin.scripting import job_body
+from corral.plugin.sites import DescribedSite, NodeType, SiteDescription, SiteFacts, SiteOption
 from corral.plugin.values import (
     Allocation,
     Command,
@@ -35,6 +37,7 @@ from corral.plugin.values import (
     Directive,
     Failure,
     FailureKind,
+    Finding,
     Job,
     JobId,
     JobState,
@@ -42,12 +45,14 @@ from corral.plugin.values import (
     Queue,
     Resources,
     Script,
+    Verdict,
 )
 
 __all__ = [
     "CONTRACT",
     "Allocation",
     "BackendFacts",
+    "CarriesCommands",
     "Command",
     "CommandError",
     "CommandFailed",
@@ -55,27 +60,35 @@ __all__ = [
     "CommandTimedOut",
     "Completed",
     "Conversation",
+    "DescribedSite",
     "Detected",
     "Directive",
     "Failure",
     "FailureKind",
+    "Finding",
     "Gpus",
     "InvalidRequest",
     "Job",
     "JobId",
     "JobState",
     "JobStatus",
+    "NodeType",
     "ParseError",
     "Queue",
     "RankVariables",
     "Resources",
     "Script",
+    "SiteDescription",
+    "SiteFacts",
+    "SiteOption",
+    "Verdict",
     "answered",
     "array_as_large_as_taken",
     "arrayed_or_alone",
     "hookimpl",
     "job_body",
     "mapped",
+    "over_ssh",
     "parsing",
     "visible_gpus",
 ]

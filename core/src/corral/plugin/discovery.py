@@ -14,8 +14,7 @@ one: :class:`corral.plugin.BackendFacts`. Facts are read of every backend that i
 runs: what an enclosing job says of itself must reach no other, whosever it is. A launcher, which submits none, reads
 those of its own backend alone.
 
-A site may carry two attributes besides its hooks: `backend`, the name of the backend that its users need not give,
-and `backend_options`, defaults for that backend's options.
+A site may carry attributes besides its hooks, all of them optional: see :mod:`corral.plugin.sites`.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ import inspect
 import logging
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, Literal, NoReturn
+from typing import TYPE_CHECKING, Any, Literal, NoReturn
 
 import importlib_metadata
 import pluggy
@@ -36,27 +35,13 @@ from corral._version import __version__
 from corral.errors import CorralError, InvalidRequest, PluginError, UnknownBackend, did_you_mean
 from corral.plugin.facts import BackendFacts
 from corral.plugin.hookspecs import CONTRACT
-from corral.plugin.validation import NamedPlugin, assemble
+from corral.plugin.validation import NamedPlugin, assemble, refused_value
+from corral.plugin.well_known import BACKENDS, SITES
+
+if TYPE_CHECKING:
+    from corral.plugin.site_yaml import WrittenSite
 
 logger = logging.getLogger("corral.plugin.discovery")
-
-#: What to install for a name that people are likely to type. All else is said by plugins that are installed.
-WELL_KNOWN = {
-    "slurm": "corral-slurm",
-    "pbs": "corral-pbs",
-    "pbspro": "corral-pbs",
-    "openpbs": "corral-pbs",
-    "sge": "corral-sge",
-    "gridengine": "corral-sge",
-    "uge": "corral-sge",
-    "lsf": "corral-lsf",
-    "htcondor": "corral-htcondor",
-    "condor": "corral-htcondor",
-    "oar": "corral-oar",
-    "flux": "corral-flux",
-    "torque": "corral-torque",
-    "moab": "corral-moab",
-}
 
 
 # --- what is installed ------------------------------------------------------------------------------------------
@@ -64,7 +49,7 @@ WELL_KNOWN = {
 
 @frozen(kw_only=True)
 class Installed:
-    """One entry point of one distribution; not imported."""
+    """One entry point of one distribution; not imported. Or a site in a file, which is its distribution then."""
 
     name: str
     kind: Literal["backend", "site"]
@@ -74,7 +59,12 @@ class Installed:
     version: str
     #: The factory, as the entry point names it: ``corral_slurm:Slurm``.
     value: str
-    _entry_point: importlib_metadata.EntryPoint = field(repr=False, eq=False)
+    _entry_point: importlib_metadata.EntryPoint | WrittenSite = field(repr=False, eq=False)
+
+    @property
+    def origin(self) -> str:
+        """Where it comes from: a distribution and its version, or a file."""
+        return f"{self.distribution} {self.version}".rstrip()
 
     def make(self, options: Mapping[str, Any]) -> object:
         """Import the plugin and call its factory.
@@ -86,14 +76,14 @@ class Installed:
         PluginError
             It cannot be imported, or its factory failed.
         """
-        factory = self._import()
+        factory = self.factory()
         self._check_options(factory, options)
         try:
             return factory(**options)
         except CorralError:
             raise
         except (Exception, SystemExit) as error:
-            if refused := _refused_value(error, options):
+            if refused := refused_value(error, options):
                 self._refuse_options(f"refuses a value: {refused}")
             given = ", ".join(f"{name}={value!r}" for name, value in options.items()) or "no options"
             problem = f"{self.value}, called with {given}, raised {said(error)}. Check the options"
@@ -108,7 +98,7 @@ class Installed:
         PluginError
             It cannot be imported, or says it in no way that is known.
         """
-        factory = self._import()
+        factory = self.factory()
         facts = getattr(factory, "facts", None) or BackendFacts()
         if not isinstance(facts, BackendFacts):
             kind = type(facts).__name__
@@ -118,7 +108,13 @@ class Installed:
             facts if facts.title else evolve(facts, title=self.name, server=(f"{self.name.upper()}_*", *facts.server))
         )
 
-    def _import(self) -> Callable[..., object]:
+    def factory(self) -> Callable[..., object]:
+        """Import what the entry point names.
+
+        Raises
+        ------
+        PluginError
+        """
         try:
             factory: object = self._entry_point.load()
         except (Exception, SystemExit) as error:
@@ -149,16 +145,6 @@ class Installed:
 
     def _refuse_options(self, problem: str) -> NoReturn:
         raise InvalidRequest(f"{self.kind}_options", f"{self.kind} {self.name!r} {problem}")
-
-
-def _refused_value(error: BaseException, options: Mapping[str, Any]) -> str:
-    """What a validator of attrs says of an option; empty if it is not one that speaks.
-
-    Its error has the sentence, and then the whole attribute, which says nothing to a user.
-    """
-    sentence = str(error.args[0]) if isinstance(error, TypeError | ValueError) and error.args else ""
-    is_about_a_value = sentence.startswith(tuple(f"'{name}' must " for name in options))
-    return re.sub(r"<class '([\w.]+)'>", r"\1", sentence) if is_about_a_value else ""
 
 
 def installed() -> list[Installed]:
@@ -199,11 +185,19 @@ _GROUP = re.compile(r"corral\.(?P<kind>backend|site)s\.(?P<contract>\w+)")
 def usable(kind: Literal["backend", "site"], plugins: Iterable[Installed] | None = None) -> list[Installed]:
     """Those that speak this corral's contract, each once, under its plainest name: `pbs`, not `openpbs` too."""
     plugins = installed() if plugins is None else plugins
+    plugins = _with_written(plugins) if kind == "site" else plugins
     names: dict[tuple[str, str], list[Installed]] = {}
     for plugin in plugins:
         if plugin.kind == kind and plugin.contract == CONTRACT:
             names.setdefault((plugin.distribution, plugin.value), []).append(plugin)
     return sorted((min(aliases, key=_plainness) for aliases in names.values()), key=lambda plugin: plugin.name)
+
+
+def _with_written(plugins: Iterable[Installed]) -> list[Installed]:
+    # Reads Dask's configuration, and a launcher has to do before that.
+    from corral.plugin.written_sites import with_written
+
+    return with_written(plugins)
 
 
 def _plainness(plugin: Installed) -> tuple[bool, int]:
@@ -340,14 +334,29 @@ def are_one(backend: str, other: str) -> bool:
     return (mine.distribution, mine.value) == (others.distribution, others.value)
 
 
-def backend_of_site(site: str, site_options: Mapping[str, Any] | None = None) -> str | None:
-    """The name of the backend that a site's users need not give; None if it has several."""
-    backend: str | None = getattr(_the_one(site, "site", installed()).make(site_options or {}), "backend", None)
-    return backend
+def make_site(name: str, options: Mapping[str, Any] | None = None) -> object:
+    """The site plugin of that name, for its attributes.
+
+    Raises
+    ------
+    InvalidRequest, PluginError
+    """
+    return the_site(name).make(options or {})
+
+
+def the_site(name: str) -> Installed:
+    """The site plugin of that name or alias; not imported.
+
+    Raises
+    ------
+    InvalidRequest, PluginError
+    """
+    return _the_one(name, "site", installed())
 
 
 def _the_one(name: str, kind: Literal["backend", "site"], available: Sequence[Installed]) -> Installed:
     """The plugin of that name, or an error that says why there is none."""
+    available = _with_written(available) if kind == "site" else available
     namesakes = [plugin for plugin in available if plugin.kind == kind and plugin.name == name]
     spoken = {plugin.distribution: plugin for plugin in namesakes if plugin.contract == CONTRACT}
     match list(spoken.values()):
@@ -379,10 +388,13 @@ def _no_such(name: str, kind: Literal["backend", "site"], available: Sequence[In
     plain = [plugin.name for plugin in usable(kind, available)]
     problem = f"no {kind} named {name!r}. Installed: {', '.join(plain) or 'none'}."
     if kind == "site":
-        return InvalidRequest("site", problem + did_you_mean(name.lower(), known))
-    if name not in WELL_KNOWN:
-        problem += did_you_mean(name.lower(), [*known, *WELL_KNOWN])
-    for word, distribution in WELL_KNOWN.items():
+        from corral.plugin.written_sites import not_read
+
+        install = f" Install {SITES[name]}" if name in SITES else did_you_mean(name.lower(), [*known, *SITES])
+        return InvalidRequest("site", problem + install + not_read())
+    if name not in BACKENDS:
+        problem += did_you_mean(name.lower(), [*known, *BACKENDS])
+    for word, distribution in BACKENDS.items():
         if word not in known and (word == name or problem.endswith(f"Did you mean {word!r}?")):
             problem += f" Install {distribution}"
     return UnknownBackend(problem, name=name, installed=plain)

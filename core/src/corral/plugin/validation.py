@@ -4,7 +4,7 @@ pluggy alone lets a misspelt or missing argument, a hook that nobody answers, an
 pass as a silent None. Here each of them is a PluginError that names the plugin, its distribution and the cure:
 
 - a backend answers every hook that has no default, each exactly once;
-- sites and users' plugins only wrap (any of them may listen to `job_state_changed`);
+- sites and users' plugins only wrap (any of them may answer `job_state_changed` and `check_health`);
 - every hook takes the specified arguments, all of them, none more, none with a default;
 - a conversation is a generator function, a pure hook is not;
 - a hook's result has the specified type, whoever wrapped it.
@@ -13,9 +13,10 @@ pass as a silent None. Here each of them is a PluginError that names the plugin,
 from __future__ import annotations
 
 import inspect
+import re
 import types
-from collections.abc import Callable, Generator, Iterator, Sequence
-from typing import NoReturn, TypeVar, get_args, get_origin, get_type_hints
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from typing import Any, NoReturn, TypeVar, get_args, get_origin, get_type_hints
 
 import pluggy
 from attrs import frozen
@@ -38,7 +39,7 @@ class HookSpec:
     arguments: tuple[str, ...]
     #: Any of these is a right answer; a conversation is a Generator.
     results: tuple[type, ...]
-    #: One plugin answers it; false for `job_state_changed` alone.
+    #: One plugin answers it; false for `job_state_changed` and `check_health`.
     is_single: bool
 
     @property
@@ -270,10 +271,14 @@ def _check_backend(backend: NamedPlugin) -> set[str]:
     return answered
 
 
+#: What a site may say beside its hooks, or instead of any.
+_ATTRIBUTES = ("facts", "backend", "backend_options", "defaults", "required", "groups")
+
+
 def _check_around(named: NamedPlugin) -> None:
     """Refuse a site or a user's plugin that replaces what it may only wrap."""
     implementations = list(_checked(named))
-    if not implementations:
+    if not implementations and not any(hasattr(named.plugin, name) for name in _ATTRIBUTES):
         named.refuse("it has no hook. Decorate its methods with @hookimpl(wrapper=True)")
     for implementation in implementations:
         if implementation.is_answer:
@@ -320,3 +325,16 @@ def _check_form(implementation: Implementation, spec: HookSpec) -> None:
         implementation.refuse("is a conversation without a yield. Yield a Command for each thing to ask")
     if not implementation.is_wrapper and not spec.is_conversation and yields:
         implementation.refuse("yields, but is no conversation. Return the answer")
+
+
+# --- options ----------------------------------------------------------------------------------------------------
+
+
+def refused_value(error: BaseException, options: Mapping[str, Any]) -> str:
+    """What a validator of attrs says of an option; empty if it is not one that speaks.
+
+    Its error has the sentence, and then the whole attribute, which says nothing to a user.
+    """
+    sentence = str(error.args[0]) if isinstance(error, TypeError | ValueError) and error.args else ""
+    is_about_a_value = sentence.startswith(tuple(f"'{name}' must " for name in options))
+    return re.sub(r"<class '([\w.]+)'>", r"\1", sentence) if is_about_a_value else ""

@@ -88,13 +88,13 @@ def _read(path: Path) -> Order | None:
 
 async def _serve_in_job(order: Order) -> None:
     from corral.allocation.detect import read_grant
+    from corral.request.sites import NONE
 
     ends = None if order.walltime is None else process_started() + order.walltime
     arguments = order.arguments
+    site = {} if arguments["site"] == NONE else {name: arguments.get(name) for name in ("site", "site_options")}
     try:
-        grant = await read_grant(
-            arguments["backend"], options=arguments.get("backend_options"), site=arguments.get("site")
-        )
+        grant = await read_grant(arguments["backend"], options=arguments.get("backend_options"), **site)
         ends = grant.allocation.ends or ends
     except CorralError as error:
         say(f"cannot tell what this job was granted: {error}")

@@ -36,7 +36,7 @@ from corral.jobs.transitions import must_be_sought, observe, sought
 from corral.plugin import discovery
 from corral.plugin.values import JobId
 from corral.remote.spec import Draft
-from corral.request import settings
+from corral.request.sites import site_and_settings
 from corral.security.credentials import Credentials
 
 logger = logging.getLogger("corral")
@@ -85,8 +85,8 @@ class Residence:
         """The batch system, as this host reaches it."""
         if self._batch is None:
             entry = self.entry
-            chosen = settings.settings()
-            manager = discovery.load(entry.backend, options=entry.backend_options, site=entry.site)
+            site, chosen = site_and_settings(entry.site, entry.site_options, is_needed=entry.site_is_needed)
+            manager = discovery.load(entry.backend, options=entry.backend_options, **site)
             facts = discovery.facts_of(entry.backend)
             self._batch = BatchSystem(
                 backend=entry.backend,

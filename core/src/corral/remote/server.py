@@ -58,7 +58,7 @@ class Served(Cluster):
         self._idle_watch: asyncio.Task[None] | None = None
         self._tunnel: Tunnel | None = None
         self._scripts: dict[str, str] = {}
-        blueprint = order.identify(draw(order.arguments))
+        blueprint = order.identify(draw(order.arguments, site_values=order.site_values))
         entry = Entry.of(
             blueprint,
             scheduler="job" if job_id else "node",

@@ -20,7 +20,9 @@ from corral.request import settings
 from corral.request.blueprint import Blueprint
 from corral.request.drawing import JOB_OPTIONS, draw
 from corral.request.queues import AUTO
+from corral.request.sites import NONE, named_groups
 from corral.request.worker_group import WorkerGroup
+from corral.request.written_sites import with_sites
 from corral.security.credentials import Credentials, read_credentials, read_private, secured, write_private
 
 #: What the scheduler's job has of the workers' jobs, where they agree and nobody says otherwise.
@@ -43,6 +45,8 @@ class Order:
 
     #: Of `Cluster`.
     arguments: dict[str, Any]
+    #: What its site has for everybody, as it is on the submitting side.
+    site_values: dict[str, Any] = field(factory=dict)
     #: Jobs of each group to ask for at once.
     jobs: dict[str, int] = field(factory=dict)
     #: They name the cluster, and know no address yet.
@@ -172,8 +176,12 @@ def take(given: Mapping[str, Any]) -> tuple[Blueprint, Order]:
     blueprint = draw(given, scheduler_is_here=False)
     for_scheduler = {name: value for name, value in blueprint.scheduler_options.items() if name not in JOB_OPTIONS}
     credentials, _ = secured(blueprint.security, cluster=blueprint.name, uuid=blueprint.uuid, created=blueprint.created)
+    site = blueprint.chosen_site
     arguments = {
         **{name: value for name, value in given.items() if name not in _ELSEWHERE},
+        # Said, so that the other side does not look for one.
+        "site": NONE if site is None else site.name,
+        "site_options": {} if site is None else dict(site.options),
         "backend": blueprint.backend,
         "scheduler_options": for_scheduler,
         "idle_timeout": blueprint.idle_timeout,
@@ -192,16 +200,17 @@ def take(given: Mapping[str, Any]) -> tuple[Blueprint, Order]:
                 "inherit_env": [],
                 "env": dict(blueprint.groups[name].variables),
             }
-            for name, group in groups.items()
+            for name, group in named_groups(groups, site, given).items()
         }
     else:
         [spec] = blueprint.groups.values()
         arguments |= {"queue": spec.queue, "inherit_env": [], "env": dict(spec.variables)}
     order = Order(
         arguments={name: _plain(name, value) for name, value in arguments.items() if value is not None},
+        site_values={} if site is None else _plain("site", site.values),
         credentials=credentials,
         home=str(blueprint.home.path),
-        configuration=settings.elsewhere(dask.config.config),
+        configuration=settings.elsewhere(with_sites(dask.config.config)),
         environment={
             name: os.environ[name] for name in ("PATH", *_FOLDERS, *blueprint.batch.facts.carried) if name in os.environ
         },
@@ -240,6 +249,8 @@ def _plain(argument: str, value: Any) -> Any:
     def spelled(other: object) -> object:
         if isinstance(other, datetime.timedelta):
             return other.total_seconds()
+        if isinstance(other, datetime.date):
+            return other.isoformat()
         if isinstance(other, os.PathLike):
             return os.fspath(other)
         if isinstance(other, type):

@@ -29,12 +29,15 @@ from corral.errors import BatchSystemError, CorralError, InvalidRequest, NotPriv
 from corral.host.home import Home
 from corral.plugin import discovery
 from corral.plugin.values import JobId
+from corral.plugin.written_sites import needed_site
 from corral.request import settings
 from corral.request.activation import check_reach
 from corral.request.quantities import plain_options
-from corral.request.queues import AUTO, Choice, choose
+from corral.request.queues import AUTO, Choice
 from corral.request.scale import check_name, the_group
 from corral.request.settings import Settings
+from corral.request.site_queues import choice_for
+from corral.request.sites import Site
 from corral.request.worker_group import WorkerGroup
 
 if TYPE_CHECKING:
@@ -74,7 +77,7 @@ class Blueprint:
     created: float = field(factory=time.time)
     #: Of the process that made it.
     surroundings: Surroundings = field(factory=Surroundings.here)
-    site: str | None = None
+    chosen_site: Site | None = None
     backend_options: Mapping[str, Any] = field(factory=dict)
     #: What was named; None: nothing.
     shared_directory: Path | None = None
@@ -95,6 +98,15 @@ class Blueprint:
     parked_results: int = PARKED_RESULTS
     #: Seconds after which a cluster with a scheduler of its own ends if it has nothing to do; 0: never.
     idle_timeout: float = IDLE_TIMEOUT
+
+    @property
+    def site(self) -> str | None:
+        """The name of its site."""
+        return None if self.chosen_site is None else self.chosen_site.name
+
+    @property
+    def site_options(self) -> Mapping[str, Any]:
+        return {} if self.chosen_site is None else self.chosen_site.options
 
     @property
     def folder(self) -> Path:
@@ -171,6 +183,8 @@ class Blueprint:
         except InvalidRequest as error:
             whose = "" if name == DEFAULT_GROUP else f" (group {name!r})"
             raise InvalidRequest(error.argument, error.problem + whose) from error
+        if whole := larger.rounding(name):
+            logger.warning("cluster %s: group %r: %s", self.name, name, whole)
         if vain := larger.skipped_in_vain(name):
             names = ", ".join(dict.fromkeys(each.name for each in larger.script(name).directives))
             warnings.warn(
@@ -206,7 +220,9 @@ class Blueprint:
             if not spec.backend_options:
                 return self.batch
             options = {**self.backend_options, **spec.backend_options}
-            manager = discovery.load(self.backend, options=options, site=self.site, plugins=self.plugins)
+            manager = discovery.load(
+                self.backend, options=options, site=self.site, site_options=self.site_options, plugins=self.plugins
+            )
             return evolve(self.batch, manager=manager, options=options)
         assert spec.backend is not None
         configured = plain_options("backend_options", settings.options_of_another(spec.backend))
@@ -241,18 +257,18 @@ class Blueprint:
             queues = queues_at_once(batch, self.identity(batch))
         except (BatchSystemError, ParseError) as error:
             raise BatchSystemError(f"queue={AUTO!r} cannot be decided: {error}. Name a queue=, or try again") from error
-        return choose(self.prepared(spec, batch), queues, nothing=no_queues(batch))
+        site = None if batch.name else self.chosen_site
+        return choice_for(self.asked(spec, batch), queues, batch.prepare, site, nothing=no_queues(batch))
 
-    def prepared(self, spec: WorkerGroup, batch: BatchSystem) -> Job:
-        """What a group's jobs ask for, whatever their queue."""
-        asked = evolve(spec, queue=None).request(
+    def asked(self, spec: WorkerGroup, batch: BatchSystem) -> Job:
+        """What a group's jobs are asked for, whatever their queue."""
+        return evolve(spec, queue=None).request(
             name=self.job_name(1),
             log_directory=str(self.log_directory_of(batch)),
             launcher_options=(),
             surroundings=self.surroundings,
             own_directory=str(self.folder),
         )
-        return batch.prepare(asked)
 
     def skipped_in_vain(self, group: str) -> list[str]:
         """What a group wants to leave out, and no job of this batch system could have."""
@@ -294,12 +310,16 @@ class Blueprint:
             f"--cluster-created={self.created:.0f}",
             f"--backend={batch.backend}",
         ]
-        if batch.options:
-            options.append(f"--backend-options={json.dumps(batch.options)}")
+        own = None if batch.name else self.site
+        site, backend_options = needed_site(batch.manager, own, batch.backend, batch.options)
+        if backend_options:
+            options.append(f"--backend-options={json.dumps(backend_options)}")
         if batch.name:
             options.append(f"--system={batch.name}")
-        elif self.site is not None:
-            options.append(f"--site={self.site}")
+        if site is not None:
+            options.append(f"--site={site}")
+            if self.site_options:
+                options.append(f"--site-options={json.dumps(self.site_options)}")
         name = self.job_name(number)
         wanted = spec.request(
             name=name,
@@ -312,13 +332,18 @@ class Blueprint:
         if job.resources.memory is None:
             raise InvalidRequest("memory", "say how much a job may use on each node: memory='16GB'")
         # What was prepared may be more than what was asked for: the workers should use it.
-        if job.resources.processes > job.resources.cores:
-            job = evolve(job, resources=evolve(job.resources, processes=job.resources.cores))
+        job = evolve(job, resources=spec.shared_out(job.resources))
         return evolve(job, command=(*job.command, *spec.launcher_arguments(group, job.resources, job.walltime)))
 
     def resources(self, group: str) -> Resources:
         """What a job of this group has: what was prepared may be more than what was asked for."""
         return self.request(group, 1).resources
+
+    def rounding(self, group: str) -> str:
+        """What a job of this group has beyond what was asked for because its site gives whole nodes, and the cost."""
+        if self.chosen_site is None or self.batch_of(group).name:
+            return ""
+        return self.chosen_site.rounding(self.groups[group].resources, self.resources(group))
 
     def script(self, group: str | None = None) -> Script:
         """The script of this group's jobs, as the first of them would be submitted."""
@@ -346,7 +371,7 @@ class Blueprint:
             if any(fnmatch.fnmatchcase(name, pattern) for pattern in server)
         }
         own = [f"{type(plugin).__module__}.{type(plugin).__qualname__}" for plugin in self.plugins]
-        site = None if batch.name else self.site
+        site = None if batch.name else [self.site, repr(self.site_options)]
         what = [batch.backend, repr(batch.options), site, own, command.argv, shutil.which(command.argv[0])]
         return json.dumps([__version__, what, sorted(told.items())], default=str)
 

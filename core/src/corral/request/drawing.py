@@ -17,10 +17,12 @@ from corral.batch.runner import Runner
 from corral.errors import InvalidRequest
 from corral.host.home import Home
 from corral.plugin import discovery
-from corral.request import settings
+from corral.request import settings, sites
+from corral.request.arguments import GROUP_ARGUMENTS, KNOWN
 from corral.request.blueprint import DEFAULT_GROUP, IDLE_TIMEOUT, PARKED_RESULTS, Blueprint
 from corral.request.quantities import hours_of, parse_count, parse_duration, plain_options
 from corral.request.scale import check_name, memory_or_none
+from corral.request.sites import Site
 from corral.request.synonyms import refuse_unknown
 from corral.request.texts import check_line
 from corral.request.worker_group import WorkerGroup
@@ -33,22 +35,11 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("corral")
 
-#: Arguments of `Cluster` that end up in a blueprint, beside those of `WorkerGroup`.
-CLUSTER_ARGUMENTS = (
-    "backend", "site", "plugins", "backend_options", "name", "shared_directory", "log_directory", "interface",
-    "scheduler_interface", "worker_interface", "scheduler_port", "scheduler_options", "security", "groups",
-    "maximum_core_hours", "maximum_gpu_hours", "parked_results", "scheduler", "on_exists", "idle_timeout",
-    "shutdown_on_close",
-)  # fmt: skip
 #: What `scheduler_options` may say of the scheduler's job; the rest belongs to `distributed.Scheduler`.
 JOB_OPTIONS = (
     "cores", "memory", "walltime", "queue", "account", "extra_directives", "skip_directives", "env", "inherit_env",
     "modules", "conda_env", "prologue", "epilogue", "python", "shebang",
 )  # fmt: skip
-#: Arguments of `WorkerGroup` that a cluster without groups takes for its only one.
-GROUP_ARGUMENTS = tuple(
-    name for name in WorkerGroup.argument_names() if name not in ("interface", "backend", "backend_options")
-)
 
 #: Of a script that leaves the number of cores to whole nodes.
 WHOLE_NODES = "asks for whole nodes and does not say how many cores they have: workers will use one. Say cores="
@@ -67,8 +58,14 @@ def scheduler_place(given: str | None, backend: str | None) -> str:
     return place or "process"
 
 
-def draw(given: Mapping[str, Any], *, scheduler_is_here: bool = True, heeds_jobqueue: bool = False) -> Blueprint:
-    """Check what `Cluster` was given, after adding what the configuration says.
+def draw(
+    given: Mapping[str, Any],
+    *,
+    scheduler_is_here: bool = True,
+    site_values: Mapping[str, Any] | None = None,
+    heeds_jobqueue: bool = False,
+) -> Blueprint:
+    """Check what `Cluster` was given, after adding what the configuration says, and the site.
 
     Parameters
     ----------
@@ -76,6 +73,8 @@ def draw(given: Mapping[str, Any], *, scheduler_is_here: bool = True, heeds_jobq
         Arguments of `Cluster` and `WorkerGroup` by name; None stands for an argument that was not given.
     scheduler_is_here
         False: the scheduler will be on another host, whose network interfaces are not looked at.
+    site_values
+        The site's defaults, where another process has read them.
     heeds_jobqueue
         True: a section ``jobqueue:`` of the configuration has been read, and is in what was given.
 
@@ -83,28 +82,40 @@ def draw(given: Mapping[str, Any], *, scheduler_is_here: bool = True, heeds_jobq
     ------
     InvalidRequest, UnknownBackend, PluginError
     """
-    known = [*CLUSTER_ARGUMENTS, *GROUP_ARGUMENTS]
     given = {name: value for name, value in given.items() if value is not None}
-    refuse_unknown(given, known)
-    backend, site = _backend_and_site(given)
-    configured = settings.arguments(backend, known, heeds_jobqueue=heeds_jobqueue)
-    arguments = {**configured, **given, "site": site}
+    refuse_unknown(given, KNOWN)
+    backend, site = _backend_and_site(given, site_values)
+    arguments = _arguments(backend, site, given, heeds_jobqueue=heeds_jobqueue)
     if not scheduler_is_here:
         arguments["scheduler_interface"] = None
     try:
-        return _drawn(backend, arguments, _groups(backend, arguments, given), () if scheduler_is_here else JOB_OPTIONS)
+        groups = _groups(backend, site, arguments, given)
+        return _drawn(backend, site, arguments, groups, () if scheduler_is_here else JOB_OPTIONS)
     except InvalidRequest as error:
-        raise (error if error.argument in given else settings.located(error, backend)) from None
+        raise (error if error.argument in given else sites.located(error, backend, site)) from None
 
 
-def _backend_and_site(given: Mapping[str, Any]) -> tuple[str, str | None]:
-    """Which batch system, and whose plugin: as was given, else as is configured, else what answers here."""
-    site, backend = (given.get(name, settings.value(name, None)) for name in ("site", "backend"))
-    return backend or (site and discovery.backend_of_site(site)) or choose(site), site
+def _arguments(
+    backend: str, site: Site | None, given: Mapping[str, Any], *, heeds_jobqueue: bool = False
+) -> dict[str, Any]:
+    """What was given, what is configured, and what the site has for everybody, in this order."""
+    values = {} if site is None else {name: value for name, value in site.values.items() if name in KNOWN}
+    return {**values, **settings.arguments(backend, KNOWN, heeds_jobqueue=heeds_jobqueue), **given}
+
+
+def _backend_and_site(
+    given: Mapping[str, Any], site_values: Mapping[str, Any] | None = None
+) -> tuple[str, Site | None]:
+    """Which batch system, and which site: as was given, else as is configured, else what this host is part of."""
+    site = sites.site_of(given, values=site_values)
+    backend: str | None = given.get("backend", settings.value("backend", None))
+    if site is None:
+        return backend or choose(), None
+    return backend or site.backend or choose(site.name, site.options), site
 
 
 def batch_system(given: Mapping[str, Any]) -> tuple[BatchSystem, dict[str, Any]]:
-    """The batch system of a cluster with these arguments, and the arguments with those of the configuration.
+    """The batch system of a cluster with these arguments, and the arguments with those of configuration and site.
 
     For questions that need no cluster.
 
@@ -112,10 +123,18 @@ def batch_system(given: Mapping[str, Any]) -> tuple[BatchSystem, dict[str, Any]]
     ------
     InvalidRequest, UnknownBackend, PluginError
     """
+    return batch_and_site(given)[:2]
+
+
+def batch_and_site(given: Mapping[str, Any]) -> tuple[BatchSystem, dict[str, Any], Site | None]:
+    """The same, and the site."""
     given = {name: value for name, value in given.items() if value is not None}
     backend, site = _backend_and_site(given)
-    arguments = {**settings.arguments(backend, [*CLUSTER_ARGUMENTS, *GROUP_ARGUMENTS]), **given, "site": site}
-    return _batch(backend, arguments), arguments
+    arguments = _arguments(backend, site, given)
+    try:
+        return _batch(backend, site, arguments), arguments, site
+    except InvalidRequest as error:
+        raise (error if error.argument in given else sites.located(error, backend, site)) from None
 
 
 def read_script(path: str | os.PathLike[str], given: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
@@ -124,7 +143,7 @@ def read_script(path: str | os.PathLike[str], given: Mapping[str, Any]) -> tuple
     Parameters
     ----------
     given
-        Arguments of `Cluster` that say whose directives these are: backend, backend_options, site.
+        Arguments of `Cluster` that say whose directives these are: backend, backend_options, site, site_options.
 
     Raises
     ------
@@ -149,8 +168,11 @@ def parsed_script(text: str, given: Mapping[str, Any]) -> tuple[str, Job]:
     ------
     ParseError
     """
+    if "site" in given:
+        given = {**given, "site": sites.said(given["site"])}
     backend, site = _backend_and_site({name: value for name, value in given.items() if value is not None})
-    manager = discovery.load(backend, options=_options("backend_options", given.get("backend_options")), site=site)
+    options = _options("backend_options", given.get("backend_options"))
+    manager = discovery.load(backend, options=options, **_of_site(site))
     job: Job = manager.hook.parse_resources(text=text)
     return backend, job
 
@@ -167,26 +189,34 @@ def _scheduler_host(arguments: Mapping[str, Any]) -> str | None:
     return host_of_interface(argument, interface)
 
 
+def _of_site(site: Site | None) -> dict[str, Any]:
+    """The site in arguments of `discovery.load`."""
+    return {} if site is None else {"site": site.name, "site_options": site.options}
+
+
 def _drawn(
-    backend: str, arguments: Mapping[str, Any], groups: Mapping[str, WorkerGroup], for_job: Sequence[str]
+    backend: str,
+    site: Site | None,
+    arguments: Mapping[str, Any],
+    groups: Mapping[str, WorkerGroup],
+    for_job: Sequence[str],
 ) -> Blueprint:
     """`for_job`: what `scheduler_options` may say of the scheduler's own job."""
     options = plain_options("backend_options", arguments.get("backend_options") or {})
     security = _security(arguments.get("security"))
     scheduler_options = _scheduler_options(arguments.get("scheduler_options"), security, for_job)
-    site: str | None = arguments["site"]
-    batch = _batch(backend, arguments)
+    batch = _batch(backend, site, arguments)
     identity = uuid.uuid4().hex
     shared_directory = _directory("shared_directory", arguments.get("shared_directory"))
     blueprint = Blueprint(
         backend=backend,
         batch=batch,
-        settings=settings.settings(),
+        settings=_settings(site),
         groups={},
         plugins=arguments.get("plugins", ()),
         name=_name(arguments["name"]) if "name" in arguments else f"corral-{identity[:8]}",
         uuid=identity,
-        site=site,
+        chosen_site=site,
         backend_options=options,
         shared_directory=shared_directory,
         home=Home.of(shared_directory),
@@ -205,12 +235,17 @@ def _drawn(
     return blueprint
 
 
-def _batch(backend: str, arguments: Mapping[str, Any]) -> BatchSystem:
+def _settings(site: Site | None) -> settings.Settings:
+    return settings.settings(None if site is None else site.values)
+
+
+def _batch(backend: str, site: Site | None, arguments: Mapping[str, Any]) -> BatchSystem:
     options = plain_options("backend_options", arguments.get("backend_options") or {})
-    manager = discovery.load(backend, options=options, site=arguments["site"], plugins=arguments.get("plugins", ()))
+    plugins = arguments.get("plugins", ())
+    manager = discovery.load(backend, options=options, plugins=plugins, **_of_site(site))
     # Imports every backend: here, rather than on the scheduler's event loop with the first command.
     discovery.enclosing()
-    chosen = settings.settings()
+    chosen = _settings(site)
     return BatchSystem(
         backend=backend,
         options=options,
@@ -221,22 +256,29 @@ def _batch(backend: str, arguments: Mapping[str, Any]) -> BatchSystem:
     )
 
 
-def _groups(backend: str, arguments: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, WorkerGroup]:
-    """The groups that were asked for, or the only one; `arguments` are what was `given` and configured."""
+def _groups(
+    backend: str, site: Site | None, arguments: Mapping[str, Any], given: Mapping[str, Any]
+) -> dict[str, WorkerGroup]:
+    """The groups that were asked for, or the only one; `arguments` are what was `given`, configured, and the site's."""
     if "groups" not in arguments:
-        return {DEFAULT_GROUP: WorkerGroup(**_shared(arguments))}
-    asked = arguments["groups"]
-    if not isinstance(asked, Mapping) or not asked:
-        raise InvalidRequest("groups", f"{asked!r} is not a mapping of names to WorkerGroups")
+        only = WorkerGroup(**_shared(arguments))
+        if site is not None:
+            site.check_required(only, arguments)
+        return {DEFAULT_GROUP: only}
     groups = {}
-    for name, group in asked.items():
+    for name, group in sites.named_groups(arguments["groups"], site, given).items():
         own = group.get("backend") if isinstance(group, Mapping) else getattr(group, "backend", None)
         check_line("backend", own)
         if own is None or discovery.are_one(own, backend):
-            groups[check_name(name)] = _group(name, group, _shared(arguments))
+            try:
+                groups[check_name(name)] = made = _group(name, group, _shared(arguments))
+            except InvalidRequest as error:
+                raise (group.located(error) if isinstance(group, sites.ReadyMade) else error) from None
+            if site is not None:
+                site.check_required(made, arguments, name)
             continue
         said = {argument: value for argument, value in given.items() if argument not in settings.OF_ONE_BACKEND}
-        shared = _shared({**settings.arguments_of_another(own, [*CLUSTER_ARGUMENTS, *GROUP_ARGUMENTS]), **said})
+        shared = _shared({**settings.arguments_of_another(own, KNOWN), **said})
         try:
             groups[check_name(name)] = _group(name, group, shared)
         except InvalidRequest as error:

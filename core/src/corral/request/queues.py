@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 
 from attrs import frozen
 from dask.utils import format_bytes
@@ -40,7 +40,14 @@ class Choice:
         return f"queue {self.queue!r}: {self.why}"
 
 
-def choose(job: Job, queues: Sequence[Queue], *, nothing: str) -> Choice:
+def choose(
+    job: Job,
+    queues: Sequence[Queue],
+    *,
+    nothing: str,
+    reasons: Mapping[str, str] | None = None,
+    preferred: Sequence[str] = (),
+) -> Choice:
     """The tightest queue that takes such a job.
 
     That is, of those that start jobs now: not one for trials, the fewest GPUs, the shortest walltime, the least memory,
@@ -53,6 +60,10 @@ def choose(job: Job, queues: Sequence[Queue], *, nothing: str) -> Choice:
         As it was prepared; the queue that it names is not looked at.
     nothing
         Why there are no queues, if there are none.
+    reasons
+        By queue, why it does not take the job, or an empty text, where that is known already.
+    preferred
+        Queues in the order of a site, which knows better: no other is chosen.
 
     Raises
     ------
@@ -61,8 +72,13 @@ def choose(job: Job, queues: Sequence[Queue], *, nothing: str) -> Choice:
     """
     if not queues:
         raise InvalidRequest("queue", f"there is nothing to choose from with {AUTO!r}: {nothing}. Leave queue= out")
-    reasons = {queue.name: why_not(queue, job) for queue in queues}
-    fitting = sorted((queue for queue in queues if not reasons[queue.name]), key=_tightness)
+    reasons = {queue.name: why_not(queue, job) for queue in queues} if reasons is None else dict(reasons)
+    if preferred:
+        foreign = {name: why or "the site has others for such jobs" for name, why in reasons.items()}
+        unlisted = dict.fromkeys(preferred, "the batch system does not list it")
+        reasons = {**foreign, **unlisted, **{name: reasons[name] for name in preferred if name in reasons}}
+    fitting = [queue for queue in queues if not reasons[queue.name]]
+    fitting.sort(key=lambda queue: preferred.index(queue.name) if preferred else _tightness(queue))
     if not fitting:
         raise InvalidRequest(
             "queue", f"{AUTO!r} finds none that takes this job: {_listed(reasons)}. Ask for less, or name a queue"
@@ -70,7 +86,8 @@ def choose(job: Job, queues: Sequence[Queue], *, nothing: str) -> Choice:
     best = fitting[0]
     if len(queues) == 1:
         return Choice(queue=best.name, reason="the only one")
-    reason = "the tightest of those that take the job" if len(fitting) > 1 else "the only one that takes the job"
+    first = "the site's first" if preferred else "the tightest"
+    reason = f"{first} of those that take the job" if len(fitting) > 1 else "the only one that takes the job"
     if facts := describe(best):
         reason += f" ({facts})"
     words = []
@@ -158,7 +175,7 @@ def about(job: Job, queues: Sequence[Queue]) -> str:
         for queue in sorted(queues, key=_tightness)
         if queue is not own
         and not why_not(queue, job)
-        and not _FOR_TRIALS.search(queue.name)
+        and not is_for_trials(queue.name)
         and bool(queue.gpus) <= bool(job.resources.gpus)
         and (queue.free_nodes or 0) >= job.resources.nodes
     ]
@@ -167,12 +184,22 @@ def about(job: Job, queues: Sequence[Queue]) -> str:
     return words
 
 
+def is_for_trials(name: str) -> bool:
+    """Whether a queue, by its name, is for trials or for people who wait at a prompt."""
+    return _FOR_TRIALS.search(name) is not None
+
+
+def tightest_first(queues: Iterable[Queue]) -> list[Queue]:
+    """Queues in the order in which ``queue="auto"`` takes the first one that takes a job."""
+    return sorted(queues, key=_tightness)
+
+
 def _tightness(queue: Queue) -> tuple[object, ...]:
     def limit(value: int | None) -> float:
         return math.inf if value is None else value
 
     return (
-        bool(_FOR_TRIALS.search(queue.name)),
+        is_for_trials(queue.name),
         queue.gpus or 0,
         limit(queue.max_walltime),
         limit(queue.memory),

@@ -11,7 +11,8 @@ one; and a few settings of the whole process::
           queue: batch
           memory: 16GB
 
-An argument in the program overrides ``corral.backends.NAME``, which overrides ``corral``.
+An argument in the program overrides ``corral.backends.NAME``, which overrides ``corral``, which overrides what the
+cluster's site has for everybody (`corral.request.sites`).
 """
 
 from __future__ import annotations
@@ -93,11 +94,16 @@ _PATHS = ("log_directory", "shared_directory")
 _OF_THIS_HOST = (*_PATHS, "account", "queue")
 
 #: Keys that hold further keys.
-_SECTIONS = ("backends",)
+_SECTIONS = ("backends", "sites")
 
 
-def settings() -> Settings:
+def settings(defaults: Mapping[str, Any] | None = None) -> Settings:
     """The settings of this process.
+
+    Parameters
+    ----------
+    defaults
+        Of the cluster's site; only those are looked at that are settings.
 
     Raises
     ------
@@ -105,7 +111,8 @@ def settings() -> Settings:
         Names the key, and the file or variable that it stands in.
     """
     names = [attribute.name for attribute in fields(Settings)]
-    found = {name: value for name, value in _section("corral").items() if name in names}
+    everything = {**(defaults or {}), **_section("corral")}
+    found = {name: value for name, value in everything.items() if name in names}
     try:
         return Settings(**found)
     except InvalidRequest as error:
@@ -132,7 +139,7 @@ def arguments(backend: str, known: Sequence[str], *, heeds_jobqueue: bool = Fals
         for name in found:
             if name not in allowed:
                 warnings.warn(
-                    f"the configuration has an unknown key {section}.{name}{_origin(section, name)}."
+                    f"the configuration has an unknown key {section}.{name}{origin(section, name)}."
                     f"{meaning(name, allowed)}",
                     stacklevel=4,
                 )
@@ -140,7 +147,7 @@ def arguments(backend: str, known: Sequence[str], *, heeds_jobqueue: bool = Fals
         _tell_of_jobqueue(backend, known)
     merged = {**general, **special}
     try:
-        return {name: _meant_here(name, value) for name, value in merged.items() if name in known and value is not None}
+        return {name: meant_here(name, value) for name, value in merged.items() if name in known and value is not None}
     except InvalidRequest as error:
         raise located(error, backend) from None
 
@@ -171,7 +178,7 @@ def elsewhere(configuration: Mapping[str, Any]) -> dict[str, Any]:
 
     def section(found: Mapping[str, Any]) -> dict[str, Any]:
         return {
-            key: _meant_here(name, value)
+            key: meant_here(name, value)
             for key, value in found.items()
             # Which variables those were is in the groups by now.
             if (name := str(key).replace("-", "_")) != "inherit_env"
@@ -188,7 +195,7 @@ def elsewhere(configuration: Mapping[str, Any]) -> dict[str, Any]:
     return {**configuration, "corral": said}
 
 
-def _meant_here(name: str, value: Any) -> Any:
+def meant_here(name: str, value: Any) -> Any:
     """A value of the configuration, in which ``$NAME`` may stand for a variable of this host."""
     if not isinstance(value, str) or name not in _OF_THIS_HOST:
         return value
@@ -229,10 +236,10 @@ def _jobqueue(configuration: Mapping[str, Any], backend: str) -> dict[str, Any]:
     return {str(key).replace("_", "-"): each for key, each in section.items()} if isinstance(section, Mapping) else {}
 
 
-def value(name: str, backend: str | None) -> Any:
-    """What the configuration says of one argument, before everything else about a cluster is known; or None."""
+def value(name: str, backend: str | None, *, default: Any = None) -> Any:
+    """What the configuration says of one argument, before everything else about a cluster is known."""
     special = _section(f"corral.backends.{backend}") if backend else {}
-    return {**_section("corral"), **special}.get(name)
+    return {**_section("corral"), **special}.get(name, default)
 
 
 def located(error: InvalidRequest, backend: str) -> InvalidRequest:
@@ -241,7 +248,7 @@ def located(error: InvalidRequest, backend: str) -> InvalidRequest:
         return error
     for section in (*([f"corral.backends.{backend}"] if backend else []), "corral"):
         if error.argument in _section(section):
-            where = _origin(section, error.argument)
+            where = origin(section, error.argument)
             return InvalidRequest(
                 error.argument, f"{error.problem} ({section}.{error.argument.replace('_', '-')}{where})"
             )
@@ -255,7 +262,7 @@ def _section(path: str) -> dict[str, Any]:
     return {str(name).replace("-", "_"): value for name, value in found.items()}
 
 
-def _origin(section: str, name: str) -> str:
+def origin(section: str, name: str) -> str:
     """`` in ~/.config/dask/corral.yaml``, or the variable; empty if it was set in the program."""
     variable = "DASK_" + "__".join([*section.upper().split("."), name.upper()])
     if variable in os.environ:
