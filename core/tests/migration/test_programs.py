@@ -13,8 +13,9 @@ from corral.migration.files import migrate
 from corral.migration.jobqueue.words import CLUSTER_ARGUMENTS, JOB_ARGUMENTS, KINDS
 from corral.migration.values import Migrated
 from corral.migration.words import OF_ALL
-from corral.request.drawing import CLUSTER_ARGUMENTS as OURS
-from corral.request.drawing import GROUP_ARGUMENTS, draw
+from corral.request.arguments import CLUSTER_ARGUMENTS as OURS
+from corral.request.arguments import GROUP_ARGUMENTS
+from corral.request.drawing import draw
 
 IMPORT = "from dask_jobqueue import SLURMCluster\n"
 

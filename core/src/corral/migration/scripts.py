@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import warnings
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -178,7 +179,10 @@ class _Reading:
         arguments = dict(arguments)
         while True:
             try:
-                draw({**arguments, "security": False})
+                with warnings.catch_warnings():
+                    # What this user's configuration says is no matter of the script.
+                    warnings.simplefilter("ignore")
+                    draw({**arguments, "security": False})
             except InvalidRequest as error:
                 if not self._without(arguments, error):
                     return arguments
