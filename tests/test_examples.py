@@ -12,10 +12,12 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import argument_table
 import dask.config
 import pytest
 import yaml  # type: ignore[import-untyped]
 
+from corral.migration.files import migrate
 from corral.request.arguments import CLUSTER_ARGUMENTS
 from corral.request.drawing import draw
 from corral.request.worker_group import WorkerGroup
@@ -46,11 +48,11 @@ def table() -> dict[str, str]:
     rows = re.findall(
         r"^\| (`.*) \| (.*) \|$", PAGE.partition("## Arguments")[2].partition("\nWords of")[0], re.MULTILINE
     )
-    return {
-        word: " ".join(f"`{name}`" for name in re.findall(r"`(\w+)`", left)) if right == "the same" else right
-        for left, right in rows
-        for word in re.findall(r"`(\w+)`", left)
-    }
+    found: dict[str, list[str]] = {}
+    for left, right in rows:
+        for word in re.findall(r"`(\w+)[=`]", left):
+            found.setdefault(word, []).append(f"`{word}`" if right == "the same" else right)
+    return {word: "; ".join(said) for word, said in found.items()}
 
 
 def call(text: str, name: str) -> dict[str, ast.expr]:
@@ -94,7 +96,11 @@ def test_there_are_six_and_no_other() -> None:
         for name in re.findall(r"```\{literalinclude\} examples/(\w+\.py)", page.read_text())
     }
     assert not elsewhere & {name for _, name in shown()}
-    assert {path.name for path in EXAMPLES.iterdir()} == {*(name for _, name in shown()), *elsewhere, "corral.yaml"}
+    assert {path.name for path in EXAMPLES.iterdir() if path.is_file()} == {
+        *(name for _, name in shown()),
+        *elsewhere,
+        "corral.yaml",
+    }
 
 
 @pytest.mark.parametrize(("before", "after"), shown()[:5], ids=[name for _, name in shown()[:5]])
@@ -104,20 +110,38 @@ def test_each_word_is_translated_as_the_table_says(before: str, after: str) -> N
     said = table()
     unexplained = set(now) - {"backend"}
     for word in was:
-        ours = {name for name in re.findall(r"`(\w+)", said[word]) if name in now}
-        if "the same" in said[word] or word in now:
+        ours = {name for name in re.findall(r"`(\w+)[=`]", said[word]) if name in now}
+        if word in now:
             ours = {word}
         assert ours, f"{word} became nothing"
         unexplained -= ours
     assert unexplained == set()
 
 
+@pytest.mark.parametrize(("before", "after"), shown(), ids=[name for _, name in shown()])
+def test_corral_migrate_makes_of_each_what_the_page_shows(before: str, after: str) -> None:
+    """But for what a person sees: that the configuration names the backend, or that a directive need not be skipped."""
+    name = "Ranks" if after == "runner.py" else "Cluster"
+    found = migrate(before, "before.py")
+    now, shown_after = call(found.text, name), call((EXAMPLES / after).read_text(), name)
+    for argument, value in shown_after.items():
+        assert argument == "skip_directives" or ast.unparse(value) == ast.unparse(now[argument])
+    assert set(now) - set(shown_after) <= {"backend", "skip_directives"}
+    assert found.lost == 0
+
+
 @pytest.mark.parametrize("argument", ARGUMENTS)
 def test_every_argument_is_in_the_table_with_one_of_ours(argument: str) -> None:
     """Or with what makes it needless."""
     right = table()[argument]
-    ours = {*CLUSTER_ARGUMENTS, *WorkerGroup.argument_names(), "n_workers", "asynchronous", "silence_logs", "loop"}
-    assert "leave it out" in right or ours & set(re.findall(r"`(\w+)", right)), right
+    ours = {*CLUSTER_ARGUMENTS, *WorkerGroup.argument_names()}
+    ours |= {"n_workers", "asynchronous", "silence_logs", "loop", "scheduler_file"}
+    assert re.search("leave it out|left out", right) or ours & set(re.findall(r"\w+", right)), right
+
+
+def test_the_tables_are_what_the_code_makes_of_each_word() -> None:
+    """``python tests/plugins/argument_table.py`` writes them."""
+    assert argument_table.page(PAGE) == PAGE
 
 
 def test_the_configuration_is_what_the_warning_offers(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -44,6 +44,8 @@ def house(tmp_path_factory: pytest.TempPathFactory) -> Path:
             file.write("\nimport corral.batch.runner\n")
     with (house / "corral_mpi" / "__init__.py").open("a") as file:
         file.write("\nimport corral.cluster.engine\nimport corral.allocation.rank_parts\n")
+    with (house / "corral_jobqueue" / "__init__.py").open("a") as file:
+        file.write("\nimport corral.cluster.engine\n")
     return house
 
 
@@ -93,12 +95,19 @@ def test_what_is_new_is_forbidden_too() -> None:
     assert rooms - {"corral.plugin"} <= set(CONTRACTS["plugins"]["forbidden_modules"])
     others = rooms - {"corral.allocation", "corral.errors"} | modules(CORE / "allocation")
     assert others - {"corral.allocation.ranks"} == set(CONTRACTS["mpi"]["forbidden_modules"])
+    allowed = {"corral.allocation", "corral.errors", "corral.migration", "corral.plugin", "corral.request"}
+    assert rooms - allowed == set(CONTRACTS["jobqueue"]["forbidden_modules"])
 
 
 def test_ranks_reach_into_no_cluster(findings: str) -> None:
     """What starts ranks by MPI has one file for that, and nothing behind it."""
     assert "corral_mpi -> corral.cluster.engine" in findings
     assert "corral_mpi -> corral.allocation.rank_parts" in findings
+
+
+def test_old_names_reach_into_no_cluster(findings: str) -> None:
+    """dask-jobqueue's classes are made of what everybody can import, and of requests."""
+    assert "corral_jobqueue -> corral.cluster.engine" in findings
 
 
 def test_tests_of_plugins_use_the_kit() -> None:

@@ -16,7 +16,7 @@ from dask.delayed import delayed
 from distributed import Client, Event
 
 from corral import Cluster, JobState, WorkerGroup
-from corral.errors import BudgetSpent, InvalidRequest
+from corral.errors import BudgetSpent, InvalidRequest, WorkersNotReady
 from corral.scaling.bounds import rules_of
 from corral.scaling.views import PREFERENCES, Preference, Rules
 
@@ -285,3 +285,16 @@ def test_bounds_that_cannot_be_are_refused(
             c.wait_for_workers(1, fraction=0)
         with pytest.raises(InvalidRequest, match="no workers have been asked for"):
             c.wait_for_workers()
+
+
+def test_an_adapting_cluster_waits_for_work(cluster: Callable[..., Cluster]) -> None:
+    """Its workers come with their tasks, which somebody else may submit meanwhile; more than its maximum never come."""
+    with cluster(cores=1, memory="200MB") as c, Client(c) as client:
+        c.adapt(maximum=2, interval="50ms")
+        with pytest.raises(WorkersNotReady):
+            c.wait_for_workers(1, timeout=0.2)
+        with pytest.raises(InvalidRequest, match=r"adapt\(\) keeps to 2 .* adapt\(maximum=3\)"):
+            c.wait_for_workers(3, timeout=60)
+        future = client.submit(int, 1)
+        c.wait_for_workers(1, timeout=60)
+        assert 1 == future.result(60)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import time
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,13 +15,13 @@ from corral.plugin.values import JobId
 from corral.testing import transcript
 from corral.testing.driving import converse
 from corral_oar import Oar
+from corral_oar.testing import OarLaws
 from corral_pbs import PBS
+from corral_pbs.testing import PBSLaws
 from corral_sge import GridEngine
 from corral_slurm import Slurm
 
 pytestmark = pytest.mark.bench
-
-PLUGINS = Path(__file__).parents[2] / "plugins"
 
 
 def of_slurm() -> tuple[str, list[str]]:
@@ -31,7 +30,7 @@ def of_slurm() -> tuple[str, list[str]]:
 
 def of_pbs() -> tuple[str, list[str]]:
     """20 MB."""
-    answer = transcript(PLUGINS / "pbs/tests/transcripts/qstat-two-nodes.txt").stdout
+    answer = transcript(PBSLaws.transcripts / "qstat-two-nodes.txt").stdout
     [_, element] = answer.split("\nJob Id: ")[:2]
     rows = (f"Job Id: {element.replace('9084[0]', f'9084[{index}]')}\n" for index in range(JOBS))
     return "".join(rows), [f"9084[{index}].node01" for index in range(JOBS)]
@@ -49,7 +48,7 @@ def of_sge() -> tuple[str, list[str]]:
 
 def of_oar() -> tuple[str, list[str]]:
     """5 MB for each thousand: OAR has no short answer that says enough."""
-    [row] = json.loads(transcript(PLUGINS / "oar/tests/transcripts/pending-held.txt").stdout).values()
+    [row] = json.loads(transcript(OarLaws.transcripts / "pending-held.txt").stdout).values()
     row |= {"command": "x" * 2000, "initial_request": "x" * 2200}
     return json.dumps(dict.fromkeys(map(str, range(1000)), row)), [str(number) for number in range(1000)]
 

@@ -202,4 +202,4 @@ def test_two_objects_of_one_class_both_listen(install: Install) -> None:
 def test_every_rule_is_about_a_hook_that_exists() -> None:
     """The specification that the rules use is read from hookspecs.py."""
     assert {"submit", "job_state_changed"} <= set(HOOKS)
-    assert [name for name, spec in HOOKS.items() if not spec.is_single] == ["job_state_changed"]
+    assert [name for name, spec in HOOKS.items() if not spec.is_single] == ["job_state_changed", "check_health"]

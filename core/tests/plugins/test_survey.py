@@ -104,9 +104,9 @@ async def test_a_question_that_fails_is_the_reason(
     (tmp_path / "acstat").write_text("#!/bin/sh\necho 'acstat: no master' >&2\nexit 3\n")
     (tmp_path / "acstat").chmod(0o755)
     monkeypatch.setenv("PATH", str(tmp_path))
-    [finding] = [each for each in await survey(Runner()) if each.plugin.name == "acme"]
-    assert (finding.detected, finding.is_usable) == (None, True)
-    assert "no master" in finding.reason
+    [acme] = [each for each in await survey(Runner()) if each.plugin.name == "acme"]
+    assert (acme.detected, acme.is_usable) == (None, True)
+    assert "no master" in acme.reason
 
 
 def test_logs_are_json_for_programs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -7,7 +7,7 @@ import pytest
 from pastures import MEADOW
 from pastures import install_site as install
 
-from corral.plugin import sites_here
+from corral.plugin import sites_here, well_known
 
 Install = Callable[..., None]
 
@@ -17,6 +17,12 @@ def install_site(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Install:
     """Install a site, by its name and code."""
     monkeypatch.setattr(sites_here, "_told", set())
     return lambda name, code, **more: install(monkeypatch, tmp_path, name, code, **more)
+
+
+@pytest.fixture
+def prairie(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A site that is known, and never installed: those of contrib/ may be."""
+    monkeypatch.setitem(well_known.SITES, "prairie", "corral-prairie")
 
 
 @pytest.fixture

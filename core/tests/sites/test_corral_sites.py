@@ -127,7 +127,10 @@ def test_sites_for_programs(install_site: Install) -> None:
     assert one["name"] == "moor"
 
 
-@pytest.mark.parametrize(("name", "cure"), [("meadwo", "Did you mean 'meadow'?"), ("gadi", "Install corral-nci")])
+@pytest.mark.parametrize(
+    ("name", "cure"), [("meadwo", "Did you mean 'meadow'?"), ("prairie", "Install corral-prairie")]
+)
+@pytest.mark.usefixtures("prairie")
 def test_a_site_that_is_not_there(install_site: Install, meadow_code: str, name: str, cure: str) -> None:
     """Whoever asks for it is told what to do."""
     install_site("meadow", meadow_code)
@@ -146,6 +149,7 @@ def test_a_script_has_what_the_site_adds() -> None:
     assert "#CORRAL --account=ewe" in script
     assert "ewe" not in said("script", "--site", "none", "--backend", "local", "--memory", "1GB")
     assert "ewe" not in said("--redact", "script", "--backend", "local")
+    assert "--group=large" in said("script", "--group", "meadow.large")
     groups = {"groups": ["meadow.small", "meadow.large"]}
     with dask.config.set({"corral": groups}):
         assert "--group=large" in said("script", "--group", "large")

@@ -137,7 +137,7 @@ def test_ready_made_groups_beside_ones_own() -> None:
     assert (groups["mine"].memory, groups["small"].memory) == ("5GB", "1GB")
 
 
-@pytest.mark.usefixtures("meadow")
+@pytest.mark.usefixtures("meadow", "prairie")
 @pytest.mark.parametrize(
     ("asked", "problem"),
     [
@@ -145,8 +145,8 @@ def test_ready_made_groups_beside_ones_own() -> None:
             ["meadow.lrage"],
             "The Meadow has no group 'lrage'. It has: meadow.small, .*. Did you mean 'large'?",
         ),
-        (["medow.large"], "the site in use is 'meadow'. Sites that are installed: meadow.*. Did you mean 'meadow'?"),
-        (["gadi.normal"], "'gadi.normal' is a site's, and the site in use is 'meadow'. Install corral-nci"),
+        (["medow.large"], "the site in use is 'meadow'. Sites that are installed: .*meadow.*. Did you mean 'meadow'?"),
+        (["prairie.small"], "'prairie.small' is a site's, and the site in use is 'meadow'. Install corral-prairie"),
         (["large", "meadow.large"], "'large' is there twice"),
         ([], "is not a mapping of names to WorkerGroups, nor a list of a site's"),
         (7, "is not a mapping of names to WorkerGroups, nor a list of a site's"),

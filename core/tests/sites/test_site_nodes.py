@@ -75,11 +75,13 @@ def test_a_whole_node_is_used_and_charged_whole(caplog: pytest.LogCaptureFixture
 @pytest.mark.usefixtures("at_range")
 def test_workers_follow_the_node_unless_they_are_said() -> None:
     """One worker of 128 threads is what nobody meant; who says processes= or threads= means it."""
-    of = {"cores": 8, "memory": "16GB", "queue": "compute"}
+    of = {"cores": 8, "memory": "15GB", "queue": "compute"}
     assert draw(of).resources("default").processes == 8
     assert draw({**of, "processes": 2}).resources("default").processes == 2
     assert draw({**of, "threads": 4}).resources("default").processes == 32
     assert draw({**of, "queue": "gpu", "gpus": 1}).resources("default").processes == 4
+    with pytest.raises(InvalidRequest, match="^worker_ports: "):
+        draw({**of, "worker_ports": "10000:10011"})  # enough for the workers of 8 cores
 
 
 @pytest.mark.usefixtures("at_range")

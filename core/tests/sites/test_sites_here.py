@@ -38,6 +38,13 @@ def test_a_site_is_found_by_the_host_name(
 
 
 @pytest.mark.usefixtures("meadow")
+def test_an_empty_variable_says_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in a script that exports all that it knows of."""
+    monkeypatch.setenv("MEADOW_HOST", "")
+    assert draw({"backend": "local", "memory": "1GB"}).site is None
+
+
+@pytest.mark.usefixtures("meadow")
 @pytest.mark.parametrize("configured", [{"site": "none"}, {"site": None}, {"site": False}])
 def test_no_site_at_all(configured: dict[str, object]) -> None:
     """In the program, on the command line and in the configuration."""

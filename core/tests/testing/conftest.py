@@ -5,12 +5,13 @@ from pathlib import Path
 
 import pytest
 
-ACME = Path(__file__).parent / "acme"
+MADE_UP = [Path(__file__).parent / name for name in ("acme", "harbour")]
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _acme_is_installed() -> Iterator[None]:
-    """The made-up backend, as pip would leave it: a module and its metadata on the path."""
+def _made_up_plugins_are_installed() -> Iterator[None]:
+    """A backend and a site, as pip would leave them: a module and its metadata on the path."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.syspath_prepend(ACME)
+        for folder in MADE_UP:
+            patch.syspath_prepend(folder)
         yield

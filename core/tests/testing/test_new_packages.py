@@ -72,11 +72,16 @@ def test_a_new_backend_fails_what_is_to_be_filled_in(tmp_path: Path) -> None:
     assert " passed" in ran.stdout
 
 
-def test_the_tests_of_a_new_site_pass(tmp_path: Path) -> None:
-    """It completes requests from the first moment."""
+def test_a_new_site_fails_what_is_to_be_filled_in(tmp_path: Path) -> None:
+    """It completes requests from the first moment; where its facts were read, only its author knows."""
     place = write(tmp_path, "new-site", "lagoon", "--backend=local")
     shown = python(place, "-m", "corral.cli", "script", "--site=lagoon", "--memory=1GB")
     assert "#CORRAL --memory=1GB" in shown.stdout, shown.stderr
+    ran = python(place, "-m", "pytest", "-q", "-p", "no:randomly", "-p", "no:cacheprovider", "tests")
+    failed = {line.split("::")[2].split(" ")[0] for line in ran.stdout.splitlines() if line.startswith("FAILED")}
+    assert failed == {"test_facts_say_where_they_were_read_and_when"}, ran.stdout[-3000:]
+    module = place / "src" / "corral_lagoon" / "__init__.py"
+    module.write_text(module.read_text().replace("sources=()", 'sources=("docs.lagoon.example",)'))
     ran = python(place, "-m", "pytest", "-q", "-p", "no:cacheprovider", "tests")
     assert ran.returncode == 0, ran.stdout
 

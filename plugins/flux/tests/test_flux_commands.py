@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import base64
-from pathlib import Path
 
 import pytest
 from attrs import evolve
@@ -26,8 +25,9 @@ from corral.plugin import (
 )
 from corral.testing import drive, environment, transcript
 from corral_flux import Flux
+from corral_flux.testing import FluxLaws
 
-HERE = Path(__file__).parent / "transcripts"
+HERE = FluxLaws.transcripts
 FLUX = Flux()
 SCRIPT = FLUX.render_script(Job(name="dask-1", command=["echo", "{x}"]))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
 
 import pytest
 from attrs import evolve
@@ -23,8 +22,9 @@ from corral.plugin import (
 )
 from corral.testing import Answer, converse, drive, environment, transcript
 from corral_htcondor import HTCondor, answers
+from corral_htcondor.testing import HTCondorLaws
 
-HERE = Path(__file__).parent / "transcripts"
+HERE = HTCondorLaws.transcripts
 CONDOR = HTCondor()
 SCRIPT = CONDOR.render_script(Job(name="dask-1"))
 

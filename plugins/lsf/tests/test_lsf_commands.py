@@ -26,8 +26,9 @@ from corral.plugin import (
 )
 from corral.testing import command_environment, converse, drive, environment, transcript
 from corral_lsf import LSF, answers
+from corral_lsf.testing import OpenLavaLaws
 
-HERE = Path(__file__).parent / "transcripts"
+HERE = OpenLavaLaws.transcripts
 AUTO = LSF()
 WIDE = LSF(job_table="wide")
 CUSTOM = LSF(job_table="custom")

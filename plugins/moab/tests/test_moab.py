@@ -11,8 +11,9 @@ from attrs import evolve
 from corral.plugin import Allocation, CommandFailed, Completed, Job, JobId, ParseError, Resources, job_body
 from corral.testing import drive, environment
 from corral_moab import Moab
+from corral_moab.testing import MoabLaws
 
-HERE = Path(__file__).parent / "transcripts"
+HERE = MoabLaws.transcripts
 JOB = Job(
     name="dask-1",
     command=("python", "-m", "corral.launch"),

@@ -28,8 +28,9 @@ from corral.plugin import (
 )
 from corral.testing import command_environment, converse, drive, environment, transcript
 from corral_oar import Oar
+from corral_oar.testing import OarLaws
 
-HERE = Path(__file__).parent / "transcripts"
+HERE = OarLaws.transcripts
 OAR = Oar()
 SCRIPT = OAR.render_script(Job(name="dask-1", command=["echo", "it's $HOME"]))
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from pathlib import Path
 
 import pytest
 
@@ -21,8 +20,9 @@ from corral.plugin import (
 )
 from corral.testing import Answer, command_environment, converse, drive, environment
 from corral_pbs import PBS, answers
+from corral_pbs.testing import PBSLaws
 
-HERE = Path(__file__).parent / "transcripts"
+HERE = PBSLaws.transcripts
 PBS_ = PBS()
 SCRIPT = PBS_.render_script(Job(name="dask-1"))
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 import time
-from pathlib import Path
 
 import pytest
 from attrs import evolve
@@ -27,8 +26,9 @@ from corral.plugin import (
 )
 from corral.testing import Answer, command_environment, converse, drive, environment, transcript
 from corral_sge import GridEngine, answers
+from corral_sge.testing import GridEngineLaws
 
-HERE = Path(__file__).parent / "transcripts"
+HERE = GridEngineLaws.transcripts
 SGE = GridEngine(parallel_environment="smp", gpu_resource="gpu")
 SCRIPT = SGE.render_script(Job(name="dask-1"))
 

@@ -16,6 +16,7 @@ from real_jobs import RealJobs, real_jobs, variables
 from corral.plugin import Allocation, CommandFailed, FailureKind, JobId, JobState, Resources
 from corral.testing import environment
 from corral_sge import GridEngine
+from corral_sge.testing import GridEngineLaws
 
 pytestmark = [pytest.mark.real("sge"), pytest.mark.timeout(90)]
 
@@ -86,7 +87,7 @@ async def test_nothing_of_the_submitters_environment_reaches_the_job(
 
 async def test_an_enclosing_job_does_not_confuse_a_submission(sge: RealJobs, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its variables belong to it."""
-    recorded = environment(Path(__file__).parent / "transcripts" / "environment.txt")
+    recorded = environment(GridEngineLaws.transcripts / "environment.txt")
     for name in recorded.keys() - {"SGE_ROOT", "SGE_CELL", "SGE_QMASTER_PORT", "SGE_EXECD_PORT"}:
         monkeypatch.setenv(name, recorded[name])
     seen = variables(await sge.run(sge.job("env")))

@@ -27,8 +27,9 @@ from corral.plugin import (
 )
 from corral.testing import Answer, command_environment, converse, drive, environment, transcript
 from corral_slurm import Slurm, answers
+from corral_slurm.testing import SlurmLaws
 
-HERE = Path(__file__).parent / "transcripts"
+HERE = SlurmLaws.transcripts
 SLURM = Slurm()
 SCRIPT = SLURM.render_script(Job(name="dask-1"))
 

@@ -15,6 +15,7 @@ from real_jobs import RealJobs, real_jobs, variables
 from corral.plugin import Allocation, CommandFailed, JobId, JobState, Resources
 from corral.testing import environment
 from corral_slurm import Slurm
+from corral_slurm.testing import SlurmLaws
 
 pytestmark = [pytest.mark.real("slurm"), pytest.mark.timeout(90)]
 
@@ -99,7 +100,7 @@ async def test_nothing_of_the_submitters_environment_reaches_the_job(
 
 async def test_an_enclosing_job_does_not_confuse_a_submission(slurm: RealJobs, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its variables belong to it: with them a job would seem to have been requeued before it began."""
-    recorded = environment(Path(__file__).parent / "transcripts" / "environment-requeued.txt")
+    recorded = environment(SlurmLaws.transcripts / "environment-requeued.txt")
     for name in recorded.keys() - {"SLURM_CONF", "SLURM_WORKING_CLUSTER"}:
         monkeypatch.setenv(name, recorded[name])
     resources = Resources(cores=2, memory=20 * MEBI)

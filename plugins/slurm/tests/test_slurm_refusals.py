@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,8 +21,9 @@ from corral.plugin import (
 )
 from corral.testing import Answer, converse, drive
 from corral_slurm import Slurm
+from corral_slurm.testing import SlurmLaws
 
-HERE = Path(__file__).parent / "transcripts"
+HERE = SlurmLaws.transcripts
 SLURM = Slurm()
 SCRIPT = SLURM.render_script(Job(name="dask-1"))
 

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 
 from corral.plugin import Allocation, CommandFailed, Completed, Job, JobId, JobState, ParseError
 from corral.testing import Answer, drive, environment
 from corral_torque import Torque, answers
+from corral_torque.testing import TorqueLaws
 
-HERE = Path(__file__).parent / "transcripts"
+HERE = TorqueLaws.transcripts
 TORQUE = Torque()
 SCRIPT = TORQUE.render_script(Job(name="dask-1"))
 

@@ -18,6 +18,7 @@ from corral.errors import (
     CommandError,
     CommandFailed,
     CommandNotFound,
+    CorralError,
     LimitReached,
     ParseError,
     SubmitRejected,
@@ -28,11 +29,13 @@ from corral.plugin.values import (
     Detected,
     Failure,
     FailureKind,
+    Finding,
     Job,
     JobId,
     JobStatus,
     Queue,
     Script,
+    Verdict,
 )
 
 if TYPE_CHECKING:
@@ -231,6 +234,28 @@ class BatchSystem:
             logger.debug("%s was not detected: %s", self.backend, error)
             return None
 
+    async def check_health(self, job: Job) -> list[Finding]:
+        """What each plugin finds, whatever becomes of the others; one that fails is a finding."""
+        hook = self.manager.hook.check_health
+        answering = [each for each in hook.get_hookimpls() if not each.wrapper and not each.hookwrapper]
+        found: list[Finding] = []
+        for each in answering:
+            others = [other.plugin for other in answering if other.plugin is not each.plugin]
+            try:
+                for conversation in self.manager.subset_hook_caller("check_health", others)(job=job):
+                    found += _findings(await self.runner.converse(conversation, self._admission(Kind.MORE)))
+            except (Exception, SystemExit) as error:
+                words = str(error) if isinstance(error, CorralError) else f"{type(error).__name__}: {error}"
+                found.append(
+                    Finding(
+                        subject=f"plugin {each.plugin_name}",
+                        verdict=Verdict.DOUBTFUL,
+                        text=f"cannot say how things are: {words}",
+                        cure="Do what it says, or report it to the plugin's author",
+                    )
+                )
+        return found
+
     # --- failures -----------------------------------------------------------------------------------------------
 
     def _attempts(self) -> tenacity.AsyncRetrying:
@@ -307,3 +332,9 @@ class BatchSystem:
                 if unknown is SubmitRejected:
                     return SubmitRejected(failure.message + refusals.advice(failure.message), cause=error)
                 return BatchSystemError(failure.message, cause=error)
+
+
+def _findings(answer: object) -> list[Finding]:
+    if isinstance(answer, list) and all(isinstance(each, Finding) for each in answer):
+        return answer
+    raise TypeError(f"check_health answered {answer!r} where a list of Findings is expected")

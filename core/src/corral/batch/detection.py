@@ -81,7 +81,7 @@ def traces(environ: Mapping[str, str]) -> list[str]:
 
 
 @frozen(kw_only=True)
-class Finding:
+class Surveyed:
     """What became of asking one backend whether its batch system is here."""
 
     plugin: discovery.Installed
@@ -95,40 +95,42 @@ class Finding:
 
 async def survey(
     runner: Runner, *, site: str | None = None, site_options: Mapping[str, Any] | None = None
-) -> list[Finding]:
+) -> list[Surveyed]:
     """Ask every installed backend at once; also those that cannot be used are told, with the reason.
 
     The embedded queue is here wherever corral is. What goes wrong with one backend does not disturb the others.
     """
     available = discovery.installed()
 
-    async def find(plugin: discovery.Installed) -> Finding:
+    async def find(plugin: discovery.Installed) -> Surveyed:
         try:
             manager = discovery.load(plugin.name, site=site, site_options=site_options, among=available)
             conversation: Conversation[Detected | None] = manager.hook.detect()
             if plugin.facts.is_everywhere:
-                return Finding(plugin=plugin, detected=Detected(version="this machine"))
+                return Surveyed(plugin=plugin, detected=Detected(version="this machine"))
             detected = await runner.converse(conversation)
         except CommandNotFound as error:
-            return Finding(plugin=plugin, reason=f"there is no {error.command.argv[0]!r} here")
+            return Surveyed(plugin=plugin, reason=f"there is no {error.command.argv[0]!r} here")
         except (PluginError, InvalidRequest) as error:
             logger.debug(
                 "backend %r cannot say whether its batch system is here: %s", plugin.name, discovery.said(error)
             )
             problem = error.problem if isinstance(error, PluginError) else str(error)
-            return Finding(plugin=plugin, reason=problem, is_usable=False)
+            return Surveyed(plugin=plugin, reason=problem, is_usable=False)
         except (Exception, SystemExit) as error:
             logger.debug(
                 "backend %r cannot say whether its batch system is here: %s", plugin.name, discovery.said(error)
             )
             words = str(error) if isinstance(error, CorralError) else discovery.said(error)
-            return Finding(plugin=plugin, reason=words)
+            return Surveyed(plugin=plugin, reason=words)
         if detected is None:
-            return Finding(plugin=plugin, reason="its commands are here, and are another batch system's or say nothing")
-        return Finding(plugin=plugin, detected=detected)
+            return Surveyed(
+                plugin=plugin, reason="its commands are here, and are another batch system's or say nothing"
+            )
+        return Surveyed(plugin=plugin, detected=detected)
 
     strangers = [
-        Finding(plugin=plugin, reason=discovery.other_contract(plugin).problem, is_usable=False)
+        Surveyed(plugin=plugin, reason=discovery.other_contract(plugin).problem, is_usable=False)
         for plugin in available
         if plugin.kind == "backend" and plugin.contract != CONTRACT
     ]
@@ -142,9 +144,8 @@ async def detect_all(
 
     A backend that cannot be loaded, or whose question fails, is left out: it must not disturb the others.
     """
-    findings = await survey(runner, site=site, site_options=site_options)
     return {
-        finding.plugin.name: finding.detected
-        for finding in findings
-        if finding.detected is not None and not finding.plugin.facts.is_everywhere
+        each.plugin.name: each.detected
+        for each in await survey(runner, site=site, site_options=site_options)
+        if each.detected is not None and not each.plugin.facts.is_everywhere
     }

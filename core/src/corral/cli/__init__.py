@@ -11,6 +11,8 @@ import click
 from corral._version import __version__
 from corral.cli import commands
 from corral.cli.demo import demo
+from corral.cli.doctor import doctor
+from corral.cli.migrate import migrate
 from corral.cli.new import new_backend, new_site
 from corral.cli.options import explained
 from corral.cli.queues import queues
@@ -64,8 +66,8 @@ def main(ctx: click.Context, redact: bool) -> None:
 
 
 _COMMANDS = (
-    commands.backends, commands.clean, commands.logs, commands.ps, commands.script, demo, explain, new_backend,
-    new_site, queues, run, schema, serve, simulate, sites, submit, waits,
+    commands.backends, commands.clean, commands.logs, commands.ps, commands.script, demo, doctor, explain, migrate,
+    new_backend, new_site, queues, run, schema, serve, simulate, sites, submit, waits,
 )  # fmt: skip
 for command in _COMMANDS:
     main.add_command(explained(command))

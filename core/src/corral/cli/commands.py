@@ -19,7 +19,7 @@ from corral.errors import CorralError, counted
 from corral.text.printable import printable
 
 if TYPE_CHECKING:
-    from corral.batch.detection import Finding
+    from corral.batch.detection import Surveyed
     from corral.cluster.registry import Entry, JobLine
     from corral.plugin.discovery import Installed
 
@@ -32,17 +32,22 @@ _FRESH = 150.0
 @click.command()
 @cluster_options()
 @worker_options
-@click.option("--group", help="Which group's, where the configuration has several.")
+@click.option("--group", help="Which group's, where the configuration has several; or a site's.")
 @click.pass_obj
 def script(redaction: Redaction, /, group: str | None, **options: Any) -> None:
     """Print the job script that a cluster would submit.
 
     Nothing is submitted.
     """
+    from corral.request import settings
+    from corral.request.blueprint import DEFAULT_GROUP
     from corral.request.drawing import draw
 
     redaction.hide("project", options["account"])
-    blueprint = draw({**cluster_arguments(options), **worker_arguments(options)})
+    given = {**cluster_arguments(options), **worker_arguments(options)}
+    if group is not None and group != DEFAULT_GROUP and settings.value("groups", None) is None:
+        given["groups"], group = [group], None
+    blueprint = draw(given)
     redaction.hide("project", *(each.account for each in blueprint.groups.values()))
     redaction.hide("option", *map(str, blueprint.site_options.values()))
     for choice in blueprint.choices.values():
@@ -188,19 +193,19 @@ async def _cleaned(entry: Entry, *, yes: bool, force: bool) -> str:
 
     what = f"{entry.name} ({_backends(entry)}, pid {entry.pid} on {entry.host or 'no host yet'})"
     try:
-        finding = await cleanup.examine(entry)
-        if finding.fate is Fate.LIVES:
+        examined = await cleanup.examine(entry)
+        if examined.fate is Fate.LIVES:
             return "spared"
-        if finding.fate is Fate.DOUBTFUL and not force:
+        if examined.fate is Fate.DOUBTFUL and not force:
             say(
-                f"{what} is left alone: {finding.why}. It was last heard from {_age(entry.age)} ago. Run corral clean "
+                f"{what} is left alone: {examined.why}. It was last heard from {_age(entry.age)} ago. Run corral clean "
                 f"on {entry.host}, or say --force if you are sure that it is dead"
             )
             return "spared"
         if not yes:
             job_ids = await cleanup.find(entry)
             files = entry.credentials or "no credentials"
-            say(f"would remove {what}, since {finding.why}: cancel {_listed(job_ids)}, remove {files}")
+            say(f"would remove {what}, since {examined.why}: cancel {_listed(job_ids)}, remove {files}")
             return "dead"
         outcome = await cleanup.cancel(entry)
         if outcome.is_done:
@@ -329,20 +334,20 @@ def backends(as_json: bool) -> None:
         say(f"site: {choice_in_words(found_sites)[1]}")
 
 
-def _backend(finding: Finding) -> dict[str, Any]:
+def _backend(asked: Surveyed) -> dict[str, Any]:
     """What there is to say of a backend, in plain values."""
-    plugin, detected = finding.plugin, finding.detected
+    plugin, detected = asked.plugin, asked.detected
     return {
         "name": plugin.name,
         "distribution": plugin.distribution,
         "version": plugin.version,
         "contract": plugin.contract,
-        "is_usable": finding.is_usable,
+        "is_usable": asked.is_usable,
         "is_here": detected is not None,
         "batch_system": detected.version if detected else None,
         "evidence": detected.evidence if detected else None,
-        "reason": finding.reason,
-        "tried": _tried(plugin) if finding.is_usable else None,
+        "reason": asked.reason,
+        "tried": _tried(plugin) if asked.is_usable else None,
     }
 
 

@@ -49,7 +49,8 @@ def configuration_schema() -> dict[str, Any]:
 
     group = _properties(WorkerGroup, WorkerGroup.argument_names())
     cluster = _properties(Cluster, [name for name in CLUSTER_ARGUMENTS if name not in _PROGRAM_ONLY])
-    cluster["groups"]["additionalProperties"] = _section(group)
+    # A text is a group that the site has ready.
+    cluster["groups"]["additionalProperties"] = {"anyOf": [_section(group), {"type": "string"}]}
     arguments = {**{name: group[name] for name in GROUP_ARGUMENTS}, **cluster}
     backends = {
         "description": "Arguments for one backend, by its name. They win over the general ones.",

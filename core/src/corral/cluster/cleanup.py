@@ -47,7 +47,7 @@ class Fate(enum.Enum):
 
 
 @frozen
-class Finding:
+class Examined:
     """A fate, and the evidence in a person's words."""
 
     fate: Fate
@@ -72,7 +72,7 @@ class Outcome:
         return not self.left and not self.is_unknown
 
 
-async def examine(entry: Entry) -> Finding:
+async def examine(entry: Entry) -> Examined:
     """Find out whether somebody looks after the cluster; the cluster itself is asked where its process cannot be seen.
 
     Raises
@@ -82,25 +82,25 @@ async def examine(entry: Entry) -> Finding:
     """
     if entry.is_waiting:
         if time.time() - entry.started < SILENT_AFTER:
-            return Finding(Fate.LIVES, "its submission may be under way")
+            return Examined(Fate.LIVES, "its submission may be under way")
         if await _is_listed(entry):
-            return Finding(Fate.LIVES, "its scheduler's job waits")
-        return Finding(Fate.DEAD, "its scheduler's job is gone")
+            return Examined(Fate.LIVES, "its scheduler's job waits")
+        return Examined(Fate.DEAD, "its scheduler's job is gone")
     match entry.look():
         case Sight.LIVES:
-            return Finding(Fate.LIVES, "its process lives")
+            return Examined(Fate.LIVES, "its process lives")
         case Sight.GONE:
-            return Finding(Fate.DEAD, "its process is gone")
+            return Examined(Fate.DEAD, "its process is gone")
     if not entry.is_silent:
-        return Finding(Fate.LIVES, f"it was heard of {entry.age:.0f} s ago")
+        return Examined(Fate.LIVES, f"it was heard of {entry.age:.0f} s ago")
     problem = await _asked(entry)
     if problem is None:
-        return Finding(Fate.LIVES, "its scheduler answers")
+        return Examined(Fate.LIVES, "its scheduler answers")
     if entry.process.ended_with_its_boot(entry.heartbeat):
-        return Finding(Fate.DEAD, "this machine has been started anew since")
+        return Examined(Fate.DEAD, "this machine has been started anew since")
     if entry.scheduler_job and not await _is_listed(entry):
-        return Finding(Fate.DEAD, f"job {entry.scheduler_job}, in which it was, has ended")
-    return Finding(
+        return Examined(Fate.DEAD, f"job {entry.scheduler_job}, in which it was, has ended")
+    return Examined(
         Fate.DOUBTFUL, f"its process cannot be seen from here, and its scheduler does not answer ({problem})"
     )
 

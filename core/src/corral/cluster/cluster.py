@@ -152,6 +152,8 @@ class Cluster(HostingCluster):
     status = Status.closed
     #: None: it has not started, or is elsewhere.
     _engine: Engine | None = None
+    #: True in a subclass that reads dask-jobqueue's section of the configuration.
+    _heeds_jobqueue = False
 
     @tells_plainly
     def __init__(
@@ -224,7 +226,7 @@ class Cluster(HostingCluster):
         for argument, value in elsewhere.items():
             if value is not None:
                 raise InvalidRequest(argument, "only makes sense with scheduler='job'")
-        blueprint = draw(given)
+        blueprint = draw(given, heeds_jobqueue=self._heeds_jobqueue)
         self._stand_on(
             Basis.new(blueprint),
             at_once=jobs_at_once(resources_of(OnPaper(blueprint).groups), n_workers),
@@ -588,7 +590,8 @@ class Cluster(HostingCluster):
         Raises
         ------
         SubmitRejected, JobsFailed, BudgetSpent
-            They can no longer come; raised as soon as that is known.
+            They can no longer come; raised as soon as that is known. Those of a cluster that adapts come with their
+            tasks, which another thread or program may submit meanwhile.
         WorkersNotReady
             They did not come within `timeout` seconds; a TimeoutError that says where the jobs are.
         """
@@ -795,7 +798,12 @@ class Cluster(HostingCluster):
 
     async def _await_workers(self, awaited: Awaited) -> None:
         count = awaited.count(workers_of(self._shown.groups))
-        await self._running_engine.wait_for_workers(count, awaited.timeout)
+        await self._running_engine.wait_for_workers(count, awaited.timeout, reach=self._reach)
+
+    def _reach(self) -> float | None:
+        """How many workers the cluster has at most, if its size follows its work."""
+        adaptive = self._adaptive
+        return None if adaptive is None or adaptive.state == "stopped" else float(adaptive.maximum)
 
     @property
     def _running_engine(self) -> Engine:

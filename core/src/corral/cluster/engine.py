@@ -246,8 +246,15 @@ class Engine:
         """
         await self._waiting.for_submissions()
 
-    async def wait_for_workers(self, count: int, timeout: float | None = None) -> None:
+    async def wait_for_workers(
+        self, count: int, timeout: float | None = None, *, reach: Callable[[], float | None] = lambda: None
+    ) -> None:
         """Return when `count` workers are ready.
+
+        Parameters
+        ----------
+        reach
+            As many may be wanted when there is work for them; None: as many as there are wanted now.
 
         Raises
         ------
@@ -256,7 +263,7 @@ class Engine:
         WorkersNotReady
             They did not come in time.
         """
-        await self._waiting.for_workers(count, timeout)
+        await self._waiting.for_workers(count, timeout, reach=reach)
 
     async def explain(self, job: str | None) -> Explanations:
         """Ask why a job waits; None: one of each group that has waiting jobs, or lacks jobs.

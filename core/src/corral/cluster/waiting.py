@@ -37,8 +37,15 @@ class Waiting:
                 return
             await news.wait()
 
-    async def for_workers(self, count: int, timeout: float | None = None) -> None:
+    async def for_workers(
+        self, count: int, timeout: float | None = None, *, reach: Callable[[], float | None] = lambda: None
+    ) -> None:
         """Return when `count` workers are ready.
+
+        Parameters
+        ----------
+        reach
+            As many may be wanted when there is work for them; None: as many as there are wanted now.
 
         Raises
         ------
@@ -51,7 +58,7 @@ class Waiting:
             async with clock.timeout(timeout):
                 while self._ready() < count:
                     news = self._state.news
-                    self._raise_if_hopeless(count)
+                    self._raise_if_hopeless(count, reach())
                     await self._hear(news)
         except TimeoutError:
             raise WorkersNotReady(self._ready(), count, timeout or 0.0, self.whereabouts()) from None
@@ -88,7 +95,7 @@ class Waiting:
     def _ready(self) -> int:
         return sum(1 for worker in self._state.scheduler.workers.values() if worker.status.name == "running")
 
-    def _raise_if_hopeless(self, count: int) -> None:
+    def _raise_if_hopeless(self, count: int, reach: float | None) -> None:
         # Workers that somebody started by hand count as well.
         possible = max(0, self._ready() - sum(len(record.workers) for record in self._state.roster.jobs))
         for name, group in self._state.groups.items():
@@ -107,6 +114,13 @@ class Waiting:
                 with suppress(ValueError):
                     self._state.undelivered.remove(group.trouble)
                 raise group.trouble
+        if reach is not None:
+            if count <= reach:
+                return  # they come with their work
+            raise InvalidRequest(
+                "n_workers",
+                f"{count} workers cannot come: adapt() keeps to {reach:g} at most; call adapt(maximum={count}) first",
+            )
         if lost := [f"{host} of job {record.id}" for record in self._state.roster.jobs for host in record.lost_hosts]:
             raise JobsFailed(f"{possible} workers can still come, not {count}; lost nodes: {', '.join(lost)}", ())
         raise InvalidRequest(

@@ -56,13 +56,23 @@ def gpu_variables(names: Sequence[str], root: Path = Path("/")) -> dict[str, str
 
 def is_on_network(path: Path, mountinfo: Path = Path("/proc/self/mountinfo")) -> bool:
     """True if the path is, or would be made, on a file system that other hosts share."""
+    return bool(_NETWORK.fullmatch(file_system(path, mountinfo)))
+
+
+def file_system(path: Path, mountinfo: Path = Path("/proc/self/mountinfo")) -> str:
+    """The kind of file system on which the path is, or would be made: ``nfs4``, ``ext4``; empty if it is not known."""
+    mount = _mount_of(path, mountinfo)
+    return "" if mount is None else mount.kind
+
+
+def _mount_of(path: Path, mountinfo: Path) -> _Mount | None:
     path = path.resolve()
-    best: tuple[int, str] = (-1, "")
+    best: _Mount | None = None
     for mount in _mounts(mountinfo):
-        if path.is_relative_to(mount.point):
-            # Of two mounts on one point the later one is seen.
-            best = max(best, (len(mount.point), mount.kind), key=lambda pair: pair[0])
-    return bool(_NETWORK.fullmatch(best[1]))
+        # Of two mounts on one point the later one is seen.
+        if path.is_relative_to(mount.point) and (best is None or len(mount.point) >= len(best.point)):
+            best = mount
+    return best
 
 
 def only_here(path: Path, mountinfo: Path = Path("/proc/self/mountinfo")) -> str | None:
@@ -71,11 +81,7 @@ def only_here(path: Path, mountinfo: Path = Path("/proc/self/mountinfo")) -> str
     A file system in memory, or one that is mounted for temporary files. A local disk proves nothing: it may be what
     this host exports to others, or be installed alike on all of them, and so may the root be in memory.
     """
-    path = path.resolve()
-    best: _Mount | None = None
-    for mount in _mounts(mountinfo):
-        if path.is_relative_to(mount.point) and (best is None or len(mount.point) >= len(best.point)):
-            best = mount
+    best = _mount_of(path, mountinfo)
     if best is None or best.point == "/" or _NETWORK.fullmatch(best.kind):
         return None
     if best.kind in _IN_MEMORY:

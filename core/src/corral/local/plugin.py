@@ -73,6 +73,7 @@ class Local:
         enclosing=("CORRAL_LOCAL_*",),
         # It runs inside of whatever else there is, and nobody's batch server suffers from questions.
         is_inner=True,
+        directives=(PREFIX,),
         is_free_to_ask=True,
         is_everywhere=True,
         no_options={"arrays": "the embedded queue takes arrays of any size, and refuses none"},

@@ -22,7 +22,8 @@ from corral.errors import (
 )
 from corral.host.gpus import Gpus, visible_gpus
 from corral.plugin import parsing
-from corral.plugin.conversations import answered, array_as_large_as_taken, arrayed_or_alone, mapped
+from corral.plugin.carried import CarriesCommands
+from corral.plugin.conversations import answered, array_as_large_as_taken, arrayed_or_alone, mapped, over_ssh
 from corral.plugin.facts import BackendFacts, RankVariables
 from corral.plugin.hookspecs import CONTRACT, hookimpl
 from corral.plugin.scripting import job_body
@@ -36,6 +37,7 @@ from corral.plugin.values import (
     Directive,
     Failure,
     FailureKind,
+    Finding,
     Job,
     JobId,
     JobState,
@@ -43,12 +45,14 @@ from corral.plugin.values import (
     Queue,
     Resources,
     Script,
+    Verdict,
 )
 
 __all__ = [
     "CONTRACT",
     "Allocation",
     "BackendFacts",
+    "CarriesCommands",
     "Command",
     "CommandError",
     "CommandFailed",
@@ -61,6 +65,7 @@ __all__ = [
     "Directive",
     "Failure",
     "FailureKind",
+    "Finding",
     "Gpus",
     "InvalidRequest",
     "Job",
@@ -76,12 +81,14 @@ __all__ = [
     "SiteDescription",
     "SiteFacts",
     "SiteOption",
+    "Verdict",
     "answered",
     "array_as_large_as_taken",
     "arrayed_or_alone",
     "hookimpl",
     "job_body",
     "mapped",
+    "over_ssh",
     "parsing",
     "visible_gpus",
 ]

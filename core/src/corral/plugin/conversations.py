@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import shlex
 from collections.abc import Callable
 from typing import TypeVar
 
@@ -31,10 +32,7 @@ def mapped(conversation: Conversation[T], change: Callable[[Command], Command]) 
 
         @hookimpl(wrapper=True)
         def submit(self, script, count):
-            return mapped((yield), over_ssh)
-
-        def over_ssh(command):  # ssh hands its words to a shell on the other side, as one line
-            return evolve(command, argv=["ssh", "login1", "--", shlex.join(command.argv)])
+            return mapped((yield), lambda command: over_ssh(command, "login1"))
     """
     try:
         command = next(conversation)
@@ -50,6 +48,39 @@ def mapped(conversation: Conversation[T], change: Callable[[Command], Command]) 
         return result
     finally:
         conversation.close()
+
+
+def over_ssh(command: Command, host: str) -> Command:
+    """The same command on another host, by the user's ``ssh``; for sites whose batch commands run elsewhere.
+
+    What it reads, and how long it may take, stay as they are. Its folder and its variables are those of the other side,
+    and so are the variables of the user that it may see: a `Command.inherit` leaves those of a login there.
+
+    Parameters
+    ----------
+    host
+        As ``ssh`` takes it: a name, ``user@name``, or an alias of the user's configuration.
+    """
+    variables = {"LC_ALL": "C", **command.env}
+    # ssh hands its words to a shell on the other side, as one line.
+    line = shlex.join(["env", *(f"{name}={value}" for name, value in variables.items()), *command.argv])
+    if command.inherit is not None:
+        seen = "|".join(_case_pattern(pattern) for pattern in ("PATH", *command.inherit))
+        forget = f'case $corral_v in {seen}) ;; *) unset "$corral_v" ;; esac'
+        # That shell may be any.
+        line = shlex.join(["sh", "-c", f"for corral_v in {_NAMES}; do {forget}; done; exec {line}"])
+    if command.cwd is not None:
+        line = f"cd {shlex.quote(command.cwd)} && {line}"
+    return evolve(command, argv=["ssh", host, "--", line], env={}, cwd=None, inherit=None)
+
+
+#: The names of a shell's variables, in its own words.
+_NAMES = r"$(env | sed -n 's/^\([A-Za-z_][A-Za-z0-9_]*\)=.*/\1/p')"
+
+
+def _case_pattern(pattern: str) -> str:
+    """A pattern of `fnmatch` as ``case`` has it."""
+    return re.sub(r"[^\w*?\[\]!-]", lambda match: shlex.quote(match[0]), pattern)
 
 
 def answered(value: T) -> Conversation[T]:

@@ -49,6 +49,12 @@ class BackendFacts:
     #: Files and folders, likewise.
     files: tuple[str, ...] = ()
 
+    #: Patterns (`re`) of how those lines begin that only its job scripts, or submit descriptions, have: by them
+    #: `corral migrate` knows whose a script is.
+    directives: tuple[str, ...] = ()
+    #: Pattern (`re`) of what follows in a line that makes an array of a job; empty: there is none.
+    array: str = ""
+
     #: Patterns of variables that tell a job about itself. They are not passed on to any command or job: a job that is
     #: submitted from inside another must not take the other's for its own.
     enclosing: tuple[str, ...] = ()

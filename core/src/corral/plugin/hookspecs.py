@@ -3,6 +3,7 @@
 The life of a job: `prepare_job` completes the request, `render_script` writes it down, `submit` hands it to
 the batch system (many at once), `poll_status` tracks all of them, `read_allocation` and `launch_command` serve the
 launcher inside the job, `cancel` ends what is no longer wanted. `classify_failure` explains a command that failed.
+`check_health` looks for what would keep jobs from working, before there are any.
 
 Hooks never do I/O. A hook that must talk to the batch system is a *conversation*: a generator that yields
 one `Command` after another, is sent a `Completed` for each, and returns its answer. ::
@@ -14,8 +15,8 @@ one `Command` after another, is sent a `Completed` for each, and returns its ans
 
 A backend implements each hook once; the core has a default for `prepare_job`, `classify_failure`, `describe_queues`
 and `explain_pending`. A site wraps what it must change (``@hookimpl(wrapper=True)``): the result of a pure hook with
-:func:`attrs.evolve`, a conversation with :func:`corral.mapped`. `job_state_changed` is the only hook that any number
-of plugins may answer.
+:func:`attrs.evolve`, a conversation with :func:`corral.mapped`. Two hooks any number of plugins may answer, each for
+itself: `job_state_changed` and `check_health`.
 
 Nobody calls these functions: pluggy reads their names and arguments, `corral.plugin.validation` their types as well.
 ``raise NotImplementedError`` is what a type checker accepts in the place of a result.
@@ -33,6 +34,7 @@ from corral.plugin.values import (
     Conversation,
     Detected,
     Failure,
+    Finding,
     Job,
     JobId,
     JobStatus,
@@ -226,3 +228,27 @@ def job_state_changed(job: JobId, before: JobStatus | None, after: JobStatus) ->
 
     Called on the event loop: return at once. An exception is logged with the plugin's name and goes no further.
     """
+
+
+@hookspec
+def check_health(job: Job) -> Conversation[list[Finding]]:
+    """Look for what would keep a job like this from working well: for `corral doctor`. Any plugin may answer.
+
+    What the core finds by itself need not be repeated: whether the batch system answers, how long that takes, which
+    queues take the job. ::
+
+        @hookimpl
+        def check_health(self, job):
+            done = yield Command(["mmlsquota", "--block-size", "auto", "scratch"])
+            if "exceeded" not in done.stdout:
+                return [Finding(subject="scratch quota", verdict=Verdict.GOOD, text="not used up")]
+            return [Finding(subject="scratch quota", verdict=Verdict.WRONG, text="used up", cure="Remove some files")]
+
+    A command that fails, and an exception, become a finding that names the plugin.
+
+    Parameters
+    ----------
+    job
+        The prepared request of one of the cluster's groups.
+    """
+    raise NotImplementedError

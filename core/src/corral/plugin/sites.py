@@ -49,6 +49,10 @@ from corral.plugin.values import Job
 from corral.text.durations import in_words, seconds_in
 from corral.text.sizes import bytes_in, size_in_words
 
+#: Less than this (bytes) is the backend's: it has rounded up what was asked for, in units of its own, and all of a
+#: node's memory must not be too much for the node.
+ROUNDING = 2**30
+
 
 def _texts(values: Iterable[str]) -> tuple[str, ...]:
     if isinstance(values, str):
@@ -91,8 +95,8 @@ class SiteFacts:
         few variables.
         """
         for name, pattern in self.environment.items():
-            if name in environ and fnmatch.fnmatchcase(environ[name], pattern):
-                return f"{name}={environ[name]}"
+            if (value := environ.get(name)) and fnmatch.fnmatchcase(value, pattern):
+                return f"{name}={value}"
         for host in host_names:
             for pattern in self.hosts:
                 if fnmatch.fnmatchcase(host.lower(), pattern.lower()):
@@ -109,10 +113,6 @@ class Refusal:
     #: How much of it these nodes take: the most that any has is what a user can ask for.
     most: int
     problem: str
-
-
-#: Backends have rounded up already, some to a MiB for each core: who asks for all that a node has must get it.
-_ROUNDED_UP = 2**20
 
 
 @frozen(kw_only=True)
@@ -158,7 +158,7 @@ class NodeType:
             return at_most("gpus", self.gpus, words)
         if asked.cores > self.cores:
             return at_most("cores", self.cores, counted(self.cores, "core"))
-        if self.memory is not None and (asked.memory or 0) > self.memory + _ROUNDED_UP * asked.cores:
+        if self.memory is not None and (asked.memory or 0) - self.memory >= ROUNDING:
             return at_most("memory", self.memory, size_in_words(self.memory))
         if self.max_walltime is not None and (job.walltime or 0) > self.max_walltime:
             problem = f"{self.name} takes jobs of at most {in_words(self.max_walltime)}"
@@ -199,10 +199,12 @@ class SiteDescription:
     groups: Mapping[str, Mapping[str, Any]] = field(factory=dict, converter=dict)
     #: In the order in which they are tried: the first that takes a job gets it.
     nodes: tuple[NodeType, ...] = field(default=(), converter=tuple)
-    #: Added to every job, as in `Job.extra_directives`, unless the user has written the same one.
+    #: Added to every job, as in `Job.extra_directives`, unless the user has written the same one, or skips it.
     directives: tuple[str, ...] = field(default=(), converter=_texts)
     #: Left out of every job, as in `Job.skip`.
     skip: frozenset[str] = field(default=frozenset(), converter=_names)
+    #: Variables of every job, as in `Job.environment`; the user's own come first.
+    environment: Mapping[str, str] = field(factory=dict, converter=dict)
     #: What users should know before their first cluster, a sentence each.
     advice: tuple[str, ...] = field(default=(), converter=_texts)
 
@@ -299,12 +301,18 @@ class DescribedSite:
             directives += node.directives
             skip |= node.skip
             job = on_node(job, node)
-        return evolve(job, extra_directives=with_directives(job.extra_directives, directives), skip=job.skip | skip)
+        wanted = [each for each in directives if not job.skip & names_of(each)]
+        return evolve(
+            job,
+            extra_directives=with_directives(job.extra_directives, wanted),
+            skip=job.skip | skip,
+            environment={**self.description.environment, **job.environment},
+        )
 
     def choose_node(self, job: Job) -> NodeType | None:
         """The first kind of nodes that takes a job; None if it names a queue that the description does not know.
 
-        Jobs without GPUs go to nodes with GPUs only if they name them.
+        Jobs without GPUs go to nodes with GPUs only if they name them, or if there are no others.
 
         Raises
         ------
@@ -339,10 +347,14 @@ class DescribedSite:
 
 def candidates_for(job: Job, nodes: Iterable[NodeType]) -> list[NodeType]:
     """Those that a job means, be they large enough or not: of the queue that it names, or not to be named."""
+    nodes = list(nodes)
+    alike = [node for node in nodes if bool(node.gpus) == bool(job.resources.gpus)]
     if job.queue is not None:
-        return [node for node in nodes if job.queue in (node.queue, node.name)]
-    wants_gpus = bool(job.resources.gpus)
-    return [node for node in nodes if not node.named_only and bool(node.gpus) == wants_gpus]
+        named = [node for node in nodes if job.queue in (node.queue, node.name)]
+        return [node for node in named if node in alike] or named
+    if not alike and not job.resources.gpus:
+        alike = nodes  # a machine on which every node has some
+    return [node for node in alike if not node.named_only]
 
 
 def nodes_for(job: Job, nodes: Iterable[NodeType]) -> list[NodeType]:
@@ -354,7 +366,8 @@ def on_node(job: Job, node: NodeType) -> Job:
     """A job that goes to such nodes: in its queue, and with all that a whole node has."""
     has = job.resources
     if node.whole:
-        memory = max(node.memory or 0, has.memory or 0) or None
+        # What was asked for may be more than the node's by what the backend has rounded up.
+        memory = has.memory if node.memory is None else max(node.memory, has.memory or 0)
         has = evolve(has, cores=node.cores, memory=memory, gpus=node.gpus)
     return evolve(job, queue=node.queue, resources=has)
 
@@ -365,8 +378,20 @@ def with_directives(own: Sequence[str], more: Iterable[str]) -> tuple[str, ...]:
     return (*own, *(each for each in dict.fromkeys(more) if directive_name(each) not in said))
 
 
+#: What Slurm's users write short. Where another batch system means something else by it, sites and users both do.
+_LONG = {"-q": "--qos", "-C": "--constraint", "-L": "--licenses", "-p": "--partition", "-A": "--account"}
+
+
+def names_of(directive: str) -> set[str]:
+    """What `Job.skip` may call a native directive: as it is written, and without dashes."""
+    name = directive_name(directive)
+    return {name, name.lstrip("-")}
+
+
 def directive_name(directive: str) -> str:
-    """The option of a native directive: ``--qos`` of ``--qos=high``, ``-l storage`` of ``-l storage=gdata/xy``."""
+    """The option of a native directive: ``--qos`` of ``-q high``, ``-l storage`` of ``-l storage=gdata/xy``."""
     words = directive.strip().partition("=")[0].split()
+    if words and words[0] in _LONG:
+        return _LONG[words[0]]
     is_short = bool(words) and re.fullmatch("-[lRW]", words[0]) is not None
     return " ".join(words[: 2 if is_short else 1])

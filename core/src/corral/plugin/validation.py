@@ -4,7 +4,7 @@ pluggy alone lets a misspelt or missing argument, a hook that nobody answers, an
 pass as a silent None. Here each of them is a PluginError that names the plugin, its distribution and the cure:
 
 - a backend answers every hook that has no default, each exactly once;
-- sites and users' plugins only wrap (any of them may listen to `job_state_changed`);
+- sites and users' plugins only wrap (any of them may answer `job_state_changed` and `check_health`);
 - every hook takes the specified arguments, all of them, none more, none with a default;
 - a conversation is a generator function, a pure hook is not;
 - a hook's result has the specified type, whoever wrapped it.
@@ -39,7 +39,7 @@ class HookSpec:
     arguments: tuple[str, ...]
     #: Any of these is a right answer; a conversation is a Generator.
     results: tuple[type, ...]
-    #: One plugin answers it; false for `job_state_changed` alone.
+    #: One plugin answers it; false for `job_state_changed` and `check_health`.
     is_single: bool
 
     @property

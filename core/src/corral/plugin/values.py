@@ -14,7 +14,7 @@ from typing import TypeVar
 from attrs import field, frozen
 
 from corral.host.gpus import Gpus
-from corral.text.printable import printable
+from corral.text.printable import printable, printable_lines
 
 T = TypeVar("T")
 
@@ -35,6 +35,10 @@ def _gpus(values: Gpus | Sequence[str]) -> Gpus:
 
 
 def _mapping(values: Mapping[str, str]) -> dict[str, str]:
+    return dict(values)
+
+
+def _figures(values: Mapping[str, float]) -> dict[str, float]:
     return dict(values)
 
 
@@ -304,6 +308,38 @@ class Allocation:
     ends: float | None = None
     #: 0 at first, one more with each requeue: a requeued job keeps its id.
     attempt: int = 0
+
+
+# --- what a doctor finds ----------------------------------------------------------------------------------------
+
+
+class Verdict(enum.Enum):
+    """How good a finding is."""
+
+    GOOD = "good"
+    #: It may fail, now or later, or costs time.
+    DOUBTFUL = "doubtful"
+    #: A cluster cannot work like this.
+    WRONG = "wrong"
+
+
+@frozen(kw_only=True)
+class Finding:
+    """One thing that `corral doctor` has looked at; its texts are safe to show."""
+
+    #: What was looked at, in a word or two: ``queue``, ``log folder``.
+    subject: str = field(converter=printable)
+    verdict: Verdict
+    #: What was seen, with the evidence.
+    text: str = field(converter=printable_lines)
+    #: What to do; empty if it is good, and only then.
+    cure: str = field(default="", converter=printable_lines)
+    #: The numbers behind the text, for programs; names end with the unit: ``answer_s``.
+    figures: Mapping[str, float] = field(factory=dict, converter=_figures)
+
+    def __attrs_post_init__(self) -> None:
+        if bool(self.cure) is (self.verdict is Verdict.GOOD):
+            raise ValueError(f"finding {self.subject!r} is {self.verdict.value}, and its cure is {self.cure!r}")
 
 
 # --- how hooks talk to the batch system -------------------------------------------------------------------------

@@ -41,6 +41,9 @@ JOB_OPTIONS = (
     "modules", "conda_env", "prologue", "epilogue", "python", "shebang",
 )  # fmt: skip
 
+#: Of a script that leaves the number of cores to whole nodes.
+WHOLE_NODES = "asks for whole nodes and does not say how many cores they have: workers will use one. Say cores="
+
 
 def scheduler_place(given: str | None, backend: str | None) -> str:
     """Where the scheduler is to be, by argument or configuration: "process" or "job".
@@ -56,7 +59,11 @@ def scheduler_place(given: str | None, backend: str | None) -> str:
 
 
 def draw(
-    given: Mapping[str, Any], *, scheduler_is_here: bool = True, site_values: Mapping[str, Any] | None = None
+    given: Mapping[str, Any],
+    *,
+    scheduler_is_here: bool = True,
+    site_values: Mapping[str, Any] | None = None,
+    heeds_jobqueue: bool = False,
 ) -> Blueprint:
     """Check what `Cluster` was given, after adding what the configuration says, and the site.
 
@@ -68,6 +75,8 @@ def draw(
         False: the scheduler will be on another host, whose network interfaces are not looked at.
     site_values
         The site's defaults, where another process has read them.
+    heeds_jobqueue
+        True: a section ``jobqueue:`` of the configuration has been read, and is in what was given.
 
     Raises
     ------
@@ -76,7 +85,7 @@ def draw(
     given = {name: value for name, value in given.items() if value is not None}
     refuse_unknown(given, KNOWN)
     backend, site = _backend_and_site(given, site_values)
-    arguments = _arguments(backend, site, given)
+    arguments = _arguments(backend, site, given, heeds_jobqueue=heeds_jobqueue)
     if not scheduler_is_here:
         arguments["scheduler_interface"] = None
     try:
@@ -86,10 +95,12 @@ def draw(
         raise (error if error.argument in given else sites.located(error, backend, site)) from None
 
 
-def _arguments(backend: str, site: Site | None, given: Mapping[str, Any]) -> dict[str, Any]:
+def _arguments(
+    backend: str, site: Site | None, given: Mapping[str, Any], *, heeds_jobqueue: bool = False
+) -> dict[str, Any]:
     """What was given, what is configured, and what the site has for everybody, in this order."""
     values = {} if site is None else {name: value for name, value in site.values.items() if name in KNOWN}
-    return {**values, **settings.arguments(backend, KNOWN), **given}
+    return {**values, **settings.arguments(backend, KNOWN, heeds_jobqueue=heeds_jobqueue), **given}
 
 
 def _backend_and_site(
@@ -140,21 +151,30 @@ def read_script(path: str | os.PathLike[str], given: Mapping[str, Any]) -> tuple
         The script asks for something that one group of workers cannot be.
     """
     text = Path(path).read_text()
+    backend, job = parsed_script(text, given)
+    if "cores" in job.skip and "cores" not in given:
+        logger.warning("%s %s", path, WHOLE_NODES)
+    # Directives alone, as of a submit description, are no commands.
+    is_script = any(re.match(r"#\S", line) for line in text.splitlines())
+    commands = [line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
+    commands = commands if is_script else []
+    return {"backend": backend, **WorkerGroup.arguments_of(job)}, commands
+
+
+def parsed_script(text: str, given: Mapping[str, Any]) -> tuple[str, Job]:
+    """Whose directives a job script has, and what they ask for.
+
+    Raises
+    ------
+    ParseError
+    """
     if "site" in given:
         given = {**given, "site": sites.said(given["site"])}
     backend, site = _backend_and_site({name: value for name, value in given.items() if value is not None})
     options = _options("backend_options", given.get("backend_options"))
     manager = discovery.load(backend, options=options, **_of_site(site))
     job: Job = manager.hook.parse_resources(text=text)
-    if "cores" in job.skip and "cores" not in given:
-        logger.warning(
-            "%s asks for whole nodes and does not say how many cores they have: workers will use one. Say cores=", path
-        )
-    # Directives alone, as of a submit description, are no commands.
-    is_script = any(re.match(r"#\S", line) for line in text.splitlines())
-    commands = [line for line in text.splitlines() if line.strip() and not line.lstrip().startswith("#")]
-    commands = commands if is_script else []
-    return {"backend": backend, **WorkerGroup.arguments_of(job)}, commands
+    return backend, job
 
 
 def _scheduler_host(arguments: Mapping[str, Any]) -> str | None:

@@ -119,13 +119,15 @@ def settings(defaults: Mapping[str, Any] | None = None) -> Settings:
         raise located(error, "") from None
 
 
-def arguments(backend: str, known: Sequence[str]) -> dict[str, Any]:
+def arguments(backend: str, known: Sequence[str], *, heeds_jobqueue: bool = False) -> dict[str, Any]:
     """Arguments of `Cluster` that the configuration gives for this backend; keys that nobody knows are told.
 
     Parameters
     ----------
     known
         Names of all arguments.
+    heeds_jobqueue
+        True: whoever asks has read a section ``jobqueue:`` as well, and nobody need be told that it says nothing here.
     """
     general = _section("corral")
     special = _section(f"corral.backends.{backend}") if backend else {}
@@ -141,7 +143,7 @@ def arguments(backend: str, known: Sequence[str]) -> dict[str, Any]:
                     f"{meaning(name, allowed)}",
                     stacklevel=4,
                 )
-    if backend and not special:
+    if backend and not special and not heeds_jobqueue:
         _tell_of_jobqueue(backend, known)
     merged = {**general, **special}
     try:

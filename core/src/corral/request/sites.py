@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from attrs import evolve, field, frozen
 
@@ -25,6 +25,8 @@ from corral.request.worker_group import WorkerGroup
 from corral.text.sizes import size_in_words
 
 logger = logging.getLogger("corral")
+
+T = TypeVar("T")
 
 #: What is said instead of a site's name: the one that this host belongs to, or none.
 AUTO, NONE = "auto", "none"
@@ -67,8 +69,8 @@ class Site:
             title=facts.title if isinstance(facts, SiteFacts) else name,
             options=options,
             backend=getattr(plugin, "backend", None),
-            values=_here(name, getattr(plugin, "defaults", {})),
-            required=getattr(plugin, "required", {}),
+            values=defaults_here(name, getattr(plugin, "defaults", {})),
+            required=_plain_names(getattr(plugin, "required", {})),
             groups=getattr(plugin, "groups", {}),
             nodes=getattr(plugin, "nodes", ()),
             **more,
@@ -309,14 +311,24 @@ def _ready_made(name: str, site: Site) -> Mapping[str, Any]:
         raise InvalidRequest(
             "groups", f"{site.title} has no group {own!r}. It has: {listed}.{did_you_mean(own, site.groups)}"
         )
-    return site.groups[own]
+    return _plain_names(site.groups[own])
 
 
-def _here(site: str, defaults: Mapping[str, Any]) -> dict[str, Any]:
-    """A site's defaults on this host."""
+def _plain_names(values: Mapping[str, T]) -> dict[str, T]:
+    # Dashes and underscores mean the same, as in the configuration.
+    return {str(name).replace("-", "_"): value for name, value in values.items()}
+
+
+def defaults_here(site: str, defaults: Mapping[str, Any]) -> dict[str, Any]:
+    """A site's defaults on this host.
+
+    Raises
+    ------
+    PluginError
+        One of them is none.
+    """
     found = {}
-    for key, value in defaults.items():
-        name = str(key).replace("-", "_")
+    for name, value in _plain_names(defaults).items():
         if name not in SITE_DEFAULTS:
             raise PluginError(site, f"its defaults have {name!r}, which is none.{did_you_mean(name, SITE_DEFAULTS)}")
         try:

@@ -257,9 +257,14 @@ _CLASSES: Mapping[str, str] = {
 }
 
 
+def attribute_meaning(name: str) -> str:
+    """`` Cluster.name …``: what is written here instead of an attribute of other clusters; empty if nothing is."""
+    return _sentence(_ATTRIBUTES[name]) if name in _ATTRIBUTES else ""
+
+
 def missing_attribute(owner: str, name: str) -> AttributeError:
     """Python's own error, with what is written here instead of an attribute of other clusters."""
-    said = _sentence(_ATTRIBUTES[name]) if name in _ATTRIBUTES else ""
+    said = attribute_meaning(name)
     return AttributeError(f"{owner!r} object has no attribute {name!r}{'.' if said else ''}{said}", name=name)
 
 
@@ -276,8 +281,8 @@ def refuse_import(name: str) -> None:
 
 # --- a section for dask-jobqueue in the configuration --------------------------------------------------------------
 
-#: Names of dask-jobqueue's keys, by ours.
-_KEYS = {
+#: dask-jobqueue's arguments and keys that mean the same under another name, by that name.
+RENAMED: Mapping[str, str] = {
     "project": "account", "job_extra_directives": "extra_directives", "job_extra": "extra_directives",
     "job_directives_skip": "skip_directives", "header_skip": "skip_directives", "job_script_prologue": "prologue",
     "env_extra": "prologue", "job_script_epilogue": "epilogue", "shared_temp_directory": "shared_directory",
@@ -326,7 +331,7 @@ def _in_our_words(name: str, value: Any) -> tuple[str, Any]:
         return "extra_directives", statements(value)
     if name == "walltime" and re.fullmatch(r"\d+:\d\d", str(value)):
         return "walltime", f"{value}:00"  # LSF's hours and minutes
-    return _KEYS.get(name, name), value
+    return RENAMED.get(name, name), value
 
 
 def statements(pairs: Mapping[Any, Any]) -> list[str]:

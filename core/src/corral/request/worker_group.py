@@ -328,10 +328,17 @@ class WorkerGroup:
         return resources.threads if self.threads is None else self.threads
 
     def shared_out(self, resources: Resources) -> Resources:
-        """What a job has, with as many workers as use that: more than was asked for, on nodes that it has whole."""
+        """What a job has, with as many workers as use that: more than was asked for, on nodes that it has whole.
+
+        None of them has less memory than it was to have: a task that needs it all must find it.
+        """
         asked, processes = self.resources, resources.processes
         if self.processes is None and (resources.cores, resources.gpus) != (asked.cores, asked.gpus):
             processes = usual_processes(resources.cores, resources.gpus, self.threads)
+            if asked.memory and resources.memory:
+                processes = min(processes, asked.processes * max(1, resources.memory // asked.memory))
+            if self.worker_ports is not None:
+                check_ports("worker_ports", self.worker_ports, processes)
         return evolve(resources, processes=min(processes, resources.cores))
 
     @staticmethod

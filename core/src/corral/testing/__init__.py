@@ -10,11 +10,13 @@ from __future__ import annotations
 import pytest
 
 pytest.register_assert_rewrite("corral.testing.conformance", "corral.testing.laws", "corral.testing.recordings")
+pytest.register_assert_rewrite("corral.testing.site_laws", "corral.testing.golden")
 
 from corral.batch.runner import Runner, command_environment  # noqa: E402
 from corral.plugin.discovery import load  # noqa: E402
 from corral.testing.conformance import BackendConformance  # noqa: E402 - assertions are rewritten on import
 from corral.testing.driving import Answer, Mismatch, converse, drive, environment, transcript  # noqa: E402
+from corral.testing.golden import Example  # noqa: E402
 from corral.testing.recordings import (  # noqa: E402
     CancelsGone,
     DescribesQueues,
@@ -28,6 +30,7 @@ from corral.testing.recordings import (  # noqa: E402
     Submits,
     UnknownWord,
 )
+from corral.testing.site_conformance import SiteConformance  # noqa: E402
 
 __all__ = [
     "Answer",
@@ -35,6 +38,7 @@ __all__ = [
     "CancelsGone",
     "DescribesQueues",
     "Detects",
+    "Example",
     "ExplainsPending",
     "Finds",
     "GarbledRow",
@@ -43,6 +47,7 @@ __all__ = [
     "Polls",
     "Recording",
     "Runner",
+    "SiteConformance",
     "Submits",
     "UnknownWord",
     "command_environment",

@@ -7,7 +7,8 @@ import importlib.machinery
 import os
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, TypeVar
 
 import pluggy
@@ -95,6 +96,35 @@ def _is_io(event: str, arguments: tuple[Any, ...]) -> bool:
 def _install() -> None:
     """Once, and for the life of the process: an audit hook cannot be removed."""
     sys.addaudithook(_audit)
+
+
+class _Watched(type(os.environ)):  # type: ignore[misc]
+    """This process's variables, for as long as somebody wants to know which of them are read."""
+
+    read: set[str] = set()  # noqa: RUF012 - a new one for each watch
+
+    def __getitem__(self, name: str) -> str:
+        self.read.add(name)
+        value: str = super().__getitem__(name)
+        return value
+
+    def __iter__(self) -> Iterator[str]:
+        self.read.add("all variables")
+        yield from super().__iter__()
+
+
+@contextmanager
+def reads_of_environment() -> Iterator[set[str]]:
+    """The names of the variables that are read meanwhile, wherever in this process."""
+    read: set[str] = set()
+    _Watched.read = read
+    plain = type(os.environ)
+    # The object itself: who imported it has that, whatever `os` calls by its name now.
+    os.environ.__class__ = _Watched
+    try:
+        yield read
+    finally:
+        os.environ.__class__ = plain
 
 
 class SilentHooks:

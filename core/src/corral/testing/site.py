@@ -2,63 +2,29 @@
 
 from __future__ import annotations
 
-import shlex
-from collections.abc import Generator, Mapping, Sequence
+from collections.abc import Generator, Mapping
 from typing import Any
 
-from attrs import evolve
-
-from corral.plugin.conversations import mapped
+from corral.plugin.carried import CarriesCommands
+from corral.plugin.conversations import mapped, over_ssh
 from corral.plugin.hookspecs import hookimpl
-from corral.plugin.values import Command, Job, JobId, Script
-
-Wrapper = Generator[None, Any, Any]
+from corral.plugin.values import Command, Job
 
 
-def over_ssh(command: Command) -> Command:
-    """The command on the login node; ssh hands its words to a shell there, as one line."""
-    return evolve(command, argv=("ssh", "login1", "--", shlex.join(command.argv)))
-
-
-class LoginNode:
+class LoginNode(CarriesCommands):
     """The site's plugin: it wraps every hook that a backend answers."""
 
+    def carry(self, command: Command) -> Command:
+        return over_ssh(command, "login1")
+
     @hookimpl(wrapper=True)
-    def prepare_job(self, job: Job) -> Wrapper:
+    def prepare_job(self, job: Job) -> Generator[None, Any, Any]:
         return (yield)
 
     @hookimpl(wrapper=True)
-    def render_script(self, job: Job) -> Wrapper:
+    def render_script(self, job: Job) -> Generator[None, Any, Any]:
         return (yield)
 
     @hookimpl(wrapper=True)
-    def submit(self, script: Script, count: int) -> Wrapper:
-        return mapped((yield), over_ssh)
-
-    @hookimpl(wrapper=True)
-    def poll_status(self, job_ids: Sequence[JobId]) -> Wrapper:
-        return mapped((yield), over_ssh)
-
-    @hookimpl(wrapper=True)
-    def cancel(self, job_ids: Sequence[JobId]) -> Wrapper:
-        return mapped((yield), over_ssh)
-
-    @hookimpl(wrapper=True)
-    def find_jobs(self, name: str) -> Wrapper:
-        return mapped((yield), over_ssh)
-
-    @hookimpl(wrapper=True)
-    def read_allocation(self, environ: Mapping[str, str]) -> Wrapper:
-        return mapped((yield), over_ssh)
-
-    @hookimpl(wrapper=True)
-    def describe_queues(self) -> Wrapper:
-        return mapped((yield), over_ssh)
-
-    @hookimpl(wrapper=True)
-    def explain_pending(self, job_id: JobId) -> Wrapper:
-        return mapped((yield), over_ssh)
-
-    @hookimpl(wrapper=True)
-    def detect(self) -> Wrapper:
-        return mapped((yield), over_ssh)
+    def read_allocation(self, environ: Mapping[str, str]) -> Generator[None, Any, Any]:
+        return mapped((yield), self.carry)

@@ -68,6 +68,7 @@ class Flux:
         url="https://flux-framework.org",
         tried="Flux 0.88.0",
         commands=("flux",),
+        directives=(r"#[^\w\n]*(?:flux|FLUX):",),
         variables=("FLUX_URI",),
         # FLUX_URI stays: it is the instance.
         enclosing=("FLUX_ENCLOSING_ID", "FLUX_JOB_*", "FLUX_TASK_*"),

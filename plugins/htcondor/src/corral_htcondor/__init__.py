@@ -84,6 +84,8 @@ class HTCondor:
         url="https://htcondor.org",
         tried="HTCondor 23.9.6 and 25.14.1",
         commands=("condor_submit",),
+        directives=(r"(?i:[ \t]*queue(?:[ \t]+\d+)?[ \t]*$)", r"(?i:[ \t]*universe[ \t]*=)"),
+        array=r"queue[ \t]+(?:[2-9]|\d\d)",
         variables=("CONDOR_CONFIG",),
         files=("/etc/condor",),
         # Other names of this form are configuration.

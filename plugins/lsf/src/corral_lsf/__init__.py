@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import base64
 import functools
+import os
 import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
@@ -43,7 +44,7 @@ from corral.plugin import (
     parsing,
     visible_gpus,
 )
-from corral_lsf import answers, directives
+from corral_lsf import answers, directives, site
 
 __all__ = ["LSF"]
 
@@ -78,6 +79,8 @@ class LSF:
         url="https://www.ibm.com/docs/en/spectrum-lsf",
         tried="OpenLava 4.0; IBM's LSF from its documentation alone",
         commands=("bsub",),
+        directives=(r"[ \t]*#[ \t]*BSUB\b",),
+        array=r"-J\s+\S*\[",
         variables=("LSF_ENVDIR",),
         files=("/etc/lsf.conf",),
         enclosing=("LSB_*",),
@@ -93,8 +96,11 @@ class LSF:
     max_array_size: int = field(default=1000, validator=ge(1))
     #: False submits each job by itself, at sites that refuse arrays.
     arrays: bool = field(default=True, validator=instance_of(bool))
-    #: LSF_UNIT_FOR_LIMITS of the site's lsf.conf; None: it has none, -M is in KB and rusage[mem=] in MB.
-    memory_unit: str | None = field(default=None, validator=optional(in_(("KB", "MB", "GB", "TB"))))
+    #: LSF_UNIT_FOR_LIMITS of the site; by default as this host's lsf.conf says. None: there is none, -M is in KB and
+    #: rusage[mem=] in MB.
+    memory_unit: str | None = field(
+        factory=lambda: site.unit_for_limits(os.environ), validator=optional(in_(("KB", "MB", "GB", "TB")))
+    )
     #: How memory is asked for: ``limit`` is -M, ``reservation`` is -R rusage[mem=].
     memory_options: Sequence[str] = field(
         default=("limit", "reservation"), converter=tuple, validator=deep_iterable(in_(("limit", "reservation")))

@@ -56,6 +56,8 @@ class Moab(Torque):
         title="Moab",
         tried="not run on a Moab: written from the documentation of Moab 9.1",
         commands=("msub",),
+        directives=(r"#MSUB\b",),
+        array=r"-t\b",
         files=(),
         enclosing=(*Torque.facts.enclosing, "MOAB_JOB*"),
         server=(*Torque.facts.server, "MOAB*"),

@@ -63,6 +63,8 @@ class Oar:
         url="https://oar.imag.fr",
         tried="OAR 2.5.9 and 2.6.1",
         commands=("oarsub",),
+        directives=(r"#OAR\b",),
+        array=r"--array\b",
         files=("/etc/oar",),
         enclosing=("OAR_*",),
         server=("OAR*",),

@@ -67,6 +67,8 @@ class PBS:
         url="https://www.openpbs.org",
         tried="OpenPBS 23.06.06",
         commands=("qsub",),
+        directives=(r"#PBS\b",),
+        array=r"-J\b",
         variables=("PBS_CONF_FILE",),
         files=("/etc/pbs.conf",),
         enclosing=(

@@ -86,6 +86,8 @@ class GridEngine:
         url="https://github.com/daimh/sge",
         tried="Son of Grid Engine 8.1.9",
         commands=("qsub",),
+        directives=(r"#\$\s+-",),
+        array=r"-t\b",
         variables=("SGE_ROOT",),
         # SGE_ROOT and its like stay.
         enclosing=(

@@ -83,6 +83,8 @@ class Slurm:
         url="https://slurm.schedmd.com",
         tried="Slurm 22.05.8 and 24.11.5",
         commands=("sbatch",),
+        directives=(r"#SBATCH\b",),
+        array=r"(?:-a|--array)\b",
         variables=("SLURM_CONF",),
         files=("/etc/slurm", "/etc/slurm-llnl"),
         # Configuration stays: SLURM_CONF, SBATCH_*.

@@ -68,6 +68,8 @@ class Torque:
         url="https://adaptivecomputing.com",
         tried="not run on a TORQUE: written from the documentation and source of TORQUE 6.1",
         commands=("qsub",),
+        directives=(r"#PBS\b",),
+        array=r"-t\b",
         enclosing=(
             "PBS_ARRAY_*", "PBS_ARRAYID", "PBS_ENVIRONMENT", "PBS_GPUFILE", "PBS_JOB*", "PBS_MOMPORT", "PBS_NODE*",
             "PBS_NP", "PBS_NUM_*", "PBS_O_*", "PBS_QUEUE", "PBS_TASKNUM", "PBS_VNODENUM", "PBS_WALLTIME",

@@ -40,7 +40,7 @@ class CommandLaws(Laws):
         """A command is a program and its arguments: text without NUL, never a line for a shell."""
         answers = iter(talk.answers_from(self.transcripts))
         for command in _commands(self._ask(hooks, script, talk), lambda _: next(answers)):
-            _check_command(command)
+            check_command(command)
 
     @pytest.mark.parametrize("hook", ["poll_status", "cancel"])
     def test_ten_thousand_jobs_need_few_commands(self, hooks: SilentHooks, hook: str) -> None:
@@ -49,7 +49,7 @@ class CommandLaws(Laws):
         commands = _commands(conversation, lambda _: "")
         assert 1 <= len(commands) <= self.most_commands
         for command in commands:
-            _check_command(command)
+            check_command(command)
 
     @pytest.mark.parametrize("trouble", TROUBLES)
     def test_trouble_is_never_swallowed(
@@ -114,7 +114,8 @@ def _commands(conversation: Conversation[Any], answer: Callable[[Command], Answe
     return asked
 
 
-def _check_command(command: Command) -> None:
+def check_command(command: Command) -> None:
+    """Fail unless this is a program and its arguments, as the kernel takes them."""
     assert type(command) is Command
     assert command.argv
     assert all(type(word) is str for word in command.argv)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import re
 
 from corral.plugin.facts import BackendFacts
 from corral.testing.driving import converse
@@ -30,6 +31,12 @@ class FactLaws(Laws):
         facts = self._facts()
         both = [name for name in facts.carried if any(fnmatch.fnmatchcase(name, each) for each in facts.enclosing)]
         assert both == []
+
+    def test_its_own_scripts_are_known_by_their_directives(self, hooks: SilentHooks) -> None:
+        """`BackendFacts.directives` matches a line of each: `corral migrate` must know whose a script is."""
+        patterns = self._facts().directives
+        script = str(hooks.render_script(job=hooks.prepare_job(job=self.job)))
+        assert not patterns or any(re.match(pattern, line) for pattern in patterns for line in script.splitlines())
 
     def _facts(self) -> BackendFacts:
         facts: BackendFacts = getattr(self.manager().get_plugin(self.backend), "facts", BackendFacts())

@@ -79,7 +79,7 @@ class RequestLaws(Laws):
         job = self._full_job(hooks)
         directives = hooks.render_script(job=job).directives
         for name in {directive.name for directive in directives} - set(FIELDS):
-            skipped = list(hooks.render_script(job=evolve(job, skip={name})).directives)
+            skipped = list(hooks.render_script(job=evolve(job, skip=job.skip | {name})).directives)
             # One directive may say ours and the user's together, where the batch system takes but one: that is the
             # user's alone then.
             apart = [each for each in skipped if each in directives or not _is_extra(each.text, job)]
@@ -89,7 +89,7 @@ class RequestLaws(Laws):
     def test_skipping_a_field_touches_no_other(self, hooks: SilentHooks, field: str) -> None:
         """Every field can be left out, even where one directive carries several."""
         job = self._full_job(hooks)
-        skipped = str(hooks.render_script(job=evolve(job, skip={field})))
+        skipped = str(hooks.render_script(job=evolve(job, skip=job.skip | {field})))
         assert FIELDS[field](_as_directives_say(job)) == _read(hooks, skipped)
 
     @pytest.mark.parametrize("field", ["name", "queue", "account", "log_directory"])

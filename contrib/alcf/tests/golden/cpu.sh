@@ -1,0 +1,14 @@
+# https://docs.alcf.anl.gov/running-jobs/example-job-scripts/
+# Cluster(site='polaris', account='Catalyst', queue='debug', memory='100GB', cores=32, walltime='30min')
+#!/usr/bin/env bash
+#PBS -N dask-example
+#PBS -q debug
+#PBS -A Catalyst
+#PBS -l select=1:ncpus=64:ngpus=4:system=polaris
+#PBS -l walltime=00:30:00
+#PBS -j oe
+#PBS -o /scratch/logs/
+#PBS -m n
+#PBS -l filesystems=home:eagle
+
+dask worker

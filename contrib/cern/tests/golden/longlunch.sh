@@ -1,0 +1,21 @@
+# https://github.com/cernops/dask-lxplus/blob/main/README.md
+# Cluster(site='lxplus', memory='3000MB', queue='longlunch')
+#!/usr/bin/env bash
+universe = vanilla
+batch_name = dask-example
+description = dask-example
++JobFlavour = "longlunch"
+request_cpus = 1
+request_memory = 2862M
+allowed_job_duration = 3600
++MaxRuntime = 3600
+job_max_vacate_time = 60
+output = /scratch/logs/$(ClusterId).$(ProcId).log
+error = /scratch/logs/$(ClusterId).$(ProcId).log
+should_transfer_files = NO
+getenv = PATH, HOME, USER, LOGNAME, SHELL, LANG, TZ
+environment = "CORRAL_JOB_ID=$(ClusterId).$(ProcId)"
+periodic_remove = JobStatus == 5 && HoldReasonCode =!= 1 && HoldReasonCode =!= 15
+request_disk = 20 GB
+
+dask worker

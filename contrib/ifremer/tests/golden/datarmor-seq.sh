@@ -1,0 +1,16 @@
+# https://github.com/umr-lops/dask-hpcconfig/blob/main/dask_hpcconfig/clusters.yaml
+# Cluster(site='datarmor', cores=1, memory='115GB', walltime='12h')
+#!/usr/bin/env bash
+#PBS -N dask-example
+#PBS -q sequentiel
+#PBS -l select=1:ncpus=1:mem=109673mb
+#PBS -l walltime=12:00:00
+#PBS -j oe
+#PBS -o /scratch/logs/
+#PBS -m n
+
+export DASK_DISTRIBUTED__WORKER__MEMORY__TARGET=False
+export DASK_DISTRIBUTED__WORKER__MEMORY__SPILL=False
+export DASK_DISTRIBUTED__WORKER__MEMORY__PAUSE=0.95
+export DASK_DISTRIBUTED__WORKER__MEMORY__TERMINATE=0.99
+dask worker

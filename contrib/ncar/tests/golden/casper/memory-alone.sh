@@ -1,0 +1,13 @@
+# https://github.com/NCAR/HPC-Docs/blob/main/docs/pbs/charging.md
+# Cluster(site='casper', account='UXYZ0001', memory='100GB')
+#!/usr/bin/env bash
+#PBS -N dask-example
+#PBS -q casper
+#PBS -A UXYZ0001
+#PBS -l select=1:ncpus=1:mem=95368mb
+#PBS -l walltime=01:00:00
+#PBS -j oe
+#PBS -o /scratch/logs/
+#PBS -m n
+
+dask worker

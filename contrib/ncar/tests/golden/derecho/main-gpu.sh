@@ -1,0 +1,14 @@
+# https://github.com/NCAR/HPC-Docs/blob/main/docs/pbs/job-scripts/derecho-job-script-examples-content.md
+# Cluster(site='derecho', groups=['derecho.gpu'], account='UXYZ0001', nodes=2)
+#!/usr/bin/env bash
+#PBS -N dask-example
+#PBS -q main
+#PBS -A UXYZ0001
+#PBS -l select=2:ncpus=64:mem=498688mb:ngpus=4
+#PBS -l place=scatter
+#PBS -l walltime=01:00:00
+#PBS -j oe
+#PBS -o /scratch/logs/
+#PBS -m n
+
+dask worker

@@ -1,0 +1,19 @@
+# https://www.sdsc.edu/systems/expanse/user_guide.html
+# Cluster(site='expanse', groups=['expanse.gpu'], account='abc123')
+#!/usr/bin/env bash
+#SBATCH --job-name=dask-example
+#SBATCH --partition=gpu
+#SBATCH --account=abc123
+#SBATCH --nodes=1
+#SBATCH --ntasks-per-node=1
+#SBATCH --cpus-per-task=40
+#SBATCH --mem=377308M
+#SBATCH --gres=gpu:4
+#SBATCH --time=0-01:00:00
+#SBATCH --signal=B:TERM@0
+#SBATCH --output=/scratch/logs/%A_%a.log
+#SBATCH --export=ALL
+#SBATCH --no-requeue
+#SBATCH --constraint=lustre
+
+dask worker

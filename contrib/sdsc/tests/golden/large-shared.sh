@@ -1,0 +1,18 @@
+# https://www.sdsc.edu/systems/expanse/user_guide.html
+# Cluster(site='expanse', account='abc123', memory='1TB')
+#!/usr/bin/env bash
+#SBATCH --job-name=dask-example
+#SBATCH --partition=large-shared
+#SBATCH --account=abc123
+#SBATCH --nodes=1
+#SBATCH --ntasks-per-node=1
+#SBATCH --cpus-per-task=1
+#SBATCH --mem=953675M
+#SBATCH --time=0-01:00:00
+#SBATCH --signal=B:TERM@0
+#SBATCH --output=/scratch/logs/%A_%a.log
+#SBATCH --export=ALL
+#SBATCH --no-requeue
+#SBATCH --constraint=lustre
+
+dask worker

@@ -1,0 +1,1 @@
+"""Programs, configuration and job scripts that were written for other tools, in corral's words."""

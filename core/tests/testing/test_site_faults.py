@@ -1,0 +1,100 @@
+"""Each law of sites finds the faults that it is there for."""
+
+from __future__ import annotations
+
+import importlib
+from pathlib import Path
+
+import pytest
+
+from corral.testing import SiteConformance
+
+pytest.importorskip("corral_slurm")
+
+HERE = Path(__file__).parent
+
+#: Nested runs of pytest: their order is fixed, and the hooks under test have no event loop.
+PLAIN = ("-p", "no:randomly", "-p", "no:asyncio", "-p", "no:cacheprovider", "--tb=no")
+
+#: What is about declarations, of which the last tests are.
+OF_DECLARATIONS = {"test_examples_say_where_they_are_from"}
+
+LAWS = {name for name in dir(SiteConformance) if name.startswith("test_")} - OF_DECLARATIONS
+
+BROKEN = """
+import sys
+sys.path.insert(0, {harbour!r})
+
+from faulty_sites import FAULTS
+
+for _, fault in FAULTS:
+    def make(self, fault=fault, **options):
+        {machine}
+        return fault(**options)
+
+    changes = dict(make=make, golden=Path({harbour!r}) / {golden!r})
+    broken = type("Test" + fault.__name__, ({base},), changes)
+    globals()[broken.__name__] = broken
+
+del TestHarbour, TestQuay, broken
+"""
+
+MACHINES = {
+    "with arrays": {"machine": "", "golden": "golden", "base": "TestHarbour"},
+    "without arrays": {
+        "machine": "from corral_harbour import Quay; fault.backend_options = Quay.backend_options",
+        "golden": "golden-quay",
+        "base": "TestQuay",
+    },
+}
+
+
+@pytest.fixture(scope="module")
+def faults() -> dict[str, str]:
+    """The names of the planted faults and of the laws that must find them."""
+    found = {fault.__name__: law for law, fault in importlib.import_module("faulty_sites").FAULTS}
+    assert len(found) > 60, "two have one name"
+    return found
+
+
+def test_every_law_has_a_planted_fault(faults: dict[str, str]) -> None:
+    """A law that no fault breaks may be no law."""
+    assert set(faults.values()) == LAWS
+
+
+@pytest.mark.parametrize("machine", MACHINES)
+def test_each_fault_is_found_by_its_law(pytester: pytest.Pytester, faults: dict[str, str], machine: str) -> None:
+    """A site with one fault fails the law that is about it, on a backend with arrays and on one without."""
+    laws = (HERE / "test_harbour_conformance.py").read_text()
+    file = pytester.makepyfile(laws + BROKEN.format(harbour=str(HERE / "harbour"), **MACHINES[machine]))
+    run = pytester.inline_run(*PLAIN, *[f"{file}::Test{fault}::{law}" for fault, law in faults.items()])
+    failed = {report.nodeid.split("::")[1] for report in run.getfailures()}
+    assert failed == {f"Test{fault}" for fault in faults}
+
+
+@pytest.mark.parametrize(
+    ("examples", "files"),
+    [
+        ('Example("a", "somewhere"),', ["a.sh"]),
+        ('Example("a", "docs.harbour.example/a"), Example("a", "docs.harbour.example/b"),', ["a.sh"]),
+        ('Example("a", "docs.harbour.example/a"),', ["a.sh", "b.sh"]),
+    ],
+    ids=["no source", "two of one name", "a file of none"],
+)
+def test_examples_are_held_to_their_files(pytester: pytest.Pytester, examples: str, files: list[str]) -> None:
+    """Each has a source and a name of its own, and no file is left over."""
+    file = pytester.makepyfile(
+        f"""
+        from pathlib import Path
+        from corral.testing import Example, SiteConformance
+
+        class TestExamples(SiteConformance):
+            site = "harbour"
+            examples = ({examples})
+            golden = Path(__file__).parent
+        """
+    )
+    for name in files:
+        (pytester.path / name).touch()
+    run = pytester.inline_run(*PLAIN, f"{file}::TestExamples::test_examples_say_where_they_are_from")
+    assert len(run.getfailures()) == 1

@@ -1,0 +1,164 @@
+"""What PBS declares for the laws of every backend, on answers of OpenPBS 23.06."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+from corral.plugin import Completed, FailureKind, JobId, JobState
+from corral.testing import (
+    BackendConformance,
+    CancelsGone,
+    DescribesQueues,
+    Detects,
+    ExplainsPending,
+    Finds,
+    GarbledRow,
+    Inside,
+    Polls,
+    Recording,
+    Submits,
+    UnknownWord,
+)
+
+USER = Completed(stdout="root\n")
+
+
+class PBSLaws(BackendConformance):
+    """As it answers by default."""
+
+    backend = "pbs"
+    transcripts = Path(__file__).parent / "transcripts"
+    recordings: ClassVar[Sequence[Recording]] = (
+        Submits(["qsub-two.txt"], ids=["9084[0].node01", "9084[1].node01"]),
+        Submits(["qsub.txt"], ids=[f"9058[{index}].node01" for index in range(6)]),
+        Submits(["qsub-inside.txt"], ids=["10001[0].node01"]),
+        Polls(
+            ["qstat-deleted-element.txt"],
+            states={
+                "9058[0].node01": JobState.RUNNING,
+                "9058[1].node01": JobState.FAILED,
+                "9058[2].node01": JobState.FAILED,
+                "9058[3].node01": JobState.RUNNING,
+                "9058[4].node01": JobState.CANCELLED,
+            },
+        ),
+        Polls(
+            ["qstat-running.txt"],
+            states={
+                "9058[0].node01": JobState.RUNNING,
+                "9058[1].node01": JobState.RUNNING,
+            },
+            absent=["9058[6].node01"],
+        ),
+        Polls(
+            ["qstat-ended.txt"],
+            states={
+                "9058[0].node01": JobState.COMPLETED,
+                "9058[1].node01": JobState.FAILED,
+                "9058[2].node01": JobState.FAILED,
+                "9058[3].node01": JobState.TIMEOUT,
+                "9058[4].node01": JobState.CANCELLED,
+            },
+        ),
+        Polls(
+            ["qstat-waiting.txt"],
+            states={"9059[0].node01": JobState.HELD, "9060[0].node01": JobState.PENDING},
+        ),
+        Polls(
+            ["qstat-deleted-waiting.txt"],
+            states={"9059[1].node01": JobState.CANCELLED, "9059[2].node01": JobState.HELD},
+        ),
+        Polls(
+            ["qstat-mixed.txt"],
+            states={"9058[0].node01": JobState.COMPLETED},
+            absent=["999999[0].node01", "999998[1].node01"],
+        ),
+        Polls(["qstat-unknown.txt"], states={}, absent=["999999[0].node01"]),
+        Polls(
+            ["qstat-no-history.txt", "qstat-plain.txt"],
+            states={"10000[0].node01": JobState.HELD, "10000[1].node01": JobState.HELD},
+        ),
+        Polls(
+            ["qstat-no-history.txt", "qstat-plain-unknown.txt"],
+            states={"10000[0].node01": JobState.HELD},
+            absent=["6[0].node01"],
+        ),
+        CancelsGone(["qdel-gone.txt"], ids=["9059[0].node01", "9060[0].node01"]),
+        CancelsGone(["qdel-unknown.txt"], ids=["999999[0].node01"]),
+        Finds([USER, "qselect.txt"], name="dask-held", ids=["9059[0].node01", "9059[2].node01"]),
+        Finds([USER, "qselect-none.txt"], name="nosuch", ids=[]),
+        Finds([USER, "qselect.txt", "qstat-waiting.txt"], name="dask-*", ids=["9059[0].node01", "9059[2].node01"]),
+        Inside(
+            ["nodefile-two-nodes.txt"],
+            environ="environment-two-nodes.txt",
+            job_id="9084[1].node01",
+            hosts=["node01", "node02"],
+            cores=4,
+        ),
+        Inside(["nodefile.txt"], environ="environment.txt", job_id="10001[0].node01", hosts=["node01"], cores=2),
+        Detects(["qstat-version.txt"], version="23.06.06"),
+        DescribesQueues(["qstat-server.txt", "qstat-queues.txt"], names=["workq", "short", "closed", "few", "mine"]),
+        ExplainsPending(["pending-never.txt"], job_id="9060[0].node01", words=["never", "ncpus (R: 999"]),
+        ExplainsPending(["pending-held.txt"], job_id="9059[0].node01", words=["held", "qrls"]),
+    )
+    alone = Submits([Completed(stdout="74.node01\n"), Completed(stdout="75.node01\n")], ids=["74.node01", "75.node01"])
+    unknown_word = UnknownWord(
+        ["qstat-two-nodes.txt"], job_id="9084[1].node01", known="job_state = R", unknown="job_state = MOLTING"
+    )
+    garbled_row = GarbledRow(
+        ["qstat-deleted-element.txt"], job_id="9058[3].node01", known="job_state = R", garbled="job_stat R"
+    )
+    failures: ClassVar[Mapping[str, FailureKind | None]] = {
+        "qsub-server-down.txt": FailureKind.TRANSIENT,
+        "qstat-server-down.txt": FailureKind.TRANSIENT,
+        "qsub-limit.txt": FailureKind.LIMIT,
+        "qsub-acl.txt": FailureKind.FATAL,
+        "qsub-closed.txt": FailureKind.FATAL,
+        "qsub-mixed.txt": FailureKind.FATAL,
+        "qsub-name.txt": FailureKind.FATAL,
+        "qsub-queue.txt": FailureKind.FATAL,
+        "qsub-resource.txt": FailureKind.FATAL,
+        "qsub-too-large.txt": FailureKind.FATAL,
+        "qsub-walltime.txt": FailureKind.FATAL,
+    }
+    extra_directives = ("-p 10", "-l software=matlab -W group_list=physics", '-v "A=two words"')
+
+    def job_ids(self, count: int) -> list[JobId]:
+        return [JobId(f"{77 + index // 10_000}[{index % 10_000}].node01") for index in range(count)]
+
+
+class PBSWithOptionsLaws(PBSLaws):
+    """The same laws where the site asks in its own way; answers are the same, so one for each hook will do."""
+
+    backend = "openpbs"
+    recordings = tuple(
+        {(each.hook, getattr(each, "name", "").endswith("*")): each for each in reversed(PBSLaws.recordings)}.values()
+    )
+    options: ClassVar[Mapping[str, object]] = {
+        "account_option": "P",
+        "gpu_resource": "gpus",
+        "chunk": "model=bro:mpiprocs=1",
+        "place": "scatter:excl",
+    }
+
+
+class PBSWithoutArraysLaws(PBSLaws):
+    """The same laws where each job is a submission of its own."""
+
+    options: ClassVar[Mapping[str, Any]] = {"arrays": False}
+    recordings = (
+        PBSLaws.alone,
+        *(each for each in PBSLaws.recordings if not isinstance(each, Submits | Inside)),
+        Inside(
+            ["nodefile.txt"],
+            environ={"PBS_JOBID": "74.node01", "PBS_NODEFILE": "/aux/74.node01", "NCPUS": "2"},
+            job_id="74.node01",
+            hosts=["node01"],
+            cores=2,
+        ),
+    )
+
+    def job_ids(self, count: int) -> list[JobId]:
+        return [JobId(f"{1_000_000 + index}.node01") for index in range(count)]
