@@ -7,9 +7,9 @@ from corral.request.worker_group import WorkerGroup
 #: Arguments of `Cluster` that end up in a blueprint, beside those of `WorkerGroup`.
 CLUSTER_ARGUMENTS = (
     "backend", "site", "site_options", "via", "plugins", "backend_options", "name", "shared_directory",
-    "log_directory", "interface", "scheduler_interface", "worker_interface", "scheduler_port", "scheduler_options", "security", "groups",
-    "maximum_core_hours", "maximum_gpu_hours", "parked_results", "scheduler", "on_exists", "idle_timeout",
-    "shutdown_on_close",
+    "log_directory", "interface", "scheduler_interface", "worker_interface", "scheduler_port", "scheduler_options",
+    "security", "groups", "maximum_core_hours", "maximum_gpu_hours", "parked_results", "scheduler", "on_exists",
+    "idle_timeout", "shutdown_on_close",
 )  # fmt: skip
 #: Arguments of `WorkerGroup` that a cluster without groups takes for its only one.
 GROUP_ARGUMENTS = tuple(
