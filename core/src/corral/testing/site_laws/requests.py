@@ -127,14 +127,17 @@ class RequestLaws(SiteLaws):
             again = _as_rounded(each.through, through.prepare_job(job=each.through))
             assert each.through == again, f"it became {_difference(each.through, again)}: {each}"
 
-    def test_preparing_depends_on_nothing_else(self, house: Any) -> None:
+    def test_preparing_depends_on_nothing_else(self, house: Any, alone: SilentHooks) -> None:
         """No I/O, no clock, no memory of the last request, and no variables but those of `environment`."""
         first, second = self.hooks(house), self.hooks(self.make(**self.site_options))
         asked = self.requests()
         asked.append(evolve(asked[0], account=None, queue=None))
+        with reads_of_environment() as of_backend:
+            for job in asked:
+                accepted(alone, job)
         with reads_of_environment() as read:
             forth = [accepted(first, job) for job in asked]
-        undeclared = read - set(self.environment)
+        undeclared = read - of_backend - set(self.environment)
         assert not undeclared, (
             f"it reads {', '.join(sorted(undeclared))}: use defaults, or say so in environment = {{…}}"
         )
