@@ -126,7 +126,11 @@ def types(session: nox.Session) -> None:
     """Types, strictly."""
     install(session, "lint")
     # Tests are in no package: what they import of ours must be known by its installed name.
-    sources = [f"{member}/src" for member in MEMBERS] + ["tests/plugins", "tests/benchmarks"]
+    sources = [f"{member}/src" for member in MEMBERS] + [
+        "tests/plugins",
+        "tests/benchmarks",
+        "core/tests/testing/harbour",
+    ]
     session.run("mypy", *session.posargs, env={"MYPYPATH": ":".join(sources)})
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from corral.testing import SiteConformance
+from corral.testing.golden import compare
 
 pytest.importorskip("corral_slurm")
 
@@ -98,3 +99,27 @@ def test_examples_are_held_to_their_files(pytester: pytest.Pytester, examples: s
         (pytester.path / name).touch()
     run = pytester.inline_run(*PLAIN, f"{file}::TestExamples::test_examples_say_where_they_are_from")
     assert len(run.getfailures()) == 1
+
+
+def test_all_laws_of_the_backend_can_be_tried(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Through the site, by a variable; by default only what was recorded is compared."""
+    file = pytester.makepyfile((HERE / "test_harbour_conformance.py").read_text())
+    chosen = (*PLAIN, "-k", "ItsBackend and (skipping or reaches_every_host or banner)", f"{file}::TestHarbour")
+    assert pytester.inline_run(*chosen).countoutcomes() == [0, 0, 0]
+    monkeypatch.setenv("CORRAL_LAWS", "all")
+    passed, _, failed = pytester.inline_run(*chosen).countoutcomes()
+    assert (passed > 20, failed) == (True, 0)
+
+
+def test_a_script_that_changes_shows_the_difference(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The whole script, with the lines marked that only one of them has; who means it writes it anew."""
+    path, before, after = tmp_path / "golden" / "a.sh", "#!/bin/sh\n--mem=1\ntrue\n", "#!/bin/sh\n--mem=2\ntrue\n"
+    with pytest.raises(pytest.fail.Exception, match="CORRAL_GOLDEN=write pytest"):
+        compare(path, before)
+    monkeypatch.setenv("CORRAL_GOLDEN", "write")
+    compare(path, before)
+    monkeypatch.delenv("CORRAL_GOLDEN")
+    compare(path, before)
+    with pytest.raises(pytest.fail.Exception) as failed:
+        compare(path, after)
+    assert str(failed.value).splitlines()[-4:] == [" #!/bin/sh", "---mem=1", "+--mem=2", " true"]

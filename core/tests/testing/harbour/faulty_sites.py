@@ -5,6 +5,7 @@ from __future__ import annotations
 import itertools
 import os
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 from attrs import evolve
@@ -120,7 +121,7 @@ completes(
     lambda job: evolve(job, prologue=("module load harbour", *job.prologue)),
 )
 completes(NOTHING_ELSE, "ReadsAVariable", lambda job: evolve(job, account=job.account or os.environ.get("PROJECT")))
-completes(NOTHING_ELSE, "ReadsAFile", lambda job: (open("/etc/hostname").close(), job)[1])
+completes(NOTHING_ELSE, "ReadsAFile", lambda job: evolve(job, account=Path("/etc/hostname").read_text().strip()))
 
 
 @fault(NOTHING_ELSE)
@@ -210,8 +211,7 @@ says("test_the_backend_has_such_options", "NoSuchBackend", backend="slurmm")
 class ReadsWhenMade(Harbour):
     def __init__(self, **options: Any) -> None:
         super().__init__(**options)
-        with open("/etc/hostname") as file:
-            self.host = file.read()
+        self.host = Path("/etc/hostname").read_text()
 
 
 # --- options ----------------------------------------------------------------------------------------------------
