@@ -68,6 +68,10 @@ def _bytes(value: Any) -> int | None:
     return None if value is None else bytes_in(value)
 
 
+def _mapping(values: Mapping[str, Any]) -> dict[str, Any]:
+    return dict(values)
+
+
 def _names(values: Iterable[str]) -> frozenset[str]:
     return frozenset(_texts(values))
 
@@ -81,7 +85,7 @@ class SiteFacts:
     #: Shell patterns of host names, login and compute nodes alike, as the host knows itself or in full.
     hosts: tuple[str, ...] = field(default=(), converter=_texts)
     #: Variables that tell the site on all of its hosts, with a pattern for the value: ``{"NERSC_HOST": "perlmutter"}``.
-    environment: Mapping[str, str] = field(factory=dict, converter=dict)
+    environment: Mapping[str, str] = field(factory=dict, converter=_mapping)
     #: Where the facts were read, and when (``2026-11-29``).
     sources: tuple[str, ...] = field(default=(), converter=_texts)
     checked: str = field(default="", converter=str)
@@ -171,6 +175,10 @@ class NodeType:
         return None
 
 
+def _nodes(values: Iterable[NodeType]) -> tuple[NodeType, ...]:
+    return tuple(values)
+
+
 @frozen(kw_only=True)
 class SiteOption:
     """What a site asks of its users beyond corral's own arguments: ``site_options={"storage": "gdata/xy"}``."""
@@ -192,19 +200,19 @@ class SiteDescription:
 
     facts: SiteFacts
     backend: str
-    backend_options: Mapping[str, Any] = field(factory=dict, converter=dict)
-    defaults: Mapping[str, Any] = field(factory=dict, converter=dict)
-    required: Mapping[str, str] = field(factory=dict, converter=dict)
-    options: Mapping[str, SiteOption] = field(factory=dict, converter=dict)
-    groups: Mapping[str, Mapping[str, Any]] = field(factory=dict, converter=dict)
+    backend_options: Mapping[str, Any] = field(factory=dict, converter=_mapping)
+    defaults: Mapping[str, Any] = field(factory=dict, converter=_mapping)
+    required: Mapping[str, str] = field(factory=dict, converter=_mapping)
+    options: Mapping[str, SiteOption] = field(factory=dict, converter=_mapping)
+    groups: Mapping[str, Mapping[str, Any]] = field(factory=dict, converter=_mapping)
     #: In the order in which they are tried: the first that takes a job gets it.
-    nodes: tuple[NodeType, ...] = field(default=(), converter=tuple)
+    nodes: tuple[NodeType, ...] = field(default=(), converter=_nodes)
     #: Added to every job, as in `Job.extra_directives`, unless the user has written the same one, or skips it.
     directives: tuple[str, ...] = field(default=(), converter=_texts)
     #: Left out of every job, as in `Job.skip`.
     skip: frozenset[str] = field(default=frozenset(), converter=_names)
     #: Variables of every job, as in `Job.environment`; the user's own come first.
-    environment: Mapping[str, str] = field(factory=dict, converter=dict)
+    environment: Mapping[str, str] = field(factory=dict, converter=_mapping)
     #: What users should know before their first cluster, a sentence each.
     advice: tuple[str, ...] = field(default=(), converter=_texts)
 

@@ -18,6 +18,10 @@ from corral.plugin.values import Job, Script
 SWITCH = "CORRAL_GOLDEN"
 
 
+def _mapping(values: Mapping[str, Any]) -> dict[str, Any]:
+    return dict(values)
+
+
 @frozen
 class Example:
     """A request that a centre's documentation has, in the words of `Cluster`; its script is in a file. ::
@@ -30,8 +34,8 @@ class Example:
     #: The page that has it.
     source: str
     #: Arguments of `Cluster`; what the site's test says in `arguments` is given, too.
-    arguments: Mapping[str, Any] = field(factory=dict, converter=dict)
-    site_options: Mapping[str, Any] = field(factory=dict, converter=dict, kw_only=True)
+    arguments: Mapping[str, Any] = field(factory=dict, converter=_mapping)
+    site_options: Mapping[str, Any] = field(factory=dict, converter=_mapping, kw_only=True)
     #: A group of the site's from which to start: the part after the dot of ``groups=["perlmutter.gpu"]``.
     group: str | None = field(default=None, kw_only=True)
 
