@@ -64,7 +64,7 @@ def test_no_two_sites_are_on_one_host(
 ) -> None:
     """A user would be asked which; so each host, and each variable, is one site's alone."""
     for name, test in tested.items():
-        traces = [([host], {}) for host in test.hosts]
+        traces: list[tuple[list[str], dict[str, str]]] = [([host], {}) for host in test.hosts]
         traces += [([], {variable: test.environment[variable]}) for variable in sites[name].facts.environment]
         assert traces, f"nothing says where {name} is"
         for hosts, environ in traces:
