@@ -15,9 +15,10 @@ from corral.batch.detection import detect_all, survey
 from corral.batch.runner import Runner
 from corral.cli import main
 from corral.cluster.registry import Entry, JobLine
+from corral.doctor.environment import plugins
 from corral.errors import NoAllocation, PluginError, UnknownBackend
 from corral.plugin import discovery
-from corral.plugin.values import JobId
+from corral.plugin.values import JobId, Verdict
 from corral.request.drawing import draw
 
 Install = Callable[..., None]
@@ -132,3 +133,19 @@ def test_an_unknown_backend_is_answered_with_those_that_are_there() -> None:
     """As before."""
     with pytest.raises(UnknownBackend, match="Did you mean 'slurm'"):
         discovery.load("slrum")
+
+
+@pytest.mark.usefixtures("nowhere")
+def test_the_doctor_names_each_plugin_that_cannot_be_used(install: Install) -> None:
+    """Those that can are not kept from being listed by it."""
+    install("acme", "broken/import_error", "broken/new_contract", "broken/exits", "site")
+    found = {each.subject: each for each in plugins()}
+    for name, words in (
+        ("import_error", "ModuleNotFoundError"),
+        ("new_contract", "speaks contract v2"),
+        ("exits", "SystemExit"),
+    ):
+        assert found[f"backend {name}"].verdict is Verdict.DOUBTFUL
+        assert words in found[f"backend {name}"].text
+    assert "acme (corral-acme" in found["plugins"].text
+    assert "barn (corral-barn" in found["plugins"].text

@@ -56,6 +56,9 @@ class Examination:
         except CorralError as error:
             yield _refusal(error)
             return
+        if blueprint.site is not None:
+            text = f"{blueprint.site!r}; `corral sites` says why, and `corral sites {blueprint.site}` what it sets"
+            yield Finding(subject="site", verdict=Verdict.GOOD, text=text)
         if scheduler_place(None, blueprint.backend) == "job":
             yield _ELSEWHERE
         worst = Verdict.GOOD

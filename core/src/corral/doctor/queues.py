@@ -14,7 +14,7 @@ from corral.request.queues import describe, why_not
 
 _SUBJECT = "batch system"
 #: A question that takes longer is slow (s).
-_SLOW = 5.0
+_SLOW = 10.0
 
 
 async def answers(batch: BatchSystem) -> Finding:
