@@ -162,6 +162,16 @@ def test_what_is_never_called_is_told() -> None:
         JobQueueCluster(job_cls=Cleaning, **SIZE).close()
 
 
+@pytest.mark.filterwarnings("default::corral_jobqueue.ChangedWarning")
+def test_names_of_workers_are_corrals() -> None:
+    class Named(SLURMCluster):
+        def _new_worker_name(self, number: int) -> str:
+            return f"mine-{number}"
+
+    with pytest.warns(UserWarning, match=r"Named\._new_worker_name is not called"):
+        Named(**SIZE).close()
+
+
 def test_a_job_of_an_unknown_batch_system_is_refused() -> None:
     class Mine(Job):
         config_name = "mine"
@@ -196,7 +206,10 @@ def test_a_class_that_chooses_another_and_writes_the_section(section: Callable[.
         cluster = Centre(account="UABC0001")
     with cluster:
         found = cluster.job_header.splitlines()
-        assert {"#PBS -q develop", "#PBS -A UABC0001", "#PBS -l select=1:ncpus=1:mem=4GB", "#PBS -r n"} <= set(found)
+        assert {"#PBS -q develop", "#PBS -A UABC0001", "#PBS -l select=1:ncpus=1:mem=4GB"} <= set(found)
+        # Which an array cannot have; the rest is there.
+        assert "#PBS -r n" not in found
+        assert "#PBS -l job_priority=economy" in found
         assert found[0].startswith("#PBS -N dask-worker-derecho-")
 
 

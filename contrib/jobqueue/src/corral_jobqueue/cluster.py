@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import copy
 import os
 import re
 import shutil
@@ -159,7 +158,7 @@ class JobQueueCluster(corral.Cluster):
         self._job = job = self._made_job()
         translation = self._translated(job)
         tell(type(self).__name__, translation.changed)
-        self._settled = copy.deepcopy(self._said_of_jobs)
+        self._settled = self._said_of_jobs
         #: Jobs are made when whoever derives from this is done: it may still add what they need.
         self._workers_later = translation.arguments.pop("n_workers", 0) if self._prepares_jobs else 0
         commands = commands_of(job)
@@ -206,8 +205,8 @@ class JobQueueCluster(corral.Cluster):
         return type(self)._start is not JobQueueCluster._start  # noqa: SLF001 - its own
 
     @property
-    def _said_of_jobs(self) -> dict[str, Any]:
-        return {argument: value for argument, value in self._job_kwargs.items() if argument != "security"}
+    def _said_of_jobs(self) -> str:
+        return repr(self._job_kwargs)
 
     @property
     def _dummy_job(self) -> Job:
@@ -253,7 +252,10 @@ class JobQueueCluster(corral.Cluster):
         arguments = dict(translation.arguments)
         if found.skip:
             arguments["skip_directives"] = [*dict.fromkeys([*arguments.get("skip_directives", ()), *found.skip])]
-        return evolve(translation, arguments=arguments, changed=(*translation.changed, *found.changed))
+        changed = [*translation.changed, *found.changed]
+        if hasattr(type(self), "_new_worker_name"):
+            changed.append(f"{type(self).__name__}._new_worker_name is not called: workers are called after their jobs")
+        return evolve(translation, arguments=arguments, changed=tuple(changed))
 
     def _heed_changes(self) -> None:
         """Make new jobs as a subclass, or a user, has changed what they are made with."""
@@ -263,7 +265,7 @@ class JobQueueCluster(corral.Cluster):
         translation = self._translated(self._job)
         arguments = {name: value for name, value in translation.arguments.items() if name not in _OF_PROGRAM}
         spec = draw({"backend": self._shown.backend, **arguments}, heeds_jobqueue=True).groups[DEFAULT_GROUP]
-        self._settled = copy.deepcopy(self._said_of_jobs)
+        self._settled = self._said_of_jobs
         [before] = self.groups
         self._changes_of_jobs += 1
         self.add_group(f"changed-{self._changes_of_jobs}", spec)

@@ -224,7 +224,11 @@ class _Translating:
             self.arguments["walltime"] = _ENDLESS
         self.skip += left_out.names
         self.changed += left_out.spared
-        self.extras += [each for each in _directives(self.kind, self.said.get("job_extra_directives")) if each.strip()]
+        for each in _directives(self.kind, self.said.get("job_extra_directives")):
+            if self.kind.backend == "pbs" and each.split() == ["-r", "n"]:
+                self.changed.append("-r n is left out: PBS takes no array of jobs that may not be rerun")
+            elif each.strip():
+                self.extras.append(each)
 
     def _spec(self, spec: str) -> None:
         if self.kind.backend == "local":
