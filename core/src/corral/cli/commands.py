@@ -310,7 +310,9 @@ def _age(seconds: float) -> str:
 @cluster_options(only=("via",))
 @click.option("--json", "as_json", is_flag=True, help="For programs: one JSON object per installed backend.")
 def backends(as_json: bool, via: str | None) -> None:
-    """List backends, and whether their batch systems answer here, or on the host that --via names.
+    """List backends, and whether their batch systems answer here.
+
+    With --via, whether they answer on another host.
 
     Backends that cannot be used are listed with the reason; those that could be installed are listed, too.
     """

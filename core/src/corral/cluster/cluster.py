@@ -86,8 +86,8 @@ class Cluster(HostingCluster):
         What the site asks of its users beyond other arguments: a mapping. See `corral sites NAME`.
     via
         The host on which the batch system's commands are to run, over ssh: ``"ssh://login.example.org"``, also with a
-        user and a port, or an alias of your ssh configuration. The cluster's files are there, too; folders and `python`
-        are that host's. Default: this host.
+        user and a port, or an alias of your ssh configuration. The cluster's files are there, too, and folders and
+        Pythons are that host's. Default: this host.
     plugins
         Plugin objects of your own, wrapped around the rest.
     shared_directory
