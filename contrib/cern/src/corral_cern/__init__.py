@@ -31,7 +31,7 @@ from corral.plugin import (
     hookimpl,
     mapped,
 )
-from corral.plugin.sites import names_of, with_directives
+from corral.plugin.site_directives import names_of, with_directives
 
 __all__ = ["Lxplus"]
 

@@ -22,7 +22,8 @@ from attrs import evolve
 
 from corral.plugin import DescribedSite, Job, NodeType, SiteDescription, SiteFacts, SiteOption
 from corral.plugin.parsing import in_units
-from corral.plugin.sites import names_of, on_node, with_directives
+from corral.plugin.site_directives import names_of, with_directives
+from corral.plugin.sites import on_node
 
 __all__ = ["Gadi"]
 

@@ -45,6 +45,7 @@ from attrs import evolve, field, frozen
 
 from corral.errors import InvalidRequest, counted, did_you_mean
 from corral.plugin.hookspecs import hookimpl
+from corral.plugin.site_directives import names_of, with_directives
 from corral.plugin.values import Job
 from corral.text.durations import in_words, seconds_in
 from corral.text.sizes import bytes_in, size_in_words
@@ -378,28 +379,3 @@ def on_node(job: Job, node: NodeType) -> Job:
         memory = has.memory if node.memory is None else max(node.memory, has.memory or 0)
         has = evolve(has, cores=node.cores, memory=memory, gpus=node.gpus)
     return evolve(job, queue=node.queue, resources=has)
-
-
-def with_directives(own: Sequence[str], more: Iterable[str]) -> tuple[str, ...]:
-    """A user's directives and a site's; where both say the same option, the user's counts."""
-    said = {directive_name(directive) for directive in own}
-    return (*own, *(each for each in dict.fromkeys(more) if directive_name(each) not in said))
-
-
-#: What Slurm's users write short. Where another batch system means something else by it, sites and users both do.
-_LONG = {"-q": "--qos", "-C": "--constraint", "-L": "--licenses", "-p": "--partition", "-A": "--account"}
-
-
-def names_of(directive: str) -> set[str]:
-    """What `Job.skip` may call a native directive: as it is written, and without dashes."""
-    name = directive_name(directive)
-    return {name, name.lstrip("-")}
-
-
-def directive_name(directive: str) -> str:
-    """The option of a native directive: ``--qos`` of ``-q high``, ``-l storage`` of ``-l storage=gdata/xy``."""
-    words = directive.strip().partition("=")[0].split()
-    if words and words[0] in _LONG:
-        return _LONG[words[0]]
-    is_short = bool(words) and re.fullmatch("-[lRW]", words[0]) is not None
-    return " ".join(words[: 2 if is_short else 1])

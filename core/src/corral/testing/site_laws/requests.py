@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 from attrs import evolve
 
-from corral.plugin.sites import ROUNDING, DescribedSite, NodeType, directive_name
+from corral.plugin.site_directives import directive_name
+from corral.plugin.sites import ROUNDING, DescribedSite, NodeType
 from corral.plugin.values import Job
 from corral.testing.silence import SilentHooks, reads_of_environment
 from corral.testing.site_laws.declared import Prepared, SiteLaws, accepted, described_nodes, in_words
