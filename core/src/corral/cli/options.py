@@ -67,7 +67,8 @@ def cluster_options(*, by_default: str = "", only: Collection[str] = _CLUSTER) -
     """
 
     def decorate(command: F) -> F:
-        words = described("corral.cluster.cluster", "Cluster", _CLUSTER)
+        # An option that the command does not have is not spelled as one.
+        words = described("corral.cluster.cluster", "Cluster", [name for name in _CLUSTER if name in only])
         if by_default:
             words["backend"] = f"{words['backend'].partition(' Default:')[0]} Default: {by_default}."
         for name in reversed([name for name in _CLUSTER if name in only]):

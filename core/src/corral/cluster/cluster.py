@@ -81,13 +81,13 @@ class Cluster(HostingCluster):
         Options of the backend plugin: a mapping.
     site
         The name of an installed site plugin (`corral sites` lists them), or None for no site. Default: the configured
-        one, else, with the site's own backend, the one that this host, or the one that `via` names, belongs to.
+        one, else, with the site's own backend, the one that this host belongs to.
     site_options
         What the site asks of its users beyond other arguments: a mapping. See `corral sites NAME`.
     via
         The host on which the batch system's commands are to run, over ssh: ``"ssh://login.example.org"``, also with a
-        user and a port, or an alias of your ssh configuration. The cluster's files are there, too, and folders and
-        Pythons are that host's. Default: this host.
+        user and a port, or an alias of your ssh configuration. The cluster's files are there, too, and folders,
+        Pythons and the site are that host's. Default: this host.
     plugins
         Plugin objects of your own, wrapped around the rest.
     shared_directory

@@ -1,4 +1,4 @@
-"""Scripts that were looked at once, and are to stay as they are."""
+"""Golden scripts: they were looked at once, and are to stay as they are."""
 
 from __future__ import annotations
 
