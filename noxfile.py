@@ -27,8 +27,12 @@ QUIET = ["-o", "faulthandler_timeout=0"]
 def install(session: nox.Session, *groups: str, members: list[str] | None = None) -> None:
     """Install dependency groups, and some distributions or all of them, so that edits take effect at once."""
     requirements = nox.project.dependency_groups(PROJECT, *groups)
-    editable = [word for member in (MEMBERS if members is None else members) for word in ("-e", f"./{member}")]
-    session.install(*requirements, *editable)
+    core, *others = MEMBERS if members is None else members
+    session.install(*requirements, "hatchling>=1.26", "editables", "-e", f"./{core}")
+    if others:
+        # An environment to build each of two dozen small packages in would take minutes.
+        editable = [word for member in others for word in ("-e", f"./{member}")]
+        session.install("--no-build-isolation", *editable)
 
 
 @nox.session
