@@ -59,3 +59,9 @@ def accounts_told() -> Iterator[str]:
 def forget() -> None:
     """Ask anew: for tests, and for whoever has changed a queue."""
     _known.clear()
+
+
+def no_queues(batch: BatchSystem) -> str:
+    """Why a batch system has told of no queue."""
+    title = batch.facts.title or batch.backend
+    return f"{title} {batch.facts.no_queues}" if batch.facts.no_queues else f"{title} lists no queue here"

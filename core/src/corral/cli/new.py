@@ -109,10 +109,10 @@ def _how_found(file: Path) -> str:
 def _found(name: str, backend: str | None) -> tuple[Found, str]:
     """What this host says of itself and of its batch system, and the distribution of the backend's plugin."""
     from corral.batch.detection import choose
+    from corral.batch.queues import no_queues
     from corral.cli.patience import ask
     from corral.host.names import host_names
     from corral.plugin import discovery
-    from corral.request.blueprint import no_queues
     from corral.request.drawing import batch_system
 
     if backend is None:

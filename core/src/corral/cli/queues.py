@@ -34,8 +34,7 @@ def queues(redaction: Redaction, /, as_json: bool, **options: Any) -> None:
     Each is listed with its limits, and with what is free, as far as the batch system says. With options that say what
     a job asks for, also which of them take it, and which one queue="auto" means.
     """
-    from corral.batch.queues import queues_of
-    from corral.request.blueprint import no_queues
+    from corral.batch.queues import no_queues, queues_of
     from corral.request.drawing import batch_and_site
     from corral.request.site_queues import choice_for, verdicts
 

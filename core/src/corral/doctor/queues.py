@@ -6,10 +6,9 @@ import time
 from collections.abc import Iterator, Sequence
 
 from corral.batch.client import BatchSystem
-from corral.batch.queues import queues_of
+from corral.batch.queues import no_queues, queues_of
 from corral.errors import CorralError
 from corral.plugin.values import Finding, Job, Queue, Verdict
-from corral.request.blueprint import no_queues
 from corral.request.queues import describe, why_not
 
 _SUBJECT = "batch system"

@@ -228,7 +228,7 @@ class RemoteCluster(Cluster):
         try:
             await persistently(lambda: self._attach(CONTACT_PATIENCE), self.name)
         except (CorralError, OSError) as error:
-            logger.warning("cluster %s is gone: %s%s", self.name, error, _because(self._state.ending))
+            logger.warning("cluster %s is gone: %s (it said last: %s)", self.name, error, self._state.ending or "nothing")
             await self._let_go()
             return False
         return True
@@ -398,7 +398,3 @@ class RemoteCluster(Cluster):
             f"Cluster({self._state.backend!r}, name={self.name!r}, scheduler={self._residence}, "
             f"workers={len(self.observed)}: {self._state.whereabouts}{ending})"
         )
-
-
-def _because(ending: str) -> str:
-    return f" (it had said: {ending})" if ending else ""

@@ -21,7 +21,7 @@ from attrs import evolve, field, frozen
 from corral._version import __version__
 from corral.batch.budget import CommandBudget
 from corral.batch.client import BatchSystem
-from corral.batch.queues import queues_at_once
+from corral.batch.queues import no_queues, queues_at_once
 from corral.batch.rhythm import Rhythm
 from corral.batch.runner import command_environment
 from corral.environment.surroundings import Surroundings
@@ -378,10 +378,8 @@ class Blueprint:
         }
         own = [f"{type(plugin).__module__}.{type(plugin).__qualname__}" for plugin in self.plugins]
         site = None if batch.name else [self.site, repr(self.site_options)]
-        if self.elsewhere is not None:
-            what = [batch.backend, repr(batch.options), site, own, command.argv, self.elsewhere.via]
-            return json.dumps([__version__, what, []], default=str)
-        what = [batch.backend, repr(batch.options), site, own, command.argv, shutil.which(command.argv[0])]
+        where = shutil.which(command.argv[0]) if self.elsewhere is None else self.elsewhere.via
+        what = [batch.backend, repr(batch.options), site, own, command.argv, where]
         return json.dumps([__version__, what, sorted(told.items())], default=str)
 
     def rhythm(self, batch: BatchSystem) -> Rhythm:
@@ -399,9 +397,3 @@ class Blueprint:
         if not prefix.endswith(self.uuid[:8]):
             prefix += f"-{self.uuid[:8]}"
         return f"{prefix}-"
-
-
-def no_queues(batch: BatchSystem) -> str:
-    """Why a batch system has told of no queue."""
-    title = batch.facts.title or batch.backend
-    return f"{title} {batch.facts.no_queues}" if batch.facts.no_queues else f"{title} lists no queue here"
