@@ -228,7 +228,7 @@ class RemoteCluster(Cluster):
         try:
             await persistently(lambda: self._attach(CONTACT_PATIENCE), self.name)
         except (CorralError, OSError) as error:
-            logger.warning("cluster %s is gone: %s (it said last: %s)", self.name, error, self._state.ending or "nothing")
+            logger.warning("cluster %s is gone: %s (last said: %s)", self.name, error, self._state.ending or "nothing")
             await self._let_go()
             return False
         return True
