@@ -129,7 +129,7 @@ def test_every_argument_is_taken(each: type[JobQueueCluster]) -> None:
         assert () == found.lost, argument
         of_programs = ("n_workers", "asynchronous", "silence_logs")
         said = {name: each for name, each in found.arguments.items() if name not in of_programs}
-        assert draw({"backend": found.backend, **said}).script("default"), argument
+        assert draw({"backend": found.backend, **said}).script("default").directives, argument
 
 
 @pytest.mark.parametrize(

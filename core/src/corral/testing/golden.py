@@ -26,7 +26,7 @@ def _mapping(values: Mapping[str, Any]) -> dict[str, Any]:
 class Example:
     """A request that a centre's documentation has, in the words of `Cluster`; its script is in a file. ::
 
-    Example("one-gpu", "https://docs.nersc.gov/jobs/examples/", {"gpus": 1, "cores": 32, "account": "m1234"})
+        Example("one-gpu", "https://docs.nersc.gov/jobs/examples/", {"gpus": 1, "cores": 32, "account": "m1234"})
     """
 
     #: Of the file, without ``.sh``; two examples of a site have two.

@@ -93,8 +93,8 @@ class SiteLaws:
     def command(self, command: Command) -> Command:
         """What the site makes of a backend's command; as it is here, nothing. What a job asks inside stays as it is. ::
 
-        def command(self, command):
-            return over_ssh(command, "login1")
+            def command(self, command):
+                return over_ssh(command, "login1")
         """
         return command
 
