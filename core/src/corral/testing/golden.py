@@ -24,7 +24,9 @@ def _mapping(values: Mapping[str, Any]) -> dict[str, Any]:
 
 @frozen
 class Example:
-    """A request that a centre's documentation has, in the words of `Cluster`; its script is in a file. ::
+    """A request that a centre's documentation has, in the words of `Cluster`.
+
+    Its script is in a file. ::
 
         Example("one-gpu", "https://docs.nersc.gov/jobs/examples/", {"gpus": 1, "cores": 32, "account": "m1234"})
     """

@@ -91,7 +91,9 @@ class SiteLaws:
         return self.once("plugin", lambda: discovery.the_site(self.site)).make(options)
 
     def command(self, command: Command) -> Command:
-        """What the site makes of a backend's command; as it is here, nothing. What a job asks inside stays as it is. ::
+        """What the site makes of a backend's command; as it is here, nothing.
+
+        What a job asks inside stays as it is. ::
 
             def command(self, command):
                 return over_ssh(command, "login1")
