@@ -101,8 +101,8 @@ def sshd(monkeypatch: pytest.MonkeyPatch) -> Iterator[Sshd]:
     daemon.start()
     with dask.config.set({"corral.ssh": daemon.words}):
         yield daemon
-    for connection in list(Connection._all.values()):
-        connection.close()
+    for way in list(Connection._all.values()):
+        way.close()
     Connection._all.clear()
     daemon.stop()
     shutil.rmtree(folder, ignore_errors=True)
