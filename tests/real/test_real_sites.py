@@ -73,7 +73,7 @@ def test_a_whole_node_is_asked_for_used_and_charged(state_directory: Path) -> No
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
-        ({"memory": "600MB"}, "The Prairie has no node for this job: batch has at most 500MB a node"),
+        ({"memory": "2GB"}, "The Prairie has no node for this job: batch has at most 500MB a node"),
         ({"site_options": {"nota": "x"}}, "The Prairie has no option 'nota'. Options: note. Did you mean 'note'?"),
     ],
 )
