@@ -15,13 +15,14 @@ step "${commands[0]}"
 bash -c "${commands[0]}"
 
 eval "$(tests/batch-systems/slurm-up.sh)"
-trap 'tests/batch-systems/slurm-down.sh; tests/batch-systems/htcondor-down.sh' EXIT
+trap 'for each in slurm sshd htcondor; do tests/batch-systems/$each-down.sh; done' EXIT
 step "corral demo --backend slurm, on $(sinfo --version)"
 .venv/bin/corral demo --backend slurm
 
 step "tests"
 code=0
 ./test -q core/tests plugins/slurm -m "not real and not bench and not soak" "$@" || code=$?
+tests/batch-systems/sshd-up.sh >/dev/null
 step "tests on a real Slurm"
 ./test -q tests/real plugins --backend slurm "$@" || code=$?
 eval "$(tests/batch-systems/htcondor-up.sh)"

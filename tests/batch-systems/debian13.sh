@@ -6,7 +6,7 @@
 #
 # Each call has a fresh system, whose files, processes, host name and temporary folders nobody else sees. All of it ends
 # with the command, whose exit code is that of this script. The network is shared: a Slurm that is started in it listens
-# on loopback from CORRAL_DEBIAN13_PORT on, an HTCondor from the tenth port after it.
+# on loopback from CORRAL_DEBIAN13_PORT on, an HTCondor from the tenth port after it, an sshd on the twentieth.
 #
 # What does not change is kept in CORRAL_DEBIAN13_TOP, and made anew when this script or those of Slurm or
 # HTCondor change: Debian's base system with what the tests need. It comes from the mirror that this machine's apt uses,
@@ -112,7 +112,7 @@ enter() { # SYSTEM FOLDER COMMAND...: become it, there, in namespaces of its own
     ' enter "$system" "$top/pip-cache" "$kept" "${#paths[@]}" "${paths[@]}" \
         /usr/bin/env -i HOME="$home" USER=root LOGNAME=root LANG=C.UTF-8 TERM="${TERM:-dumb}" ${CI:+CI="$CI"} \
         PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
-        CORRAL_SLURM_PORT="$port" CORRAL_HTCONDOR_PORT="$((port + 10))" \
+        CORRAL_SLURM_PORT="$port" CORRAL_HTCONDOR_PORT="$((port + 10))" CORRAL_SSHD_PORT="$((port + 20))" \
         PIP_DISABLE_PIP_VERSION_CHECK=1 "${variables[@]}" \
         "${init[@]}" bash -c 'cd "$1" && shift && exec "$@"' in "${@:2}"
 }
