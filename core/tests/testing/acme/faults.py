@@ -403,3 +403,8 @@ class ExcludesInTheBody(Acme):
     def render_script(self, job: Job) -> Script:
         script = super().render_script(job)
         return evolve(script, body=f"exclude {' '.join(job.excluded_hosts)}\n" * bool(job.excluded_hosts) + script.body)
+
+
+@found_by("test_its_own_scripts_are_known_by_their_directives")
+class TakesItsScriptsForOthers(Acme):
+    facts = evolve(Acme.facts, directives=("#ACME ",))
