@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shlex
 import shutil
 import signal
@@ -22,6 +23,15 @@ from corral.request.carrying import connection
 from corral.ssh.connection import Connection
 
 
+def _free_port() -> int:
+    """One that no connection is given by chance: it must be free when the daemon comes back, too."""
+    while True:
+        port = 10_000 + secrets.randbelow(7_000)
+        with socket.socket() as probe, suppress(OSError):
+            probe.bind(("127.0.0.1", port))
+            return port
+
+
 class Sshd:
     """The daemon. What its sessions have of the environment is said when it starts."""
 
@@ -31,9 +41,7 @@ class Sshd:
         self.session = dict(session)
         # A test may take commands away from its own process.
         self._path = os.environ["PATH"]
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            self.port: int = probe.getsockname()[1]
+        self.port = _free_port()
 
     @property
     def words(self) -> str:
