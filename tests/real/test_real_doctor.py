@@ -208,8 +208,11 @@ class TestAJobThatWaits:
     ) -> None:
         words = [sys.executable, "-m", "corral.cli", "doctor", *SMALL, "--submit", "--extra-directives=--hold"]
         with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
-            eventually(lambda: slurm.queue("doctor-"), timeout=60)
-            process.send_signal(number)
+            try:
+                eventually(lambda: slurm.queue("doctor-"), timeout=80)
+            finally:
+                # Nobody else would end it.
+                process.send_signal(number)
             said, _ = process.communicate(timeout=60)
         assert process.returncode == code, said
         assert slurm.queue("doctor-") == {}
