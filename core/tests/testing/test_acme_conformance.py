@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 from corral import JobState
-from corral.plugin.values import Job, JobId, Resources
+from corral.plugin.values import Completed, Job, JobId, Resources
 from corral.testing import (
     BackendConformance,
     CancelsGone,
@@ -52,3 +53,6 @@ class TestAcme(BackendConformance):
 
     def job_ids(self, count: int) -> list[JobId]:
         return [JobId(f"{4 + number // 1000}.{number % 1000}") for number in range(count)]
+
+    def poll_answers(self, job_ids: Sequence[JobId]) -> list[Completed]:
+        return [Completed(stdout="".join(f"{job_id}|RUN|node01||dask-1\n" for job_id in job_ids))]
