@@ -27,7 +27,7 @@ import sys
 sys.path.insert(0, {acme!r})
 
 from corral.plugin.validation import NamedPlugin, assemble
-from faults import FAULTS
+from more_faults import FAULTS
 
 for fault in FAULTS:
     def manager(self, *around, fault=fault):
@@ -44,7 +44,7 @@ del TestAcme, broken
 @pytest.fixture(scope="module")
 def faults() -> dict[str, str]:
     """The names of the planted faults and of the laws that must find them."""
-    faults = importlib.import_module("faults")
+    faults = importlib.import_module("more_faults")
     return {fault.__name__: law for fault, law in faults.FAULTS.items()}
 
 

@@ -6,11 +6,12 @@ from corral.plugin.validation import DEFAULTS, HOOKS
 from corral.testing.laws.answers import AnswerLaws
 from corral.testing.laws.commands import CommandLaws
 from corral.testing.laws.facts import FactLaws
+from corral.testing.laws.others import OtherLaws
 from corral.testing.laws.requests import RequestLaws
 from corral.testing.laws.scripts import ScriptLaws
 
 
-class BackendConformance(CommandLaws, AnswerLaws, RequestLaws, ScriptLaws, FactLaws):
+class BackendConformance(CommandLaws, AnswerLaws, RequestLaws, ScriptLaws, FactLaws, OtherLaws):
     """Derive a test class from it, declare what was recorded, and pytest finds the laws. ::
 
         class TestSlurm(BackendConformance):
