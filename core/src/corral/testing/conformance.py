@@ -9,9 +9,14 @@ from corral.testing.laws.facts import FactLaws
 from corral.testing.laws.others import OtherLaws
 from corral.testing.laws.requests import RequestLaws
 from corral.testing.laws.scripts import ScriptLaws
+from corral.testing.laws.stillness import StillnessLaws
+from corral.testing.laws.units import UnitLaws
+from corral.testing.laws.words import WordLaws
 
 
-class BackendConformance(CommandLaws, AnswerLaws, RequestLaws, ScriptLaws, FactLaws, OtherLaws):
+class BackendConformance(
+    CommandLaws, AnswerLaws, RequestLaws, ScriptLaws, FactLaws, OtherLaws, StillnessLaws, UnitLaws, WordLaws
+):
     """Derive a test class from it, declare what was recorded, and pytest finds the laws. ::
 
         class TestSlurm(BackendConformance):
