@@ -206,7 +206,9 @@ class TestAJobThatWaits:
     def test_it_ends_with_the_doctor(
         self, number: signal.Signals, code: int, slurm: Slurm, eventually: Callable[..., None]
     ) -> None:
-        words = [sys.executable, "-m", "corral.cli", "doctor", *SMALL, "--submit", "--extra-directives=--hold"]
+        # Whoever runs the tests in the background has SIGINT ignored, and children inherit that.
+        words = ["env", "--default-signal=INT", sys.executable, "-m", "corral.cli", "doctor", *SMALL, "--submit"]
+        words.append("--extra-directives=--hold")
         with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
             try:
                 eventually(lambda: slurm.queue("doctor-"), timeout=80)
