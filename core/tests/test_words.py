@@ -45,6 +45,13 @@ KNOWN = (*CLUSTER_ARGUMENTS, *GROUP_ARGUMENTS)
 
 
 @pytest.fixture(autouse=True)
+def nobody_knows_jobqueue(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever imports dask-jobqueue, or corral-jobqueue, in this process has made its sections known to Dask."""
+    monkeypatch.setattr(dask.config, "defaults", [each for each in dask.config.defaults if "jobqueue" not in each])
+    monkeypatch.delitem(dask.config.config, "jobqueue", raising=False)
+
+
+@pytest.fixture(autouse=True)
 def state_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
 
