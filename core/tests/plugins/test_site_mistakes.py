@@ -233,7 +233,7 @@ def test_words_of_the_argument_are_no_names(file: Path, name: str) -> None:
 def test_who_wants_one_thing_otherwise_learns_where_that_belongs(file: Path, install: Any) -> None:
     """An installed site is not continued in a file, it is replaced."""
     install("acme", "site")
-    [installed] = [each for each in discovery.usable("site") if "acme" in each.distribution]
+    [installed] = [each for each in discovery.usable("site") if each.name == "barn"]
     said = problems(file, f"corral: {{sites: {{{installed.name}: {{defaults: {{walltime: 1h}}}}}}}}", installed.name)
     assert any("takes the place of the installed site of its name" in each for each in said)
 
