@@ -68,7 +68,7 @@ class Sshd:
         """With all sessions, at once, as with its host; what these have started lives on."""
         pid = int((self.folder / "sshd.pid").read_text())
         daemon = psutil.Process(pid)
-        for process in (daemon, *(each for each in daemon.children(recursive=True) if each.name() == "sshd")):
+        for process in (daemon, *(each for each in daemon.children(recursive=True) if each.name().startswith("sshd"))):
             with suppress(psutil.NoSuchProcess):
                 process.send_signal(signal.SIGKILL)
         daemon.wait(10)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -220,6 +221,7 @@ def test_it_writes_elsewhere_if_it_is_told_to(tmp_path: Path) -> None:
     assert (done.exit_code, "Traceback" in done.stderr) == (1, False)
 
 
+@pytest.mark.skipif(shutil.which("patch") is None, reason="there is no patch here")
 def test_a_patch_is_what_patch_takes(tmp_path: Path) -> None:
     path = tmp_path / "program.py"
     path.write_text(CALL)
