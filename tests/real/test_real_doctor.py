@@ -66,11 +66,8 @@ def test_all_is_well(operator: Operator) -> None:
     options = [f"--backend-option={name}={text}" for name, text in arguments.pop("backend_options", {}).items()]
     options += [f"--{name.replace('_', '-')}={value}" for name, value in arguments.items()]
     code, found = doctor("--submit", f"--timeout={operator.patience}", *options)
-    doubts = {subject for subject, each in found.items() if each["verdict"] != "good"}
-    assert code == (1 if doubts else 0), found
-    # What is slow is a doubt, and on a machine that is busy with other tests it may be.
-    assert doubts <= {"batch system", "login shell", "start"}, found
-    assert "wrong" not in {each["verdict"] for each in found.values()}, found
+    assert code == 0, found
+    assert {each["verdict"] for each in found.values()} == {"good"}
     assert {"batch system", "packages on the node", "folders on the node", "clock", "connection"} <= set(found)
     assert "tls://" in found["connection"]["text"]
     figures = found["start"]["figures"]
@@ -211,7 +208,7 @@ class TestAJobThatWaits:
         words.append("--extra-directives=--hold")
         with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
             try:
-                eventually(lambda: slurm.queue("doctor-"), timeout=80)
+                eventually(lambda: slurm.queue("doctor-"), timeout=60)
             finally:
                 # Nobody else would end it.
                 process.send_signal(number)
