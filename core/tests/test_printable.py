@@ -222,6 +222,17 @@ def test_versions_of_batch_systems_are_printable(capsys: pytest.CaptureFixture[s
     assert is_harmless(said)
 
 
+def test_a_reader_that_has_seen_enough_is_no_failure_to_tell() -> None:
+    """As in `corral schema | head -1`."""
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        [sys.executable, "-m", "corral.cli", "schema"], stdout=writer, stderr=subprocess.PIPE, check=False
+    )
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (1, b"")
+
+
 def test_a_log_is_shown_to_a_terminal_and_given_to_a_pipe(tmp_path: Path) -> None:
     """A terminal obeys nothing of it; a program gets the file, byte by byte."""
     log = tmp_path / "77.log"

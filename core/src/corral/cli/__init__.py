@@ -40,6 +40,8 @@ class _Group(click.Group):
             return super().invoke(ctx)
         except (InvalidRequest, UnknownBackend) as error:
             self._say(ctx, error, USAGE)
+        except BrokenPipeError:
+            raise  # whoever read has seen enough, as `head` has; click ends without a word
         except (CorralError, OSError, LookupError) as error:
             self._say(ctx, error, FAILURE)
 
