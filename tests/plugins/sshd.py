@@ -68,9 +68,11 @@ class Sshd:
         """With all sessions, at once, as with its host; what these have started lives on."""
         pid = int((self.folder / "sshd.pid").read_text())
         daemon = psutil.Process(pid)
-        for process in (daemon, *(each for each in daemon.children(recursive=True) if each.name().startswith("sshd"))):
+        for process in (daemon, *daemon.children(recursive=True)):
+            # Sessions end by themselves meanwhile.
             with suppress(psutil.NoSuchProcess):
-                process.send_signal(signal.SIGKILL)
+                if process.name().startswith("sshd"):
+                    process.send_signal(signal.SIGKILL)
         daemon.wait(10)
 
     def cut(self) -> None:
