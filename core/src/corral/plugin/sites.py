@@ -10,7 +10,8 @@ beside them:
 `defaults`
     what its users would otherwise write under ``corral:`` in their configuration: arguments of `Cluster` and of
     `WorkerGroup`, and settings (``polling_interval``, ``command_timeout``, ``commands_per_minute``). Configuration and
-    program override them. ``$NAME`` is a variable of the user's; where it is not set, the default counts as not given.
+    program override them. In `account`, `queue`, `log_directory` and `shared_directory`, ``$NAME`` is a variable of the
+    user's; where it is not set, the default counts as not given.
 `required`
     arguments that nobody can guess (an account), each with a sentence that says where its value is found.
 `groups`
@@ -24,12 +25,12 @@ with hooks of its own. ::
 
     class Levante(DescribedSite):
         description = SiteDescription(
-            facts=SiteFacts(title="DKRZ Levante", hosts=("levante*.dkrz.de",), sources=("docs.dkrz.de",)),
+            facts=SiteFacts(title="DKRZ Levante", hosts=("levante[0-9]*",), sources=("docs.dkrz.de",)),
             backend="slurm",
-            required={"account": "`mistral` of the DKRZ portal lists your projects"},
+            required={"account": "the DKRZ portal lists your projects"},
             nodes=(
-                NodeType(name="shared", queue="shared", cores=64, memory="120GB", max_walltime="7d"),
-                NodeType(name="compute", queue="compute", cores=128, memory="250GB", max_walltime="8h", whole=True),
+                NodeType(name="shared", queue="shared", cores=128, memory="240GB", max_walltime="7d"),
+                NodeType(name="compute", queue="compute", cores=128, memory="240GB", max_walltime="8h", whole=True),
             ),
         )
 """
