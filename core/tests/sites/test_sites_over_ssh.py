@@ -6,9 +6,11 @@ from collections.abc import Callable
 
 import dask.config
 import pytest
+from click.testing import CliRunner
 from pastures import MEADOW
 from sshd import Sshd
 
+from corral.cli import main
 from corral.errors import InvalidRequest
 from corral.request.carrying import connection
 from corral.request.drawing import batch_and_site, draw
@@ -87,3 +89,20 @@ def test_the_queue_of_this_host_is_not_carried(ask: Callable[[dict[str, object]]
     """Neither for a cluster nor for a question."""
     with pytest.raises(InvalidRequest, match="^via: 'ssh://centre' leads to another host"):
         ask({"via": "ssh://centre", "backend": "local", "memory": "1GB", "site": "none"})
+
+
+@pytest.mark.usefixtures("centre")
+def test_what_answers_there_is_shown_with_the_site_of_there(
+    install_site: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And not with this host's, or this host's names."""
+    install_site("barn", BARN.replace('hosts=("barn",)', 'environment={"BARN": "*"}'))
+    monkeypatch.setenv("BARN", "here")
+
+    def shown() -> str:
+        done = CliRunner().invoke(main, ["backends", "--via", "ssh://centre"])
+        return done.output.splitlines()[-1]
+
+    assert shown().startswith("site: No site is used: none that is installed knows that host (centre, ")
+    install_site("meadow", MEADOW)
+    assert shown() == "site: meadow is used: MEADOW_HOST=meadow7. site=None turns it off."

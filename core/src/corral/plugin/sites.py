@@ -159,9 +159,10 @@ class NodeType:
         def at_most(argument: str, most: int, words: str) -> Refusal:
             return Refusal(argument=argument, most=most, problem=f"{self.name} has at most {words} a node")
 
+        if asked.gpus and not self.gpus:
+            return Refusal(argument="gpus", most=0, problem=f"{self.name} has no GPUs")
         if asked.gpus > self.gpus:
-            words = counted(self.gpus, "GPU") if self.gpus else "no GPU"
-            return at_most("gpus", self.gpus, words)
+            return at_most("gpus", self.gpus, counted(self.gpus, "GPU"))
         if asked.cores > self.cores:
             return at_most("cores", self.cores, counted(self.cores, "core"))
         if self.memory is not None and (asked.memory or 0) - self.memory >= ROUNDING:
@@ -170,10 +171,10 @@ class NodeType:
             problem = f"{self.name} takes jobs of at most {in_words(self.max_walltime)}"
             return Refusal(argument="walltime", most=self.max_walltime, problem=problem)
         if asked.nodes < self.min_nodes or (self.max_nodes is not None and asked.nodes > self.max_nodes):
-            most = f"{self.min_nodes} to {self.max_nodes}" if self.max_nodes else f"at least {self.min_nodes}"
-            return Refusal(
-                argument="nodes", most=self.max_nodes or 0, problem=f"{self.name} takes jobs of {most} nodes"
-            )
+            words = [f"at least {self.min_nodes}"] if self.min_nodes > 1 else []
+            words += [f"at most {self.max_nodes}"] if self.max_nodes is not None else []
+            problem = f"{self.name} takes jobs of {' and '.join(words)} nodes"
+            return Refusal(argument="nodes", most=self.max_nodes or 0, problem=problem)
         return None
 
 
