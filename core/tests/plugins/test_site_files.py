@@ -183,3 +183,17 @@ def test_a_file_takes_the_place_of_what_is_installed(file: Path, install: Any) -
     [plugin] = [each for each in discovery.usable("site") if each.name == installed.name]
     assert plugin.distribution == str(file)
     assert isinstance(discovery.make_site(installed.name, {"storage": "x"}), DescribedSite)
+
+
+# --- how often --------------------------------------------------------------------------------------------------
+
+
+def test_a_file_is_parsed_when_it_has_changed_and_only_then(file: Path) -> None:
+    """One cluster asks several times. What a program makes of the answer is not the file's."""
+    file.write_text(GOOD)
+    first, second = site_files.read(os.environ), site_files.read(os.environ)
+    assert first.sources[0] is second.sources[0]
+    first.sites["lagoon"]["defaults"]["walltime"] = "1h"
+    assert described().defaults["walltime"] == "4h"
+    file.write_text(GOOD.replace("4h", "5h"))
+    assert described().defaults["walltime"] == "5h"

@@ -212,7 +212,14 @@ def test_the_backend_is_one_that_is_installed(file: Path) -> None:
 
 
 def test_what_the_user_s_variables_decide_is_not_judged(file: Path) -> None:
-    assert problems(file, site("defaults: {account: $PROJECT, inherit_env: [NOT_SET_HERE], memory: $MUCH}")) == []
+    folders = "shared-directory: $SCRATCH, local-directory: $TMPDIR"
+    assert problems(file, site(f"defaults: {{account: $PROJECT, inherit_env: [NOT_SET_HERE], {folders}}}")) == []
+
+
+def test_a_variable_where_none_is_looked_up_is_a_mistake(file: Path) -> None:
+    """It would be one for each user, and be told with each cluster."""
+    [said] = problems(file, site("defaults: {memory: $MUCH}"))
+    assert said.startswith("5: defaults.memory: '$MUCH' is not an amount of memory")
 
 
 def test_a_name_that_is_no_text_is_told(file: Path) -> None:

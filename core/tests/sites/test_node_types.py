@@ -69,6 +69,22 @@ def test_one_name_stands_for_nodes_with_gpus_and_without() -> None:
         completed(DEBUG, DEBUG_GPU, queue="debug", gpus=1, memory=10**11)
 
 
+@pytest.mark.parametrize(
+    ("least", "most", "words"),
+    [(1, 3, "at most 3"), (6, None, "at least 6"), (6, 8, "at least 6 and at most 8")],
+)
+def test_how_many_nodes_it_takes_is_said(least: int, most: int | None, words: str) -> None:
+    """As far as there is a limit."""
+    with pytest.raises(InvalidRequest, match=f"^nodes: Here .*: main takes jobs of {words} nodes$"):
+        completed(evolve(WHOLE, min_nodes=least, max_nodes=most), nodes=5)
+
+
+def test_no_gpus_are_none() -> None:
+    """Not at most so many."""
+    with pytest.raises(InvalidRequest, match="^gpus: Here has no node for this job: main has no GPUs$"):
+        completed(WHOLE, queue="main", gpus=1)
+
+
 def test_where_every_node_has_gpus_every_job_goes_there() -> None:
     """Elsewhere nodes with GPUs are left to jobs that use them."""
     node = NodeType(name="prod", queue="prod", cores=64, gpus=4)

@@ -9,6 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import dask.config
 import pytest
 from distributed import Client
 
@@ -121,6 +122,17 @@ def test_handles_speak_to_the_batch_system_as_the_site_does(arguments: dict[str,
             assert (entry.site, entry.scheduler) == ("common", "job")
             handle.close()
         cluster.shutdown()
+
+
+async def test_batch_mode_has_the_configured_options() -> None:
+    """As a cluster has them: a site may need some."""
+    with dask.config.set({"corral.site-options": {"gate": "west"}}):
+        allocation = Allocation(interface="lo", asynchronous=True)
+        assert allocation._site is not None
+        assert allocation._site.options == {"gate": "west"}
+        allocation = Allocation(interface="lo", site_options={"gate": "south"}, asynchronous=True)
+        assert allocation._site is not None
+        assert allocation._site.options == {"gate": "south"}
 
 
 async def test_batch_mode_on_a_host_of_the_site(arguments: dict[str, Any]) -> None:

@@ -69,6 +69,13 @@ def test_another_backend_is_not_the_sites(
     assert "is not used: backend 'local' was named, which is not its own" in caplog.text
 
 
+def test_a_sites_own_backend_need_not_be_there_if_another_was_named(install_site: Install, meadow_code: str) -> None:
+    """Both were named, and both are used."""
+    install_site("paddock", meadow_code.replace('"local"', '"oxcart"'))
+    command = draw({"backend": "local", "site": "paddock", "account": "ram"}).request("default", 1).command
+    assert "--backend=local" in command
+
+
 @pytest.mark.usefixtures("meadow")
 def test_two_sites_are_an_error_that_names_both(install_site: Install, meadow_code: str) -> None:
     """With what speaks for each, and the cure."""

@@ -4,11 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import dask.config
 import pytest
+from click.testing import CliRunner
 from pastures import MEADOW
 from sshd import Sshd
 
+from corral.cli import main
+from corral.errors import InvalidRequest
 from corral.request.carrying import connection
+from corral.request.drawing import batch_and_site, draw
 from corral.request.sites import Site, site_of
 from corral.ssh.connection import Connection
 
@@ -63,3 +68,41 @@ def test_it_is_known_by_its_own_name(install_site: Callable[..., None], centre: 
     named = found({"site": "barn"}, centre)
     assert named is not None
     assert named.because == "it was named"
+
+
+def test_the_way_may_be_one_backends(
+    install_site: Callable[..., None], monkeypatch: pytest.MonkeyPatch, centre: Connection
+) -> None:
+    """In the configuration: then the site is that host's as well, as the commands are carried there."""
+    install_site("meadow", MEADOW.replace('"local"', '"slurm"'))
+    install_site("barn", BARN.replace('hosts=("barn",)', 'environment={"BARN": "*"}').replace('"local"', '"slurm"'))
+    monkeypatch.setenv("BARN", "here")
+    with dask.config.set({"corral.backends": {"slurm": {"via": "ssh://centre"}}}):
+        batch, _, site = batch_and_site({"backend": "slurm"})
+    assert site is not None
+    assert (site.name, batch.runner.via) == ("meadow", centre)
+
+
+@pytest.mark.usefixtures("centre")
+@pytest.mark.parametrize("ask", [draw, batch_and_site])
+def test_the_queue_of_this_host_is_not_carried(ask: Callable[[dict[str, object]], object]) -> None:
+    """Neither for a cluster nor for a question."""
+    with pytest.raises(InvalidRequest, match="^via: 'ssh://centre' leads to another host"):
+        ask({"via": "ssh://centre", "backend": "local", "memory": "1GB", "site": "none"})
+
+
+@pytest.mark.usefixtures("centre")
+def test_what_answers_there_is_shown_with_the_site_of_there(
+    install_site: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And not with this host's, or this host's names."""
+    install_site("barn", BARN.replace('hosts=("barn",)', 'environment={"BARN": "*"}'))
+    monkeypatch.setenv("BARN", "here")
+
+    def shown() -> str:
+        done = CliRunner().invoke(main, ["backends", "--via", "ssh://centre"])
+        return done.output.splitlines()[-1]
+
+    assert shown().startswith("site: No site is used: none that is installed knows that host (centre, ")
+    install_site("meadow", MEADOW)
+    assert shown() == "site: meadow is used: MEADOW_HOST=meadow7. site=None turns it off."

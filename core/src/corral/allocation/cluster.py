@@ -176,15 +176,16 @@ class Allocation(HostingCluster):
                 f"corral run has made this job a cluster already ({owner}): use Client(), or start without corral run"
             )
         given = {
-            "backend": backend, "backend_options": backend_options, "shared_directory": shared_directory,
-            "interface": interface, "scheduler_interface": scheduler_interface, "worker_interface": worker_interface,
+            "backend": backend, "backend_options": backend_options, "site_options": site_options,
+            "shared_directory": shared_directory, "interface": interface,
+            "scheduler_interface": scheduler_interface, "worker_interface": worker_interface,
             "scheduler_port": scheduler_port, "scheduler_options": scheduler_options, "security": security,
             "worker_ports": worker_ports, "local_directory": local_directory, "launcher": launcher,
             "affinity": affinity, "preimport": preimport, "death_timeout": death_timeout, "worker_class": worker_class,
             "worker_options": worker_options,
         }  # fmt: skip
         given = {key: value for key, value in given.items() if value is not None}
-        self._site = site_of({**given, "site": said(site), "site_options": site_options or {}})
+        self._site = site_of({**given, "site": said(site)})
         self._arguments = configured(backend, self._site) | given
         self._sizes: dict[str, Any] = {
             "cores": cores, "memory": memory, "processes": processes, "threads": threads, "memory_limit": memory_limit,

@@ -323,7 +323,8 @@ def backends(as_json: bool, via: str | None) -> None:
     from corral.plugin.sites_here import survey_sites
     from corral.request.carrying import connection
 
-    found = asyncio.run(survey(Runner(timeout=10.0, via=connection(via))))
+    there = connection(via)
+    found = asyncio.run(survey(Runner(timeout=10.0, via=there)))
     # The embedded queue is nowhere but here.
     found = [each for each in found if via is None or not each.is_usable or not each.plugin.facts.is_everywhere]
     if as_json:
@@ -346,8 +347,9 @@ def backends(as_json: bool, via: str | None) -> None:
         if each.reason:
             whose = each.plugin.name if each.is_usable else f"{each.plugin.name} ({each.plugin.distribution})"
             click.echo(f"{whose}: {' / '.join(each.reason.splitlines())}")
-    if found_sites := survey_sites():
-        say(f"site: {choice_in_words(found_sites)[1]}")
+    names = None if there is None else there.names
+    if found_sites := survey_sites(names, None if there is None else there.login):
+        say(f"site: {choice_in_words(found_sites, names)[1]}")
 
 
 def _backend(asked: Surveyed) -> dict[str, Any]:

@@ -86,7 +86,7 @@ def new_site(name: str, backend: str | None, file: Path | None, directory: Path 
             folder.mkdir(mode=0o755)
     descriptor = os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o644)
     try:
-        with os.fdopen(descriptor, "w") as opened:
+        with os.fdopen(descriptor, "w", encoding="utf-8") as opened:
             opened.write(text)
     except BaseException:
         file.unlink()

@@ -58,8 +58,14 @@ def _named(name: str, found: Sequence[SiteFinding]) -> SiteFinding:
     return next(each for each in found if each.plugin.value == plugin.value)
 
 
-def choice_in_words(found: Sequence[SiteFinding]) -> tuple[str | None, str]:
-    """The site that a cluster has if nobody says another, and why it is this one, or none."""
+def choice_in_words(found: Sequence[SiteFinding], names: Sequence[str] | None = None) -> tuple[str | None, str]:
+    """The site that a cluster has if nobody says another, and why it is this one, or none.
+
+    Parameters
+    ----------
+    names
+        Of the host that was asked about; None: of this one.
+    """
     from corral.host.names import host_names
     from corral.request.sites import chosen
 
@@ -68,8 +74,8 @@ def choice_in_words(found: Sequence[SiteFinding]) -> tuple[str | None, str]:
     except InvalidRequest as error:
         return None, f"No site is used: {error.problem}"
     if choice is None:
-        names = ", ".join(host_names())
-        return None, f"No site is used: none that is installed knows this host ({names}). site= names one."
+        host = f"{'this' if names is None else 'that'} host ({', '.join(host_names() if names is None else names)})"
+        return None, f"No site is used: none that is installed knows {host}. site= names one."
     name, because = choice
     if name is None:
         return None, f"No site is used: {because}."

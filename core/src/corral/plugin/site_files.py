@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import stat
 from collections.abc import Iterator, Mapping, Sequence
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -217,8 +218,10 @@ def _configured() -> Iterator[Source]:
                 continue  # Dask has read it, or has said why not
 
 
+# One cluster asks for its sites several times, and `corral sites` for each of them: a file is parsed once.
+@lru_cache(maxsize=256)
 def _parsed(path: Path, text: str) -> Source:
-    """A file and its lines.
+    """A file and its lines; not to be changed.
 
     Raises
     ------
@@ -271,13 +274,13 @@ def _below(content: Any, path: Keys) -> Any:
 
 
 def _merged(old: Mapping[Any, Any], new: Mapping[Any, Any]) -> dict[Any, Any]:
-    """As Dask merges its files; it takes keys that are texts alone."""
+    """As Dask merges its files; it takes keys that are texts alone. No mapping of `new` is in it, but copies."""
     found = dict(old)
     for key, value in new.items():
         known = next((other for other in found if _same(other, key)), key)
         before = found.get(known)
-        both = isinstance(before, Mapping), isinstance(value, Mapping)
-        found[known] = _merged(before or {}, value) if all(both) else value
+        is_section = isinstance(value, Mapping)
+        found[known] = _merged(before if isinstance(before, Mapping) else {}, value) if is_section else value
     return found
 
 

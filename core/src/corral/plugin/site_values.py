@@ -254,7 +254,7 @@ def walk(keys: Mapping[str, Key], value: Any, at: At) -> dict[str, Any]:
         return {}
     found = {}
     for key, each in value.items():
-        here, name = at.below(key), str(key).replace("-", "_")
+        here, name = at.below(key), argument(str(key))
         if name not in keys:
             meant = did_you_mean(name.replace("_", "-"), [known.replace("_", "-") for known in keys])
             here.tell(f"there is no such key.{meant}")
@@ -263,7 +263,7 @@ def walk(keys: Mapping[str, Key], value: Any, at: At) -> dict[str, Any]:
                 found[name] = keys[name].read(each, here)
             except Unusable as error:
                 here.tell(str(error))
-    said = {str(key).replace("-", "_") for key, each in value.items() if each is not None}
+    said = {argument(str(key)) for key, each in value.items() if each is not None}
     for name, key in keys.items():
         if key.required and name not in said:
             at.tell(f"lacks {name.replace('_', '-')}: {key.words[0].lower()}{key.words[1:].rstrip('.')}")

@@ -10,7 +10,8 @@ beside them:
 `defaults`
     what its users would otherwise write under ``corral:`` in their configuration: arguments of `Cluster` and of
     `WorkerGroup`, and settings (``polling_interval``, ``command_timeout``, ``commands_per_minute``). Configuration and
-    program override them. ``$NAME`` is a variable of the user's; where it is not set, the default counts as not given.
+    program override them. In `account`, `queue`, `log_directory` and `shared_directory`, ``$NAME`` is a variable of the
+    user's; where it is not set, the default counts as not given.
 `required`
     arguments that nobody can guess (an account), each with a sentence that says where its value is found.
 `groups`
@@ -24,12 +25,12 @@ with hooks of its own. ::
 
     class Levante(DescribedSite):
         description = SiteDescription(
-            facts=SiteFacts(title="DKRZ Levante", hosts=("levante*.dkrz.de",), sources=("docs.dkrz.de",)),
+            facts=SiteFacts(title="DKRZ Levante", hosts=("levante[0-9]*",), sources=("docs.dkrz.de",)),
             backend="slurm",
-            required={"account": "`mistral` of the DKRZ portal lists your projects"},
+            required={"account": "the DKRZ portal lists your projects"},
             nodes=(
-                NodeType(name="shared", queue="shared", cores=64, memory="120GB", max_walltime="7d"),
-                NodeType(name="compute", queue="compute", cores=128, memory="250GB", max_walltime="8h", whole=True),
+                NodeType(name="shared", queue="shared", cores=128, memory="240GB", max_walltime="7d"),
+                NodeType(name="compute", queue="compute", cores=128, memory="240GB", max_walltime="8h", whole=True),
             ),
         )
 """
@@ -158,9 +159,10 @@ class NodeType:
         def at_most(argument: str, most: int, words: str) -> Refusal:
             return Refusal(argument=argument, most=most, problem=f"{self.name} has at most {words} a node")
 
+        if asked.gpus and not self.gpus:
+            return Refusal(argument="gpus", most=0, problem=f"{self.name} has no GPUs")
         if asked.gpus > self.gpus:
-            words = counted(self.gpus, "GPU") if self.gpus else "no GPU"
-            return at_most("gpus", self.gpus, words)
+            return at_most("gpus", self.gpus, counted(self.gpus, "GPU"))
         if asked.cores > self.cores:
             return at_most("cores", self.cores, counted(self.cores, "core"))
         if self.memory is not None and (asked.memory or 0) - self.memory >= ROUNDING:
@@ -169,10 +171,10 @@ class NodeType:
             problem = f"{self.name} takes jobs of at most {in_words(self.max_walltime)}"
             return Refusal(argument="walltime", most=self.max_walltime, problem=problem)
         if asked.nodes < self.min_nodes or (self.max_nodes is not None and asked.nodes > self.max_nodes):
-            most = f"{self.min_nodes} to {self.max_nodes}" if self.max_nodes else f"at least {self.min_nodes}"
-            return Refusal(
-                argument="nodes", most=self.max_nodes or 0, problem=f"{self.name} takes jobs of {most} nodes"
-            )
+            words = [f"at least {self.min_nodes}"] if self.min_nodes > 1 else []
+            words += [f"at most {self.max_nodes}"] if self.max_nodes is not None else []
+            problem = f"{self.name} takes jobs of {' and '.join(words)} nodes"
+            return Refusal(argument="nodes", most=self.max_nodes or 0, problem=problem)
         return None
 
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import pluggy
 
+from corral.errors import UnknownBackend
 from corral.plugin import site_files, site_yaml
 from corral.plugin.discovery import Installed, are_one
 from corral.plugin.hookspecs import CONTRACT
@@ -75,6 +76,14 @@ def needed_site(
     plugin = manager.get_plugin(site)
     if {caller.name for caller in manager.get_hookcallers(plugin) or ()} - _BEFORE_SUBMISSION:
         return site, options
-    own: str | None = getattr(plugin, "backend", None)
-    defaults = getattr(plugin, "backend_options", {}) if own is not None and are_one(own, backend) else {}
+    defaults = getattr(plugin, "backend_options", {}) if _is_for(plugin, backend) else {}
     return None, {**defaults, **options}
+
+
+def _is_for(plugin: object, backend: str) -> bool:
+    own: str | None = getattr(plugin, "backend", None)
+    try:
+        return own is not None and are_one(own, backend)
+    except UnknownBackend:
+        # The site's own one is not installed, and so is not the one that was named.
+        return False

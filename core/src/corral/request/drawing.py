@@ -89,7 +89,6 @@ def draw(
     refuse_unknown(given, KNOWN)
     backend, site = _backend_and_site(given, site_values)
     arguments = _arguments(backend, site, given, heeds_jobqueue=heeds_jobqueue)
-    refuse_here(backend, arguments)
     if not scheduler_is_here:
         arguments["scheduler_interface"] = None
     try:
@@ -102,11 +101,18 @@ def draw(
 def _arguments(
     backend: str, site: Site | None, given: Mapping[str, Any], *, heeds_jobqueue: bool = False
 ) -> dict[str, Any]:
-    """What was given, what is configured, and what the site has for everybody, in this order."""
+    """What was given, what is configured, and what the site has for everybody, in this order.
+
+    Raises
+    ------
+    InvalidRequest
+    """
     values = {} if site is None else {name: value for name, value in site.values.items() if name in KNOWN}
     is_here = given.get("via", settings.value("via", backend)) is None
     configured = settings.arguments(backend, KNOWN, heeds_jobqueue=heeds_jobqueue, is_here=is_here)
-    return {**values, **configured, **given}
+    arguments = {**values, **configured, **given}
+    refuse_here(backend, arguments)
+    return arguments
 
 
 def _backend_and_site(
@@ -116,9 +122,9 @@ def _backend_and_site(
 
     That is this host, or the one to which commands are carried.
     """
-    via = connection(given.get("via", settings.value("via", None)))
-    site = sites.site_of(given, values=site_values, via=via)
     backend: str | None = given.get("backend", settings.value("backend", None))
+    via = connection(given.get("via", settings.value("via", backend)))
+    site = sites.site_of(given, values=site_values, via=via)
     if site is None:
         return backend or choose(via=via), None
     return backend or site.backend or choose(site.name, site.options, via), site

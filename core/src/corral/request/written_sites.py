@@ -112,7 +112,7 @@ def _check_names(at: At, found: Mapping[str, Any], known: Collection[str]) -> No
 def _check_values(at: At, found: Mapping[str, Any], beside: Mapping[str, Any]) -> None:
     """Tell of values that no cluster takes; those in `beside` are told elsewhere."""
     keys = {argument(key): key for key in found if isinstance(key, str)}
-    values = {argument(str(key)): value for key, value in {**beside, **found}.items() if _is_fixed(value)}
+    values = {argument(str(key)): value for key, value in {**beside, **found}.items() if value is not None}
     for make, names in ((WorkerGroup, WorkerGroup.argument_names()), (Settings, _SETTINGS)):
         own = {name: value for name, value in values.items() if name in names and name not in _OF_THE_HOST}
         ample = {name: value for name, value in _AMPLE.items() if name in names}
@@ -133,11 +133,6 @@ def _tell_of(at: At, value: Any, error: InvalidRequest) -> None:
     text = at.text
     made = "" if text is None or isinstance(value, str) or text == str(value) else f" ({at.spelled(value)})"
     at.tell(f"{error.problem}{made}")
-
-
-def _is_fixed(value: Any) -> bool:
-    """False: it depends on a variable of the user's, or says nothing."""
-    return value is not None and not (isinstance(value, str) and "$" in value)
 
 
 def _check_backend(at: At, backend: str, options_at: At, options: Mapping[str, Any]) -> None:
