@@ -380,6 +380,22 @@ def test_a_section_of_dask_jobqueue_is_translated(tmp_path: Path, monkeypatch: p
         draw({"backend": "local", "memory": "1GB"})  # which is another backend
 
 
+def test_what_is_written_counts_though_dask_jobqueue_has_the_same(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether the program has imported dask-jobqueue or not: corral's own default may be another."""
+    usual = {"jobqueue": {"slurm": {"walltime": "00:30:00", "death-timeout": 60, "queue": "usual"}}}
+    monkeypatch.setattr(dask.config, "defaults", [*dask.config.defaults, usual])
+    monkeypatch.setattr(dask.config, "paths", [str(tmp_path)])
+    monkeypatch.setenv("DASK_JOBQUEUE__SLURM__QUEUE", "usual")
+    (tmp_path / "jobqueue.yaml").write_text("jobqueue: {slurm: {walltime: '00:30:00'}}\n")
+    with dask.config.set(copy.deepcopy(usual)), pytest.warns(UserWarning, match="jobqueue.slurm") as told:
+        draw({"backend": "slurm", "memory": "1GB"})
+    words = str(told[0].message)
+    assert ("walltime: 00:30:00" in words, "queue: usual" in words) == (True, True)
+    assert "death-timeout" not in words
+
+
 @pytest.mark.parametrize("backend", SECTIONS)
 def test_every_key_of_dask_jobqueue_is_translated_or_explained(
     backend: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -235,12 +235,13 @@ def test_what_has_changed_is_told_once() -> None:
     assert "TLS" not in second
 
 
-def test_an_import_changes_nothing(tmp_path: Path) -> None:
+def test_an_import_adds_usual_keys_in_memory_alone(tmp_path: Path) -> None:
     """No handler of signals, and no file in the home directory."""
     program = (
         "import signal; before = signal.getsignal(signal.SIGINT)\n"
         "import corral_jobqueue, corral_jobqueue.slurm\n"
         "assert before is signal.getsignal(signal.SIGINT)\n"
+        "import dask; assert dask.config.get('jobqueue.slurm.walltime') == '00:30:00'\n"
     )
     home = {"HOME": str(tmp_path), "XDG_CONFIG_HOME": str(tmp_path / "config")}
     keep = {name: value for name, value in _environment().items() if not name.startswith(("DASK", "XDG"))}

@@ -140,6 +140,13 @@ def test_what_cannot_be_carried_over_has_its_line(section: str, told: str) -> No
     assert remark.startswith(told)
 
 
+def test_what_a_section_takes_from_another_is_in_it() -> None:
+    """What it says itself wins, wherever that stands."""
+    text = "base: &base {cores: 4, queue: long}\njobqueue:\n  slurm:\n    queue: x\n    <<: *base\n    memory: 1GB\n"
+    found = yaml.safe_load(migrate(text, "x.yaml").text)["corral"]["backends"]["slurm"]
+    assert (found["cores"], found["queue"], found["memory"]) == (4, "x", "1GB")
+
+
 def test_a_section_of_any_name_is_of_the_batch_system_that_is_said() -> None:
     found = migrate("jobqueue:\n  cheyenne: {cores: 1, memory: 1GB}\n", "x.yaml", backend="pbs")
     assert yaml.safe_load(found.text)["corral"]["backend"] == "pbs"
@@ -149,6 +156,8 @@ def test_a_section_of_any_name_is_of_the_batch_system_that_is_said() -> None:
     ("text", "said"),
     [
         ("jobqueue: [\n", "x.yaml:2: this is not YAML"),
+        ("jobqueue:\n  slurm:\n    queue: !mine x\n", "x.yaml:3: this is not YAML"),
+        ("jobqueue:\n  slurm:\n    <<: 3\n", "x.yaml:3: this is not YAML"),
         ("jobqueue: 3\n", "x.yaml:1: jobqueue is not a section"),
         ("a: 1\n", "nothing of dask-jobqueue's"),
         ("", "nothing of dask-jobqueue's"),
@@ -218,7 +227,8 @@ def test_it_writes_elsewhere_if_it_is_told_to(tmp_path: Path) -> None:
     assert done.exit_code == 2
     assert path.read_text() == CALL
     done = run(str(path), "--output", str(tmp_path / "no" / "where.py"))
-    assert (done.exit_code, "Traceback" in done.stderr) == (1, False)
+    assert (done.exit_code, "Traceback" in done.stderr) == (2, False)
+    assert "where.py cannot be written: No such file" in done.stderr
 
 
 @pytest.mark.skipif(shutil.which("patch") is None, reason="there is no patch here")

@@ -164,6 +164,22 @@ def test_the_memory_and_the_cores_that_only_the_batch_system_sees() -> None:
     }  # fmt: skip
 
 
+@pytest.mark.parametrize(
+    "more", ["job_cpu=32", "processes=4, job_cpu=32", "worker_extra_args=['--nthreads 2']", "job_cpu=ncores"]
+)
+def test_there_are_as_many_workers_as_before(more: str) -> None:
+    """Also where corral would divide the cores otherwise, by what else is said."""
+    text = migrated(IMPORT + f"SLURMCluster(cores=16, memory='8GB', {more})\n").text.replace("ncores", "32")
+    assert draw(literals(text)).resources("default").processes == 4
+
+
+def test_workers_of_cores_that_only_the_program_knows() -> None:
+    """Without a number of them, there are others for few cores; that is told."""
+    told = "cores=n: two or three have one worker here"
+    assert told in str(migrated(IMPORT + "SLURMCluster(cores=n, memory='8GB')\n").remarks)
+    assert told not in str(migrated(IMPORT + "SLURMCluster(cores=n, memory='8GB', processes=2)\n").remarks)
+
+
 def test_what_is_the_configurations_is_left_to_it() -> None:
     """A call that does not say its size has more in the configuration, a walltime, too."""
     found = migrated(IMPORT + "\ncluster = SLURMCluster(queue='long')\n")

@@ -1,6 +1,6 @@
 """dask-jobqueue's classes, arguments and configuration on corral: change the import, keep the script.
 
-- `words`, `native`, `skipping`, `worker_words`: dask-jobqueue's own language; `translation` says it in corral's;
+- `corral.migration.jobqueue`: dask-jobqueue's own language, and what it is in corral's;
 - `job`: what subclasses look at and change, and `differences` what they changed;
 - `cluster`: a cluster made of all that; `slurm`, `pbs` and so on: one class each, in modules that are called as there;
 - `runner`: one program started by ``srun``.

@@ -18,8 +18,9 @@ from attrs import define, field
 
 from corral.errors import InvalidRequest
 from corral.migration.jobqueue import native
+from corral.migration.jobqueue.translation import listed
 from corral.migration.jobqueue.words import Kind
-from corral_jobqueue.job import Job, listed
+from corral_jobqueue.job import Job
 
 #: What a subclass must not do by itself, because corral does.
 _CORRALS_OWN = ("start", "_submit_job", "_call", "job_file")
@@ -33,9 +34,8 @@ class Differences:
 
     #: What was said, with what the class changed of it.
     said: dict[str, Any]
-    #: In corral's words.
+    #: Directives to leave out, in corral's words.
     skip: list[str] = field(factory=list)
-    extras: list[str] = field(factory=list)
     changed: list[str] = field(factory=list)
 
 
@@ -141,10 +141,7 @@ def _statements(script: str) -> dict[str, str]:
 
 
 def _compare_statements(found: Differences, before: Mapping[str, str], after: Mapping[str, str]) -> None:
-    extras = found.said.get("job_extra_directives") or {}
-    if not isinstance(extras, Mapping):
-        extras = {key.strip(): value.strip() for key, _, value in (str(each).partition("=") for each in extras)}
-    kept = dict(extras)
+    kept = native.condor_pairs(found.said.get("job_extra_directives"))
     for key in before.keys() - after.keys():
         if kept.pop(key, None) is None:
             found.skip += native.CONDOR_NAMES.get(key, ())

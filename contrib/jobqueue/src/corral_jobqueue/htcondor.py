@@ -9,8 +9,9 @@ from typing import Any
 from dask.utils import parse_bytes
 
 from corral.migration.jobqueue import native
+from corral.migration.jobqueue.translation import listed
 from corral_jobqueue.cluster import JobQueueCluster
-from corral_jobqueue.job import Job, listed
+from corral_jobqueue.job import Job
 
 _TEMPLATE = """\
 %(shebang)s
@@ -40,10 +41,7 @@ class HTCondorJob(Job):
         header = native.condor_statements({**self.said, "cores": self.worker_cores}, self.name)
         for word in self.job_directives_skip:
             header.pop(word, None)
-        extras = self.job_extra_directives
-        if not isinstance(extras, Mapping):
-            extras = dict(map(_pair, listed(extras)))
-        self.job_header_dict: dict[str, Any] = {**header, **extras}
+        self.job_header_dict: dict[str, Any] = {**header, **native.condor_pairs(self.job_extra_directives)}
         for command in ("submit_command", "cancel_command"):
             # Which schedd and pool are options of the backend.
             words = [shlex.quote(word) for word in native.schedd(listed(self.said.get(f"{command}_extra")))[1]]
@@ -88,8 +86,3 @@ def quote_environment(environment: Mapping[str, object]) -> str:
 def _quoted(word: str) -> str:
     doubled = word.replace("'", "''").replace('"', '""')
     return f"'{doubled}'" if " " in doubled or "'" in doubled else doubled
-
-
-def _pair(statement: object) -> tuple[str, str]:
-    key, _, value = str(statement).partition("=")
-    return key.strip(), value.strip()

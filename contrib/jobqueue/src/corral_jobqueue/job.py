@@ -18,7 +18,7 @@ from dask.utils import format_bytes, parse_bytes
 
 from corral.errors import InvalidRequest
 from corral.migration.jobqueue import native
-from corral.migration.jobqueue.translation import told
+from corral.migration.jobqueue.translation import listed, told
 from corral.migration.jobqueue.words import JOB_ARGUMENTS, JOB_NAME, KINDS, WORKER_COMMAND, Kind, usual_processes
 from corral.request.synonyms import meaning
 
@@ -247,13 +247,6 @@ class Job:
     @classmethod
     async def _close_job(cls, job_id: str, cancel_command: str) -> None:
         """Never called: corral cancels."""
-
-
-def listed(value: Any) -> list[Any]:
-    """A list of dask-jobqueue's; one text is a list of one."""
-    if value is None:
-        return []
-    return [value] if isinstance(value, str) else list(value)
 
 
 def _warn_of_old_words(kind: Kind, arguments: Mapping[str, Any], section: Mapping[str, Any]) -> None:

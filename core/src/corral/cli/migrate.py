@@ -61,7 +61,10 @@ def migrate(
     elif file != "-" and output.exists() and output.samefile(file):
         raise InvalidRequest("output", f"{output} is the file itself, which is never changed; name another")
     else:
-        output.write_text(shown, encoding="utf-8")
+        try:
+            output.write_text(shown, encoding="utf-8")
+        except OSError as error:
+            raise InvalidRequest("output", f"{output} cannot be written: {error.strerror}") from None
     sys.stdout.flush()
     for remark in found.remarks:
         say(str(remark), err=True)

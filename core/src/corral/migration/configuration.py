@@ -45,12 +45,16 @@ def migrate_configuration(text: str, name: str, *, backend: str | None = None) -
         It is not YAML, or not a configuration.
     """
     try:
-        root = yaml.compose(text, Loader=yaml.SafeLoader)
+        return _migrated(text, name, backend)
     except yaml.YAMLError as error:
         mark = getattr(error, "problem_mark", None)
         place = name if mark is None else f"{name}:{mark.line + 1}"
         said = getattr(error, "problem", None) or "it cannot be read"
         raise InvalidRequest("FILE", f"{place}: this is not YAML: {said}. Mend it first") from None
+
+
+def _migrated(text: str, name: str, backend: str | None) -> Migrated | None:
+    root = yaml.compose(text, Loader=yaml.SafeLoader)
     top = _keys(root) if isinstance(root, yaml.MappingNode) else {}
     if "jobqueue" not in top:
         return None
@@ -59,6 +63,7 @@ def migrate_configuration(text: str, name: str, *, backend: str | None = None) -
         raise InvalidRequest("FILE", f"{name}:{key.start_mark.line + 1}: jobqueue is not a section with keys")
     reading = _Reading(name=name, text=text, backend=backend)
     found = {}
+    yaml.SafeLoader("").flatten_mapping(node)
     for section, (where, inner) in _keys(node).items():
         line = where.start_mark.line + 1
         if not isinstance(inner, yaml.MappingNode):
@@ -128,6 +133,8 @@ def _keys(node: yaml.MappingNode) -> dict[str, tuple[yaml.Node, yaml.Node]]:
 
 def _settings(node: yaml.MappingNode, text: str) -> Iterator[Key]:
     lines = text.splitlines()
+    # What `<<` takes from elsewhere.
+    yaml.SafeLoader("").flatten_mapping(node)
     for key, value in node.value:
         line = key.start_mark.line
         # 48:00:00 without quotes is a number of seconds to YAML 1.1, and was not meant to be one.

@@ -38,8 +38,7 @@ def kind_of(text: str, name: str) -> str:
         return "notebook"
     if re.search(r"^\s*(from|import)\s.*\b(dask_jobqueue|dask_mpi)\b", text, re.MULTILINE):
         return "program"
-    is_python = _is_python(text)
-    if is_script(text) or (text.startswith("#!") and not is_python):
+    if is_script(text) or (text.startswith("#!") and not _is_python(text)):
         return "script"
     if has_section(text):
         return "configuration"

@@ -163,17 +163,22 @@ class _Opened:
             and (is_elsewhere or "walltime" in self.beside)
         ):
             self.arguments.pop("walltime", None)
-        cores = self.arguments.get("cores")
-        usual = (
-            usual_processes(cores, 0, None) if isinstance(cores, int) and self.given.get("processes") is None else None
-        )
-        if "processes" in self.beside or self.arguments.get("processes") == usual:
+        if "processes" in self.beside or self._has_usual_processes():
             self.arguments.pop("processes", None)
         if unsaid and not is_configuration:
             self.changed.append(
                 f"{' and '.join(unsaid)} must come from the configuration, in corral's words: corral migrate "
                 "~/.config/dask/jobqueue.yaml"
             )
+
+    def _has_usual_processes(self) -> bool:
+        """True if corral would come to the same number without being told."""
+        cores, gpus, threads = (self.arguments.get(name) for name in ("cores", "gpus", "threads"))
+        # How many cores the batch system is asked for may yet be added.
+        is_open = any(_is_open(self.given.get(name)) for name in ("job_cpu", "ncpus"))
+        if self.given.get("processes") is not None or is_open or not isinstance(cores, int):
+            return False
+        return bool(self.arguments.get("processes") == usual_processes(cores, gpus or 0, threads))
 
     def add(self, name: str, value: Any) -> None:
         """One argument whose value is open."""
@@ -189,6 +194,10 @@ class _Opened:
             self._extend("extra_directives", [_with("--mem=", value)])
         elif name in ("cores", "job_cpu", "ncpus"):
             asked = self.given.get("job_cpu") or self.given.get("ncpus")
+            if name == "cores" and "processes" not in {*self.given, *self.beside}:
+                self.changed.append(
+                    f"cores={source}: two or three have one worker here, and had one each; processes= says how many"
+                )
             if asked and "cores" in self.given:
                 self.arguments["threads"] = self._threads()
             self.arguments["cores"] = asked or value
@@ -230,7 +239,7 @@ class _Opened:
         self.arguments["backend_options"] = {**self.arguments.get("backend_options", {}), **more}
 
     def _threads(self) -> int | Source:
-        cores, processes = self.given["cores"], self.given.get("processes") or 1
+        cores, processes = self.given["cores"], self.given.get("processes") or self.arguments.get("processes") or 1
         if isinstance(cores, int) and isinstance(processes, int):
             return max(1, cores // processes)
         return Source(f"{expression(cores)} // {expression(processes)}" if processes != 1 else expression(cores))

@@ -238,9 +238,14 @@ def meant_here(name: str, value: Any, there: Mapping[str, str] | None = None) ->
 def _tell_of_jobqueue(backend: str, known: Sequence[str]) -> None:
     """A section that somebody wrote for dask-jobqueue says the same in other words, and nobody reads it here."""
     section = {key: value for key, value in _jobqueue(dask.config.config, backend).items() if value is not None}
+    if not section:
+        return
+    variables = {name: each for name, each in os.environ.items() if name.startswith("DASK_JOBQUEUE__")}
+    written = _jobqueue(dask.config.collect(dask.config.paths, variables), backend)
     for defaults in dask.config.defaults:
-        # What dask-jobqueue itself puts there, if it was imported, is nobody's wish.
-        usual = _jobqueue(defaults, backend)
+        # What dask-jobqueue or corral-jobqueue itself puts there, if it was imported, is nobody's wish. What somebody
+        # has written is one, though it be the same.
+        usual = {key: value for key, value in _jobqueue(defaults, backend).items() if key not in written}
         section = {key: value for key, value in section.items() if key not in usual or usual[key] != value}
     ours, left = translated(section, known)
     if not ours and not left:

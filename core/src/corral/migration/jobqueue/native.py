@@ -122,6 +122,14 @@ def condor_statements(said: Mapping[str, Any], name: object) -> dict[str, Any]:
     return found
 
 
+def condor_pairs(extras: Mapping[str, Any] | Iterable[object] | None) -> dict[str, Any]:
+    """The user's own statements, also where they are a list of ``key = value``."""
+    if isinstance(extras, Mapping):
+        return dict(extras)
+    pairs = (str(each).partition("=") for each in ([extras] if isinstance(extras, str) else extras or ()))
+    return {key.strip(): value.strip() for key, _, value in pairs}
+
+
 #: What corral calls an HTCondor statement of dask-jobqueue's; none: it writes no such thing.
 CONDOR_NAMES: Mapping[str, tuple[str, ...]] = {
     "batch_name": ("batch_name",),

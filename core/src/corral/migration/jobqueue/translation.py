@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime
 import re
 import shlex
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from attrs import define, field, frozen
@@ -100,7 +100,7 @@ class _Translating:
     lost: list[str] = field(factory=list)
 
     def done(self) -> Translation:
-        workers = worker_words.read(_listed(self.said.get("worker_extra_args")))
+        workers = worker_words.read(listed(self.said.get("worker_extra_args")))
         self.changed += workers.changed
         self.lost += workers.lost
         self._names()
@@ -213,7 +213,7 @@ class _Translating:
             self.lost.append(f"walltime={walltime!r} is not a length of time; write for example walltime='02:00:00'")
 
     def _directives(self) -> None:
-        words = _listed(self.said.get("job_directives_skip"))
+        words = listed(self.said.get("job_directives_skip"))
         left_out = skipped(self.kind, self.said, words)
         if (spec := self.said.get("resource_spec")) is not None and not left_out.has_spec:
             self._spec(str(spec))
@@ -240,7 +240,7 @@ class _Translating:
 
     def _lines(self) -> None:
         for word in ("job_script_prologue", "job_script_epilogue"):
-            if lines := [line for line in _listed(self.said.get(word)) if line]:
+            if lines := [line for line in listed(self.said.get(word)) if line]:
                 self.arguments[RENAMED[word]] = lines
         shebang = self.said.get("shebang")
         if shebang and shebang != "#!/usr/bin/env bash" and self.kind.backend not in ("htcondor", "local"):
@@ -348,7 +348,7 @@ class _Translating:
         """Which of HTCondor's queues and pools, from words for condor_submit and condor_rm."""
         found: dict[str, str] = {}
         for argument in ("submit_command_extra", "cancel_command_extra"):
-            where, rest = native.schedd(_listed(self.said.get(argument)))
+            where, rest = native.schedd(listed(self.said.get(argument)))
             found |= where
             if rest:
                 self.lost.append(
@@ -367,15 +367,15 @@ class _Translating:
                 self.lost.append(f"{word}= is not carried over: a plugin of your own is Cluster(plugins=[…])")
 
 
-def _listed(value: Any) -> Sequence[Any]:
+def listed(value: Any) -> list[Any]:
     """What dask-jobqueue takes as a list; one text is a list of one."""
     if value is None:
-        return ()
-    return (value,) if isinstance(value, str) else tuple(value)
+        return []
+    return [value] if isinstance(value, str) else list(value)
 
 
 def _directives(kind: Kind, value: Any) -> list[str]:
     """The user's own directives. HTCondor's are a mapping; of others', ``{-C haswell}`` in YAML makes one of keys."""
     if isinstance(value, Mapping) and kind.backend == "htcondor":
         return statements(value)
-    return [str(each) for each in _listed(value)]
+    return [str(each) for each in listed(value)]
