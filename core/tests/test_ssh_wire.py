@@ -2,15 +2,20 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import pytest
 
 from corral.errors import InvalidRequest
+from corral.request import drawing
 from corral.ssh import wire
 from corral.ssh.address import Address
+from corral.ssh.connection import Connection
+from corral.ssh.elsewhere import Elsewhere
 from corral.ssh.wire import Answer, Setting
 
 MARK = "corral-0123456789ab"
@@ -132,6 +137,23 @@ def test_variables_of_a_login_shell() -> None:
     text = f"Welcome\nPATH=/banner\n\n{MARK}\nPATH=/a:/b\nSLURM_CONF=/x y\nodd\n"
     assert wire.variables_of(text, MARK) == {"PATH": "/a:/b", "SLURM_CONF": "/x y"}
     assert wire.variables_of("PATH=/a", MARK) == {}
+
+
+@pytest.mark.parametrize("shell", LOGIN_SHELLS)
+def test_whatever_the_login_shell_is_home_is_known(shell: str, tmp_path: Path) -> None:
+    """Where a folder begins with a tilde, it must not be another one; tcsh takes no -l beside -c."""
+    env = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "SHELL": shutil.which(shell) or ""}
+    found = wire.variables_of(ask([*wire.LOGIN, "told"], env=env).stdout.decode(), "told")
+    assert (found["HOME"], found["HOSTNAME"]) == (str(tmp_path), os.uname().nodename)
+
+
+def test_a_folder_that_nobody_there_can_expand_is_refused() -> None:
+    """A login shell that did not answer: neither the root there nor the home here is meant."""
+    silent = Elsewhere(connection=Connection(Address("centre"), ["ssh"]), python=["python3"])
+    for text in ("~/runs", "$HOME/runs", "${USER}"):
+        with pytest.raises(InvalidRequest, match="shared_directory: .*centre.*write the whole path"):
+            drawing._directory("shared_directory", text, silent)
+    assert drawing._directory("shared_directory", "/runs", silent) == Path("/runs")
 
 
 # --- addresses --------------------------------------------------------------------------------------------------

@@ -137,9 +137,12 @@ def read(mark: str, stdout: bytes, stderr: bytes) -> Answer:
 # --- who is there -----------------------------------------------------------------------------------------------
 
 
-#: What a login shell is asked; those that know no -l with -c answer nothing.
+#: What a login shell is asked; for one that knows no -l with -c, such as tcsh, the session answers.
 _TELL = "echo; echo $1; echo HOSTNAME=$(uname -n); env"
-LOGIN = ("sh", "-c", f"""exec "${{SHELL:-sh}}" -l -c "exec sh -c '{_TELL}'" </dev/null 2>/dev/null""", "sh")
+LOGIN = (
+    "sh", "-c", f"""{{ "${{SHELL:-sh}}" -l -c "exec sh -c '{_TELL}'" || {{ {_TELL}; }}; }} </dev/null 2>/dev/null""",
+    "sh",
+)  # fmt: skip
 
 
 def variables_of(text: str, mark: str) -> dict[str, str]:
