@@ -14,6 +14,7 @@ from corral.errors import InvalidRequest
 from corral.request import drawing
 from corral.ssh import wire
 from corral.ssh.address import Address
+from corral.ssh.client import Client
 from corral.ssh.connection import Connection
 from corral.ssh.elsewhere import Elsewhere
 from corral.ssh.wire import Answer, Setting
@@ -120,10 +121,27 @@ def test_a_command_ends_in_its_time_if_nobody_can_end_it(monkeypatch: pytest.Mon
     assert ask(["sleep", "50"], seconds=1.0).code is None
 
 
-def test_nothing_of_a_command_is_in_an_argument_of_ssh() -> None:
-    """Arguments are seen by everybody on both hosts."""
-    assert "secret" not in wire.LINE
-    assert "secret" in wire.orders(MARK, ["true"], Setting(env={"TOKEN": "secret"}), 5.0)
+#: As sshd does it: the last word is a line for a shell.
+SSH = """#!/bin/sh
+printf '%s\\n' "$@" >"$0.said"
+while [ $# -gt 1 ]; do shift; done
+exec setsid -w sh -c "$1"
+"""
+
+
+async def test_nothing_of_a_command_is_in_an_argument_of_ssh(tmp_path: Path) -> None:
+    """Arguments are seen by everybody on both hosts. All that ssh is given is always the same."""
+    ssh = tmp_path / "ssh"
+    ssh.write_text(SSH)
+    ssh.chmod(0o700)
+    way = Connection(Address("centre"), [str(ssh)])
+    way._client = client = Client(way.address, [str(ssh)])
+    setting = Setting(env={"TOKEN": "secret"}, inherit=["PATH", "secret*"], cwd="/usr")
+    answer = await way._execute(["sh", "-c", "echo $TOKEN; cat; # secret"], setting, b"secret input", 20.0)
+    assert answer.stdout == b"secret\nsecret input"
+    assert (tmp_path / "ssh.said").read_text().splitlines() == [*client.through[1:], wire.LINE]
+    assert not any("secret" in word for word in (*client.through, wire.LINE))
+    client.end()
 
 
 def test_a_nul_is_refused() -> None:

@@ -55,8 +55,8 @@ def over_ssh(command: Command, host: str) -> Command:
     """The same command on another host, by the user's ``ssh``; for sites whose batch commands run elsewhere.
 
     What it reads, and how long it may take, stay as they are. Its folder and its variables are those of the other side,
-    and so are the variables of the user that it may see: a `Command.inherit` leaves those of a login there. What it sets
-    itself, `Command.env`, is among the arguments of ``ssh``, where others on both hosts may see it.
+    and so are the variables of the user that it may see: a `Command.inherit` leaves those of a login there. What it
+    sets itself, `Command.env`, is among the arguments of ``ssh``, where others on both hosts may see it.
 
     Parameters
     ----------
