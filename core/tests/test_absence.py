@@ -7,12 +7,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
+import dask.config
 import pytest
 from attrs import evolve
 
 from corral import JobState, hookimpl, mapped
 from corral.batch.client import BatchSystem
 from corral.cluster.registry import Entry
+from corral.errors import LoginRefused
 from corral.host.identity import Identity
 from corral.jobs.record import JobRecord
 from corral.jobs.table import Roster
@@ -105,6 +107,16 @@ class Silence:
     @hookimpl(wrapper=True)
     def cancel(self, job_ids: Any) -> Any:
         return mapped((yield), self.change)
+
+
+def test_to_let_go_of_a_connection_none_is_made() -> None:
+    """Nobody wants to be asked for a password then."""
+    entry = Entry(name="there", uuid="77" * 16, backend="slurm", via="ssh://centre")
+    with dask.config.set({"corral.ssh": "no-such-ssh"}):
+        residence = Residence(entry)
+        with pytest.raises(LoginRefused, match="no-such-ssh"):
+            residence.reach()
+        residence.let_go()
 
 
 async def test_a_scheduler_s_job_that_cannot_be_seen_is_not_forgotten(

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from attrs import evolve
+from attrs import evolve, field, frozen
 from click.testing import CliRunner
 
 from corral.cli import main
@@ -20,8 +20,13 @@ from corral.doctor import compared, environment, folders, network
 from corral.doctor.examining import Examination
 from corral.doctor.visiting import Question, Visit, Visiting
 from corral.errors import BatchSystemUnavailable
-from corral.host.home import Home
+from corral.host.home import MARK, Home
 from corral.plugin import Command, Completed, Finding, Job, Verdict, hookimpl
+from corral.ssh import errand
+from corral.ssh.address import Address
+from corral.ssh.connection import Connection
+from corral.ssh.elsewhere import DistantHome, Elsewhere
+from corral.ssh.errand import raise_again
 
 HERE = {"corral": "1.0", "dask": "2026.8.0", "distributed": "2026.8.0", "lz4": "4.0"}
 
@@ -168,6 +173,28 @@ def test_a_shared_folder_that_others_may_write_to_is_named(tmp_path: Path) -> No
     found = folders.home(Home.of(tmp_path / "open"))
     assert (found.verdict, str(tmp_path / "open") in found.text) == (Verdict.WRONG, True)
     assert "chmod" in found.cure
+
+
+@frozen(kw_only=True)
+class Over(Elsewhere):
+    """Another host, whose errands are done in this process; nothing is connected to."""
+
+    asked: list[str] = field(factory=list)
+
+    def ask(self, what: str, **arguments: Any) -> Any:
+        self.asked.append(what)
+        return raise_again(json.loads(json.dumps(errand.run({"do": what, "with": arguments}))))
+
+
+def test_a_shared_folder_of_another_host_is_looked_at_there(tmp_path: Path) -> None:
+    """By the Python there: of the same path on this host nothing is concluded, and nothing is made of it."""
+    there = Over(connection=Connection(Address("centre"), ["ssh"]), python=["python3"])
+    found = folders.home(DistantHome.at(tmp_path / "corral", there), "centre")
+    assert (found.verdict, found.text) == (Verdict.GOOD, f"{tmp_path}/corral on centre: private, written to")
+    assert there.asked == ["write_new", "remove_private"]
+    assert [path.name for path in (tmp_path / "corral").iterdir()] == [MARK]
+    (tmp_path / "corral").chmod(0o755)
+    assert folders.home(DistantHome.at(tmp_path / "corral", there), "centre").verdict is Verdict.WRONG
 
 
 def test_a_port_that_is_taken_is_told() -> None:

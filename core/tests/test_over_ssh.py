@@ -57,6 +57,15 @@ async def test_it_sees_no_more_of_the_user_than_it_may() -> None:
     assert not [line for line in lines if line.startswith(("Y_OWN", "LINES"))]
 
 
+async def test_of_what_a_shell_does_not_forget_nothing_is_said(tmp_path: Path) -> None:
+    """Some variables of bash's own are so, where somebody has exported them."""
+    (tmp_path / "sh").symlink_to("/bin/bash")
+    (tmp_path / "ssh").write_text(SSH.replace("X_OWN", "SHELLOPTS=braceexpand X_OWN"))
+    done = await Runner().run(over_ssh(Command(SHOW, inherit=("X_*",)), "mary@login1"))
+    assert "X_OWN=there" in done.stdout
+    assert done.stderr == ""
+
+
 async def test_its_failure_is_its_own() -> None:
     with pytest.raises(CommandFailed) as failed:
         await shown(Command(["sh", "-c", "echo no >&2; exit 3"]))

@@ -50,29 +50,6 @@ def shell(text: str) -> Command:
     return Command(["sh", "-c", text])
 
 
-def masters(sshd: Sshd) -> list[psutil.Process]:
-    """The processes of connections, which have left this one."""
-    return [each for each in psutil.process_iter() if _is_master(each, sshd)]
-
-
-def _is_master(process: psutil.Process, sshd: Sshd) -> bool:
-    try:
-        # It calls itself "ssh: PATH [mux]".
-        return (
-            "[mux]" in " ".join(process.cmdline())
-            and _folder(process) is not None
-            and process.uids().real == os.getuid()
-        )
-    except psutil.Error:
-        return False
-
-
-def _folder(process: psutil.Process) -> Path | None:
-    words = " ".join(process.cmdline()).split()
-    found = [Path(word) for word in words if "corral-ssh-" in word]
-    return found[0] if found else None
-
-
 # --- commands ---------------------------------------------------------------------------------------------------
 
 

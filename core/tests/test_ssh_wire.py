@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 import subprocess
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 
 import pytest
 
 from corral.errors import InvalidRequest
+from corral.request import drawing
 from corral.ssh import wire
 from corral.ssh.address import Address
+from corral.ssh.client import Client
+from corral.ssh.connection import Connection
+from corral.ssh.elsewhere import Elsewhere
 from corral.ssh.wire import Answer, Setting
 
 MARK = "corral-0123456789ab"
@@ -115,10 +121,27 @@ def test_a_command_ends_in_its_time_if_nobody_can_end_it(monkeypatch: pytest.Mon
     assert ask(["sleep", "50"], seconds=1.0).code is None
 
 
-def test_nothing_of_a_command_is_in_an_argument_of_ssh() -> None:
-    """Arguments are seen by everybody on both hosts."""
-    assert "secret" not in wire.LINE
-    assert "secret" in wire.orders(MARK, ["true"], Setting(env={"TOKEN": "secret"}), 5.0)
+#: As sshd does it: the last word is a line for a shell.
+SSH = """#!/bin/sh
+printf '%s\\n' "$@" >"$0.said"
+while [ $# -gt 1 ]; do shift; done
+exec setsid -w sh -c "$1"
+"""
+
+
+async def test_nothing_of_a_command_is_in_an_argument_of_ssh(tmp_path: Path) -> None:
+    """Arguments are seen by everybody on both hosts. All that ssh is given is always the same."""
+    ssh = tmp_path / "ssh"
+    ssh.write_text(SSH)
+    ssh.chmod(0o700)
+    way = Connection(Address("centre"), [str(ssh)])
+    way._client = client = Client(way.address, [str(ssh)])
+    setting = Setting(env={"TOKEN": "secret"}, inherit=["PATH", "secret*"], cwd="/usr")
+    answer = await way._execute(["sh", "-c", "echo $TOKEN; cat; # secret"], setting, b"secret input", 20.0)
+    assert answer.stdout == b"secret\nsecret input"
+    assert (tmp_path / "ssh.said").read_text().splitlines() == [*client.through[1:], wire.LINE]
+    assert not any("secret" in word for word in (*client.through, wire.LINE))
+    client.end()
 
 
 def test_a_nul_is_refused() -> None:
@@ -132,6 +155,23 @@ def test_variables_of_a_login_shell() -> None:
     text = f"Welcome\nPATH=/banner\n\n{MARK}\nPATH=/a:/b\nSLURM_CONF=/x y\nodd\n"
     assert wire.variables_of(text, MARK) == {"PATH": "/a:/b", "SLURM_CONF": "/x y"}
     assert wire.variables_of("PATH=/a", MARK) == {}
+
+
+@pytest.mark.parametrize("shell", LOGIN_SHELLS)
+def test_whatever_the_login_shell_is_home_is_known(shell: str, tmp_path: Path) -> None:
+    """Where a folder begins with a tilde, it must not be another one; tcsh takes no -l beside -c."""
+    env = {"PATH": "/usr/bin:/bin", "HOME": str(tmp_path), "SHELL": shutil.which(shell) or ""}
+    found = wire.variables_of(ask([*wire.LOGIN, "told"], env=env).stdout.decode(), "told")
+    assert (found["HOME"], found["HOSTNAME"]) == (str(tmp_path), os.uname().nodename)
+
+
+def test_a_folder_that_nobody_there_can_expand_is_refused() -> None:
+    """A login shell that did not answer: neither the root there nor the home here is meant."""
+    silent = Elsewhere(connection=Connection(Address("centre"), ["ssh"]), python=["python3"])
+    for text in ("~/runs", "$HOME/runs", "${USER}"):
+        with pytest.raises(InvalidRequest, match="shared_directory: .*centre.*write the whole path"):
+            drawing._directory("shared_directory", text, silent)
+    assert drawing._directory("shared_directory", "/runs", silent) == Path("/runs")
 
 
 # --- addresses --------------------------------------------------------------------------------------------------

@@ -118,6 +118,9 @@ class Examination:
                 for finding in _asked(batch.check_health(job)):
                     yield self._of_group(blueprint, group, finding)
         yield network.listening(blueprint.scheduler_host, blueprint.scheduler_port)
+        if blueprint.elsewhere is not None:
+            yield folders.home(blueprint.home, str(blueprint.elsewhere.connection))
+            return
         yield folders.home(blueprint.home)
         if blueprint.chosen_log_directory is not None:
             yield folders.logs(blueprint.chosen_log_directory)
@@ -128,6 +131,9 @@ class Examination:
             return
         if (doubt := network.loopback(blueprint.scheduler_host)) is not None:
             yield doubt
+        if blueprint.elsewhere is not None:
+            # What this host has mounted where says nothing of folders over there.
+            return
         yield from folders.unshared(blueprint.home.path, "shared_directory=")
         if blueprint.chosen_log_directory is not None:
             yield from folders.unshared(blueprint.chosen_log_directory, "log_directory=")

@@ -21,18 +21,25 @@ _TIGHT, _FEW = 100 << 20, 1000
 _FULL = (errno.ENOSPC, errno.EDQUOT)
 
 
-def home(of: Home) -> Finding:
-    """The folder that is the user's alone, with credentials in it."""
+def home(of: Home, host: str = "") -> Finding:
+    """The folder that is the user's alone, with credentials in it.
+
+    Parameters
+    ----------
+    host
+        Where it is; empty: here.
+    """
     subject = "shared folder"
+    path = of.path / f".new-{secrets.token_hex(8)}"
     try:
-        with of.open(make=True) as folder:
-            name = f".new-{secrets.token_hex(8)}"
-            folder.write_new(name, "0" * _ROOM)
-            folder.remove(name)
+        of.write_new(path, "0" * _ROOM)
+        of.files.remove_private([str(path)])
     except NotPrivate as error:
         return Finding(subject=subject, verdict=Verdict.WRONG, text=f"{error.path} {error.problem}", cure=error.cure)
     except OSError as error:
         return _failed(subject, of.path, error, "shared_directory=")
+    if host:
+        return Finding(subject=subject, verdict=Verdict.GOOD, text=f"{of.path} on {host}: private, written to")
     return _roomy(subject, of.path)
 
 

@@ -9,7 +9,6 @@ import time
 import warnings
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import suppress
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from attrs import define, evolve, field, frozen
@@ -168,9 +167,8 @@ def _read_log(cluster: Cluster, found: Visit) -> None:
         if str(job.id) != found.job:
             continue
         found.hosts = job.hosts
-        if job.log is not None:
-            with suppress(OSError):
-                found.log = Path(job.log).read_text(errors="replace")
+        with suppress(LookupError, OSError):
+            found.log = cluster.logs(job)
     for line in _marked(found.log):
         if line.startswith("began "):
             with suppress(ValueError):

@@ -20,7 +20,8 @@ class CarriesCommands:
             def carry(self, command):
                 return over_ssh(command, "login1")
 
-    What a job asks about itself, `read_allocation`, stays where the job is.
+    What a job asks about itself, `read_allocation`, stays where the job is; what plugins ask in `check_health` is asked
+    here.
     """
 
     def carry(self, command: Command) -> Command:

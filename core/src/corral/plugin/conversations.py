@@ -12,6 +12,7 @@ from attrs import evolve
 
 from corral.errors import CommandFailed
 from corral.plugin.parsing import refusal_of_arrays
+from corral.plugin.scripting import unsetting
 from corral.plugin.values import Command, Completed, Conversation, Failure, FailureKind, JobId
 
 T = TypeVar("T")
@@ -54,7 +55,8 @@ def over_ssh(command: Command, host: str) -> Command:
     """The same command on another host, by the user's ``ssh``; for sites whose batch commands run elsewhere.
 
     What it reads, and how long it may take, stay as they are. Its folder and its variables are those of the other side,
-    and so are the variables of the user that it may see: a `Command.inherit` leaves those of a login there.
+    and so are the variables of the user that it may see: a `Command.inherit` leaves those of a login there. What it
+    sets itself, `Command.env`, is among the arguments of ``ssh``, where others on both hosts may see it.
 
     Parameters
     ----------
@@ -65,22 +67,11 @@ def over_ssh(command: Command, host: str) -> Command:
     # ssh hands its words to a shell on the other side, as one line.
     line = shlex.join(["env", *(f"{name}={value}" for name, value in variables.items()), *command.argv])
     if command.inherit is not None:
-        seen = "|".join(_case_pattern(pattern) for pattern in ("PATH", *command.inherit))
-        forget = f'case $corral_v in {seen}) ;; *) unset "$corral_v" ;; esac'
         # That shell may be any.
-        line = shlex.join(["sh", "-c", f"for corral_v in {_NAMES}; do {forget}; done; exec {line}"])
+        line = shlex.join(["sh", "-c", f"{unsetting(('PATH', *command.inherit))}; exec {line}"])
     if command.cwd is not None:
         line = f"cd {shlex.quote(command.cwd)} && {line}"
     return evolve(command, argv=["ssh", host, "--", line], env={}, cwd=None, inherit=None)
-
-
-#: The names of a shell's variables, in its own words.
-_NAMES = r"$(env | sed -n 's/^\([A-Za-z_][A-Za-z0-9_]*\)=.*/\1/p')"
-
-
-def _case_pattern(pattern: str) -> str:
-    """A pattern of `fnmatch` as ``case`` has it."""
-    return re.sub(r"[^\w*?\[\]!-]", lambda match: shlex.quote(match[0]), pattern)
 
 
 def answered(value: T) -> Conversation[T]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shlex
+from collections.abc import Iterable
 
 from corral.errors import InvalidRequest
 from corral.plugin.values import Job
@@ -53,6 +54,23 @@ def job_body(job: Job, *, job_id: str) -> str:
     else:
         lines.append(f"exec {command}")
     return "\n".join(lines) + "\n"
+
+
+def unsetting(kept: Iterable[str]) -> str:
+    """A command of `sh` that forgets each variable whose name matches none of these patterns, which are `fnmatch`'s."""
+    names = "|".join(map(_case_pattern, kept)) or "''"
+    # What a shell does not forget, as bash its SHELLOPTS if somebody has exported it, must not end or say anything.
+    forget = f"case $corral_v in {names}) ;; *) command unset $corral_v 2>/dev/null;; esac"
+    return f"for corral_v in {_NAMES}; do {forget}; done"
+
+
+#: The names of a shell's variables, in its own words.
+_NAMES = r"$(env | sed -n 's/^\([A-Za-z_][A-Za-z0-9_]*\)=.*/\1/p')"
+
+
+def _case_pattern(pattern: str) -> str:
+    """A pattern of `fnmatch` as ``case`` has it; letters, which are most of it, stay as they are."""
+    return re.sub(r"[^\w*?\[\]!-]", lambda match: shlex.quote(match[0]), pattern)
 
 
 def _refuse_foreign_shell(shebang: str) -> None:

@@ -176,8 +176,7 @@ class RemoteCluster(Cluster):
             return True
         if self._on_exists != "connect":
             raise ClusterExists(already_called(self.name, existing))
-        self._residence.let_go()
-        self._residence = existing
+        self._residence = await asyncio.to_thread(self._residence.give_way_to, existing)
         self._patience = CONTACT_PATIENCE
         return False
 

@@ -132,9 +132,16 @@ class Residence:
         _ = self.elsewhere
 
     def let_go(self) -> None:
-        """Need that connection no longer."""
-        if self.elsewhere is not None:
-            self.elsewhere.connection.let_go(self._user)
+        """Need that connection no longer; one that was never needed is not made for it. Blocks."""
+        if (there := vars(self).get("elsewhere")) is not None:
+            there.connection.let_go(self._user)
+
+    def give_way_to(self, other: Residence) -> Residence:
+        """Have another one in its place. Blocks."""
+        # First: a connection that nobody uses ends, and the next one may have to ask the user again.
+        other.reach()
+        self.let_go()
+        return other
 
     def is_there(self) -> bool:
         """True if the credentials are. Reads a file.
@@ -156,6 +163,7 @@ class Residence:
         existing = await asyncio.to_thread(self.claim)
         if existing is None or not await existing.has_ended():
             return existing
+        await asyncio.to_thread(existing.let_go)
         await asyncio.to_thread(existing.entry.remove)
         return await asyncio.to_thread(self.claim)
 

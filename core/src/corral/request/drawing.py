@@ -29,7 +29,7 @@ from corral.request.synonyms import refuse_unknown
 from corral.request.texts import check_line
 from corral.request.worker_group import WorkerGroup
 from corral.ssh.elsewhere import Elsewhere
-from corral.text.variables import expanded, expanded_path
+from corral.text.variables import expanded, expanded_path, has_variable
 
 if TYPE_CHECKING:
     from distributed import Security
@@ -347,8 +347,13 @@ def _directory(argument: str, value: str | os.PathLike[str] | None, elsewhere: E
 
 def _directory_there(argument: str, text: str, elsewhere: Elsewhere) -> Path:
     """A folder of another host, in whose words it may be written."""
-    known = elsewhere.variables
-    path = Path(expanded(re.sub(r"^~(?=/|$)", "${HOME}", text), {"HOME": "", **known}))
+    text_there, known = re.sub(r"^~(?=/|$)", "${HOME}", text), elsewhere.variables
+    if "HOME" not in known and has_variable(text_there):
+        raise ValueError(
+            f"what {text!r} is on {elsewhere.connection} is not known, for your login shell there does not say: write "
+            "the whole path"
+        )
+    path = Path(expanded(text_there, known))
     if not path.is_absolute():
         raise InvalidRequest(argument, f"{text!r} is not an absolute path, and commands run on {elsewhere.connection}")
     return path

@@ -220,8 +220,8 @@ class Connection:
         return self._client
 
     async def _execute(self, argv: Sequence[str], setting: wire.Setting, stdin: bytes, timeout: float) -> wire.Answer:
-        usual = {name: value for name, value in self.variables.items() if name != "PATH"}
-        setting = evolve(setting, usual=usual, path=self.variables.get("PATH", "").split(":"))
+        usual = dict(self.variables)
+        setting = evolve(setting, path=usual.pop("PATH", "").split(":"), usual=usual)
         mark = f"corral-{secrets.token_hex(12)}"
         text = wire.orders(mark, argv, setting, timeout).encode()
         stdout, stderr = bytearray(), bytearray()

@@ -31,7 +31,6 @@ def facts() -> dict[str, Any]:
         "python": sys.executable,
         "uid": os.geteuid(),
         "home": str(Home.of().path),
-        "state": os.environ.get("XDG_STATE_HOME", ""),
     }
 
 

@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from attrs import field, frozen
 
 from corral.errors import InvalidRequest
+from corral.plugin.scripting import unsetting
 
 #: No newline, no exclamation mark and no quote inside: csh and fish take it as the others do.
 LINE = """exec sh -c 'while IFS= read -r corral_line; do eval "$corral_line"; done; exit 98'"""
@@ -31,7 +32,6 @@ _WATCH = (
     "(trap 'kill $corral_s 2>/dev/null; exit' TERM; sleep {seconds} & corral_s=$!; wait $corral_s && kill -KILL -$$)"
     " </dev/null >/dev/null 2>&1 & corral_w=$!"
 )
-_NAMES = r"$(env | sed -n 's/^\([A-Za-z_][A-Za-z0-9_]*\)=.*/\1/p')"
 
 
 @frozen(kw_only=True)
@@ -66,11 +66,7 @@ def orders(mark: str, argv: Sequence[str], setting: Setting, seconds: float) -> 
     for folder in filter(None, setting.path):
         lines.append(f'case ":$PATH:" in *:{quoted(folder)}:*) ;; *) export PATH="$PATH":{quoted(folder)};; esac')
     if setting.inherit is not None:
-        kept = "|".join(map(_pattern, setting.inherit)) or "''"
-        lines.append(
-            f"for corral_v in {_NAMES}; do case $corral_v in {kept}) ;; "
-            "*) command unset $corral_v 2>/dev/null;; esac; done"
-        )
+        lines.append(unsetting(setting.inherit))
     lines += [f"export {name}={quoted(value)}" for name, value in {"LC_ALL": "C", **_named(setting.env)}.items()]
     if setting.cwd is not None:
         lines.append(f"cd {quoted(setting.cwd)} 2>/dev/null || {{ printf '\\n%s nowhere\\n' {mark}; exit 0; }}")
@@ -102,11 +98,6 @@ def quoted(word: str) -> str:
 def _named(variables: Mapping[str, str]) -> dict[str, str]:
     """Those whose names a shell can have."""
     return {name: value for name, value in variables.items() if re.fullmatch(r"[A-Za-z_]\w*", name, re.ASCII)}
-
-
-def _pattern(pattern: str) -> str:
-    """A pattern for `fnmatch`, as `case` has it; letters, which are most of it, stay as they are."""
-    return re.sub(r"[^\w*?\[\]!-]", lambda match: shlex.quote(match[0]), pattern)
 
 
 @frozen(kw_only=True)
@@ -146,9 +137,12 @@ def read(mark: str, stdout: bytes, stderr: bytes) -> Answer:
 # --- who is there -----------------------------------------------------------------------------------------------
 
 
-#: What a login shell is asked; those that know no -l with -c answer nothing.
+#: What a login shell is asked; for one that knows no -l with -c, such as tcsh, the session answers.
 _TELL = "echo; echo $1; echo HOSTNAME=$(uname -n); env"
-LOGIN = ("sh", "-c", f"""exec "${{SHELL:-sh}}" -l -c "exec sh -c '{_TELL}'" </dev/null 2>/dev/null""", "sh")
+LOGIN = (
+    "sh", "-c", f"""{{ "${{SHELL:-sh}}" -l -c "exec sh -c '{_TELL}'" || {{ {_TELL}; }}; }} </dev/null 2>/dev/null""",
+    "sh",
+)  # fmt: skip
 
 
 def variables_of(text: str, mark: str) -> dict[str, str]:
