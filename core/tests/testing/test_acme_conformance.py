@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from corral import JobState
 from corral.plugin.values import Job, JobId, Resources
 from corral.testing import (
@@ -16,6 +18,7 @@ from corral.testing import (
     Polls,
     Submits,
     UnknownWord,
+    one_of_each,
 )
 
 
@@ -52,3 +55,22 @@ class TestAcme(BackendConformance):
 
     def job_ids(self, count: int) -> list[JobId]:
         return [JobId(f"{4 + number // 1000}.{number % 1000}") for number in range(count)]
+
+
+def test_jobs_that_are_submitted_alone_have_the_other_recordings_too() -> None:
+    """All but those of arrays: another submission, and another job's own environment."""
+
+    class Alone(TestAcme):
+        alone = Submits(["submit.txt"], ids=["5"])
+
+    inside = Inside(environ={"AC_BATCH": "5"}, job_id="5", hosts=["node01"])
+    told = [each for each in TestAcme.recordings if each.hook not in ("submit", "read_allocation")]
+    assert Alone.each_alone(inside) == (Alone.alone, *told, inside)
+    with pytest.raises(AssertionError, match="TestAcme.alone"):
+        TestAcme.each_alone(inside)
+
+
+def test_one_recording_of_each_hook_is_the_first() -> None:
+    """Of finding jobs there are two, which are asked for otherwise."""
+    found = one_of_each(TestAcme.recordings)
+    assert list(found) == [each for each in TestAcme.recordings if each.answers != ("poll-unknown.txt",)]

@@ -111,6 +111,31 @@ def test_all_laws_of_the_backend_can_be_tried(pytester: pytest.Pytester, monkeyp
     assert (passed > 20, failed) == (True, 0)
 
 
+def test_all_laws_of_the_backend_can_be_tried_through_a_file(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that only the variables of `environment` lead to; and it is that, not one that is installed."""
+    written = pytester.path / "sites.yaml"
+    written.write_text((HERE / "harbour" / "harbour.yaml").read_text().replace("--reservation=debug", "--qos=debug"))
+    file = pytester.makepyfile(
+        f"""
+        from corral.testing import SiteConformance
+
+        class TestWritten(SiteConformance):
+            site = "harbour"
+            arguments = {{"account": "physics"}}
+            environment = {{"CORRAL_SITES": {str(written)!r}}}
+
+            def test_it_is_the_one_in_the_file(self, house):
+                assert house.description.nodes[-1].directives == ("--qos=debug",)
+        """
+    )
+    monkeypatch.setenv("CORRAL_LAWS", "all")
+    laws = [f"{file}::TestWritten::test_it_is_the_one_in_the_file", f"{file}::TestWritten::TestItsBackend"]
+    passed, _, failed = pytester.inline_run(*PLAIN, "-k", "in_the_file or banner", *laws).countoutcomes()
+    assert (passed > 1, failed) == (True, 0)
+
+
 def test_a_script_that_changes_shows_the_difference(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The whole script, with the lines marked that only one of them has; who means it writes it anew."""
     path, before, after = tmp_path / "golden" / "a.sh", "#!/bin/sh\n--mem=1\ntrue\n", "#!/bin/sh\n--mem=2\ntrue\n"

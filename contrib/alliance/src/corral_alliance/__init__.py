@@ -61,10 +61,9 @@ def _cluster(name: str, *nodes: NodeType, gpu: str | None, page: str = "", **mor
     )
 
 
-def _node(name: str, cores: int, megabytes: int, gpus: int = 0, **more: Any) -> NodeType:
+def _node(name: str, cores: int, megabytes: int, gpus: int = 0, *, max_walltime: str = "7d", **more: Any) -> NodeType:
     """There are no queues to name: Slurm finds one."""
-    walltime = more.pop("max_walltime", "7d")
-    return NodeType(name=name, cores=cores, memory=megabytes * _MEBI, gpus=gpus, max_walltime=walltime, **more)
+    return NodeType(name=name, cores=cores, memory=megabytes * _MEBI, gpus=gpus, max_walltime=max_walltime, **more)
 
 
 def _all_of(node: NodeType) -> dict[str, Any]:
@@ -121,8 +120,10 @@ class Rorqual(DescribedSite):
     )
 
 
-#: What is asked for of memory is ignored there.
-_IGNORED = frozenset({"memory"})
+def _whole(name: str, cores: int, megabytes: int, gpus: int = 0, *, max_walltime: str = "24h", **more: Any) -> NodeType:
+    """Trillium's: what is asked for of memory is ignored there."""
+    skip = frozenset({"memory"})
+    return _node(name, cores, megabytes, gpus, max_walltime=max_walltime, whole=True, skip=skip, **more)
 
 
 class Trillium(DescribedSite):
@@ -133,20 +134,10 @@ class Trillium(DescribedSite):
 
     description: ClassVar[SiteDescription] = _cluster(
         "trillium",
-        _node("cpu", 192, 767_000, max_walltime="24h", max_nodes=128, whole=True, skip=_IGNORED),
-        _node("one-gpu", 24, 188 * 1024, 1, max_walltime="24h", max_nodes=1, whole=True, skip=_IGNORED),
-        _node("gpu", 96, 767_000, 4, max_walltime="24h", max_nodes=25, whole=True, skip=_IGNORED),
-        NodeType(
-            name="debug",
-            queue="debug",
-            cores=192,
-            memory=767_000 * _MEBI,
-            max_walltime="1h",
-            max_nodes=2,
-            whole=True,
-            named_only=True,
-            skip=_IGNORED,
-        ),
+        _whole("cpu", 192, 767_000, max_nodes=128),
+        _whole("one-gpu", 24, 188 * 1024, 1, max_nodes=1),
+        _whole("gpu", 96, 767_000, 4, max_nodes=25),
+        _whole("debug", 192, 767_000, queue="debug", max_walltime="1h", max_nodes=2, named_only=True),
         gpu=None,
         page="Trillium_Quickstart",
         hosts=("tri-login*", "trig-login*"),

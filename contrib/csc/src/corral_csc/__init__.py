@@ -15,7 +15,7 @@ spill nothing.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from corral.plugin import DescribedSite, NodeType, SiteDescription, SiteFacts
 
@@ -23,6 +23,16 @@ __all__ = ["Lumi"]
 
 #: As the centre recommends for whole nodes, in place of an amount.
 _ALL_MEMORY = ("--mem=0",)
+
+
+def _lumi_c(name: str, walltime: str, *, memory: str = "224GB", **what: Any) -> NodeType:
+    """A partition of LUMI-C."""
+    return NodeType(name=name, queue=name, cores=128, memory=memory, max_walltime=walltime, **what)
+
+
+def _lumi_g(name: str, walltime: str, **what: Any) -> NodeType:
+    """A partition of LUMI-G."""
+    return NodeType(name=name, queue=name, cores=56, memory="512GB", gpus=8, max_walltime=walltime, **what)
 
 
 class Lumi(DescribedSite):
@@ -48,49 +58,13 @@ class Lumi(DescribedSite):
             "g": {"queue": "standard-g", "cores": 56, "memory": "512GB", "gpus": 8},
         },
         nodes=(
-            NodeType(name="small", queue="small", cores=128, memory="1024GB", max_walltime="3d", max_nodes=4),
-            NodeType(
-                name="standard",
-                queue="standard",
-                cores=128,
-                memory="224GB",
-                max_walltime="2d",
-                max_nodes=512,
-                whole=True,
-                directives=_ALL_MEMORY,
-            ),
-            NodeType(name="largemem", queue="largemem", cores=128, memory="4096GB", max_walltime="1d", max_nodes=1),
-            NodeType(name="small-g", queue="small-g", cores=56, memory="512GB", gpus=8, max_walltime="3d", max_nodes=4),
-            NodeType(
-                name="standard-g",
-                queue="standard-g",
-                cores=56,
-                memory="512GB",
-                gpus=8,
-                max_walltime="2d",
-                max_nodes=1024,
-                whole=True,
-                directives=_ALL_MEMORY,
-            ),
-            NodeType(
-                name="debug",
-                queue="debug",
-                cores=128,
-                memory="224GB",
-                max_walltime="30min",
-                max_nodes=4,
-                named_only=True,
-            ),
-            NodeType(
-                name="dev-g",
-                queue="dev-g",
-                cores=56,
-                memory="512GB",
-                gpus=8,
-                max_walltime="3h",
-                max_nodes=32,
-                named_only=True,
-            ),
+            _lumi_c("small", "3d", memory="1024GB", max_nodes=4),
+            _lumi_c("standard", "2d", max_nodes=512, whole=True, directives=_ALL_MEMORY),
+            _lumi_c("largemem", "1d", memory="4096GB", max_nodes=1),
+            _lumi_g("small-g", "3d", max_nodes=4),
+            _lumi_g("standard-g", "2d", max_nodes=1024, whole=True, directives=_ALL_MEMORY),
+            _lumi_c("debug", "30min", max_nodes=4, named_only=True),
+            _lumi_g("dev-g", "3h", max_nodes=32, named_only=True),
         ),
         environment={
             "DASK_DISTRIBUTED__WORKER__MEMORY__TARGET": "False",

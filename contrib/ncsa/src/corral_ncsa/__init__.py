@@ -13,7 +13,7 @@ it here.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from corral.plugin import DescribedSite, NodeType, SiteDescription, SiteFacts, SiteOption
 
@@ -21,6 +21,10 @@ __all__ = ["Delta"]
 
 #: Nine tenths of 256 GB, and of 2,048.
 _USUAL, _LARGE = "230GB", "1843GB"
+
+
+def _queue(name: str, **what: Any) -> NodeType:
+    return NodeType(name=name, queue=name, max_walltime="48h", **what)
 
 
 class Delta(DescribedSite):
@@ -56,45 +60,13 @@ class Delta(DescribedSite):
             "mi100": {"queue": "gpuMI100x8", "cores": 128, "memory": _LARGE, "gpus": 8},
         },
         nodes=(
-            NodeType(name="cpu", queue="cpu", cores=128, memory=_USUAL, max_walltime="48h"),
-            NodeType(name="gpuA100x4", queue="gpuA100x4", cores=64, memory=_USUAL, gpus=4, max_walltime="48h"),
-            NodeType(name="gpuA100x8", queue="gpuA100x8", cores=128, memory=_LARGE, gpus=8, max_walltime="48h"),
-            NodeType(
-                name="gpuA40x4",
-                queue="gpuA40x4",
-                cores=64,
-                memory=_USUAL,
-                gpus=4,
-                max_walltime="48h",
-                named_only=True,
-            ),
-            NodeType(
-                name="gpuH200x8",
-                queue="gpuH200x8",
-                cores=96,
-                memory=_LARGE,
-                gpus=8,
-                max_walltime="48h",
-                max_nodes=1,
-                named_only=True,
-            ),
-            NodeType(
-                name="gpuMI100x8",
-                queue="gpuMI100x8",
-                cores=128,
-                memory=_LARGE,
-                gpus=8,
-                max_walltime="48h",
-                named_only=True,
-            ),
-            NodeType(
-                name="cpu-preempt",
-                queue="cpu-preempt",
-                cores=128,
-                memory=_USUAL,
-                max_walltime="48h",
-                named_only=True,
-            ),
+            _queue("cpu", cores=128, memory=_USUAL),
+            _queue("gpuA100x4", cores=64, memory=_USUAL, gpus=4),
+            _queue("gpuA100x8", cores=128, memory=_LARGE, gpus=8),
+            _queue("gpuA40x4", cores=64, memory=_USUAL, gpus=4, named_only=True),
+            _queue("gpuH200x8", cores=96, memory=_LARGE, gpus=8, max_nodes=1, named_only=True),
+            _queue("gpuMI100x8", cores=128, memory=_LARGE, gpus=8, named_only=True),
+            _queue("cpu-preempt", cores=128, memory=_USUAL, named_only=True),
         ),
         advice=(
             "A GPU-hour costs 1 (A100), 0.5 (A40), 0.25 (MI100), 1.5 (eight A100) or 3 (H200).",

@@ -16,17 +16,27 @@ are what is used here.
 
 from __future__ import annotations
 
-from typing import ClassVar
+from typing import Any, ClassVar
 
 from corral.plugin import DescribedSite, NodeType, SiteDescription, SiteFacts
 
 __all__ = ["Perlmutter"]
 
-_CPU = "--constraint=cpu"
-_GPU = "--constraint=gpu"
 
-#: Whole nodes have all of their memory, whether it is asked for or not; NERSC's own examples do not.
-_WHOLE = frozenset({"memory"})
+def _qos(name: str, walltime: str, *, gpus: int = 0, whole: bool = True, **what: Any) -> NodeType:
+    """Nodes without GPUs, or with, as a QOS has them: none of them is a queue.
+
+    Whole nodes have all of their memory, whether it is asked for or not; NERSC's own examples do not.
+    """
+    return NodeType(
+        name=name,
+        gpus=gpus,
+        max_walltime=walltime,
+        whole=whole,
+        directives=(f"--qos={name}", f"--constraint={'gpu' if gpus else 'cpu'}"),
+        skip=frozenset({"memory"} if whole else ()),
+        **what,
+    )
 
 
 class Perlmutter(DescribedSite):
@@ -53,65 +63,12 @@ class Perlmutter(DescribedSite):
             "gpu": {"queue": "regular", "cores": 128, "memory": "246GB", "gpus": 4},
         },
         nodes=(
-            NodeType(
-                name="shared",
-                cores=128,
-                memory="251GB",
-                max_walltime="48h",
-                max_nodes=1,
-                directives=("--qos=shared", _CPU),
-            ),
-            NodeType(
-                name="regular",
-                cores=256,
-                memory="502GB",
-                max_walltime="48h",
-                whole=True,
-                directives=("--qos=regular", _CPU),
-                skip=_WHOLE,
-            ),
-            NodeType(
-                name="shared",
-                cores=64,
-                memory="123GB",
-                gpus=2,
-                max_walltime="48h",
-                max_nodes=1,
-                directives=("--qos=shared", _GPU),
-            ),
-            NodeType(
-                name="regular",
-                cores=128,
-                memory="246GB",
-                gpus=4,
-                max_walltime="48h",
-                whole=True,
-                directives=("--qos=regular", _GPU),
-                skip=_WHOLE,
-            ),
-            NodeType(
-                name="debug",
-                cores=256,
-                memory="502GB",
-                max_walltime="30min",
-                max_nodes=8,
-                whole=True,
-                named_only=True,
-                directives=("--qos=debug", _CPU),
-                skip=_WHOLE,
-            ),
-            NodeType(
-                name="debug",
-                cores=128,
-                memory="246GB",
-                gpus=4,
-                max_walltime="30min",
-                max_nodes=8,
-                whole=True,
-                named_only=True,
-                directives=("--qos=debug", _GPU),
-                skip=_WHOLE,
-            ),
+            _qos("shared", "48h", cores=128, memory="251GB", max_nodes=1, whole=False),
+            _qos("regular", "48h", cores=256, memory="502GB"),
+            _qos("shared", "48h", cores=64, memory="123GB", gpus=2, max_nodes=1, whole=False),
+            _qos("regular", "48h", cores=128, memory="246GB", gpus=4),
+            _qos("debug", "30min", cores=256, memory="502GB", max_nodes=8, named_only=True),
+            _qos("debug", "30min", cores=128, memory="246GB", gpus=4, max_nodes=8, named_only=True),
         ),
         advice=(
             "account= is needed only where your default project (Iris, tab Compute) shall not pay.",

@@ -26,8 +26,8 @@ __all__ = ["Frontera", "Stampede3"]
 _SKIP = frozenset({"memory", "gpus", "export"})
 
 
-def _queue(name: str, **what: Any) -> NodeType:
-    return NodeType(name=name, queue=name, max_walltime=what.pop("max_walltime", "48h"), whole=True, **what)
+def _queue(name: str, *, max_walltime: str = "48h", **what: Any) -> NodeType:
+    return NodeType(name=name, queue=name, max_walltime=max_walltime, whole=True, **what)
 
 
 class Stampede3(DescribedSite):

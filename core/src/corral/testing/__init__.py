@@ -29,6 +29,7 @@ from corral.testing.recordings import (  # noqa: E402
     Recording,
     Submits,
     UnknownWord,
+    one_of_each,
 )
 from corral.testing.site_conformance import SiteConformance  # noqa: E402
 
@@ -55,5 +56,6 @@ __all__ = [
     "drive",
     "environment",
     "load",
+    "one_of_each",
     "transcript",
 ]

@@ -24,7 +24,7 @@ def _mapping(values: Mapping[str, Any]) -> dict[str, Any]:
 
 @frozen
 class Example:
-    """A request that a centre's documentation has, in the words of `Cluster`.
+    """A request, in the words of `Cluster`, that a centre's documentation has, or whose queue its limits decide.
 
     Its script is in a file. ::
 
@@ -33,7 +33,7 @@ class Example:
 
     #: Of the file, without ``.sh``; two examples of a site have two.
     name: str
-    #: The page that has it.
+    #: The page that has it, or has those limits: with which the script is compared once, by who reads it.
     source: str
     #: Arguments of `Cluster`; what the site's test says in `arguments` is given, too.
     arguments: Mapping[str, Any] = field(factory=dict, converter=_mapping)

@@ -248,6 +248,14 @@ class ExplainsPending(Recording):
         self.is_possible(result)
 
 
+def one_of_each(recordings: Sequence[Recording]) -> tuple[Recording, ...]:
+    """The first of every hook, of `find_jobs` by a name and by its beginning: enough where answers are the same."""
+    kinds: dict[tuple[str, bool], Recording] = {}
+    for each in recordings:
+        kinds.setdefault((each.hook, isinstance(each, Finds) and each.name.endswith("*")), each)
+    return tuple(kinds.values())
+
+
 @frozen(kw_only=True)
 class UnknownWord:
     """How to put a state word that nobody knows into recorded answers of `poll_status`.

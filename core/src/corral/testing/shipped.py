@@ -25,18 +25,13 @@ def laws_of(
         What is installed, where that is known.
     """
     options = options or {}
-    found = list(_classes(backend, installed() if among is None else among))
-    # Whether jobs are arrays is said in every answer.
-    arrays = [each for each in found if _arrays(each.options) == _arrays(options)]
-    contradictions = [
-        sum(options.get(name, value) != value for name, value in each.options.items()) for each in (arrays or found)
-    ]
-    best = min(range(len(contradictions)), key=lambda index: contradictions[index], default=None)
-    return None if best is None else (arrays or found)[best]
 
+    def contradictions(laws: type[BackendConformance]) -> tuple[bool, int]:
+        # Whether jobs are arrays is said in every answer.
+        arrays = [bool(each.get("arrays", True)) for each in (laws.options, options)]
+        return arrays[0] != arrays[1], sum(options.get(name, value) != value for name, value in laws.options.items())
 
-def _arrays(options: Mapping[str, Any]) -> bool:
-    return bool(options.get("arrays", True))
+    return min(_classes(backend, installed() if among is None else among), key=contradictions, default=None)
 
 
 def _classes(backend: str, available: Sequence[Installed]) -> Iterator[type[BackendConformance]]:
@@ -44,7 +39,7 @@ def _classes(backend: str, available: Sequence[Installed]) -> Iterator[type[Back
         if (plugin.kind, plugin.name) != ("backend", backend):
             continue
         name = plugin.value.partition(":")[0] + ".testing"
-        if importlib.util.find_spec(name.removesuffix(".testing")) is None or not _is_package(name):
+        if not _is_there(name):
             continue
         for each in vars(importlib.import_module(name)).values():
             if isinstance(each, type) and issubclass(each, BackendConformance) and each.__module__ == name:
@@ -52,9 +47,9 @@ def _classes(backend: str, available: Sequence[Installed]) -> Iterator[type[Back
                     yield each
 
 
-def _is_package(name: str) -> bool:
+def _is_there(name: str) -> bool:
     try:
         return importlib.util.find_spec(name) is not None
     except ModuleNotFoundError:
-        # What should have it is one file.
+        # What should have it is one file, or is gone.
         return False

@@ -201,6 +201,12 @@ says(DEFAULTS, "NoSuchValue", defaults={"walltime": "soon"})
 says(DEFAULTS, "NoSuchSetting", defaults={"polling_interval": "often"})
 says(REQUIRED, "NoSuchArgument", required={"project": "`projects` lists yours"})
 says(REQUIRED, "NotExplained", required={"account": ""})
+says(
+    REQUIRED,
+    "RequiredWithDefault",
+    required={"account": "`projects` lists yours"},
+    defaults={**Harbour.description.defaults, "account": "physics"},
+)
 says("test_groups_are_made_of_arguments", "NoSuchGroupArgument", groups={"gpu": {"gpu": 1, "memory": "1GB"}})
 says("test_every_group_can_be_had", "GroupTooLarge", groups={"gpu": {"cores": 500, "memory": "120GB"}})
 says("test_every_group_can_be_had", "GroupWithoutMemory", groups={"gpu": {"cores": 5}})

@@ -49,7 +49,8 @@ class Laws:
     transcripts: ClassVar[Path] = Path()
     #: At least one for every hook that talks; one `Inside` must be of a job that one of the `Submits` returned.
     recordings: ClassVar[Sequence[Recording]] = ()
-    #: Two jobs where arrays are refused, an answer for each; None: the backend has no option ``arrays``.
+    #: Two jobs where arrays are refused, an answer for each; None: the backend has no option ``arrays``. A class whose
+    #: options refuse them has `each_alone` as its recordings.
     alone: ClassVar[Submits | None] = None
     unknown_word: ClassVar[UnknownWord]
     #: A row that cannot be read, among others that can.
@@ -80,6 +81,13 @@ class Laws:
             site_options=self.site_options,
             plugins=around,
         )
+
+    @classmethod
+    def each_alone(cls, *inside: Inside) -> tuple[Recording, ...]:
+        """The same recordings where each job is a submission of its own: `alone`, and jobs that had no array."""
+        assert cls.alone is not None, f"say in {cls.__name__}.alone what was submitted without an array"
+        others = [each for each in cls.recordings if not isinstance(each, Submits | Inside)]
+        return (cls.alone, *others, *inside)
 
     def job_ids(self, count: int) -> list[JobId]:
         """As many ids, as jobs that were submitted in the largest arrays would have."""

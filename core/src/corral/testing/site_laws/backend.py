@@ -30,13 +30,14 @@ def are_wanted() -> bool:
 def through_site(site: type[SiteLaws]) -> type[BackendConformance] | None:
     """The backend's laws, to be tried through this site with requests that it takes; None if it brings none."""
     tests = site()
-    house = tests.make(**site.site_options)
+    with tests.there():
+        house = tests.make(**site.site_options)
+        fits = tests.requests()[0]
     laws = laws_of(house.backend, options_of(house))
     if laws is None:
         return None
     # The backend's own is for the fields that a site does not look at.
-    usual, fits = laws.job, tests.requests()[0]
-    job = evolve(usual, resources=fits.resources, walltime=fits.walltime, queue=fits.queue, account=fits.account)
+    job = evolve(laws.job, resources=fits.resources, walltime=fits.walltime, queue=fits.queue, account=fits.account)
 
     def manager(self: BackendConformance, *around: object, **options: Any) -> pluggy.PluginManager:
         said = {**self.options, **options_of(house), **options}

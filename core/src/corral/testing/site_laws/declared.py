@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, ClassVar, TypeVar
 
@@ -112,12 +113,20 @@ class SiteLaws:
         queue = job.queue or self.arguments.get("queue")
         return evolve(job, account=account, queue=queue)
 
+    @contextmanager
+    def there(self) -> Iterator[None]:
+        """Meanwhile, this process has the variables of `environment`."""
+        with pytest.MonkeyPatch.context() as patch:
+            for name, value in self.environment.items():
+                patch.setenv(name, value)
+            yield
+
     # --- fixtures ------------------------------------------------------------------------------------------------
 
     @pytest.fixture(autouse=True)
-    def _as_on_the_site(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        for name, value in self.environment.items():
-            monkeypatch.setenv(name, value)
+    def _as_on_the_site(self) -> Iterator[None]:
+        with self.there():
+            yield
 
     @pytest.fixture
     def house(self, _as_on_the_site: None) -> Any:

@@ -15,6 +15,7 @@ from corral.errors import CorralError, InvalidRequest
 from corral.plugin.sites import DescribedSite, SiteDescription, SiteFacts, SiteOption
 from corral.request.arguments import KNOWN
 from corral.request.settings import Settings
+from corral.request.sites import defaults_here
 from corral.testing.silence import silence
 from corral.testing.site_laws.declared import (
     SiteLaws,
@@ -114,8 +115,10 @@ class SiteFactLaws(SiteLaws):
         required: Mapping[str, str] = getattr(house, "required", None) or {}
         assert set() == set(required) - set(KNOWN), "there are no such arguments"
         assert [name for name, words in required.items() if len(words.split()) < 2] == [], "say where it is found"
-        defaults = self.defaults_of(house)
-        assert set() == set(required) & set(defaults) - set(self.arguments), "these have a default and need none"
+        # One with a variable of the user's is a default for those who have set it.
+        always = defaults_here(self.site, getattr(house, "defaults", None) or {}, {})
+        defaults = always.keys() | (self.defaults_of(house).keys() - self.arguments.keys())
+        assert set() == set(required) & defaults, "these have a default and need none"
 
     def test_groups_are_made_of_arguments(self, house: Any) -> None:
         """Of `WorkerGroup`, by names that can be written after a dot."""

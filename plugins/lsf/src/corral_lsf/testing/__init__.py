@@ -214,9 +214,7 @@ class OpenLavaWithoutArraysLaws(OpenLavaLaws):
     """The same laws where each job is a submission of its own."""
 
     options: ClassVar[Mapping[str, Any]] = {**OpenLavaLaws.options, "arrays": False}
-    recordings: ClassVar[Sequence[Recording]] = (
-        OpenLavaLaws.alone,
-        *(each for each in OpenLavaLaws.recordings if not isinstance(each, Submits | Inside)),
+    recordings: ClassVar[Sequence[Recording]] = OpenLavaLaws.each_alone(
         Inside(
             environ={"LSB_JOBID": "111", "LSB_JOBINDEX": "0", "LSB_MCPU_HOSTS": "node01 2 "},
             job_id="111",

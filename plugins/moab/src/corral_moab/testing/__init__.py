@@ -92,9 +92,7 @@ class MoabWithoutArraysLaws(MoabLaws):
     """The same laws where each job is a submission of its own."""
 
     options: ClassVar[Mapping[str, Any]] = {"arrays": False}
-    recordings: ClassVar[Sequence[Recording]] = (
-        MoabLaws.alone,
-        *(each for each in MoabLaws.recordings if not isinstance(each, Submits | Inside)),
+    recordings: ClassVar[Sequence[Recording]] = MoabLaws.each_alone(
         Inside(
             ["nodefile.txt"],
             environ={"MOAB_JOBID": "Moab.13", "PBS_JOBID": "78.srv", "PBS_NODEFILE": "/aux/78.srv"},

@@ -117,9 +117,7 @@ class OarWithoutArraysLaws(OarLaws):
     """The same laws where each job is a submission of its own."""
 
     options: ClassVar[Mapping[str, Any]] = {**OarLaws.options, "arrays": False}
-    recordings: ClassVar[Sequence[Recording]] = (
-        OarLaws.alone,
-        *(each for each in OarLaws.recordings if not isinstance(each, Submits | Inside)),
+    recordings: ClassVar[Sequence[Recording]] = OarLaws.each_alone(
         Inside(
             ["nodefile.txt", "stat.txt"], environ="environment.txt", job_id="1019", hosts=["node01", "node02"], cores=2
         ),

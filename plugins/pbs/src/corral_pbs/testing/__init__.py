@@ -20,6 +20,7 @@ from corral.testing import (
     Recording,
     Submits,
     UnknownWord,
+    one_of_each,
 )
 
 USER = Completed(stdout="root\n")
@@ -133,9 +134,7 @@ class PBSWithOptionsLaws(PBSLaws):
     """The same laws where the site asks in its own way; answers are the same, so one for each hook will do."""
 
     backend = "openpbs"
-    recordings = tuple(
-        {(each.hook, getattr(each, "name", "").endswith("*")): each for each in reversed(PBSLaws.recordings)}.values()
-    )
+    recordings = one_of_each(PBSLaws.recordings)
     options: ClassVar[Mapping[str, object]] = {
         "account_option": "P",
         "gpu_resource": "gpus",
@@ -148,9 +147,7 @@ class PBSWithoutArraysLaws(PBSLaws):
     """The same laws where each job is a submission of its own."""
 
     options: ClassVar[Mapping[str, Any]] = {"arrays": False}
-    recordings = (
-        PBSLaws.alone,
-        *(each for each in PBSLaws.recordings if not isinstance(each, Submits | Inside)),
+    recordings = PBSLaws.each_alone(
         Inside(
             ["nodefile.txt"],
             environ={"PBS_JOBID": "74.node01", "PBS_NODEFILE": "/aux/74.node01", "NCPUS": "2"},

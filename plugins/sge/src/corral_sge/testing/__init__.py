@@ -124,9 +124,7 @@ class GridEngineWithoutArraysLaws(GridEngineLaws):
     """The same laws where each job is a submission of its own."""
 
     options: ClassVar[Mapping[str, Any]] = {**GridEngineLaws.options, "arrays": False}
-    recordings: ClassVar[Sequence[Recording]] = (
-        GridEngineLaws.alone,
-        *(each for each in GridEngineLaws.recordings if not isinstance(each, Submits | Inside)),
+    recordings: ClassVar[Sequence[Recording]] = GridEngineLaws.each_alone(
         Inside(environ="environment-no-array.txt", job_id="10", hosts=["node01"], cores=1),
     )
     # An accounting of single jobs is read for one of them at a time.

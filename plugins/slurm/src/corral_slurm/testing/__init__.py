@@ -124,9 +124,7 @@ class SlurmWithoutArraysLaws(SlurmLaws):
     """The same laws where --array and --mem are refused, as on TACC's Frontera."""
 
     options: ClassVar[Mapping[str, Any]] = {"arrays": False, "memory_option": "mem-per-cpu"}
-    recordings: ClassVar[Sequence[Recording]] = (
-        SlurmLaws.alone,
-        *(each for each in SlurmLaws.recordings if not isinstance(each, Submits | Inside)),
+    recordings: ClassVar[Sequence[Recording]] = SlurmLaws.each_alone(
         Inside(
             # Of the recorded ones, what Slurm says of a job that is no element of an array.
             environ={

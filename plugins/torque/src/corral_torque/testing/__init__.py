@@ -25,6 +25,7 @@ from corral.testing import (
     Recording,
     Submits,
     UnknownWord,
+    one_of_each,
 )
 
 USER = Completed(stdout="mary\n")
@@ -93,11 +94,7 @@ class TorqueLaws(BackendConformance):
 class TorqueWithOptionsLaws(TorqueLaws):
     """The same laws where the site asks in its own way; answers are the same, so one for each hook will do."""
 
-    recordings = tuple(
-        {
-            (each.hook, getattr(each, "name", "").endswith("*")): each for each in reversed(TorqueLaws.recordings)
-        }.values()
-    )
+    recordings = one_of_each(TorqueLaws.recordings)
     options: ClassVar[Mapping[str, object]] = {"memory_resource": "vmem", "properties": "bigmem:gen=7"}
 
 
@@ -105,9 +102,7 @@ class TorqueWithoutArraysLaws(TorqueLaws):
     """The same laws where each job is a submission of its own."""
 
     options: ClassVar[Mapping[str, Any]] = {"arrays": False}
-    recordings = (
-        TorqueLaws.alone,
-        *(each for each in TorqueLaws.recordings if not isinstance(each, Submits | Inside)),
+    recordings = TorqueLaws.each_alone(
         Inside(
             ["nodefile.txt"],
             environ={"PBS_JOBID": "13.srv", "PBS_NODEFILE": "/aux/13.srv", "PBS_NUM_PPN": "2"},
