@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from corral import JobState
-from corral.plugin.values import Job, JobId, Resources
+from corral.plugin.values import Completed, Job, JobId, Resources
 from corral.testing import (
     BackendConformance,
     CancelsGone,
@@ -55,6 +56,9 @@ class TestAcme(BackendConformance):
 
     def job_ids(self, count: int) -> list[JobId]:
         return [JobId(f"{4 + number // 1000}.{number % 1000}") for number in range(count)]
+
+    def poll_answers(self, job_ids: Sequence[JobId]) -> list[Completed]:
+        return [Completed(stdout="".join(f"{job_id}|RUN|node01||dask-1\n" for job_id in job_ids))]
 
 
 def test_jobs_that_are_submitted_alone_have_the_other_recordings_too() -> None:

@@ -11,6 +11,9 @@ from corral.testing import BackendConformance
 
 HERE = Path(__file__).parent
 
+#: Where they are, by what they are about.
+MODULES = sorted(path.stem for path in (HERE / "acme").glob("faults*.py"))
+
 #: Nested runs of pytest: their order is fixed, and the hooks under test have no event loop.
 PLAIN = ("-p", "no:randomly", "-p", "no:asyncio", "-p", "no:cacheprovider")
 
@@ -29,6 +32,9 @@ sys.path.insert(0, {acme!r})
 from corral.plugin.validation import NamedPlugin, assemble
 from faults import FAULTS
 
+for name in {modules!r}:
+    __import__(name)
+
 for fault in FAULTS:
     def manager(self, *around, fault=fault):
         return assemble(NamedPlugin(name="acme", plugin=fault()), [NamedPlugin.of_user(plugin) for plugin in around])
@@ -44,6 +50,8 @@ del TestAcme, broken
 @pytest.fixture(scope="module")
 def faults() -> dict[str, str]:
     """The names of the planted faults and of the laws that must find them."""
+    for name in MODULES:
+        importlib.import_module(name)
     faults = importlib.import_module("faults")
     return {fault.__name__: law for fault, law in faults.FAULTS.items()}
 
@@ -56,7 +64,7 @@ def test_every_law_has_a_planted_fault(faults: dict[str, str]) -> None:
 def test_each_fault_is_found_by_its_law(pytester: pytest.Pytester, faults: dict[str, str]) -> None:
     """A backend with one fault fails the law that is about it."""
     laws = (HERE / "test_acme_conformance.py").read_text()
-    file = pytester.makepyfile(laws + BROKEN.format(acme=str(HERE / "acme")))
+    file = pytester.makepyfile(laws + BROKEN.format(acme=str(HERE / "acme"), modules=MODULES))
     run = pytester.inline_run(*PLAIN, *[f"{file}::Test{fault}::{law}" for fault, law in faults.items()])
     failed = {report.nodeid.split("::")[1] for report in run.getfailures() if report.when == "call"}
     assert failed == {f"Test{fault}" for fault in faults}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 import subprocess
 import tempfile
@@ -14,7 +15,8 @@ from attrs import evolve
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from corral.plugin.values import Job, Script
+from corral.errors import InvalidRequest
+from corral.plugin.values import Allocation, Job, Script
 from corral.testing.driving import drive
 from corral.testing.garbage import HOSTILE, hostile_texts
 from corral.testing.laws.declared import Laws, by_property
@@ -81,6 +83,69 @@ class ScriptLaws(Laws):
         if len(launched) > 1:
             # The first may be run where it is.
             assert all(host in words for host, words in list(zip(allocation.hosts, launched, strict=True))[1:])
+
+    def test_launching_reaches_each_of_two_hosts_once(self, hooks: SilentHooks) -> None:
+        """By a command for each, or by one that names both of them or knows them by itself."""
+        two_nodes = evolve(self.job, resources=evolve(self.job.resources, nodes=2))
+        try:
+            hooks.prepare_job(job=two_nodes)
+        except InvalidRequest:
+            pytest.skip("a job runs on one host")
+        hosts = ("kit-north", "kit-south")
+        command = ["printf", "%s", "two words"]
+        allocation = Allocation(job_id=self.job_ids(1)[0], hosts=hosts, cores=1)
+        launched = [" ".join(words) for words in hooks.launch_command(allocation=allocation, command=command)]
+        named = [[host for host in hosts if host in line] for line in launched]
+        if len(launched) == 1:
+            assert named[0] in ([], [*hosts]), f"one host is reached, and not the other: {launched[0]}"
+            assert named[0] or launched[0] != " ".join(command), "it is started here, and not on the other host"
+            assert all(launched[0].count(host) <= 1 for host in hosts), f"a host is reached twice: {launched[0]}"
+        else:
+            # The first may be run where it is.
+            assert named in ([[hosts[0]], [hosts[1]]], [[], [hosts[1]]]), f"not each is reached once: {launched}"
+
+    def test_the_log_is_where_it_is_said_to_be(self, hooks: SilentHooks) -> None:
+        """`Script.log` is a path in the job's folder of logs, with ``{id}`` for the id and no placeholder else.
+
+        A directive that names a file there names it by the same rule, in the batch system's own words for the id.
+        """
+        folder = "/scratch/kit-logs"
+        script: Script = hooks.render_script(job=hooks.prepare_job(job=evolve(self.job, log_directory=folder)))
+        silent: Script = hooks.render_script(job=hooks.prepare_job(job=evolve(self.job, log_directory=None)))
+        assert silent.log is None, f"a job without a folder for logs has none at {silent.log}"
+        assert script.log is not None, "a job with a folder for logs has none: say in Script.log where it is"
+        assert script.log.startswith(f"{folder}/"), f"{script.log} is not in {folder}"
+        name = script.log.removeprefix(f"{folder}/")
+        assert "{id}" in name, f"all jobs of a script would write to {script.log}: {{id}} stands for the job's id"
+        strange = re.sub(r"[\w./+-]", "", name.replace("{id}", ""))
+        assert not strange, f"{strange!r} in {script.log}: only {{id}} is known to who looks for it"
+        header = "\n".join(directive.text for directive in script.directives)
+        assert folder in header + script.body, f"nothing in the script makes it write to {folder}"
+        first, _, last = name.partition("{id}")
+        last = last.rpartition("}")[2]
+        if last and re.search(rf"{folder}/\S*{re.escape(last)}", script.body):
+            return  # the script opens it itself; see below
+        for written in re.findall(rf"{folder}/([^\s'\",;]+)", header):
+            same = written.startswith(first) and written.endswith(last)
+            assert same, f"{script.log} is written to {folder}/{written}"
+            assert written.count("/") == name.count("/"), f"{script.log} is written to {folder}/{written}"
+
+    def test_what_a_script_writes_itself_is_its_log(self, tmp_path: Path) -> None:
+        """Where not the batch system but the script opens the log, it is the one that `Script.log` names."""
+        hooks, inside = SilentHooks(self.manager()), self._recorded(Inside)[0]
+        folder = tmp_path / "logs"
+        folder.mkdir()
+        job = evolve(self.job, command=["echo", "said by the job"], log_directory=str(folder))
+        script: Script = hooks.render_script(job=hooks.prepare_job(job=job))
+        ended = self._run(hooks, job, inside.environ_from(self.transcripts))
+        # `job_body` leaves the exit code there, too.
+        written = {str(path): path.read_text() for path in folder.rglob("*") if path.suffix != ".exit"}
+        if written:
+            log = (script.log or "").replace("{id}", inside.job_id)
+            assert [*written] == [log], "it writes to another file than Script.log says"
+            assert "said by the job\n" in written[log]
+        else:
+            assert ended.stdout == b"said by the job\n"
 
     def _run(
         self, hooks: SilentHooks, job: Job, environ: Mapping[str, str] | None = None

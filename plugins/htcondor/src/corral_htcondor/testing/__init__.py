@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import json
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
 from attrs import evolve
 from hypothesis import strategies as st
 
-from corral.plugin import FailureKind, Job, JobId, JobState, Resources
+from corral.plugin import Completed, FailureKind, Job, JobId, JobState, Resources
 from corral.testing import (
     BackendConformance,
     CancelsGone,
@@ -21,6 +22,7 @@ from corral.testing import (
     Polls,
     Submits,
     UnknownWord,
+    transcript,
 )
 
 MEBI = 2**20
@@ -163,3 +165,9 @@ class HTCondorLaws(BackendConformance):
 
     def job_ids(self, count: int) -> list[JobId]:
         return [JobId(f"{1234567 + index // 500}.{index % 500}") for index in range(count)]
+
+    def poll_answers(self, job_ids: Sequence[JobId]) -> list[Completed]:
+        running = json.loads(transcript(self.transcripts / "poll.txt").stdout)[0]
+        parts = (job_id.text.split(".") for job_id in job_ids)
+        ads = [{**running, "ClusterId": int(cluster), "ProcId": int(proc)} for cluster, proc in parts]
+        return [Completed(stdout=json.dumps(ads, indent=2))]

@@ -20,6 +20,7 @@ from corral.testing import (
     Recording,
     Submits,
     UnknownWord,
+    transcript,
 )
 
 
@@ -28,6 +29,9 @@ class _LSF(BackendConformance):
 
     backend = "lsf"
     transcripts = Path(__file__).parent / "transcripts"
+    inherits = (
+        "PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "TZ", "KRB5CCNAME", "LSF_*DIR", "XLSF_UIDDIR", "EGO_*",
+    )  # fmt: skip
     extra_directives = ("-app dask -x", '-R "select[type==any]"', "-Jd 'two \"words\"'")
 
     alone = Submits(
@@ -107,6 +111,15 @@ class OpenLavaLaws(_LSF):
         "bjobs-no-format.txt": FailureKind.FATAL,
     }
     options: ClassVar[Mapping[str, object]] = {"job_table": "wide"}
+
+    def poll_answers(self, job_ids: Sequence[JobId]) -> list[Completed]:
+        head, row, _ = transcript(self.transcripts / "bjobs-wide.txt").stdout.splitlines(keepends=True)[:3]
+
+        def copied(job_id: JobId) -> str:
+            array, _, index = job_id.text.partition(".")
+            return row.replace("115    ", f"{array:7}", 1).replace("[7]", f"[{index}]" if index else "")
+
+        return [Completed(stdout=head + "".join(map(copied, job_ids)))]
 
 
 #: No LSF of IBM's was at hand: the forms are those of its documentation (bsub, bjobs -o, bkill, bqueues, lsid).
@@ -208,6 +221,12 @@ class IBMLaws(_LSF):
         [TABLE], job_id="65.7", known="65|7|RUN|-|n1|Nov 23 12:23:16 2026|Nov 23 12:23:17 2026|", garbled="65|7|RUN|"
     )
     options: ClassVar[Mapping[str, object]] = {"job_table": "custom"}
+
+    def poll_answers(self, job_ids: Sequence[JobId]) -> list[Completed]:
+        row = next(line for line in TABLE.stdout.splitlines(keepends=True) if "|RUN|" in line)
+        parts = (job_id.text.split(".") for job_id in job_ids)
+        rows = (row.replace("65|7|", f"{array}|{index}|").replace("[7]", f"[{index}]") for array, index in parts)
+        return [Completed(stdout="".join(rows))]
 
 
 class OpenLavaWithoutArraysLaws(OpenLavaLaws):

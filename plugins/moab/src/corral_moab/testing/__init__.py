@@ -5,6 +5,7 @@ None of them is a recording: they were written by hand.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -25,6 +26,7 @@ from corral.testing import (
     Recording,
     Submits,
     UnknownWord,
+    transcript,
 )
 
 USER = Completed(stdout="mary\n")
@@ -86,6 +88,12 @@ class MoabLaws(BackendConformance):
 
     def job_ids(self, count: int) -> list[JobId]:
         return [JobId(f"Moab.{77 + index // 1000}[{index % 1000 + 1}]") for index in range(count)]
+
+    def poll_answers(self, job_ids: Sequence[JobId]) -> list[Completed]:
+        head, row, rest = re.split(
+            r'(    <job JobID="Moab\.12\[1\]".*\n)', transcript(self.transcripts / "showq.txt").stdout
+        )
+        return [USER, Completed(stdout=head + "".join(row.replace("Moab.12[1]", str(each)) for each in job_ids) + rest)]
 
 
 class MoabWithoutArraysLaws(MoabLaws):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -20,6 +21,7 @@ from corral.testing import (
     Recording,
     Submits,
     UnknownWord,
+    transcript,
 )
 
 
@@ -95,6 +97,11 @@ class OarLaws(BackendConformance):
 
     def job_ids(self, count: int) -> list[JobId]:
         return [JobId(str(12_345_000 + index)) for index in range(count)]
+
+    def poll_answers(self, job_ids: Sequence[JobId]) -> list[Completed]:
+        long = json.loads(transcript(self.transcripts / "oarstat.txt").stdout)["1027"]
+        row = {name: long[name] for name in ("name", "state", "startTime", "assigned_network_address")}
+        return [Completed(stdout=json.dumps({each.text: {**row, "Job_Id": int(each.text)} for each in job_ids}))]
 
 
 class OarWithoutOptionsLaws(OarLaws):

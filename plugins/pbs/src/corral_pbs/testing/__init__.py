@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -21,6 +22,7 @@ from corral.testing import (
     Submits,
     UnknownWord,
     one_of_each,
+    transcript,
 )
 
 USER = Completed(stdout="root\n")
@@ -128,6 +130,12 @@ class PBSLaws(BackendConformance):
 
     def job_ids(self, count: int) -> list[JobId]:
         return [JobId(f"{77 + index // 10_000}[{index % 10_000}].node01") for index in range(count)]
+
+    def poll_answers(self, job_ids: Sequence[JobId]) -> list[Completed]:
+        table = transcript(self.transcripts / "qstat-running.txt").stdout
+        # Its beginning is enough.
+        _, row, _ = re.split(r"(Job Id: 9058\[0\].*?job_state = R\n)", table, flags=re.DOTALL)
+        return [Completed(stdout="".join(row.replace("9058[0].node01", each.text) + "\n" for each in job_ids))]
 
 
 class PBSWithOptionsLaws(PBSLaws):

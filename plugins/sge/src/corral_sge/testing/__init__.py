@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -22,6 +23,7 @@ from corral.testing import (
     Recording,
     Submits,
     UnknownWord,
+    transcript,
 )
 
 
@@ -114,10 +116,26 @@ class GridEngineLaws(BackendConformance):
         "qsub-time.txt": FailureKind.FATAL,
     }
     job = evolve(BackendConformance.job, resources=Resources(nodes=2, cores=4, memory=8 * 2**30, gpus=1))
+    inherits = ("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "TZ", "SGE_*", "KRB5CCNAME")
     extra_directives = ("-l arch=lx-amd64", "-R y", "-soft -l fast=1 -q all.q", "-ac 'two words'", "-p -100")
 
     def job_ids(self, count: int) -> list[JobId]:
         return [JobId(f"{77 + index // 75_000}.{index % 75_000 + 1}") for index in range(count)]
+
+    def poll_answers(self, job_ids: Sequence[JobId]) -> list[Completed]:
+        head, row, rest = re.split(
+            r"( *<job_list.*?</job_list>\n)",
+            transcript(self.transcripts / "qstat.txt").stdout,
+            maxsplit=1,
+            flags=re.DOTALL,
+        )
+
+        def copied(job_id: JobId) -> str:
+            array, _, task = job_id.text.partition(".")
+            copy = row.replace("<JB_job_number>23<", f"<JB_job_number>{array}<")
+            return copy.replace("<tasks>1</tasks>", f"<tasks>{task}</tasks>" if task else "")
+
+        return [Completed(stdout=head + "".join(map(copied, job_ids)) + rest)]
 
 
 class GridEngineWithoutArraysLaws(GridEngineLaws):

@@ -114,6 +114,10 @@ class SlurmLaws(BackendConformance):
         "sbatch-qos.txt": FailureKind.FATAL,
         "sbatch-time.txt": FailureKind.FATAL,
     }
+    inherits = (
+        "PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "TZ",
+        "SLURM_CONF*", "SLURM_CLUSTERS", "SLURM_JWT", "KRB5CCNAME", "SBATCH_*",
+    )  # fmt: skip
     extra_directives = ("--qos=high", "-C haswell --reservation=dask", '--comment="two words # and more"')
 
     def job_ids(self, count: int) -> list[JobId]:

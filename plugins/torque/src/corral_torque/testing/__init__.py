@@ -5,6 +5,7 @@ None of them is a recording: they were written by hand.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -26,6 +27,7 @@ from corral.testing import (
     Submits,
     UnknownWord,
     one_of_each,
+    transcript,
 )
 
 USER = Completed(stdout="mary\n")
@@ -89,6 +91,12 @@ class TorqueLaws(BackendConformance):
 
     def job_ids(self, count: int) -> list[JobId]:
         return [JobId(f"{77 + index // 1000}[{index % 1000}].srv") for index in range(count)]
+
+    def poll_answers(self, job_ids: Sequence[JobId]) -> list[Completed]:
+        table = transcript(self.transcripts / "qstat.txt").stdout
+        # Its beginning is enough.
+        _, row, _ = re.split(r"(Job Id: 12\[5\].*?job_state = R\n)", table, flags=re.DOTALL)
+        return [Completed(stdout="".join(row.replace("12[5].srv", each.text) + "\n" for each in job_ids))]
 
 
 class TorqueWithOptionsLaws(TorqueLaws):
