@@ -52,7 +52,7 @@ class TestAcme(BackendConformance):
         account="herd",
         log_directory="/scratch/logs",
     )
-    extra_directives = ("mail=never",)
+    extra_directives = ("mail=never", "after=3.0")
 
     def job_ids(self, count: int) -> list[JobId]:
         return [JobId(f"{4 + number // 1000}.{number % 1000}") for number in range(count)]

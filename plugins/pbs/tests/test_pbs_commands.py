@@ -346,6 +346,14 @@ def test_outside_of_a_job_there_is_no_allocation() -> None:
     assert drive(PBS_.read_allocation({"PBS_O_HOME": "/"}), []) is None
 
 
+def test_a_site_may_set_torques_variables() -> None:
+    """PBS_NUM_PPN, for old scripts: the job is PBS's still. A job of TORQUE's is not."""
+    environ = environment(HERE / "environment.txt") | {"PBS_NUM_PPN": "2"}
+    assert drive(PBS_.read_allocation(environ), [HERE / "nodefile.txt"]) is not None
+    of_torque = {"PBS_JOBID": "1.srv", "PBS_NODEFILE": "/aux/1.srv", "PBS_VERSION": "TORQUE-4.2.10"}
+    assert drive(PBS_.read_allocation(of_torque), []) is None
+
+
 def test_a_process_is_started_on_each_host() -> None:
     """pbs_tmrsh hands the words on as they are, and ends with the command's code."""
     allocation = Allocation(job_id=JobId("7[0].a"), hosts=["n1", "n2"])

@@ -152,6 +152,7 @@ class Local:
             account=request.account,
             log_directory=log_directory,
             extra_directives=extra,
+            shebang=text.partition("\n")[0] if text.startswith("#!") else Job().shebang,
         )
 
     # --- commands -----------------------------------------------------------------------------------------------

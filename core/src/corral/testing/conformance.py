@@ -7,12 +7,15 @@ from corral.testing.laws.actions import ActionLaws
 from corral.testing.laws.answers import AnswerLaws
 from corral.testing.laws.commands import CommandLaws
 from corral.testing.laws.facts import FactLaws
+from corral.testing.laws.others import OtherLaws
 from corral.testing.laws.polls import PollLaws
 from corral.testing.laws.requests import RequestLaws
 from corral.testing.laws.scripts import ScriptLaws
 
 
-class BackendConformance(CommandLaws, ActionLaws, AnswerLaws, PollLaws, RequestLaws, ScriptLaws, FactLaws):
+class BackendConformance(
+    CommandLaws, ActionLaws, AnswerLaws, PollLaws, RequestLaws, ScriptLaws, FactLaws, OtherLaws
+):
     """Derive a test class from it, declare what was recorded, and pytest finds the laws. ::
 
         class TestSlurm(BackendConformance):

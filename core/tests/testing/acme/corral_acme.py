@@ -106,7 +106,8 @@ class Acme:
                 queue=given.pop("queue", None),
                 account=given.pop("account", None),
                 log_directory=given.pop("output").removesuffix("/%.log") if "output" in given else None,
-                extra_directives=[f"{name}={value}" for name, value in given.items()],
+                extra_directives=[f"{name}={value}" for name, value in lines if name in given],
+                shebang=text.partition("\n")[0] if text.startswith("#!") else Job().shebang,
             )
         except ValueError as error:
             raise ParseError("a number is expected", text) from error

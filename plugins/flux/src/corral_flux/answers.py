@@ -238,7 +238,8 @@ _KINDS = (
     (r"[Hh]ost is down|[Rr]esource temporarily unavailable|not implemented", FailureKind.TRANSIENT),
     # An administrator stopped a queue for a while, and said why.
     (r"submission.* is disabled", FailureKind.TRANSIENT),
-    (r"\[Errno \d+\]|ERROR|error: ", FailureKind.FATAL),
+    # Its own words alone: what anything else calls an error may pass.
+    (r"(?m)^(cc=\d+: )?\[Errno \d+\]|^flux[\w -]*: (ERROR|error): ", FailureKind.FATAL),
 )
 
 

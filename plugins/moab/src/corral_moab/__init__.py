@@ -62,6 +62,8 @@ class Moab(Torque):
         enclosing=(*Torque.facts.enclosing, "MOAB_JOB*"),
         server=(*Torque.facts.server, "MOAB*"),
         carried=(*Torque.facts.carried, "MOABHOMEDIR"),
+        # Its jobs are those of what is below it, too.
+        is_inner=True,
     )
 
     prefix: ClassVar[str] = "#MSUB"
@@ -164,10 +166,11 @@ class Moab(Torque):
 
     @hookimpl
     def read_allocation(self, environ: Mapping[str, str]) -> Conversation[Allocation | None]:
+        if not (job_id := environ.get("MOAB_JOBID", "")):
+            return None  # of what is below Moab alone, or of `msub` without -E
         allocation: Allocation | None = yield from self._below().read_allocation(environ)
-        job_id = environ.get("MOAB_JOBID", "")
-        if allocation is None or not job_id:
-            return allocation
+        if allocation is None:
+            return None
         index = environ.get("MOAB_JOBARRAYINDEX", "")
         return evolve(allocation, job_id=JobId(f"{job_id.partition('[')[0]}[{index}]" if index else job_id))
 

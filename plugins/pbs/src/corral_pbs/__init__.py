@@ -303,7 +303,7 @@ class PBS:
     @hookimpl
     def read_allocation(self, environ: Mapping[str, str]) -> Conversation[Allocation | None]:
         """PBS tells a job neither its memory nor its end, and it is not asked: a thousand jobs start at once."""
-        if "PBS_JOBID" not in environ or "PBS_NODEFILE" not in environ:
+        if "PBS_JOBID" not in environ or "PBS_NODEFILE" not in environ or _is_of_torque(environ):
             return None
         done = yield Command(["cat", environ["PBS_NODEFILE"]])
         # A line for each process that MPI would start; the job's script runs on the first.
@@ -321,6 +321,12 @@ class PBS:
     @hookimpl
     def launch_command(self, allocation: Allocation, command: Sequence[str]) -> list[list[str]]:
         return [["pbs_tmrsh", host, *command] for host in allocation.hosts]
+
+
+def _is_of_torque(environ: Mapping[str, str]) -> bool:
+    """TORQUE's jobs find the same variables. Sites of PBS may set TORQUE's, but PBS_JOBDIR is PBS's alone."""
+    is_said = "PBS_NUM_PPN" in environ or environ.get("PBS_VERSION", "").startswith("TORQUE")
+    return is_said and "PBS_JOBDIR" not in environ
 
 
 # --- the commands themselves ------------------------------------------------------------------------------------

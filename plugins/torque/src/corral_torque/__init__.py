@@ -297,7 +297,8 @@ class Torque:
 
     @hookimpl
     def read_allocation(self, environ: Mapping[str, str]) -> Conversation[Allocation | None]:
-        if "PBS_JOBID" not in environ or "PBS_NODEFILE" not in environ:
+        # PBS's jobs find the same variables, and PBS_JOBDIR.
+        if "PBS_JOBID" not in environ or "PBS_NODEFILE" not in environ or "PBS_JOBDIR" in environ:
             return None
         done = yield Command(["cat", environ["PBS_NODEFILE"]])
         # A line for each core; the job's script runs on the first host.

@@ -20,6 +20,18 @@ from corral.testing.silence import SilentHooks
 
 BANNERS = ["*** 2 GPUs at most per user ***\n", "Job quota: 77 of 500\nJob 12 was yours.\n"]
 
+#: What a failed command may have printed, and no batch system has ever meant anything by.
+NOBODY_KNOWS = [
+    "",
+    "the dog ate it\n",
+    "error 77\n",
+    "error: an error has occurred\n",
+    "sh: 1: the dog: not found\n",
+    "WARNING: maintenance on Monday. 3 of 500 jobs are yours\n",
+    "Traceback (most recent call last):\n  File \"x\", line 1, in <module>\nKeyError: 'dog'\n",
+    *FOREIGN,
+]
+
 
 class AnswerLaws(Laws):
     """Of what a batch system prints."""
@@ -134,6 +146,17 @@ class AnswerLaws(Laws):
         for name, kind in self.failures.items():
             classified = hooks.classify_failure(completed=transcript(self.transcripts / name))
             assert (name, kind) == (name, classified and classified.kind)
+
+    @pytest.mark.parametrize("text", NOBODY_KNOWS)
+    def test_a_failure_that_nobody_knows_is_none(self, hooks: SilentHooks, text: str) -> None:
+        """What to do about an unknown failure is the core's to say: it treats a submission otherwise than a poll."""
+        for code in (1, 13, 255):
+            for said in ({"stderr": text}, {"stdout": text}):
+                failure = hooks.classify_failure(completed=Completed(argv=["x"], returncode=code, **said))
+                assert failure is None, (
+                    f"classify_failure takes {text!r} (exit code {code}) for {failure.kind.name}. Return None unless "
+                    "the words are those of one message that your batch system was seen to print"
+                )
 
     @by_property
     @given(text=st.text() | st.sampled_from(FOREIGN), code=st.integers(1, 255))

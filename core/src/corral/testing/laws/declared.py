@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 
 from corral.plugin import discovery
+from corral.plugin.facts import BackendFacts
 from corral.plugin.values import Conversation, FailureKind, Job, JobId, Resources, Script
 from corral.testing.recordings import GarbledRow, Inside, Recording, Submits, UnknownWord
 from corral.testing.silence import SilentHooks
@@ -69,6 +70,10 @@ class Laws:
     )
     #: Native directives that the backend's own never spell.
     extra_directives: ClassVar[Sequence[str]] = ()
+    #: Titles of batch systems that the kit takes for others, and that are this one under another name.
+    same_as: ClassVar[Collection[str]] = ()
+    #: Titles of batch systems whose jobs are jobs of this one, too: what schedules for another, and what is below that.
+    also_inside: ClassVar[Collection[str]] = ()
     #: How many commands `poll_status` and `cancel` may need for 10,000 jobs.
     most_commands: ClassVar[int] = 4
 
@@ -145,6 +150,10 @@ class Laws:
     def _ask(self, hooks: SilentHooks, script: Script, recording: Recording) -> Conversation[Any]:
         conversation: Conversation[Any] = recording.ask(hooks, script, self.transcripts)
         return conversation
+
+    def _facts(self) -> BackendFacts:
+        facts: BackendFacts = getattr(self.manager().get_plugin(self.backend), "facts", BackendFacts())
+        return facts
 
     def _full_job(self, hooks: SilentHooks) -> Job:
         job: Job = hooks.prepare_job(job=evolve(self.job, extra_directives=self.extra_directives))

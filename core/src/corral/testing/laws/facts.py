@@ -5,7 +5,6 @@ from __future__ import annotations
 import fnmatch
 import re
 
-from corral.plugin.facts import BackendFacts
 from corral.testing.driving import converse
 from corral.testing.laws.declared import Laws
 from corral.testing.recordings import Inside
@@ -37,7 +36,3 @@ class FactLaws(Laws):
         patterns = self._facts().directives
         script = str(hooks.render_script(job=hooks.prepare_job(job=self.job)))
         assert not patterns or any(re.match(pattern, line) for pattern in patterns for line in script.splitlines())
-
-    def _facts(self) -> BackendFacts:
-        facts: BackendFacts = getattr(self.manager().get_plugin(self.backend), "facts", BackendFacts())
-        return facts

@@ -38,6 +38,27 @@ class RequestLaws(Laws):
         job = self._prepared(hooks, choice.draw(self.jobs()))
         assert _as_directives_say(job) == _read(hooks, str(hooks.render_script(job=job)))
 
+    @pytest.mark.parametrize("shebang", ["#!/bin/sh", "#!/usr/bin/env bash", "#!/bin/bash -l"])
+    def test_parse_keeps_the_shebang(self, hooks: SilentHooks, shebang: str) -> None:
+        """The user's: a script that is read and written again runs in the shell that it was written for."""
+        job = hooks.prepare_job(job=evolve(self.job, shebang=shebang))
+        script = hooks.render_script(job=job)
+        assert script.shebang == shebang, (
+            f"render_script writes {script.shebang!r} for {shebang!r}: give it job.shebang"
+        )
+        read = hooks.parse_resources(text=str(script)).shebang
+        assert read == shebang, f"parse_resources makes {read!r} of a script that begins with {shebang!r}"
+
+    def test_parse_keeps_every_extra_directive(self, hooks: SilentHooks) -> None:
+        """What is not the backend's own to know is the user's: each alone, and all of them."""
+        assert self.extra_directives, "declare extra_directives: lines of a script that only your batch system knows"
+        for given_ in ([], *([each] for each in self.extra_directives), self.extra_directives):
+            job = hooks.prepare_job(job=evolve(self.job, extra_directives=given_))
+            script = hooks.render_script(job=job)
+            read = list(hooks.parse_resources(text=str(script)).extra_directives)
+            # Their order may be lost: where two say the same, the batch system knows which counts.
+            assert sorted(read) == sorted(given_), f"parse_resources reads the extra directives {read} in\n{script}"
+
     @by_property
     @given(choice=st.data())
     def test_preparing_never_gives_less_and_can_be_repeated(self, hooks: SilentHooks, choice: st.DataObject) -> None:

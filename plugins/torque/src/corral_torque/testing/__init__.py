@@ -87,6 +87,7 @@ class TorqueLaws(BackendConformance):
         "qsub-queue.txt": FailureKind.FATAL,
         "qsub-walltime.txt": FailureKind.FATAL,
     }
+    also_inside = ("Moab",)
     extra_directives = ("-p 10", "-l software=matlab -W group_list=physics", '-v "A=two words"')
 
     def job_ids(self, count: int) -> list[JobId]:

@@ -1,0 +1,120 @@
+"""Acme, broken in more ways: where it must say no, be silent, or keep what it was given."""
+
+# It derives from what is on the path in tests only.
+# mypy: ignore-errors
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+
+from attrs import evolve
+from faults import found_by
+
+from corral.plugin import (
+    Allocation,
+    Command,
+    CommandFailed,
+    Completed,
+    Conversation,
+    Detected,
+    Failure,
+    FailureKind,
+    Job,
+    Script,
+    hookimpl,
+)
+from corral_acme import Acme
+
+
+
+# --- other batch systems ----------------------------------------------------------------------------------------
+
+
+@found_by("test_detect_says_no_to_its_relatives")
+class TakesAnyVersion(Acme):
+    @hookimpl
+    def detect(self) -> Conversation[Detected | None]:
+        done = yield Command(["acstat", "--version"])
+        match = re.search(r"(?:acme|version\s*[:=]?) (\d\S*)", done.stdout)
+        return Detected(version=match[1], evidence="acstat --version") if match else None
+
+
+@found_by("test_detect_says_no_to_garbage")
+class TakesAnything(Acme):
+    @hookimpl
+    def detect(self) -> Conversation[Detected | None]:
+        done = yield Command(["acstat", "--version"])
+        return Detected(version=done.last_line().removeprefix("acme "), evidence="acstat --version")
+
+
+@found_by("test_detect_says_no_to_garbage")
+class OlderOnesKnowNoVersion(Acme):
+    @hookimpl
+    def detect(self) -> Conversation[Detected | None]:
+        try:
+            return (yield from super().detect())
+        except CommandFailed:
+            return Detected(version="old", evidence="acstat")
+
+
+@found_by("test_outside_of_a_job_there_is_no_allocation")
+class InAJobWhereItsServerIs(Acme):
+    @hookimpl
+    def read_allocation(self, environ: Mapping[str, str]) -> Conversation[Allocation | None]:
+        job = {"AC_BATCH": "0", "AC_INDEX": "0", "AC_HOSTS": "localhost"}
+        return (yield from super().read_allocation({**job, **environ} if "ACME_SERVER" in environ else environ))
+
+
+@found_by("test_in_another_systems_job_there_is_no_allocation")
+class TakesAnyJobsId(Acme):
+    @hookimpl
+    def read_allocation(self, environ: Mapping[str, str]) -> Conversation[Allocation | None]:
+        names = {"JOB_ID": "AC_BATCH", "SGE_TASK_ID": "AC_INDEX", "HOSTNAME": "AC_HOSTS"}
+        as_mine = {names.get(name, name): value for name, value in environ.items() if name in names}
+        return (yield from super().read_allocation({**as_mine, **environ}))
+
+
+@found_by("test_a_failure_that_nobody_knows_is_none")
+class EveryErrorIsFatal(Acme):
+    @hookimpl
+    def classify_failure(self, completed: Completed) -> Failure | None:
+        said = completed.stderr
+        return Failure(kind=FailureKind.FATAL, message=said) if re.match(r"err\w*\b", said) else None
+
+
+@found_by("test_a_failure_that_nobody_knows_is_none")
+class WhoSaysNothingIsBusy(Acme):
+    @hookimpl
+    def classify_failure(self, completed: Completed) -> Failure | None:
+        return None if completed.stderr else Failure(kind=FailureKind.TRANSIENT, message="busy")
+
+
+@found_by("test_its_own_scripts_are_known_by_their_directives")
+class KnowsOthersLines(Acme):
+    facts = evolve(Acme.facts, directives=(r"#QN\b",))
+
+
+# --- what was given ---------------------------------------------------------------------------------------------
+
+
+@found_by("test_parse_keeps_the_shebang")
+class ForgetsTheShell(Acme):
+    @hookimpl
+    def parse_resources(self, text: str) -> Job:
+        return evolve(super().parse_resources(text), shebang="#!/usr/bin/env bash")
+
+
+@found_by("test_parse_keeps_the_shebang")
+class HasAShellOfItsOwn(Acme):
+    @hookimpl
+    def render_script(self, job: Job) -> Script:
+        return evolve(super().render_script(job), shebang="#!/bin/sh")
+
+
+@found_by("test_parse_keeps_every_extra_directive")
+class KeepsOneOfThem(Acme):
+    @hookimpl
+    def parse_resources(self, text: str) -> Job:
+        job = super().parse_resources(text)
+        return evolve(job, extra_directives=job.extra_directives[:1])
