@@ -10,6 +10,7 @@ import pytest
 from corral import JobState
 from corral.plugin.values import Completed, Job, JobId, Resources
 from corral.testing import (
+    AskedFor,
     BackendConformance,
     CancelsGone,
     Detects,
@@ -39,6 +40,15 @@ class TestAcme(BackendConformance):
         Finds(["find.txt"], name="dask-*", ids=["4.1", "4.2"]),
         Inside(environ="environment.txt", job_id="4.1", hosts=["node01"]),
         Detects(["version.txt"], version="3.1"),
+    )
+    units = (
+        AskedFor(
+            "#AC memory=1000K\n#AC walltime=90",
+            Completed(stdout="4.0: 1024000 bytes, 1.5 minutes\n"),
+            says=["1024000 bytes", "1.5 minutes"],
+            memory=1024000,
+            walltime=90,
+        ),
     )
     unknown_word = UnknownWord(["poll.txt"], job_id="4.1", known="4.1|RUN|", unknown="4.1|MOLTING|")
     garbled_row = GarbledRow(["poll.txt"], job_id="4.1", known="4.1|RUN|node01||", garbled="4.1|RUN|")

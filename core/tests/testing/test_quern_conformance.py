@@ -7,8 +7,9 @@ from pathlib import Path
 from attrs import evolve
 
 from corral import JobState
-from corral.plugin.values import FailureKind, JobId, Resources
+from corral.plugin.values import Completed, FailureKind, JobId, Resources
 from corral.testing import (
+    AskedFor,
     BackendConformance,
     CancelsGone,
     Detects,
@@ -42,6 +43,16 @@ class TestQuern(BackendConformance):
         Finds(["list.txt"], name="dask-*", ids=["q7", "q8"]),
         Inside(["inside.txt"], environ="environment.txt", job_id="q7", hosts=["mill1"], cores=4),
         Detects(["version.txt"], version="2.4"),
+    )
+    never_seen = ("paused",)
+    units = (
+        AskedFor(
+            "#QN mem 1000\n#QN minutes 90",
+            Completed(stdout="q7: 1024000 kB for 01:30:00\n"),
+            says=["1024000 kB", "01:30:00"],
+            memory=1024000 * 1024,
+            walltime=5400,
+        ),
     )
     unknown_word = UnknownWord(["list.txt"], job_id="q7", known="q7;grinding;", unknown="q7;MOLTING;")
     garbled_row = GarbledRow(["list.txt"], job_id="q7", known="q7;grinding;;", garbled="q7;grind")

@@ -297,28 +297,27 @@ def test_failures_are_told_apart(message: str, kind: FailureKind) -> None:
 
 def test_queues_have_limits() -> None:
     """A default, the longest walltime, and whether they take jobs."""
-    queues = drive(PBS_.describe_queues(), [HERE / "qstat-server.txt", HERE / "qstat-queues.txt"])
+    queues = drive(PBS_.describe_queues(), ["you\n", HERE / "qstat-server.txt", HERE / "qstat-queues.txt"])
     told = {queue.name: (queue.is_default, queue.accepts_jobs, queue.max_walltime) for queue in queues}
     assert told["workq"] == (True, True, None)
     assert told["short"] == (False, True, 600)
     assert told["closed"] == (False, False, None)
 
 
-def test_queues_limit_whole_jobs_and_who_may_use_them(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_queues_limit_whole_jobs_and_who_may_use_them() -> None:
     """As queue="auto" must know."""
     text = (HERE / "qstat-queues.txt").read_text()
     limits = "resources_max.ncpus = 256\n    resources_max.mem = 235gb\n    resources_max.ngpus = 0\n"
     limits += "    resources_max.nodect = 2\n    resources_min.nodect = 1\n    resources_max.walltime"
     answer = text.replace("resources_max.walltime", limits).replace("started = True", "started = False", 1)
-    monkeypatch.setenv("LOGNAME", "you")
-    queues = {queue.name: queue for queue in drive(PBS_.describe_queues(), [HERE / "qstat-server.txt", answer])}
+    server = HERE / "qstat-server.txt"
+    queues = {queue.name: queue for queue in drive(PBS_.describe_queues(), ["you\n", server, answer])}
     short = queues["short"]
     assert (short.max_cores, short.max_memory, short.max_gpus) == (256, 235 * 2**30, 0)
     assert (short.min_nodes, short.max_nodes, short.cores) == (1, 2, None)
     assert (queues["workq"].starts_jobs, short.starts_jobs) == (False, True)
     assert not queues["mine"].accepts_jobs, "it is nobody's"
-    monkeypatch.setenv("LOGNAME", "nobody")
-    queues = {queue.name: queue for queue in drive(PBS_.describe_queues(), [HERE / "qstat-server.txt", answer])}
+    queues = {queue.name: queue for queue in drive(PBS_.describe_queues(), ["nobody\n", server, answer])}
     assert queues["mine"].accepts_jobs
 
 

@@ -18,6 +18,7 @@ from corral.testing.conformance import BackendConformance  # noqa: E402 - assert
 from corral.testing.driving import Answer, Mismatch, converse, drive, environment, transcript  # noqa: E402
 from corral.testing.golden import Example  # noqa: E402
 from corral.testing.recordings import (  # noqa: E402
+    AskedFor,
     CancelsGone,
     DescribesQueues,
     Detects,
@@ -35,6 +36,7 @@ from corral.testing.site_conformance import SiteConformance  # noqa: E402
 
 __all__ = [
     "Answer",
+    "AskedFor",
     "BackendConformance",
     "CancelsGone",
     "DescribesQueues",

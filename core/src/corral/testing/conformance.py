@@ -11,10 +11,23 @@ from corral.testing.laws.others import OtherLaws
 from corral.testing.laws.polls import PollLaws
 from corral.testing.laws.requests import RequestLaws
 from corral.testing.laws.scripts import ScriptLaws
+from corral.testing.laws.stillness import StillnessLaws
+from corral.testing.laws.units import UnitLaws
+from corral.testing.laws.words import WordLaws
 
 
 class BackendConformance(
-    CommandLaws, ActionLaws, AnswerLaws, PollLaws, RequestLaws, ScriptLaws, FactLaws, OtherLaws
+    CommandLaws,
+    ActionLaws,
+    AnswerLaws,
+    PollLaws,
+    RequestLaws,
+    ScriptLaws,
+    FactLaws,
+    OtherLaws,
+    StillnessLaws,
+    UnitLaws,
+    WordLaws,
 ):
     """Derive a test class from it, declare what was recorded, and pytest finds the laws. ::
 

@@ -257,6 +257,33 @@ def one_of_each(recordings: Sequence[Recording]) -> tuple[Recording, ...]:
 
 
 @frozen(kw_only=True)
+class AskedFor:
+    """A request, and the answer in which the batch system itself says what it was asked for. ::
+
+        AskedFor(
+            "#PBS -l mem=1000mb -l walltime=01:30:00",
+            "qstat-f.txt",
+            says=["Resource_List.mem = 1000mb", "Resource_List.walltime = 01:30:00"],
+            memory=1000 * 2**20,
+            walltime=5400,
+        )
+
+    Best are an amount where 1,000 and 1,024 differ, and an answer in another unit than the request's.
+    """
+
+    #: Lines of the job's script, as they were submitted.
+    request: str = field(kw_only=False)
+    #: The name of a transcript, or text.
+    answer: str | Completed = field(kw_only=False)
+    #: Words of the answer.
+    says: Sequence[str] = field(converter=_words)
+    #: Bytes per node; None: nothing is said of it.
+    memory: int | None = None
+    #: Seconds; None: nothing is said of it.
+    walltime: int | None = None
+
+
+@frozen(kw_only=True)
 class UnknownWord:
     """How to put a state word that nobody knows into recorded answers of `poll_status`.
 

@@ -8,7 +8,7 @@ import os
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any, TypeVar
 
 import pluggy
@@ -128,28 +128,35 @@ def reads_of_environment() -> Iterator[set[str]]:
 
 
 class SilentHooks:
-    """The hooks of a manager, none of which may do I/O, neither when called nor in the course of its conversation."""
+    """The hooks of a manager, none of which may do I/O, neither when called nor in the course of its conversation.
 
-    def __init__(self, manager: pluggy.PluginManager) -> None:
+    Parameters
+    ----------
+    watch
+        What each step of a hook runs in.
+    """
+
+    def __init__(self, manager: pluggy.PluginManager, watch: AbstractContextManager[None] = silence) -> None:
         self._manager = manager
+        self._watch = watch
 
     def __getattr__(self, name: str) -> Callable[..., Any]:
         caller = getattr(self._manager.hook, name)
 
         def call(**arguments: object) -> Any:
-            with silence:
+            with self._watch:
                 result = caller(**arguments)
-            return _silent(result) if hasattr(result, "throw") else result
+            return _silent(result, self._watch) if hasattr(result, "throw") else result
 
         return call
 
 
-def _silent(conversation: Conversation[T]) -> Conversation[T]:
+def _silent(conversation: Conversation[T], watch: AbstractContextManager[None]) -> Conversation[T]:
     completed: Completed | None = None
     error: BaseException | None = None
     try:
         while True:
-            with silence:
+            with watch:
                 command = conversation.throw(error) if error else conversation.send(completed)  # type: ignore[arg-type]
             error = None
             try:
@@ -162,5 +169,5 @@ def _silent(conversation: Conversation[T]) -> Conversation[T]:
         result: T = stop.value
         return result
     finally:
-        with silence:
+        with watch:
             conversation.close()

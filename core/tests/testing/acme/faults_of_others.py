@@ -5,8 +5,13 @@
 
 from __future__ import annotations
 
+import os
 import re
-from collections.abc import Mapping
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from time import sleep
 
 from attrs import evolve
 from faults import found_by
@@ -21,6 +26,9 @@ from corral.plugin import (
     Failure,
     FailureKind,
     Job,
+    JobId,
+    JobState,
+    JobStatus,
     Script,
     hookimpl,
 )
@@ -93,6 +101,84 @@ class WhoSaysNothingIsBusy(Acme):
 @found_by("test_its_own_scripts_are_known_by_their_directives")
 class KnowsOthersLines(Acme):
     facts = evolve(Acme.facts, directives=(r"#QN\b",))
+
+
+# --- stillness --------------------------------------------------------------------------------------------------
+
+STILL = "test_hooks_neither_wait_nor_look_around"
+
+
+@found_by(STILL)
+class SleepsBeforeItAsks(Acme):
+    @hookimpl
+    def poll_status(self, job_ids: Sequence[JobId]) -> Conversation[dict[JobId, JobStatus]]:
+        sleep(0.001)
+        return (yield from super().poll_status(job_ids))
+
+
+@found_by(STILL)
+class LooksForTheFolder(Acme):
+    @hookimpl
+    def render_script(self, job: Job) -> Script:
+        with suppress(Exception):  # and swallows what it is told
+            job = job if Path(job.log_directory or "").exists() else evolve(job, log_directory=job.log_directory)
+        return super().render_script(job)
+
+
+@found_by(STILL)
+class AsksWhoIsThere(Acme):
+    @hookimpl
+    def find_jobs(self, name: str) -> Conversation[list[JobId]]:
+        return (yield from super().find_jobs(name.removeprefix(os.environ.get("USER", "") + "/")))
+
+
+@found_by(STILL)
+class WaitsByTheClock(Acme):
+    @hookimpl
+    def cancel(self, job_ids: Sequence[JobId]) -> Conversation[None]:
+        end = time.monotonic() + 0.05
+        while time.monotonic() < end:
+            pass
+        yield from super().cancel(job_ids)
+
+
+@found_by(STILL)
+class CountsSheep(Acme):
+    @hookimpl
+    def classify_failure(self, completed: Completed) -> Failure | None:
+        for _ in range(1_000_000):
+            pass
+        return None
+
+
+# --- words and units --------------------------------------------------------------------------------------------
+
+
+@found_by("test_every_state_word_was_seen_or_is_said_not_to_be")
+class HasHeardOfOthers(Acme):
+    words = {"ZOMBIE": JobState.NODE_FAILED}  # noqa: RUF012 - read only
+
+
+@found_by("test_units_are_those_of_the_batch_system")
+class CountsInThousands(Acme):
+    @hookimpl
+    def prepare_job(self, job: Job) -> Job:
+        job = super().prepare_job(job)
+        memory = job.resources.memory
+        return evolve(job, resources=evolve(job.resources, memory=memory and -(-memory // 1000) * 1000))
+
+    @hookimpl
+    def render_script(self, job: Job) -> Script:
+        memory = job.resources.memory
+        return super().render_script(
+            evolve(job, resources=evolve(job.resources, memory=memory and memory * 1024 // 1000))
+        )
+
+    @hookimpl
+    def parse_resources(self, text: str) -> Job:
+        job = super().parse_resources(text)
+        memory = job.resources.memory
+        return evolve(job, resources=evolve(job.resources, memory=memory and memory * 1000 // 1024))
 
 
 # --- what was given ---------------------------------------------------------------------------------------------

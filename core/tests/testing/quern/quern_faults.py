@@ -5,7 +5,9 @@
 
 from __future__ import annotations
 
+import os
 import re
+import threading
 from collections.abc import Callable, Mapping
 from contextlib import suppress
 
@@ -22,6 +24,8 @@ from corral.plugin import (
     FailureKind,
     Job,
     JobId,
+    JobState,
+    Script,
     hookimpl,
 )
 from corral_quern import Quern
@@ -88,6 +92,48 @@ class LooksForNumbers(Quern):
         if re.search(r"\b\d+\b", completed.stderr):
             return Failure(kind=FailureKind.LIMIT, message=completed.stderr)
         return super().classify_failure(completed)
+
+
+# --- stillness --------------------------------------------------------------------------------------------------
+
+
+@found_by("test_hooks_neither_wait_nor_look_around")
+class WaitsForNobody(Quern):
+    @hookimpl
+    def submit(self, script: Script, count: int) -> Conversation[list[JobId]]:
+        threading.Event().wait(0.001)
+        return (yield from super().submit(script, count))
+
+
+@found_by("test_hooks_neither_wait_nor_look_around")
+class AsksTheProcess(Quern):
+    @hookimpl
+    def prepare_job(self, job: Job) -> Job:
+        return super().prepare_job(evolve(job, account=job.account or dict(os.environ).get("QN_ACCOUNT")))
+
+
+# --- words and units --------------------------------------------------------------------------------------------
+
+
+@found_by("test_every_state_word_was_seen_or_is_said_not_to_be")
+class KnowsOneMore(Quern):
+    more = {"lost": JobState.NODE_FAILED, "ground": JobState.COMPLETED}  # noqa: RUF012 - read only
+
+
+@found_by("test_units_are_those_of_the_batch_system")
+class TakesMinutesForSeconds(Quern):
+    @hookimpl
+    def prepare_job(self, job: Job) -> Job:
+        return evolve(super().prepare_job(job), walltime=job.walltime)
+
+    @hookimpl
+    def render_script(self, job: Job) -> Script:
+        return super().render_script(evolve(job, walltime=None if job.walltime is None else job.walltime * 60))
+
+    @hookimpl
+    def parse_resources(self, text: str) -> Job:
+        job = super().parse_resources(text)
+        return evolve(job, walltime=None if job.walltime is None else job.walltime // 60)
 
 
 # --- what was given ---------------------------------------------------------------------------------------------

@@ -248,10 +248,7 @@ class PBS:
 
     @hookimpl
     def find_jobs(self, name: str) -> Conversation[list[JobId]]:
-        done = yield Command(["id", "-un"])
-        user = done.last_line()
-        if user and not re.fullmatch(r"\S+", user):
-            raise ParseError("this is not a user's name", done.stdout)
+        user = yield from _user()
         # By state: elements that were deleted are listed until their array has ended.
         whose = ["-u", user] if user else []
         which = [] if name.endswith("*") else ["-N", name]
@@ -275,12 +272,13 @@ class PBS:
 
     @hookimpl
     def describe_queues(self) -> Conversation[list[Queue]]:
+        user = yield from _user()
         server = yield Command(["qstat", "-B", "-f"])
         queues = yield Command(["qstat", "-Q", "-f"])
         return answers.queues(
             queues.stdout,
             answers.default_queue(server.stdout),
-            user=os.environ.get("LOGNAME") or os.environ.get("USER", ""),
+            user=user,
             gpus=self.gpu_resource,
         )
 
@@ -321,6 +319,15 @@ class PBS:
     @hookimpl
     def launch_command(self, allocation: Allocation, command: Sequence[str]) -> list[list[str]]:
         return [["pbs_tmrsh", host, *command] for host in allocation.hosts]
+
+
+def _user() -> Conversation[str]:
+    """The name of the user, where commands run: over ssh, the process that asks may be another's."""
+    done = yield Command(["id", "-un"])
+    user = done.last_line()
+    if user and not re.fullmatch(r"\S+", user):
+        raise ParseError("this is not a user's name", done.stdout)
+    return user
 
 
 def _is_of_torque(environ: Mapping[str, str]) -> bool:

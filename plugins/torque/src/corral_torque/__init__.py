@@ -258,10 +258,7 @@ class Torque:
 
     @hookimpl
     def find_jobs(self, name: str) -> Conversation[list[JobId]]:
-        done = yield Command(["id", "-un"])
-        user = done.last_line()
-        if user and not re.fullmatch(r"\S+", user):
-            raise ParseError("this is not a user's name", done.stdout)
+        user = yield from _user()
         # An element's name has its index behind it, and qselect knows whole names only.
         done = yield Command(["qstat", "-t", "-f"])
         return answers.named(done.stdout, name, user)
@@ -274,9 +271,9 @@ class Torque:
 
     @hookimpl
     def describe_queues(self) -> Conversation[list[Queue]]:
+        user = yield from _user()
         server = yield Command(["qstat", "-B", "-f"])
         queues = yield Command(["qstat", "-Q", "-f"])
-        user = os.environ.get("LOGNAME") or os.environ.get("USER", "")
         return answers.queues(queues.stdout, answers.default_queue(server.stdout), user=user)
 
     @hookimpl
@@ -320,6 +317,15 @@ class Torque:
     @hookimpl
     def launch_command(self, allocation: Allocation, command: Sequence[str]) -> list[list[str]]:
         return [["pbsdsh", "-u", *command]]  # once on each node, whatever its ppn
+
+
+def _user() -> Conversation[str]:
+    """The name of the user, where commands run: over ssh, the process that asks may be another's."""
+    done = yield Command(["id", "-un"])
+    user = done.last_line()
+    if user and not re.fullmatch(r"\S+", user):
+        raise ParseError("this is not a user's name", done.stdout)
+    return user
 
 
 # --- the commands themselves ------------------------------------------------------------------------------------

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from corral.plugin import discovery
 from corral.plugin.facts import BackendFacts
 from corral.plugin.values import Conversation, FailureKind, Job, JobId, Resources, Script
-from corral.testing.recordings import GarbledRow, Inside, Recording, Submits, UnknownWord
+from corral.testing.recordings import AskedFor, GarbledRow, Inside, Recording, Submits, UnknownWord
 from corral.testing.silence import SilentHooks
 from corral.testing.site import LoginNode
 
@@ -54,6 +54,12 @@ class Laws:
     #: options refuse them has `each_alone` as its recordings.
     alone: ClassVar[Submits | None] = None
     unknown_word: ClassVar[UnknownWord]
+    #: Words for states that are in none of the plugin's tables (mappings to `JobState`); each is `JobStatus.native`.
+    state_words: ClassVar[Collection[str]] = ()
+    #: Words for states that the plugin knows, from documentation or source, and that nobody has recorded.
+    never_seen: ClassVar[Collection[str]] = ()
+    #: Requests, and what the batch system says that they asked for.
+    units: ClassVar[Sequence[AskedFor]] = ()
     #: A row that cannot be read, among others that can.
     garbled_row: ClassVar[GarbledRow]
     #: Transcripts of commands that failed, and what they mean; None: nothing is known of it.

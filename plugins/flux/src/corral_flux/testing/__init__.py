@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from corral.plugin import FailureKind, JobId, JobState
 from corral.testing import (
+    AskedFor,
     BackendConformance,
     CancelsGone,
     DescribesQueues,
@@ -68,6 +69,16 @@ class FluxLaws(BackendConformance):
         Detects(["version.txt"], version="0.88.0"),
         DescribesQueues(["queues.txt"], names=["batch", "debug"]),
         ExplainsPending(["pending-resources.txt"], job_id="f4AMW3Jhn", words=["free", "2026-11-25 21:59:48"]),
+    )
+    # A job is in these states for an instant.
+    never_seen = ("CLEANUP", "PRIORITY")
+    units = (
+        AskedFor(
+            "#flux: --queue=debug\n#flux: --time-limit=3600s",
+            "submit-limit.txt",
+            says=["requested duration (1h) exceeds policy limit of 30m"],
+            walltime=3600,
+        ),
     )
     unknown_word = UnknownWord(["jobs.txt"], job_id="f48vGsd92", known="f48vGsd92|RUN|", unknown="f48vGsd92|MOLTING|")
     garbled_row = GarbledRow(

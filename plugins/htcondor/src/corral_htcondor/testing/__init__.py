@@ -128,6 +128,8 @@ class HTCondorLaws(BackendConformance):
         ExplainsPending(["pending-busy.txt"], job_id="39.0", words=["room", "1 of 1"]),
         ExplainsPending(["25-pending-busy.txt"], job_id="13.0", words=["room", "1 of 1"]),
     )
+    # A job's states 6 and 7, and codes of why it is held, of HTCondor's manual.
+    never_seen = ("1", "16", "47", "6", "7")
     unknown_word = UnknownWord(["poll-evicted.txt"], job_id="50.0", known='"JobStatus": 1', unknown='"JobStatus": 9')
     garbled_row = GarbledRow(
         ["poll.txt", "poll-history.txt"], job_id="29.0", known='"ClusterId": 29,', garbled='"ClusterId": "?",'

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 
 from corral.plugin import Completed, FailureKind, JobId, JobState
 from corral.testing import (
+    AskedFor,
     BackendConformance,
     CancelsGone,
     DescribesQueues,
@@ -91,6 +92,10 @@ class OpenLavaLaws(_LSF):
             words=["no host has", "requirements not satisfied"],
         ),
     )
+    # bjobs(1) has them.
+    never_seen = ("PROV", "SSUSP", "USUSP", "WAIT", "ZOMBI")
+    # Memory is in a unit that each site chooses.
+    units = (AskedFor("#BSUB -W 1", "bjobs-long-wall.txt", says=["RUNLIMIT", " 1.0 min of node01"], walltime=60),)
     unknown_word = UnknownWord(
         ["bjobs-wide.txt"],
         job_id="115.6",
@@ -216,6 +221,8 @@ class IBMLaws(_LSF):
             words=["not looked at it yet"],
         ),
     )
+    # bjobs(1) has them.
+    never_seen = ("PROV", "PSUSP", "SSUSP", "USUSP", "WAIT")
     unknown_word = UnknownWord([TABLE], job_id="65.7", known="65|7|RUN|", unknown="65|7|MOLT|")
     garbled_row = GarbledRow(
         [TABLE], job_id="65.7", known="65|7|RUN|-|n1|Nov 23 12:23:16 2026|Nov 23 12:23:17 2026|", garbled="65|7|RUN|"

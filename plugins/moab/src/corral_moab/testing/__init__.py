@@ -64,11 +64,13 @@ class MoabLaws(BackendConformance):
         Finds([USER, "showq.txt"], name="dask-e*", ids=[f"Moab.12[{index}]" for index in range(1, 6)]),
         Inside(["nodefile.txt"], environ="environment.txt", job_id="Moab.12[2]", hosts=["n1", "n2"], cores=2),
         Detects(["version.txt"], version="9.1.3"),
-        DescribesQueues(["server.txt", "queues.txt"], names=["batch"]),
+        DescribesQueues([USER, "server.txt", "queues.txt"], names=["batch"]),
         ExplainsPending(["checkjob-blocked.txt"], job_id="Moab.12[3]", words=["idle", "MAXPROC", "proc limit"]),
         ExplainsPending(["checkjob-gone.txt"], job_id="Moab.99[1]", words=[]),
     )
     alone = Submits([Completed(stdout="\nMoab.13\n"), Completed(stdout="\nMoab.14\n")], ids=["Moab.13", "Moab.14"])
+    # Of its documentation; exit codes are TORQUE's.
+    never_seen = ("-10", "-11", "271", "batchhold", "blocked", "hold", "staged", "staging", "suspended", "systemhold")
     unknown_word = UnknownWord(
         [USER, "showq.txt"], job_id="Moab.12[1]", known='State="Running"', unknown='State="Molting"'
     )

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 from corral.plugin import Completed, FailureKind, Job, JobId, JobState, Resources
 from corral.testing import (
+    AskedFor,
     BackendConformance,
     CancelsGone,
     DescribesQueues,
@@ -73,6 +74,16 @@ class OarLaws(BackendConformance):
     )
     alone = Submits(
         [Completed(stdout="OAR_JOB_ID=1019\n"), Completed(stdout="OAR_JOB_ID=1020\n")], ids=["1019", "1020"]
+    )
+    # Of OAR's source: a job passes them quickly, or is suspended by an administrator.
+    never_seen = ("Finishing", "Launching", "Resuming", "Suspended", "toAckReservation", "toError", "toLaunch")
+    units = (
+        AskedFor(
+            "#OAR -l /nodes=3/core=7,walltime=00:05:00",
+            "oarstat.txt",
+            says=["walltime=0:5:0", "/nodes=3/core=7,walltime=00:05:00"],
+            walltime=300,
+        ),
     )
     unknown_word = UnknownWord(["oarstat.txt"], job_id="1031", known='"state" : "Hold"', unknown='"state" : "Moulting"')
     garbled_row = GarbledRow(["oarstat.txt"], job_id="1031", known='"state" : "Hold"', garbled='"state" : 7')

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 
 from corral.plugin import Completed, FailureKind, JobId, JobState
 from corral.testing import (
+    AskedFor,
     BackendConformance,
     CancelsGone,
     DescribesQueues,
@@ -102,11 +103,28 @@ class PBSLaws(BackendConformance):
         ),
         Inside(["nodefile.txt"], environ="environment.txt", job_id="10001[0].node01", hosts=["node01"], cores=2),
         Detects(["qstat-version.txt"], version="23.06.06"),
-        DescribesQueues(["qstat-server.txt", "qstat-queues.txt"], names=["workq", "short", "closed", "few", "mine"]),
+        DescribesQueues(
+            [USER, "qstat-server.txt", "qstat-queues.txt"], names=["workq", "short", "closed", "few", "mine"]
+        ),
         ExplainsPending(["pending-never.txt"], job_id="9060[0].node01", words=["never", "ncpus (R: 999"]),
         ExplainsPending(["pending-held.txt"], job_id="9059[0].node01", words=["held", "qrls"]),
     )
     alone = Submits([Completed(stdout="74.node01\n"), Completed(stdout="75.node01\n")], ids=["74.node01", "75.node01"])
+    # The letters of qstat(1B); H is an array's here, never an element's. Exit codes are those of PBS's source.
+    never_seen = ("-14", "-20", "-26", "-27", "-4", "H", "S", "T", "U", "W")
+    units = (
+        AskedFor(
+            "#PBS -l select=1:ncpus=1:mem=100mb\n#PBS -l walltime=00:01:00",
+            # Of `qstat -f` on OpenPBS 23.06.06.
+            Completed(
+                stdout="comment = Job run at Mon Nov 23 at 11:50 on (node01:ncpus=1:mem=102400kb) and finished\n"
+                "Submit_arguments = -N ok -l select=1:ncpus=1:mem=100mb -l walltime=00:01:00 -o /scratch/demo/ -j oe\n"
+            ),
+            says=["mem=102400kb"],
+            memory=102400 * 1024,
+            walltime=60,
+        ),
+    )
     unknown_word = UnknownWord(
         ["qstat-two-nodes.txt"], job_id="9084[1].node01", known="job_state = R", unknown="job_state = MOLTING"
     )

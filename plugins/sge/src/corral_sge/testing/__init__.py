@@ -11,6 +11,7 @@ from attrs import evolve, frozen
 
 from corral.plugin import Completed, FailureKind, JobId, JobState, Resources
 from corral.testing import (
+    AskedFor,
     BackendConformance,
     CancelsGone,
     DescribesQueues,
@@ -93,6 +94,11 @@ class GridEngineLaws(BackendConformance):
         ExplainsPending(["qstat-j-silent.txt", "qalter-never.txt", "qalter-never.txt"], job_id="39.1", words=["gpu=4"]),
     )
     alone = Submits([Completed(stdout="10\n"), Completed(stdout="11\n")], ids=["10", "11"])
+    # Letters that stand together: qstat(1).
+    state_words = ("Eqw", "dr", "hqw", "qw", "r", "s", "S", "T", "t")
+    # A queue that is suspended, a load that is too high, and the instant before a job runs.
+    never_seen = ("S", "T", "t")
+    units = (AskedFor("#$ -l h_rt=01:00:00", "qstat-j-long.txt", says=[" h_rt=3600"], walltime=3600),)
     unknown_word = UnknownWord(["qstat.txt"], job_id="27.1", known="<state>s<", unknown="<state>MOLTING<")
     garbled_row = GarbledRow(
         ["qstat.txt", "qstat-j-error.txt"], job_id="27.1", known="<state>s</state>", garbled="<stat>s</stat>"

@@ -53,6 +53,10 @@ class SlurmLaws(BackendConformance):
         Polls(["squeue-unknown.txt", "sacct-disabled.txt"], states={}, absent=["999999_0"]),
         Polls(["squeue-two-unknown.txt", "sacct-unknown.txt"], states={}, absent=["999999_0", "999998_0"]),
         Polls(["squeue-node-fail.txt"], states={"16_0": JobState.NODE_FAILED, "17_0": JobState.PENDING}),
+        Polls(
+            ["squeue-preempted.txt"],
+            states={"37_0": JobState.PREEMPTED, "37_1": JobState.PREEMPTED, "39_0": JobState.RUNNING},
+        ),
         CancelsGone(["scancel-elsewhere.txt"], ids=["1_1", "1_2"]),
         Finds(["squeue-found.txt"], name="dask-inside", ids=["195_0", "195_1", "195_2"]),
         Finds(["squeue-names-ended.txt"], name="ends", ids=[]),
@@ -85,6 +89,14 @@ class SlurmLaws(BackendConformance):
         ExplainsPending(["pending-resources.txt"], job_id="106_0", words=["free", "2026-11-23 23:46:11"]),
     )
     alone = Submits([Completed(stdout="209\n"), Completed(stdout="210\n")], ids=["209", "210"])
+    # squeue(1) has them, and the short ones where a site's squeue is a script around it.
+    never_seen = (
+        "BOOT_FAIL", "COMPLETING", "CONFIGURING", "DEADLINE", "EXPEDITING", "LAUNCH_FAILED", "OUT_OF_MEMORY",
+        "REQUEUED", "REQUEUE_FED", "REQUEUE_HOLD", "RESIZING", "RESV_DEL_HOLD", "SIGNALING", "SPECIAL_EXIT",
+        "STAGE_OUT", "STOPPED", "SUSPENDED", "TIMEOUT",
+        "BF", "CA", "CD", "CF", "CG", "DL", "EX", "F", "NF", "OOM", "PD", "PR", "R", "RD", "RF", "RH", "RQ",
+        "RS", "S", "SE", "SI", "SO", "ST", "TO",
+    )  # fmt: skip
     unknown_word = UnknownWord(["squeue.txt"], job_id="98_0", known="98_0|RUNNING|", unknown="98_0|MOLTING|")
     garbled_row = GarbledRow(["squeue.txt"], job_id="99_9", known="99_[0-3,5-9%4]", garbled="99_[0-?,5-9%4]")
     failures: ClassVar[Mapping[str, FailureKind | None]] = {

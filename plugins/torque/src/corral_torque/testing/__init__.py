@@ -69,11 +69,13 @@ class TorqueLaws(BackendConformance):
             gpus=["0", "1"],
         ),
         Detects(["version.txt"], version="6.1.3"),
-        DescribesQueues(["server.txt", "queues.txt"], names=["batch", "route"]),
+        DescribesQueues([USER, "server.txt", "queues.txt"], names=["batch", "route"]),
         ExplainsPending(["pending.txt"], job_id="12[6].srv", words=["waits", "Draining"]),
         ExplainsPending(["held.txt"], job_id="12[7].srv", words=["held", "qrls"]),
     )
     alone = Submits([Completed(stdout="13.srv\n"), Completed(stdout="14.srv\n")], ids=["13.srv", "14.srv"])
+    # Of its documentation; exit codes are those of its source.
+    never_seen = ("-10", "-3", "-4", "E", "S", "T", "W")
     unknown_word = UnknownWord(["qstat.txt"], job_id="12[5].srv", known="job_state = R", unknown="job_state = MOLTING")
     garbled_row = GarbledRow(["qstat.txt"], job_id="12[5].srv", known="job_state = R", garbled="job_stat R")
     failures: ClassVar[Mapping[str, FailureKind | None]] = {

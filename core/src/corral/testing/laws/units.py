@@ -1,0 +1,41 @@
+"""The law about units: a request means what the batch system itself said that it was asked for."""
+
+from __future__ import annotations
+
+import pytest
+from attrs import evolve
+
+from corral.plugin.values import Job, Resources
+from corral.testing.driving import transcript
+from corral.testing.laws.declared import Laws
+from corral.testing.silence import SilentHooks
+
+
+class UnitLaws(Laws):
+    """Of memory and walltime."""
+
+    def test_units_are_those_of_the_batch_system(self, hooks: SilentHooks) -> None:
+        """A thousand or 1,024, minutes or seconds: `render_script` and `parse_resources` may agree, and be wrong."""
+        if not self.units:
+            pytest.skip("declare `units`: a request, and the answer in which the batch system says what that asked for")
+        for pair in self.units:
+            answer = pair.answer if not isinstance(pair.answer, str) else transcript(self.transcripts / pair.answer)
+            for words in pair.says:
+                assert words in f"{answer.stdout}\n{answer.stderr}", f"{words!r} is not in {pair.answer}"
+            read = hooks.parse_resources(text=pair.request)
+            asked = (pair.memory, pair.walltime)
+            assert (read.resources.memory, read.walltime) == asked, (
+                f"{pair.request!r} asks for {pair.memory} bytes and {pair.walltime} s: the batch system says "
+                f"{', '.join(pair.says)}. parse_resources reads {read.resources.memory} bytes and {read.walltime} s"
+            )
+            job = evolve(
+                self.job,
+                resources=Resources(cores=read.resources.cores, memory=pair.memory),
+                walltime=pair.walltime,
+            )
+            written = str(hooks.render_script(job=hooks.prepare_job(job=job)))
+            again: Job = hooks.parse_resources(text=written)
+            assert (again.resources.memory, again.walltime) == asked, (
+                f"for {pair.memory} bytes and {pair.walltime} s, render_script writes another request than "
+                f"{pair.request!r}:\n{written}"
+            )
