@@ -23,6 +23,7 @@ TO_FILL_IN = {
     "test_an_unknown_word_is_a_living_job",
     "test_a_garbled_row_blinds_no_poll",
     "test_an_empty_answer_is_no_parse_error",
+    "test_every_state_word_was_seen_or_is_said_not_to_be",
     "test_jobs_are_found_by_their_name_and_by_its_beginning",
 }
 

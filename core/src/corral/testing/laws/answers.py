@@ -151,8 +151,9 @@ class AnswerLaws(Laws):
     def test_a_failure_that_nobody_knows_is_none(self, hooks: SilentHooks, text: str) -> None:
         """What to do about an unknown failure is the core's to say: it treats a submission otherwise than a poll."""
         for code in (1, 13, 255):
-            for said in ({"stderr": text}, {"stdout": text}):
-                failure = hooks.classify_failure(completed=Completed(argv=["x"], returncode=code, **said))
+            for out, errors in (("", text), (text, "")):
+                completed = Completed(argv=["x"], returncode=code, stdout=out, stderr=errors)
+                failure = hooks.classify_failure(completed=completed)
                 assert failure is None, (
                     f"classify_failure takes {text!r} (exit code {code}) for {failure.kind.name}. Return None unless "
                     "the words are those of one message that your batch system was seen to print"
