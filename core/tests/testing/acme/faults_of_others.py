@@ -34,8 +34,6 @@ from corral.plugin import (
 )
 from corral_acme import Acme
 
-
-
 # --- other batch systems ----------------------------------------------------------------------------------------
 
 
