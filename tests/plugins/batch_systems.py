@@ -6,6 +6,9 @@ down again at the end. ``--batch-systems=none`` skips them all. ``--backend=slur
 
 Where CI is set, a test that a script could have made possible may not be skipped: it fails. Root may skip those on
 batch systems that run no jobs of root.
+
+``@pytest.mark.real("slurm", having="accounting plugins")`` needs a Slurm with what ``CORRAL_SLURM_WITH`` names: see
+``tests/batch-systems/slurm-up.sh``. Without that variable such a test is skipped, in CI too.
 """
 
 from __future__ import annotations
@@ -82,12 +85,14 @@ class BatchSystems:
         for name in _needs(item):
             if self.obstacles[name]:
                 pytest.skip(self.obstacles[name])
+        if lacking := _lacking(item):
+            pytest.skip(lacking)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(self, item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         report = yield
         skipped_here = report.skipped and not hasattr(report, "wasxfail")
-        is_possible = any(_script(name, "up") and not _refuses_us(name) for name in _needs(item))
+        is_possible = any(_script(name, "up") and not _refuses_us(name) for name in _needs(item)) and not _lacking(item)
         if skipped_here and os.environ.get("CI") and is_possible:
             reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longreprtext
             report.outcome = "failed"
@@ -123,6 +128,18 @@ def _refuses_us(name: str) -> bool:
 
 def _needs(item: pytest.Item) -> list[str]:
     return [name for marker in item.iter_markers("real") for name in marker.args]
+
+
+def _lacking(item: pytest.Item) -> str:
+    """What a batch system was not brought up with, though this test needs it; empty if it was."""
+    for marker in item.iter_markers("real"):
+        for name in marker.args:
+            variable = f"CORRAL_{name.upper()}_WITH"
+            has = os.environ.get(variable, "").split()
+            lacking = [word for word in str(marker.kwargs.get("having", "")).split() if word not in has]
+            if lacking:
+                return f"{name}: brought up without {', '.join(lacking)}: see {variable} in {name}-up.sh"
+    return ""
 
 
 def _script(name: str, direction: str) -> Path | None:
