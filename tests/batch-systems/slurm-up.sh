@@ -208,7 +208,7 @@ start_accounting() { # a database on a socket alone, and slurmdbd, which reads t
         --auth-root-authentication-method=socket --skip-test-db >"$top/mariadb.log" 2>&1 || fail "no database"
     if ! is_running mariadb; then # it does not leave the foreground by itself
         mariadbd --no-defaults --user=root --datadir="$top/mariadb" --socket="$top/mariadb.socket" \
-            --pid-file="$top/mariadb.pid" --skip-networking --innodb-buffer-pool-size=64M \
+            --pid-file="$top/mariadb.pid" --skip-networking --innodb-buffer-pool-size=64M --innodb-log-file-size=8M \
             --innodb-flush-log-at-trx-commit=0 </dev/null >>"$top/mariadb.log" 2>&1 9>&- &
     fi
     await "answer of MariaDB" "${sql[@]}" -e 'create database if not exists slurm'
