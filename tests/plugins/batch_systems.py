@@ -93,27 +93,21 @@ class BatchSystems:
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
         if self.only is not None:
-            others = [item for item in items if self.only not in _needs(item)]
-            items[:] = [item for item in items if self.only in _needs(item)]
+            others = [item for item in items if self.only not in needs(item)]
+            items[:] = [item for item in items if self.only in needs(item)]
             config.hook.pytest_deselected(items=others)
 
-    @pytest.hookimpl(tryfirst=True)
-    def pytest_collection_finish(self, session: pytest.Session) -> None:
-        # Before the first test, whose time-out installing a batch system would exceed.
-        if session.config.option.collectonly:
-            return
-        needed = {name for item in session.items for name in _needs(item)}
-        self.obstacles = {name: self._obstacle(name) for name in sorted(needed)}
-        for name in sorted(needed - PROGRAMS):
-            if not self.obstacles[name]:
-                self.check_ups[name] = found = check_up(name)
-                self.obstacles[name] = str(found) if found.obstacle else ""
-
-    def pytest_report_collectionfinish(self) -> list[str]:
-        return [str(found) for found in self.check_ups.values()]
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
+        # Around the test and its time-out, which installing a batch system would exceed. Of tests that run side by
+        # side, only those that need it wait.
+        for name in needs(item):
+            if name not in self.obstacles:
+                self.obstacles[name] = self._obstacle(name) or self._check_up(name)
+        return (yield)
 
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
-        for name in _needs(item):
+        for name in needs(item):
             if self.obstacles[name]:
                 pytest.skip(self.obstacles[name])
             for ability in (word for marker in item.iter_markers("needs") for word in marker.args):
@@ -134,7 +128,7 @@ class BatchSystems:
         return report
 
     def _must_not_be_skipped(self, item: pytest.Item) -> bool:
-        needed = _needs(item)
+        needed = needs(item)
         if bad := [self.check_ups[name] for name in needed if name in self.check_ups and self.obstacles[name]]:
             # One failure says it for all.
             new = {found.setup.backend for found in bad} - self.complained
@@ -147,6 +141,13 @@ class BatchSystems:
         for name in reversed(self.started):
             if script := _script(name, "down"):
                 subprocess.run([script], check=True, stdout=subprocess.DEVNULL)
+
+    def _check_up(self, name: str) -> str:
+        """Why it runs no jobs of these tests; empty, if it does."""
+        if name in PROGRAMS:
+            return ""
+        found = self.check_ups[name] = check_up(name)
+        return str(found) if found.obstacle else ""
 
     def _obstacle(self, name: str) -> str:
         if self.mode == "none":
@@ -169,7 +170,8 @@ def _refuses_us(name: str) -> bool:
     return name in NOT_FOR_ROOT and os.geteuid() == 0
 
 
-def _needs(item: pytest.Item) -> list[str]:
+def needs(item: pytest.Item) -> list[str]:
+    """The real batch systems and programs without which this test cannot run."""
     return [name for marker in item.iter_markers("real") for name in marker.args]
 
 
