@@ -119,6 +119,8 @@ class BatchSystems:
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(self, item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         report = yield
+        names = [name for name in needs(item) if name in self.check_ups]
+        report.batch_systems = {name: self.check_ups[name].for_report() for name in names}  # type: ignore[attr-defined]
         if report.skipped and not hasattr(report, "wasxfail") and self._must_not_be_skipped(item):
             reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longreprtext
             report.outcome = "failed"

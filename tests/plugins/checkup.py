@@ -59,6 +59,10 @@ class CheckUp:
         lacks = f"; it lacks {', '.join(sorted(self.lacks))}" if self.lacks else ""
         return f"{ran}, made as {self.setup.where} says{lacks}"
 
+    def for_report(self) -> dict[str, Any]:
+        """What the reports of its tests say of it, in values that go from process to process."""
+        return {"version": self.version, "lacks": sorted(self.lacks), "said": str(self).splitlines()[0]}
+
 
 def check_up(backend: str) -> CheckUp:
     """Submit a job to a batch system that answers, wait for its end, and ask what there is."""

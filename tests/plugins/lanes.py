@@ -43,7 +43,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
         def _split_scope(self, nodeid: str) -> str:
             scope = super()._split_scope(nodeid)
-            return nodeid.split("::")[0] if scope == nodeid else scope
+            return nodeid.split("::", maxsplit=1)[0] if scope == nodeid else scope
 
     if not _is_side_by_side(config):
         return None

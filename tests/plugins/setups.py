@@ -43,7 +43,8 @@ USUAL_MEMORY = "400MB"
 
 _KEYS = {"job", "smallest", "largest", "patience", "lacks"}
 _JOB_KEYS = {
-    "queue", "account", "interface", "walltime", "backend-options", "extra-directives", "prologue", "env", "skip",
+    "queue", "account", "interface", "walltime", "backend-options", "extra-directives", "skip-directives", "prologue",
+    "env",
 }  # fmt: skip
 
 
@@ -119,7 +120,7 @@ class Setup:
             if isinstance(value, Mapping):
                 words += [f"{word.removesuffix('s')}={key}={text}" for key, text in value.items()]
             elif isinstance(value, Sequence) and not isinstance(value, str):
-                words += [f"{word.removesuffix('s')}={text}" for text in value]
+                words += [f"{word}={text}" for text in value]
             else:
                 words.append(f"{word}={value}")
         return words
@@ -148,7 +149,7 @@ class Setup:
             extra_directives=[*self.job.get("extra_directives", ()), *job.extra_directives],
             prologue=[*self.job.get("prologue", ()), *job.prologue],
             environment={**self.job.get("env", {}), **job.environment},
-            skip=job.skip | set(self.job.get("skip", ())),
+            skip=job.skip | set(self.job.get("skip_directives", ())),
         )
 
     def allows(self, **asked: Any) -> None:
@@ -244,7 +245,7 @@ def _as_arguments(path: str, name: str, job: Mapping[str, Any]) -> Iterator[tupl
     for key, value in job.items():
         if key in ("backend-options", "env"):
             _table(path, f"{name}: job: {key}", value)
-        elif key in ("extra-directives", "prologue", "skip"):
+        elif key in ("extra-directives", "prologue", "skip-directives"):
             if not isinstance(value, list) or not all(isinstance(each, str) for each in value):
                 _refuse(path, f"{name}: job: {key} must be a list of texts")
         elif not isinstance(value, str) and key != "walltime":
