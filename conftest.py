@@ -12,13 +12,3 @@ pytest_plugins = [
     "symptoms",
     "sshd",
 ]
-    "own_state",
-    "batch_systems",
-    "lanes",
-    "measuring",
-    "pytester",
-    "real_life",
-    "incidents",
-    "symptoms",
-    "sshd",
-]
