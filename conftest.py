@@ -2,6 +2,14 @@
 
 # Each before those that import it.
 pytest_plugins = [
-    "own_state", "batch_systems", "lanes", "tried", "measuring", "pytester", "real_life", "incidents", "symptoms",
+    "own_state",
+    "batch_systems",
+    "lanes",
+    "tried",
+    "measuring",
+    "pytester",
+    "real_life",
+    "incidents",
+    "symptoms",
     "sshd",
-]  # fmt: skip
+]

@@ -2,56 +2,63 @@
 
 They wait most of the time, and would wait for each other's jobs if they ran together. All others are dealt out file by
 file, so that what a module's tests share is made once.
+
+pytest-xdist's own groups are put into the names of tests, where pytest 9.2 keeps them no longer. So each worker writes
+down which test belongs into which lane, for the process that deals them out.
 """
 
 from __future__ import annotations
 
+import json
+from functools import cached_property
+from pathlib import Path
 from typing import Any
 
 import pytest
 from batch_systems import needs
 
 
-@pytest.hookimpl(tryfirst=True)
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Tell a worker where to write, before it begins."""
+    if node.config.getoption("dist") == "loadgroup":
+        node.workerinput["lanes"] = str(_lanes(node.config))
+
+
+@pytest.hookimpl(trylast=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    if not _is_side_by_side(config):
+    """Write it; last, when others have chosen their order."""
+    path = getattr(config, "workerinput", {}).get("lanes")
+    if path is None:
         return
-    for item in items:
-        if names := needs(item):
-            item.add_marker(pytest.mark.xdist_group(names[0]))
-
-
-class RealOnesFirst:
-    """Its own plugin, because an order is wanted at the end, when others have chosen theirs."""
-
-    @pytest.hookimpl(trylast=True)
-    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
-        items.sort(key=lambda item: not needs(item))
-
-
-def pytest_configure(config: pytest.Config) -> None:
-    if _is_side_by_side(config):
-        config.pluginmanager.register(RealOnesFirst(), "corral-real-ones-first")
+    items.sort(key=lambda item: not needs(item))
+    lanes = {item.nodeid: needs(item)[0] for item in items if needs(item)}
+    # All workers write the same.
+    partial = Path(f"{path}.{config.workerinput['workerid']}")  # type: ignore[attr-defined]
+    partial.write_text(json.dumps(lanes))
+    partial.rename(path)
 
 
 @pytest.hookimpl(optionalhook=True)
 def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
-    from xdist.scheduler import LoadGroupScheduling
+    if config.getoption("dist") != "loadgroup":
+        return None
+    from xdist.scheduler import LoadScopeScheduling
 
-    class Lanes(LoadGroupScheduling):
-        """A lane for each group; and for each file, where nothing was said of a group."""
+    class Lanes(LoadScopeScheduling):
+        @cached_property
+        def lanes(self) -> dict[str, str]:
+            lanes: dict[str, str] = json.loads(_lanes(config).read_text())
+            return lanes
 
         def _split_scope(self, nodeid: str) -> str:
-            scope = super()._split_scope(nodeid)
-            return nodeid.split("::", maxsplit=1)[0] if scope == nodeid else scope
+            return self.lanes.get(nodeid) or nodeid.split("::", maxsplit=1)[0]
 
-    if not _is_side_by_side(config):
-        return None
     # Else the largest would come first, which are none of those that wait.
     config.option.loadscopereorder = False
     return Lanes(config, log)
 
 
-def _is_side_by_side(config: pytest.Config) -> bool:
-    # Workers are told by `loadgroup`, and the one that deals out by `dist`.
-    return bool(config.getoption("loadgroup", False)) or config.getoption("dist", "no") == "loadgroup"
+def _lanes(config: pytest.Config) -> Path:
+    factory: pytest.TempPathFactory = config._tmp_path_factory  # type: ignore[attr-defined]
+    return factory.getbasetemp() / "lanes.json"

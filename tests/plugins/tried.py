@@ -1,8 +1,8 @@
 """What was really run, on which batch system, when and by whom: ``docs/tried.jsonl``, and the page that is made of it.
 
 ``--record-tried=FILE`` appends what a run of the real tests found to such a file, a line for each batch system.
-``python tests/plugins/tried.py`` writes the table in ``docs/tried.md`` anew; a test holds it, and what each backend says
-of itself (``BackendFacts.tried``), to the file.
+``python tests/plugins/tried.py`` writes the table in ``docs/tried.md`` anew; a test holds it, and what each backend
+says of itself (``BackendFacts.tried``), to the file.
 """
 
 from __future__ import annotations
