@@ -8,14 +8,23 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Callable
-from typing import Any
 
 from corral.cli.redact import Redaction
 
 #: By kind; a second one of it is numbered.
-_MADE_UP = {"user": "alice", "project": "physics", "folder": "/scratch/logs", "home": "/home/alice", "prefix": "/opt/corral"}
+_MADE_UP = {
+    "user": "alice",
+    "project": "physics",
+    "folder": "/scratch/logs",
+    "home": "/home/alice",
+    "prefix": "/opt/corral",
+}
 _DOMAIN = "example.org"
-_ADDRESS = re.compile(r"(?<![\w.])\d{1,3}(?:\.\d{1,3}){3}(?![\w.]*\.?\d)|(?<![\w:.])[0-9a-fA-F:]*:[0-9a-fA-F:]*:[0-9a-fA-F:]*(?![\w.])")
+_ADDRESS = re.compile(
+    r"(?<![\w.])\d{1,3}(?:\.\d{1,3}){3}(?![\w.]*\.?\d)|(?<![\w:.])[0-9a-fA-F:]*:[0-9a-fA-F:]*:[0-9a-fA-F:]*(?![\w.])"
+)
+#: Networks of addresses that are nobody's.
+_DOCUMENTED = (ipaddress.ip_network("192.0.2.0/24"), ipaddress.ip_network("2001:db8::/32"))
 _MAIL = re.compile(rf"(?<![\w.\[\]-])[A-Za-z][\w.+-]*@(?!(?:[\w-]+\.)*{re.escape(_DOMAIN)})(?:[\w-]+\.)+[A-Za-z]{{2,}}")
 #: Of a host's name, what is left without its number is not told from other words if it is shorter.
 _SHORTEST = 2
@@ -78,23 +87,20 @@ class Disguise(Redaction):
             address = ipaddress.ip_address(found)
         except ValueError:
             return found
-        if found in self._kept or address.is_loopback or address.is_unspecified or address in _DOCUMENTED:
+        if (
+            found in self._kept
+            or address.is_loopback
+            or address.is_unspecified
+            or any(address in each for each in _DOCUMENTED)
+        ):
             return found
         number = len(self._addresses) + 1
         made_up = f"192.0.2.{number % 256}" if address.version == 4 else f"2001:db8::{number:x}"
         return self._addresses.setdefault(found, made_up)
 
 
-class _Documented(list[Any]):
-    def __contains__(self, address: object) -> bool:
-        return any(getattr(address, "version", 0) == each.version and address in each for each in self)
-
-
-_DOCUMENTED = _Documented([ipaddress.ip_network("192.0.2.0/24"), ipaddress.ip_network("2001:db8::/32")])
-
-
 def _in_columns(pattern: str | re.Pattern[str], change: Callable[[str], str], text: str) -> str:
-    """Text with what matches changed; of two blanks or more after it, so many are left that columns keep their place."""
+    """Text with what matches changed; of two blanks or more after it, so many are left that columns stay in place."""
 
     def changed(match: re.Match[str]) -> str:
         old, blanks = match[0][: match.end() - match.start() - len(match["blanks"] or "")], match["blanks"] or ""
@@ -105,5 +111,3 @@ def _in_columns(pattern: str | re.Pattern[str], change: Callable[[str], str], te
 
     source = pattern if isinstance(pattern, str) else pattern.pattern
     return re.sub(rf"(?:{source})(?P<blanks> {{2,}})?", changed, text)
-
-

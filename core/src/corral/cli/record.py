@@ -16,7 +16,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from corral.cli.disguise import Disguise
-from corral.cli.options import HERE, cluster_arguments, cluster_options, refuse_via, worker_arguments, worker_options_for
+from corral.cli.options import (
+    HERE,
+    cluster_arguments,
+    cluster_options,
+    refuse_via,
+    worker_arguments,
+    worker_options_for,
+)
 from corral.cli.tables import say
 from corral.errors import InvalidRequest
 from corral.text.durations import seconds_in
@@ -89,11 +96,11 @@ def _recorded(blueprint: Blueprint, target: Path, patience: float) -> int:
     prepared(logs, [*os.environ, *life.job.environment, "VIRTUAL_ENV"])
     code = 0
     try:
-        with _leaving_by_exceptions():
+        with _others_interrupt_too():
             asyncio.run(life.live())
-    except (KeyboardInterrupt, SystemExit) as left:
+    except KeyboardInterrupt:
         say("corral record: interrupted; what was recorded so far is written", err=True)
-        code = 128 + signal.SIGINT if isinstance(left, KeyboardInterrupt) else int(left.code or 0)
+        code = 128 + signal.SIGINT
     finally:
         disguise.hide("folder", str(logs))
         disguise.hide("prefix", sys.prefix)
@@ -136,10 +143,10 @@ def _life(blueprint: Blueprint, logs: Path, patience: float, disguise: Disguise)
 
 
 @contextlib.contextmanager
-def _leaving_by_exceptions() -> Iterator[None]:
+def _others_interrupt_too() -> Iterator[None]:
     """Who is told to go has its jobs cancelled on the way out, as by Ctrl-C."""
 
-    def leave(number: int, _frame: object) -> None:
+    def leave(_number: int, _frame: object) -> None:
         signal.raise_signal(signal.SIGINT)
 
     before = {number: signal.signal(number, leave) for number in (signal.SIGTERM, signal.SIGHUP)}

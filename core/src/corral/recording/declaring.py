@@ -67,7 +67,9 @@ class Declarer:
         lines += self._inside(inside)
         declared = ["recordings = (", *(f"    {line}" for line in lines), ")"]
         polls = [each for each in read if each.taken.hook == "poll_status" and each.result]
-        declared += self._words(polls) or ["# unknown_word, garbled_row: no poll shows how to spoil a row; see the guide"]
+        declared += self._words(polls) or [
+            "# unknown_word, garbled_row: no poll shows how to spoil a row; see the guide"
+        ]
         refusals = [each for each in read if each.taken.title.startswith("refused")]
         declared += _failures(refusals)
         return Recorded(files=dict(self._files), declarations="\n".join(declared) + "\n")
@@ -132,7 +134,9 @@ class Declarer:
                 )
                 yield f"Polls({files}, states={{{states}}}{more}),"
             case "cancel" if read.taken.title.startswith("cancel-one"):
-                yield from _comment(f"{', '.join(read.files)}: what is said when {arguments['job_ids'][0]} is cancelled")
+                yield from _comment(
+                    f"{', '.join(read.files)}: what is said when {arguments['job_ids'][0]} is cancelled"
+                )
             case "cancel":
                 yield f"CancelsGone({files}, ids={_list(arguments['job_ids'])}),"
             case "find_jobs":
@@ -142,7 +146,7 @@ class Declarer:
             case "describe_queues":
                 yield f"DescribesQueues({files}, names={_list(queue.name for queue in result)}),"
             case "explain_pending":
-                words = [word for word in re.findall(r"[A-Za-z]{4,}", result)][:3]
+                words = re.findall(r"[A-Za-z]{4,}", result)[:3]
                 yield f"ExplainsPending({files}, job_id={_text(arguments['job_id'].text)}, words={_list(words)}),"
 
     def _inside(self, inside: Sequence[Mapping[str, Any]]) -> list[str]:
@@ -151,21 +155,28 @@ class Declarer:
         for said in inside:
             answers = [self._redacted(Completed(**each)) for each in said["answers"]]
             environ = {name: self.redact(value) for name, value in said["environ"].items()}
+            granted, problem = None, said["problem"]
             try:
                 granted = repeated(self.manager.hook.read_allocation(environ=environ), answers)
             except Exception as error:
-                granted, said = None, {**said, "problem": _said(error)}
+                problem = _said(error)
             self._files[_ENVIRONMENT] = written(
                 Completed(argv=["env"], stdout="".join(f"{name}={value}\n" for name, value in environ.items()))
             )
             if granted is None:
-                problems = _comment(f"{_ENVIRONMENT}: read_allocation {said['problem'] or 'sees no job of its own here'}")
+                problems = _comment(f"{_ENVIRONMENT}: read_allocation {problem or 'sees no job of its own here'}")
                 continue
             [names] = file_names([("inside", len(answers))])
             self._files.update(zip(names, map(written, answers)))
             given = [f"{_list(names)}"] if names else []
-            given += [f'environ="{_ENVIRONMENT}"', f"job_id={_text(granted.job_id.text)}", f"hosts={_list(granted.hosts)}"]
-            given += [f"{name}={value}" for name in ("cores", "memory") if (value := getattr(granted, name)) is not None]
+            given += [
+                f'environ="{_ENVIRONMENT}"',
+                f"job_id={_text(granted.job_id.text)}",
+                f"hosts={_list(granted.hosts)}",
+            ]
+            given += [
+                f"{name}={value}" for name in ("cores", "memory") if (value := getattr(granted, name)) is not None
+            ]
             given += [f"gpus={_list(granted.gpus.names)}"] if granted.gpus.names else []
             given += [f"attempt={granted.attempt}"] if granted.attempt else []
             return [f"Inside({', '.join(given)}),"]
@@ -222,9 +233,7 @@ class Declarer:
                 )
         return ""
 
-    def _changed(
-        self, read: _Read, known: str, other: str, job_ids: Sequence[JobId]
-    ) -> dict[JobId, JobStatus] | None:
+    def _changed(self, read: _Read, known: str, other: str, job_ids: Sequence[JobId]) -> dict[JobId, JobStatus] | None:
         """What a poll of these jobs says when its answers were changed."""
         if known == other or sum(answer.stdout.count(known) for answer in read.answers) != 1:
             return None

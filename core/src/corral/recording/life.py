@@ -32,6 +32,8 @@ END_PATIENCE = 90.0
 #: What no batch system has.
 NO_QUEUE = "corral-no-such-queue"
 NO_MACHINE = 1_000_000
+#: How long a job that runs may need to tell what it finds inside (s).
+LISTENING = 30.0
 #: Some jobs run, and no state has changed for so long (s): the others wait for room.
 SETTLED = 15.0
 #: How the single job ends, and the array.
@@ -304,7 +306,8 @@ class Life:
 
     async def _listen(self) -> None:
         """What the jobs tell from inside; those that run do so soon."""
-        for pause in (0.0, *[1.0] * 30):
+        running: set[str] = set()
+        for pause in (0.0, *[1.0] * round(min(self.patience, LISTENING))):
             await asyncio.sleep(pause)
             for path in self.folder.glob("*.json"):
                 said = json.loads(path.read_text(encoding="utf-8"))
