@@ -13,6 +13,7 @@ from attrs import evolve
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 
+from corral.errors import InvalidRequest
 from corral.plugin import discovery
 from corral.plugin.facts import BackendFacts
 from corral.plugin.values import Conversation, FailureKind, Job, JobId, Resources, Script
@@ -83,6 +84,8 @@ class Laws:
     #: How many commands `poll_status` and `cancel` may need for 10,000 jobs.
     most_commands: ClassVar[int] = 4
 
+    _refusal_of_job: ClassVar[str]
+
     def manager(self, *around: object, **options: Any) -> pluggy.PluginManager:
         """Load the backend; `around` are the plugins that wrap it, `options` more of its own."""
         return discovery.load(
@@ -132,6 +135,26 @@ class Laws:
         )
 
     # --- fixtures and parameters -------------------------------------------------------------------------------
+
+    @pytest.fixture(autouse=True)
+    def _the_job_is_taken(self, request: pytest.FixtureRequest) -> None:
+        """Where it is refused, one law says so, and no other can be tried."""
+        if request.function.__name__ != "test_the_backend_takes_the_job_of_the_laws" and self._why_the_job_is_refused():
+            pytest.skip(f"{self.backend} refuses the job of the laws: declare `job = Job(…)`")
+
+    def _why_the_job_is_refused(self) -> str:
+        """Empty: it is not."""
+        cls = type(self)
+        if "_refusal_of_job" not in vars(cls):
+            try:
+                self.manager().hook.prepare_job(job=self.job)
+            except InvalidRequest as error:
+                cls._refusal_of_job = str(error)
+            except Exception:  # what else is wrong with it is for the other laws
+                cls._refusal_of_job = ""
+            else:
+                cls._refusal_of_job = ""
+        return cls._refusal_of_job
 
     @pytest.fixture(params=["alone", "through a site"])
     def hooks(self, request: pytest.FixtureRequest) -> SilentHooks:

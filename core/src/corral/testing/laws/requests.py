@@ -31,6 +31,17 @@ FIELDS: dict[str, Callable[[Job], Job]] = {
 class RequestLaws(Laws):
     """Of `prepare_job`, `parse_resources`, and the directives of `render_script`."""
 
+    def test_the_backend_takes_the_job_of_the_laws(self) -> None:
+        """All laws about scripts are tried on one request, `job`; what is refused shows nothing."""
+        if refusal := self._why_the_job_is_refused():
+            where = "the kit's own" if type(self).job is Laws.job else "the one that is declared"
+            pytest.fail(
+                f"{self.backend} refuses the job on which the laws are tried, {where}: {refusal}\nDeclare one in "
+                f"{type(self).__name__} that it takes, and that asks for as much as it can: `job = Job(name={self.job.name!r}"
+                f", command=('true',), resources=Resources(cores=2, memory=2**30), walltime=3600, queue=…)`",
+                pytrace=False,
+            )
+
     @by_property
     @given(choice=st.data())
     def test_parse_reads_what_render_wrote(self, hooks: SilentHooks, choice: st.DataObject) -> None:
