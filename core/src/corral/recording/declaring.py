@@ -142,7 +142,9 @@ class Declarer:
             case "find_jobs":
                 yield f"Finds({files}, name={_text(arguments['name'])}, ids={_list(result)}),"
             case "detect":
-                yield f"Detects({files}, version={_text(result.version) if result else None}),"
+                version = _text(result.version) if result and result.version else None
+                more = ", is_here=True" if result and not version else ""
+                yield f"Detects({files}, version={version}{more}),"
             case "describe_queues":
                 yield f"DescribesQueues({files}, names={_list(queue.name for queue in result)}),"
             case "explain_pending":

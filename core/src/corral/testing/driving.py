@@ -106,8 +106,8 @@ def transcript(path: Path) -> Completed:
     recorded = _TRANSCRIPT.fullmatch(path.read_text())
     if recorded is None:
         raise Mismatch(
-            f"{path} is not a transcript: it must begin with '$ command' and end with '[rc=N]'. Where that is 0, the end "
-            "of a line suffices"
+            f"{path} is not a transcript: it must begin with '$ command' and end with '[rc=N]'. Where that is 0, the "
+            "end of a line suffices"
         )
     code = int(recorded["code"] or 0)
     printed, marker, errors = (recorded["whole"] or recorded["printed"] or "").partition("[stderr]\n")

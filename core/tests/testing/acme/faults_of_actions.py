@@ -317,7 +317,7 @@ class TakesItsScriptsForOthers(Acme):
     facts = evolve(Acme.facts, directives=("#ACME ",))
 
 
-# --- the job of the laws -----------------------------------------------------------------------------------------------
+# --- the job of the laws ----------------------------------------------------------------------------------------
 
 
 @found_by("test_the_backend_takes_the_job_of_the_laws")

@@ -43,17 +43,20 @@ class Laws:
 
     #: The name of the backend's entry point.
     backend: ClassVar[str]
+    #: Options of its plugin with which all laws are tried.
     options: ClassVar[Mapping[str, Any]] = {}
     #: A site through which to try the laws.
     site: ClassVar[str | None] = None
+    #: Options of that site.
     site_options: ClassVar[Mapping[str, Any]] = {}
-    #: The folder of the recorded answers.
+    #: The folder of the recorded answers; `corral record` fills one.
     transcripts: ClassVar[Path] = Path()
     #: At least one for every hook that talks; one `Inside` must be of a job that one of the `Submits` returned.
     recordings: ClassVar[Sequence[Recording]] = ()
     #: Two jobs where arrays are refused, an answer for each; None: the backend has no option ``arrays``. A class whose
     #: options refuse them has `each_alone` as its recordings.
     alone: ClassVar[Submits | None] = None
+    #: A recorded poll with a word for a state that nobody knows: the job is alive, and the word is kept.
     unknown_word: ClassVar[UnknownWord]
     #: Words for states that are in none of the plugin's tables (mappings to `JobState`); each is `JobStatus.native`.
     state_words: ClassVar[Collection[str]] = ()
@@ -61,11 +64,11 @@ class Laws:
     never_seen: ClassVar[Collection[str]] = ()
     #: Requests, and what the batch system says that they asked for.
     units: ClassVar[Sequence[AskedFor]] = ()
-    #: A row that cannot be read, among others that can.
+    #: A recorded poll with a row that cannot be read, among others that can.
     garbled_row: ClassVar[GarbledRow]
     #: Transcripts of commands that failed, and what they mean; None: nothing is known of it.
     failures: ClassVar[Mapping[str, FailureKind | None]] = {}
-    #: A request that uses as much as the batch system can.
+    #: A request that the backend takes, and that asks for as much as the batch system can.
     job: ClassVar[Job] = Job(
         name="dask-conformance",
         command=("true",),
@@ -75,7 +78,7 @@ class Laws:
         account="physics",
         log_directory="/scratch/logs",
     )
-    #: Native directives that the backend's own never spell.
+    #: Native directives, without their prefix, that the backend's own never spell: they are kept as they are.
     extra_directives: ClassVar[Sequence[str]] = ()
     #: Titles of batch systems that the kit takes for others, and that are this one under another name.
     same_as: ClassVar[Collection[str]] = ()
