@@ -19,6 +19,8 @@ JOB = Job(
     name="dask-1", command=("true",), resources=Resources(memory=2**30), walltime=3600, log_directory="/scratch/logs"
 )
 
+CHANGES = "changes the job's name from 'dask-1' to"
+
 Wrapper = Generator[None, Any, Any]
 
 
@@ -82,10 +84,10 @@ def submitted(*plugins: object, job: Job = JOB) -> str:
 @pytest.mark.parametrize(
     ("plugin", "problem"),
     [
-        (Renames(), "hook 'prepare_job' changes the job's name from 'dask-1' to 'barn-dask-1'"),
-        (RenamesByDirective(), "hook 'prepare_job' changes the job's name from 'dask-1' to 'barn', in its directives"),
+        (Renames(), f"hook 'prepare_job' {CHANGES} 'barn-dask-1'"),
+        (RenamesByDirective(), f"hook 'prepare_job' {CHANGES} 'barn', in its directives"),
         (LeavesTheNameOut(), "hook 'prepare_job' leaves out the job's name 'dask-1'"),
-        (RenamesTheScript(), "hook 'render_script' changes the job's name from 'dask-1' to 'barn'"),
+        (RenamesTheScript(), f"hook 'render_script' {CHANGES} 'barn'"),
         (
             RenamesInTheScript(),
             "hook 'render_script' changes the job's name from 'dask-1' to 'barn', in its directives",

@@ -14,10 +14,9 @@ pass as a silent None. Here each of them is a PluginError that names the plugin,
 from __future__ import annotations
 
 import inspect
-import re
 import types
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from typing import Any, NoReturn, TypeVar, get_args, get_origin, get_type_hints
+from collections.abc import Callable, Generator, Iterator, Sequence
+from typing import NoReturn, TypeVar, get_args, get_origin, get_type_hints
 
 import pluggy
 from attrs import frozen
@@ -150,13 +149,12 @@ def assemble(backend: NamedPlugin, around: Sequence[NamedPlugin] = ()) -> pluggy
     checks: list[tuple[object, str]] = []
     names = {name for name in HOOKS if hasattr(NameChecks, name)}
     if able := [each for each in around if names & {found.hook for found in each.implementations()}]:
+
+        def within(each: NamedPlugin) -> pluggy.PluginManager:
+            return _manager(defaults, backend, [each])
+
         alone = _manager(defaults, backend)
-        checks.append(
-            (
-                NameChecks(alone=alone, within=lambda each: _manager(defaults, backend, [each]), around=able),
-                _NAME_CHECKS,
-            )
-        )
+        checks.append((NameChecks(alone=alone, within=within, around=able), _NAME_CHECKS))
     return _manager(defaults, backend, around, checks)
 
 
@@ -351,16 +349,3 @@ def _check_form(implementation: Implementation, spec: HookSpec) -> None:
         implementation.refuse("is a conversation without a yield. Yield a Command for each thing to ask")
     if not implementation.is_wrapper and not spec.is_conversation and yields:
         implementation.refuse("yields, but is no conversation. Return the answer")
-
-
-# --- options ----------------------------------------------------------------------------------------------------
-
-
-def refused_value(error: BaseException, options: Mapping[str, Any]) -> str:
-    """What a validator of attrs says of an option; empty if it is not one that speaks.
-
-    Its error has the sentence, and then the whole attribute, which says nothing to a user.
-    """
-    sentence = str(error.args[0]) if isinstance(error, TypeError | ValueError) and error.args else ""
-    is_about_a_value = sentence.startswith(tuple(f"'{name}' must " for name in options))
-    return re.sub(r"<class '([\w.]+)'>", r"\1", sentence) if is_about_a_value else ""
