@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from distributed import Client
-from real_life import SMALL_JOBS
+from real_life import small_jobs
 
 from corral import Cluster, JobState
 from corral.errors import SubmitRejected
@@ -17,8 +17,8 @@ pytestmark = [pytest.mark.timeout(180), pytest.mark.usefixtures("leaves_nothing"
 Eventually = Callable[..., None]
 
 
-def cluster(*extra: str, **arguments: Any) -> Cluster:
-    return Cluster(**{**SMALL_JOBS, **arguments}, extra_directives=list(extra))
+def cluster(*extra: str) -> Cluster:
+    return Cluster(**small_jobs(extra_directives=list(extra)))
 
 
 @pytest.mark.real("slurm", having="accounting")
