@@ -59,6 +59,8 @@ def record(output: Path | None, timeout: str, **options: Any) -> None:
     refused. What each command printed goes to a file of its own, without the names of users, hosts and projects, and
     without addresses. What the files mean, as the conformance kit is told, is printed.
 
+    Its jobs ask for one core, 512 MiB and 15 minutes, unless you say otherwise.
+
     No other job is touched. Its own are cancelled in any case, also when you interrupt it.
     """
     from corral.request.drawing import draw
