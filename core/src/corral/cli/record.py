@@ -52,7 +52,7 @@ _ASKED = (
     help="How long to wait for jobs to start; once they have started, they end by themselves after as long.",
 )  # fmt: skip
 def record(output: Path | None, timeout: str, **options: Any) -> None:
-    """Record what a batch system answers, for the tests of its backend.
+    """Record a batch system's answers, for tests of its backend.
 
     It submits four small jobs, one and an array of three, through the backend's own hooks: polls them while they wait,
     run and end, finds them by name, cancels one of the three, asks for what is gone or never was, and has one request
