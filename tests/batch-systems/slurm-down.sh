@@ -37,6 +37,10 @@ if jobs=$(timeout 10 squeue -h -o %A 2>/dev/null) && [[ $jobs ]]; then
         sleep 0.1
     done
 fi
+# Of a changed configuration (CORRAL_SLURM_EDIT), nodes have other names.
+mapfile -t nodes < <(scontrol show hostnames "$(sed -n 's/^NodeName=\([^ ]*\).*/\1/p' "$SLURM_CONF" | paste -sd,)")
+signal TERM "${nodes[@]}"
+await_end "${nodes[@]}"
 for daemons in "n1 n2 n3 g1 g2 g3 g4" slurmctld munged; do
     signal TERM $daemons
     await_end $daemons

@@ -119,7 +119,9 @@ async def _check_up(setup: Setup, folder: Path) -> CheckUp:
         with suppress(CorralError):
             queues = await real.talk(plugin.describe_queues())
     found = dict(_lacks(setup, plugin, queues, told["host"]))
-    return CheckUp(setup=setup, version=detected.version, lacks={**found, **setup.lacks}, took=took)
+    return CheckUp(
+        setup=setup, version=detected.version or "of unknown version", lacks={**found, **setup.lacks}, took=took
+    )
 
 
 async def _why_it_waits(real: RealJobs, job: JobId) -> str:
