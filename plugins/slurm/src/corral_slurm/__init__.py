@@ -154,6 +154,8 @@ class Slurm:
 
     #: What this site's commands have refused: they are not asked so again.
     _lacks: set[str] = field(factory=set, init=False, repr=False, eq=False)
+    #: Other clusters of this site to which jobs went, or may have gone: they are looked for there, too.
+    _elsewhere: set[str] = field(factory=set, init=False, repr=False, eq=False)
 
     # --- directives ---------------------------------------------------------------------------------------------
 
@@ -280,11 +282,12 @@ class Slurm:
     @hookimpl
     def submit(self, script: Script, count: int) -> Conversation[list[JobId]]:
         array = submission.as_array(script, min(count, self.max_array_size)) if self.arrays else None
-        return (
-            yield from arrayed_or_alone(
-                array, lambda: submission.alone(script), count, classify=answers.failure, lacks=self._lacks
-            )
+        self._elsewhere.update(submission.clusters(script))
+        ids = yield from arrayed_or_alone(
+            array, lambda: submission.alone(script), count, classify=answers.failure, lacks=self._lacks
         )
+        self._elsewhere.update(job_id.where for job_id in ids if job_id.where)
+        return ids
 
     @hookimpl
     def poll_status(self, job_ids: Sequence[JobId]) -> Conversation[dict[JobId, JobStatus]]:
@@ -316,9 +319,14 @@ class Slurm:
     def find_jobs(self, name: str) -> Conversation[list[JobId]]:
         # squeue knows whole names only.
         which = [] if name.endswith("*") else ["-n", name]
-        done = yield from _squeue(self._lacks, "JobArrayID State Name", "--me", *which)
-        rows = answers.names(done.stdout)
-        return [JobId(text) for text, state, found in rows if is_called(found, name) and not state.is_final]
+        ids: dict[str, JobId] = {}
+        for where in ("", *sorted(self._elsewhere)):
+            done = yield from _squeue(self._lacks, "JobArrayID State Name", *_at(where), "--me", *which)
+            for text, state, found in answers.names(done.stdout):
+                if is_called(found, name) and not state.is_final:
+                    # A federation lists it here as well.
+                    ids[text] = JobId(text, where)
+        return list(ids.values())
 
     @hookimpl
     def explain_pending(self, job_id: JobId) -> Conversation[str]:

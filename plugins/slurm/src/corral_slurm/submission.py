@@ -68,6 +68,18 @@ def alone(script: Script) -> Conversation[JobId]:
     return _id((yield _sbatch(single(script))))
 
 
+def clusters(script: Script) -> set[str]:
+    """The clusters among which a script leaves the choice to Slurm, by their names; empty: it names none."""
+    found = {
+        name.strip()
+        for directive in script.directives
+        for option in directives.options(directive.text.removeprefix(directives.PREFIX))
+        if option.name in ("clusters", "cluster") and option.value
+        for name in option.value.split(",")
+    }
+    return found - {"", "all"}
+
+
 def single(script: Script) -> Script:
     """The same script for a job that is no element of an array: it sees another id, and its log is named by that."""
 

@@ -30,7 +30,7 @@ class SlurmLaws(BackendConformance):
     transcripts = Path(__file__).parent / "transcripts"
     recordings: ClassVar[Sequence[Recording]] = (
         Submits(["sbatch.txt"], ids=["195_0", "195_1", "195_2"]),
-        Submits(["sbatch-where.txt"], ids=["1_0", "1_1", "1_2", "1_3"]),
+        Submits(["sbatch-where.txt"], ids=["1_0", "1_1", "1_2", "1_3"], where="beta"),
         Submits(
             ["sbatch-big-array.txt", "scontrol-config.txt", "sbatch.txt"],
             count=1001,
