@@ -95,7 +95,9 @@ def test_the_order_is_told() -> None:
     assert list(catalogue.problems({"backends": ["x"], "sites": []})) == ["backends: each entry begins with - name:"]
 
 
-@pytest.mark.parametrize("path", [path for path, _ in option_tables.pages()], ids=lambda path: "/".join(path.parts[-2:]))
+@pytest.mark.parametrize(
+    "path", [path for path, _ in option_tables.pages()], ids=lambda path: "/".join(path.parts[-2:])
+)
 def test_pages_say_of_options_what_backends_declare(path: Path) -> None:
     """``python tests/plugins/option_tables.py`` writes them."""
     assert path.read_text() == dict(option_tables.pages())[path]
@@ -104,5 +106,9 @@ def test_pages_say_of_options_what_backends_declare(path: Path) -> None:
 def test_every_backend_has_a_page() -> None:
     """In a folder that the index shows as a whole."""
     names = {each.name for each in option_tables.backends()}
-    assert names == {path.stem for path in option_tables.DOCS.glob("*.md")} == {each["name"] for each in WRITTEN["backends"]}
+    assert (
+        names
+        == {path.stem for path in option_tables.DOCS.glob("*.md")}
+        == {each["name"] for each in WRITTEN["backends"]}
+    )
     assert "backends/*" in (option_tables.DOCS.parent / "index.md").read_text()

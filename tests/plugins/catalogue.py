@@ -74,7 +74,7 @@ def _of_one(entry: Mapping[str, Any], kind: str) -> Iterator[str]:
     if entry["status"] not in STATUS:
         yield f"status: {entry['status']!r} is none of {', '.join(STATUS)}.{did_you_mean(entry['status'], STATUS)}"
     if not is_ours(entry) and not re.fullmatch(r"https://[\w.-]+/\S*", entry["where"]):
-        yield f"where: {entry['where']!r} is neither an address that begins with https:// nor a folder of this repository"
+        yield f"where: {entry['where']!r} is neither an address that begins with https:// nor a folder of corral's"
     if not re.fullmatch(r"[a-z0-9]+(-[a-z0-9]+)*", entry["distribution"]):
         yield f"distribution: {entry['distribution']!r} is no name that pip takes: lower case, digits and dashes"
 
@@ -86,7 +86,11 @@ def is_ours(entry: Mapping[str, Any]) -> bool:
 
 def ours() -> Iterator[tuple[str, str, str, str]]:
     """What is in this repository: the kind, the names of one plugin, its distribution and folder."""
-    for path in [ROOT / "core/pyproject.toml", *ROOT.glob("plugins/*/pyproject.toml"), *ROOT.glob("contrib/*/pyproject.toml")]:
+    for path in [
+        ROOT / "core/pyproject.toml",
+        *ROOT.glob("plugins/*/pyproject.toml"),
+        *ROOT.glob("contrib/*/pyproject.toml"),
+    ]:
         project = tomllib.loads(path.read_text())["project"]
         for kind in KINDS:
             for name in project.get("entry-points", {}).get(f"corral.{kind}.v1", {}):

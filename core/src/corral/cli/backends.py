@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from corral.batch.detection import Surveyed
     from corral.plugin.discovery import Installed
     from corral.plugin.facts import BackendFacts
+    from corral.plugin.values import Detected
 
 
 @click.command()
@@ -62,13 +63,14 @@ def backends(name: str | None, as_json: bool, via: str | None) -> None:
 
 
 def _show_all(found: list[Surveyed], where: str) -> None:
+    from corral.batch import unenforced
     from corral.plugin import well_known
 
     rows = []
     for each in found:
         plugin = each.plugin
         missing = f"not found {where}" if each.is_usable else "cannot be used"
-        answer = each.detected.version if each.detected else missing
+        answer = _version(each.detected) if each.detected else missing
         tried = _tried(plugin) if each.is_usable else ""
         rows.append((plugin.name, f"{plugin.distribution} {plugin.version}", answer, tried))
     installed = {row[0] for row in rows}
@@ -80,7 +82,14 @@ def _show_all(found: list[Surveyed], where: str) -> None:
         if each.reason:
             whose = each.plugin.name if each.is_usable else f"{each.plugin.name} ({each.plugin.distribution})"
             click.echo(f"{whose}: {' / '.join(each.reason.splitlines())}")
+    for each in found:
+        if each.is_usable and each.plugin.facts.unenforced:
+            click.echo(f"{each.plugin.name}: {unenforced.in_words(each.plugin.facts.unenforced)}")
     say("corral backends NAME says more of one.")
+
+
+def _version(detected: Detected) -> str:
+    return detected.version or "answers, version not known"
 
 
 def _backend(asked: Surveyed) -> dict[str, Any]:
@@ -97,6 +106,7 @@ def _backend(asked: Surveyed) -> dict[str, Any]:
         "evidence": detected.evidence if detected else None,
         "reason": asked.reason,
         "tried": _tried(plugin) if asked.is_usable else None,
+        "unenforced": sorted(plugin.facts.unenforced) if asked.is_usable else None,
     }
 
 
@@ -112,6 +122,7 @@ def _tried(backend: Installed) -> str:
 
 
 def _show_one(name: str, runner: Any, *, as_json: bool, where: str) -> None:
+    from corral.batch import unenforced
     from corral.batch.detection import survey
     from corral.plugin import discovery
 
@@ -130,7 +141,9 @@ def _show_one(name: str, runner: Any, *, as_json: bool, where: str) -> None:
     if facts.url:
         say(facts.url)
     detected = asked.detected
-    answer = f"{detected.version} ({detected.evidence})" if detected else asked.reason or f"not found {where}"
+    answer = asked.reason or f"not found {where}"
+    if detected:
+        answer = _version(detected) + (f" ({detected.evidence})" if detected.evidence else "")
     say(f"{where}: {' / '.join(answer.splitlines())}")
     say(f"run for real against: {facts.tried}")
     say("options: backend_options={…}, --backend-option NAME=VALUE:" if options else "options: none")
@@ -139,6 +152,8 @@ def _show_one(name: str, runner: Any, *, as_json: bool, where: str) -> None:
             say(line)
     for line in _lacks(facts):
         say(line)
+    if facts.unenforced:
+        say(unenforced.in_words(facts.unenforced))
     for line in _traces(facts):
         say(line)
 
