@@ -11,10 +11,10 @@ def test_elements_that_have_ended_are_not_counted() -> None:
     """PBS lists them, as X, until their array has ended."""
     rows = [
         "Job Id: 34[].localhost|Job_Name=dask-6-1|Job_Owner=user@node01|job_state=B|queue=workq|array=True",
-        "Job Id: 34[0].localhost|Job_Name=dask-6-1|Job_Owner=user@node01|job_state=R|queue=workq|array_id=34[].localhost",
-        "Job Id: 34[1].localhost|Job_Name=dask-6-1|Job_Owner=user@node01|job_state=X|queue=workq|array_id=34[].localhost",
-        "Job Id: 34[2].localhost|Job_Name=dask-6-1|Job_Owner=user@node01|job_state=Q|queue=workq|array_id=34[].localhost",
-        "Job Id: 35[0].localhost|Job_Name=other-1|Job_Owner=user@node01|job_state=R|queue=workq|array_id=35[].localhost",
+        "Job Id: 34[0].localhost|Job_Name=dask-6-1|Job_Owner=user@node01|job_state=R|array_id=34[].localhost",
+        "Job Id: 34[1].localhost|Job_Name=dask-6-1|Job_Owner=user@node01|job_state=X|array_id=34[].localhost",
+        "Job Id: 34[2].localhost|Job_Name=dask-6-1|Job_Owner=user@node01|job_state=Q|array_id=34[].localhost",
+        "Job Id: 35[0].localhost|Job_Name=other-1|Job_Owner=user@node01|job_state=R|array_id=35[].localhost",
     ]
     assert BY_BACKEND["pbs"].count_in("\n".join(rows), "dask-6") == 2
 
