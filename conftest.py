@@ -1,4 +1,15 @@
 """What every test of the workspace can use."""
 
 # Each before those that import it.
-pytest_plugins = ["own_state", "batch_systems", "measuring", "pytester", "real_life", "incidents", "symptoms", "sshd"]
+pytest_plugins = [
+    "own_state",
+    "batch_systems",
+    "lanes",
+    "tried",
+    "measuring",
+    "pytester",
+    "real_life",
+    "incidents",
+    "symptoms",
+    "sshd",
+]

@@ -289,7 +289,8 @@ class Queue:
 class Detected:
     """A batch system that answered."""
 
-    version: str
+    #: None: it does not say.
+    version: str | None = None
     #: What was seen: ``sbatch --version``.
     evidence: str = ""
 
