@@ -128,8 +128,9 @@ class LSF:
     gpu_resource: Annotated[
         str | None,
         Option(
-            'A resource that represents GPUs: `-R "rusage[ngpus_excl_p=2]"` in place of `-gpu "num=2"`, which OpenLava '
-            "and LSF before 10.1 do not have: without this option, GPUs are refused there",
+            'A resource that represents GPUs: `-R "rusage[ngpus_excl_p=2]"` in place of `-gpu "num=2"`, which is '
+            "refused on OpenLava and on LSF before 10.1: there `bsub` reads it as the name of a group of jobs, and "
+            "OpenLava's batch daemon dies",
             example="ngpus_excl_p",
         ),
     ] = None
@@ -138,8 +139,8 @@ class LSF:
     job_table: Annotated[
         str,
         Option(
-            "How jobs are listed: `custom` is `bjobs -o`, `wide` is `bjobs -w`; `auto` tries the first, and no more "
-            "once it was refused, as older versions do",
+            "How jobs are listed: `custom` is `bjobs -o`, `wide` is `bjobs -w`; `auto` tries the first, once: older "
+            "versions and OpenLava refuse it",
             choices=("auto", "custom", "wide"),
         ),
     ] = "auto"
