@@ -34,6 +34,7 @@ PROBES = {
     "slurm": ["sinfo", "--noheader"],
     # Each test that needs one starts its own.
     "sshd": ["test", "-x", "/usr/sbin/sshd"],
+    "tsp": ["tsp", "-V"],
 }
 
 #: These run no jobs of root.
