@@ -52,7 +52,7 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
             return lanes
 
         def _split_scope(self, nodeid: str) -> str:
-            return self.lanes.get(nodeid) or nodeid.split("::")[0]
+            return self.lanes.get(nodeid) or nodeid.split("::", maxsplit=1)[0]
 
     # Else the largest would come first, which are none of those that wait.
     config.option.loadscopereorder = False
@@ -60,5 +60,5 @@ def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
 
 
 def _lanes(config: pytest.Config) -> Path:
-    factory: pytest.TempPathFactory = config._tmp_path_factory  # type: ignore[attr-defined]  # noqa: SLF001
+    factory: pytest.TempPathFactory = config._tmp_path_factory  # type: ignore[attr-defined]
     return factory.getbasetemp() / "lanes.json"
