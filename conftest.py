@@ -5,6 +5,7 @@ pytest_plugins = [
     "own_state",
     "batch_systems",
     "lanes",
+    "tried",
     "measuring",
     "pytester",
     "real_life",

@@ -33,6 +33,8 @@ def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Callable[
     monkeypatch.setattr(batch_systems, "SCRIPTS", pytester.mkdir("scripts"))
     monkeypatch.setenv("PATH", f"{pytester.mkdir('programs')}:/usr/bin:/bin")
     monkeypatch.setattr(batch_systems, "PROBES", {"slurm": ["answers-slurm"], "lsf": ["answers-lsf"]})
+    # What answers here runs no jobs, and is not asked to.
+    monkeypatch.setattr(batch_systems, "PROGRAMS", {"slurm", "lsf"})
     monkeypatch.delenv("CI", raising=False)
     pytester.makeini("[pytest]\nmarkers = real(name): real batch system\n")
     pytester.makeconftest('pytest_plugins = ["batch_systems"]')

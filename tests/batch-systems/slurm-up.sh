@@ -148,6 +148,10 @@ flock 9
 install_packages
 [[ -s $top/munge.key ]] || (umask 077 && head -c 128 /dev/urandom >"$top/munge.key")
 write_configuration
+if [[ ${CORRAL_SLURM_EDIT:-} ]]; then # a program that changes the configuration in a folder, before anything starts
+    "$CORRAL_SLURM_EDIT" "$top"
+    mapfile -t nodes < <(scontrol show hostnames "$(sed -n 's/^NodeName=\([^ ]*\).*/\1/p' "$conf" | paste -sd,)")
+fi
 
 start munged munged --key-file="$top/munge.key" --socket="$top/munge.socket" --pid-file="$top/munged.pid" \
     --log-file="$top/munged.log" --seed-file="$top/munged.seed" --num-threads=2

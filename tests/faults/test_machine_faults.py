@@ -22,7 +22,7 @@ from corral import JobState
 from corral.errors import CredentialsError, JobsFailed
 from corral.jobs.record import Outcome
 
-pytestmark = [pytest.mark.real("slurm"), pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.real("slurm"), pytest.mark.needs("here", "control", "testbed"), pytest.mark.timeout(180)]
 
 Eventually = Callable[..., None]
 

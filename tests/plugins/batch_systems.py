@@ -4,8 +4,12 @@
 ``--batch-systems=install`` brings up what does not answer, by ``tests/batch-systems/<name>-up.sh`` (root, Debian), and
 down again at the end. ``--batch-systems=none`` skips them all. ``--backend=slurm`` runs nothing but its real tests.
 
-Where CI is set, a test that a script could have made possible may not be skipped: it fails. Root may skip those on
-batch systems that run no jobs of root.
+``--batch-system-file=FILE`` says what their jobs need (`setups`). Before the first test, each batch system gets a
+check-up (`checkup`): if it runs no job with those settings, its tests are skipped with what it said. Tests marked
+``@pytest.mark.needs("gpus")`` are skipped where it has none.
+
+Where CI is set, a test that a script could have made possible may not be skipped: it fails; after a bad check-up, the
+first of them. Root may skip those on batch systems that run no jobs of root.
 """
 
 from __future__ import annotations
@@ -18,6 +22,8 @@ from collections.abc import Generator, Iterable
 from pathlib import Path
 
 import pytest
+import setups
+from checkup import CheckUp, check_up
 
 SCRIPTS = Path(__file__).parent.parent / "batch-systems"
 
@@ -37,6 +43,9 @@ PROBES = {
     "tsp": ["tsp", "-V"],
 }
 
+#: These are programs that tests use by themselves; all others run jobs.
+PROGRAMS = {"chromium", "mpi", "sshd"}
+
 #: These run no jobs of root.
 NOT_FOR_ROOT = {"htcondor"}
 
@@ -50,9 +59,21 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="real batch systems: use those that answer (default), bring up those that do not, or skip their tests",
     )
     group.addoption("--backend", metavar="NAME", help="run only the tests that need this real batch system")
+    group.addoption(
+        "--batch-system-file",
+        metavar="FILE",
+        help="what real batch systems need said: queue, account, options, interface, and what they lack "
+        f"(YAML; or {setups.VARIABLE}; see tests/batch-systems/example.yaml)",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if path := config.getoption("--batch-system-file"):
+        os.environ[setups.VARIABLE] = str(Path(path).resolve())
+    if path := os.environ.get(setups.VARIABLE):
+        setups.read(path)
+        if folder := setups.folder():
+            os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", folder)
     config.pluginmanager.register(BatchSystems(config), "corral-batch-systems")
 
 
@@ -64,6 +85,10 @@ class BatchSystems:
         self.only: str | None = config.getoption("--backend")
         #: Why each batch system that a test needs cannot be used; empty if it can.
         self.obstacles: dict[str, str] = {}
+        #: Of those that answer.
+        self.check_ups: dict[str, CheckUp] = {}
+        #: Whose bad check-up has made a test fail.
+        self.complained: set[str] = set()
         self.started: list[str] = []
 
     @pytest.hookimpl(tryfirst=True)
@@ -79,30 +104,53 @@ class BatchSystems:
         # side, only those that need it wait.
         for name in needs(item):
             if name not in self.obstacles:
-                self.obstacles[name] = self._obstacle(name)
+                self.obstacles[name] = self._obstacle(name) or self._check_up(name)
         return (yield)
 
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
         for name in needs(item):
             if self.obstacles[name]:
                 pytest.skip(self.obstacles[name])
+            for ability in (word for marker in item.iter_markers("needs") for word in marker.args):
+                if ability not in setups.ABILITIES:
+                    raise pytest.UsageError(f"{item.nodeid} needs {ability!r}, which nobody knows")
+                if reason := name not in PROGRAMS and self.check_ups[name].lacks.get(ability):
+                    pytest.skip(f"{name} lacks {ability} ({setups.ABILITIES[ability]}): {reason}")
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(self, item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         report = yield
-        skipped_here = report.skipped and not hasattr(report, "wasxfail")
-        is_possible = any(_script(name, "up") and not _refuses_us(name) for name in needs(item))
-        if skipped_here and os.environ.get("CI") and is_possible:
+        names = [name for name in needs(item) if name in self.check_ups]
+        report.batch_systems = {name: self.check_ups[name].for_report() for name in names}  # type: ignore[attr-defined]
+        if report.skipped and not hasattr(report, "wasxfail") and self._must_not_be_skipped(item):
             reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longreprtext
             report.outcome = "failed"
-            reason = reason.removeprefix("Skipped: ")
-            report.longrepr = f"{reason}\nIn CI this test must run: see --batch-systems=install."
+            report.longrepr = reason.removeprefix("Skipped: ")
+            if os.environ.get("CI"):
+                report.longrepr += "\nIn CI this test must run: see --batch-systems=install."
         return report
+
+    def _must_not_be_skipped(self, item: pytest.Item) -> bool:
+        needed = needs(item)
+        if bad := [self.check_ups[name] for name in needed if name in self.check_ups and self.obstacles[name]]:
+            # One failure says it for all.
+            new = {found.setup.backend for found in bad} - self.complained
+            is_to_fail = bool(os.environ.get("CI")) or any(found.is_our_fault for found in bad)
+            self.complained |= new if is_to_fail else set()
+            return is_to_fail and bool(new)
+        return bool(os.environ.get("CI")) and any(_script(name, "up") and not _refuses_us(name) for name in needed)
 
     def pytest_sessionfinish(self) -> None:
         for name in reversed(self.started):
             if script := _script(name, "down"):
                 subprocess.run([script], check=True, stdout=subprocess.DEVNULL)
+
+    def _check_up(self, name: str) -> str:
+        """Why it runs no jobs of these tests; empty, if it does."""
+        if name in PROGRAMS:
+            return ""
+        found = self.check_ups[name] = check_up(name)
+        return str(found) if found.obstacle else ""
 
     def _obstacle(self, name: str) -> str:
         if self.mode == "none":

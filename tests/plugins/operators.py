@@ -4,25 +4,20 @@ from __future__ import annotations
 
 import re
 import subprocess
-from collections.abc import Mapping
 from typing import Any
 
-from attrs import field, frozen
+import setups
+from attrs import frozen
+from setups import Setup
 
 from corral import Cluster
 
 
 @frozen(kw_only=True)
 class Operator:
-    """One batch system, as set up by ``tests/batch-systems``, and its own commands."""
+    """One batch system's own commands; what its jobs need is said in its `setups.Setup`."""
 
     backend: str
-    #: What `Cluster` needs there, besides the little that every job asks for.
-    arguments: Mapping[str, Any] = field(factory=dict)
-    #: Seconds in which a job that was submitted starts and its workers connect, on a busy machine.
-    patience: float = 90.0
-    #: Whether no job has several nodes: the batch system knows no such jobs, or one host plays all of it.
-    is_one_host: bool = False
     #: Ends the job whose id takes the place of ``{id}``.
     cancels: tuple[str, ...]
     #: Lists jobs that have not ended.
@@ -30,10 +25,18 @@ class Operator:
     #: What is found in that list once for every job that runs; ``{name}`` is how the job's name begins.
     entry: str = "{name}"
 
+    @property
+    def setup(self) -> Setup:
+        return setups.of(self.backend)
+
+    @property
+    def patience(self) -> float:
+        """Seconds in which a job that was submitted starts and its workers connect, on a busy machine."""
+        return self.setup.patience
+
     def cluster(self, **arguments: Any) -> Cluster:
         """A cluster of small jobs."""
-        usual = {"backend": self.backend, "memory": "400MB", "walltime": "00:10:00", "interface": "lo"}
-        return Cluster(**{**usual, **self.arguments, **arguments})
+        return Cluster(**self.setup.arguments(**arguments))
 
     def cancel(self, job_id: str) -> None:
         self._run(*(word.replace("{id}", job_id) for word in self.cancels))
@@ -49,29 +52,23 @@ class Operator:
 OPERATORS = [
     Operator(
         backend="slurm",
-        arguments={"queue": "batch"},
         cancels=("scancel", "{id}"),
         lists=("squeue", "-h", "-r", "-o", "%j"),
     ),
     Operator(
         backend="sge",
-        is_one_host=True,
-        arguments={"backend_options": {"memory_resource": "memory", "parallel_environment": "smp"}},
         cancels=("qdel", "{id}"),
         lists=("qstat", "-u", "$user", "-r"),
         entry=r"Full jobname:\s+{name}",
     ),
     Operator(
         backend="oar",
-        arguments={"backend_options": {"memory_property": "memcore"}},
-        patience=150.0,
         cancels=("oardel", "{id}"),
         lists=("oarstat", "-f"),
         entry=r"name = {name}",
     ),
     Operator(
         backend="htcondor",
-        is_one_host=True,
         cancels=("condor_rm", "{id}"),
         lists=("condor_q", "-af", "JobBatchName"),
     ),

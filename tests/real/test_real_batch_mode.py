@@ -22,7 +22,7 @@ from corral.errors import JobsFailed
 if TYPE_CHECKING:
     from real_life import Slurm
 
-pytestmark = [pytest.mark.real("slurm"), pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.real("slurm"), pytest.mark.needs("testbed", "here", "control"), pytest.mark.timeout(240)]
 
 Eventually = Callable[..., None]
 #: Runs a script in a job of three nodes; gives its exit code and all that was printed.

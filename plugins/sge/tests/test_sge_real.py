@@ -10,17 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import setups
 from attrs import evolve
 from real_jobs import RealJobs, real_jobs, variables
 
 from corral.plugin import Allocation, CommandFailed, FailureKind, JobId, JobState, Resources
 from corral.testing import environment
-from corral_sge import GridEngine
 from corral_sge.testing import GridEngineLaws
 
 pytestmark = [pytest.mark.real("sge"), pytest.mark.timeout(90)]
 
-SGE = GridEngine(parallel_environment="smp")
+SGE = setups.of("sge").plugin()
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import setups
 from real_jobs import RealJobs, real_jobs, variables
 
 from corral.plugin import Allocation, CommandFailed, JobId, JobState, Resources
@@ -19,7 +20,7 @@ from corral_slurm.testing import SlurmLaws
 
 pytestmark = [pytest.mark.real("slurm"), pytest.mark.timeout(90)]
 
-SLURM = Slurm()
+SLURM = setups.of("slurm").plugin()
 MEBI = 2**20
 
 

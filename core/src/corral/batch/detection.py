@@ -58,7 +58,7 @@ def decide(here: Mapping[str, Detected], traces: list[str]) -> tuple[str, str]:
     """The backend and the reason."""
     match list(here.items()):
         case [(name, detected)]:
-            return name, f"{detected.version} answers here"
+            return name, f"{_words(name, detected)} answers here"
         case [_, _, *_]:
             raise UnknownBackend(
                 f"several batch systems answer here: {', '.join(here)}. Choose one with backend=", installed=tuple(here)
@@ -78,7 +78,7 @@ def decide_there(there: Mapping[str, Detected], host: str) -> tuple[str, str]:
     """The backend and the reason, where commands are carried to another host."""
     match list(there.items()):
         case [(name, detected)]:
-            return name, f"{detected.version} answers on {host}"
+            return name, f"{_words(name, detected)} answers on {host}"
         case [_, _, *_]:
             raise UnknownBackend(
                 f"several batch systems answer on {host}: {', '.join(there)}. Choose one with backend=",
@@ -89,6 +89,11 @@ def decide_there(there: Mapping[str, Detected], host: str) -> tuple[str, str]:
         f"no batch system answers on {host}. Name it with backend= (installed: {names}). "
         "`corral backends --via` says why each does not answer"
     )
+
+
+def _words(name: str, detected: Detected) -> str:
+    """Its version, which is mostly not said without its name; else its name alone."""
+    return detected.version or name
 
 
 def traces(environ: Mapping[str, str]) -> list[str]:

@@ -16,6 +16,7 @@ from corral.cli.migrate import migrate
 from corral.cli.new import new_backend, new_site
 from corral.cli.options import explained
 from corral.cli.queues import queues
+from corral.cli.record import record
 from corral.cli.redact import Redaction, redacted
 from corral.cli.run import run
 from corral.cli.schema import schema
@@ -69,7 +70,7 @@ def main(ctx: click.Context, redact: bool) -> None:
 
 _COMMANDS = (
     commands.backends, commands.clean, commands.logs, commands.ps, commands.script, demo, doctor, explain, migrate,
-    new_backend, new_site, queues, run, schema, serve, simulate, sites, submit, waits,
+    new_backend, new_site, queues, record, run, schema, serve, simulate, sites, submit, waits,
 )  # fmt: skip
 for command in _COMMANDS:
     main.add_command(explained(command))

@@ -316,6 +316,7 @@ def backends(as_json: bool, via: str | None) -> None:
 
     Backends that cannot be used are listed with the reason; those that could be installed are listed, too.
     """
+    from corral.batch import unenforced
     from corral.batch.detection import survey
     from corral.batch.runner import Runner
     from corral.cli.sites import choice_in_words
@@ -335,7 +336,9 @@ def backends(as_json: bool, via: str | None) -> None:
     for each in found:
         plugin = each.plugin
         missing = "not found here" if via is None else "not found there"
-        answer = each.detected.version if each.detected else missing if each.is_usable else "cannot be used"
+        answer = missing if each.is_usable else "cannot be used"
+        if each.detected:
+            answer = each.detected.version or "answers, version not known"
         tried = _tried(plugin) if each.is_usable else ""
         rows.append((plugin.name, f"{plugin.distribution} {plugin.version}", answer, tried))
     installed = {row[0] for row in rows}
@@ -347,6 +350,9 @@ def backends(as_json: bool, via: str | None) -> None:
         if each.reason:
             whose = each.plugin.name if each.is_usable else f"{each.plugin.name} ({each.plugin.distribution})"
             click.echo(f"{whose}: {' / '.join(each.reason.splitlines())}")
+    for each in found:
+        if each.is_usable and each.plugin.facts.unenforced:
+            click.echo(f"{each.plugin.name}: {unenforced.in_words(each.plugin.facts.unenforced)}")
     names = None if there is None else there.names
     if found_sites := survey_sites(names, None if there is None else there.login):
         say(f"site: {choice_in_words(found_sites, names)[1]}")
@@ -366,6 +372,7 @@ def _backend(asked: Surveyed) -> dict[str, Any]:
         "evidence": detected.evidence if detected else None,
         "reason": asked.reason,
         "tried": _tried(plugin) if asked.is_usable else None,
+        "unenforced": sorted(plugin.facts.unenforced) if asked.is_usable else None,
     }
 
 

@@ -286,7 +286,8 @@ class Queue:
 class Detected:
     """A batch system that answered."""
 
-    version: str
+    #: None: it does not say.
+    version: str | None = None
     #: What was seen: ``sbatch --version``.
     evidence: str = ""
 

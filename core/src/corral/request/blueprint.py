@@ -191,6 +191,7 @@ class Blueprint:
             raise InvalidRequest(error.argument, error.problem + whose) from error
         if whole := larger.rounding(name):
             logger.warning("cluster %s: group %r: %s", self.name, name, whole)
+        batch.tell_unenforced(spec.resources, spec.walltime_seconds)
         if vain := larger.skipped_in_vain(name):
             names = ", ".join(dict.fromkeys(each.name for each in larger.script(name).directives))
             warnings.warn(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from corral.plugin.validation import DEFAULTS, HOOKS
+from corral.testing.explained import explains_declarations
 from corral.testing.laws.actions import ActionLaws
 from corral.testing.laws.answers import AnswerLaws
 from corral.testing.laws.commands import CommandLaws
@@ -16,6 +17,7 @@ from corral.testing.laws.units import UnitLaws
 from corral.testing.laws.words import WordLaws
 
 
+@explains_declarations
 class BackendConformance(
     CommandLaws,
     ActionLaws,

@@ -189,15 +189,24 @@ class Inside(Recording):
 
 @frozen(kw_only=True)
 class Detects(Recording):
-    """`detect` saw this version; None: it is another batch system, or none."""
+    """`detect` saw this version; None: it is another batch system, or none.
+
+    Where the batch system is there and says no version, that is ``version=None, is_here=True``.
+    """
 
     hook = "detect"
     version: str | None
+    is_here: bool = field(kw_only=True)
+
+    @is_here.default
+    def _is_here(self) -> bool:
+        return self.version is not None
 
     def ask(self, hooks: SilentHooks, script: Script, folder: Path) -> Any:
         return hooks.detect()
 
     def is_right(self, result: Any) -> None:
+        assert self.is_here == (result is not None), "it is here" if self.is_here else "it is not here"
         assert self.version == (result and result.version)
 
     def is_possible(self, result: Any) -> None:

@@ -88,7 +88,7 @@ class OtherLaws(Laws):
             seen = converse(hooks.detect(), lambda command: evolve(answer, argv=command.argv))
         except (CommandError, ParseError):
             return None
-        return None if seen is None else str(seen.version)
+        return None if seen is None else seen.version or "not known"
 
 
 def _said(answer: Completed) -> str:
