@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import click
+import jsonschema
 import pytest
 from attrs import fields
 
@@ -17,7 +18,7 @@ from corral.allocation.cluster import Allocation
 from corral.cli import main
 from corral.cli.options import spoken
 from corral.cli.schema import configuration_schema
-from corral.plugin import hookspecs
+from corral.plugin import discovery, hookspecs
 from corral.plugin.site_yaml import NODE, OPTION, SITE
 from corral.plugin.validation import HOOKS
 from corral.request.arguments import CLUSTER_ARGUMENTS
@@ -175,7 +176,7 @@ def test_the_schema_says_what_docstrings_say() -> None:
     found = list(described(configuration_schema()))
     for name, text in found:
         assert name in ("backends", "sites") or any(text == words.get(name) for words in texts)
-    configurable = {*CLUSTER_ARGUMENTS, *OPTIONS[WorkerGroup], *OPTIONS[Settings]} - {"plugins"}
+    configurable = {*CLUSTER_ARGUMENTS, *OPTIONS[WorkerGroup], *OPTIONS[Settings]}
     assert {name for name, _ in found} == configurable | {"backends", "sites"}
 
 
@@ -188,9 +189,27 @@ def test_the_schema_knows_what_yaml_can_write() -> None:
     assert section["shared-directory"]["type"] == ["string", "null"]
     assert section["modules"]["items"] == {"type": "string"}
     assert section["extra-directives"] == section["extra_directives"]
-    slurm = section["backends"]["additionalProperties"]
-    assert slurm["additionalProperties"] is False
-    assert "commands-per-minute" not in slurm["properties"]
+    assert section["backends"]["additionalProperties"] == {"$ref": "#/$defs/backend"}
+    other = configuration_schema()["$defs"]["backend"]
+    assert other["additionalProperties"] is False
+    assert "commands-per-minute" not in other["properties"]
+
+
+def test_the_schema_knows_the_options_of_backends() -> None:
+    """Of those that are installed, as they declare them: an editor tells what is misspelt."""
+    schema = configuration_schema()
+    valid = {"corral": {"backends": {"slurm": {"backend-options": {"arrays": False, "gpu_type": "a100"}}}}}
+    jsonschema.validate(valid, schema)
+    for options in ({"arays": False}, {"arrays": "no"}, {"memory_option": "pmem"}, {"max_array_size": 0}):
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate({"corral": {"backends": {"slurm": {"backend-options": options}}}}, schema)
+    jsonschema.validate({"corral": {"backends": {"of-next-year": {"backend-options": {"any": 1}}}}}, schema)
+    found = schema["properties"]["corral"]["properties"]["backends"]["properties"]
+    assert {each.name for each in discovery.usable("backend")} <= found.keys()
+    options = {option.name: option for option in discovery.the_backend("slurm").options}
+    [_, its] = found["slurm"]["allOf"]
+    for name, said in its["properties"]["backend-options"]["properties"].items():
+        assert said["description"] == options[name].help.replace("`", "")
 
 
 def test_the_page_of_sites_has_all_their_keys() -> None:

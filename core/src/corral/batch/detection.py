@@ -124,13 +124,22 @@ class Surveyed:
 
 
 async def survey(
-    runner: Runner, *, site: str | None = None, site_options: Mapping[str, Any] | None = None
+    runner: Runner,
+    *,
+    site: str | None = None,
+    site_options: Mapping[str, Any] | None = None,
+    only: discovery.Installed | None = None,
 ) -> list[Surveyed]:
     """Ask every installed backend at once; also those that cannot be used are told, with the reason.
 
     The embedded queue is here wherever corral is. What goes wrong with one backend does not disturb the others.
+
+    Parameters
+    ----------
+    only
+        This one alone is asked.
     """
-    available = discovery.installed()
+    available = discovery.installed() if only is None else [only]
 
     async def find(plugin: discovery.Installed) -> Surveyed:
         try:

@@ -10,6 +10,7 @@ import click
 
 from corral._version import __version__
 from corral.cli import commands
+from corral.cli.backends import backends
 from corral.cli.demo import demo
 from corral.cli.doctor import doctor
 from corral.cli.migrate import migrate
@@ -69,7 +70,7 @@ def main(ctx: click.Context, redact: bool) -> None:
 
 
 _COMMANDS = (
-    commands.backends, commands.clean, commands.logs, commands.ps, commands.script, demo, doctor, explain, migrate,
+    backends, commands.clean, commands.logs, commands.ps, commands.script, demo, doctor, explain, migrate,
     new_backend, new_site, queues, record, run, schema, serve, simulate, sites, submit, waits,
 )  # fmt: skip
 for command in _COMMANDS:

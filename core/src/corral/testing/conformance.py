@@ -8,6 +8,7 @@ from corral.testing.laws.actions import ActionLaws
 from corral.testing.laws.answers import AnswerLaws
 from corral.testing.laws.commands import CommandLaws
 from corral.testing.laws.facts import FactLaws
+from corral.testing.laws.options import OptionLaws
 from corral.testing.laws.others import OtherLaws
 from corral.testing.laws.polls import PollLaws
 from corral.testing.laws.requests import RequestLaws
@@ -26,6 +27,7 @@ class BackendConformance(
     RequestLaws,
     ScriptLaws,
     FactLaws,
+    OptionLaws,
     OtherLaws,
     StillnessLaws,
     UnitLaws,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 from attrs import evolve
 
@@ -22,6 +22,7 @@ from corral.plugin import (
     JobId,
     JobState,
     JobStatus,
+    Option,
     ParseError,
     Resources,
     Script,
@@ -39,7 +40,7 @@ STATES = {
 
 
 class Acme:
-    """One option: the largest number of jobs that one acsub takes."""
+    """Its argument is the backend's only option."""
 
     facts: ClassVar[BackendFacts] = BackendFacts(
         title="Acme",
@@ -49,7 +50,9 @@ class Acme:
         carried=("ACME_SERVER",),  # what finds its server, for a scheduler that lives in a job
     )
 
-    def __init__(self, batch_size: int = 1000) -> None:
+    def __init__(
+        self, batch_size: Annotated[int, Option("The most jobs that one `acsub` takes", at_least=1)] = 1000
+    ) -> None:
         self.batch_size = batch_size
 
     # --- the request -------------------------------------------------------------------------------------------

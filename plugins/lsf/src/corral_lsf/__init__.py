@@ -13,10 +13,9 @@ import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 from attrs import evolve, field, frozen
-from attrs.validators import deep_iterable, ge, in_, instance_of, optional
 
 from corral.plugin import (
     Allocation,
@@ -33,6 +32,7 @@ from corral.plugin import (
     Job,
     JobId,
     JobStatus,
+    Option,
     ParseError,
     Queue,
     Resources,
@@ -92,30 +92,53 @@ class LSF:
         node=("JSM_NAMESPACE_RANK",),
     )
 
-    #: The site's MAX_JOB_ARRAY_SIZE (``bparams -l``); a larger one of ours is corrected when LSF refuses it.
-    max_array_size: int = field(default=1000, validator=ge(1))
-    #: False submits each job by itself, at sites that refuse arrays.
-    arrays: bool = field(default=True, validator=instance_of(bool))
-    #: LSF_UNIT_FOR_LIMITS of the site; by default as this host's lsf.conf says. None: there is none, -M is in KB and
-    #: rusage[mem=] in MB.
-    memory_unit: str | None = field(
-        factory=lambda: site.unit_for_limits(os.environ), validator=optional(in_(("KB", "MB", "GB", "TB")))
-    )
-    #: How memory is asked for: ``limit`` is -M, ``reservation`` is -R rusage[mem=].
-    memory_options: Sequence[str] = field(
-        default=("limit", "reservation"), converter=tuple, validator=deep_iterable(in_(("limit", "reservation")))
-    )
-    #: Whether reservations are counted per slot (RESOURCE_RESERVE_PER_TASK in lsb.params), not per host.
-    memory_per_slot: bool = False
-    #: A resource that stands for GPUs, as in -R rusage[ngpus_excl_p=2]; None: -gpu num=2 (IBM's LSF 10.1).
-    gpu_resource: str | None = None
-    #: Whole nodes by -nnodes, where -n and -R are refused (LSF with CSM).
-    nnodes: bool = False
-    #: What starts processes on a job's other hosts.
-    launcher: str = field(default="blaunch", validator=in_(("blaunch", "jsrun")))
-    #: How jobs are listed: ``custom`` is bjobs -o (IBM's LSF 9.1), ``wide`` is bjobs -w; ``auto`` tries the first,
-    #: whose refusal costs no more than a process.
-    job_table: str = field(default="auto", validator=in_(("auto", "custom", "wide")))
+    max_array_size: Annotated[
+        int, Option("The largest array of one submission; corrected from `bparams -l` when LSF refuses it", at_least=1)
+    ] = 1000
+    arrays: Annotated[
+        bool,
+        Option(
+            "`False` where the site refuses job arrays: each job is a submission of its own. Found out by itself "
+            "where a refusal speaks of arrays, or where MAX_JOB_ARRAY_SIZE is 0"
+        ),
+    ] = True
+    memory_unit: Annotated[
+        str | None,
+        Option(
+            "LSF_UNIT_FOR_LIMITS; without one, `-M` is in KB and `rusage[mem=]` in MB",
+            choices=("KB", "MB", "GB", "TB"),
+            default="as lsf.conf says",
+        ),
+    ] = field(factory=lambda: site.unit_for_limits(os.environ))
+    memory_options: Annotated[
+        Sequence[str],
+        Option(
+            'How memory is asked for: `limit` is `-M`, `reservation` is `-R "rusage[mem=]"`; either of them, both, '
+            "or neither",
+            choices=("limit", "reservation"),
+            default="both",
+        ),
+    ] = ("limit", "reservation")
+    memory_per_slot: Annotated[
+        bool, Option("Reservations are counted by slot (RESOURCE_RESERVE_PER_TASK in lsb.params), not by host")
+    ] = False
+    gpu_resource: Annotated[
+        str | None,
+        Option(
+            'A resource that represents GPUs: `-R "rusage[ngpus_excl_p=2]"` in place of `-gpu "num=2"`',
+            example="ngpus_excl_p",
+        ),
+    ] = None
+    nnodes: Annotated[bool, Option("Whole nodes with `-nnodes`, for sites where `-n` and `-R` are refused")] = False
+    launcher: Annotated[str, Option("What reaches a job's other hosts", choices=("blaunch", "jsrun"))] = "blaunch"
+    job_table: Annotated[
+        str,
+        Option(
+            "How jobs are listed: `custom` is `bjobs -o`, `wide` is `bjobs -w`; `auto` tries the first, which older"
+            " versions refuse at once",
+            choices=("auto", "custom", "wide"),
+        ),
+    ] = "auto"
 
     #: What this site has refused: it is not tried again.
     _lacks: set[str] = field(factory=set, init=False, repr=False, eq=False)

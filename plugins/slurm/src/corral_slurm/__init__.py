@@ -10,10 +10,9 @@ import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import groupby
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 from attrs import evolve, field, frozen
-from attrs.validators import ge, in_, instance_of
 
 from corral.plugin import (
     Allocation,
@@ -31,6 +30,7 @@ from corral.plugin import (
     JobId,
     JobState,
     JobStatus,
+    Option,
     ParseError,
     Queue,
     RankVariables,
@@ -109,21 +109,49 @@ class Slurm:
         node=("SLURM_NODEID",),
     )  # fmt: skip
 
-    #: The site's MaxArraySize (``scontrol show config``); a larger one of ours is corrected when Slurm refuses it.
-    max_array_size: int = field(default=1001, validator=ge(1))
-    #: False submits each job alone, at sites that refuse arrays with ``MaxArraySize=0`` or in a filter of their own.
-    arrays: bool = field(default=True, validator=instance_of(bool))
-    #: ``mem-per-cpu`` where a site refuses ``--mem``: each core's share, rounded up.
-    memory_option: str = field(default="mem", validator=in_(("mem", "mem-per-cpu")))
-    #: ``gres`` works everywhere; ``gpus-per-node`` needs select/cons_tres, and leaves ``--gres`` for other things.
-    gpu_option: str = field(default="gres", validator=in_(("gres", "gpus-per-node")))
-    #: ``a100`` in ``--gres=gpu:a100:4``.
-    gpu_type: str | None = None
-    #: Whether Slurm itself starts a job again that lost its node or was preempted. corral replaces it anyway.
-    requeue: bool = False
-    #: SIGTERM for the script itself when a preempted job's grace time begins, where SlurmctldParameters has
-    #: preempt_send_user_signal; else a script hears of it when that time is over. @0: at no other time.
-    signal: str | None = "B:TERM@0"
+    max_array_size: Annotated[
+        int,
+        Option(
+            "The largest array of one submission; corrected from `scontrol show config` when Slurm refuses it",
+            at_least=1,
+        ),
+    ] = 1001
+    arrays: Annotated[
+        bool,
+        Option(
+            "`False` where the site refuses job arrays: each job is a submission of its own. Found out by itself "
+            "where a refusal speaks of arrays, or where MaxArraySize is 0 or 1"
+        ),
+    ] = True
+    memory_option: Annotated[
+        str,
+        Option(
+            "How memory is requested: `mem-per-cpu`, each core's share rounded up, where the site refuses `--mem`",
+            choices=("mem", "mem-per-cpu"),
+        ),
+    ] = "mem"
+    gpu_option: Annotated[
+        str,
+        Option(
+            "How GPUs are requested: `--gres=gpu:N` works everywhere; `--gpus-per-node=N` needs select/cons_tres, "
+            "and leaves `--gres` for other things",
+            choices=("gres", "gpus-per-node"),
+        ),
+    ] = "gres"
+    gpu_type: Annotated[str | None, Option("The type of GPUs in that request: `--gres=gpu:a100:4`", example="a100")] = (
+        None
+    )
+    requeue: Annotated[
+        bool, Option("Let Slurm restart a job itself that lost its node or was preempted; corral replaces it anyway")
+    ] = False
+    signal: Annotated[
+        str | None,
+        Option(
+            "`--signal`: SIGTERM for the script when a preempted job's grace time begins, where SlurmctldParameters"
+            " has preempt_send_user_signal; `@0`: at no other time. `None` for no warning"
+        ),
+    ] = "B:TERM@0"
+
     #: What this site's commands have refused: they are not asked so again.
     _lacks: set[str] = field(factory=set, init=False, repr=False, eq=False)
 
