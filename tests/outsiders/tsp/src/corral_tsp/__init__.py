@@ -105,6 +105,7 @@ class Tsp:
         server=("TS_SOCKET", "TMPDIR"),
         carried=("TS_SOCKET", "TMPDIR"),
         job=("TSP_JOB",),
+        unenforced={"memory"},
         is_free_to_ask=True,
     )
 
@@ -154,10 +155,7 @@ class Tsp:
             said, extras = _read(lines)
             return Job(
                 name=said.get("-L", ""),
-                resources=Resources(
-                    cores=int(said.get("-N", "1")),
-                    memory=parsing.size_in_bytes(said["--memory"]) if "--memory" in said else None,
-                ),
+                resources=Resources(cores=int(said.get("-N", "1"))),
                 walltime=parsing.clock_seconds(said["--time"]) if "--time" in said else None,
                 log_directory=said.get("--logs"),
                 extra_directives=extras,
@@ -284,8 +282,6 @@ def _options(job: Job) -> Iterator[tuple[str, str, str]]:
     if job.name:
         yield "L", "name", f"-L {job.name}"
     yield "N", "cores", f"-N {job.resources.cores}"
-    if job.resources.memory is not None:
-        yield "memory", "memory", f"--memory={job.resources.memory}"
     if job.walltime is not None:
         yield "time", "walltime", f"--time={parsing.hours_and_time(job.walltime)}"
     if job.log_directory is not None:
@@ -301,7 +297,7 @@ def _read(lines: Iterator[str] | Sequence[str]) -> tuple[dict[str, str], list[st
         name, is_long, value = words[0].partition("=") if words else ("", "", "")
         if len(words) == 2 and words[0] in ("-L", "-N"):
             said[words[0]] = words[1]
-        elif len(words) == 1 and is_long and name in ("--memory", "--time", "--logs"):
+        elif len(words) == 1 and is_long and name in ("--time", "--logs"):
             said[name] = value
         else:
             extras.append(line)
