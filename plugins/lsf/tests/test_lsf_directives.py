@@ -48,7 +48,7 @@ def test_a_script_is_what_a_person_would_submit() -> None:
         "\n"
         "[ ! -d '/scratch/a b' ] || exec >>'/scratch/a b'/\"$LSB_JOBID.$LSB_JOBINDEX.log\" 2>&1\n"
         "unset LC_ALL LSB_NTRIES LSB_DISPLAY_YEAR\n"
-    ) + job_body(JOB, job_id="$LSB_JOBID.$LSB_JOBINDEX")
+    ) + job_body(JOB, job_id="$LSB_JOBID.$LSB_JOBINDEX", cancelled_by="SIGINT")
     assert (script.name, script.log) == ("dask-1", "/scratch/a b/{id}.log")
 
 
