@@ -40,6 +40,7 @@ PROBES = {
     "slurm": ["sinfo", "--noheader"],
     # Each test that needs one starts its own.
     "sshd": ["test", "-x", "/usr/sbin/sshd"],
+    "tsp": ["tsp", "-V"],
 }
 
 #: These are programs that tests use by themselves; all others run jobs.

@@ -48,6 +48,7 @@ class SlurmLaws(BackendConformance):
                 "100_0": JobState.FAILED,
                 "101_1": JobState.PENDING,
             },
+            hopeless=["101_1"],
         ),
         Polls(["squeue.txt", "sacct-disabled.txt"], states={"99_5": JobState.HELD}, absent=["99_4"]),
         Polls(["squeue-unknown.txt", "sacct-disabled.txt"], states={}, absent=["999999_0"]),
