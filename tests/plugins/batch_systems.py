@@ -10,6 +10,9 @@ check-up (`checkup`): if it runs no job with those settings, its tests are skipp
 
 Where CI is set, a test that a script could have made possible may not be skipped: it fails; after a bad check-up, the
 first of them. Root may skip those on batch systems that run no jobs of root.
+
+``@pytest.mark.real("slurm", having="accounting plugins")`` needs a Slurm with what ``CORRAL_SLURM_WITH`` names: see
+``tests/batch-systems/slurm-up.sh``. Without that variable such a test is skipped, in CI too.
 """
 
 from __future__ import annotations
@@ -116,6 +119,8 @@ class BatchSystems:
                     raise pytest.UsageError(f"{item.nodeid} needs {ability!r}, which nobody knows")
                 if reason := name not in PROGRAMS and self.check_ups[name].lacks.get(ability):
                     pytest.skip(f"{name} lacks {ability} ({setups.ABILITIES[ability]}): {reason}")
+        if lacking := _lacking(item):
+            pytest.skip(lacking)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(self, item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
@@ -138,7 +143,8 @@ class BatchSystems:
             is_to_fail = bool(os.environ.get("CI")) or any(found.is_our_fault for found in bad)
             self.complained |= new if is_to_fail else set()
             return is_to_fail and bool(new)
-        return bool(os.environ.get("CI")) and any(_script(name, "up") and not _refuses_us(name) for name in needed)
+        is_possible = any(_script(name, "up") and not _refuses_us(name) for name in needed) and not _lacking(item)
+        return bool(os.environ.get("CI")) and is_possible
 
     def pytest_sessionfinish(self) -> None:
         for name in reversed(self.started):
@@ -176,6 +182,18 @@ def _refuses_us(name: str) -> bool:
 def needs(item: pytest.Item) -> list[str]:
     """The real batch systems and programs without which this test cannot run."""
     return [name for marker in item.iter_markers("real") for name in marker.args]
+
+
+def _lacking(item: pytest.Item) -> str:
+    """What a batch system was not brought up with, though this test needs it; empty if it was."""
+    for marker in item.iter_markers("real"):
+        for name in marker.args:
+            variable = f"CORRAL_{name.upper()}_WITH"
+            has = os.environ.get(variable, "").split()
+            lacking = [word for word in str(marker.kwargs.get("having", "")).split() if word not in has]
+            if lacking:
+                return f"{name}: brought up without {', '.join(lacking)}: see {variable} in {name}-up.sh"
+    return ""
 
 
 def _script(name: str, direction: str) -> Path | None:
