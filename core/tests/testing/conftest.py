@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -9,9 +10,12 @@ MADE_UP = [Path(__file__).parent / name for name in ("acme", "quern", "harbour")
 
 
 @pytest.fixture(scope="module", autouse=True)
-def _made_up_plugins_are_installed() -> Iterator[None]:
+def _made_up_plugins_are_installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
     """Backends and a site, as pip would leave them: a module and its metadata on the path."""
     with pytest.MonkeyPatch.context() as patch:
         for folder in MADE_UP:
             patch.syspath_prepend(folder)
+        # What answers here: the commands of one of them.
+        patch.setenv("PATH", str(MADE_UP[0] / "bin"), prepend=os.pathsep)
+        patch.setenv("ACME_HOME", str(tmp_path_factory.mktemp("acme")))
         yield
