@@ -1,4 +1,14 @@
 """What every test of the workspace can use."""
 
 # Each before those that import it.
-pytest_plugins = ["own_state", "batch_systems", "measuring", "pytester", "real_life", "incidents", "symptoms", "sshd"]
+pytest_plugins = [
+    "own_state",
+    "batch_systems",
+    "lanes",
+    "measuring",
+    "pytester",
+    "real_life",
+    "incidents",
+    "symptoms",
+    "sshd",
+]

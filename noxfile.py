@@ -20,6 +20,9 @@ PLUGINS = sorted(path.parent.name for path in ROOT.glob("plugins/*/pyproject.tom
 MEMBERS = ["core", *(f"plugins/{name}" for name in PLUGINS)]
 MEMBERS += sorted(str(path.parent.relative_to(ROOT)) for path in ROOT.glob("contrib/*/pyproject.toml"))
 
+#: Most tests wait for processes; those on one real batch system run one after the other all the same.
+SIDE_BY_SIDE = ["--numprocesses=logical", "--maxprocesses=8", "--dist=loadgroup"]
+
 #: For what takes longer than a test may: no stacks of what has not hung.
 QUIET = ["-o", "faulthandler_timeout=0"]
 
@@ -46,7 +49,7 @@ def demo(session: nox.Session) -> None:
 def tests(session: nox.Session) -> None:
     """All tests; with a real batch system where one answers."""
     install(session, "test")
-    session.run("pytest", *session.posargs)
+    session.run("pytest", *SIDE_BY_SIDE, *session.posargs)
 
 
 @nox.session

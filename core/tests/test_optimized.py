@@ -9,6 +9,8 @@ from pathlib import Path
 
 import pytest
 
+pytestmark = pytest.mark.timeout(240)
+
 #: Every help text there is, the argparse ones of internal programs included.
 EVERY_HELP = """
 from click.testing import CliRunner
@@ -41,7 +43,7 @@ if __name__ == "__main__":
 def python(optimize: str, *arguments: str, home: Path) -> str:
     environ = {**os.environ, "PYTHONOPTIMIZE": optimize, "XDG_STATE_HOME": str(home), "COLUMNS": "80"}
     done = subprocess.run(
-        [sys.executable, *arguments], env=environ, capture_output=True, text=True, timeout=100, check=False
+        [sys.executable, *arguments], env=environ, capture_output=True, text=True, timeout=200, check=False
     )
     assert (done.returncode, done.stderr) == (0, "")
     return done.stdout

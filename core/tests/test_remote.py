@@ -325,11 +325,11 @@ def test_inside_an_event_loop(arguments: dict[str, Any]) -> None:
 
 def test_an_idle_cluster_ends_itself(cluster: Callable[..., Cluster], state_directory: Path) -> None:
     """Nobody is connected, and nothing would be lost. A result that is kept for somebody keeps it."""
-    c = cluster(idle_timeout="1s", n_workers=1)
+    c = cluster(idle_timeout="4s", n_workers=1)
     with Client(c) as client:
         c.wait_for_workers(timeout=60)
         client.publish_dataset(kept=client.submit(sum, [1, 2]))
-    time.sleep(3)
+    time.sleep(6)
     with Client(c) as client:
         assert client.get_dataset("kept").result() == 3
         client.unpublish_dataset("kept")

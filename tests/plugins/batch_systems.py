@@ -68,18 +68,21 @@ class BatchSystems:
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
         if self.only is not None:
-            others = [item for item in items if self.only not in _needs(item)]
-            items[:] = [item for item in items if self.only in _needs(item)]
+            others = [item for item in items if self.only not in needs(item)]
+            items[:] = [item for item in items if self.only in needs(item)]
             config.hook.pytest_deselected(items=others)
 
-    def pytest_collection_finish(self, session: pytest.Session) -> None:
-        # Before the first test, whose time-out installing a batch system would exceed.
-        if not session.config.option.collectonly:
-            needed = {name for item in session.items for name in _needs(item)}
-            self.obstacles = {name: self._obstacle(name) for name in sorted(needed)}
+    @pytest.hookimpl(wrapper=True, tryfirst=True)
+    def pytest_runtest_protocol(self, item: pytest.Item) -> Generator[None, object, object]:
+        # Around the test and its time-out, which installing a batch system would exceed. Of tests that run side by
+        # side, only those that need it wait.
+        for name in needs(item):
+            if name not in self.obstacles:
+                self.obstacles[name] = self._obstacle(name)
+        return (yield)
 
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
-        for name in _needs(item):
+        for name in needs(item):
             if self.obstacles[name]:
                 pytest.skip(self.obstacles[name])
 
@@ -87,7 +90,7 @@ class BatchSystems:
     def pytest_runtest_makereport(self, item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         report = yield
         skipped_here = report.skipped and not hasattr(report, "wasxfail")
-        is_possible = any(_script(name, "up") and not _refuses_us(name) for name in _needs(item))
+        is_possible = any(_script(name, "up") and not _refuses_us(name) for name in needs(item))
         if skipped_here and os.environ.get("CI") and is_possible:
             reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longreprtext
             report.outcome = "failed"
@@ -121,7 +124,8 @@ def _refuses_us(name: str) -> bool:
     return name in NOT_FOR_ROOT and os.geteuid() == 0
 
 
-def _needs(item: pytest.Item) -> list[str]:
+def needs(item: pytest.Item) -> list[str]:
+    """The real batch systems and programs without which this test cannot run."""
     return [name for marker in item.iter_markers("real") for name in marker.args]
 
 

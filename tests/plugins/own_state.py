@@ -1,6 +1,7 @@
 """The tests have a state folder of their own: what the user's clusters left there is none of their business.
 
-Nor are variables of the user's that corral would name at the first submission.
+Nor are variables of the user's that corral would name at the first submission. Tests that run side by side have folders
+for temporary files of their own, too: some look for what is left there.
 """
 
 from __future__ import annotations
@@ -12,11 +13,16 @@ import tempfile
 
 import pytest
 
-_FOLDER = pytest.StashKey[str]()
+_FOLDERS = pytest.StashKey[list[str]]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    config.stash[_FOLDER] = os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="state-of-tests-")
+    folders = config.stash[_FOLDERS] = []
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        os.environ["TMPDIR"] = tempfile.tempdir = tempfile.mkdtemp(prefix="tests-")
+        folders.append(tempfile.tempdir)
+    os.environ["XDG_STATE_HOME"] = tempfile.mkdtemp(prefix="state-of-tests-")
+    folders.append(os.environ["XDG_STATE_HOME"])
 
 
 def pytest_sessionstart() -> None:
@@ -30,4 +36,5 @@ def pytest_sessionstart() -> None:
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
-    shutil.rmtree(config.stash[_FOLDER], ignore_errors=True)
+    for folder in config.stash[_FOLDERS]:
+        shutil.rmtree(folder, ignore_errors=True)

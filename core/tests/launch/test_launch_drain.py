@@ -148,7 +148,7 @@ async def test_grace_ends(cluster: Cluster, tmp_path: Path) -> None:
     async with cluster.client() as client:
         # The other is here before: its start must not use up the time of the task.
         await cluster.connect(job="2")
-        future = client.submit(recorder(runs), 1, seconds=4, workers="1-0", allow_other_workers=True)
+        future = client.submit(recorder(runs), 1, seconds=20, workers="1-0", allow_other_workers=True)
         await begun(runs)
         began = time.monotonic()
 
@@ -156,7 +156,7 @@ async def test_grace_ends(cluster: Cluster, tmp_path: Path) -> None:
         code, log = await leaver.end()
 
         assert code == 0
-        assert time.monotonic() - began < 4
+        assert time.monotonic() - began < 15
         assert "1 unfinished tasks" in log
         assert (await cluster.report("left", job="1"))["unfinished"] == 1
         assert cluster.scheduler.tasks[future.key].suspicious == 0

@@ -1,0 +1,64 @@
+"""Tests side by side, with ``-n N --dist=loadgroup``: those on one real batch system one after the other, and first.
+
+They wait most of the time, and would wait for each other's jobs if they ran together. All others are dealt out file by
+file, so that what a module's tests share is made once.
+
+pytest-xdist's own groups are put into the names of tests, where pytest 9.2 keeps them no longer. So each worker writes
+down which test belongs into which lane, for the process that deals them out.
+"""
+
+from __future__ import annotations
+
+import json
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+import pytest
+from batch_systems import needs
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_configure_node(node: Any) -> None:
+    """Tell a worker where to write, before it begins."""
+    if node.config.getoption("dist") == "loadgroup":
+        node.workerinput["lanes"] = str(_lanes(node.config))
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Write it; last, when others have chosen their order."""
+    path = getattr(config, "workerinput", {}).get("lanes")
+    if path is None:
+        return
+    items.sort(key=lambda item: not needs(item))
+    lanes = {item.nodeid: needs(item)[0] for item in items if needs(item)}
+    # All workers write the same.
+    partial = Path(f"{path}.{config.workerinput['workerid']}")  # type: ignore[attr-defined]
+    partial.write_text(json.dumps(lanes))
+    partial.rename(path)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    if config.getoption("dist") != "loadgroup":
+        return None
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Lanes(LoadScopeScheduling):
+        @cached_property
+        def lanes(self) -> dict[str, str]:
+            lanes: dict[str, str] = json.loads(_lanes(config).read_text())
+            return lanes
+
+        def _split_scope(self, nodeid: str) -> str:
+            return self.lanes.get(nodeid) or nodeid.split("::", maxsplit=1)[0]
+
+    # Else the largest would come first, which are none of those that wait.
+    config.option.loadscopereorder = False
+    return Lanes(config, log)
+
+
+def _lanes(config: pytest.Config) -> Path:
+    factory: pytest.TempPathFactory = config._tmp_path_factory  # type: ignore[attr-defined]
+    return factory.getbasetemp() / "lanes.json"

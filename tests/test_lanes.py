@@ -1,0 +1,48 @@
+"""Tests side by side: those on one batch system are in one lane, and first."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import lanes
+import pytest
+
+ONE = """
+    import os
+    import pytest
+
+    def note(name):
+        with open("order", "a") as file:
+            print(os.environ["PYTEST_XDIST_WORKER"], name, file=file)
+
+    @pytest.mark.parametrize("number", range(3))
+    def test_plain(number):
+        note("one")
+
+    @pytest.mark.real("meadow")
+    def test_real():
+        note("meadow")
+"""
+OTHER = ONE.replace('"one"', '"other"')
+
+
+def test_one_lane_for_each_batch_system_and_each_file(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The real ones come first, whatever order the others have."""
+    pytester.makeconftest("""
+        import batch_systems
+        batch_systems.PROBES["meadow"] = ["true"]
+        pytest_plugins = ["batch_systems", "lanes"]
+    """)
+    plugins = Path(lanes.__file__).parent
+    pytester.makeini(f"[pytest]\npythonpath = {plugins}\nmarkers = real(name): real batch system\n")
+    pytester.makepyfile(test_one=ONE, test_other=OTHER)
+    monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)
+    done = pytester.runpytest_subprocess("-n", "2", "--dist=loadgroup", "-p", "no:asyncio")
+    done.assert_outcomes(passed=8)
+    lines = [line.split() for line in (pytester.path / "order").read_text().splitlines()]
+    workers_of = {name: {worker for worker, each in lines if each == name} for _, name in lines}
+    assert {name: len(workers) for name, workers in workers_of.items()} == {"one": 1, "other": 1, "meadow": 1}
+    [meadow] = workers_of["meadow"]
+    assert [name for worker, name in lines if worker == meadow][:2] == ["meadow", "meadow"]
