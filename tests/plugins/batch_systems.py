@@ -5,7 +5,9 @@
 down again at the end. ``--batch-systems=none`` skips them all. ``--backend=slurm`` runs nothing but its real tests.
 
 Where CI is set, a test that a script could have made possible may not be skipped: it fails. Root may skip those on
-batch systems that run no jobs of root.
+batch systems that run no jobs of root; and what a backend says in `Live.cannot` of its batch system need not be tried.
+
+The live laws of the backends are such tests, too: they need no ``--live`` here.
 """
 
 from __future__ import annotations
@@ -18,6 +20,8 @@ from collections.abc import Generator, Iterable
 from pathlib import Path
 
 import pytest
+
+from corral.testing.laws import live
 
 SCRIPTS = Path(__file__).parent.parent / "batch-systems"
 
@@ -52,6 +56,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    config.option.live = True
     config.pluginmanager.register(BatchSystems(config), "corral-batch-systems")
 
 
@@ -67,6 +72,12 @@ class BatchSystems:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
+        for item in items:
+            backend = getattr(getattr(item, "cls", None), "backend", None)
+            if backend in PROBES and live.is_law(item):
+                item.add_marker(pytest.mark.real(backend))
+                # The first begins what all look at, and the last waits for a walltime.
+                item.add_marker(pytest.mark.timeout(240))
         if self.only is not None:
             others = [item for item in items if self.only not in needs(item)]
             items[:] = [item for item in items if self.only in needs(item)]
@@ -91,7 +102,7 @@ class BatchSystems:
         report = yield
         skipped_here = report.skipped and not hasattr(report, "wasxfail")
         is_possible = any(_script(name, "up") and not _refuses_us(name) for name in needs(item))
-        if skipped_here and os.environ.get("CI") and is_possible:
+        if skipped_here and os.environ.get("CI") and is_possible and live.DECLARED not in item.stash:
             reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longreprtext
             report.outcome = "failed"
             reason = reason.removeprefix("Skipped: ")

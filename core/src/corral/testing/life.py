@@ -89,13 +89,6 @@ class Life:
     def ids(self, *roles: str) -> list[JobId]:
         return [job_id for role in roles or NAMES for job_id in self.batch(role).ids]
 
-    def begin_too_long(self) -> Batch:
-        """Submit the job that exceeds its walltime, once."""
-        role = "too-long"
-        if role not in self.jobs.batches:
-            self.jobs.submit(role, self.jobs.job(role, "late", walltime=self.jobs.live.walltime))
-        return self.jobs.batches[role]
-
     # --- steps ----------------------------------------------------------------------------------------------------
 
     def _submitted(self) -> None:

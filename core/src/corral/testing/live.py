@@ -12,8 +12,6 @@ It is no entry point of pytest's: who has corral installed for other reasons get
 
 from __future__ import annotations
 
-import itertools
-
 import pytest
 
 
@@ -36,6 +34,5 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
     if out := [item for item in items if is_out(item)]:
         config.hook.pytest_deselected(items=out)
-    # What waits for a walltime comes last in its class: its job runs from the beginning.
-    classes = itertools.groupby([item for item in items if not is_out(item)], lambda item: item.getparent(pytest.Class))
-    items[:] = [item for _, of_one in classes for item in sorted(of_one, key=is_of_walltime)]
+    # What waits for a walltime comes last: its job runs from the beginning.
+    items[:] = sorted((item for item in items if not is_out(item)), key=is_of_walltime)
