@@ -155,7 +155,7 @@ def test_what_a_job_and_a_cluster_share_is_said_in_the_same_words() -> None:
 def cluster_options_of(command: click.Command) -> list[click.Option]:
     """Those that set an argument of a cluster or of a job."""
     # How options of a plugin are spelled on a command line, only the command line has to say.
-    names = {*OPTIONS[Cluster], *OPTIONS[WorkerGroup]} - {"backend_options", "site_options"}
+    names = {*OPTIONS[Cluster], *OPTIONS[WorkerGroup]} - {"backend_options", "site_options", "plugins"}
     return [each for each in command.params if isinstance(each, click.Option) and each.name in names]
 
 

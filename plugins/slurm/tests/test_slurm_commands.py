@@ -415,11 +415,11 @@ def test_a_job_that_may_live_is_not(complaint: str) -> None:
 
 def test_only_living_jobs_of_that_very_name_are_found() -> None:
     """Whatever characters it has; folded elements are found one by one."""
-    assert drive(SLURM.find_jobs("held"), [HERE / "squeue-names.txt"]) == ids(
+    assert drive(Slurm().find_jobs("held"), [HERE / "squeue-names.txt"]) == ids(
         *(f"99_{i}" for i in (0, 1, 2, 3, 5, 6, 7, 8, 9))
     )
     rows = "1_0|RUNNING|a|b|\n2_0|RUNNING|a|\n3_0|COMPLETED|a|b|\n4_[0-1]|PENDING|a|b|\n"
-    assert drive(SLURM.find_jobs("a|b"), [rows]) == ids("1_0", "4_0", "4_1")
+    assert drive(Slurm().find_jobs("a|b"), [rows]) == ids("1_0", "4_0", "4_1")
 
 
 def test_partitions_are_described() -> None:

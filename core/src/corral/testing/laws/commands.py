@@ -49,7 +49,11 @@ class CommandLaws(Laws):
         """Batch systems are asked about all jobs at once, with arguments that the kernel takes."""
         conversation = getattr(hooks, hook)(job_ids=self.job_ids(10_000))
         commands = _commands(conversation, lambda _: "")
-        assert 1 <= len(commands) <= self.most_commands
+        assert commands, f"{hook} asks nothing"
+        assert len(commands) <= self.most_commands, (
+            f"{hook} needs {len(commands):,} commands for 10,000 jobs: name many of them in each. Where a command "
+            "takes no more than one, declare `most_commands`"
+        )
         for command in commands:
             check_command(command)
 
