@@ -89,7 +89,8 @@ class Cluster(HostingCluster):
         user and a port, or an alias of your ssh configuration. The cluster's files are there, too, and folders,
         Pythons and the site are that host's. Default: this host.
     plugins
-        Plugin objects of your own, wrapped around the rest.
+        Plugins of your own, wrapped around the rest: objects, or their paths in Python (``"my_lab:Quirks"``), as the
+        configuration names them. Those of the configuration are there as well. Default: none.
     shared_directory
         A folder that this host and the compute nodes share. In it corral creates one of its own for each user
         (``corral-1000``), for credentials and logs. Default: ``corral`` in your state directory (``~/.local/state``).
