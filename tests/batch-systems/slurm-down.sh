@@ -40,6 +40,10 @@ for conf in "$top"/{,other/}slurm.conf; do
         done
     fi
 done
+# Of a changed configuration (CORRAL_SLURM_EDIT), nodes have other names.
+mapfile -t nodes < <(scontrol show hostnames "$(sed -n 's/^NodeName=\([^ ]*\).*/\1/p' "$top/slurm.conf" | paste -sd,)")
+signal TERM "${nodes[@]}"
+await_end "${nodes[@]}"
 for daemons in "n1 n2 n3 g1 g2 g3 g4 u1 u2 other/x1" "slurmctld other/slurmctld" slurmdbd mariadb munged; do
     signal TERM $daemons
     await_end $daemons

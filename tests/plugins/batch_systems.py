@@ -9,7 +9,10 @@ check-up (`checkup`): if it runs no job with those settings, its tests are skipp
 ``@pytest.mark.needs("gpus")`` are skipped where it has none.
 
 Where CI is set, a test that a script could have made possible may not be skipped: it fails; after a bad check-up, the
-first of them. Root may skip those on batch systems that run no jobs of root.
+first of them. Root may skip those on batch systems that run no jobs of root; and what a backend says in `Live.cannot`
+of its batch system need not be tried.
+
+The live laws of the backends are such tests, too: they need no ``--live`` here.
 
 ``@pytest.mark.real("slurm", having="accounting plugins")`` needs a Slurm with what ``CORRAL_SLURM_WITH`` names: see
 ``tests/batch-systems/slurm-up.sh``. Without that variable such a test is skipped, in CI too.
@@ -28,6 +31,8 @@ import pytest
 import setups
 from checkup import CheckUp, check_up
 
+from corral.testing.laws import live
+
 SCRIPTS = Path(__file__).parent.parent / "batch-systems"
 
 #: A quick command for each batch system that succeeds when it answers, and that no other batch system has.
@@ -43,6 +48,7 @@ PROBES = {
     "slurm": ["sinfo", "--noheader"],
     # Each test that needs one starts its own.
     "sshd": ["test", "-x", "/usr/sbin/sshd"],
+    "tsp": ["tsp", "-V"],
 }
 
 #: These are programs that tests use by themselves; all others run jobs.
@@ -70,6 +76,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    config.option.live = True
     if path := config.getoption("--batch-system-file"):
         os.environ[setups.VARIABLE] = str(Path(path).resolve())
     if path := os.environ.get(setups.VARIABLE):
@@ -95,6 +102,12 @@ class BatchSystems:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
+        for item in items:
+            backend = getattr(getattr(item, "cls", None), "backend", None)
+            if backend in PROBES and live.is_law(item):
+                item.add_marker(pytest.mark.real(backend))
+                # The first begins what all look at, and the last waits for a walltime.
+                item.add_marker(pytest.mark.timeout(240))
         if self.only is not None:
             others = [item for item in items if self.only not in needs(item)]
             items[:] = [item for item in items if self.only in needs(item)]
@@ -135,6 +148,8 @@ class BatchSystems:
         return report
 
     def _must_not_be_skipped(self, item: pytest.Item) -> bool:
+        if live.DECLARED in item.stash:
+            return False
         needed = needs(item)
         if bad := [self.check_ups[name] for name in needed if name in self.check_ups and self.obstacles[name]]:
             # One failure says it for all.

@@ -65,9 +65,10 @@ def _limit(names: Sequence[str]) -> Conversation[int | None]:
 
 
 def clusters(script: Script) -> list[str]:
-    """Those that its directives name: of several, Slurm chooses one."""
-    values = [option.value for option in _options(script) if option.name == "clusters"]
-    return (values[-1] or "").split(",") if values else []
+    """Those that its directives name, of which Slurm chooses one; none if they name none, or all."""
+    values = [each.value for each in _options(script) if each.name in ("cluster", "clusters") and each.value]
+    names = values[-1].split(",") if values else []
+    return [name for name in map(str.strip, names) if name not in ("", "all")]
 
 
 def at(where: str) -> list[str]:
