@@ -140,6 +140,7 @@ make_base() {
             batch-systems/$name-up.sh
             batch-systems/$name-down.sh
         done
+        apt-get -q clean
         rm -rf batch-systems' install "${packages[@]}") >"$top/install.log" 2>&1 ||
         fail "cannot install what the tests need: $(tail -n 5 "$top/install.log")"
     echo "$wanted" >"$top/base.made-by"
