@@ -70,6 +70,7 @@ class PBSLaws(BackendConformance):
         Polls(
             ["qstat-waiting.txt"],
             states={"9059[0].node01": JobState.HELD, "9060[0].node01": JobState.PENDING},
+            hopeless=["9060[0].node01"],
         ),
         Polls(
             ["qstat-deleted-waiting.txt"],
