@@ -20,7 +20,7 @@ from attrs import evolve, field, frozen
 
 from corral.plugin import Job, discovery
 from corral.text.durations import seconds_in
-from corral.text.sizes import bytes_in
+from corral.text.sizes import bytes_in, size_in_words
 
 VARIABLE = "CORRAL_TEST_SYSTEMS"
 OWN = Path(__file__).parent.parent / "batch-systems" / "own.yaml"
@@ -157,7 +157,8 @@ class Setup:
         for name, value in asked.items():
             most = getattr(self.largest, name)
             if most is not None and _below(most, value):
-                why = f"{self.backend}: the test asks for {name}={value}, and {self.where} allows {most}"
+                said = size_in_words(most) if name == "memory" else most
+                why = f"{self.backend}: the test asks for {name}={value}, and {self.where} allows {said}"
                 pytest.skip(why, allow_module_level=True)
 
 

@@ -31,14 +31,17 @@ async def slurm(tmp_path: Path) -> AsyncIterator[RealJobs]:
 
 
 async def test_slurm_is_detected_and_described(slurm: RealJobs) -> None:
-    """There is a version, and a default partition with nodes."""
+    """There is a version, and a partition with nodes for these tests: by default, or because they were told so."""
     assert (await slurm.talk(SLURM.detect())).version[0].isdigit()
-    [default] = [queue for queue in await slurm.talk(SLURM.describe_queues()) if queue.is_default]
+    named = setups.of("slurm").job.get("queue")
+    queues = await slurm.talk(SLURM.describe_queues())
+    [default] = [queue for queue in queues if (queue.name == named if named else queue.is_default)]
     assert default.nodes > 0
     assert default.cores > 0
     assert default.memory > MEBI
 
 
+@pytest.mark.needs("arrays")
 async def test_ends_are_told_apart(slurm: RealJobs) -> None:
     """One array, four ways to end; the job knows itself by the id that submit returned."""
     script = 'echo "$CORRAL_JOB_ID"; case $CORRAL_JOB_ID in *_1) exit 3;; *_2) kill -9 $PPID;; *_3) exit 143;; esac'
@@ -161,6 +164,7 @@ async def test_jobs_that_nobody_knows_are_not_listed(slurm: RealJobs) -> None:
     assert list(await slurm.talk(SLURM.poll_status([JobId("66999999_0"), known]))) == [known]
 
 
+@pytest.mark.needs("arrays")
 async def test_an_array_that_is_too_large_is_made_smaller(slurm: RealJobs) -> None:
     """By what the site's configuration says, with nothing set by the user."""
     config = await slurm.talk(_answer("scontrol", "show", "config"))

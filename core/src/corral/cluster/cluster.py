@@ -395,6 +395,9 @@ class Cluster(HostingCluster):
         if self._engine is not None:
             await self._engine.cancel_all(timeout)
 
+    def _remove_files(self) -> None:
+        self._blueprint.home.remove_cluster(self._blueprint.uuid)
+
     def _remove_traces(self) -> None:
         blueprint = self._blueprint
         if self._engine is not None:
@@ -403,7 +406,7 @@ class Cluster(HostingCluster):
             except OSError as error:
                 logger.debug("cluster %s: could not record which logs to keep: %s", self.name, error)
         try:
-            blueprint.home.remove_cluster(blueprint.uuid)
+            self._remove_files()
         except OSError as error:
             # Where nothing was written, what was wrong is being raised.
             if self._engine is not None or os.path.lexists(blueprint.credentials_path):

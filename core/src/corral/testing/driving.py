@@ -141,6 +141,16 @@ def one_by_one(answers: Sequence[Answer]) -> Callable[[Command], Answer]:
     return answer
 
 
+def noted(asked: list[Command], answer: Callable[[Command], Answer]) -> Callable[[Command], Answer]:
+    """The same answers; what is asked is added to `asked`."""
+
+    def ask(command: Command) -> Answer:
+        asked.append(command)
+        return answer(command)
+
+    return ask
+
+
 def _by_command(command: Command, answers: Mapping[str, Answer]) -> Answer:
     line = shlex.join(command.argv)
     fitting = [beginning for beginning in answers if line.startswith(beginning)]

@@ -332,7 +332,7 @@ class HTCondor:
         return [
             JobId(text)
             for text, ad in answers.jobs(done.stdout).items()
-            if is_called(str(ad.get("JobBatchName", "")), name) and not answers.status(ad).state.is_final
+            if is_called(str(ad.get("JobBatchName", "")), name) and _is_there(answers.status(ad))
         ]
 
     @hookimpl
@@ -390,6 +390,10 @@ class HTCondor:
 def _whole(ad: Mapping[str, str], name: str) -> int | None:
     text = ad.get(name, "")
     return int(text) if text.isdecimal() and text.isascii() else None
+
+
+def _is_there(status: JobStatus) -> bool:
+    return status.is_ending or not status.state.is_final
 
 
 def _batches(texts: Iterable[str]) -> Iterator[list[str]]:

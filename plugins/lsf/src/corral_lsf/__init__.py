@@ -66,6 +66,9 @@ _REDIRECTED = re.compile(
     r'^\[ ! -d (.*?) \] \|\| exec >>\1/"\$LSB_JOBID(?:\.\$LSB_JOBINDEX)?\.log" 2>&1$', re.MULTILINE | re.DOTALL
 )
 
+#: Options that not every LSF has: of bsub, and of bjobs.
+_GPU, _FORMAT = "gpu", "o"
+
 #: Arrays named in one command; above it, bjobs is asked for all of the user's.
 _LISTED = 1000
 
@@ -125,7 +128,9 @@ class LSF:
     gpu_resource: Annotated[
         str | None,
         Option(
-            'A resource that represents GPUs: `-R "rusage[ngpus_excl_p=2]"` in place of `-gpu "num=2"`',
+            'A resource that represents GPUs: `-R "rusage[ngpus_excl_p=2]"` in place of `-gpu "num=2"`, which is '
+            "refused on OpenLava and on LSF before 10.1: there `bsub` reads it as the name of a group of jobs, and "
+            "OpenLava's batch daemon dies",
             example="ngpus_excl_p",
         ),
     ] = None
@@ -134,14 +139,16 @@ class LSF:
     job_table: Annotated[
         str,
         Option(
-            "How jobs are listed: `custom` is `bjobs -o`, `wide` is `bjobs -w`; `auto` tries the first, which older"
-            " versions refuse at once",
+            "How jobs are listed: `custom` is `bjobs -o`, `wide` is `bjobs -w`; `auto` tries the first, once: older "
+            "versions and OpenLava refuse it",
             choices=("auto", "custom", "wide"),
         ),
     ] = "auto"
 
     #: What this site has refused: it is not tried again.
     _lacks: set[str] = field(factory=set, init=False, repr=False, eq=False)
+    #: What it is known to have.
+    _has: set[str] = field(factory=set, init=False, repr=False, eq=False)
 
     @property
     def _limit_unit(self) -> str:
@@ -189,11 +196,13 @@ class LSF:
         # LSF would write a log when all is over, below a report and a copy of the script.
         shell_id = _ELEMENT_ID if self.arrays else _SINGLE_ID
         redirection = [] if log is None else [_REDIRECTION.format(log=shlex.quote(log), id=shell_id)]
+        # bkill begins with SIGINT, and a job that ends well after it is DONE, as any other.
+        body = job_body(job, job_id=shell_id, cancelled_by="SIGINT")
         return Script(
             name=job.name,
             shebang=job.shebang,
             directives=tuple(lines),
-            body="\n".join([*redirection, "unset LC_ALL LSB_NTRIES LSB_DISPLAY_YEAR", job_body(job, job_id=shell_id)]),
+            body="\n".join([*redirection, "unset LC_ALL LSB_NTRIES LSB_DISPLAY_YEAR", body]),
             log=None if log is None else f"{log}/{{id}}.log",
         )
 
@@ -311,12 +320,26 @@ class LSF:
 
     @hookimpl
     def submit(self, script: Script, count: int) -> Conversation[list[JobId]]:
+        yield from self._refuse_gpu_option(script)
         array = self._array(script, min(count, self.max_array_size)) if self.arrays else None
         return (
             yield from arrayed_or_alone(
                 array, lambda: _alone(script), count, classify=answers.failure, lacks=self._lacks
             )
         )
+
+    def _refuse_gpu_option(self, script: Script) -> Conversation[None]:
+        """A bsub that has no -gpu reads it as -g, a group of jobs; OpenLava's batch daemon dies of that."""
+        if _GPU in self._has or not any(_GPU in directives.names(each.text) for each in script.directives):
+            return
+        name, version = answers.version((yield Command(["lsid"], env=_TRIES)).stdout) or ("", "")
+        if "lava" in name.lower() or re.match(r"[1-9]\.", version):
+            raise InvalidRequest(
+                "gpus",
+                f"{name} {version} has no -gpu, and reads it as the name of a group of jobs. Say which resource stands "
+                "for GPUs here with backend_options={'gpu_resource': 'ngpus'}, or ask for none",
+            )
+        self._has.add(_GPU)
 
     def _array(self, script: Script, size: int) -> Conversation[list[JobId]]:
         done, size = yield from array_as_large_as_taken(
@@ -341,7 +364,7 @@ class LSF:
 
     def _bjobs(self, *which: str) -> Conversation[tuple[bool, list[answers.Row]]]:
         """A table of jobs, and whether it says all."""
-        if self.job_table != "wide":
+        if self.job_table != "wide" and _FORMAT not in self._lacks:
             custom = Command(["bjobs", "-noheader", "-o", answers.FORMAT, *which], env=_TRIES)
             try:
                 done = yield from _tolerant(custom)
@@ -349,6 +372,7 @@ class LSF:
             except CommandFailed as error:
                 if self.job_table == "custom" or not re.search(answers.NO_FORMAT, error.completed.stderr, re.MULTILINE):
                     raise
+                self._lacks.add(_FORMAT)
         done = yield from _tolerant(Command(["bjobs", "-w", *which], env=_TRIES))
         return False, answers.rows(done.stdout)
 
@@ -397,9 +421,8 @@ class LSF:
     @hookimpl
     def detect(self) -> Conversation[Detected | None]:
         done = yield Command(["lsid"], env=_TRIES)
-        # "IBM Spectrum LSF Standard 10.1.0.0, Jul 08 2016", "Platform LSF 9.1.3.0, …", "OpenLava 4.0dev4, …".
-        match = re.search(r"^(.*\bLSF\b.*|open ?lava.*?) (\d[\w.]*),", done.stdout, re.MULTILINE | re.IGNORECASE)
-        return Detected(version=match[2], evidence=f"lsid: {match[1]}") if match else None
+        found = answers.version(done.stdout)
+        return Detected(version=found[1], evidence=f"lsid: {found[0]}") if found else None
 
     @hookimpl
     def classify_failure(self, completed: Completed) -> Failure | None:

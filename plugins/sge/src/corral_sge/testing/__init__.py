@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from attrs import evolve, frozen
 
-from corral.plugin import Completed, FailureKind, JobId, JobState, Resources
+from corral.plugin import Completed, FailureKind, Job, JobId, JobState, Resources
 from corral.testing import (
     AskedFor,
     BackendConformance,
@@ -20,6 +20,7 @@ from corral.testing import (
     Finds,
     GarbledRow,
     Inside,
+    Live,
     Polls,
     Recording,
     Submits,
@@ -77,6 +78,7 @@ class GridEngineLaws(BackendConformance):
                 "27.1": JobState.SUSPENDED,
                 "28.1": JobState.RUNNING,
             },
+            hopeless=["26.2"],
         ),
         Polls(["qstat.txt", "qacct-deleted-waiting.txt"], states={"25.3": JobState.HELD}, absent=["25.2"]),
         PollsWithAccounting(["qstat-empty.txt", "qacct-ends.txt"], states=ENDS),
@@ -91,7 +93,9 @@ class GridEngineLaws(BackendConformance):
         Detects(["qstat-help.txt"], version="8.1.9"),
         DescribesQueues(["qstat-f.txt"], names=["all.q", "short.q"]),
         ExplainsPending(["qstat-j-never.txt", "qalter-never.txt"], job_id="39.1", words=["never start", "hc:gpu=4"]),
-        ExplainsPending(["qstat-j-silent.txt", "qalter-never.txt", "qalter-never.txt"], job_id="39.1", words=["gpu=4"]),
+        ExplainsPending(
+            ["qstat-j-silent.txt", "qalter-never.txt", "qalter-never.txt"], job_id="39.1", words=["never", "gpu=4"]
+        ),
     )
     alone = Submits([Completed(stdout="10\n"), Completed(stdout="11\n")], ids=["10", "11"])
     # Letters that stand together: qstat(1).
@@ -123,6 +127,13 @@ class GridEngineLaws(BackendConformance):
     }
     job = evolve(BackendConformance.job, resources=Resources(nodes=2, cores=4, memory=8 * 2**30, gpus=1))
     inherits = ("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "TZ", "SGE_*", "KRB5CCNAME")
+    live = Live(
+        job=Job(resources=Resources(memory=2**28)),
+        # Of GPUs it says nothing to a job.
+        wide=Resources(cores=3, memory=2**29),
+        held=["-h"],
+        tells=["hosts", "exit_code", "signal", "submitted", "started", "ends"],
+    )
     extra_directives = ("-l arch=lx-amd64", "-R y", "-soft -l fast=1 -q all.q", "-ac 'two words'", "-p -100")
 
     def job_ids(self, count: int) -> list[JobId]:
@@ -151,6 +162,7 @@ class GridEngineWithoutArraysLaws(GridEngineLaws):
     recordings: ClassVar[Sequence[Recording]] = GridEngineLaws.each_alone(
         Inside(environ="environment-no-array.txt", job_id="10", hosts=["node01"], cores=1),
     )
+    live = evolve(GridEngineLaws.live, many=12)
     # An accounting of single jobs is read for one of them at a time.
     most_commands = 21
 
