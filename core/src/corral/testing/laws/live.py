@@ -104,7 +104,7 @@ class LiveLaws(Laws):
     def _told_to_another_job(self) -> Iterator[tuple[str, str]]:
         """What a recorded job had in its environment of itself, but nothing that leads to a server."""
         facts = self._facts()
-        for inside in self._recorded(Inside)[:1]:
+        for inside in self._recorded(Inside):
             for name, value in inside.environ_from(self.transcripts).items():
                 enclosed, kept = (
                     any(fnmatch.fnmatchcase(name, each) for each in patterns)
@@ -274,6 +274,8 @@ class LiveLaws(Laws):
                 assert value == expected or (value is None and name not in live.tells), f"{name}: {status}"
             for name in live.tells - {"exit_code", "signal"}:
                 assert getattr(status, name), f"job {job_id} has ended, and its {name} is not told: {status}"
+            nodes = life.batch(ONE).job.resources.nodes if job_id in life.ids(ONE) else 1
+            assert len(status.hosts) in (0, nodes), f"job {job_id} was on {nodes} nodes: {status}"
             moments = [each for each in (status.submitted, status.started, status.ends) if each is not None]
             assert moments == sorted(moments), f"job {job_id} ended before it began: {status}"
 
