@@ -6,6 +6,7 @@ pytest_plugins = [
     "corral.testing.live",
     "batch_systems",
     "lanes",
+    "tried",
     "measuring",
     "pytester",
     "real_life",

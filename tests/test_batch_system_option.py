@@ -33,6 +33,8 @@ def run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> Callable[
     monkeypatch.setattr(batch_systems, "SCRIPTS", pytester.mkdir("scripts"))
     monkeypatch.setenv("PATH", f"{pytester.mkdir('programs')}:/usr/bin:/bin")
     monkeypatch.setattr(batch_systems, "PROBES", {"slurm": ["answers-slurm"], "lsf": ["answers-lsf"]})
+    # What answers here runs no jobs, and is not asked to.
+    monkeypatch.setattr(batch_systems, "PROGRAMS", {"slurm", "lsf"})
     monkeypatch.delenv("CI", raising=False)
     pytester.makeini("[pytest]\nmarkers = real(name): real batch system\n")
     pytester.makeconftest('pytest_plugins = ["batch_systems"]')
@@ -164,6 +166,35 @@ def test_in_ci_a_skip_inside_a_real_test_is_a_failure_too(
     outcome = run()
     outcome.assert_outcomes(failed=1, xfailed=1)
     outcome.stdout.fnmatch_lines("no GPUs here")
+
+
+@pytest.mark.parametrize(("has", "outcomes"), [("", {"skipped": 1}), ("plugins accounting", {"passed": 1})])
+def test_what_a_batch_system_was_not_brought_up_with_is_skipped(
+    run: Callable[..., pytest.RunResult],
+    program: Program,
+    pytester: pytest.Pytester,
+    monkeypatch: pytest.MonkeyPatch,
+    has: str,
+    outcomes: dict[str, int],
+) -> None:
+    """In CI too: it has such a Slurm on Debian 13, beside a plain one."""
+    monkeypatch.setenv("CI", "true")
+    monkeypatch.setenv("CORRAL_SLURM_WITH", has)
+    program("programs/answers-slurm", "exit 0")
+    program("scripts/slurm-up.sh", "exit 0")
+    pytester.makepyfile(
+        """
+        import pytest
+
+        @pytest.mark.real("slurm", having="accounting")
+        def test_sacct():
+            pass
+        """
+    )
+    outcome = run()
+    outcome.assert_outcomes(**outcomes)
+    if not has:
+        outcome.stdout.fnmatch_lines("*slurm: brought up without accounting: see CORRAL_SLURM_WITH in slurm-up.sh")
 
 
 def test_every_script_has_a_probe_and_its_opposite() -> None:

@@ -203,6 +203,7 @@ def run(tmp_path: Path, state_directory: Path, monkeypatch: pytest.MonkeyPatch) 
 
 
 @pytest.mark.real("slurm")
+@pytest.mark.needs("testbed")
 @pytest.mark.timeout(180)
 @pytest.mark.usefixtures("leaves_nothing")
 def test_jobs_of_several_workers(run: Run, tmp_path: Path) -> None:
@@ -212,6 +213,7 @@ def test_jobs_of_several_workers(run: Run, tmp_path: Path) -> None:
 
 
 @pytest.mark.real("pbs")
+@pytest.mark.needs("testbed")
 @pytest.mark.timeout(180)
 def test_as_many_jobs_as_there_is_work_for(run: Run) -> None:
     """Futures as they are done."""
@@ -230,6 +232,7 @@ def test_as_many_jobs_as_there_is_work_for_without_pbs(run: Run) -> None:
 
 
 @pytest.mark.real("sge")
+@pytest.mark.needs("testbed")
 @pytest.mark.timeout(180)
 @pytest.mark.usefixtures("leaves_nothing")
 def test_grid_engine(run: Run) -> None:
@@ -238,6 +241,7 @@ def test_grid_engine(run: Run) -> None:
 
 
 @pytest.mark.real("slurm")
+@pytest.mark.needs("testbed")
 @pytest.mark.timeout(180)
 @pytest.mark.usefixtures("leaves_nothing")
 def test_gpus(run: Run) -> None:
@@ -246,6 +250,7 @@ def test_gpus(run: Run) -> None:
 
 
 @pytest.mark.real("slurm")
+@pytest.mark.needs("testbed")
 @pytest.mark.timeout(180)
 @pytest.mark.usefixtures("leaves_nothing")
 def test_all_in_the_configuration(run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -259,6 +264,7 @@ def test_all_in_the_configuration(run: Run, tmp_path: Path, monkeypatch: pytest.
 
 
 @pytest.mark.real("slurm")
+@pytest.mark.needs("testbed")
 @pytest.mark.timeout(180)
 @pytest.mark.usefixtures("leaves_nothing")
 def test_one_job_started_by_srun(slurm: Slurm, tmp_path: Path) -> None:

@@ -33,6 +33,7 @@ def test_one_lane_for_each_batch_system_and_each_file(
     pytester.makeconftest("""
         import batch_systems
         batch_systems.PROBES["meadow"] = ["true"]
+        batch_systems.PROGRAMS.add("meadow")
         pytest_plugins = ["batch_systems", "lanes"]
     """)
     plugins = Path(lanes.__file__).parent

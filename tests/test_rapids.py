@@ -141,6 +141,7 @@ def test_the_recipe_on_the_embedded_queue(tmp_path: Path, monkeypatch: pytest.Mo
 
 
 @pytest.mark.real("slurm")
+@pytest.mark.needs("testbed")
 @pytest.mark.timeout(180)
 @pytest.mark.usefixtures("stand_ins", "state_directory", "leaves_nothing")
 def test_the_recipe_on_slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

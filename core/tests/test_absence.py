@@ -53,6 +53,13 @@ def test_nothing_follows_from_an_answer_that_is_wrong() -> None:
     assert roster.jobs[1].absent_since is None
 
 
+def test_a_job_that_still_ends_is_listed() -> None:
+    """The batch system knows it: what is missing beside it is missing among others."""
+    roster = roster_of("1", "2")
+    ending = JobStatus(state=JobState.CANCELLED, is_ending=True)
+    assert not roster.learn({JobId("1"): ending}, ids("1", "2"), 10.0).lists_none
+
+
 def test_ends_that_accounting_tells_are_no_sign_of_a_queue() -> None:
     """The queue's command lists nothing; accounting knows one end: what is missing is not missing among others."""
     roster = roster_of("1", "2", "3")

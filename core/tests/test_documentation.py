@@ -9,15 +9,18 @@ from pathlib import Path
 from typing import Any
 
 import click
+import jsonschema
 import pytest
 from attrs import fields
 
+import corral.plugin
+import corral.testing
 from corral import Cluster
 from corral.allocation.cluster import Allocation
 from corral.cli import main
 from corral.cli.options import spoken
 from corral.cli.schema import configuration_schema
-from corral.plugin import hookspecs
+from corral.plugin import discovery, hookspecs, parsing
 from corral.plugin.site_yaml import NODE, OPTION, SITE
 from corral.plugin.validation import HOOKS
 from corral.request.arguments import CLUSTER_ARGUMENTS
@@ -35,6 +38,10 @@ OPTIONS = {
 }
 
 
+#: Public names that other pages explain, or that are modules and marks.
+SAID_ELSEWHERE = {"parsing", "CONTRACT", "Conversation", "hookimpl"}
+
+
 def words_of(owner: type) -> dict[str, str]:
     """What a class says of its parameters, read as the command line reads it."""
     return documented(docstring(owner.__module__, owner.__name__))
@@ -44,6 +51,19 @@ def test_every_hook_is_in_the_reference_once() -> None:
     """The reference is built from the docstrings, one directive for each hook."""
     listed = re.findall(r"autofunction:: corral\.plugin\.hookspecs\.(\w+)", (DOCS / "hooks.md").read_text())
     assert sorted(listed) == sorted(HOOKS)
+
+
+def test_the_kit_and_the_helpers_of_authors_are_in_the_reference() -> None:
+    """By their own names, or with all of their module."""
+    pages = "".join((DOCS / name).read_text() for name in ("hooks.md", "testing-kit.md"))
+    directives = set(re.findall(r"^\.\. auto\w+:: ([\w.]+)$", pages, re.MULTILINE))
+    named = {name.rpartition(".")[2] for name in directives}
+    for module in (corral.testing, corral.plugin):
+        public = {name: getattr(getattr(module, name), "__module__", "") for name in module.__all__}
+        missing = {name for name, home in public.items() if name not in named and home not in directives}
+        assert missing - SAID_ELSEWHERE == set(), module.__name__
+    helpers = {name: each for name, each in vars(parsing).items() if inspect.isfunction(each) and name[0] != "_"}
+    assert [name for name, each in helpers.items() if not inspect.getdoc(each)] == []
 
 
 @pytest.mark.parametrize("name", HOOKS)
@@ -135,7 +155,7 @@ def test_what_a_job_and_a_cluster_share_is_said_in_the_same_words() -> None:
 def cluster_options_of(command: click.Command) -> list[click.Option]:
     """Those that set an argument of a cluster or of a job."""
     # How options of a plugin are spelled on a command line, only the command line has to say.
-    names = {*OPTIONS[Cluster], *OPTIONS[WorkerGroup]} - {"backend_options", "site_options"}
+    names = {*OPTIONS[Cluster], *OPTIONS[WorkerGroup]} - {"backend_options", "site_options", "plugins"}
     return [each for each in command.params if isinstance(each, click.Option) and each.name in names]
 
 
@@ -175,7 +195,7 @@ def test_the_schema_says_what_docstrings_say() -> None:
     found = list(described(configuration_schema()))
     for name, text in found:
         assert name in ("backends", "sites") or any(text == words.get(name) for words in texts)
-    configurable = {*CLUSTER_ARGUMENTS, *OPTIONS[WorkerGroup], *OPTIONS[Settings]} - {"plugins"}
+    configurable = {*CLUSTER_ARGUMENTS, *OPTIONS[WorkerGroup], *OPTIONS[Settings]}
     assert {name for name, _ in found} == configurable | {"backends", "sites"}
 
 
@@ -188,9 +208,27 @@ def test_the_schema_knows_what_yaml_can_write() -> None:
     assert section["shared-directory"]["type"] == ["string", "null"]
     assert section["modules"]["items"] == {"type": "string"}
     assert section["extra-directives"] == section["extra_directives"]
-    slurm = section["backends"]["additionalProperties"]
-    assert slurm["additionalProperties"] is False
-    assert "commands-per-minute" not in slurm["properties"]
+    assert section["backends"]["additionalProperties"] == {"$ref": "#/$defs/backend"}
+    other = configuration_schema()["$defs"]["backend"]
+    assert other["additionalProperties"] is False
+    assert "commands-per-minute" not in other["properties"]
+
+
+def test_the_schema_knows_the_options_of_backends() -> None:
+    """Of those that are installed, as they declare them: an editor tells what is misspelt."""
+    schema = configuration_schema()
+    valid = {"corral": {"backends": {"slurm": {"backend-options": {"arrays": False, "gpu_type": "a100"}}}}}
+    jsonschema.validate(valid, schema)
+    for options in ({"arays": False}, {"arrays": "no"}, {"memory_option": "pmem"}, {"max_array_size": 0}):
+        with pytest.raises(jsonschema.ValidationError):
+            jsonschema.validate({"corral": {"backends": {"slurm": {"backend-options": options}}}}, schema)
+    jsonschema.validate({"corral": {"backends": {"of-next-year": {"backend-options": {"any": 1}}}}}, schema)
+    found = schema["properties"]["corral"]["properties"]["backends"]["properties"]
+    assert {each.name for each in discovery.usable("backend")} <= found.keys()
+    options = {option.name: option for option in discovery.the_backend("slurm").options}
+    [_, its] = found["slurm"]["allOf"]
+    for name, said in its["properties"]["backend-options"]["properties"].items():
+        assert said["description"] == options[name].help.replace("`", "")
 
 
 def test_the_page_of_sites_has_all_their_keys() -> None:

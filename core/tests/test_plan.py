@@ -229,6 +229,24 @@ def test_a_requeued_job_begins_anew() -> None:
     assert not plan(GroupState(wanted=1), [running], NOW + 1100).cancel
 
 
+ENDING = JobStatus(state=JobState.CANCELLED, is_ending=True)
+
+
+def test_what_somebody_removed_is_replaced_while_it_still_ends() -> None:
+    """HTCondor gives it a minute for that, and never runs it again."""
+    removed = observe(job(1, JobState.RUNNING, workers=1), ENDING, NOW)
+    assert (removed.state, outcome(removed)) == (JobState.CANCELLED, Outcome.OPERATOR)
+    assert plan(GroupState(wanted=1), [removed], NOW).submit == 1
+
+
+def test_what_corral_removed_is_waited_for() -> None:
+    """Until it is gone: a cluster that has closed leaves no job."""
+    closing = evolve(job(1, JobState.RUNNING, workers=1), stop_reason=StopReason.CLOSING)
+    ending = observe(closing, ENDING, NOW)
+    assert (ending.has_ended, ending.state, ending.workers) == (False, JobState.RUNNING, closing.workers)
+    assert observe(ending, JobStatus(state=JobState.CANCELLED), NOW + 60).has_ended
+
+
 def test_a_job_that_begins_anew_between_two_questions_leaves_no_more() -> None:
     """It left when it was evicted, and is back within a second: no answer has ever said that it waited."""
     began = job(1, JobState.RUNNING, workers=1, leaves_at=NOW + 100)

@@ -31,6 +31,8 @@ from corral import Cluster
 PATIENCE = 120.0
 #: After this time files and memory may grow no more (s); of a short run, after a third.
 WARM_UP = 300.0
+#: What the cluster is asked for if nobody says: jobs of the Slurm that the project starts.
+SMALL = {"backend": "slurm", "memory": "400MB", "walltime": "00:02:00", "queue": "batch", "interface": "lo"}
 
 
 def work(number: int) -> int:
@@ -92,7 +94,7 @@ def measured(cluster: Cluster, client: Client) -> dict[str, int]:
     return {"files": process.num_fds(), "memory": process.memory_info().rss}
 
 
-def soak(seconds: float, seed: int) -> dict[str, Any]:
+def soak(seconds: float, seed: int, asked: dict[str, Any]) -> dict[str, Any]:
     chance = random.Random(seed)
     began = time.monotonic()
     done: Counter[str] = Counter()
@@ -115,8 +117,7 @@ def soak(seconds: float, seed: int) -> dict[str, Any]:
         # What a job that was killed whole leaves on its node stays until a later one of this user removes it.
         tempfile.TemporaryDirectory(prefix="soak-", ignore_cleanup_errors=True) as on_nodes,
         Cluster(
-            backend="slurm", cores=1, memory="400MB", walltime="00:02:00", queue="batch", interface="lo",
-            local_directory=on_nodes,
+            **asked, local_directory=on_nodes,
         ) as cluster,
         Client(cluster) as client,
     ):  # fmt: skip
@@ -145,5 +146,6 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seconds", type=float, default=1800)
     parser.add_argument("--seed", type=int, default=random.randrange(10**6))
+    parser.add_argument("--jobs", type=json.loads, default=SMALL, help="arguments of the cluster (JSON)")
     arguments = parser.parse_args()
-    print(json.dumps(soak(arguments.seconds, arguments.seed)), flush=True)
+    print(json.dumps(soak(arguments.seconds, arguments.seed, arguments.jobs)), flush=True)

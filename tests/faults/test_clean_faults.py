@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 from incidents import Incident
-from real_life import Slurm
+from real_life import Slurm, small_jobs
 
 from corral.cli import main
 from corral.cluster import cleanup
@@ -18,6 +18,8 @@ from corral.cluster.registry import entries
 from corral.host import private
 
 pytestmark = [pytest.mark.real("slurm"), pytest.mark.timeout(300)]
+
+HELD = small_jobs(extra_directives=["--hold"])
 
 #: Forks clients that hold their jobs back, and kills each some time after it began to submit.
 CLIENTS = """
@@ -28,8 +30,7 @@ from corral import Cluster
 for number in range(int(sys.argv[1])):
     ready, begins = os.pipe()
     if (client := os.fork()) == 0:
-        c = Cluster(backend="slurm", cores=1, memory="400MB", walltime="00:10:00", queue="batch", interface="lo",
-                    name=f"killed-{number}", extra_directives=["--hold"])
+        c = Cluster(**eval(sys.argv[3]), name=f"killed-{number}")
         c.scale(2)
         os.write(begins, b"!")
         time.sleep(600)
@@ -52,7 +53,7 @@ def test_killed_clients_leave_nothing_that_clean_does_not_find(
     """Before, while and after their jobs land; what they submit late is waited for."""
     monkeypatch.setattr(private, "_DRAFTED", 0.0)
     with incident.watched("killed-", 60):
-        subprocess.run([sys.executable, "-c", CLIENTS, "30", "0.3"], check=True, timeout=200)
+        subprocess.run([sys.executable, "-c", CLIENTS, "30", "0.3", repr(HELD)], check=True, timeout=200)
         incident.begins()
         code, said = clean("--yes")
         incident.is_over()
@@ -73,7 +74,8 @@ def test_jobs_that_cannot_be_cancelled_are_told(
 ) -> None:
     """They are named with what is known of them, and stay registered until they can."""
     subprocess.run(
-        [sys.executable, "-c", CLIENTS.replace("c.scale(2)", "c.scale(2); time.sleep(3)"), "1", "0"], check=True
+        [sys.executable, "-c", CLIENTS.replace("c.scale(2)", "c.scale(2); time.sleep(3)"), "1", "0", repr(HELD)],
+        check=True,
     )
     jobs = slurm.queue("killed-")
     assert len(jobs) == 2

@@ -18,7 +18,7 @@ from real_life import Slurm, slurm_cluster
 
 from corral import JobState
 
-pytestmark = [pytest.mark.real("slurm"), pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.real("slurm"), pytest.mark.needs("here", "control", "testbed"), pytest.mark.timeout(240)]
 
 Eventually = Callable[..., None]
 

@@ -22,7 +22,7 @@ from corral import JobState
 from corral.errors import CredentialsError, JobsFailed
 from corral.jobs.record import Outcome
 
-pytestmark = [pytest.mark.real("slurm"), pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.real("slurm"), pytest.mark.needs("here", "control", "testbed"), pytest.mark.timeout(180)]
 
 Eventually = Callable[..., None]
 
@@ -52,7 +52,7 @@ def test_a_preempted_job_drains_and_is_replaced(
         incident.begins()
         preempting = slurm.run(
             "sbatch", "--parsable", "-p", "batch", "-w", node, "-c", "64", "-o", "/dev/null", "--wrap", "sleep 300"
-        ).strip()
+        ).split()[-1]
         operator.callback(slurm.run, "scancel", preempting)
         eventually(lambda: len(c.failures) == 1, lambda: repr(c))
         incident.is_noticed()

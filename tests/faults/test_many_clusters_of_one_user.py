@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 from incidents import Incident
-from real_life import Slurm, wait_until
+from real_life import Slurm, small_jobs, wait_until
 
 pytestmark = [pytest.mark.real("slurm"), pytest.mark.timeout(300)]
 
@@ -62,8 +62,7 @@ NOTEBOOK = """
 import sys, threading, time
 from corral import Cluster
 from corral.errors import JobsFailed
-cluster = Cluster(backend="slurm", cores=1, memory="400MB", walltime="00:10:00", queue="batch", interface="lo",
-                  python=sys.argv[1], name=f"notebook-{sys.argv[2]}")
+cluster = Cluster(**eval(sys.argv[3]), python=sys.argv[1], name=f"notebook-{sys.argv[2]}")
 print("ready", flush=True)
 sys.stdin.readline()
 threading.Thread(target=lambda: (sys.stdin.read(), cluster.close())).start()
@@ -90,7 +89,7 @@ def notebooks(count: int, python: str) -> Iterator[list[subprocess.Popen[str]]]:
         processes = [
             stack.enter_context(
                 subprocess.Popen(
-                    [sys.executable, "-c", NOTEBOOK, python, str(number)],
+                    [sys.executable, "-c", NOTEBOOK, python, str(number), repr(small_jobs())],
                     stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     text=True,

@@ -13,12 +13,12 @@ import pytest
 from chores import launcher_pid
 from distributed import Client
 from incidents import Incident
-from real_life import Slurm, slurm_cluster
+from real_life import Slurm, slurm_cluster, small_jobs
 
 from corral import JobState
 from corral.errors import JobsFailed
 
-pytestmark = [pytest.mark.real("slurm"), pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.real("slurm"), pytest.mark.needs("here"), pytest.mark.timeout(180)]
 
 Eventually = Callable[..., None]
 
@@ -113,10 +113,9 @@ def test_a_killed_launcher_ends_its_job(incident: Incident, eventually: Eventual
 CLIENT = """
 import sys, time
 from corral import Cluster
-c = Cluster(backend="slurm", cores=1, memory="400MB", walltime="00:10:00", queue="batch", interface="lo",
-            extra_directives=["--begin=now+{delay}"] if {delay} else [])
+c = Cluster(**eval(sys.argv[1]))
 c.scale(1)
-if not {delay}:
+if sys.argv[2] == "0":
     c.wait_for_workers(1, timeout=90)
 else:
     while not c.jobs: time.sleep(0.1)
@@ -131,8 +130,9 @@ def test_a_killed_client_leaves_jobs_that_end_themselves(
     incident: Incident, slurm: Slurm, eventually: Eventually, delay: int
 ) -> None:
     """A running job within 90 s, a pending one within seconds of its start; `corral clean` removes the rest."""
+    jobs = small_jobs(extra_directives=[f"--begin=now+{delay}"] if delay else [])
     with subprocess.Popen(
-        [sys.executable, "-c", CLIENT.format(delay=delay)], stdout=subprocess.PIPE, text=True
+        [sys.executable, "-c", CLIENT, repr(jobs), str(delay)], stdout=subprocess.PIPE, text=True
     ) as client:
         assert client.stdout is not None
         job, name = client.stdout.readline().split()

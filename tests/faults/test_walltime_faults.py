@@ -23,7 +23,12 @@ from real_life import Slurm, slurm_cluster
 from corral import JobState
 
 # They wait for walltimes most of the time: .ci/run has them run beside everything else, with the soak.
-pytestmark = [pytest.mark.real("slurm"), pytest.mark.soak, pytest.mark.timeout(900)]
+pytestmark = [
+    pytest.mark.real("slurm"),
+    pytest.mark.needs("control", "testbed"),
+    pytest.mark.soak,
+    pytest.mark.timeout(900),
+]
 
 Eventually = Callable[..., None]
 

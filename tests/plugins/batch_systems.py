@@ -4,10 +4,18 @@
 ``--batch-systems=install`` brings up what does not answer, by ``tests/batch-systems/<name>-up.sh`` (root, Debian), and
 down again at the end. ``--batch-systems=none`` skips them all. ``--backend=slurm`` runs nothing but its real tests.
 
-Where CI is set, a test that a script could have made possible may not be skipped: it fails. Root may skip those on
-batch systems that run no jobs of root; and what a backend says in `Live.cannot` of its batch system need not be tried.
+``--batch-system-file=FILE`` says what their jobs need (`setups`). Before the first test, each batch system gets a
+check-up (`checkup`): if it runs no job with those settings, its tests are skipped with what it said. Tests marked
+``@pytest.mark.needs("gpus")`` are skipped where it has none.
+
+Where CI is set, a test that a script could have made possible may not be skipped: it fails; after a bad check-up, the
+first of them. Root may skip those on batch systems that run no jobs of root; and what a backend says in `Live.cannot`
+of its batch system need not be tried.
 
 The live laws of the backends are such tests, too: they need no ``--live`` here.
+
+``@pytest.mark.real("slurm", having="accounting plugins")`` needs a Slurm with what ``CORRAL_SLURM_WITH`` names: see
+``tests/batch-systems/slurm-up.sh``. Without that variable such a test is skipped, in CI too.
 """
 
 from __future__ import annotations
@@ -20,8 +28,13 @@ from collections.abc import Generator, Iterable
 from pathlib import Path
 
 import pytest
+import setups
+from attrs import evolve
+from checkup import CheckUp, check_up
 
-from corral.testing.laws import live
+from corral.plugin import Job
+from corral.testing import Live
+from corral.testing.laws import live as live_laws
 
 SCRIPTS = Path(__file__).parent.parent / "batch-systems"
 
@@ -38,7 +51,11 @@ PROBES = {
     "slurm": ["sinfo", "--noheader"],
     # Each test that needs one starts its own.
     "sshd": ["test", "-x", "/usr/sbin/sshd"],
+    "tsp": ["tsp", "-V"],
 }
+
+#: These are programs that tests use by themselves; all others run jobs.
+PROGRAMS = {"chromium", "mpi", "sshd"}
 
 #: These run no jobs of root.
 NOT_FOR_ROOT = {"htcondor"}
@@ -53,10 +70,22 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         help="real batch systems: use those that answer (default), bring up those that do not, or skip their tests",
     )
     group.addoption("--backend", metavar="NAME", help="run only the tests that need this real batch system")
+    group.addoption(
+        "--batch-system-file",
+        metavar="FILE",
+        help="what real batch systems need said: queue, account, options, interface, and what they lack "
+        f"(YAML; or {setups.VARIABLE}; see tests/batch-systems/example.yaml)",
+    )
 
 
 def pytest_configure(config: pytest.Config) -> None:
     config.option.live = True
+    if path := config.getoption("--batch-system-file"):
+        os.environ[setups.VARIABLE] = str(Path(path).resolve())
+    if path := os.environ.get(setups.VARIABLE):
+        setups.read(path)
+        if folder := setups.folder():
+            os.environ.setdefault("PYTEST_DEBUG_TEMPROOT", folder)
     config.pluginmanager.register(BatchSystems(config), "corral-batch-systems")
 
 
@@ -68,13 +97,17 @@ class BatchSystems:
         self.only: str | None = config.getoption("--backend")
         #: Why each batch system that a test needs cannot be used; empty if it can.
         self.obstacles: dict[str, str] = {}
+        #: Of those that answer.
+        self.check_ups: dict[str, CheckUp] = {}
+        #: Whose bad check-up has made a test fail.
+        self.complained: set[str] = set()
         self.started: list[str] = []
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
         for item in items:
             backend = getattr(getattr(item, "cls", None), "backend", None)
-            if backend in PROBES and live.is_law(item):
+            if backend in PROBES and live_laws.is_law(item):
                 item.add_marker(pytest.mark.real(backend))
                 # The first begins what all look at, and the last waits for a walltime.
                 item.add_marker(pytest.mark.timeout(240))
@@ -89,30 +122,85 @@ class BatchSystems:
         # side, only those that need it wait.
         for name in needs(item):
             if name not in self.obstacles:
-                self.obstacles[name] = self._obstacle(name)
+                self.obstacles[name] = self._obstacle(name) or self._check_up(name)
         return (yield)
 
     def pytest_runtest_setup(self, item: pytest.Item) -> None:
         for name in needs(item):
             if self.obstacles[name]:
                 pytest.skip(self.obstacles[name])
+            for ability in (word for marker in item.iter_markers("needs") for word in marker.args):
+                if ability not in setups.ABILITIES:
+                    raise pytest.UsageError(f"{item.nodeid} needs {ability!r}, which nobody knows")
+                if reason := name not in PROGRAMS and self.check_ups[name].lacks.get(ability):
+                    pytest.skip(f"{name} lacks {ability} ({setups.ABILITIES[ability]}): {reason}")
+        if lacking := _lacking(item):
+            pytest.skip(lacking)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(self, item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
         report = yield
-        skipped_here = report.skipped and not hasattr(report, "wasxfail")
-        is_possible = any(_script(name, "up") and not _refuses_us(name) for name in needs(item))
-        if skipped_here and os.environ.get("CI") and is_possible and live.DECLARED not in item.stash:
+        names = [name for name in needs(item) if name in self.check_ups]
+        report.batch_systems = {name: self.check_ups[name].for_report() for name in names}  # type: ignore[attr-defined]
+        if report.skipped and not hasattr(report, "wasxfail") and self._must_not_be_skipped(item):
             reason = report.longrepr[2] if isinstance(report.longrepr, tuple) else report.longreprtext
             report.outcome = "failed"
-            reason = reason.removeprefix("Skipped: ")
-            report.longrepr = f"{reason}\nIn CI this test must run: see --batch-systems=install."
+            report.longrepr = reason.removeprefix("Skipped: ")
+            if os.environ.get("CI"):
+                report.longrepr += "\nIn CI this test must run: see --batch-systems=install."
         return report
+
+    def _must_not_be_skipped(self, item: pytest.Item) -> bool:
+        if live_laws.DECLARED in item.stash:
+            return False
+        needed = needs(item)
+        if bad := [self.check_ups[name] for name in needed if name in self.check_ups and self.obstacles[name]]:
+            # One failure says it for all.
+            new = {found.setup.backend for found in bad} - self.complained
+            is_to_fail = bool(os.environ.get("CI")) or any(found.is_our_fault for found in bad)
+            self.complained |= new if is_to_fail else set()
+            return is_to_fail and bool(new)
+        is_possible = any(_script(name, "up") and not _refuses_us(name) for name in needed) and not _lacking(item)
+        return bool(os.environ.get("CI")) and is_possible
+
+    def pytest_corral_live(self, laws: type, live: Live) -> Live | None:
+        """What a file says of a batch system, for the live laws of its backend."""
+        backend: str = getattr(laws, "backend", "")
+        setup = setups.of(backend)
+        if setup.is_own or backend not in self.check_ups:
+            return None
+        lacks = self.check_ups[backend].lacks
+        wide = live.wide or live.job.resources
+        arrays = {name: value for name, value in getattr(laws, "options", {}).items() if name == "arrays"}
+        return evolve(
+            live,
+            job=setup.fit(live.job),
+            wide=setup.fit(
+                Job(
+                    resources=evolve(
+                        wide,
+                        nodes=1 if "nodes" in lacks else wide.nodes,
+                        cores=1 if "cores" in lacks else wide.cores,
+                        gpus=0 if "gpus" in lacks else wide.gpus,
+                    )
+                )
+            ).resources,
+            options={**setup.job.get("backend_options", {}), **arrays},
+            patience=max(setup.patience, live.patience),
+            folder=setups.folder(),
+        )
 
     def pytest_sessionfinish(self) -> None:
         for name in reversed(self.started):
             if script := _script(name, "down"):
                 subprocess.run([script], check=True, stdout=subprocess.DEVNULL)
+
+    def _check_up(self, name: str) -> str:
+        """Why it runs no jobs of these tests; empty, if it does."""
+        if name in PROGRAMS:
+            return ""
+        found = self.check_ups[name] = check_up(name)
+        return str(found) if found.obstacle else ""
 
     def _obstacle(self, name: str) -> str:
         if self.mode == "none":
@@ -138,6 +226,18 @@ def _refuses_us(name: str) -> bool:
 def needs(item: pytest.Item) -> list[str]:
     """The real batch systems and programs without which this test cannot run."""
     return [name for marker in item.iter_markers("real") for name in marker.args]
+
+
+def _lacking(item: pytest.Item) -> str:
+    """What a batch system was not brought up with, though this test needs it; empty if it was."""
+    for marker in item.iter_markers("real"):
+        for name in marker.args:
+            variable = f"CORRAL_{name.upper()}_WITH"
+            has = os.environ.get(variable, "").split()
+            lacking = [word for word in str(marker.kwargs.get("having", "")).split() if word not in has]
+            if lacking:
+                return f"{name}: brought up without {', '.join(lacking)}: see {variable} in {name}-up.sh"
+    return ""
 
 
 def _script(name: str, direction: str) -> Path | None:

@@ -9,6 +9,7 @@ from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 
+import setups
 from attrs import evolve, field, frozen
 
 from corral.plugin import Command, Conversation, Job, JobId, JobState, JobStatus
@@ -38,17 +39,21 @@ class RealJobs:
 
     async def submit(self, job: Job, count: int = 1, backend: Any = None) -> list[JobId]:
         backend = backend or self.backend
-        ids: list[JobId] = await self.talk(backend.submit(backend.render_script(backend.prepare_job(job)), count))
+        prepared = backend.prepare_job(setups.of_plugin(backend).fit(job))
+        ids: list[JobId] = await self.talk(backend.submit(backend.render_script(prepared), count))
         self.submitted.extend(ids)
         return ids
 
     async def until(self, ids: list[JobId], is_enough: Callable[[JobStatus], bool]) -> list[JobStatus]:
         """Wait until the batch system says this of all of them."""
+        pause = 0.2
         while True:
             found: dict[JobId, JobStatus] = await self.talk(self.backend.poll_status(ids))
             if len(found) == len(ids) and all(is_enough(status) for status in found.values()):
                 return [found[job_id] for job_id in ids]
-            await asyncio.sleep(0.2)
+            await asyncio.sleep(pause)
+            # Where jobs wait for minutes, others use the batch system, too.
+            pause = min(pause * 1.05, 5.0)
 
     async def until_in(self, ids: list[JobId], state: JobState) -> None:
         await self.until(ids, lambda status: status.state is state)

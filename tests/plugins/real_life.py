@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 import dask.config
 import psutil
 import pytest
+import setups
 
 if TYPE_CHECKING:
     from corral import Cluster
@@ -97,15 +98,17 @@ def eventually() -> Callable[..., None]:
     return wait
 
 
-#: Arguments of a cluster of small jobs on the real Slurm.
-SMALL_JOBS: dict[str, Any] = {
-    "backend": "slurm",
-    "cores": 1,
-    "memory": "400MB",
-    "walltime": "00:10:00",
-    "queue": "batch",
-    "interface": "lo",
-}
+def small_jobs(**arguments: Any) -> dict[str, Any]:
+    """Arguments of a cluster of small jobs on the real Slurm."""
+    return setups.of("slurm").arguments(**arguments)
+
+
+def jobqueue_jobs(**arguments: Any) -> dict[str, Any]:
+    """The same for corral-jobqueue, in dask-jobqueue's words."""
+    given = small_jobs(**arguments)
+    del given["backend"]
+    names = {"extra_directives": "job_extra_directives", "prologue": "job_script_prologue"}
+    return {names.get(name, name): value for name, value in given.items()}
 
 
 def slurm_cluster(**arguments: Any) -> Cluster:
@@ -113,7 +116,7 @@ def slurm_cluster(**arguments: Any) -> Cluster:
     from corral import Cluster
 
     env = {"PYTHONPATH": str(Path(__file__).parent), **arguments.pop("env", {})}
-    return Cluster(**{**SMALL_JOBS, **arguments}, env=env)
+    return Cluster(**small_jobs(**arguments, env=env))
 
 
 class Slurm:

@@ -38,6 +38,7 @@ def test_four_jobs_compute_and_end_well(operator: Operator, state_directory: Pat
     assert not (state_directory / "clusters").exists()
 
 
+@pytest.mark.needs("cores")
 def test_a_job_of_two_workers_that_an_operator_cancels_is_replaced(
     operator: Operator, tmp_path: Path, eventually: Eventually
 ) -> None:

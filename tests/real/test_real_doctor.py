@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import setups
 from click.testing import CliRunner
 from operators import Operator
 from real_life import Slurm
@@ -34,12 +35,13 @@ def doctor(*options: str, before: Sequence[str] = ()) -> Told:
     return done.exit_code, {each["subject"]: each for each in found}
 
 
-#: A job as small as they come.
-SMALL = ("--backend=slurm", "--memory=400MB", "--interface=lo", "--walltime=10min")
+def small() -> list[str]:
+    """A job as small as they come."""
+    return setups.of("slurm").words()
 
 
 def on_slurm(*options: str, before: Sequence[str] = ()) -> Told:
-    return doctor(*SMALL, *options, before=before)
+    return doctor(*small(), *options, before=before)
 
 
 def ails(told: Told) -> Findings:
@@ -61,11 +63,7 @@ def the_only_cause(told: Told, subject: str, words: str) -> None:
 
 def test_all_is_well(operator: Operator) -> None:
     """On every batch system: a job that is submitted, connects and tells of its node."""
-    usual = {"backend": operator.backend, "memory": "400MB", "walltime": "00:10:00", "interface": "lo"}
-    arguments = {**usual, **operator.arguments}
-    options = [f"--backend-option={name}={text}" for name, text in arguments.pop("backend_options", {}).items()]
-    options += [f"--{name.replace('_', '-')}={value}" for name, value in arguments.items()]
-    code, found = doctor("--submit", f"--timeout={operator.patience}", *options)
+    code, found = doctor("--submit", f"--timeout={operator.patience}", *operator.setup.words())
     assert code == 0, found
     assert {each["verdict"] for each in found.values()} == {"good"}
     assert {"batch system", "packages on the node", "folders on the node", "clock", "connection"} <= set(found)
@@ -125,6 +123,7 @@ class TestOnSlurm:
             doctor("--backend=slurm", "--memory=1GB", "--interface=ib7"), "interface", "no .* interface 'ib7'"
         )
 
+    @pytest.mark.needs("root", "here")
     def test_an_address_that_jobs_do_not_reach(self, python: Callable[[str], str]) -> None:
         cut_off = python(f'exec unshare --net -- {sys.executable} "$@"')
         told = on_slurm("--submit", "--death-timeout=2s", cut_off)
@@ -141,6 +140,7 @@ class TestOnSlurm:
     def test_unwritable_log_folder(self) -> None:
         the_only_cause(on_slurm("--submit", "--log-directory=/sys/logs"), "log folder", "/sys/logs.* not permitted")
 
+    @pytest.mark.needs("testbed", "control")
     def test_queue_without_access(self, slurm: Slurm) -> None:
         slurm.run("scontrol", "create", "PartitionName=climate", "Nodes=n1", "AllowAccounts=climate")
         try:
@@ -151,6 +151,7 @@ class TestOnSlurm:
     def test_no_such_queue(self) -> None:
         the_only_cause(on_slurm("--queue=nosuch"), "queue", "no queue 'nosuch'")
 
+    @pytest.mark.needs("testbed")
     def test_walltime_over_the_limit(self) -> None:
         the_only_cause(on_slurm("--queue=short", "--walltime=1h"), "queue", "'short' .* walltime= is at most 10 min")
 
@@ -186,6 +187,7 @@ class TestOnSlurm:
         monkeypatch.setenv("HOME", str(tmp_path))
         the_only_cause(on_slurm(), "login shell", "prints .* Welcome to the cluster")
 
+    @pytest.mark.needs("root", "here")
     def test_full_shared_folder(self, small_disk: Path) -> None:
         the_only_cause(on_slurm("--submit", f"--shared-directory={small_disk}"), "shared folder", "is full")
 
@@ -204,7 +206,7 @@ class TestAJobThatWaits:
         self, number: signal.Signals, code: int, slurm: Slurm, eventually: Callable[..., None]
     ) -> None:
         # Whoever runs the tests in the background has SIGINT ignored, and children inherit that.
-        words = ["env", "--default-signal=INT", sys.executable, "-m", "corral.cli", "doctor", *SMALL, "--submit"]
+        words = ["env", "--default-signal=INT", sys.executable, "-m", "corral.cli", "doctor", *small(), "--submit"]
         words.append("--extra-directives=--hold")
         with subprocess.Popen(words, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
             try:

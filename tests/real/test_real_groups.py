@@ -14,7 +14,7 @@ from distributed import Client, Worker, get_worker
 from corral import Cluster, JobState, WorkerGroup
 from corral.errors import SubmitRejected
 
-pytestmark = [pytest.mark.real("slurm"), pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.real("slurm"), pytest.mark.needs("testbed"), pytest.mark.timeout(180)]
 
 Eventually = Callable[..., None]
 

@@ -13,6 +13,7 @@ from typing import Any
 import dask.config
 import pytest
 from distributed import Client, Security
+from real_life import jobqueue_jobs
 
 from corral import JobState
 from corral_jobqueue import SLURMCluster
@@ -25,22 +26,13 @@ pytestmark = [
 ]
 
 Eventually = Callable[..., None]
-SMALL: dict[str, Any] = {
-    "cores": 1,
-    "processes": 1,
-    "memory": "200MB",
-    "walltime": "00:10:00",
-    "queue": "batch",
-    "interface": "lo",
-}
+SMALL = jobqueue_jobs(cores=1, processes=1, memory="200MB")
 
 
 @pytest.mark.usefixtures("leaves_nothing")
 def test_the_common_example(slurm: Any, eventually: Eventually) -> None:
     with pytest.warns(FutureWarning, match="project has been renamed"):
-        cluster = SLURMCluster(
-            project="root", queue="batch", cores=1, processes=1, memory="200MB", walltime="00:10:00", interface="lo"
-        )
+        cluster = SLURMCluster(**{**SMALL, "project": SMALL.get("account", "root"), "account": None})
     with cluster, Client(cluster) as client:
         cluster.scale(2)
         client.wait_for_workers(2, timeout=90)
@@ -64,10 +56,12 @@ def test_an_adapting_cluster_is_waited_for(slurm: Any) -> None:
 
 @pytest.mark.usefixtures("leaves_nothing")
 def test_everything_in_the_configuration(tmp_path: Path) -> None:
+    asked = jobqueue_jobs(
+        cores=2, processes=2, walltime="00:05:00", extra_directives=["--comment=climate"], prologue=["export FIRST=1"]
+    )
     section = {
-        "name": "mine", "cores": 2, "processes": 2, "memory": "400MB", "queue": "batch", "walltime": "00:05:00",
-        "interface": "lo", "local-directory": str(tmp_path / "spill"), "log-directory": str(tmp_path / "logs"),
-        "job-extra-directives": ["--comment=climate"], "job-script-prologue": ["export FIRST=1"],
+        **{name.replace("_", "-"): value for name, value in asked.items()},
+        "name": "mine", "local-directory": str(tmp_path / "spill"), "log-directory": str(tmp_path / "logs"),
         "worker-extra-args": ["--resources FOO=2", "--lifetime 1h"],
     }  # fmt: skip
     with dask.config.set({"jobqueue.site": section}), SLURMCluster(config_name="site") as cluster:
@@ -149,7 +143,8 @@ class SiteJob(SLURMJob):
     config_name = "site"
 
     def __init__(self, *arguments: Any, gpus: int = 0, **further: Any) -> None:
-        further.setdefault("queue", "batch")
+        for name, value in SMALL.items():
+            further.setdefault(name, value)
         super().__init__(*arguments, **further)
         if gpus:
             self.job_header += f"\n#SBATCH --gres=gpu:{gpus}"
@@ -162,7 +157,7 @@ class SiteCluster(SLURMCluster):
     job_cls = SiteJob
 
     def __init__(self, *, size: str = "small", **further: Any) -> None:
-        further = {"cores": 1, "memory": {"small": "200MB", "large": "400MB"}[size], "interface": "lo", **further}
+        further = {"memory": {"small": "200MB", "large": "400MB"}[size], **further}
         super().__init__(**further)
 
     async def _start(self) -> None:
@@ -170,6 +165,7 @@ class SiteCluster(SLURMCluster):
         self._job_kwargs["job_script_prologue"] = ["export PREPARED=yes"]
 
 
+@pytest.mark.needs("testbed")
 @pytest.mark.usefixtures("leaves_nothing")
 def test_a_class_of_a_computing_centre(slurm: Any) -> None:
     with SiteCluster(size="large") as cluster, Client(cluster) as client:
@@ -180,6 +176,7 @@ def test_a_class_of_a_computing_centre(slurm: Any) -> None:
         assert "site" == slurm.run("squeue", "-h", "-j", job.id.text, "-o", "%k").strip()
 
 
+@pytest.mark.needs("testbed")
 def test_the_runner(tmp_path: Path) -> None:
     """Its example as it is written, but for the import."""
     script = tmp_path / "script.py"

@@ -12,7 +12,7 @@ from distributed import Client
 
 from corral import Cluster
 
-pytestmark = [pytest.mark.real("slurm"), pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.real("slurm"), pytest.mark.needs("testbed"), pytest.mark.timeout(300)]
 
 
 def corral(*words: str) -> str:

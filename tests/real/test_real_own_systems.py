@@ -14,7 +14,7 @@ from distributed import Client, get_worker
 
 from corral import Cluster, WorkerGroup
 
-pytestmark = [pytest.mark.real("slurm"), pytest.mark.timeout(240)]
+pytestmark = [pytest.mark.real("slurm"), pytest.mark.needs("testbed", "control"), pytest.mark.timeout(240)]
 
 Eventually = Callable[..., None]
 

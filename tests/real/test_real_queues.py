@@ -11,14 +11,19 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
-from real_life import SMALL_JOBS
+from real_life import small_jobs
 
 from corral import Cluster, JobState, WorkerGroup
 from corral.batch import queues
 from corral.errors import InvalidRequest
 from corral.request.drawing import draw
 
-pytestmark = [pytest.mark.real("slurm"), pytest.mark.timeout(180), pytest.mark.usefixtures("slurm", "state_directory")]
+pytestmark = [
+    pytest.mark.real("slurm"),
+    pytest.mark.needs("testbed"),
+    pytest.mark.timeout(180),
+    pytest.mark.usefixtures("slurm", "state_directory"),
+]
 
 Eventually = Callable[..., None]
 
@@ -32,7 +37,7 @@ def nothing_is_known() -> Iterator[None]:
 
 
 def cluster(**arguments: Any) -> Cluster:
-    return Cluster(**{**SMALL_JOBS, **arguments})
+    return Cluster(**small_jobs(**arguments))
 
 
 def run(*words: str) -> str:
@@ -50,7 +55,7 @@ def run(*words: str) -> str:
 )
 def test_the_tightest_partition_is_chosen(asked: dict[str, Any], queue: str) -> None:
     """By what sinfo and scontrol say: nodes of gpu have four GPUs, those of makers two."""
-    blueprint = draw({**SMALL_JOBS, **asked, "queue": "auto"})
+    blueprint = draw(small_jobs(**asked, queue="auto"))
     assert blueprint.groups["default"].queue == queue
     assert f"#SBATCH --partition={queue}" in str(blueprint.script())
 
@@ -58,14 +63,15 @@ def test_the_tightest_partition_is_chosen(asked: dict[str, Any], queue: str) -> 
 def test_a_job_that_no_partition_takes_is_not_submitted() -> None:
     """It would be refused, or wait for ever."""
     with pytest.raises(InvalidRequest, match=r"short \(walltime= is at most 10 min\)"):
-        draw({**SMALL_JOBS, "queue": "auto", "cores": 65, "walltime": "1h"})
+        draw(small_jobs(queue="auto", cores=65, walltime="1h"))
 
 
+@pytest.mark.needs("control")
 def test_a_partition_that_starts_nothing_is_passed_over(slurm: Any) -> None:
     """It takes jobs, which would wait for its administrator."""
     slurm.run("scontrol", "update", "PartitionName=short", "State=DOWN")
     try:
-        assert draw({**SMALL_JOBS, "queue": "auto", "walltime": "5 min"}).groups["default"].queue == "batch"
+        assert draw(small_jobs(queue="auto", walltime="5 min")).groups["default"].queue == "batch"
         asked = run("queues", "--backend", "slurm", "--walltime", "5 min")
         assert re.search(r"^short .* it starts no jobs now$", asked, re.MULTILINE)
         assert re.search(r"^short .* starts none$", run("queues", "--backend", "slurm"), re.MULTILINE)
@@ -132,7 +138,7 @@ def test_a_job_that_waits_is_explained(eventually: Eventually) -> None:
 
 def test_a_job_that_corral_did_not_submit_is_explained(slurm: Any) -> None:
     """It is Slurm's, whoever submitted it."""
-    job = slurm.run("sbatch", "--parsable", "--hold", "--wrap", "true").strip()
+    job = slurm.run("sbatch", "--parsable", "--hold", "--wrap", "true").split()[-1]
     try:
         said = run("explain", job, "--backend", "slurm")
         assert re.fullmatch(rf"job {job}:\n  it is held: 'scontrol release' releases it.*\n", said)

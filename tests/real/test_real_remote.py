@@ -12,14 +12,14 @@ from typing import Any
 
 import pytest
 from distributed import Client
-from real_life import SMALL_JOBS
+from real_life import small_jobs
 
 from corral import Cluster
 from corral.errors import SubmitRejected
 
 pytestmark = [pytest.mark.real("slurm"), pytest.mark.timeout(240)]
 
-ARGUMENTS = {**SMALL_JOBS, "scheduler": "job", "scheduler_options": {"memory": "500MB"}}
+ARGUMENTS = small_jobs(scheduler="job", scheduler_options={"memory": "500MB"})
 
 CLIENT = """
 import sys, time
@@ -58,6 +58,7 @@ with socket.create_connection((host, int(port)), timeout=20) as plain:
 """
 
 
+@pytest.mark.needs("root")
 @pytest.mark.usefixtures("leaves_nothing")
 def test_it_outlives_its_client(slurm: Any, eventually: Callable[..., None], state_directory: Path) -> None:
     """Killed with -9, found again by name from another process, grown, ended; a stranger sees and reaches nothing."""
@@ -89,7 +90,7 @@ def test_it_outlives_its_client(slurm: Any, eventually: Callable[..., None], sta
 @pytest.mark.usefixtures("leaves_nothing")
 def test_what_slurm_refuses_is_raised_on_the_client_s_side(slurm: Any) -> None:
     """The workers' jobs by the engine in its job, the scheduler's own at once."""
-    options = {"memory": "500MB", "queue": "batch"}
+    options = {"memory": "500MB", "queue": ARGUMENTS.get("queue")}
     with Cluster(**{**ARGUMENTS, "name": "refused", "queue": "nosuch", "scheduler_options": options}) as cluster:
         cluster.scale(1)
         with pytest.raises(SubmitRejected, match="nosuch"):

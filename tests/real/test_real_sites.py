@@ -15,7 +15,7 @@ from pastures import install_site
 from corral import Cluster
 from corral.errors import InvalidRequest
 
-pytestmark = [pytest.mark.real("slurm"), pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.real("slurm"), pytest.mark.needs("testbed"), pytest.mark.timeout(300)]
 
 PRAIRIE = """
 class Site(DescribedSite):

@@ -12,9 +12,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import setups
 from attrs import evolve
 from distributed import Client, KilledWorker
-from real_life import SMALL_JOBS
+from real_life import small_jobs
 
 from corral import Cluster, JobState
 from corral.cluster import kept_logs
@@ -27,9 +28,10 @@ Eventually = Callable[..., None]
 
 
 def cluster(**arguments: Any) -> Cluster:
-    return Cluster(**{**SMALL_JOBS, **arguments})
+    return Cluster(**small_jobs(**arguments))
 
 
+@pytest.mark.needs("arrays")
 @pytest.mark.usefixtures("leaves_nothing")
 def test_four_jobs_compute_and_leave_nothing(slurm: Any, state_directory: Path) -> None:
     """The first thing that a person does."""
@@ -137,9 +139,11 @@ def test_a_refusal_reaches_whoever_waits(arguments: dict[str, Any], words: str) 
     assert time.monotonic() - started < 30
 
 
+@pytest.mark.needs("arrays")
 @pytest.mark.usefixtures("leaves_nothing")
 def test_a_thousand_held_jobs(slurm: Any, eventually: Eventually, record_property: Any) -> None:
     """One submission, known to Slurm within a second; gone within two seconds of scale(0)."""
+    setups.of("slurm").allows(jobs=1000)
     with cluster(extra_directives=["--hold"]) as c:
         started = time.monotonic()
         c.scale(1000)
@@ -240,6 +244,7 @@ def test_bad_input_is_refused_before_anything_is_submitted() -> None:
         assert refusal.value.argument == next(iter(arguments))
 
 
+@pytest.mark.needs("nodes")
 @pytest.mark.usefixtures("leaves_nothing")
 def test_a_script_becomes_workers_of_its_size(tmp_path: Path) -> None:
     """Its cores, memory and options; threads are said beside it."""
@@ -247,7 +252,7 @@ def test_a_script_becomes_workers_of_its_size(tmp_path: Path) -> None:
     script.write_text(
         "#!/bin/bash\n#SBATCH -n 2 --tasks-per-node=1 -c 2 --exclusive\n#SBATCH --mem=300M -t 5\npython x.py\n"
     )
-    with Cluster.from_script(script, **{**SMALL_JOBS, "memory": "300MiB", "cores": 2, "processes": 1}, threads=1) as c:
+    with Cluster.from_script(script, **small_jobs(memory="300MiB", cores=2, processes=1), threads=1) as c:
         assert "--nodes=2\n" in c.job_script()
         assert "#SBATCH --exclusive\n" in c.job_script()
         c.scale(workers=2)
@@ -258,6 +263,7 @@ def test_a_script_becomes_workers_of_its_size(tmp_path: Path) -> None:
         assert len(c.jobs) == 1
 
 
+@pytest.mark.needs("testbed")
 @pytest.mark.parametrize(
     "text",
     [
@@ -294,6 +300,7 @@ def test_a_task_that_kills_its_worker_is_told_and_its_log_is_kept(eventually: Ev
     assert "exit code 7" in Path(str(job.log)).read_text()
 
 
+@pytest.mark.needs("testbed")
 def test_a_walltime_that_the_partition_does_not_allow_is_told_at_once(slurm: Any) -> None:
     """Slurm takes the job, and lets it wait for ever."""
     with cluster(queue="short", walltime="1 h") as c:

@@ -18,7 +18,7 @@ from typing import Any
 
 import pytest
 from distributed import Client
-from real_life import SMALL_JOBS, wait_until
+from real_life import small_jobs, wait_until
 from sshd import Sshd
 
 from corral import Cluster
@@ -31,7 +31,7 @@ pytestmark = [pytest.mark.real("slurm", "sshd"), pytest.mark.timeout(300)]
 
 #: Where the tests' own modules are, and corral's, if it is not installed.
 _PYTHONPATH = os.pathsep.join([str(Path(__file__).parents[1] / "plugins"), os.environ.get("PYTHONPATH", "")]).strip(":")
-ARGUMENTS: dict[str, Any] = {**SMALL_JOBS, "via": "ssh://centre", "env": {"PYTHONPATH": _PYTHONPATH}}
+ARGUMENTS: dict[str, Any] = small_jobs(via="ssh://centre", env={"PYTHONPATH": _PYTHONPATH})
 IN_A_JOB = {**ARGUMENTS, "scheduler": "job", "scheduler_options": {"memory": "500MB"}}
 
 

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import subprocess
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from operators import Operator
 
-pytestmark = [pytest.mark.timeout(300), pytest.mark.usefixtures("leaves_nothing")]
+pytestmark = [pytest.mark.needs("cores"), pytest.mark.timeout(300), pytest.mark.usefixtures("leaves_nothing")]
 
 SCRIPT = """
 import os, sys
@@ -22,15 +21,6 @@ END
 """
 
 
-def options(operator: Operator) -> Iterator[str]:
-    """What the cluster needs there, as options of the command line."""
-    for name, value in {**operator.arguments, "backend": operator.backend}.items():
-        if name == "backend_options":
-            yield from (f"--backend-option={key}={text}" for key, text in value.items())
-        else:
-            yield f"--{name.replace('_', '-')}={value}"
-
-
 @pytest.mark.parametrize(
     ("end", "code"), [("", 0), ("sys.exit(7)", 7), ("raise ValueError", 1)], ids=["0", "7", "raise"]
 )
@@ -38,12 +28,13 @@ def test_a_script_in_a_job(operator: Operator, tmp_path: Path, end: str, code: i
     """It computes with the workers of its own job; its exit code comes back through the batch system."""
     script = tmp_path / "script.py"
     script.write_text(SCRIPT.replace("END", end))
-    sizes = ["--cores=2", "--processes=2", "--memory=800MB", "--walltime=00:10:00", "--interface=lo"]
+    words = operator.setup.words(cores=2, processes=2, memory="800MB")
     done = subprocess.run(
-        [sys.executable, "-m", "corral.cli", "submit", *options(operator), *sizes, "--wait", str(script), "words"],
+        [sys.executable, "-m", "corral.cli", "submit", *words, "--wait", str(script), "words"],
         check=False, capture_output=True, text=True, timeout=240, cwd=tmp_path,
     )  # fmt: skip
     assert done.returncode == code, done.stderr
-    [log] = tmp_path.glob("*.log")
-    assert log.name == f"{done.stdout.strip()}.log"
+    # PBS calls them so, and brings them when a job has ended.
+    [log] = [*tmp_path.glob("*.log"), *tmp_path.glob("*.OU")]
+    assert log.stem == done.stdout.strip()
     assert "tls:// 55 words" in log.read_text()

@@ -34,7 +34,7 @@ from corral import Cluster
 from corral.cli import main
 from corral.errors import CorralError
 
-pytestmark = [pytest.mark.real("slurm"), pytest.mark.timeout(180)]
+pytestmark = [pytest.mark.real("slurm"), pytest.mark.needs("testbed"), pytest.mark.timeout(180)]
 HERE, RUN = socket.gethostname(), ("apptainer", "exec")
 
 
@@ -134,6 +134,7 @@ def test_a_walltime_that_no_job_of_the_queue_may_have(symptom: Symptom) -> None:
     symptom.is_told(told_while_waiting(queue="short", walltime="1 h"))
 
 
+@pytest.mark.needs("control")
 def test_a_partition_that_is_closed_to_the_account(symptom: Symptom, slurm: Slurm) -> None:
     """A newer Slurm without accounting knows no accounts, and closes nothing to them: there, the job runs."""
     version = subprocess.run(["sinfo", "--version"], check=True, capture_output=True, text=True).stdout

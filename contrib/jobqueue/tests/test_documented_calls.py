@@ -16,6 +16,7 @@ import dask.config
 import pytest
 import yaml  # type: ignore[import-untyped]
 from distributed import Client, as_completed
+from real_life import jobqueue_jobs
 
 import corral_jobqueue
 from corral_jobqueue import LocalCluster, PBSCluster, SLURMCluster
@@ -195,7 +196,6 @@ def test_jobs_of_this_host() -> None:
 
 # --- on a real Slurm --------------------------------------------------------------------------------------------
 
-SMALL: dict[str, Any] = {"memory": "400MB", "interface": "lo", "queue": "batch", "walltime": "00:10:00"}
 on_slurm = [pytest.mark.real("slurm"), pytest.mark.timeout(180)]
 
 
@@ -206,7 +206,10 @@ class TestOnSlurm:
 
     def test_jobs_by_number_cores_and_memory(self) -> None:
         """Three ways to ask for two jobs of two workers."""
-        with SLURMCluster(cores=2, processes=2, account="abc", **SMALL) as cluster, Client(cluster) as client:
+        with (
+            SLURMCluster(**{"account": "abc", **jobqueue_jobs(cores=2, processes=2)}) as cluster,
+            Client(cluster) as client,
+        ):
             for size in ({"jobs": 2}, {"cores": 4}, {"memory": "800 MB"}):
                 cluster.scale(**size)
                 client.wait_for_workers(4, timeout=90)
@@ -217,10 +220,10 @@ class TestOnSlurm:
         """What a prologue exports is the tasks'; a directive's quotes are Slurm's to take off."""
         with (
             SLURMCluster(
-                cores=1,
-                job_script_prologue=['export LANG="C.UTF-8"', 'export CALLED="by me"'],
-                job_extra_directives=['--comment="low priority"'],
-                **SMALL,
+                **jobqueue_jobs(
+                    prologue=['export LANG="C.UTF-8"', 'export CALLED="by me"'],
+                    extra_directives=['--comment="low priority"'],
+                )
             ) as cluster,
             Client(cluster) as client,
         ):
@@ -231,7 +234,7 @@ class TestOnSlurm:
         """Tasks that ask for more than a worker has at once wait for each other."""
         with (
             SLURMCluster(
-                memory="400MB", processes=1, cores=2, worker_extra_args=["--resources ssdGB=200,GPU=2"], interface="lo"
+                worker_extra_args=["--resources ssdGB=200,GPU=2"], **jobqueue_jobs(processes=1, cores=2)
             ) as cluster,
             Client(cluster) as client,
         ):
@@ -243,7 +246,7 @@ class TestOnSlurm:
     def test_a_size_between_two_bounds(self) -> None:
         """By jobs, and by memory; results as they come."""
         with (
-            SLURMCluster(cores=1, worker_extra_args=["--lifetime", "8m"], **SMALL) as cluster,
+            SLURMCluster(worker_extra_args=["--lifetime", "8m"], **jobqueue_jobs()) as cluster,
             Client(cluster) as client,
         ):
             cluster.adapt(minimum_jobs=1, maximum_jobs=2)
@@ -252,15 +255,16 @@ class TestOnSlurm:
             assert sorted(future.result() for future in as_completed(futures)) == list(range(0, 40, 2))
 
     def test_all_in_the_configuration(self) -> None:
-        section = {name.replace("_", "-"): value for name, value in SMALL.items()}
+        section = {name.replace("_", "-"): value for name, value in jobqueue_jobs().items()}
         with (
-            dask.config.set({"jobqueue": {"slurm": {"cores": 1, **section}}}),
+            dask.config.set({"jobqueue": {"slurm": section}}),
             SLURMCluster() as cluster,
             Client(cluster) as client,
         ):
             cluster.adapt(minimum=1, maximum=10)
             assert client.submit(sum, [1, 2]).result(timeout=90) == 3
 
+    @pytest.mark.needs("testbed")
     def test_an_allocation_of_ones_own(self, slurm: Slurm, tmp_path: Path) -> None:
         """One process runs the script, one schedules, the others work."""
         script = tmp_path / "program.py"
@@ -275,6 +279,6 @@ class TestOnSlurm:
         output = tmp_path / "output"
         wants = ["--ntasks=4", "--nodes=2", "--mem=900", "--time=5", f"--output={output}"]
         line = f"srun --ntasks=4 --overlap {sys.executable} {script}"
-        job = slurm.run("sbatch", "--parsable", *wants, f"--wrap={line}").strip()
+        job = slurm.run("sbatch", "--parsable", *wants, f"--wrap={line}").split()[-1]
         assert slurm.exit_code(job) == 0, output.read_text()
         assert "sum 11 2\n" in output.read_text()

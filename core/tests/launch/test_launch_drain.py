@@ -13,7 +13,9 @@ import pytest
 from distributed import rpc
 
 from corral.cluster.scheduler import Scheduler
+from corral.launch.ending import code_after
 from corral.launch.run import default_lead, default_spread, leaving_time
+from corral.plugin.scripting import CANCELLED_BY
 
 if TYPE_CHECKING:
     from core.tests.launch.conftest import Cluster
@@ -201,6 +203,32 @@ async def test_second_signal(cluster: Cluster) -> None:
         assert cluster.scheduler.tasks[sleeping.key].suspicious == 0
     assert code == 128 + signal.SIGTERM
     assert await leaver.nothing_is_left()
+
+
+async def test_a_cancelled_job_says_so_where_its_exit_code_decides(cluster: Cluster) -> None:
+    """OpenLava calls a job DONE that was ended by bkill and left in good order."""
+    leaver = await cluster.connect(job="1", CORRAL_CANCELLED_BY="SIGINT")
+    leaver.signal(signal.SIGINT)
+    code, log = await leaver.end()
+    assert (code, "drained" in log) == (128 + signal.SIGINT, True)
+
+
+@pytest.mark.parametrize(
+    ("said", "heard", "code"),
+    [
+        ("SIGINT", signal.SIGINT, 130),
+        ("SIGINT", signal.SIGTERM, 0),
+        ("SIGINT", None, 0),
+        ("", signal.SIGINT, 0),
+        ("nonsense", signal.SIGINT, 0),
+        ("signal", signal.SIGINT, 0),
+        (None, signal.SIGINT, 0),
+    ],
+)
+def test_only_the_signal_that_cancels_is_told(said: str | None, heard: signal.Signals | None, code: int) -> None:
+    """A warning before the walltime, or a batch system that knows for itself, leaves 0."""
+    environ = {} if said is None else {CANCELLED_BY: said}
+    assert code_after(set() if heard is None else {heard}, environ) == code
 
 
 async def test_walltime(cluster: Cluster, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import os
 import sys
 from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -16,7 +17,6 @@ from corral.batch.runner import Runner
 from corral.errors import CommandFailed, InvalidRequest, ParseError
 from corral.local import database
 from corral.local.__main__ import main
-from corral.local.plugin import Local
 from corral.local.queue import Queue
 from corral.plugin import discovery
 from corral.plugin.scripting import job_body
@@ -83,9 +83,10 @@ def test_several_nodes_are_refused(hooks: Any) -> None:
 
 def test_options_are_what_people_write() -> None:
     """Memory with a unit, a directory as a path."""
-    assert Local(memory="4GB").memory == 4 * 10**9
-    with pytest.raises(TypeError):
-        Local(cors=4)  # type: ignore[call-arg]
+    made = discovery.load("local", options={"memory": "4GB", "directory": Path("/tmp/queue")}).get_plugin("local")
+    assert (made.memory, made.directory) == (4 * 10**9, "/tmp/queue")
+    with pytest.raises(InvalidRequest, match="has no option 'cors'.* Did you mean 'cores'"):
+        discovery.load("local", options={"cors": 4})
 
 
 def test_commands_do_not_import_from_the_current_directory(hooks: Any) -> None:

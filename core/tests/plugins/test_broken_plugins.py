@@ -106,16 +106,19 @@ def test_an_option_that_does_not_exist(install: Install) -> None:
 @pytest.mark.parametrize(
     ("options", "words"),
     [
-        ({"arrays": "no"}, "'arrays' must be bool (got 'no' that is a str)."),
-        ({"memory_option": "pmem"}, "'memory_option' must be in ('mem', 'mem-per-cpu') (got 'pmem')"),
-        ({"max_array_size": 0}, "'max_array_size' must be >= 1: 0"),
+        ({"arrays": "no"}, "'no' as its option 'arrays', which is True or False"),
+        ({"max_array_size": 0}, "0 as its option 'max_array_size', which is a whole number, at least 1"),
+        (
+            {"memory_option": "pmem"},
+            "'pmem' as its option 'memory_option', which is 'mem' or 'mem-per-cpu'. Did you mean 'mem'?",
+        ),
     ],
 )
 def test_a_value_that_an_option_does_not_take(options: dict[str, object], words: str) -> None:
-    """It is the user's, not the plugin's fault: said in one sentence, without the insides of attrs."""
+    """It is the user's, not the plugin's fault: said in one sentence, with what is taken."""
     with pytest.raises(InvalidRequest) as caught:
         discovery.load("slurm", options=options)
-    assert str(caught.value) == f"backend_options: backend 'slurm' refuses a value: {words}"
+    assert str(caught.value) == f"backend_options: backend 'slurm' does not take {words}"
 
 
 def test_an_option_of_a_site_that_does_not_exist(install: Install) -> None:

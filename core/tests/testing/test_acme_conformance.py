@@ -34,6 +34,7 @@ class TestAcme(BackendConformance):
             ["poll.txt"],
             states={"1.0": JobState.COMPLETED, "2.0": JobState.FAILED, "4.1": JobState.RUNNING},
             absent=["4.7"],
+            exit_codes={"1.0": 0, "2.0": 3, "4.1": None},
         ),
         Polls(["poll-late.txt"], states={"5.0": JobState.TIMEOUT, "6.0": JobState.HELD}),
         Polls(["poll-unknown.txt"], states={}, absent=["99.0"]),

@@ -9,13 +9,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from corral.errors import CommandFailed, CommandNotFound, CommandTimedOut
-from corral.plugin.values import Command, Completed, Conversation
-from corral.testing import Detects, Mismatch, drive, environment, transcript
+from corral.plugin.values import Command, Completed, Conversation, JobId
+from corral.testing import Detects, Finds, Mismatch, Recording, Submits, drive, environment, transcript
 from corral.testing.silence import HookDidIO, silence
 
 
@@ -116,6 +117,22 @@ def test_a_command_line_that_is_no_shell_line(tmp_path: Path) -> None:
     assert transcript(file) == Completed(argv=["echo", "it's"])
 
 
+def test_a_transcript_of_success_need_not_say_so(tmp_path: Path) -> None:
+    """The exit code is given if it is not 0; both streams may be told apart all the same."""
+    file = tmp_path / "a.txt"
+    for text, out, errors in (("7\n8\n", "7\n8\n", ""), ("", "", ""), ("7\n[stderr]\nold\n", "7\n", "old\n")):
+        file.write_text(f"$ acsub 3\n{text}")
+        assert transcript(file) == Completed(argv=["acsub", "3"], stdout=out, stderr=errors)
+
+
+@pytest.mark.parametrize("end", ["[rc=x]\n", "[rc=", "[rc=1"])
+def test_a_code_that_cannot_be_read_is_no_output(tmp_path: Path, end: str) -> None:
+    """A failure must not be taken for a success."""
+    (tmp_path / "odd.txt").write_text(f"$ acsub 3\nno\n{end}")
+    with pytest.raises(Mismatch, match=r"odd\.txt is not a transcript"):
+        transcript(tmp_path / "odd.txt")
+
+
 def test_what_is_no_transcript_is_named(tmp_path: Path) -> None:
     """A recording that was cut short proves nothing."""
     (tmp_path / "cut.txt").write_text("$ squeue\n1|RUN")
@@ -177,3 +194,13 @@ def test_thinking_is_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
         assert os.environ.get("PATH")
         assert time.time() > 0
     assert Path("/dev/null").read_text() == ""
+
+
+@pytest.mark.parametrize("kind", [Submits, partial(Finds, name="dask-1")])
+def test_a_recording_says_on_which_server_jobs_are(kind: Callable[..., Recording]) -> None:
+    """Ids that lose it are asked for, and cancelled, on another one."""
+    recorded = kind(["submit.txt"], ids=["7.0"], where="beta")
+    recorded.is_right([JobId("7.0", where="beta")])
+    with pytest.raises(AssertionError, match=r"JobId\.where of \['7\.0'\] is not 'beta'"):
+        recorded.is_right([JobId("7.0")])
+    kind(["submit.txt"], ids=["7.0"]).is_right([JobId("7.0", where="beta")])

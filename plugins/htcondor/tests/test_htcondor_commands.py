@@ -191,10 +191,12 @@ def test_what_htcondor_removes_and_what_a_person_does() -> None:
     )
 
 
-def test_a_job_that_is_being_removed_still_runs() -> None:
-    """Its machine gives it time to end, and it is in the queue until then."""
+def test_a_removed_job_is_cancelled_while_its_machine_ends_it() -> None:
+    """It has a minute for that, and is never anything but removed again: its replacement need not wait."""
     [ending] = drive(CONDOR.poll_status(ids("40.0")), [HERE / "poll-ending.txt"]).values()
-    assert (ending.state, ending.native, ending.hosts) == (JobState.RUNNING, "Removed", ("node01",))
+    assert (ending.state, ending.native, ending.hosts) == (JobState.CANCELLED, "Removed", ("node01",))
+    assert (ending.is_ending, ending.ends, ending.reason) == (True, None, "via condor_rm (by user user)")
+    assert drive(CONDOR.find_jobs("dask-1"), [HERE / "poll-ending.txt"]) == ids("40.0")
 
 
 def test_an_evicted_job_waits_again() -> None:

@@ -6,14 +6,14 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+import setups
 from real_jobs import RealJobs, real_jobs, variables
 
 from corral.plugin import JobState, Resources
-from corral_htcondor import HTCondor
 
 pytestmark = [pytest.mark.real("htcondor"), pytest.mark.timeout(90)]
 
-CONDOR = HTCondor()
+CONDOR = setups.of("htcondor").plugin()
 
 
 @pytest.fixture

@@ -17,12 +17,14 @@ from corral.plugin import (
     Completed,
     Failure,
     FailureKind,
+    InvalidRequest,
     Job,
     JobId,
     JobState,
     JobStatus,
     ParseError,
     Queue,
+    Resources,
 )
 from corral.testing import command_environment, converse, drive, environment, transcript
 from corral_lsf import LSF, answers
@@ -130,6 +132,31 @@ def test_an_answer_without_an_id_is_a_parse_error() -> None:
         drive(AUTO.submit(SCRIPT, 1), ["Job <12> was yours.\n"])
 
 
+# --- GPUs -------------------------------------------------------------------------------------------------------
+
+GPUS = Job(name="dask-1", command=["true"], resources=Resources(gpus=2))
+
+
+@pytest.mark.parametrize("said", [HERE / "lsid.txt", "Platform LSF 9.1.3.0, Jul 04 2014\n"])
+@pytest.mark.parametrize("job", [GPUS, Job(name="dask-1", command=["true"], extra_directives=["-x -gpu num=2"])])
+def test_gpus_are_refused_before_bsub_takes_them_for_a_group(job: Job, said: str | Path) -> None:
+    """OpenLava reads -gpu as -g pu, and its batch daemon dies of that: twice of two times, seen on 4.0."""
+    lsf = LSF()
+    with pytest.raises(InvalidRequest, match=r"gpus: .*has no -gpu.*'gpu_resource': 'ngpus'"):
+        drive(lsf.submit(lsf.render_script(job), 1), [said])
+
+
+def test_what_reads_gpus_is_asked_once() -> None:
+    """A resource that stands for them needs no question."""
+    lsf = LSF()
+    script = lsf.render_script(GPUS)
+    ibm, taken = "IBM Spectrum LSF Standard 10.1.0.9, Jul 08 2016\n", "Job <65> is submitted to queue <normal>.\n"
+    assert drive(lsf.submit(script, 1), [ibm, taken]) == [JobId("65.1")]
+    assert drive(lsf.submit(script, 1), [taken]) == [JobId("65.1")]
+    other = LSF(gpu_resource="ngpus")
+    assert drive(other.submit(other.render_script(GPUS), 1), [taken]) == [JobId("65.1")]
+
+
 # --- poll -------------------------------------------------------------------------------------------------------
 
 
@@ -156,12 +183,29 @@ def test_the_long_table_is_of_those_that_ran_and_failed() -> None:
 
 def test_a_table_of_our_own_is_tried_first() -> None:
     """IBM's LSF needs one command; what is older says so at once. An option spares it the refusal."""
-    conversation = AUTO.poll_status(ids("65.3"))
+    conversation = LSF().poll_status(ids("65.3"))
     assert next(conversation).argv[:3] == ("bjobs", "-noheader", "-o")
     command = conversation.throw(CommandFailed(Command(["bjobs"]), transcript(HERE / "bjobs-no-format.txt")))
     assert command.argv[:2] == ("bjobs", "-w")
     with pytest.raises(CommandFailed):
         drive(CUSTOM.poll_status(ids("65.3")), [HERE / "bjobs-no-format.txt"])
+
+
+def test_a_refused_table_is_not_tried_again() -> None:
+    """On OpenLava it would be a failed command in every poll."""
+    lsf = LSF()
+    refused, table = HERE / "bjobs-no-format.txt", HERE / "bjobs-wide-wall.txt"
+    drive(lsf.poll_status(ids("112.1")), [refused, table, HERE / "bjobs-long-wall.txt"])
+    assert next(lsf.poll_status(ids("112.1"))).argv[:2] == ("bjobs", "-w")
+    assert next(lsf.find_jobs("dask-1")).argv[:2] == ("bjobs", "-w")
+
+
+def test_a_trouble_is_no_refusal_of_the_table() -> None:
+    """It is tried again."""
+    lsf = LSF()
+    with pytest.raises(CommandFailed):
+        drive(lsf.poll_status(ids("65.1")), [Completed(returncode=255, stderr="LSF is down. Please wait ...\n")])
+    assert next(lsf.poll_status(ids("65.1"))).argv[:3] == ("bjobs", "-noheader", "-o")
 
 
 def test_ibms_table_tells_all() -> None:

@@ -9,7 +9,7 @@ from attrs import evolve
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from corral.plugin import InvalidRequest, Job, ParseError, Resources, job_body
+from corral.plugin import InvalidRequest, Job, ParseError, Resources, discovery, job_body
 from corral_lsf import LSF
 
 JOB = Job(
@@ -48,7 +48,7 @@ def test_a_script_is_what_a_person_would_submit() -> None:
         "\n"
         "[ ! -d '/scratch/a b' ] || exec >>'/scratch/a b'/\"$LSB_JOBID.$LSB_JOBINDEX.log\" 2>&1\n"
         "unset LC_ALL LSB_NTRIES LSB_DISPLAY_YEAR\n"
-    ) + job_body(JOB, job_id="$LSB_JOBID.$LSB_JOBINDEX")
+    ) + job_body(JOB, job_id="$LSB_JOBID.$LSB_JOBINDEX", cancelled_by="SIGINT")
     assert (script.name, script.log) == ("dask-1", "/scratch/a b/{id}.log")
 
 
@@ -355,8 +355,8 @@ def test_what_is_no_job_is_a_parse_error(text: str, problem: str) -> None:
 )
 def test_options_are_checked_at_once(options: dict[str, object]) -> None:
     """A misspelt option of the backend is an error before any job."""
-    with pytest.raises(ValueError, match=next(iter(options))):
-        LSF(**options)  # type: ignore[arg-type]
+    with pytest.raises(InvalidRequest, match=next(iter(options))):
+        discovery.load("lsf", options=options)
 
 
 def test_without_arrays_a_job_is_called_by_its_number() -> None:

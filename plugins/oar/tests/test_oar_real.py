@@ -8,15 +8,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import setups
 from attrs import evolve
 from real_jobs import RealJobs, real_jobs
 
 from corral.plugin import CommandFailed, FailureKind, JobState, Resources
-from corral_oar import Oar
 
 pytestmark = [pytest.mark.real("oar"), pytest.mark.timeout(90)]
 
-OAR = Oar(gpu_resource="gpu")
+OAR = setups.of("oar").plugin()
 
 
 @pytest.fixture

@@ -10,15 +10,15 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import setups
 from attrs import evolve
 from real_jobs import RealJobs, real_jobs
 
 from corral.plugin import Allocation, JobId, JobState, Resources
-from corral_sge import GridEngine
 
 pytestmark = [pytest.mark.real("sge"), pytest.mark.timeout(90)]
 
-SGE = GridEngine(parallel_environment="smp")
+SGE = setups.of("sge").plugin()
 
 
 @pytest.fixture

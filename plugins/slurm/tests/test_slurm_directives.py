@@ -7,7 +7,7 @@ from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corral.plugin import InvalidRequest, Job, ParseError, Resources, job_body
+from corral.plugin import InvalidRequest, Job, ParseError, Resources, discovery, job_body
 from corral_slurm import Slurm, directives
 
 JOB = Job(
@@ -359,7 +359,7 @@ def test_what_is_no_job_is_a_parse_error(text: str, problem: str) -> None:
 
 def test_options_are_checked_at_once() -> None:
     """A misspelt option of the backend is an error before any job."""
-    with pytest.raises(ValueError, match="gpu_option"):
-        Slurm(gpu_option="gpus")
-    with pytest.raises(ValueError, match="max_array_size"):
-        Slurm(max_array_size=0)
+    with pytest.raises(InvalidRequest, match="gpu_option"):
+        discovery.load("slurm", options={"gpu_option": "gpus"})
+    with pytest.raises(InvalidRequest, match="max_array_size"):
+        discovery.load("slurm", options={"max_array_size": 0})

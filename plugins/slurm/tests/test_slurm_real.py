@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import setups
 from real_jobs import RealJobs, real_jobs, variables
 
 from corral.plugin import Allocation, JobId, JobState, Resources
@@ -17,7 +18,7 @@ from corral_slurm import Slurm
 
 pytestmark = [pytest.mark.real("slurm"), pytest.mark.timeout(90)]
 
-SLURM = Slurm()
+SLURM = setups.of("slurm").plugin()
 MEBI = 2**20
 
 
@@ -28,9 +29,11 @@ async def slurm(tmp_path: Path) -> AsyncIterator[RealJobs]:
 
 
 async def test_slurm_is_detected_and_described(slurm: RealJobs) -> None:
-    """There is a version, and a default partition with nodes."""
+    """There is a version, and a partition with nodes for these tests: by default, or because they were told so."""
     assert (await slurm.talk(SLURM.detect())).version[0].isdigit()
-    [default] = [queue for queue in await slurm.talk(SLURM.describe_queues()) if queue.is_default]
+    named = setups.of("slurm").job.get("queue")
+    queues = await slurm.talk(SLURM.describe_queues())
+    [default] = [queue for queue in queues if (queue.name == named if named else queue.is_default)]
     assert default.nodes > 0
     assert default.cores > 0
     assert default.memory > MEBI
@@ -81,6 +84,7 @@ async def test_a_held_job_says_so(slurm: RealJobs) -> None:
     assert "held" in await slurm.talk(SLURM.explain_pending(ids[1]))
 
 
+@pytest.mark.needs("arrays")
 async def test_an_array_that_is_too_large_is_made_smaller(slurm: RealJobs) -> None:
     """By what the site's configuration says, with nothing set by the user."""
     config = await slurm.talk(_answer("scontrol", "show", "config"))

@@ -32,8 +32,8 @@ class Answer:
         """As JSON has it: what `read` reads."""
         jobs = {}
         for job_id, status in self.jobs.items():
-            values = {each.name: getattr(status, each.name) for each in fields(JobStatus)}
-            jobs[job_id.text] = {name: value for name, value in values.items() if value not in ("", None, ())}
+            values = {each: getattr(status, each.name) for each in fields(JobStatus)}
+            jobs[job_id.text] = {each.name: value for each, value in values.items() if value != each.default}
             jobs[job_id.text]["state"] = status.state.name
         return {"asked_at": self.asked_at, "asked": [_words(job_id) for job_id in self.asked], "jobs": jobs}
 

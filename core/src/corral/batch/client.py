@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from attrs import evolve, field, frozen
 
-from corral.batch import refusals
+from corral.batch import refusals, unenforced
 from corral.batch.budget import CommandBudget, Kind
 from corral.batch.runner import Runner
 from corral.errors import (
@@ -34,6 +34,7 @@ from corral.plugin.values import (
     JobId,
     JobStatus,
     Queue,
+    Resources,
     Script,
     Verdict,
 )
@@ -98,6 +99,11 @@ class BatchSystem:
             except BaseException:
                 # SystemExit too: on an event loop it would end the loop, and with it the care for all jobs.
                 logger.exception("plugin %r failed in job_state_changed", each.plugin_name)
+
+    def tell_unenforced(self, resources: Resources, walltime: int | None) -> None:
+        """Say once what is asked for here, and nobody holds jobs to."""
+        if words := unenforced.told_once(self.facts, self.facts.title or self.backend, resources, walltime):
+            logging.getLogger("corral").warning("%s", words)
 
     # --- ids ----------------------------------------------------------------------------------------------------
 

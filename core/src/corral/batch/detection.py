@@ -58,7 +58,7 @@ def decide(here: Mapping[str, Detected], traces: list[str]) -> tuple[str, str]:
     """The backend and the reason."""
     match list(here.items()):
         case [(name, detected)]:
-            return name, f"{detected.version} answers here"
+            return name, f"{_words(name, detected)} answers here"
         case [_, _, *_]:
             raise UnknownBackend(
                 f"several batch systems answer here: {', '.join(here)}. Choose one with backend=", installed=tuple(here)
@@ -78,7 +78,7 @@ def decide_there(there: Mapping[str, Detected], host: str) -> tuple[str, str]:
     """The backend and the reason, where commands are carried to another host."""
     match list(there.items()):
         case [(name, detected)]:
-            return name, f"{detected.version} answers on {host}"
+            return name, f"{_words(name, detected)} answers on {host}"
         case [_, _, *_]:
             raise UnknownBackend(
                 f"several batch systems answer on {host}: {', '.join(there)}. Choose one with backend=",
@@ -89,6 +89,11 @@ def decide_there(there: Mapping[str, Detected], host: str) -> tuple[str, str]:
         f"no batch system answers on {host}. Name it with backend= (installed: {names}). "
         "`corral backends --via` says why each does not answer"
     )
+
+
+def _words(name: str, detected: Detected) -> str:
+    """Its version, which is mostly not said without its name; else its name alone."""
+    return detected.version or name
 
 
 def traces(environ: Mapping[str, str]) -> list[str]:
@@ -119,13 +124,22 @@ class Surveyed:
 
 
 async def survey(
-    runner: Runner, *, site: str | None = None, site_options: Mapping[str, Any] | None = None
+    runner: Runner,
+    *,
+    site: str | None = None,
+    site_options: Mapping[str, Any] | None = None,
+    only: discovery.Installed | None = None,
 ) -> list[Surveyed]:
     """Ask every installed backend at once; also those that cannot be used are told, with the reason.
 
     The embedded queue is here wherever corral is. What goes wrong with one backend does not disturb the others.
+
+    Parameters
+    ----------
+    only
+        This one alone is asked.
     """
-    available = discovery.installed()
+    available = discovery.installed() if only is None else [only]
 
     async def find(plugin: discovery.Installed) -> Surveyed:
         try:

@@ -10,12 +10,14 @@ import click
 
 from corral._version import __version__
 from corral.cli import commands
+from corral.cli.backends import backends
 from corral.cli.demo import demo
 from corral.cli.doctor import doctor
 from corral.cli.migrate import migrate
 from corral.cli.new import new_backend, new_site
 from corral.cli.options import explained
 from corral.cli.queues import queues
+from corral.cli.record import record
 from corral.cli.redact import Redaction, redacted
 from corral.cli.run import run
 from corral.cli.schema import schema
@@ -68,8 +70,8 @@ def main(ctx: click.Context, redact: bool) -> None:
 
 
 _COMMANDS = (
-    commands.backends, commands.clean, commands.logs, commands.ps, commands.script, demo, doctor, explain, migrate,
-    new_backend, new_site, queues, run, schema, serve, simulate, sites, submit, waits,
+    backends, commands.clean, commands.logs, commands.ps, commands.script, demo, doctor, explain, migrate,
+    new_backend, new_site, queues, record, run, schema, serve, simulate, sites, submit, waits,
 )  # fmt: skip
 for command in _COMMANDS:
     main.add_command(explained(command))

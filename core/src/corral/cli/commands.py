@@ -18,9 +18,7 @@ from corral.errors import CorralError, counted
 from corral.text.printable import printable
 
 if TYPE_CHECKING:
-    from corral.batch.detection import Surveyed
     from corral.cluster.registry import Entry, JobLine
-    from corral.plugin.discovery import Installed
 
 #: A living cluster writes every minute (s): what is older need not be true any more.
 _FRESH = 150.0
@@ -301,77 +299,3 @@ def _age(seconds: float) -> str:
         if seconds >= size:
             return f"{seconds / size:.0f} {unit}"
     return f"{seconds:.0f} s"
-
-
-# --- plugins ----------------------------------------------------------------------------------------------------
-
-
-@click.command()
-@cluster_options(only=("via",))
-@click.option("--json", "as_json", is_flag=True, help="For programs: one JSON object per installed backend.")
-def backends(as_json: bool, via: str | None) -> None:
-    """List backends, and whether their batch systems answer here.
-
-    With --via, whether they answer on another host.
-
-    Backends that cannot be used are listed with the reason; those that could be installed are listed, too.
-    """
-    from corral.batch.detection import survey
-    from corral.batch.runner import Runner
-    from corral.cli.sites import choice_in_words
-    from corral.plugin import well_known
-    from corral.plugin.sites_here import survey_sites
-    from corral.request.carrying import connection
-
-    there = connection(via)
-    found = asyncio.run(survey(Runner(timeout=10.0, via=there)))
-    # The embedded queue is nowhere but here.
-    found = [each for each in found if via is None or not each.is_usable or not each.plugin.facts.is_everywhere]
-    if as_json:
-        for each in found:
-            click.echo(json.dumps(_backend(each)))
-        return
-    rows = []
-    for each in found:
-        plugin = each.plugin
-        missing = "not found here" if via is None else "not found there"
-        answer = each.detected.version if each.detected else missing if each.is_usable else "cannot be used"
-        tried = _tried(plugin) if each.is_usable else ""
-        rows.append((plugin.name, f"{plugin.distribution} {plugin.version}", answer, tried))
-    installed = {row[0] for row in rows}
-    for name, distribution in well_known.BACKENDS.items():
-        if distribution == f"corral-{name}" and name not in installed:
-            rows.append((name, f"pip install {distribution}", "", ""))
-    show(("backend", "plugin", "batch system", "run for real against"), sorted(rows))
-    for each in sorted(found, key=lambda each: (each.is_usable, each.plugin.name)):
-        if each.reason:
-            whose = each.plugin.name if each.is_usable else f"{each.plugin.name} ({each.plugin.distribution})"
-            click.echo(f"{whose}: {' / '.join(each.reason.splitlines())}")
-    names = None if there is None else there.names
-    if found_sites := survey_sites(names, None if there is None else there.login):
-        say(f"site: {choice_in_words(found_sites, names)[1]}")
-
-
-def _backend(asked: Surveyed) -> dict[str, Any]:
-    """What there is to say of a backend, in plain values."""
-    plugin, detected = asked.plugin, asked.detected
-    return {
-        "name": plugin.name,
-        "distribution": plugin.distribution,
-        "version": plugin.version,
-        "contract": plugin.contract,
-        "is_usable": asked.is_usable,
-        "is_here": detected is not None,
-        "batch_system": detected.version if detected else None,
-        "evidence": detected.evidence if detected else None,
-        "reason": asked.reason,
-        "tried": _tried(plugin) if asked.is_usable else None,
-    }
-
-
-def _tried(backend: Installed) -> str:
-    """What the plugin's author ran it against."""
-    try:
-        return backend.facts.tried
-    except CorralError as error:
-        return f"cannot be used: {error}"

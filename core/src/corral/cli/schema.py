@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import typing
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import click
@@ -22,8 +22,6 @@ _NAMES: Mapping[object, str] = {
     Mapping: "object",
     Sequence: "array",
 }
-#: An argument that holds objects of the program.
-_PROGRAM_ONLY = ("plugins",)
 
 
 @click.command()
@@ -48,14 +46,17 @@ def configuration_schema() -> dict[str, Any]:
     from corral.request.worker_group import WorkerGroup
 
     group = _properties(WorkerGroup, WorkerGroup.argument_names())
-    cluster = _properties(Cluster, [name for name in CLUSTER_ARGUMENTS if name not in _PROGRAM_ONLY])
+    cluster = _properties(Cluster, CLUSTER_ARGUMENTS)
+    # Objects are for programs alone.
+    cluster["plugins"]["items"] = {"type": "string", "pattern": "^[^:]+:[^:]+$"}
     # A text is a group that the site has ready.
     cluster["groups"]["additionalProperties"] = {"anyOf": [_section(group), {"type": "string"}]}
     arguments = {**{name: group[name] for name in GROUP_ARGUMENTS}, **cluster}
     backends = {
         "description": "Arguments for one backend, by its name. They win over the general ones.",
         "type": "object",
-        "additionalProperties": _section(arguments),
+        "properties": dict(_backends(arguments["backend_options"])),
+        "additionalProperties": _OF_A_BACKEND,
     }
     own = _properties(Settings, [attribute.name for attribute in fields(Settings)])
     sites = {
@@ -68,8 +69,28 @@ def configuration_schema() -> dict[str, Any]:
         "title": "corral in Dask's configuration",
         "type": "object",
         "properties": {"corral": _section({**arguments, **own, "backends": backends, "sites": sites})},
-        "$defs": {"site": _site({**arguments, **own}, group)},
+        "$defs": {"site": _site({**arguments, **own}, group), "backend": _section(arguments)},
     }
+
+
+#: What the section of one backend may hold.
+_OF_A_BACKEND = {"$ref": "#/$defs/backend"}
+
+
+def _backends(any_options: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Those that are installed, by all of their names, each with the options that it has."""
+    from corral.errors import PluginError
+    from corral.plugin import discovery
+
+    for plugin in discovery.installed():
+        if plugin.kind == "backend" and plugin.contract == discovery.CONTRACT:
+            try:
+                own = {option.name: option.schema() for option in plugin.options}
+            except PluginError:
+                continue  # `corral backends` says what is wrong with it
+            options = {**any_options, "properties": own, "additionalProperties": False}
+            its = {"properties": dict.fromkeys(("backend-options", "backend_options"), options)}
+            yield plugin.name, {"allOf": [_OF_A_BACKEND, its]}
 
 
 def _site(defaults: Mapping[str, Any], group: Mapping[str, Any]) -> dict[str, Any]:

@@ -212,7 +212,7 @@ async def _is_listed(entry: Entry) -> bool:
         else:
             job_id = JobId(entry.scheduler_job)
             status = (await batch.poll([job_id], urgent=True)).get(job_id)
-            if status is not None and not status.state.is_final:
+            if status is not None and (status.is_ending or not status.state.is_final):
                 return True
         await asyncio.sleep(pause)
     return False

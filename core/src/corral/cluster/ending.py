@@ -95,7 +95,7 @@ class JobEnder:
             else:
                 for job_id, status in answer.items():
                     # Nobody can hear of its workers any more.
-                    record = evolve(living[job_id], workers=frozenset())
+                    record = evolve(living[job_id], workers=frozenset(), stop_reason=StopReason.CLOSING)
                     if self._state.roster.put(observe(record, status, self._state.now())).has_ended:
                         del living[job_id]
             if living and time.monotonic() > deadline:

@@ -149,7 +149,11 @@ class WorkerFollower:
     def on_message(self, message: Mapping[str, Any]) -> None:
         """A launcher reports."""
         record = self._state.roster.called(str(message.get("job")))
-        if record is None or record.has_ended:
+        if record is None:
+            return
+        if record.has_ended:
+            if record.status.is_ending and message.get("event") == "left":
+                self._has_left(record, message)
             return
         system = self._state.systems[record.id.system]
         if record.nodes:

@@ -38,7 +38,7 @@ async def answers(batch: BatchSystem) -> Finding:
             cure="Choose another with backend=; `corral backends` says which are here",
         )
     asking = time.monotonic() - began
-    text = f"{title} {detected.version}; it lists jobs in {asking:.2f} s"
+    text = f"{' '.join(filter(None, (title, detected.version)))}; it lists jobs in {asking:.2f} s"
     figures = {"detect_s": detecting, "list_s": asking}
     if max(detecting, asking) > _SLOW:
         return Finding(

@@ -157,9 +157,13 @@ def _meant(name: str, value: str, patterns: Sequence[str]) -> bool:
         and any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
         and not any(fnmatch.fnmatchcase(name, pattern) for pattern in _NEVER_MEANT)
         and not discovery.enclosing().match(name)
-        and not _SECRET_NAME.search(name)
-        and not _SECRET_VALUE.search(value)
+        and not looks_secret(name, value)
     )
+
+
+def looks_secret(name: str, value: str) -> bool:
+    """True if a variable is likely to be for nobody else, by its name or its value."""
+    return bool(_SECRET_NAME.search(name) or _SECRET_VALUE.search(value))
 
 
 # --- libraries --------------------------------------------------------------------------------------------------

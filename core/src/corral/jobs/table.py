@@ -119,7 +119,7 @@ class Roster:
     def learn(self, answer: Mapping[JobId, JobStatus], asked: Iterable[JobId], now: float) -> Lesson:
         """A poll was answered."""
         known = [record for job_id in asked if (record := self._records.get(job_id)) and not record.has_ended]
-        lists_none = not any(not status.state.is_final for status in answer.values())
+        lists_none = all(status.state.is_final and not status.is_ending for status in answer.values())
         # Their workers talk to us: such an answer is wrong, and says nothing of the other jobs that it lacks.
         is_wrong = lists_none and any(record.workers and record.id not in answer for record in known)
         ended: list[JobRecord] = []

@@ -34,6 +34,9 @@ def observe(record: JobRecord, status: JobStatus | None, now: float) -> JobRecor
         return record
     if status is None:
         return _unlisted(record, now)
+    if status.is_ending and record.stop_reason is not None:
+        # It was corral that wanted it to end, and sees to it that it is gone.
+        status = evolve(status, state=JobState.RUNNING)
     if status.state.is_waiting and _has_just_worked(record, now):
         # Its workers are the better witness: the answer is older than they are, or late.
         status = _at_work(status)

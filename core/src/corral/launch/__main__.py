@@ -28,7 +28,7 @@ from corral.environment.versions import mismatch
 from corral.host.cpus import Cpus, own_cpus
 from corral.launch.affinity import cpus_of_workers, fewer_threads
 from corral.launch.contact import Contact, find_scheduler, wait_for_credentials
-from corral.launch.ending import Ended, Exit, leave, print_lines_at_once, say
+from corral.launch.ending import Ended, Exit, code_after, leave, print_lines_at_once, say
 from corral.launch.inside import enter
 from corral.launch.options import Options
 from corral.launch.place import Place, find_place, gpus_of_workers
@@ -185,7 +185,7 @@ def _read_by_libyaml() -> Iterator[None]:
 
 def _end_early(number: int, _frame: object) -> NoReturn:
     say(f"{signal.Signals(number).name} before there was a worker")
-    raise SystemExit(Exit.DONE)
+    raise SystemExit(code_after({number}, os.environ))
 
 
 def _said(ended: Ended) -> int:

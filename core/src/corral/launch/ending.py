@@ -6,10 +6,13 @@ import enum
 import io
 import logging
 import os
+import signal
 import sys
+from collections.abc import Collection, Mapping
 from contextlib import suppress
 from typing import NoReturn
 
+from corral.plugin.scripting import CANCELLED_BY
 from corral.text.printable import printable_lines
 
 
@@ -28,6 +31,16 @@ class Exit(enum.IntEnum):
 
 #: Stands in the job's log before the words that a launcher becomes: what fails then is in a container, for example.
 GOES_ON = "goes on as:"
+
+
+def code_after(heard: Collection[int], environ: Mapping[str, str]) -> int:
+    """What to end with, however well the workers have left, after signals with these numbers.
+
+    Some batch systems take a job that they were told to cancel for one that has done its work if it ends with 0: the
+    script then says which signal that was.
+    """
+    number = getattr(signal, environ.get(CANCELLED_BY, ""), None)
+    return 128 + number if number in heard else Exit.DONE
 
 
 class Ended(Exception):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import re
 import signal
 import time
@@ -14,7 +15,7 @@ from attrs import asdict
 
 from corral._version import __version__
 from corral.launch.crew import RETIRED, Crew, Setting
-from corral.launch.ending import Ended, Exit, say
+from corral.launch.ending import Ended, Exit, code_after, say
 from corral.launch.nanny import Death, within
 from corral.launch.quiet import be_brief
 from corral.launch.scratch import remove_leftovers
@@ -230,7 +231,8 @@ class _Launcher:
         self._deliver(self._report("left", reason=reason, **asdict(remains)))
         await asyncio.wait(self._messages)
         again = f"; to be run again: {remains.unfinished} unfinished tasks, {remains.lost} results that no worker took"
-        self._finish(Exit.DONE, "drained" + again * (remains.unfinished + remains.lost > 0))
+        code = code_after(self._signals, os.environ)
+        self._finish(code, "drained" + again * (remains.unfinished + remains.lost > 0))
 
     async def _stop(self) -> None:
         await self._crew.forget()

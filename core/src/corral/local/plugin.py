@@ -6,10 +6,9 @@ import json
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any, ClassVar, TypeVar
+from typing import Annotated, Any, ClassVar, TypeVar
 
-from attrs import evolve, field, frozen
-from attrs.converters import optional
+from attrs import evolve, frozen
 
 from corral._version import __version__
 from corral.local.request import (
@@ -45,7 +44,8 @@ from corral.plugin import (
     parsing,
     visible_gpus,
 )
-from corral.plugin.parsing import is_called, parse_bytes
+from corral.plugin.options import Option
+from corral.plugin.parsing import is_called
 
 T = TypeVar("T")
 
@@ -79,14 +79,35 @@ class Local:
         no_options={"arrays": "the embedded queue takes arrays of any size, and refuses none"},
     )
 
-    #: Where the queue lives; default: one per user and host. A folder of one's own is a queue of one's own.
-    directory: str | None = field(default=None, converter=optional(os.fspath))
-    cores: int | None = None
-    #: Bytes, or what people write: ``"32GB"``.
-    memory: int | None = field(default=None, converter=optional(parse_bytes))
-    gpus: int | None = None
-    #: Seconds between SIGTERM and SIGKILL when a job is cancelled or its walltime is over.
-    grace: float = 5.0
+    directory: Annotated[
+        str | None,
+        Option(
+            "Where the queue lives. A folder of one's own is a queue of one's own", default="one for each user and host"
+        ),
+    ] = None
+    cores: Annotated[
+        int | None,
+        Option("How many cores its jobs may have together", default="all that this process may use", at_least=1),
+    ] = None
+    memory: Annotated[
+        int | None,
+        Option(
+            "How much memory its jobs may have together",
+            unit="bytes",
+            default="all that this process may use",
+            example="32GB",
+        ),
+    ] = None
+    gpus: Annotated[
+        int | None, Option("How many GPUs its jobs may have together", default="those of this host", at_least=0)
+    ] = None
+    grace: Annotated[
+        float,
+        Option(
+            "The time between SIGTERM and SIGKILL when a job is cancelled or its walltime is over",
+            unit="seconds",
+        ),
+    ] = 5.0
 
     # --- directives ---------------------------------------------------------------------------------------------
 

@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import fnmatch
 import functools
-import inspect
 import logging
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -32,11 +31,13 @@ import pluggy
 from attrs import evolve, field, frozen
 
 from corral._version import __version__
-from corral.errors import CorralError, InvalidRequest, PluginError, UnknownBackend, did_you_mean
+from corral.errors import CorralError, InvalidRequest, PluginError, UnknownBackend
 from corral.plugin.facts import BackendFacts
 from corral.plugin.hookspecs import CONTRACT
-from corral.plugin.validation import NamedPlugin, assemble, refused_value
-from corral.plugin.well_known import BACKENDS, SITES
+from corral.plugin.options import DeclaredOption, as_declared, declared, takes_any
+from corral.plugin.user_plugins import named
+from corral.plugin.validation import NamedPlugin, assemble
+from corral.plugin.well_known import no_such
 
 if TYPE_CHECKING:
     from corral.plugin.site_yaml import WrittenSite
@@ -77,17 +78,34 @@ class Installed:
             It cannot be imported, or its factory failed.
         """
         factory = self.factory()
-        self._check_options(factory, options)
+        facts = getattr(factory, "facts", None)
+        reasons = facts.no_options if isinstance(facts, BackendFacts) else {}
+        try:
+            options = as_declared(self.options, options, takes_any=takes_any(factory), reasons=reasons)
+        except ValueError as error:
+            raise InvalidRequest(f"{self.kind}_options", f"{self.kind} {self.name!r} {error}") from None
         try:
             return factory(**options)
         except CorralError:
             raise
         except (Exception, SystemExit) as error:
-            if refused := refused_value(error, options):
-                self._refuse_options(f"refuses a value: {refused}")
             given = ", ".join(f"{name}={value!r}" for name, value in options.items()) or "no options"
             problem = f"{self.value}, called with {given}, raised {said(error)}. Check the options"
             self._refuse(problem, cause=error)
+
+    @property
+    def options(self) -> list[DeclaredOption]:
+        """What its factory takes, and what is said of it.
+
+        Raises
+        ------
+        PluginError
+            It cannot be imported, or an annotation cannot be read.
+        """
+        try:
+            return declared(self.factory())
+        except TypeError as error:
+            self._refuse(str(error), cause=error)
 
     @property
     def facts(self) -> BackendFacts:
@@ -126,25 +144,8 @@ class Installed:
             self._refuse(f"{self.value!r} is a {kind}. Name a class, or a function that takes the plugin's options")
         return factory
 
-    def _check_options(self, factory: Callable[..., object], options: Mapping[str, Any]) -> None:
-        parameters = inspect.signature(factory).parameters.values()
-        takes_any = any(each.kind is each.VAR_KEYWORD for each in parameters)
-        named = [each for each in parameters if each.kind in (each.POSITIONAL_OR_KEYWORD, each.KEYWORD_ONLY)]
-        known = [each.name for each in named]
-        if unknown := [] if takes_any else [option for option in options if option not in known]:
-            facts = getattr(factory, "facts", None)
-            if isinstance(facts, BackendFacts) and (reason := facts.no_options.get(unknown[0])):
-                self._refuse_options(f"has no option {unknown[0]!r}: {reason}")
-            offer = f"Options: {', '.join(known) or 'none'}.{did_you_mean(str(unknown[0]), known)}"
-            self._refuse_options(f"has no option {unknown[0]!r}. {offer}")
-        if missing := [each.name for each in named if each.default is each.empty and each.name not in options]:
-            self._refuse_options(f"cannot do without the option {missing[0]!r}")
-
     def _refuse(self, problem: str, *, cause: BaseException | None = None) -> NoReturn:
         raise PluginError(self.name, problem, distribution=self.distribution) from cause
-
-    def _refuse_options(self, problem: str) -> NoReturn:
-        raise InvalidRequest(f"{self.kind}_options", f"{self.kind} {self.name!r} {problem}")
 
 
 def installed() -> list[Installed]:
@@ -287,7 +288,7 @@ def load(
     options
         For the backend's factory; they win over the site's `backend_options`.
     plugins
-        Objects whose hooks wrap the backend's, or listen to `job_state_changed`.
+        Objects whose hooks wrap the backend's, or listen to `job_state_changed`; or paths of such: ``my_lab:Quirks``.
     among
         What is installed, where that is known: looking reads a file of every distribution.
 
@@ -299,7 +300,7 @@ def load(
         A plugin cannot be imported, or does not keep the contract.
     """
     available = installed() if among is None else among
-    around = [NamedPlugin.of_user(plugin) for plugin in plugins]
+    around = list(map(named, plugins))
     house: object = None
     if site is not None:
         chosen_site = _the_one(site, "site", available)
@@ -344,6 +345,16 @@ def make_site(name: str, options: Mapping[str, Any] | None = None) -> object:
     return the_site(name).make(options or {})
 
 
+def the_backend(name: str) -> Installed:
+    """The backend plugin of that name or alias; not imported.
+
+    Raises
+    ------
+    UnknownBackend, PluginError
+    """
+    return _the_one(name, "backend", installed())
+
+
 def the_site(name: str) -> Installed:
     """The site plugin of that name or alias; not imported.
 
@@ -368,7 +379,8 @@ def _the_one(name: str, kind: Literal["backend", "site"], available: Sequence[In
             raise PluginError(name, problem, distribution=", ".join(spoken))
     if namesakes:
         raise other_contract(namesakes[0])
-    raise _no_such(name, kind, available)
+    known = [plugin.name for plugin in available if plugin.kind == kind and plugin.contract == CONTRACT]
+    raise no_such(name, kind, known, [plugin.name for plugin in usable(kind, available)])
 
 
 def other_contract(plugin: Installed) -> PluginError:
@@ -381,20 +393,3 @@ def other_contract(plugin: Installed) -> PluginError:
         f"Upgrade {'corral' if is_newer else plugin.distribution}",
         distribution=plugin.distribution,
     )
-
-
-def _no_such(name: str, kind: Literal["backend", "site"], available: Sequence[Installed]) -> CorralError:
-    known = [plugin.name for plugin in available if plugin.kind == kind and plugin.contract == CONTRACT]
-    plain = [plugin.name for plugin in usable(kind, available)]
-    problem = f"no {kind} named {name!r}. Installed: {', '.join(plain) or 'none'}."
-    if kind == "site":
-        from corral.plugin.written_sites import not_read
-
-        install = f" Install {SITES[name]}" if name in SITES else did_you_mean(name.lower(), [*known, *SITES])
-        return InvalidRequest("site", problem + install + not_read())
-    if name not in BACKENDS:
-        problem += did_you_mean(name.lower(), [*known, *BACKENDS])
-    for word, distribution in BACKENDS.items():
-        if word not in known and (word == name or problem.endswith(f"Did you mean {word!r}?")):
-            problem += f" Install {distribution}"
-    return UnknownBackend(problem, name=name, installed=plain)

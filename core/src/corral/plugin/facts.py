@@ -26,6 +26,15 @@ class RankVariables:
         return self.rank.partition("_")[0].lower()
 
 
+#: What `BackendFacts.unenforced` may name.
+_AMOUNTS = frozenset({"cores", "memory", "gpus", "nodes", "walltime"})
+
+
+def _are_amounts(_facts: object, _field: object, names: frozenset[str]) -> None:
+    if strange := sorted(names - _AMOUNTS):
+        raise ValueError(f"unenforced={strange}: write a set with some of {', '.join(sorted(_AMOUNTS))}")
+
+
 @frozen(kw_only=True)
 class BackendFacts:
     """The attribute `facts` of a backend's class, or of whatever else its entry point names.
@@ -74,6 +83,11 @@ class BackendFacts:
 
     #: Options that other backends have and people look for: what to do here, or why it cannot be done.
     no_options: Mapping[str, str] = field(factory=dict)
+
+    #: What jobs ask for and neither the batch system nor anybody else holds them to: some of ``cores``, ``memory``,
+    #: ``gpus``, ``nodes`` and ``walltime``. Users who ask for it are told; `render_script` need not write it, but
+    #: `prepare_job` keeps it, for Dask's workers.
+    unenforced: frozenset[str] = field(factory=frozenset, converter=frozenset, validator=_are_amounts)
 
     #: Its jobs may run inside those of another batch system: if this process is in both, this one's job is the inner
     #: one.

@@ -17,9 +17,11 @@ SHELLS = ("sh", "bash", "dash", "ash", "ksh", "mksh", "pdksh", "lksh", "yash", "
 #: Where a script of several nodes tells its launcher what the environment was before its own lines and after them
 #: (as /proc/self/environ, compressed, in base64), and what it then ran: `corral.launch.elsewhere`.
 BEFORE, AFTER, COMMAND = "CORRAL_BEFORE", "CORRAL_AFTER", "CORRAL_COMMAND"
+#: Where a script tells its launcher by which signal jobs are cancelled: see `job_body`.
+CANCELLED_BY = "CORRAL_CANCELLED_BY"
 
 
-def job_body(job: Job, *, job_id: str) -> str:
+def job_body(job: Job, *, job_id: str, cancelled_by: str = "") -> str:
     """The part of a job's script that comes after the directives.
 
     Where there is a folder for logs, the script writes its exit code there when it ends, into ``ID.exit``: so a job
@@ -30,6 +32,10 @@ def job_body(job: Job, *, job_id: str) -> str:
     job_id
         A shell expression for the id by which `submit` knows this job, such as
         ``${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID}``. It is put between double quotes.
+    cancelled_by
+        The signal that ends a job which is cancelled (``SIGINT``), if the batch system then goes by the job's exit code
+        alone: a launcher that hears it ends with 128 and its number, however well its workers have left. Empty: the
+        batch system knows which jobs it has cancelled.
 
     Raises
     ------
@@ -40,6 +46,8 @@ def job_body(job: Job, *, job_id: str) -> str:
     has_other_nodes = job.resources.nodes > 1
     lines = [_NOTE] if has_other_nodes else []
     lines.append(f'export CORRAL_JOB_ID="{job_id}"')
+    if cancelled_by:
+        lines.append(f"export {CANCELLED_BY}={cancelled_by}")
     if job.log_directory is not None:
         lines.append(_TELL.format(folder=shlex.quote(job.log_directory)))
     lines += [f"export {name}={shlex.quote(value)}" for name, value in job.environment.items()]

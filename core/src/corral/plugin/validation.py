@@ -7,16 +7,16 @@ pass as a silent None. Here each of them is a PluginError that names the plugin,
 - sites and users' plugins only wrap (any of them may answer `job_state_changed` and `check_health`);
 - every hook takes the specified arguments, all of them, none more, none with a default;
 - a conversation is a generator function, a pure hook is not;
-- a hook's result has the specified type, whoever wrapped it.
+- a hook's result has the specified type, whoever wrapped it;
+- jobs keep the names that the backend gives them: :mod:`corral.plugin.job_names`.
 """
 
 from __future__ import annotations
 
 import inspect
-import re
 import types
-from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
-from typing import Any, NoReturn, TypeVar, get_args, get_origin, get_type_hints
+from collections.abc import Callable, Generator, Iterator, Sequence
+from typing import NoReturn, TypeVar, get_args, get_origin, get_type_hints
 
 import pluggy
 from attrs import frozen
@@ -24,6 +24,7 @@ from attrs import frozen
 from corral.errors import PluginError, did_you_mean
 from corral.plugin import hookspecs
 from corral.plugin.hookspecs import hookimpl
+from corral.plugin.job_names import NameChecks
 from corral.plugin.values import Command, Completed, Conversation, Failure, Job, JobId, Queue
 
 T = TypeVar("T")
@@ -83,6 +84,8 @@ class NamedPlugin:
     name: str
     plugin: object
     distribution: str | None = None
+    #: Where Python has it, if it was named by that: ``my_lab:Quirks``.
+    path: str = ""
 
     @classmethod
     def of_user(cls, plugin: object) -> NamedPlugin:
@@ -141,19 +144,41 @@ def assemble(backend: NamedPlugin, around: Sequence[NamedPlugin] = ()) -> pluggy
         One of them does not keep the contract.
     """
     answered = _check_backend(backend)
-    manager = pluggy.PluginManager("corral")
-    manager.add_hookspecs(hookspecs)
-    # A default behind the backend's own answer would hide that the backend forgot to return one.
-    defaults = {hook: getattr(_Defaults(), hook) for hook in _DEFAULTED - answered}
-    manager.register(types.SimpleNamespace(**defaults), DEFAULTS)
-    manager.register(backend.plugin, backend.name)
     for named in around:
         _check_around(named)
+    # A default behind the backend's own answer would hide that the backend forgot to return one.
+    defaults = types.SimpleNamespace(**{hook: getattr(_Defaults(), hook) for hook in _DEFAULTED - answered})
+    checks: list[tuple[object, str]] = []
+    names = {name for name in HOOKS if hasattr(NameChecks, name)}
+    if able := [each for each in around if names & {found.hook for found in each.implementations()}]:
+
+        def within(each: NamedPlugin) -> pluggy.PluginManager:
+            return _manager(defaults, backend, [each])
+
+        alone = _manager(defaults, backend)
+        checks.append((NameChecks(alone=alone, within=within, around=able), _NAME_CHECKS))
+    return _manager(defaults, backend, around, checks)
+
+
+def _manager(
+    defaults: object,
+    backend: NamedPlugin,
+    around: Sequence[NamedPlugin] = (),
+    checks: Sequence[tuple[object, str]] = (),
+) -> pluggy.PluginManager:
+    """What was checked, in the order in which it stands around the backend."""
+    manager = pluggy.PluginManager("corral")
+    manager.add_hookspecs(hookspecs)
+    manager.register(defaults, DEFAULTS)
+    manager.register(backend.plugin, backend.name)
+    for named in around:
         if manager.is_registered(named.plugin):
             named.refuse("the same object was given twice. Give it once")
         manager.register(named.plugin, _free_name(manager, named.name))
-    checks = {spec.name: _result_check(manager, spec) for spec in HOOKS.values() if spec.is_single}
-    manager.register(types.SimpleNamespace(**checks), _RESULT_CHECKS)
+    for check, name in checks:
+        manager.register(check, name)
+    results = {spec.name: _result_check(manager, spec) for spec in HOOKS.values() if spec.is_single}
+    manager.register(types.SimpleNamespace(**results), _RESULT_CHECKS)
     manager.check_pending()
     return manager
 
@@ -185,6 +210,7 @@ _DEFAULTED = frozenset(HOOKS).intersection(vars(_Defaults))
 #: The names of the core's own plugins in a manager.
 DEFAULTS = "corral defaults"
 _RESULT_CHECKS = "corral result checks"
+_NAME_CHECKS = "corral name checks"
 
 
 def _result_check(manager: pluggy.PluginManager, spec: HookSpec) -> Callable[[], Generator[None, object, object]]:
@@ -192,7 +218,7 @@ def _result_check(manager: pluggy.PluginManager, spec: HookSpec) -> Callable[[],
 
     def refuse(problem: str, cause: BaseException | None = None) -> NoReturn:
         implementations = getattr(manager.hook, spec.name).get_hookimpls()
-        names = [each.plugin_name for each in implementations if each.plugin_name != _RESULT_CHECKS]
+        names = [each.plugin_name for each in implementations if each.plugin_name not in (_NAME_CHECKS, _RESULT_CHECKS)]
         raise PluginError(" or ".join(names), f"hook {spec.name!r} {problem}") from cause
 
     def refuse_to_leave(error: BaseException) -> NoReturn:
@@ -325,16 +351,3 @@ def _check_form(implementation: Implementation, spec: HookSpec) -> None:
         implementation.refuse("is a conversation without a yield. Yield a Command for each thing to ask")
     if not implementation.is_wrapper and not spec.is_conversation and yields:
         implementation.refuse("yields, but is no conversation. Return the answer")
-
-
-# --- options ----------------------------------------------------------------------------------------------------
-
-
-def refused_value(error: BaseException, options: Mapping[str, Any]) -> str:
-    """What a validator of attrs says of an option; empty if it is not one that speaks.
-
-    Its error has the sentence, and then the whole attribute, which says nothing to a user.
-    """
-    sentence = str(error.args[0]) if isinstance(error, TypeError | ValueError) and error.args else ""
-    is_about_a_value = sentence.startswith(tuple(f"'{name}' must " for name in options))
-    return re.sub(r"<class '([\w.]+)'>", r"\1", sentence) if is_about_a_value else ""

@@ -227,6 +227,9 @@ class JobStatus:
     expected_start: float | None = None
     #: When it ended, or when its walltime will end it.
     ends: float | None = None
+    #: Its state is final, but its processes may still be there: it was removed, say, and has a minute to end. Another
+    #: job may take its place at once; who has asked for its end waits until it is gone.
+    is_ending: bool = False
     #: Why it will never start, in plain words with the argument to change and the cure; empty if it will start, or may.
     #: Never set for something that could change by itself, as when other jobs end.
     hopeless: str = ""
@@ -286,7 +289,8 @@ class Queue:
 class Detected:
     """A batch system that answered."""
 
-    version: str
+    #: None: it does not say.
+    version: str | None = None
     #: What was seen: ``sbatch --version``.
     evidence: str = ""
 

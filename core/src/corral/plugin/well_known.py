@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from typing import Literal
+
+from corral.errors import InvalidRequest, UnknownBackend, did_you_mean
+
 #: Backends, by name or alias.
 BACKENDS = {
     "slurm": "corral-slurm",
@@ -41,3 +46,28 @@ SITES = {
     "datarmor": "corral-ifremer",
     "eddie": "corral-edinburgh",
 }
+
+
+def no_such(
+    name: str, kind: Literal["backend", "site"], known: Sequence[str], plain: Sequence[str]
+) -> InvalidRequest | UnknownBackend:
+    """The error about a name that no plugin has.
+
+    Parameters
+    ----------
+    known
+        All names that are installed, of which `plain` has each plugin's plainest.
+    """
+    problem = f"no {kind} named {name!r}. Installed: {', '.join(plain) or 'none'}."
+    if kind == "site":
+        # Reads Dask's configuration.
+        from corral.plugin.written_sites import not_read
+
+        install = f" Install {SITES[name]}" if name in SITES else did_you_mean(name.lower(), [*known, *SITES])
+        return InvalidRequest("site", problem + install + not_read())
+    if name not in BACKENDS:
+        problem += did_you_mean(name.lower(), [*known, *BACKENDS])
+    for word, distribution in BACKENDS.items():
+        if word not in known and (word == name or problem.endswith(f"Did you mean {word!r}?")):
+            problem += f" Install {distribution}"
+    return UnknownBackend(problem, name=name, installed=plain)

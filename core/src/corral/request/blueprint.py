@@ -45,6 +45,7 @@ from corral.ssh.elsewhere import Elsewhere
 if TYPE_CHECKING:
     from distributed import Security
 
+    from corral.plugin.validation import NamedPlugin
     from corral.plugin.values import Job, Resources, Script
 
 logger = logging.getLogger("corral")
@@ -73,7 +74,7 @@ class Blueprint:
     others: Mapping[str, BatchSystem] = field(factory=dict)
     #: Of groups with ``queue="auto"``: which it came to, and why.
     choices: Mapping[str, Choice] = field(factory=dict)
-    plugins: Sequence[object] = ()
+    plugins: Sequence[NamedPlugin] = ()
     name: str
     uuid: str = field(factory=lambda: uuid.uuid4().hex)
     created: float = field(factory=time.time)
@@ -191,6 +192,7 @@ class Blueprint:
             raise InvalidRequest(error.argument, error.problem + whose) from error
         if whole := larger.rounding(name):
             logger.warning("cluster %s: group %r: %s", self.name, name, whole)
+        batch.tell_unenforced(spec.resources, spec.walltime_seconds)
         if vain := larger.skipped_in_vain(name):
             names = ", ".join(dict.fromkeys(each.name for each in larger.script(name).directives))
             warnings.warn(
@@ -376,7 +378,7 @@ class Blueprint:
             for name, value in environment.items()
             if any(fnmatch.fnmatchcase(name, pattern) for pattern in server)
         }
-        own = [f"{type(plugin).__module__}.{type(plugin).__qualname__}" for plugin in self.plugins]
+        own = [f"{type(each.plugin).__module__}.{type(each.plugin).__qualname__}" for each in self.plugins]
         site = None if batch.name else [self.site, repr(self.site_options)]
         where = shutil.which(command.argv[0]) if self.elsewhere is None else self.elsewhere.via
         what = [batch.backend, repr(batch.options), site, own, command.argv, where]

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from corral.plugin.validation import DEFAULTS, HOOKS
+from corral.testing.explained import explains_declarations
 from corral.testing.laws.actions import ActionLaws
 from corral.testing.laws.answers import AnswerLaws
 from corral.testing.laws.commands import CommandLaws
 from corral.testing.laws.facts import FactLaws
 from corral.testing.laws.live import LiveLaws
+from corral.testing.laws.options import OptionLaws
 from corral.testing.laws.others import OtherLaws
 from corral.testing.laws.polls import PollLaws
 from corral.testing.laws.requests import RequestLaws
@@ -17,6 +19,7 @@ from corral.testing.laws.units import UnitLaws
 from corral.testing.laws.words import WordLaws
 
 
+@explains_declarations
 class BackendConformance(
     CommandLaws,
     ActionLaws,
@@ -25,6 +28,7 @@ class BackendConformance(
     RequestLaws,
     ScriptLaws,
     FactLaws,
+    OptionLaws,
     OtherLaws,
     StillnessLaws,
     UnitLaws,

@@ -101,20 +101,26 @@ def transcript(path: Path) -> Completed:
         [rc=1]
 
     Where nothing tells standard output from standard error, all that a command printed is taken for output if it
-    succeeded, and for errors if it failed.
+    succeeded, and for errors if it failed. Without a last line that says its exit code, it succeeded.
     """
-    text = path.read_text()
-    recorded = _TRANSCRIPT.fullmatch(text)
+    recorded = _TRANSCRIPT.fullmatch(path.read_text())
     if recorded is None:
-        raise Mismatch(f"{path} is not a transcript: it must begin with '$ command' and end with '[rc=N]'")
-    code = int(recorded["code"])
-    printed, marker, errors = recorded["printed"].partition("[stderr]\n")
+        raise Mismatch(
+            f"{path} is not a transcript: it must begin with '$ command' and end with '[rc=N]'. Where that is 0, the "
+            "end of a line suffices"
+        )
+    code = int(recorded["code"] or 0)
+    printed, marker, errors = (recorded["whole"] or recorded["printed"] or "").partition("[stderr]\n")
     if code and not marker:
         printed, errors = "", printed
     return Completed(argv=_words(recorded["command"]), returncode=code, stdout=printed, stderr=errors)
 
 
-_TRANSCRIPT = re.compile(r"\$ (?P<command>[^\n]*)\n(?P<printed>.*?)\[rc=(?P<code>\d+)\]\s*", re.DOTALL)
+#: Whole lines without a code, or anything with one: what was cut short proves nothing.
+_TRANSCRIPT = re.compile(
+    r"\$ (?P<command>[^\n]*)\n(?:(?P<whole>(?:(?!\[rc=)[^\n]*\n)*)|(?P<printed>.*?)\[rc=(?P<code>-?\d+)\]\s*)",
+    re.DOTALL,
+)
 
 
 def environment(path: Path) -> dict[str, str]:
@@ -133,6 +139,16 @@ def one_by_one(answers: Sequence[Answer]) -> Callable[[Command], Answer]:
             raise Mismatch(f"the conversation asks without end: {shlex.join(command.argv)}") from None
 
     return answer
+
+
+def noted(asked: list[Command], answer: Callable[[Command], Answer]) -> Callable[[Command], Answer]:
+    """The same answers; what is asked is added to `asked`."""
+
+    def ask(command: Command) -> Answer:
+        asked.append(command)
+        return answer(command)
+
+    return ask
 
 
 def _by_command(command: Command, answers: Mapping[str, Answer]) -> Answer:

@@ -17,6 +17,9 @@ from corral.plugin.values import Allocation, Completed, Detected, JobId, JobStat
 from corral.testing.driving import Answer, environment, transcript
 from corral.testing.silence import SilentHooks
 
+#: Whoever waits for workers gets it as an error.
+_NEVER = "it will never start"
+
 
 def _ids(values: Iterable[str | JobId]) -> tuple[JobId, ...]:
     return tuple(JobId(value) if isinstance(value, str) else value for value in values)
@@ -73,6 +76,8 @@ class Submits(Recording):
     hook = "submit"
     ids: tuple[JobId, ...] = field(converter=_ids)
     count: int = 0
+    #: Which of several clusters or servers has them: `JobId.where`.
+    where: str = ""
 
     def ask(self, hooks: SilentHooks, script: Script, folder: Path) -> Any:
         return hooks.submit(script=script, count=self.count or len(self.ids))
@@ -80,6 +85,7 @@ class Submits(Recording):
     def is_right(self, result: Any) -> None:
         self.is_possible(result)
         assert list(self.ids) == result
+        _are_there(result, self.where)
 
     def is_possible(self, result: Any) -> None:
         assert all(type(job_id) is JobId and job_id.text for job_id in result)
@@ -94,6 +100,10 @@ class Polls(Recording):
     hook = "poll_status"
     states: Mapping[str, JobState]
     absent: tuple[JobId, ...] = field(default=(), converter=_ids)
+    #: Those of which `JobStatus.hopeless` says that they will never start.
+    hopeless: tuple[JobId, ...] = field(default=(), converter=_ids)
+    #: Of jobs that have ended, where that is to be looked at.
+    exit_codes: Mapping[str, int | None] = field(factory=dict)
 
     @property
     def asked(self) -> list[JobId]:
@@ -105,6 +115,14 @@ class Polls(Recording):
     def is_right(self, result: Any) -> None:
         self.is_possible(result)
         assert dict(self.states) == {job_id.text: status.state for job_id, status in result.items()}
+        hopeless = [job_id for job_id, status in result.items() if status.hopeless]
+        assert set(hopeless) == set(self.hopeless), f"{hopeless} will never start, says JobStatus.hopeless"
+        codes = {text: result[JobId(text)].exit_code for text in self.exit_codes}
+        assert dict(self.exit_codes) == codes
+        for job_id, status in result.items():
+            odd = status.state is JobState.COMPLETED and (status.exit_code or status.signal)
+            odd = odd or (status.state is JobState.FAILED and status.exit_code == 0 and not status.signal)
+            assert not odd, f"{job_id} is {status.state.value}, with exit code {status.exit_code}"
 
     def is_possible(self, result: Any) -> None:
         assert all(type(status) is JobStatus for status in result.values())
@@ -138,12 +156,15 @@ class Finds(Recording):
     hook = "find_jobs"
     name: str
     ids: tuple[JobId, ...] = field(converter=_ids)
+    #: Which of several clusters or servers has them: `JobId.where`.
+    where: str = ""
 
     def ask(self, hooks: SilentHooks, script: Script, folder: Path) -> Any:
         return hooks.find_jobs(name=self.name)
 
     def is_right(self, result: Any) -> None:
         assert sorted(self.ids) == sorted(result)
+        _are_there(result, self.where)
 
     def is_possible(self, result: Any) -> None:
         assert all(type(job_id) is JobId and job_id.text for job_id in result)
@@ -165,6 +186,8 @@ class Inside(Recording):
     #: Whose variables name them: ``nvidia``, ``amd``, ``intel``; empty: not to be looked at.
     gpu_makers: tuple[str, ...] = field(default=(), converter=_words)
     attempt: int = 0
+    #: When the job will end; None: not to be looked at.
+    ends: float | None = None
 
     def environ_from(self, folder: Path) -> dict[str, str]:
         return environment(folder / self.environ) if isinstance(self.environ, str) else dict(self.environ)
@@ -176,6 +199,7 @@ class Inside(Recording):
         assert (self.job_id, self.hosts) == (result.job_id.text, result.hosts)
         assert (self.cores, self.memory) == (result.cores, result.memory)
         assert (self.gpus, self.attempt) == (result.gpus.names, result.attempt)
+        assert self.ends is None or self.ends == result.ends
         assert not self.gpu_makers or set(self.gpu_makers) == result.gpus.by_maker.keys()
 
     def is_possible(self, result: Any) -> None:
@@ -189,15 +213,24 @@ class Inside(Recording):
 
 @frozen(kw_only=True)
 class Detects(Recording):
-    """`detect` saw this version; None: it is another batch system, or none."""
+    """`detect` saw this version; None: it is another batch system, or none.
+
+    Where the batch system is there and says no version, that is ``version=None, is_here=True``.
+    """
 
     hook = "detect"
     version: str | None
+    is_here: bool = field(kw_only=True)
+
+    @is_here.default
+    def _is_here(self) -> bool:
+        return self.version is not None
 
     def ask(self, hooks: SilentHooks, script: Script, folder: Path) -> Any:
         return hooks.detect()
 
     def is_right(self, result: Any) -> None:
+        assert self.is_here == (result is not None), "it is here" if self.is_here else "it is not here"
         assert self.version == (result and result.version)
 
     def is_possible(self, result: Any) -> None:
@@ -229,7 +262,7 @@ class DescribesQueues(Recording):
 
 @frozen(kw_only=True)
 class ExplainsPending(Recording):
-    """`explain_pending` gave an explanation that has these words."""
+    """`explain_pending` gave an explanation that has these words; "never" among them: the job will never start."""
 
     hook = "explain_pending"
     job_id: str
@@ -240,12 +273,22 @@ class ExplainsPending(Recording):
 
     def is_right(self, result: Any) -> None:
         assert all(word in result for word in self.words), f"{result!r} lacks one of {self.words}"
+        assert result.startswith(_NEVER) == any("never" in word for word in self.words), (
+            f"{result!r} is an error to whoever waits, and none if it begins with anything but {_NEVER!r}. Declare "
+            f'that by "never" among the words, which are {self.words}'
+        )
 
     def is_possible(self, result: Any) -> None:
         assert type(result) is str
 
     def is_honest(self, result: Any) -> None:
         self.is_possible(result)
+
+
+def _are_there(job_ids: Sequence[JobId], where: str) -> None:
+    """Fail unless each says that it is there; where nothing is declared, nothing is asked."""
+    lost = [job_id.text for job_id in job_ids if where and job_id.where != where]
+    assert not lost, f"JobId.where of {lost} is not {where!r}: polls and cancellations would go to another server"
 
 
 def one_of_each(recordings: Sequence[Recording]) -> tuple[Recording, ...]:

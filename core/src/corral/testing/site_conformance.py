@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from corral.testing.explained import explains_declarations
 from corral.testing.site_laws import backend
 from corral.testing.site_laws.examples import ExampleLaws
 from corral.testing.site_laws.facts import SiteFactLaws
@@ -10,6 +11,7 @@ from corral.testing.site_laws.requests import RequestLaws
 from corral.testing.site_laws.talk import TalkLaws
 
 
+@explains_declarations
 class SiteConformance(RequestLaws, NodeLaws, TalkLaws, SiteFactLaws, ExampleLaws):
     """Derive a test class from it, declare what is known, and pytest finds the laws. ::
 

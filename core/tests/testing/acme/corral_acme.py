@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Mapping, Sequence
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 from attrs import evolve
 
@@ -25,6 +25,7 @@ from corral.plugin import (
     JobId,
     JobState,
     JobStatus,
+    Option,
     ParseError,
     Resources,
     Script,
@@ -44,7 +45,7 @@ STATES = {
 
 
 class Acme:
-    """One option: the largest number of jobs that one acsub takes."""
+    """Its argument is the backend's only option."""
 
     facts: ClassVar[BackendFacts] = BackendFacts(
         title="Acme",
@@ -54,7 +55,9 @@ class Acme:
         carried=("ACME_SERVER",),  # what finds its server, for a scheduler that lives in a job
     )
 
-    def __init__(self, batch_size: int = 1000) -> None:
+    def __init__(
+        self, batch_size: Annotated[int, Option("The most jobs that one `acsub` takes", at_least=1)] = 1000
+    ) -> None:
         self.batch_size = batch_size
 
     # --- the request -------------------------------------------------------------------------------------------

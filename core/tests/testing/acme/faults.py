@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
+from typing import Annotated
 
 from attrs import evolve
 
@@ -26,6 +27,7 @@ from corral.plugin import (
     JobId,
     JobState,
     JobStatus,
+    Option,
     ParseError,
     Queue,
     Script,
@@ -53,6 +55,18 @@ class Misspelt(Acme):
     @hookimpl
     def find_jobs(self, nam: str) -> Conversation[list[JobId]]:
         return (yield from super().find_jobs(nam))
+
+
+@found_by("test_options_are_explained")
+class DoesNotSayWhatItTakes(Acme):
+    def __init__(self, batch_size: int = 1000) -> None:
+        super().__init__(batch_size)
+
+
+@found_by("test_options_take_what_they_say")
+class RefusesItsDefault(Acme):
+    def __init__(self, batch_size: Annotated[int, Option("The most jobs of one submission", at_least=1)] = 0) -> None:
+        super().__init__(batch_size)
 
 
 @found_by("test_every_conversation_is_recorded")

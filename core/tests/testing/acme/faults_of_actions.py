@@ -20,6 +20,7 @@ from corral.plugin import (
     CommandFailed,
     CommandTimedOut,
     Conversation,
+    InvalidRequest,
     Job,
     JobId,
     JobState,
@@ -314,3 +315,25 @@ class LaunchesHere(Acme):
 @found_by("test_its_own_scripts_are_known_by_their_directives")
 class TakesItsScriptsForOthers(Acme):
     facts = evolve(Acme.facts, directives=("#ACME ",))
+
+
+# --- the job of the laws ----------------------------------------------------------------------------------------
+
+
+@found_by("test_the_backend_takes_the_job_of_the_laws")
+class HasOneNode(Acme):
+    @hookimpl
+    def prepare_job(self, job: Job) -> Job:
+        if job.resources.nodes > 1:
+            raise InvalidRequest("nodes", "there is one")
+        return super().prepare_job(job)
+
+
+@found_by("test_a_submission_comes_in_portions")
+class SubmitsAllInARow(Acme):
+    @hookimpl
+    def submit(self, script: Script, count: int) -> Conversation[list[JobId]]:
+        ids = []
+        for _ in range(count):
+            ids += yield from super().submit(script, 1)
+        return ids

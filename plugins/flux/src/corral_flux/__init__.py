@@ -10,10 +10,9 @@ import base64
 import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
-from attrs import evolve, field, frozen
-from attrs.validators import ge
+from attrs import evolve, frozen
 
 from corral.plugin import (
     Allocation,
@@ -29,6 +28,7 @@ from corral.plugin import (
     Job,
     JobId,
     JobStatus,
+    Option,
     ParseError,
     Queue,
     RankVariables,
@@ -84,8 +84,9 @@ class Flux:
         is_inner=True,
     )
 
-    #: The most jobs of one ``flux submit``, which takes about 3 ms for each.
-    max_array_size: int = field(default=1000, validator=ge(1))
+    max_array_size: Annotated[
+        int, Option("The most jobs in one `flux submit`, which takes about 3 ms for each", at_least=1)
+    ] = 1000
 
     # --- directives ---------------------------------------------------------------------------------------------
 

@@ -9,12 +9,9 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
-from attrs import evolve, field, frozen
-from attrs.converters import optional
-from attrs.validators import matches_re
-from attrs.validators import optional as if_given
+from attrs import evolve, frozen
 
 from corral.plugin import (
     Allocation,
@@ -30,6 +27,7 @@ from corral.plugin import (
     Job,
     JobId,
     JobStatus,
+    Option,
     ParseError,
     Resources,
     Script,
@@ -37,7 +35,7 @@ from corral.plugin import (
     job_body,
     visible_gpus,
 )
-from corral.plugin.parsing import in_units, is_called, parse_bytes, size_in_bytes
+from corral.plugin.parsing import in_units, is_called, size_in_bytes
 from corral_htcondor import answers, description
 
 __all__ = ["HTCondor"]
@@ -71,7 +69,7 @@ _LISTED = 5000
 #: Ended jobs that are looked through, the latest first: the history of a large site has millions.
 _SCANNED = 50_000
 
-_attribute = if_given(matches_re(r"[A-Za-z_]\w*"))
+_ATTRIBUTE = r"[A-Za-z_]\w*"
 
 
 @frozen(kw_only=True)
@@ -98,15 +96,37 @@ class HTCondor:
         carried=("CONDOR_CONFIG",),
     )
 
-    #: The schedd that takes the jobs, and the pool (its central manager) that knows it; None: this host's.
-    schedd: str | None = None
-    pool: str | None = None
-    #: Scratch space of a job in bytes, for what workers spill; None: as much as its memory.
-    disk: int | None = field(default=None, converter=optional(parse_bytes))
-    #: The attribute in which this site's jobs say a queue (``JobFlavour``): HTCondor itself has none.
-    queue_attribute: str | None = field(default=None, validator=_attribute)
-    #: The attribute in which this site's jobs say their walltime in seconds (``MaxRuntime``), besides HTCondor's own.
-    walltime_attribute: str | None = field(default=None, validator=_attribute)
+    schedd: Annotated[str | None, Option("The schedd that takes the jobs (`-name`)", default="this host's")] = None
+    pool: Annotated[
+        str | None, Option("The central manager of the pool that has this schedd (`-pool`)", default="this host's")
+    ] = None
+    disk: Annotated[
+        int | None,
+        Option(
+            "`request_disk`: a job's scratch space, for what workers spill",
+            unit="bytes",
+            default="as much as the memory",
+            example="20GB",
+        ),
+    ] = None
+    queue_attribute: Annotated[
+        str | None,
+        Option(
+            "HTCondor has no queues; if jobs at your site name one in an attribute, the name of that attribute: "
+            "with `'JobFlavour'`, `queue='longlunch'` becomes `+JobFlavour = \"longlunch\"`",
+            pattern=_ATTRIBUTE,
+            example="JobFlavour",
+        ),
+    ] = None
+    walltime_attribute: Annotated[
+        str | None,
+        Option(
+            "An attribute in which jobs at your site give their walltime in seconds; it is set in addition to "
+            "`allowed_job_duration`",
+            pattern=_ATTRIBUTE,
+            example="MaxRuntime",
+        ),
+    ] = None
 
     # --- description --------------------------------------------------------------------------------------------
 
@@ -312,7 +332,7 @@ class HTCondor:
         return [
             JobId(text)
             for text, ad in answers.jobs(done.stdout).items()
-            if is_called(str(ad.get("JobBatchName", "")), name) and not answers.status(ad).state.is_final
+            if is_called(str(ad.get("JobBatchName", "")), name) and _is_there(answers.status(ad))
         ]
 
     @hookimpl
@@ -370,6 +390,10 @@ class HTCondor:
 def _whole(ad: Mapping[str, str], name: str) -> int | None:
     text = ad.get(name, "")
     return int(text) if text.isdecimal() and text.isascii() else None
+
+
+def _is_there(status: JobStatus) -> bool:
+    return status.is_ending or not status.state.is_final
 
 
 def _batches(texts: Iterable[str]) -> Iterator[list[str]]:

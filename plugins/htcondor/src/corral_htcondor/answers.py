@@ -87,11 +87,13 @@ def status(ad: ClassAd) -> JobStatus:
     """What a job's ClassAd says of it."""
     code = _whole(ad, "JobStatus")
     state, reason = _state(code, ad)
+    # Removed for good, but its machine is still about to end it.
+    is_ending = code == 3 and "RemoteHost" in ad
     begun = None if state.is_waiting else _number(ad, "JobCurrentStartDate")
     ends = None
-    if state.is_final:
+    if state.is_final and not is_ending:
         ends = _number(ad, "CompletionDate") or _number(ad, "EnteredCurrentStatus")
-    elif begun is not None and (allowed := _number(ad, "AllowedJobDuration")) is not None:
+    elif not state.is_final and begun is not None and (allowed := _number(ad, "AllowedJobDuration")) is not None:
         ends = begun + allowed
     by_signal = ad.get("ExitBySignal") is True
     host = _text(ad, "RemoteHost") or (_text(ad, "LastRemoteHost") if state.is_final else "")
@@ -101,11 +103,12 @@ def status(ad: ClassAd) -> JobStatus:
         reason=reason.strip(),
         # A running job may have a code of its own already; one that was ended has none.
         exit_code=_whole(ad, "ExitCode") if code == 4 and not by_signal else None,
-        signal=_whole(ad, "ExitSignal") if state.is_final and by_signal else None,
+        signal=_whole(ad, "ExitSignal") if state.is_final and not is_ending and by_signal else None,
         hosts=[host.rpartition("@")[2]] if host and not state.is_waiting else [],
         submitted=_number(ad, "QDate"),
         started=begun,
         ends=ends,
+        is_ending=is_ending and state.is_final,
     )
 
 
@@ -137,8 +140,6 @@ def _held(ad: ClassAd, attribute: str) -> tuple[JobState, str]:
 def _removed(ad: ClassAd) -> tuple[JobState, str]:
     """What a removed job was: failed, if it was held for that; a policy's victim; or cancelled."""
     why = _text(ad, "RemoveReason")
-    if "RemoteHost" in ad:
-        return JobState.RUNNING, why  # its machine is still about to end it
     if ad.get("LastJobStatus") == 5:
         state, hold = _held(ad, "LastHoldReason")
         if state is not JobState.HELD:

@@ -13,10 +13,9 @@ import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 from attrs import evolve, field, frozen
-from attrs.validators import deep_iterable, ge, in_, instance_of, optional
 
 from corral.plugin import (
     Allocation,
@@ -33,6 +32,7 @@ from corral.plugin import (
     Job,
     JobId,
     JobStatus,
+    Option,
     ParseError,
     Queue,
     Resources,
@@ -66,6 +66,9 @@ _REDIRECTED = re.compile(
     r'^\[ ! -d (.*?) \] \|\| exec >>\1/"\$LSB_JOBID(?:\.\$LSB_JOBINDEX)?\.log" 2>&1$', re.MULTILINE | re.DOTALL
 )
 
+#: Options that not every LSF has: of bsub, and of bjobs.
+_GPU, _FORMAT = "gpu", "o"
+
 #: Arrays named in one command; above it, bjobs is asked for all of the user's.
 _LISTED = 1000
 
@@ -92,33 +95,60 @@ class LSF:
         node=("JSM_NAMESPACE_RANK",),
     )
 
-    #: The site's MAX_JOB_ARRAY_SIZE (``bparams -l``); a larger one of ours is corrected when LSF refuses it.
-    max_array_size: int = field(default=1000, validator=ge(1))
-    #: False submits each job by itself, at sites that refuse arrays.
-    arrays: bool = field(default=True, validator=instance_of(bool))
-    #: LSF_UNIT_FOR_LIMITS of the site; by default as this host's lsf.conf says. None: there is none, -M is in KB and
-    #: rusage[mem=] in MB.
-    memory_unit: str | None = field(
-        factory=lambda: site.unit_for_limits(os.environ), validator=optional(in_(("KB", "MB", "GB", "TB")))
-    )
-    #: How memory is asked for: ``limit`` is -M, ``reservation`` is -R rusage[mem=].
-    memory_options: Sequence[str] = field(
-        default=("limit", "reservation"), converter=tuple, validator=deep_iterable(in_(("limit", "reservation")))
-    )
-    #: Whether reservations are counted per slot (RESOURCE_RESERVE_PER_TASK in lsb.params), not per host.
-    memory_per_slot: bool = False
-    #: A resource that stands for GPUs, as in -R rusage[ngpus_excl_p=2]; None: -gpu num=2 (IBM's LSF 10.1).
-    gpu_resource: str | None = None
-    #: Whole nodes by -nnodes, where -n and -R are refused (LSF with CSM).
-    nnodes: bool = False
-    #: What starts processes on a job's other hosts.
-    launcher: str = field(default="blaunch", validator=in_(("blaunch", "jsrun")))
-    #: How jobs are listed: ``custom`` is bjobs -o (IBM's LSF 9.1), ``wide`` is bjobs -w; ``auto`` tries the first,
-    #: whose refusal costs no more than a process.
-    job_table: str = field(default="auto", validator=in_(("auto", "custom", "wide")))
+    max_array_size: Annotated[
+        int, Option("The largest array of one submission; corrected from `bparams -l` when LSF refuses it", at_least=1)
+    ] = 1000
+    arrays: Annotated[
+        bool,
+        Option(
+            "`False` where the site refuses job arrays: each job is a submission of its own. Found out by itself "
+            "where a refusal speaks of arrays, or where MAX_JOB_ARRAY_SIZE is 0"
+        ),
+    ] = True
+    memory_unit: Annotated[
+        str | None,
+        Option(
+            "LSF_UNIT_FOR_LIMITS; without one, `-M` is in KB and `rusage[mem=]` in MB",
+            choices=("KB", "MB", "GB", "TB"),
+            default="as lsf.conf says",
+        ),
+    ] = field(factory=lambda: site.unit_for_limits(os.environ))
+    memory_options: Annotated[
+        Sequence[str],
+        Option(
+            'How memory is asked for: `limit` is `-M`, `reservation` is `-R "rusage[mem=]"`; either of them, both, '
+            "or neither",
+            choices=("limit", "reservation"),
+            default="both",
+        ),
+    ] = ("limit", "reservation")
+    memory_per_slot: Annotated[
+        bool, Option("Reservations are counted by slot (RESOURCE_RESERVE_PER_TASK in lsb.params), not by host")
+    ] = False
+    gpu_resource: Annotated[
+        str | None,
+        Option(
+            'A resource that represents GPUs: `-R "rusage[ngpus_excl_p=2]"` in place of `-gpu "num=2"`, which is '
+            "refused on OpenLava and on LSF before 10.1: there `bsub` reads it as the name of a group of jobs, and "
+            "OpenLava's batch daemon dies",
+            example="ngpus_excl_p",
+        ),
+    ] = None
+    nnodes: Annotated[bool, Option("Whole nodes with `-nnodes`, for sites where `-n` and `-R` are refused")] = False
+    launcher: Annotated[str, Option("What reaches a job's other hosts", choices=("blaunch", "jsrun"))] = "blaunch"
+    job_table: Annotated[
+        str,
+        Option(
+            "How jobs are listed: `custom` is `bjobs -o`, `wide` is `bjobs -w`; `auto` tries the first, once: older "
+            "versions and OpenLava refuse it",
+            choices=("auto", "custom", "wide"),
+        ),
+    ] = "auto"
 
     #: What this site has refused: it is not tried again.
     _lacks: set[str] = field(factory=set, init=False, repr=False, eq=False)
+    #: What it is known to have.
+    _has: set[str] = field(factory=set, init=False, repr=False, eq=False)
 
     @property
     def _limit_unit(self) -> str:
@@ -166,11 +196,13 @@ class LSF:
         # LSF would write a log when all is over, below a report and a copy of the script.
         shell_id = _ELEMENT_ID if self.arrays else _SINGLE_ID
         redirection = [] if log is None else [_REDIRECTION.format(log=shlex.quote(log), id=shell_id)]
+        # bkill begins with SIGINT, and a job that ends well after it is DONE, as any other.
+        body = job_body(job, job_id=shell_id, cancelled_by="SIGINT")
         return Script(
             name=job.name,
             shebang=job.shebang,
             directives=tuple(lines),
-            body="\n".join([*redirection, "unset LC_ALL LSB_NTRIES LSB_DISPLAY_YEAR", job_body(job, job_id=shell_id)]),
+            body="\n".join([*redirection, "unset LC_ALL LSB_NTRIES LSB_DISPLAY_YEAR", body]),
             log=None if log is None else f"{log}/{{id}}.log",
         )
 
@@ -288,12 +320,26 @@ class LSF:
 
     @hookimpl
     def submit(self, script: Script, count: int) -> Conversation[list[JobId]]:
+        yield from self._refuse_gpu_option(script)
         array = self._array(script, min(count, self.max_array_size)) if self.arrays else None
         return (
             yield from arrayed_or_alone(
                 array, lambda: _alone(script), count, classify=answers.failure, lacks=self._lacks
             )
         )
+
+    def _refuse_gpu_option(self, script: Script) -> Conversation[None]:
+        """A bsub that has no -gpu reads it as -g, a group of jobs; OpenLava's batch daemon dies of that."""
+        if _GPU in self._has or not any(_GPU in directives.names(each.text) for each in script.directives):
+            return
+        name, version = answers.version((yield Command(["lsid"], env=_TRIES)).stdout) or ("", "")
+        if "lava" in name.lower() or re.match(r"[1-9]\.", version):
+            raise InvalidRequest(
+                "gpus",
+                f"{name} {version} has no -gpu, and reads it as the name of a group of jobs. Say which resource stands "
+                "for GPUs here with backend_options={'gpu_resource': 'ngpus'}, or ask for none",
+            )
+        self._has.add(_GPU)
 
     def _array(self, script: Script, size: int) -> Conversation[list[JobId]]:
         done, size = yield from array_as_large_as_taken(
@@ -318,7 +364,7 @@ class LSF:
 
     def _bjobs(self, *which: str) -> Conversation[tuple[bool, list[answers.Row]]]:
         """A table of jobs, and whether it says all."""
-        if self.job_table != "wide":
+        if self.job_table != "wide" and _FORMAT not in self._lacks:
             custom = Command(["bjobs", "-noheader", "-o", answers.FORMAT, *which], env=_TRIES)
             try:
                 done = yield from _tolerant(custom)
@@ -326,6 +372,7 @@ class LSF:
             except CommandFailed as error:
                 if self.job_table == "custom" or not re.search(answers.NO_FORMAT, error.completed.stderr, re.MULTILINE):
                     raise
+                self._lacks.add(_FORMAT)
         done = yield from _tolerant(Command(["bjobs", "-w", *which], env=_TRIES))
         return False, answers.rows(done.stdout)
 
@@ -374,9 +421,8 @@ class LSF:
     @hookimpl
     def detect(self) -> Conversation[Detected | None]:
         done = yield Command(["lsid"], env=_TRIES)
-        # "IBM Spectrum LSF Standard 10.1.0.0, Jul 08 2016", "Platform LSF 9.1.3.0, …", "OpenLava 4.0dev4, …".
-        match = re.search(r"^(.*\bLSF\b.*|open ?lava.*?) (\d[\w.]*),", done.stdout, re.MULTILINE | re.IGNORECASE)
-        return Detected(version=match[2], evidence=f"lsid: {match[1]}") if match else None
+        found = answers.version(done.stdout)
+        return Detected(version=found[1], evidence=f"lsid: {found[0]}") if found else None
 
     @hookimpl
     def classify_failure(self, completed: Completed) -> Failure | None:

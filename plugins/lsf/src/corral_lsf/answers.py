@@ -367,6 +367,18 @@ def array_limit(answer: str) -> int | None:
     return int(match[1]) if match else None
 
 
+# --- lsid -------------------------------------------------------------------------------------------------------
+
+
+def version(answer: str) -> tuple[str, str] | None:
+    """Name and version; None if this is not an LSF.
+
+    ``IBM Spectrum LSF Standard 10.1.0.0, Jul 08 2016``, ``Platform LSF 9.1.3.0, …``, ``OpenLava 4.0dev4, …``.
+    """
+    match = re.search(r"^(.*\bLSF\b.*|open ?lava.*?) (\d[\w.]*),", answer, re.MULTILINE | re.IGNORECASE)
+    return (match[1], match[2]) if match else None
+
+
 # --- failures ---------------------------------------------------------------------------------------------------
 
 #: What bkill and bjobs say of a job that has ended, is being ended, or was forgotten.
@@ -383,7 +395,7 @@ _KINDS = (
     (r"XDR|protocol error|[Uu]nable to contact|cannot fork|query limit|locate master", FailureKind.TRANSIENT),
     # An administrator closed it for a while.
     (r"Queue has been closed|queue windows are closed", FailureKind.TRANSIENT),
-    (r"not submitted|Request aborted by esub|permission denied|No such queue", FailureKind.FATAL),
+    (r"not submitted|Request aborted by esub|permission denied|No such queue|Illegal job ID", FailureKind.FATAL),
     (NO_FORMAT, FailureKind.FATAL),
 )
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from contextlib import suppress
 
 from corral.plugin import InvalidRequest, Job, ParseError, Resources, parsing
 
@@ -57,6 +58,13 @@ def checked(extra: str) -> frozenset[str]:
     if not names or len(extra.splitlines()) != 1:
         raise InvalidRequest("extra_directives", f"{extra!r} is not one line of options, like '-app dask'")
     return names
+
+
+def names(text: str) -> frozenset[str]:
+    """The names of the options in one of a script's lines; none if bsub could not read it either."""
+    with suppress(ValueError):
+        return frozenset(option.name for option in options(text.removeprefix(PREFIX).strip()))
+    return frozenset()
 
 
 # --- reading ----------------------------------------------------------------------------------------------------

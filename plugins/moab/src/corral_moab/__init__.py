@@ -9,10 +9,9 @@ from __future__ import annotations
 import re
 import shlex
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import Annotated, Any, ClassVar
 
-from attrs import evolve, field, frozen
-from attrs.validators import in_
+from attrs import evolve, frozen
 
 from corral.plugin import (
     Allocation,
@@ -26,6 +25,7 @@ from corral.plugin import (
     Job,
     JobId,
     JobStatus,
+    Option,
     ParseError,
     Queue,
     Script,
@@ -70,8 +70,17 @@ class Moab(Torque):
     #: What a job prints before its script takes its output over: nobody knows Moab's id there.
     log_file: ClassVar[str] = "/moab.out"
 
-    #: What is below Moab: ``torque`` or ``slurm``, which needs corral-slurm.
-    resource_manager: str = field(default="torque", validator=in_(("torque", "slurm")))
+    resource_manager: Annotated[
+        str, Option("What Moab runs on; `slurm` needs `pip install corral-moab[slurm]`", choices=("torque", "slurm"))
+    ] = "torque"
+    max_array_size: Annotated[int, Option("The largest array of one submission", at_least=1)] = 1000
+    arrays: Annotated[
+        bool,
+        Option(
+            "`False` where moab.cfg has no ENABLEJOBARRAYS: each job is a submission of its own. Found out by "
+            "itself where a refusal speaks of arrays"
+        ),
+    ] = True
 
     def _below(self) -> Any:
         """The plugin that knows what is below Moab."""

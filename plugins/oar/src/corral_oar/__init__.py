@@ -12,10 +12,9 @@ import re
 import shlex
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 from attrs import evolve, field, frozen
-from attrs.validators import ge, in_, instance_of
 
 from corral.plugin import (
     Allocation,
@@ -31,6 +30,7 @@ from corral.plugin import (
     Job,
     JobId,
     JobStatus,
+    Option,
     ParseError,
     Queue,
     Resources,
@@ -72,19 +72,36 @@ class Oar:
         job=("OAR_JOB_ID",),
     )
 
-    #: Jobs of one submission. OAR has no limit of its own.
-    max_array_size: int = field(default=1000, validator=ge(1))
-    #: False submits each job by itself, at sites that refuse arrays.
-    arrays: bool = field(default=True, validator=instance_of(bool))
-    #: What ``-l`` calls a node, a core and a GPU; None: GPUs cannot be asked for.
-    node_resource: str = "nodes"
-    core_resource: str = "core"
-    gpu_resource: str | None = None
-    #: The site's property for memory (``memcore``), its unit, and whether it is a core's or a node's; None: memory
-    #: cannot be asked for.
-    memory_property: str | None = None
-    memory_unit: str = field(default="M", validator=in_(("K", "M", "G")))
-    memory_of: str = field(default="core", validator=in_(("core", "node")))
+    max_array_size: Annotated[
+        int, Option("The most jobs in one submission: OAR has no limit of its own", at_least=1)
+    ] = 1000
+    arrays: Annotated[
+        bool,
+        Option(
+            "`False` where the site refuses job arrays: each job is a submission of its own. Found out by itself "
+            "where a refusal speaks of arrays"
+        ),
+    ] = True
+    node_resource: Annotated[str, Option("The resource level of nodes, in `-l`")] = "nodes"
+    core_resource: Annotated[str, Option("The resource level of cores")] = "core"
+    gpu_resource: Annotated[
+        str | None,
+        Option(
+            "The resource level of GPUs, as in `-l /nodes=1/gpu=2/core=4`; without it `gpus=` is refused. Where it "
+            "is 0 on nodes without GPUs, and not empty, add `-p gpu > 0`",
+            example="gpu",
+        ),
+    ] = None
+    memory_property: Annotated[
+        str | None,
+        Option(
+            'The property used to request memory, as in `-p "memcore >= 4000"`; without it `memory=` is refused, '
+            "unless `skip_directives=['memory']` makes it just the workers' limit",
+            example="memcore",
+        ),
+    ] = None
+    memory_unit: Annotated[str, Option("The property's unit, a power of 1024", choices=("K", "M", "G"))] = "M"
+    memory_of: Annotated[str, Option("Whose memory the property is", choices=("core", "node"))] = "core"
 
     #: What this site has refused: it is not tried again.
     _lacks: set[str] = field(factory=set, init=False, repr=False, eq=False)

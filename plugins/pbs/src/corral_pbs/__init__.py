@@ -10,10 +10,9 @@ import functools
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 from attrs import evolve, field, frozen
-from attrs.validators import ge, in_, instance_of, matches_re
 
 from corral.plugin import (
     Allocation,
@@ -29,6 +28,7 @@ from corral.plugin import (
     Job,
     JobId,
     JobStatus,
+    Option,
     ParseError,
     Queue,
     Script,
@@ -87,20 +87,35 @@ class PBS:
         ),
     )  # fmt: skip
 
-    #: The site's max_array_size (``qstat -B -f``); a larger one of ours is corrected when PBS refuses it.
-    max_array_size: int = field(default=10_000, validator=ge(1))
-    #: False submits each job by itself, at sites that refuse arrays.
-    arrays: bool = field(default=True, validator=instance_of(bool))
-    #: ``A`` is an account; ``P`` a project, at sites that charge those.
-    account_option: str = field(default="A", validator=in_(("A", "P")))
-    #: The resource that counts GPUs in a chunk.
-    gpu_resource: str = field(default="ngpus", validator=matches_re(r"[A-Za-z]\w*"))
-    #: What each chunk has besides: ``model=bro``, ``gpu_type=a100:mpiprocs=1``.
-    chunk: str = field(default="", validator=matches_re(r"([A-Za-z][\w.]*=[\w.-]+(:[A-Za-z][\w.]*=[\w.-]+)*)?"))
-    #: ``-l place`` of a job of several nodes, such as ``scatter:excl``.
-    place: str = field(default="scatter", validator=matches_re(r"[a-z]+(:[a-z]+(=\w+)?)*"))
-    #: False saves a command a poll where the site keeps no job history.
-    history: bool = field(default=True, validator=instance_of(bool))
+    max_array_size: Annotated[
+        int, Option("The largest array of one submission; corrected from `qstat -B -f` when PBS refuses it", at_least=1)
+    ] = 10_000
+    arrays: Annotated[
+        bool,
+        Option(
+            "`False` where the site refuses job arrays: each job is a submission of its own. Found out by itself "
+            "where a refusal speaks of arrays, or where max_array_size is 1"
+        ),
+    ] = True
+    account_option: Annotated[
+        str, Option("What `account=` is: an account (`-A`), or a project (`-P`)", choices=("A", "P"))
+    ] = "A"
+    gpu_resource: Annotated[str, Option("The resource that counts the GPUs of a chunk", pattern=r"[A-Za-z]\w*")] = (
+        "ngpus"
+    )
+    chunk: Annotated[
+        str,
+        Option(
+            "What every chunk asks for in addition: `'model=bro'`, `'gpu_type=a100:mpiprocs=1'`",
+            pattern=r"([A-Za-z][\w.]*=[\w.-]+(:[A-Za-z][\w.]*=[\w.-]+)*)?",
+            example="model=bro",
+        ),
+    ] = ""
+    place: Annotated[
+        str,
+        Option("`-l place` for jobs with several nodes", pattern=r"[a-z]+(:[a-z]+(=\w+)?)*", example="scatter:excl"),
+    ] = "scatter"
+    history: Annotated[bool, Option("`False` saves one command per poll where the site keeps no job history")] = True
 
     #: What this site has refused: it is not tried again.
     _lacks: set[str] = field(factory=set, init=False, repr=False, eq=False)

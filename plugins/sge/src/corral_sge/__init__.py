@@ -11,10 +11,9 @@ import re
 import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 from attrs import evolve, field, frozen
-from attrs.validators import ge, in_, instance_of
 
 from corral.plugin import (
     Allocation,
@@ -31,6 +30,7 @@ from corral.plugin import (
     Job,
     JobId,
     JobStatus,
+    Option,
     ParseError,
     Queue,
     Resources,
@@ -100,20 +100,45 @@ class GridEngine:
         job=("JOB_ID",),
     )  # fmt: skip
 
-    #: How this site asks for memory (``qconf -sc``): ``h_vmem``, ``mem_free``, or several: ``mem_free,h_vmem``.
-    memory_resource: str | None = None
-    #: Whether that is counted per ``slot`` or per ``job``.
-    memory_per: str = field(default="slot", validator=in_(("slot", "job")))
-    #: The parallel environment (``qconf -spl``) that gives several slots on one host.
-    parallel_environment: str | None = None
-    #: The one that gives a fixed number of slots on each of several hosts; ``{cores}`` stands for that number.
-    multi_node_environment: str | None = None
-    #: How this site asks for GPUs, counted per job or per host.
-    gpu_resource: str | None = None
-    #: The site's max_aj_tasks (``qconf -sconf``); a larger one of ours is corrected when Grid Engine refuses it.
-    max_array_size: int = field(default=75_000, validator=ge(1))
-    #: False submits each job by itself, at sites that refuse arrays.
-    arrays: bool = field(default=True, validator=instance_of(bool))
+    memory_resource: Annotated[
+        str | None,
+        Option(
+            "How memory is requested: `'h_vmem'`, or several: `'mem_free,h_vmem'`. `qconf -sc` lists them",
+            example="h_vmem",
+        ),
+    ] = None
+    memory_per: Annotated[str, Option("What that resource is counted by", choices=("slot", "job"))] = "slot"
+    parallel_environment: Annotated[
+        str | None,
+        Option("The environment that gives several slots on one host. `qconf -spl` lists them", example="smp"),
+    ] = None
+    multi_node_environment: Annotated[
+        str | None,
+        Option(
+            "The environment that gives a fixed number of slots on each of several hosts; `{cores}` stands for that"
+            " number",
+            example="mpi-{cores}",
+        ),
+    ] = None
+    gpu_resource: Annotated[
+        str | None, Option("How GPUs are requested, counted per job or per host", example="gpu")
+    ] = None
+    max_array_size: Annotated[
+        int,
+        Option(
+            "The largest array of one submission (max_aj_tasks of `qconf -sconf`); corrected when Grid Engine "
+            "refuses it",
+            at_least=1,
+        ),
+    ] = 75_000
+    arrays: Annotated[
+        bool,
+        Option(
+            "`False` where the site refuses job arrays: each job is a submission of its own. Found out by itself "
+            "where a refusal speaks of arrays"
+        ),
+    ] = True
+
     #: What this site has refused: it is not tried again.
     _lacks: set[str] = field(factory=set, init=False, repr=False, eq=False)
 

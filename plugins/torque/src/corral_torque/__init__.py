@@ -10,10 +10,9 @@ import functools
 import os
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from typing import ClassVar
+from typing import Annotated, ClassVar
 
 from attrs import evolve, field, frozen
-from attrs.validators import ge, in_, instance_of, matches_re
 
 from corral.plugin import (
     Allocation,
@@ -30,6 +29,7 @@ from corral.plugin import (
     Job,
     JobId,
     JobStatus,
+    Option,
     ParseError,
     Queue,
     Script,
@@ -85,16 +85,33 @@ class Torque:
     prefix: ClassVar[str] = "#PBS"
     log_file: ClassVar[str] = "/$PBS_JOBID.log"
 
-    #: The site's max_job_array_size (``qstat -B -f``); a larger one of ours is corrected when TORQUE refuses it.
-    max_array_size: int = field(default=1000, validator=ge(1))
-    #: False submits each job by itself, at sites that refuse arrays.
-    arrays: bool = field(default=True, validator=instance_of(bool))
-    #: Sites count ``mem`` or ``vmem``, which are the whole job's, or ``pmem`` or ``pvmem``: each core's share.
-    memory_resource: str = field(default="mem", validator=in_(("mem", "vmem", *directives.BY_CORE)))
-    #: What each node must be besides: ``bigmem``, ``ib:gen=7``.
-    properties: str = field(
-        default="", validator=matches_re(r"([A-Za-z][\w.]*(=[\w.-]+)?(:[A-Za-z][\w.]*(=[\w.-]+)?)*)?")
-    )
+    max_array_size: Annotated[
+        int,
+        Option("The largest array of one submission; corrected from `qstat -B -f` when TORQUE refuses it", at_least=1),
+    ] = 1000
+    arrays: Annotated[
+        bool,
+        Option(
+            "`False` where the site refuses job arrays: each job is a submission of its own. Found out by itself "
+            "where a refusal speaks of arrays, or where max_job_array_size is 1"
+        ),
+    ] = True
+    memory_resource: Annotated[
+        str,
+        Option(
+            "The resource for memory: `mem` or `vmem`, for the whole job; or `pmem` or `pvmem`, each core's share, "
+            "rounded up",
+            choices=("mem", "vmem", *directives.BY_CORE),
+        ),
+    ] = "mem"
+    properties: Annotated[
+        str,
+        Option(
+            "Further properties that each node must have",
+            pattern=r"([A-Za-z][\w.]*(=[\w.-]+)?(:[A-Za-z][\w.]*(=[\w.-]+)?)*)?",
+            example="ib:gen=7",
+        ),
+    ] = ""
 
     #: What this site has refused: it is not tried again.
     _lacks: set[str] = field(factory=set, init=False, repr=False, eq=False)

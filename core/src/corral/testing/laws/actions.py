@@ -13,7 +13,7 @@ from attrs import evolve
 
 from corral.errors import CommandError, ParseError
 from corral.plugin.values import Command, Completed, Conversation, JobId, Script
-from corral.testing.driving import Answer, completed_or_error, converse, one_by_one, transcript
+from corral.testing.driving import Answer, completed_or_error, converse, noted, one_by_one, transcript
 from corral.testing.laws.commands import TROUBLES
 from corral.testing.laws.declared import Laws
 from corral.testing.recordings import CancelsGone, Submits
@@ -60,7 +60,7 @@ class ActionLaws(Laws):
                 replies = [*answers[:healthy], TROUBLES[trouble], *answers[healthy:], *answers * 20]
                 asked: list[Command] = []
                 case = f"{submission}, {trouble} at its command {healthy + 1}"
-                ended = _end(submission.ask(through, script, self.transcripts), _noted(asked, one_by_one(replies)))
+                ended = _end(submission.ask(through, script, self.transcripts), noted(asked, one_by_one(replies)))
                 again = [each for each in asked[healthy + 1 :] if _repeats(each, asked[: healthy + 1])]
                 assert not again, f"{case}: it is repeated, and there may be two jobs; let the error come out"
                 thrown = completed_or_error(asked[healthy], TROUBLES[trouble])
@@ -79,8 +79,9 @@ class ActionLaws(Laws):
             asked: list[Command] = []
             for hooks, submission in self._submissions(alone):
                 answers = one_by_one(submission.answers_from(self.transcripts))
-                _end(submission.ask(hooks, script, self.transcripts), _noted(asked, answers))
+                _end(submission.ask(hooks, script, self.transcripts), noted(asked, answers))
         submitting = [each for each in asked if (each.stdin or _script(each)) and each.argv[0] != "ssh"]
+        facts = self._facts()
         for command in submitting:
             what = f"{command.argv[0]} sees "
             handed_on = [*command.argv, command.stdin, *command.env.values()]
@@ -93,6 +94,12 @@ class ActionLaws(Laws):
                 name for name in command.inherit if self.inherits is not None and not _is_among(name, self.inherits)
             ]
             assert not seen, f"{what}{seen}, and the job would too: name in `inherit` what it needs"
+            hidden = [
+                name
+                for name in (*facts.carried, *(name for name in facts.server if name.isidentifier()))
+                if not _is_among(name, command.inherit)
+            ]
+            assert not hidden, f"{what}none of {hidden}, which find the server: name them in `inherit`, too"
             assert not more, f"{what}{more}, which is not declared in `inherits`"
         assert len({command.inherit is None for command in submitting}) <= 1, "one of its submissions has no `inherit`"
         undeclared = {name for name in read if not any(_is_among(name, each.inherit or ()) for each in submitting)}
@@ -103,6 +110,26 @@ class ActionLaws(Laws):
             yield hooks, submission
         if self.alone is not None and self.alone not in self.recordings:
             yield SilentHooks(self.manager(arrays=False)), self.alone
+
+    def test_a_submission_hands_over_the_whole_script(self, script: Script) -> None:
+        """Nothing of it is lost on the way: without a directive, or with another body, something else is submitted."""
+        alone = SilentHooks(self.manager())
+        for hooks, submission in self._submissions(alone):
+            usual = self._submitting(hooks, submission, script)
+            for number, directive in enumerate(script.directives):
+                others = [*script.directives[:number], *script.directives[number + 1 :]]
+                less = self._submitting(hooks, submission, evolve(script, directives=others))
+                assert usual != less, f"{submission}: {directive.text!r} of the script is not handed over"
+            other = self._submitting(hooks, submission, evolve(script, body=f"{script.body}# the end\n"))
+            assert usual != other, f"{submission}: not all of the script's body is handed over"
+            other = self._submitting(hooks, submission, evolve(script, shebang="#!/bin/kit-shell"))
+            assert usual != other, f"{submission}: the script's shebang is not handed over"
+
+    def _submitting(self, hooks: SilentHooks, submission: Submits, script: Script) -> list[Command]:
+        asked: list[Command] = []
+        answers = one_by_one(submission.answers_from(self.transcripts))
+        _end(submission.ask(hooks, script, self.transcripts), noted(asked, answers))
+        return asked
 
     # --- cancel --------------------------------------------------------------------------------------------------
 
@@ -169,16 +196,6 @@ class ActionLaws(Laws):
             yield [transcript(self.transcripts / each) if isinstance(each, str) else each]
 
 
-def _noted(asked: list[Command], answer: Callable[[Command], Answer]) -> Callable[[Command], Answer]:
-    """The same answers; what is asked is added to `asked`."""
-
-    def ask(command: Command) -> Answer:
-        asked.append(command)
-        return answer(command)
-
-    return ask
-
-
 def _end(conversation: Conversation[Any], answer: Callable[[Command], Answer]) -> Any:
     """What a conversation returned or raised."""
     try:
@@ -190,7 +207,7 @@ def _end(conversation: Conversation[Any], answer: Callable[[Command], Answer]) -
 def _cancelling(hooks: SilentHooks, job_ids: Sequence[JobId]) -> str:
     """What is asked to cancel these jobs, as text."""
     asked: list[Command] = []
-    converse(hooks.cancel(job_ids=list(job_ids)), _noted(asked, lambda _: ""))
+    converse(hooks.cancel(job_ids=list(job_ids)), noted(asked, lambda _: ""))
     return "\n".join(" ".join([*command.argv, command.stdin]) for command in asked)
 
 
@@ -203,7 +220,9 @@ def _repeats(command: Command, before: Sequence[Command]) -> bool:
 
 
 def _script(command: Command) -> set[str]:
-    return {word for argument in command.argv for word in argument.split() if len(word) >= _LONG}
+    """What may be a script, where it is not on standard input: a long word, or a variable with lines."""
+    words = {word for argument in command.argv for word in argument.split() if len(word) >= _LONG}
+    return words | {value for value in command.env.values() if len(value) >= _LONG or "\n" in value}
 
 
 def _is_among(name: str, patterns: Sequence[str]) -> bool:

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from corral.errors import CommandError, ParseError
 from corral.plugin import parsing
-from corral.plugin.values import Completed, Failure, JobId, JobState, JobStatus, Script
-from corral.testing.driving import Answer, converse, drive, one_by_one, transcript
+from corral.plugin.values import Command, Completed, Failure, JobId, JobState, JobStatus, Script
+from corral.testing.driving import Answer, converse, drive, noted, one_by_one, transcript
 from corral.testing.garbage import FOREIGN, garbled
 from corral.testing.laws.declared import Laws, by_property
 from corral.testing.recordings import Finds, Polls, Recording, Submits
@@ -134,6 +134,13 @@ class AnswerLaws(Laws):
             for other in (recording.name.swapcase(), f"{recording.name[:-1]}\N{SNOWMAN}*", f"x{recording.name}"):
                 strangers = converse(hooks.find_jobs(name=other), one_by_one([*answers, *[""] * 100]))
                 assert not set(strangers) & set(recording.ids), other
+            # Without the star it is a whole name, and that of none of them; whoever asks for it is told so.
+            whole = recording.name[:-1]
+            asked: list[Command] = []
+            replies = one_by_one([*answers, *[""] * 100])
+            strangers = converse(hooks.find_jobs(name=whole), noted(asked, replies))
+            is_asked = any(whole in " ".join([*each.argv, each.stdin]) for each in asked)
+            assert is_asked or not set(strangers) & set(recording.ids), f"{whole!r} is no job's name, and finds some"
 
     def test_a_submission_without_an_answer_is_a_parse_error(self, hooks: SilentHooks, script: Script) -> None:
         """It was accepted, but nobody knows as what."""

@@ -13,6 +13,7 @@ from attrs import evolve
 from hypothesis import HealthCheck, Phase, settings
 from hypothesis import strategies as st
 
+from corral.errors import InvalidRequest
 from corral.plugin import discovery
 from corral.plugin.facts import BackendFacts
 from corral.plugin.values import Conversation, FailureKind, Job, JobId, Resources, Script
@@ -42,17 +43,20 @@ class Laws:
 
     #: The name of the backend's entry point.
     backend: ClassVar[str]
+    #: Options of its plugin with which all laws are tried.
     options: ClassVar[Mapping[str, Any]] = {}
     #: A site through which to try the laws.
     site: ClassVar[str | None] = None
+    #: Options of that site.
     site_options: ClassVar[Mapping[str, Any]] = {}
-    #: The folder of the recorded answers.
+    #: The folder of the recorded answers; `corral record` fills one.
     transcripts: ClassVar[Path] = Path()
     #: At least one for every hook that talks; one `Inside` must be of a job that one of the `Submits` returned.
     recordings: ClassVar[Sequence[Recording]] = ()
     #: Two jobs where arrays are refused, an answer for each; None: the backend has no option ``arrays``. A class whose
     #: options refuse them has `each_alone` as its recordings.
     alone: ClassVar[Submits | None] = None
+    #: A recorded poll with a word for a state that nobody knows: the job is alive, and the word is kept.
     unknown_word: ClassVar[UnknownWord]
     #: Words for states that are in none of the plugin's tables (mappings to `JobState`); each is `JobStatus.native`.
     state_words: ClassVar[Collection[str]] = ()
@@ -60,11 +64,11 @@ class Laws:
     never_seen: ClassVar[Collection[str]] = ()
     #: Requests, and what the batch system says that they asked for.
     units: ClassVar[Sequence[AskedFor]] = ()
-    #: A row that cannot be read, among others that can.
+    #: A recorded poll with a row that cannot be read, among others that can.
     garbled_row: ClassVar[GarbledRow]
     #: Transcripts of commands that failed, and what they mean; None: nothing is known of it.
     failures: ClassVar[Mapping[str, FailureKind | None]] = {}
-    #: A request that uses as much as the batch system can.
+    #: A request that the backend takes, and that asks for as much as the batch system can.
     job: ClassVar[Job] = Job(
         name="dask-conformance",
         command=("true",),
@@ -74,7 +78,7 @@ class Laws:
         account="physics",
         log_directory="/scratch/logs",
     )
-    #: Native directives that the backend's own never spell.
+    #: Native directives, without their prefix, that the backend's own never spell: they are kept as they are.
     extra_directives: ClassVar[Sequence[str]] = ()
     #: Titles of batch systems that the kit takes for others, and that are this one under another name.
     same_as: ClassVar[Collection[str]] = ()
@@ -82,6 +86,8 @@ class Laws:
     also_inside: ClassVar[Collection[str]] = ()
     #: How many commands `poll_status` and `cancel` may need for 10,000 jobs.
     most_commands: ClassVar[int] = 4
+
+    _refusal_of_job: ClassVar[str]
 
     def manager(self, *around: object, **options: Any) -> pluggy.PluginManager:
         """Load the backend; `around` are the plugins that wrap it, `options` more of its own."""
@@ -132,6 +138,26 @@ class Laws:
         )
 
     # --- fixtures and parameters -------------------------------------------------------------------------------
+
+    @pytest.fixture(autouse=True)
+    def _the_job_is_taken(self, request: pytest.FixtureRequest) -> None:
+        """Where it is refused, one law says so, and no other can be tried."""
+        if request.function.__name__ != "test_the_backend_takes_the_job_of_the_laws" and self._why_the_job_is_refused():
+            pytest.skip(f"{self.backend} refuses the job of the laws: declare `job = Job(…)`")
+
+    def _why_the_job_is_refused(self) -> str:
+        """Empty: it is not."""
+        cls = type(self)
+        if "_refusal_of_job" not in vars(cls):
+            try:
+                self.manager().hook.prepare_job(job=self.job)
+            except InvalidRequest as error:
+                cls._refusal_of_job = str(error)
+            except Exception:  # what else is wrong with it is for the other laws
+                cls._refusal_of_job = ""
+            else:
+                cls._refusal_of_job = ""
+        return cls._refusal_of_job
 
     @pytest.fixture(params=["alone", "through a site"])
     def hooks(self, request: pytest.FixtureRequest) -> SilentHooks:

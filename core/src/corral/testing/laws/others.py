@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from functools import partial
 
@@ -15,6 +16,10 @@ from corral.testing.laws.declared import Laws
 from corral.testing.others import LOGIN, STRANGERS, Other, others_than
 from corral.testing.recordings import Detects
 from corral.testing.silence import SilentHooks
+
+#: Words, but not the letters of a version.
+_WORD = re.compile(r"[A-Za-z]{2,}")
+_STRANGER = "stranger"
 
 
 class OtherLaws(Laws):
@@ -37,7 +42,7 @@ class OtherLaws(Laws):
         failing = [evolve(answer, returncode=1) for other in self._others() for answer in other.versions]
         foreign = [Completed(stdout=text) for text in FOREIGN] + [Completed(stderr=text) for text in FOREIGN]
         if self._asked(hooks):
-            for answer in (*STRANGERS, *foreign, *failing):
+            for answer in (*STRANGERS, *foreign, *failing, *self._under_other_names()):
                 seen = self._detected(hooks, answer)
                 assert seen is None, (
                     f"detect finds {self.backend}, version {seen!r}, in an answer (exit code {answer.returncode}) that "
@@ -83,12 +88,21 @@ class OtherLaws(Laws):
             converse(hooks.detect(), partial(noted, answers=iter(recording.answers_from(self.transcripts))))
         return list(asked)
 
+    def _under_other_names(self) -> Iterator[Completed]:
+        """What was recorded, with another word in the place of each: somebody else's version."""
+        for recording in self._recorded(Detects):
+            for answer in recording.answers_from(self.transcripts) if recording.version else ():
+                out, errors = (_WORD.sub(_STRANGER, text) for text in (answer.stdout, answer.stderr))
+                # Some print nothing but a version.
+                if (out, errors) != (answer.stdout, answer.stderr):
+                    yield evolve(answer, stdout=out, stderr=errors)
+
     def _detected(self, hooks: SilentHooks, answer: Completed) -> str | None:
         try:
             seen = converse(hooks.detect(), lambda command: evolve(answer, argv=command.argv))
         except (CommandError, ParseError):
             return None
-        return None if seen is None else str(seen.version)
+        return None if seen is None else seen.version or "not known"
 
 
 def _said(answer: Completed) -> str:

@@ -100,6 +100,8 @@ def _line_of(text: str, known: str, poll: Polls) -> _Line | None:
     word = rf"(?<![\w.\[]){re.escape(known)}(?![\w.\[])"
     lines = text.splitlines(keepends=True)
     having = [line for line in lines if re.search(word, line)]
+    # A small number may be a label, an exit code or a time, too.
+    having = [line for line in having if re.match(rf"\s*{word}", line)] or having
     if len(having) != 1 or any(each in having[0] for each in poll.states if each not in known):
         return None
     row = having[0]

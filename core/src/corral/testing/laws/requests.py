@@ -31,12 +31,24 @@ FIELDS: dict[str, Callable[[Job], Job]] = {
 class RequestLaws(Laws):
     """Of `prepare_job`, `parse_resources`, and the directives of `render_script`."""
 
+    def test_the_backend_takes_the_job_of_the_laws(self) -> None:
+        """All laws about scripts are tried on one request, `job`; what is refused shows nothing."""
+        if refusal := self._why_the_job_is_refused():
+            where = "the kit's own" if type(self).job is Laws.job else "the one that is declared"
+            pytest.fail(
+                f"{self.backend} refuses the job on which the laws are tried, {where}: {refusal}\nDeclare one in "
+                f"{type(self).__name__} that it takes, and that asks for as much as it can: `job = "
+                f"Job(name={self.job.name!r}, command=('true',), resources=Resources(cores=2, memory=2**30), …)`",
+                pytrace=False,
+            )
+
     @by_property
     @given(choice=st.data())
     def test_parse_reads_what_render_wrote(self, hooks: SilentHooks, choice: st.DataObject) -> None:
         """`parse_resources` is the inverse of `render_script`, but for what no directive says."""
         job = self._prepared(hooks, choice.draw(self.jobs()))
-        assert _as_directives_say(job) == _read(hooks, str(hooks.render_script(job=job)))
+        read = _read(hooks, str(hooks.render_script(job=job)))
+        assert self._enforced(_as_directives_say(job)) == self._enforced(read)
 
     @pytest.mark.parametrize("shebang", ["#!/bin/sh", "#!/usr/bin/env bash", "#!/bin/bash -l"])
     def test_parse_keeps_the_shebang(self, hooks: SilentHooks, shebang: str) -> None:
@@ -111,7 +123,7 @@ class RequestLaws(Laws):
         """Every field can be left out, even where one directive carries several."""
         job = self._full_job(hooks)
         skipped = str(hooks.render_script(job=evolve(job, skip=job.skip | {field})))
-        assert FIELDS[field](_as_directives_say(job)) == _read(hooks, skipped)
+        assert self._enforced(FIELDS[field](_as_directives_say(job))) == self._enforced(_read(hooks, skipped))
 
     @pytest.mark.parametrize("field", ["name", "queue", "account", "log_directory"])
     def test_a_hostile_field_is_refused_or_kept(self, hooks: SilentHooks, field: str) -> None:
@@ -132,6 +144,12 @@ class RequestLaws(Laws):
         plain, choosy = (hooks.render_script(job=evolve(job, excluded_hosts=hosts)) for hosts in ([], ["badhost7"]))
         assert plain == choosy or "badhost7" in str(choosy)
         assert (plain.body, plain.log) == (choosy.body, choosy.log)
+
+    def _enforced(self, job: Job) -> Job:
+        """Without what nobody holds jobs to (`BackendFacts.unenforced`): that need not be written."""
+        for word in self._facts().unenforced:
+            job = FIELDS[word](job)
+        return job
 
     def _prepared(self, hooks: SilentHooks, job: Job) -> Job:
         try:

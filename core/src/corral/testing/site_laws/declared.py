@@ -67,6 +67,7 @@ class SiteLaws:
 
     #: The name of the site's entry point.
     site: ClassVar[str]
+    #: Options of the site with which all laws are tried.
     site_options: ClassVar[Mapping[str, Any]] = {}
     #: What a user must say: arguments that the site requires, and others that every request shall have.
     arguments: ClassVar[Mapping[str, Any]] = {}

@@ -67,7 +67,12 @@ class HTCondorLaws(BackendConformance):
                 "37.0": JobState.FAILED,
             },
         ),
-        Polls(["poll-ending.txt"], states={"40.0": JobState.RUNNING}),
+        Polls(["poll-ending.txt"], states={"40.0": JobState.CANCELLED}),
+        Polls(["25-poll-ending.txt"], states={"86.0": JobState.CANCELLED}),
+        Polls(["poll-held.txt"], states={"3.0": JobState.HELD}),
+        Polls(["poll-suspended.txt"], states={"4.0": JobState.SUSPENDED}),
+        Polls(["poll-execute-duration.txt"], states={"5.0": JobState.TIMEOUT}),
+        Polls(["poll-spooling.txt"], states={"6.0": JobState.HELD}),
         Polls(["poll-hidden-tmp.txt"], states={"66.0": JobState.FAILED}),
         Polls(["poll-evicted.txt"], states={"50.0": JobState.PENDING}),
         Polls(["25-poll-could-not-run.txt"], states={"67.0": JobState.FAILED, "68.0": JobState.FAILED}),
@@ -118,6 +123,7 @@ class HTCondorLaws(BackendConformance):
         ),
         Detects(["version.txt"], version="23.9.6"),
         Detects(["25-version.txt"], version="25.14.0"),
+        Detects(["25-version-later.txt"], version="25.14.1"),
         ExplainsPending(["pending-never.txt"], job_id="29.0", words=["never", "TARGET.Cpus >= RequestCpus"]),
         ExplainsPending(
             ["pending-never-large.txt"],
@@ -129,8 +135,8 @@ class HTCondorLaws(BackendConformance):
         ExplainsPending(["pending-busy.txt"], job_id="39.0", words=["room", "1 of 1"]),
         ExplainsPending(["25-pending-busy.txt"], job_id="13.0", words=["room", "1 of 1"]),
     )
-    # A job's states 6 and 7, and codes of why it is held, of HTCondor's manual.
-    never_seen = ("1", "16", "47", "6", "7")
+    # Output on its way: only where files are transferred.
+    never_seen = ("6",)
     unknown_word = UnknownWord(["poll-evicted.txt"], job_id="50.0", known='"JobStatus": 1', unknown='"JobStatus": 9')
     garbled_row = GarbledRow(
         ["poll.txt", "poll-history.txt"], job_id="29.0", known='"ClusterId": 29,', garbled='"ClusterId": "?",'
@@ -162,7 +168,7 @@ class HTCondorLaws(BackendConformance):
     # A job runs on one machine.
     job = evolve(BackendConformance.job, resources=Resources(cores=4, memory=8 * 2**30, gpus=1))
     live = Live(
-        options={"queue_attribute": None, "walltime_attribute": None},
+        options={},
         job=Job(resources=Resources(memory=100 * MEBI)),
         wide=Resources(cores=2, memory=200 * MEBI, gpus=2),
         # It knows no queues, and looks for a machine only when it has taken the job.

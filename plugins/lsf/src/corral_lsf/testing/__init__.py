@@ -113,7 +113,11 @@ class OpenLavaLaws(_LSF):
         "bsub-limit.txt": FailureKind.FATAL,
         "bsub-slots.txt": FailureKind.FATAL,
         "bsub-array.txt": FailureKind.FATAL,
+        # -gpu, read as -g: the batch daemon dies of it, and has made the group "pu" when it is back.
+        "bsub-gpu-daemon.txt": FailureKind.TRANSIENT,
+        "bsub-gpu-group.txt": FailureKind.FATAL,
         "bjobs-no-format.txt": FailureKind.FATAL,
+        "bkill-id.txt": FailureKind.FATAL,
     }
     options: ClassVar[Mapping[str, object]] = {"job_table": "wide"}
 

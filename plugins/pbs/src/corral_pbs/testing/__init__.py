@@ -66,9 +66,11 @@ class PBSLaws(BackendConformance):
                 "9058[4].node01": JobState.CANCELLED,
             },
         ),
+        Polls(["qstat-mem-exceeded.txt"], states={"59[0].node01": JobState.OUT_OF_MEMORY}),
         Polls(
             ["qstat-waiting.txt"],
             states={"9059[0].node01": JobState.HELD, "9060[0].node01": JobState.PENDING},
+            hopeless=["9060[0].node01"],
         ),
         Polls(
             ["qstat-deleted-waiting.txt"],
@@ -111,7 +113,7 @@ class PBSLaws(BackendConformance):
     )
     alone = Submits([Completed(stdout="74.node01\n"), Completed(stdout="75.node01\n")], ids=["74.node01", "75.node01"])
     # The letters of qstat(1B); H is an array's here, never an element's. Exit codes are those of PBS's source.
-    never_seen = ("-14", "-20", "-26", "-27", "-4", "H", "S", "T", "U", "W")
+    never_seen = ("-14", "-20", "-26", "-4", "H", "S", "T", "U", "W")
     units = (
         AskedFor(
             "#PBS -l select=1:ncpus=1:mem=100mb\n#PBS -l walltime=00:01:00",

@@ -78,6 +78,7 @@ class GridEngineLaws(BackendConformance):
                 "27.1": JobState.SUSPENDED,
                 "28.1": JobState.RUNNING,
             },
+            hopeless=["26.2"],
         ),
         Polls(["qstat.txt", "qacct-deleted-waiting.txt"], states={"25.3": JobState.HELD}, absent=["25.2"]),
         PollsWithAccounting(["qstat-empty.txt", "qacct-ends.txt"], states=ENDS),
@@ -92,7 +93,9 @@ class GridEngineLaws(BackendConformance):
         Detects(["qstat-help.txt"], version="8.1.9"),
         DescribesQueues(["qstat-f.txt"], names=["all.q", "short.q"]),
         ExplainsPending(["qstat-j-never.txt", "qalter-never.txt"], job_id="39.1", words=["never start", "hc:gpu=4"]),
-        ExplainsPending(["qstat-j-silent.txt", "qalter-never.txt", "qalter-never.txt"], job_id="39.1", words=["gpu=4"]),
+        ExplainsPending(
+            ["qstat-j-silent.txt", "qalter-never.txt", "qalter-never.txt"], job_id="39.1", words=["never", "gpu=4"]
+        ),
     )
     alone = Submits([Completed(stdout="10\n"), Completed(stdout="11\n")], ids=["10", "11"])
     # Letters that stand together: qstat(1).

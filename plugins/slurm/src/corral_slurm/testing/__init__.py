@@ -33,7 +33,7 @@ class SlurmLaws(BackendConformance):
     transcripts = Path(__file__).parent / "transcripts"
     recordings: ClassVar[Sequence[Recording]] = (
         Submits(["sbatch.txt"], ids=["195_0", "195_1", "195_2"]),
-        Submits(["sbatch-where.txt"], ids=["1_0", "1_1", "1_2", "1_3"]),
+        Submits(["sbatch-where.txt"], ids=["1_0", "1_1", "1_2", "1_3"], where="beta"),
         Submits(
             ["sbatch-big-array.txt", "scontrol-config.txt", "sbatch.txt"],
             count=1001,
@@ -51,6 +51,7 @@ class SlurmLaws(BackendConformance):
                 "100_0": JobState.FAILED,
                 "101_1": JobState.PENDING,
             },
+            hopeless=["101_1"],
         ),
         Polls(["squeue.txt", "sacct-disabled.txt"], states={"99_5": JobState.HELD}, absent=["99_4"]),
         Polls(["squeue-unknown.txt", "sacct-disabled.txt"], states={}, absent=["999999_0"]),
