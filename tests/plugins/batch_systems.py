@@ -163,6 +163,7 @@ class BatchSystems:
         is_possible = any(_script(name, "up") and not _refuses_us(name) for name in needed) and not _lacking(item)
         return bool(os.environ.get("CI")) and is_possible
 
+    @pytest.hookimpl(optionalhook=True)
     def pytest_corral_live(self, laws: type, live: Live) -> Live | None:
         """What a file says of a batch system, for the live laws of its backend."""
         backend: str = getattr(laws, "backend", "")
