@@ -3,6 +3,7 @@
 # Each before those that import it.
 pytest_plugins = [
     "own_state",
+    "corral.testing.live",
     "batch_systems",
     "lanes",
     "tried",

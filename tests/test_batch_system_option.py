@@ -168,6 +168,35 @@ def test_in_ci_a_skip_inside_a_real_test_is_a_failure_too(
     outcome.stdout.fnmatch_lines("no GPUs here")
 
 
+@pytest.mark.parametrize(("has", "outcomes"), [("", {"skipped": 1}), ("plugins accounting", {"passed": 1})])
+def test_what_a_batch_system_was_not_brought_up_with_is_skipped(
+    run: Callable[..., pytest.RunResult],
+    program: Program,
+    pytester: pytest.Pytester,
+    monkeypatch: pytest.MonkeyPatch,
+    has: str,
+    outcomes: dict[str, int],
+) -> None:
+    """In CI too: it has such a Slurm on Debian 13, beside a plain one."""
+    monkeypatch.setenv("CI", "true")
+    monkeypatch.setenv("CORRAL_SLURM_WITH", has)
+    program("programs/answers-slurm", "exit 0")
+    program("scripts/slurm-up.sh", "exit 0")
+    pytester.makepyfile(
+        """
+        import pytest
+
+        @pytest.mark.real("slurm", having="accounting")
+        def test_sacct():
+            pass
+        """
+    )
+    outcome = run()
+    outcome.assert_outcomes(**outcomes)
+    if not has:
+        outcome.stdout.fnmatch_lines("*slurm: brought up without accounting: see CORRAL_SLURM_WITH in slurm-up.sh")
+
+
 def test_every_script_has_a_probe_and_its_opposite() -> None:
     """A batch system that the project can start it can also find and stop."""
     ups = {path.name.removesuffix("-up.sh") for path in batch_systems.SCRIPTS.glob("*-up.sh")}

@@ -243,15 +243,22 @@ def test_in_ci_a_bad_check_up_is_one_failure(
     outcome.stdout.fnmatch_lines(["local: its check-up failed: *", "In CI this test must run*"])
 
 
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("submit", ["local: its check-up broke corral:", "*ZeroDivisionError*"]),
+        ("__init__", ["local: its check-up found a broken plugin: *ZeroDivisionError*"]),
+    ],
+)
 def test_a_check_up_that_breaks_corral_is_a_failure_everywhere(
-    run: Run, say: Say, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    run: Run, say: Say, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, name: str, words: list[str]
 ) -> None:
     """A skip would hide it."""
     path = say(a_queue(tmp_path))
-    monkeypatch.setattr(Local, "submit", lambda *_: 1 / 0)
+    monkeypatch.setattr(Local, name, lambda *_, **__: 1 / 0)
     outcome = run(f"--batch-system-file={path}")
     outcome.assert_outcomes(errors=1, skipped=2)
-    outcome.stdout.fnmatch_lines(["local: its check-up broke corral:", "*ZeroDivisionError*"])
+    outcome.stdout.fnmatch_lines(words)
 
 
 def test_what_a_script_could_have_made_possible_is_a_failure_in_ci(

@@ -13,12 +13,14 @@ import jsonschema
 import pytest
 from attrs import fields
 
+import corral.plugin
+import corral.testing
 from corral import Cluster
 from corral.allocation.cluster import Allocation
 from corral.cli import main
 from corral.cli.options import spoken
 from corral.cli.schema import configuration_schema
-from corral.plugin import discovery, hookspecs
+from corral.plugin import discovery, hookspecs, parsing
 from corral.plugin.site_yaml import NODE, OPTION, SITE
 from corral.plugin.validation import HOOKS
 from corral.request.arguments import CLUSTER_ARGUMENTS
@@ -36,6 +38,10 @@ OPTIONS = {
 }
 
 
+#: Public names that other pages explain, or that are modules and marks.
+SAID_ELSEWHERE = {"parsing", "CONTRACT", "Conversation", "hookimpl"}
+
+
 def words_of(owner: type) -> dict[str, str]:
     """What a class says of its parameters, read as the command line reads it."""
     return documented(docstring(owner.__module__, owner.__name__))
@@ -45,6 +51,19 @@ def test_every_hook_is_in_the_reference_once() -> None:
     """The reference is built from the docstrings, one directive for each hook."""
     listed = re.findall(r"autofunction:: corral\.plugin\.hookspecs\.(\w+)", (DOCS / "hooks.md").read_text())
     assert sorted(listed) == sorted(HOOKS)
+
+
+def test_the_kit_and_the_helpers_of_authors_are_in_the_reference() -> None:
+    """By their own names, or with all of their module."""
+    pages = "".join((DOCS / name).read_text() for name in ("hooks.md", "testing-kit.md"))
+    directives = set(re.findall(r"^\.\. auto\w+:: ([\w.]+)$", pages, re.MULTILINE))
+    named = {name.rpartition(".")[2] for name in directives}
+    for module in (corral.testing, corral.plugin):
+        public = {name: getattr(getattr(module, name), "__module__", "") for name in module.__all__}
+        missing = {name for name, home in public.items() if name not in named and home not in directives}
+        assert missing - SAID_ELSEWHERE == set(), module.__name__
+    helpers = {name: each for name, each in vars(parsing).items() if inspect.isfunction(each) and name[0] != "_"}
+    assert [name for name, each in helpers.items() if not inspect.getdoc(each)] == []
 
 
 @pytest.mark.parametrize("name", HOOKS)
@@ -136,7 +155,7 @@ def test_what_a_job_and_a_cluster_share_is_said_in_the_same_words() -> None:
 def cluster_options_of(command: click.Command) -> list[click.Option]:
     """Those that set an argument of a cluster or of a job."""
     # How options of a plugin are spelled on a command line, only the command line has to say.
-    names = {*OPTIONS[Cluster], *OPTIONS[WorkerGroup]} - {"backend_options", "site_options"}
+    names = {*OPTIONS[Cluster], *OPTIONS[WorkerGroup]} - {"backend_options", "site_options", "plugins"}
     return [each for each in command.params if isinstance(each, click.Option) and each.name in names]
 
 

@@ -6,6 +6,7 @@ import asyncio
 import os
 import re
 import signal
+import socket
 import stat
 import subprocess
 import sys
@@ -264,6 +265,23 @@ def test_a_scheduler_s_job_that_fails_is_told(cluster: Callable[..., Cluster]) -
     with pytest.raises(JobsFailed, match=r"the scheduler of cluster.*has ended(\n.*)*/no/such/python"):
         cluster(scheduler_options={"memory": "300MB", "python": "/no/such/python"})
     assert not list(entries())
+
+
+@pytest.mark.parametrize("is_late", [False, True])
+def test_a_scheduler_that_cannot_start_says_why(
+    cluster: Callable[..., Cluster], state_directory: Path, is_late: bool
+) -> None:
+    """Its log stays; and the folder, where the batch system brings the log when the job has ended, as PBS does."""
+    logs = f"{state_directory}/logs/*"
+    late = [
+        f"rm {logs}/$CORRAL_JOB_ID.log",
+        f"trap 'for each in {logs}; do echo late >\"$each/$CORRAL_JOB_ID.log\"; done' EXIT",
+    ]
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        with pytest.raises(JobsFailed, match=r"last lines of its log(\n.*)*") as told:
+            cluster(scheduler_options={"memory": "300MB", "port": port}, prologue=late if is_late else [])
+    assert ("late" if is_late else "failed to start") in str(told.value)
 
 
 def test_one_name_one_cluster(cluster: Callable[..., Cluster]) -> None:

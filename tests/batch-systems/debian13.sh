@@ -1,15 +1,16 @@
 #!/usr/bin/env bash
-# Runs a command in a Debian 13 of its own: Python 3.13, OpenSSL 3.5, and the Slurm 24.11 and HTCondor
-# 23.9 that it starts. Root only.
+# Runs a command in a Debian 13 of its own: Python 3.13, OpenSSL 3.5, and the Slurm 24.11, HTCondor 23.9 and OAR 2.6
+# that it starts. Root only.
 #
 #   tests/batch-systems/debian13.sh COMMAND...    # in a fresh clone of this repository's last commit
 #
 # Each call has a fresh system, whose files, processes, host name and temporary folders nobody else sees. All of it ends
 # with the command, whose exit code is that of this script. The network is shared: a Slurm that is started in it listens
-# on loopback from CORRAL_DEBIAN13_PORT on, an HTCondor from the tenth port after it, an sshd on the twentieth.
+# on loopback from CORRAL_DEBIAN13_PORT on, an HTCondor from the twentieth port after it, an sshd on the fortieth, an OAR
+# from the fiftieth. The Slurm is one with all that sites have (CORRAL_SLURM_WITH in slurm-up.sh), unless that is set.
 #
-# What does not change is kept in CORRAL_DEBIAN13_TOP, and made anew when this script or those of Slurm or
-# HTCondor change: Debian's base system with what the tests need. It comes from the mirror that this machine's apt uses,
+# What does not change is kept in CORRAL_DEBIAN13_TOP, and made anew when this script or those of Slurm, HTCondor or OAR
+# change: Debian's base system with what the tests need. It comes from the mirror that this machine's apt uses,
 # with apt's and pip's own configuration.
 set -euo pipefail
 PATH=$PATH:/usr/sbin:/sbin
@@ -20,6 +21,7 @@ top=${CORRAL_DEBIAN13_TOP:-/var/lib/corral-debian13}
 port=${CORRAL_DEBIAN13_PORT:-17850}
 release=trixie
 packages=(ca-certificates git procps python3-venv tini)
+slurm_with=${CORRAL_SLURM_WITH-accounting plugins unequal federation}
 
 home=$(getent passwd root | cut -d: -f6)    # as inside
 say() { echo "debian13: $*" >&2; }
@@ -112,14 +114,15 @@ enter() { # SYSTEM FOLDER COMMAND...: become it, there, in namespaces of its own
     ' enter "$system" "$top/pip-cache" "$kept" "${#paths[@]}" "${paths[@]}" \
         /usr/bin/env -i HOME="$home" USER=root LOGNAME=root LANG=C.UTF-8 TERM="${TERM:-dumb}" ${CI:+CI="$CI"} \
         PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin \
-        CORRAL_SLURM_PORT="$port" CORRAL_HTCONDOR_PORT="$((port + 10))" CORRAL_SSHD_PORT="$((port + 20))" \
+        CORRAL_SLURM_PORT="$port" CORRAL_HTCONDOR_PORT="$((port + 20))" CORRAL_SSHD_PORT="$((port + 40))" \
+        CORRAL_OAR_PORT="$((port + 50))" CORRAL_SLURM_WITH="$slurm_with" \
         PIP_DISABLE_PIP_VERSION_CHECK=1 "${variables[@]}" \
         "${init[@]}" bash -c 'cd "$1" && shift && exec "$@"' in "${@:2}"
 }
 
 make_base() {
     local wanted
-    wanted=$(cat "$0" "$here/slurm-up.sh" "$here/htcondor-up.sh" | sha256sum)
+    wanted=$(cat "$0" "$here"/{slurm,htcondor,oar}-up.sh | sha256sum)
     [[ $(cat "$top/base.made-by" 2>/dev/null) != "$wanted" ]] || return 0
     say "making the base system in $top"
     install_debootstrap
@@ -130,10 +133,10 @@ make_base() {
     cp -r "$here" "$top/base$home/batch-systems"
     # Started once, each is installed by the list of packages in its own script.
     (enter "$top/base" "$home" bash -euc '
-        export DEBIAN_FRONTEND=noninteractive
+        export DEBIAN_FRONTEND=noninteractive CORRAL_SLURM_WITH=accounting
         apt-get -q update
         apt-get -q -y install --no-install-recommends "$@"
-        for name in slurm htcondor; do
+        for name in slurm htcondor oar; do
             batch-systems/$name-up.sh
             batch-systems/$name-down.sh
         done

@@ -52,7 +52,7 @@ def test_a_preempted_job_drains_and_is_replaced(
         incident.begins()
         preempting = slurm.run(
             "sbatch", "--parsable", "-p", "batch", "-w", node, "-c", "64", "-o", "/dev/null", "--wrap", "sleep 300"
-        ).strip()
+        ).split()[-1]
         operator.callback(slurm.run, "scancel", preempting)
         eventually(lambda: len(c.failures) == 1, lambda: repr(c))
         incident.is_noticed()

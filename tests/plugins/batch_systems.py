@@ -9,7 +9,13 @@ check-up (`checkup`): if it runs no job with those settings, its tests are skipp
 ``@pytest.mark.needs("gpus")`` are skipped where it has none.
 
 Where CI is set, a test that a script could have made possible may not be skipped: it fails; after a bad check-up, the
-first of them. Root may skip those on batch systems that run no jobs of root.
+first of them. Root may skip those on batch systems that run no jobs of root; and what a backend says in `Live.cannot`
+of its batch system need not be tried.
+
+The live laws of the backends are such tests, too: they need no ``--live`` here.
+
+``@pytest.mark.real("slurm", having="accounting plugins")`` needs a Slurm with what ``CORRAL_SLURM_WITH`` names: see
+``tests/batch-systems/slurm-up.sh``. Without that variable such a test is skipped, in CI too.
 """
 
 from __future__ import annotations
@@ -23,7 +29,12 @@ from pathlib import Path
 
 import pytest
 import setups
+from attrs import evolve
 from checkup import CheckUp, check_up
+
+from corral.plugin import Job
+from corral.testing import Live
+from corral.testing.laws import live as live_laws
 
 SCRIPTS = Path(__file__).parent.parent / "batch-systems"
 
@@ -68,6 +79,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    config.option.live = True
     if path := config.getoption("--batch-system-file"):
         os.environ[setups.VARIABLE] = str(Path(path).resolve())
     if path := os.environ.get(setups.VARIABLE):
@@ -93,6 +105,12 @@ class BatchSystems:
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
+        for item in items:
+            backend = getattr(getattr(item, "cls", None), "backend", None)
+            if backend in PROBES and live_laws.is_law(item):
+                item.add_marker(pytest.mark.real(backend))
+                # The first begins what all look at, and the last waits for a walltime.
+                item.add_marker(pytest.mark.timeout(240))
         if self.only is not None:
             others = [item for item in items if self.only not in needs(item)]
             items[:] = [item for item in items if self.only in needs(item)]
@@ -116,6 +134,8 @@ class BatchSystems:
                     raise pytest.UsageError(f"{item.nodeid} needs {ability!r}, which nobody knows")
                 if reason := name not in PROGRAMS and self.check_ups[name].lacks.get(ability):
                     pytest.skip(f"{name} lacks {ability} ({setups.ABILITIES[ability]}): {reason}")
+        if lacking := _lacking(item):
+            pytest.skip(lacking)
 
     @pytest.hookimpl(wrapper=True)
     def pytest_runtest_makereport(self, item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
@@ -131,6 +151,8 @@ class BatchSystems:
         return report
 
     def _must_not_be_skipped(self, item: pytest.Item) -> bool:
+        if live_laws.DECLARED in item.stash:
+            return False
         needed = needs(item)
         if bad := [self.check_ups[name] for name in needed if name in self.check_ups and self.obstacles[name]]:
             # One failure says it for all.
@@ -138,7 +160,36 @@ class BatchSystems:
             is_to_fail = bool(os.environ.get("CI")) or any(found.is_our_fault for found in bad)
             self.complained |= new if is_to_fail else set()
             return is_to_fail and bool(new)
-        return bool(os.environ.get("CI")) and any(_script(name, "up") and not _refuses_us(name) for name in needed)
+        is_possible = any(_script(name, "up") and not _refuses_us(name) for name in needed) and not _lacking(item)
+        return bool(os.environ.get("CI")) and is_possible
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_corral_live(self, laws: type, live: Live) -> Live | None:
+        """What a file says of a batch system, for the live laws of its backend."""
+        backend: str = getattr(laws, "backend", "")
+        setup = setups.of(backend)
+        if setup.is_own or backend not in self.check_ups:
+            return None
+        lacks = self.check_ups[backend].lacks
+        wide = live.wide or live.job.resources
+        arrays = {name: value for name, value in getattr(laws, "options", {}).items() if name == "arrays"}
+        return evolve(
+            live,
+            job=setup.fit(live.job),
+            wide=setup.fit(
+                Job(
+                    resources=evolve(
+                        wide,
+                        nodes=1 if "nodes" in lacks else wide.nodes,
+                        cores=1 if "cores" in lacks else wide.cores,
+                        gpus=0 if "gpus" in lacks else wide.gpus,
+                    )
+                )
+            ).resources,
+            options={**setup.job.get("backend_options", {}), **arrays},
+            patience=max(setup.patience, live.patience),
+            folder=setups.folder(),
+        )
 
     def pytest_sessionfinish(self) -> None:
         for name in reversed(self.started):
@@ -176,6 +227,18 @@ def _refuses_us(name: str) -> bool:
 def needs(item: pytest.Item) -> list[str]:
     """The real batch systems and programs without which this test cannot run."""
     return [name for marker in item.iter_markers("real") for name in marker.args]
+
+
+def _lacking(item: pytest.Item) -> str:
+    """What a batch system was not brought up with, though this test needs it; empty if it was."""
+    for marker in item.iter_markers("real"):
+        for name in marker.args:
+            variable = f"CORRAL_{name.upper()}_WITH"
+            has = os.environ.get(variable, "").split()
+            lacking = [word for word in str(marker.kwargs.get("having", "")).split() if word not in has]
+            if lacking:
+                return f"{name}: brought up without {', '.join(lacking)}: see {variable} in {name}-up.sh"
+    return ""
 
 
 def _script(name: str, direction: str) -> Path | None:

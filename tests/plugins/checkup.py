@@ -26,7 +26,7 @@ from attrs import field, frozen
 from real_jobs import RealJobs, real_jobs
 from setups import Setup
 
-from corral.errors import CorralError
+from corral.errors import CorralError, PluginError
 from corral.plugin import JobId, JobState, Queue, Resources, discovery
 from corral.text.durations import in_words
 from corral.text.sizes import bytes_in
@@ -73,6 +73,8 @@ def check_up(backend: str) -> CheckUp:
     try:
         with tempfile.TemporaryDirectory(prefix="corral-check-up-", dir=root, ignore_cleanup_errors=True) as folder:
             return asyncio.run(_check_up(setup, Path(folder)))
+    except PluginError as error:
+        return CheckUp(setup=setup, obstacle=f"its check-up found a broken plugin: {error}", is_our_fault=True)
     except (CorralError, OSError, pytest.skip.Exception) as error:
         return _refused(setup, f"its check-up failed: {error}")
     except Exception:
@@ -119,7 +121,9 @@ async def _check_up(setup: Setup, folder: Path) -> CheckUp:
         with suppress(CorralError):
             queues = await real.talk(plugin.describe_queues())
     found = dict(_lacks(setup, plugin, queues, told["host"]))
-    return CheckUp(setup=setup, version=detected.version, lacks={**found, **setup.lacks}, took=took)
+    return CheckUp(
+        setup=setup, version=detected.version or "of unknown version", lacks={**found, **setup.lacks}, took=took
+    )
 
 
 async def _why_it_waits(real: RealJobs, job: JobId) -> str:

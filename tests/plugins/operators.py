@@ -18,7 +18,7 @@ class Operator:
     """One batch system's own commands; what its jobs need is said in its `setups.Setup`."""
 
     backend: str
-    #: Ends the job whose id takes the place of ``{id}``.
+    #: Ends the job whose id takes the place of ``{id}``, or ``{array}`` and ``{index}`` those of its parts.
     cancels: tuple[str, ...]
     #: Lists jobs that have not ended.
     lists: tuple[str, ...]
@@ -39,11 +39,16 @@ class Operator:
         return Cluster(**self.setup.arguments(**arguments))
 
     def cancel(self, job_id: str) -> None:
-        self._run(*(word.replace("{id}", job_id) for word in self.cancels))
+        array, _, index = job_id.partition(".")
+        self._run(*(word.format(id=job_id, array=array, index=index) for word in self.cancels))
 
     def count(self, cluster: str) -> int:
         """Entries of the queue that belong to a cluster; tasks that wait may be one together."""
-        return len(re.findall(self.entry.replace("{name}", re.escape(cluster)), self._run(*self.lists)))
+        return self.count_in(self._run(*self.lists), cluster)
+
+    def count_in(self, answer: str, cluster: str) -> int:
+        """The same, in an answer to `lists`."""
+        return len(re.findall(self.entry.replace("{name}", re.escape(cluster)), answer))
 
     def _run(self, *command: str) -> str:
         return subprocess.run(command, check=True, capture_output=True, text=True, timeout=60).stdout
@@ -77,7 +82,8 @@ OPERATORS = [
         backend="pbs",
         cancels=("qdel", "{id}"),
         lists=("qstat", "-t", "-f", "-F", "dsv"),
-        entry=r"\|Job_Name={name}(?!.*\|array=True)",
+        # Elements that have ended are listed, as X, until their array has.
+        entry=r"\|Job_Name={name}(?!.*\|array=True)(?!.*\|job_state=[XF]\|)",
     ),
     Operator(
         backend="flux",
@@ -86,7 +92,9 @@ OPERATORS = [
     ),
     Operator(
         backend="lsf",
-        cancels=("bkill", "{id}"),
-        lists=("bjobs", "-noheader", "-o", "job_name"),
+        # OpenLava has no bjobs -o.
+        cancels=("bkill", "{array}[{index}]"),
+        lists=("bjobs", "-w"),
+        entry=r" {name}\S*\[\d+\] ",
     ),
 ]

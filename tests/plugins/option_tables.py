@@ -1,5 +1,4 @@
-"""What pages say of backends, made from what these declare: the tables of their options, and the pages of
-docs/backends.
+"""What pages say of backends, made from what these declare: tables of their options, and docs/backends.
 
 ``python tests/plugins/option_tables.py`` writes them; a test compares.
 """

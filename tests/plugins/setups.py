@@ -20,7 +20,7 @@ from attrs import evolve, field, frozen
 
 from corral.plugin import Job, discovery
 from corral.text.durations import seconds_in
-from corral.text.sizes import bytes_in
+from corral.text.sizes import bytes_in, size_in_words
 
 VARIABLE = "CORRAL_TEST_SYSTEMS"
 OWN = Path(__file__).parent.parent / "batch-systems" / "own.yaml"
@@ -48,10 +48,14 @@ _JOB_KEYS = {
 }  # fmt: skip
 
 
-def _count(value: object) -> int | None:
+def _count(value: int | None) -> int | None:
     if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
         raise ValueError(f"{value!r} is no number of cores, nodes or jobs")
     return value
+
+
+def _amount(value: float | str | None) -> int | None:
+    return None if value is None else bytes_in(value)
 
 
 @frozen(kw_only=True)
@@ -60,7 +64,7 @@ class Size:
 
     cores: int | None = field(default=None, converter=_count)
     #: Of a node's share of the job, in bytes.
-    memory: int | None = field(default=None, converter=lambda value: None if value is None else bytes_in(value))
+    memory: int | None = field(default=None, converter=_amount)
     nodes: int | None = field(default=None, converter=_count)
     #: Of one cluster, at once.
     jobs: int | None = field(default=None, converter=_count)
@@ -157,7 +161,8 @@ class Setup:
         for name, value in asked.items():
             most = getattr(self.largest, name)
             if most is not None and _below(most, value):
-                why = f"{self.backend}: the test asks for {name}={value}, and {self.where} allows {most}"
+                said = size_in_words(most) if name == "memory" else most
+                why = f"{self.backend}: the test asks for {name}={value}, and {self.where} allows {said}"
                 pytest.skip(why, allow_module_level=True)
 
 

@@ -140,7 +140,7 @@ class Recorder:
     def runs(self) -> Iterator[Run]:
         for name, said in self.known.items():
             outcomes = self.outcomes[name]
-            if not said["version"] or not {"passed", "failed"} & set(outcomes.values()):
+            if not {"passed", "failed"} & set(outcomes.values()) or not said["version"]:
                 continue
             yield Run(
                 backend=name,

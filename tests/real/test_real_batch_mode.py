@@ -55,7 +55,7 @@ def job(slurm: Slurm, tmp_path: Path) -> Job:
         submitted = subprocess.run(
             [*sbatch, f"--output={output}"], check=True, input=batch, text=True, capture_output=True, timeout=60
         )
-        return slurm.exit_code(submitted.stdout.strip()), output.read_text()
+        return slurm.exit_code(submitted.stdout.split()[-1]), output.read_text()
 
     return run
 
@@ -81,6 +81,16 @@ def test_nodes_that_give_unequal_cpus(job: Job) -> None:
     done, said = job("print(*nodes())", wants=["--nodes=2", "--ntasks=66", "--distribution=block"])
     assert done == 0, said
     assert "n1 n1 n2 n2" in said
+
+
+@pytest.mark.real("slurm", having="unequal")
+@pytest.mark.usefixtures("leaves_nothing")
+def test_nodes_of_unequal_size(job: Job) -> None:
+    """One of seven CPUs and one of one: the script gets workers on both, and ends."""
+    run = [sys.executable, "-m", "corral.cli", "run", "--interface=lo"]
+    done, said = job("print(*nodes())", run, wants=["--partition=unequal", "--nodes=2", "--ntasks=8"])
+    assert done == 0, said
+    assert "u1 u2" in said
 
 
 @pytest.mark.usefixtures("leaves_nothing")

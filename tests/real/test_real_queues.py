@@ -138,7 +138,7 @@ def test_a_job_that_waits_is_explained(eventually: Eventually) -> None:
 
 def test_a_job_that_corral_did_not_submit_is_explained(slurm: Any) -> None:
     """It is Slurm's, whoever submitted it."""
-    job = slurm.run("sbatch", "--parsable", "--hold", "--wrap", "true").strip()
+    job = slurm.run("sbatch", "--parsable", "--hold", "--wrap", "true").split()[-1]
     try:
         said = run("explain", job, "--backend", "slurm")
         assert re.fullmatch(rf"job {job}:\n  it is held: 'scontrol release' releases it.*\n", said)

@@ -279,6 +279,6 @@ class TestOnSlurm:
         output = tmp_path / "output"
         wants = ["--ntasks=4", "--nodes=2", "--mem=900", "--time=5", f"--output={output}"]
         line = f"srun --ntasks=4 --overlap {sys.executable} {script}"
-        job = slurm.run("sbatch", "--parsable", *wants, f"--wrap={line}").strip()
+        job = slurm.run("sbatch", "--parsable", *wants, f"--wrap={line}").split()[-1]
         assert slurm.exit_code(job) == 0, output.read_text()
         assert "sum 11 2\n" in output.read_text()

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
+
+import pluggy
 
 from corral import JobState, __version__
 from corral.plugin.values import Completed, Job, JobId, Resources
@@ -15,6 +18,7 @@ from corral.testing import (
     Finds,
     GarbledRow,
     Inside,
+    Live,
     Polls,
     Submits,
     UnknownWord,
@@ -95,6 +99,16 @@ class TestLocal(BackendConformance):
         log_directory="/scratch/logs",
     )
     extra_directives = ("--hold", "--priority=7")
+
+    live = Live(
+        wide=Resources(cores=2, memory=2**28),
+        held=["--hold"],
+        tells=["hosts", "exit_code", "signal", "submitted", "started", "ends"],
+    )
+
+    def live_manager(self, live: Live, folder: Path) -> pluggy.PluginManager:
+        """On a queue of its own, large enough for all that run at once."""
+        return self.manager(directory=folder / "queue", cores=16, memory=2**34)
 
     def job_ids(self, count: int) -> list[JobId]:
         return [JobId(f"{1 + number // 1000}_{number % 1000}") for number in range(count)]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import sys
 from collections.abc import Iterator
@@ -115,6 +116,8 @@ def test_backends_are_listed_with_what_they_do_not_enforce() -> None:
     """For people and for programs."""
     assert "vague: does not hold jobs to their memory or walltime" in corral("backends")
     assert '"unenforced": ["memory", "walltime"]' in corral("backends", "--json")
+    told = json.loads(corral("backends", "vague", "--json"))
+    assert sorted(told["facts"]["unenforced"]) == ["memory", "walltime"]
 
 
 @pytest.mark.parametrize("names", [{"mem"}, "memory", {"memory", "queue"}])

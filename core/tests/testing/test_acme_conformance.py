@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from corral import JobState
-from corral.plugin.values import Completed, Job, JobId, Resources
+from corral.plugin.values import Completed, FailureKind, Job, JobId, Resources
 from corral.testing import (
     AskedFor,
     BackendConformance,
@@ -17,6 +17,7 @@ from corral.testing import (
     Finds,
     GarbledRow,
     Inside,
+    Live,
     Polls,
     Submits,
     UnknownWord,
@@ -35,6 +36,7 @@ class TestAcme(BackendConformance):
             absent=["4.7"],
             exit_codes={"1.0": 0, "2.0": 3, "4.1": None},
         ),
+        Polls(["poll-late.txt"], states={"5.0": JobState.TIMEOUT, "6.0": JobState.HELD}),
         Polls(["poll-unknown.txt"], states={}, absent=["99.0"]),
         CancelsGone(["cancel-gone.txt"], ids=["1.0"]),
         Finds(["find.txt"], name="dask-1", ids=["4.1", "4.2"]),
@@ -53,7 +55,8 @@ class TestAcme(BackendConformance):
     )
     unknown_word = UnknownWord(["poll.txt"], job_id="4.1", known="4.1|RUN|", unknown="4.1|MOLTING|")
     garbled_row = GarbledRow(["poll.txt"], job_id="4.1", known="4.1|RUN|node01||", garbled="4.1|RUN|")
-    failures = {"poll-unknown.txt": None}  # noqa: RUF012 - read only
+    failures = {"poll-unknown.txt": None, "submit-refused.txt": FailureKind.FATAL}  # noqa: RUF012 - read only
+    live = Live(held=["hold=yes"], many=6, tells=["hosts", "exit_code"], patience=20.0)
     job = Job(
         name="dask-1",
         command=("true",),

@@ -9,13 +9,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from corral.errors import CommandFailed, CommandNotFound, CommandTimedOut
-from corral.plugin.values import Command, Completed, Conversation
-from corral.testing import Detects, Mismatch, drive, environment, transcript
+from corral.plugin.values import Command, Completed, Conversation, JobId
+from corral.testing import Detects, Finds, Mismatch, Recording, Submits, drive, environment, transcript
 from corral.testing.silence import HookDidIO, silence
 
 
@@ -193,3 +194,13 @@ def test_thinking_is_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
         assert os.environ.get("PATH")
         assert time.time() > 0
     assert Path("/dev/null").read_text() == ""
+
+
+@pytest.mark.parametrize("kind", [Submits, partial(Finds, name="dask-1")])
+def test_a_recording_says_on_which_server_jobs_are(kind: Callable[..., Recording]) -> None:
+    """Ids that lose it are asked for, and cancelled, on another one."""
+    recorded = kind(["submit.txt"], ids=["7.0"], where="beta")
+    recorded.is_right([JobId("7.0", where="beta")])
+    with pytest.raises(AssertionError, match=r"JobId\.where of \['7\.0'\] is not 'beta'"):
+        recorded.is_right([JobId("7.0")])
+    kind(["submit.txt"], ids=["7.0"]).is_right([JobId("7.0", where="beta")])

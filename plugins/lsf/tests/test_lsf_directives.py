@@ -9,7 +9,7 @@ from attrs import evolve
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from corral.plugin import InvalidRequest, Job, ParseError, Resources, job_body
+from corral.plugin import InvalidRequest, Job, ParseError, Resources, discovery, job_body
 from corral_lsf import LSF
 
 JOB = Job(
@@ -355,8 +355,8 @@ def test_what_is_no_job_is_a_parse_error(text: str, problem: str) -> None:
 )
 def test_options_are_checked_at_once(options: dict[str, object]) -> None:
     """A misspelt option of the backend is an error before any job."""
-    with pytest.raises(ValueError, match=next(iter(options))):
-        LSF(**options)  # type: ignore[arg-type]
+    with pytest.raises(InvalidRequest, match=next(iter(options))):
+        discovery.load("lsf", options=options)
 
 
 def test_without_arrays_a_job_is_called_by_its_number() -> None:

@@ -8,7 +8,18 @@ from pathlib import Path
 import pytest
 from attrs import evolve
 
-from corral.plugin import Allocation, CommandFailed, Completed, Job, JobId, ParseError, Resources, job_body
+from corral.plugin import (
+    Allocation,
+    CommandFailed,
+    Completed,
+    InvalidRequest,
+    Job,
+    JobId,
+    ParseError,
+    Resources,
+    discovery,
+    job_body,
+)
 from corral.testing import drive, environment
 from corral_moab import Moab
 from corral_moab.testing import MoabLaws
@@ -132,5 +143,5 @@ def test_torque_below_starts_processes_and_tells_hosts() -> None:
 @pytest.mark.parametrize("options", [{"resource_manager": "lsf"}, {"arrays": 1}, {"max_array_size": 0}])
 def test_options_are_checked_at_once(options: dict[str, object]) -> None:
     """A misspelt option of the backend is an error before any job."""
-    with pytest.raises((ValueError, TypeError), match=next(iter(options))):
-        Moab(**options)  # type: ignore[arg-type]
+    with pytest.raises(InvalidRequest, match=next(iter(options))):
+        discovery.load("moab", options=options)

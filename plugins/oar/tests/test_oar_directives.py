@@ -7,7 +7,7 @@ from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corral.plugin import InvalidRequest, Job, ParseError, Resources, job_body
+from corral.plugin import InvalidRequest, Job, ParseError, Resources, discovery, job_body
 from corral_oar import Oar, directives
 
 OAR = Oar(memory_property="memcore", gpu_resource="gpu")
@@ -379,8 +379,8 @@ def test_what_is_no_job_is_a_parse_error(text: str, problem: str) -> None:
 def test_options_are_checked_at_once() -> None:
     """A misspelt option of the backend is an error before any job."""
     for options in ({"memory_of": "cpu"}, {"memory_unit": "MB"}, {"max_array_size": 0}):
-        with pytest.raises(ValueError, match=next(iter(options))):
-            Oar(**options)
+        with pytest.raises(InvalidRequest, match=next(iter(options))):
+            discovery.load("oar", options=options)
 
 
 def test_many_ids_are_a_short_condition() -> None:

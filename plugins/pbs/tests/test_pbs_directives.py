@@ -7,7 +7,7 @@ from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corral.plugin import InvalidRequest, Job, ParseError, Resources, job_body
+from corral.plugin import InvalidRequest, Job, ParseError, Resources, discovery, job_body
 from corral_pbs import PBS
 
 JOB = Job(
@@ -311,5 +311,5 @@ def test_what_is_no_job_is_a_parse_error(text: str, problem: str) -> None:
 )
 def test_options_are_checked_at_once(options: dict[str, object]) -> None:
     """A misspelt option of the backend is an error before any job."""
-    with pytest.raises((ValueError, TypeError), match=next(iter(options))):
-        PBS(**options)  # type: ignore[arg-type]
+    with pytest.raises(InvalidRequest, match=next(iter(options))):
+        discovery.load("pbs", options=options)

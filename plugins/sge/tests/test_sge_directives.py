@@ -10,7 +10,7 @@ from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corral.plugin import InvalidRequest, Job, ParseError, Resources, job_body
+from corral.plugin import InvalidRequest, Job, ParseError, Resources, discovery, job_body
 from corral_sge import GridEngine, directives
 
 SITE = GridEngine(
@@ -337,10 +337,10 @@ def test_what_is_no_job_is_a_parse_error(text: str, problem: str) -> None:
 
 def test_options_are_checked_at_once() -> None:
     """A misspelt option of the backend is an error before any job."""
-    with pytest.raises(ValueError, match="memory_per"):
-        GridEngine(memory_per="host")
-    with pytest.raises(ValueError, match="max_array_size"):
-        GridEngine(max_array_size=0)
+    with pytest.raises(InvalidRequest, match="memory_per"):
+        discovery.load("sge", options={"memory_per": "host"})
+    with pytest.raises(InvalidRequest, match="max_array_size"):
+        discovery.load("sge", options={"max_array_size": 0})
 
 
 def test_a_line_is_words_as_qsub_reads_them() -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shlex
 import time
 from pathlib import Path
 
@@ -45,9 +46,35 @@ def refused(stderr: str, stdout: str = "") -> Completed:
 # --- submit -----------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.parametrize("extra", ["--clusters=beta,gamma", "-M beta,gamma", "-Mbeta,gamma"])
+def test_a_submission_to_other_clusters_is_looked_for_there(extra: str) -> None:
+    """Where it timed out, "not found" here would submit it again; what is found is cancelled where it is."""
+    slurm = Slurm()
+    script = slurm.render_script(Job(name="dask-1", command=("true",), extra_directives=[extra]))
+    with pytest.raises(CommandTimedOut):
+        drive(slurm.submit(script, 2), [CommandTimedOut])
+    answers = {
+        "squeue -a -h -t all -O 'JobArrayID:|,State:|,Name:|' --me": "",
+        "squeue -a -h -t all -O 'JobArrayID:|,State:|,Name:|' -M beta": "7_0|RUNNING|dask-1|\n7_1|PENDING|dask-1|\n",
+        "squeue -a -h -t all -O 'JobArrayID:|,State:|,Name:|' -M gamma": "",
+    }
+    found = drive(slurm.find_jobs("dask-1"), answers)
+    assert [(job_id.text, job_id.where) for job_id in found] == [("7_0", "beta"), ("7_1", "beta")]
+    assert "-M beta" in shlex.join(next(slurm.cancel(found)).argv)
+
+
+def test_where_a_job_went_it_is_looked_for() -> None:
+    """A site's own wish (SBATCH_CLUSTERS) had sent it there; without one, one question suffices."""
+    slurm = Slurm()
+    assert drive(slurm.find_jobs("dask-1"), [""]) == []
+    drive(slurm.submit(SCRIPT, 4), [HERE / "sbatch-where.txt"])
+    found = drive(slurm.find_jobs("dask-1"), ["8_0|RUNNING|dask-1|\n", "8_0|RUNNING|dask-1|\n9_0|RUNNING|dask-1|\n"])
+    assert [(job_id.text, job_id.where) for job_id in found] == [("8_0", "beta"), ("9_0", "beta")]
+
+
 def test_a_federation_says_where() -> None:
     """1;beta: only the number is the id, and the cluster is asked for it later."""
-    submitted = drive(SLURM.submit(SCRIPT, 4), [HERE / "sbatch-where.txt"])
+    submitted = drive(Slurm().submit(SCRIPT, 4), [HERE / "sbatch-where.txt"])
     assert submitted == ids("1_0", "1_1", "1_2", "1_3")
     assert {job_id.where for job_id in submitted} == {"beta"}
 
@@ -388,11 +415,11 @@ def test_a_job_that_may_live_is_not(complaint: str) -> None:
 
 def test_only_living_jobs_of_that_very_name_are_found() -> None:
     """Whatever characters it has; folded elements are found one by one."""
-    assert drive(SLURM.find_jobs("held"), [HERE / "squeue-names.txt"]) == ids(
+    assert drive(Slurm().find_jobs("held"), [HERE / "squeue-names.txt"]) == ids(
         *(f"99_{i}" for i in (0, 1, 2, 3, 5, 6, 7, 8, 9))
     )
     rows = "1_0|RUNNING|a|b|\n2_0|RUNNING|a|\n3_0|COMPLETED|a|b|\n4_[0-1]|PENDING|a|b|\n"
-    assert drive(SLURM.find_jobs("a|b"), [rows]) == ids("1_0", "4_0", "4_1")
+    assert drive(Slurm().find_jobs("a|b"), [rows]) == ids("1_0", "4_0", "4_1")
 
 
 def test_partitions_are_described() -> None:

@@ -7,7 +7,7 @@ from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corral.plugin import InvalidRequest, Job, ParseError, Resources, job_body
+from corral.plugin import InvalidRequest, Job, ParseError, Resources, discovery, job_body
 from corral_torque import Torque
 
 JOB = Job(
@@ -239,8 +239,8 @@ def test_what_is_no_job_is_a_parse_error(text: str, problem: str) -> None:
 @pytest.mark.parametrize("options", [{"memory_resource": "rss"}, {"properties": "a b"}, {"max_array_size": 0}])
 def test_options_are_checked_at_once(options: dict[str, object]) -> None:
     """A misspelt option of the backend is an error before any job."""
-    with pytest.raises(ValueError, match=next(iter(options))):
-        Torque(**options)  # type: ignore[arg-type]
+    with pytest.raises(InvalidRequest, match=next(iter(options))):
+        discovery.load("torque", options=options)
 
 
 def test_memory_by_core_is_rounded_up() -> None:

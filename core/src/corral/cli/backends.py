@@ -121,6 +121,11 @@ def _tried(backend: Installed) -> str:
 # --- one --------------------------------------------------------------------------------------------------------
 
 
+def _sorted(_owner: object, _field: object, value: Any) -> Any:
+    """A set in an order that is always the same, which JSON has, too."""
+    return sorted(value) if isinstance(value, frozenset) else value
+
+
 def _show_one(name: str, runner: Any, *, as_json: bool, where: str) -> None:
     from corral.batch import unenforced
     from corral.batch.detection import survey
@@ -130,7 +135,11 @@ def _show_one(name: str, runner: Any, *, as_json: bool, where: str) -> None:
     facts, options = plugin.facts, plugin.options
     [asked] = asyncio.run(survey(runner, only=plugin))
     if as_json:
-        said = {**_backend(asked), "facts": asdict(facts), "options": {each.name: _option(each) for each in options}}
+        said = {
+            **_backend(asked),
+            "facts": asdict(facts, value_serializer=_sorted),
+            "options": {each.name: _option(each) for each in options},
+        }
         click.echo(json.dumps(said))
         return
     names = sorted(

@@ -101,7 +101,8 @@ class Play:
         logging.getLogger("distributed").setLevel(logging.ERROR)
         self.mark("began")
         self.stage.say(f"A Dask cluster of {self.jobs} jobs on the backend {self.arguments['backend']!r}.", "bold")
-        with Cluster(**self.arguments, silence_logs=None, plugins=[self.stage.listener]) as cluster:
+        plugins = [*self.arguments.get("plugins", ()), self.stage.listener]
+        with Cluster(**{**self.arguments, "plugins": plugins}, silence_logs=None) as cluster:
             self.stage.cluster = cluster
             self.mark("scheduler")
             cluster.scale(jobs=self.jobs)

@@ -18,7 +18,9 @@ F = TypeVar("F", bound=Callable[..., Any])
 C = TypeVar("C", bound=click.Command)
 
 #: Arguments of `Cluster` that are options of commands.
-_CLUSTER = ("backend", "backend_options", "site", "site_options", "via", "name", "shared_directory", "log_directory")
+_CLUSTER = (
+    "backend", "backend_options", "site", "site_options", "via", "plugins", "name", "shared_directory", "log_directory",
+)  # fmt: skip
 #: Those of commands that do all of their work on this host.
 HERE = tuple(name for name in _CLUSTER if name != "via")
 #: Arguments of `WorkerGroup` that are; its backend and the options of that are those of the cluster here.
@@ -77,6 +79,11 @@ def cluster_options(*, by_default: str = "", only: Collection[str] = _CLUSTER) -
                 backend_option(command)
             elif name == "site_options":
                 site_option(command)
+            elif name == "plugins":
+                click.option(
+                    "--plugin", "plugins", multiple=True, metavar="MODULE:NAME",
+                    help="A plugin of your own, by its path in Python: my_lab:Quirks. May be repeated.",
+                )(command)  # fmt: skip
             else:
                 click.option(option, help=words[name])(command)
         return command

@@ -24,7 +24,7 @@ _ASKED = ("cores", "memory", "nodes", "gpus", "walltime", "account", "skip_direc
 
 
 @click.command()
-@cluster_options(only=("backend", "backend_options", "site", "site_options", "via"))
+@cluster_options(only=("backend", "backend_options", "site", "site_options", "via", "plugins"))
 @worker_options_for(_ASKED)
 @click.option("--json", "as_json", is_flag=True, help="For programs: one JSON object per queue.")
 @click.pass_obj

@@ -52,12 +52,14 @@ _ASKED = (
     help="How long to wait for jobs to start; once they have started, they end by themselves after as long.",
 )  # fmt: skip
 def record(output: Path | None, timeout: str, **options: Any) -> None:
-    """Record what a batch system answers, for the tests of its backend.
+    """Record a batch system's answers, for tests of its backend.
 
     It submits four small jobs, one and an array of three, through the backend's own hooks: polls them while they wait,
     run and end, finds them by name, cancels one of the three, asks for what is gone or never was, and has one request
     refused. What each command printed goes to a file of its own, without the names of users, hosts and projects, and
     without addresses. What the files mean, as the conformance kit is told, is printed.
+
+    Its jobs ask for one core, 512 MiB and 15 minutes, unless you say otherwise.
 
     No other job is touched. Its own are cancelled in any case, also when you interrupt it.
     """

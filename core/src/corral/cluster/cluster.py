@@ -89,7 +89,8 @@ class Cluster(HostingCluster):
         user and a port, or an alias of your ssh configuration. The cluster's files are there, too, and folders,
         Pythons and the site are that host's. Default: this host.
     plugins
-        Plugin objects of your own, wrapped around the rest.
+        Plugins of your own, wrapped around the rest: objects, or their paths in Python (``"my_lab:Quirks"``), as the
+        configuration names them. Those of the configuration are there as well. Default: none.
     shared_directory
         A folder that this host and the compute nodes share. In it corral creates one of its own for each user
         (``corral-1000``), for credentials and logs. Default: ``corral`` in your state directory (``~/.local/state``).
@@ -394,6 +395,9 @@ class Cluster(HostingCluster):
         if self._engine is not None:
             await self._engine.cancel_all(timeout)
 
+    def _remove_files(self) -> None:
+        self._blueprint.home.remove_cluster(self._blueprint.uuid)
+
     def _remove_traces(self) -> None:
         blueprint = self._blueprint
         if self._engine is not None:
@@ -402,7 +406,7 @@ class Cluster(HostingCluster):
             except OSError as error:
                 logger.debug("cluster %s: could not record which logs to keep: %s", self.name, error)
         try:
-            blueprint.home.remove_cluster(blueprint.uuid)
+            self._remove_files()
         except OSError as error:
             # Where nothing was written, what was wrong is being raised.
             if self._engine is not None or os.path.lexists(blueprint.credentials_path):

@@ -151,6 +151,7 @@ class Examination:
         from corral.cluster.cluster import Cluster
 
         here, visiting = self._visiting(blueprint)
+        # What is configured is taken from there once more.
         plugins = [*(given.get("plugins") or ()), visiting]
         arguments = {**given, "plugins": plugins, "name": f"doctor-{blueprint.uuid[:8]}", "scheduler": "process"}
         modules = {name: find_spec(name.partition(".")[0]) is not None for name in visiting.question.modules}

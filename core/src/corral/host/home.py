@@ -221,8 +221,13 @@ class Home(NamedTuple):
         with suppress(FileNotFoundError), self.folder(_CLUSTERS, _checked(uuid)) as folder:
             folder.remove(CREDENTIALS)
 
-    def remove_cluster(self, uuid: str) -> None:
+    def remove_cluster(self, uuid: str, *, keeps_logs: bool = False) -> None:
         """Remove the private files of a cluster, and the folders that this empties.
+
+        Parameters
+        ----------
+        keeps_logs
+            Leave the folder for logs, though it be empty: one may be on its way there.
 
         Raises
         ------
@@ -238,7 +243,8 @@ class Home(NamedTuple):
                         results.remove(name)
                 cluster.remove_folder(PARKED)
             self._remove_files(top, _CLUSTERS, uuid, (CREDENTIALS, ORDER, CLIENT_PEM))
-            self._remove_logs(top, uuid, ())
+            if not keeps_logs:
+                self._remove_logs(top, uuid, ())
 
     def remove_logs(self, uuid: str, logs: Iterable[str | os.PathLike[str]]) -> None:
         """Remove these logs of a cluster's jobs, and the folders that this empties; those elsewhere are left alone.

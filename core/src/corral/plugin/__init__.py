@@ -23,7 +23,14 @@ from corral.errors import (
 from corral.host.gpus import Gpus, visible_gpus
 from corral.plugin import parsing
 from corral.plugin.carried import CarriesCommands
-from corral.plugin.conversations import answered, array_as_large_as_taken, arrayed_or_alone, mapped, over_ssh
+from corral.plugin.conversations import (
+    answered,
+    array_as_large_as_taken,
+    arrayed_or_alone,
+    mapped,
+    one_by_one,
+    over_ssh,
+)
 from corral.plugin.facts import BackendFacts, RankVariables
 from corral.plugin.hookspecs import CONTRACT, hookimpl
 from corral.plugin.options import Option
@@ -90,6 +97,7 @@ __all__ = [
     "hookimpl",
     "job_body",
     "mapped",
+    "one_by_one",
     "over_ssh",
     "parsing",
     "visible_gpus",

@@ -124,7 +124,7 @@ def arrayed_or_alone(
                 refusal = refusal_of_arrays(f"{error.completed.stdout}\n{error.completed.stderr}")
             if not refusal:
                 raise
-    ids = yield from _one_by_one(alone, count, classify)
+    ids = yield from one_by_one(alone, count, classify)
     if refusal:
         lacks.add(ARRAYS)
         logger.warning(
@@ -177,14 +177,35 @@ def array_as_large_as_taken(
     return (yield submit(most)), most
 
 
-def _one_by_one(
+def one_by_one(
     alone: Callable[[], Conversation[JobId]], count: int, classify: Callable[[Completed], Failure | None]
 ) -> Conversation[list[JobId]]:
-    """At most `IN_A_ROW` jobs: the core calls again for the rest.
+    """Submit jobs by a command for each, where the batch system knows no other way. ::
+
+        @hookimpl
+        def submit(self, script, count):
+            return (yield from one_by_one(lambda: self._alone(script), count, self.classify_failure))
+
+    At most twenty in a row: the core calls again for the rest, and knows these meanwhile. So polls and cancellations
+    come in between, whatever the command budget.
 
     All have the same script, and so the same name. What the batch system refuses in words that the plugin knows was not
     taken: the jobs before it are returned. After any other failure nobody knows: it is raised, and the core looks for
     all of them by their name.
+
+    Parameters
+    ----------
+    alone
+        Submits one job.
+    count
+        How many are wanted.
+    classify
+        The plugin's `classify_failure`.
+
+    Raises
+    ------
+    CommandError, ParseError
+        Of the first job, or of one that may have been taken.
     """
     ids: list[JobId] = []
     while len(ids) < min(count, IN_A_ROW):

@@ -35,6 +35,7 @@ from corral.errors import CorralError, InvalidRequest, PluginError, UnknownBacke
 from corral.plugin.facts import BackendFacts
 from corral.plugin.hookspecs import CONTRACT
 from corral.plugin.options import DeclaredOption, as_declared, declared, takes_any
+from corral.plugin.user_plugins import named
 from corral.plugin.validation import NamedPlugin, assemble
 from corral.plugin.well_known import no_such
 
@@ -287,7 +288,7 @@ def load(
     options
         For the backend's factory; they win over the site's `backend_options`.
     plugins
-        Objects whose hooks wrap the backend's, or listen to `job_state_changed`.
+        Objects whose hooks wrap the backend's, or listen to `job_state_changed`; or paths of such: ``my_lab:Quirks``.
     among
         What is installed, where that is known: looking reads a file of every distribution.
 
@@ -299,7 +300,7 @@ def load(
         A plugin cannot be imported, or does not keep the contract.
     """
     available = installed() if among is None else among
-    around = [NamedPlugin.of_user(plugin) for plugin in plugins]
+    around = list(map(named, plugins))
     house: object = None
     if site is not None:
         chosen_site = _the_one(site, "site", available)

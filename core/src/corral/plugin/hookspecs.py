@@ -134,6 +134,11 @@ def find_jobs(name: str) -> Conversation[list[JobId]]:
         A full name or, if it ends in ``*``, a prefix of names. No job of corral's has a star in its name. Upper and
         lower case differ, even if the batch system ignores case: :func:`corral.plugin.parsing.is_called` does the
         comparison.
+
+    Notes
+    -----
+    Where there are several clusters or servers, all are looked through to which jobs may have gone, and each id says in
+    `JobId.where` which of them has it, as those of `submit` do: there it is polled and cancelled.
     """
     raise NotImplementedError
 

@@ -84,6 +84,8 @@ class NamedPlugin:
     name: str
     plugin: object
     distribution: str | None = None
+    #: Where Python has it, if it was named by that: ``my_lab:Quirks``.
+    path: str = ""
 
     @classmethod
     def of_user(cls, plugin: object) -> NamedPlugin:

@@ -33,7 +33,7 @@ from corral.host.home import Home
 from corral.host.identity import Identity
 from corral.jobs.record import JobRecord
 from corral.plugin import discovery
-from corral.plugin.values import JobId
+from corral.plugin.values import JobId, JobState
 from corral.remote.following import SchedulerFollower, looked_at
 from corral.remote.spec import Draft
 from corral.request.carrying import connection, known_elsewhere
@@ -293,20 +293,27 @@ class Residence:
             await asyncio.sleep(_GLANCE if not self.entry.via else _PAUSE)
         if self.entry.scheduler_job:
             try:
-                await self._await_end_of_job(is_cancelled=not was_asked)
+                ended = await self._await_end_of_job(is_cancelled=not was_asked)
             except (BatchSystemError, ParseError) as error:
                 logger.warning(
                     "cluster %s: whether %s has ended is not known: %s. `corral clean` looks for it again.",
                     self.entry.name, self, error,
                 )  # fmt: skip
                 return
+            if was_asked and ended.status.state is JobState.COMPLETED:
+                await asyncio.to_thread(self._remove_late_log)
         if not was_asked:
             await asyncio.to_thread(self.remove_traces)
         elif self.entry.via:
             # The engine has its own in the registry over there.
             await asyncio.to_thread(self.entry.remove)
 
-    async def _await_end_of_job(self, *, is_cancelled: bool) -> None:
+    def _remove_late_log(self) -> None:
+        """Remove the log of the scheduler's job, where it has come after the scheduler itself removed the others."""
+        with suppress(ValueError, OSError):
+            self.home.remove_logs(self.entry.uuid, [self.entry.scheduler_log] if self.entry.scheduler_log else [])
+
+    async def _await_end_of_job(self, *, is_cancelled: bool) -> JobRecord:
         """Return when the job has ended; end it if it does not by itself.
 
         Raises
@@ -332,10 +339,11 @@ class Residence:
                 record = evolve(record, cancel_asked_at=time.monotonic(), is_cancel_accepted=True)
             record = await looked_at(self.batch, record)
             if record.has_ended:
-                return
+                return record
             if record.absent_since is not None and time.monotonic() - began > _DOUBT:
                 raise BatchSystemUnavailable("it is not listed, and the batch system never said that it ended")
             await asyncio.sleep(pause)
+        raise AssertionError("there is always another pause")
 
     def remove_traces(self) -> None:
         """Remove what was written for a cluster that did not come to be."""

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import socket
 import time
 from collections.abc import Awaitable, Callable, Mapping
@@ -170,10 +171,16 @@ class Served(Cluster):
 
     def _remove_traces(self) -> None:
         blueprint = self._blueprint
-        if blueprint.chosen_log_directory is None and self._own_log is not None:
+        # Of a cluster that could not start, it says why.
+        if self._ending and blueprint.chosen_log_directory is None and self._own_log is not None:
             with suppress(OSError):
                 blueprint.home.remove_logs(blueprint.uuid, [self._own_log])
         super()._remove_traces()
+
+    def _remove_files(self) -> None:
+        # Some batch systems bring a log when its job has ended, if there is a folder for it.
+        is_awaited = self._own_log is not None and not os.path.lexists(self._own_log)
+        self._blueprint.home.remove_cluster(self._blueprint.uuid, keeps_logs=is_awaited)
 
     # --- what handles ask ---------------------------------------------------------------------------------------
 

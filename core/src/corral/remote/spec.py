@@ -15,6 +15,7 @@ from attrs import asdict, evolve, field, frozen
 from corral.environment.surroundings import Surroundings
 from corral.errors import CredentialsError, InvalidRequest
 from corral.host.home import ORDER, Home
+from corral.plugin.user_plugins import path_of
 from corral.plugin.values import Job
 from corral.request import settings
 from corral.request.blueprint import Blueprint
@@ -171,10 +172,6 @@ def take(given: Mapping[str, Any]) -> tuple[Blueprint, Order]:
     InvalidRequest, UnknownBackend, PluginError
     """
     given = {name: value for name, value in given.items() if value is not None}
-    if given.get("plugins"):
-        raise InvalidRequest(
-            "plugins", "objects of yours cannot follow the scheduler into another process: turn them into a site plugin"
-        )
     blueprint = draw(given, scheduler_is_here=False)
     for_scheduler = {name: value for name, value in blueprint.scheduler_options.items() if name not in JOB_OPTIONS}
     credentials, _ = secured(blueprint.security, cluster=blueprint.name, uuid=blueprint.uuid, created=blueprint.created)
@@ -184,6 +181,7 @@ def take(given: Mapping[str, Any]) -> tuple[Blueprint, Order]:
         # Said, so that the other side does not look for one.
         "site": NONE if site is None else site.name,
         "site_options": {} if site is None else dict(site.options),
+        "plugins": list(map(path_of, blueprint.plugins)),
         "backend": blueprint.backend,
         "scheduler_options": for_scheduler,
         "idle_timeout": blueprint.idle_timeout,

@@ -45,6 +45,7 @@ from corral.ssh.elsewhere import Elsewhere
 if TYPE_CHECKING:
     from distributed import Security
 
+    from corral.plugin.validation import NamedPlugin
     from corral.plugin.values import Job, Resources, Script
 
 logger = logging.getLogger("corral")
@@ -73,7 +74,7 @@ class Blueprint:
     others: Mapping[str, BatchSystem] = field(factory=dict)
     #: Of groups with ``queue="auto"``: which it came to, and why.
     choices: Mapping[str, Choice] = field(factory=dict)
-    plugins: Sequence[object] = ()
+    plugins: Sequence[NamedPlugin] = ()
     name: str
     uuid: str = field(factory=lambda: uuid.uuid4().hex)
     created: float = field(factory=time.time)
@@ -370,14 +371,13 @@ class Blueprint:
         except Exception:
             # What a plugin does wrong is told when it is asked for real; until then its cluster asks for itself.
             return self.uuid + batch.name
-        server = batch.facts.server
         environment = command_environment(os.environ, command)
         told = {
             name: value
             for name, value in environment.items()
-            if any(fnmatch.fnmatchcase(name, pattern) for pattern in server)
+            if any(fnmatch.fnmatchcase(name, pattern) for pattern in batch.facts.server)
         }
-        own = [f"{type(plugin).__module__}.{type(plugin).__qualname__}" for plugin in self.plugins]
+        own = [f"{type(each.plugin).__module__}.{type(each.plugin).__qualname__}" for each in self.plugins]
         site = None if batch.name else [self.site, repr(self.site_options)]
         where = shutil.which(command.argv[0]) if self.elsewhere is None else self.elsewhere.via
         what = [batch.backend, repr(batch.options), site, own, command.argv, where]

@@ -22,6 +22,7 @@ from corral.request import carrying, settings, sites
 from corral.request.arguments import GROUP_ARGUMENTS, KNOWN
 from corral.request.blueprint import DEFAULT_GROUP, IDLE_TIMEOUT, PARKED_RESULTS, Blueprint
 from corral.request.carrying import connection, refuse_here
+from corral.request.plugins import plugins_of
 from corral.request.quantities import hours_of, parse_count, parse_duration, plain_options
 from corral.request.scale import check_name, memory_or_none
 from corral.request.sites import Site
@@ -110,7 +111,7 @@ def _arguments(
     values = {} if site is None else {name: value for name, value in site.values.items() if name in KNOWN}
     is_here = given.get("via", settings.value("via", backend)) is None
     configured = settings.arguments(backend, KNOWN, heeds_jobqueue=heeds_jobqueue, is_here=is_here)
-    arguments = {**values, **configured, **given}
+    arguments = {**values, **configured, **given, "plugins": plugins_of(given.get("plugins"), backend)}
     refuse_here(backend, arguments)
     return arguments
 
@@ -230,7 +231,7 @@ def _drawn(
         batch=batch,
         settings=_settings(site),
         groups={},
-        plugins=arguments.get("plugins", ()),
+        plugins=arguments["plugins"],
         name=_name(arguments["name"]) if "name" in arguments else f"corral-{identity[:8]}",
         uuid=identity,
         chosen_site=site,
@@ -260,8 +261,7 @@ def _settings(site: Site | None) -> settings.Settings:
 
 def _batch(backend: str, site: Site | None, arguments: Mapping[str, Any]) -> BatchSystem:
     options = plain_options("backend_options", arguments.get("backend_options") or {})
-    plugins = arguments.get("plugins", ())
-    manager = discovery.load(backend, options=options, plugins=plugins, **_of_site(site))
+    manager = discovery.load(backend, options=options, plugins=arguments["plugins"], **_of_site(site))
     # Imports every backend: here, rather than on the scheduler's event loop with the first command.
     discovery.enclosing()
     chosen = _settings(site)

@@ -303,18 +303,33 @@ def _section(path: str) -> dict[str, Any]:
     return {str(name).replace("-", "_"): value for name, value in found.items()}
 
 
+def file_of(name: str, backend: str) -> Path | None:
+    """The file that says this argument; None if a variable or the program does, or nobody."""
+    section = next((each for each in (f"corral.backends.{backend}", "corral") if name in _section(each)), "")
+    return _file(section, name) if section and _variable(section, name) not in os.environ else None
+
+
 def origin(section: str, name: str) -> str:
     """`` in ~/.config/dask/corral.yaml``, or the variable; empty if it was set in the program."""
-    variable = "DASK_" + "__".join([*section.upper().split("."), name.upper()])
-    if variable in os.environ:
+    if (variable := _variable(section, name)) in os.environ:
         return f" in the variable {variable}"
+    path = _file(section, name)
+    return "" if path is None else f" in {path}"
+
+
+def _variable(section: str, name: str) -> str:
+    return "DASK_" + "__".join([*section.upper().split("."), name.upper()])
+
+
+def _file(section: str, name: str) -> Path | None:
+    """The last that says it."""
     for path, content in reversed(list(_files())):
         here: Any = content
         for part in section.split("."):
             here = here.get(part) if isinstance(here, Mapping) else None
         if isinstance(here, Mapping) and name in {str(key).replace("-", "_") for key in here}:
-            return f" in {path}"
-    return ""
+            return path
+    return None
 
 
 def _files() -> Iterator[tuple[Path, Mapping[str, Any]]]:

@@ -240,8 +240,8 @@ class DistantHome(Home):
     def remove_credentials(self, uuid: str) -> None:
         self._ask("remove_credentials", uuid=uuid)
 
-    def remove_cluster(self, uuid: str) -> None:
-        self._ask("remove_cluster", uuid=uuid)
+    def remove_cluster(self, uuid: str, *, keeps_logs: bool = False) -> None:
+        self._ask("remove_cluster", uuid=uuid, keeps_logs=keeps_logs)
 
     def remove_logs(self, uuid: str, logs: Iterable[Any]) -> None:
         self._ask("remove_logs", uuid=uuid, logs=[str(log) for log in logs])

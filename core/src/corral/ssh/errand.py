@@ -58,7 +58,7 @@ _ERRANDS: Mapping[str, Callable[..., Any]] = {
     "write_new": lambda home, path, text: Home(Path(home)).write_new(Path(path), text),
     "read": lambda home, path: Home(Path(home)).read(Path(path)),
     "remove_credentials": lambda home, uuid: Home(Path(home)).remove_credentials(uuid),
-    "remove_cluster": lambda home, uuid: Home(Path(home)).remove_cluster(uuid),
+    "remove_cluster": lambda home, uuid, keeps_logs: Home(Path(home)).remove_cluster(uuid, keeps_logs=keeps_logs),
     "remove_logs": lambda home, uuid, logs: Home(Path(home)).remove_logs(uuid, logs),
     "remove_old_logs": lambda home: Home(Path(home)).remove_old_logs(),
 }

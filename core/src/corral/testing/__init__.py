@@ -10,6 +10,7 @@ from __future__ import annotations
 import pytest
 
 pytest.register_assert_rewrite("corral.testing.conformance", "corral.testing.laws", "corral.testing.recordings")
+pytest.register_assert_rewrite("corral.testing.life", "corral.testing.live_jobs")
 pytest.register_assert_rewrite("corral.testing.site_laws", "corral.testing.golden")
 
 from corral.batch.runner import Runner, command_environment  # noqa: E402
@@ -17,6 +18,7 @@ from corral.plugin.discovery import load  # noqa: E402
 from corral.testing.conformance import BackendConformance  # noqa: E402 - assertions are rewritten on import
 from corral.testing.driving import Answer, Mismatch, converse, drive, environment, transcript  # noqa: E402
 from corral.testing.golden import Example  # noqa: E402
+from corral.testing.live_jobs import Live  # noqa: E402
 from corral.testing.recordings import (  # noqa: E402
     AskedFor,
     CancelsGone,
@@ -46,6 +48,7 @@ __all__ = [
     "Finds",
     "GarbledRow",
     "Inside",
+    "Live",
     "Mismatch",
     "Polls",
     "Recording",

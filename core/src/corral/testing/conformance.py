@@ -8,6 +8,7 @@ from corral.testing.laws.actions import ActionLaws
 from corral.testing.laws.answers import AnswerLaws
 from corral.testing.laws.commands import CommandLaws
 from corral.testing.laws.facts import FactLaws
+from corral.testing.laws.live import LiveLaws
 from corral.testing.laws.options import OptionLaws
 from corral.testing.laws.others import OtherLaws
 from corral.testing.laws.polls import PollLaws
@@ -32,6 +33,7 @@ class BackendConformance(
     StillnessLaws,
     UnitLaws,
     WordLaws,
+    LiveLaws,
 ):
     """Derive a test class from it, declare what was recorded, and pytest finds the laws. ::
 
@@ -54,7 +56,7 @@ class BackendConformance(
                 return [JobId(f"{11 + i // 1000}_{i % 1000}") for i in range(count)]
 
     Every law is tried twice: on the backend alone, and through a site that carries all commands over ssh. In all of
-    them, a hook that does I/O fails.
+    them, a hook that does I/O fails. With ``pytest --live`` a few more are tried on the batch system that answers here.
     """
 
     def test_the_core_accepts_every_hook(self) -> None:

@@ -76,6 +76,8 @@ class Submits(Recording):
     hook = "submit"
     ids: tuple[JobId, ...] = field(converter=_ids)
     count: int = 0
+    #: Which of several clusters or servers has them: `JobId.where`.
+    where: str = ""
 
     def ask(self, hooks: SilentHooks, script: Script, folder: Path) -> Any:
         return hooks.submit(script=script, count=self.count or len(self.ids))
@@ -83,6 +85,7 @@ class Submits(Recording):
     def is_right(self, result: Any) -> None:
         self.is_possible(result)
         assert list(self.ids) == result
+        _are_there(result, self.where)
 
     def is_possible(self, result: Any) -> None:
         assert all(type(job_id) is JobId and job_id.text for job_id in result)
@@ -153,12 +156,15 @@ class Finds(Recording):
     hook = "find_jobs"
     name: str
     ids: tuple[JobId, ...] = field(converter=_ids)
+    #: Which of several clusters or servers has them: `JobId.where`.
+    where: str = ""
 
     def ask(self, hooks: SilentHooks, script: Script, folder: Path) -> Any:
         return hooks.find_jobs(name=self.name)
 
     def is_right(self, result: Any) -> None:
         assert sorted(self.ids) == sorted(result)
+        _are_there(result, self.where)
 
     def is_possible(self, result: Any) -> None:
         assert all(type(job_id) is JobId and job_id.text for job_id in result)
@@ -277,6 +283,12 @@ class ExplainsPending(Recording):
 
     def is_honest(self, result: Any) -> None:
         self.is_possible(result)
+
+
+def _are_there(job_ids: Sequence[JobId], where: str) -> None:
+    """Fail unless each says that it is there; where nothing is declared, nothing is asked."""
+    lost = [job_id.text for job_id in job_ids if where and job_id.where != where]
+    assert not lost, f"JobId.where of {lost} is not {where!r}: polls and cancellations would go to another server"
 
 
 def one_of_each(recordings: Sequence[Recording]) -> tuple[Recording, ...]:

@@ -14,9 +14,12 @@ from corral.plugin import (
     BackendFacts,
     Command,
     CommandFailed,
+    Completed,
     Conversation,
     Detected,
     Directive,
+    Failure,
+    FailureKind,
     InvalidRequest,
     Job,
     JobId,
@@ -32,10 +35,12 @@ from corral.plugin import (
 from corral.plugin.parsing import is_called, pass_over
 
 STATES = {
+    "WAIT": JobState.HELD,
     "RUN": JobState.RUNNING,
     "DONE": JobState.COMPLETED,
     "FAIL": JobState.FAILED,
     "KILLED": JobState.CANCELLED,
+    "LATE": JobState.TIMEOUT,
 }
 
 
@@ -146,6 +151,11 @@ class Acme:
             said = error.completed.stderr.splitlines()
             if not said or not all(line.endswith("is not running") for line in said):
                 raise
+
+    @hookimpl
+    def classify_failure(self, completed: Completed) -> Failure | None:
+        found = re.search(r"^acsub: (no queue .*)$", completed.stderr, re.MULTILINE)
+        return Failure(kind=FailureKind.FATAL, message=found[1]) if found else None
 
     # --- inside a job ------------------------------------------------------------------------------------------
 

@@ -327,3 +327,13 @@ class HasOneNode(Acme):
         if job.resources.nodes > 1:
             raise InvalidRequest("nodes", "there is one")
         return super().prepare_job(job)
+
+
+@found_by("test_a_submission_comes_in_portions")
+class SubmitsAllInARow(Acme):
+    @hookimpl
+    def submit(self, script: Script, count: int) -> Conversation[list[JobId]]:
+        ids = []
+        for _ in range(count):
+            ids += yield from super().submit(script, 1)
+        return ids

@@ -7,7 +7,7 @@ itself: ``${SLURM_ARRAY_JOB_ID}_${SLURM_ARRAY_TASK_ID}``. Where arrays are refus
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import groupby
 from typing import Annotated, ClassVar
@@ -42,6 +42,7 @@ from corral.plugin import (
 )
 from corral.plugin.parsing import is_called
 from corral_slurm import answers, directives, limits, submission
+from corral_slurm.submission import at
 
 __all__ = ["Slurm"]
 
@@ -154,6 +155,8 @@ class Slurm:
 
     #: What this site's commands have refused: they are not asked so again.
     _lacks: set[str] = field(factory=set, init=False, repr=False, eq=False)
+    #: Other clusters to which this one has submitted jobs, or has tried to.
+    _elsewhere: set[str] = field(factory=set, init=False, repr=False, eq=False)
 
     # --- directives ---------------------------------------------------------------------------------------------
 
@@ -279,12 +282,13 @@ class Slurm:
 
     @hookimpl
     def submit(self, script: Script, count: int) -> Conversation[list[JobId]]:
+        self._elsewhere.update(submission.clusters(script))
         array = submission.as_array(script, min(count, self.max_array_size)) if self.arrays else None
-        return (
-            yield from arrayed_or_alone(
-                array, lambda: submission.alone(script), count, classify=answers.failure, lacks=self._lacks
-            )
+        ids = yield from arrayed_or_alone(
+            array, lambda: submission.alone(script), count, classify=answers.failure, lacks=self._lacks
         )
+        self._elsewhere.update(job_id.where for job_id in ids if job_id.where)
+        return ids
 
     @hookimpl
     def poll_status(self, job_ids: Sequence[JobId]) -> Conversation[dict[JobId, JobStatus]]:
@@ -293,20 +297,22 @@ class Slurm:
             wanted = {job_id.text: job_id for job_id in ids}
             table = yield from _ask_squeue(self._lacks, where, wanted)
             found |= answers.statuses(table, wanted)
+            # Another cluster of the federation runs these, and this one knows no more of them.
+            revoked = {job_id for job_id in ids if job_id in found and found[job_id].native in answers.REVOKED}
             # A pending element that was cancelled leaves squeue at once; what ended long ago leaves it too.
-            forgotten = {text: job_id for text, job_id in wanted.items() if job_id not in found}
+            forgotten = {text: each for text, each in wanted.items() if each not in found or each in revoked}
             if forgotten:
                 cancelled = answers.cancelled_arrays(table)
                 known = ((job_id, cancelled.get(text.partition("_")[0])) for text, job_id in forgotten.items())
                 found |= {job_id: status for job_id, status in known if status is not None}
-                found |= yield from _ask_sacct(where, forgotten)
+                found |= yield from _ask_sacct(where, forgotten, revoked)
         return found
 
     @hookimpl
     def cancel(self, job_ids: Sequence[JobId]) -> Conversation[None]:
         for where, ids in _by_cluster(job_ids):
             try:
-                yield _query("scancel", *_at(where), *answers.folded(ids))
+                yield _query("scancel", *at(where), *answers.folded(ids))
             except CommandFailed as error:
                 complaints = Completed(stdout=error.completed.stderr).lines()
                 if not complaints or not all(re.search(_ALREADY_GONE, line) for line in complaints):
@@ -316,9 +322,14 @@ class Slurm:
     def find_jobs(self, name: str) -> Conversation[list[JobId]]:
         # squeue knows whole names only.
         which = [] if name.endswith("*") else ["-n", name]
-        done = yield from _squeue(self._lacks, "JobArrayID State Name", "--me", *which)
-        rows = answers.names(done.stdout)
-        return [JobId(text) for text, state, found in rows if is_called(found, name) and not state.is_final]
+        found: dict[str, JobId] = {}
+        # What the configuration's own cluster calls a job comes first.
+        for where in ("", *sorted(self._elsewhere)):
+            done = yield from _squeue(self._lacks, "JobArrayID State Name", *at(where), "--me", *which)
+            for text, state, called in answers.names(done.stdout):
+                if is_called(called, name) and not state.is_final:
+                    found.setdefault(text, JobId(text, where=where))
+        return list(found.values())
 
     @hookimpl
     def explain_pending(self, job_id: JobId) -> Conversation[str]:
@@ -442,10 +453,6 @@ def _by_cluster(job_ids: Sequence[JobId]) -> Iterator[tuple[str, list[JobId]]]:
         yield where, list(ids)
 
 
-def _at(where: str) -> list[str]:
-    return ["-M", where] if where else []
-
-
 def _arrays(job_ids: Mapping[str, JobId]) -> list[str]:
     return list(dict.fromkeys(text.partition("_")[0] for text in job_ids))
 
@@ -481,7 +488,7 @@ def _ask_squeue(lacks: set[str], where: str, wanted: Mapping[str, JobId]) -> Con
     arrays = _arrays(wanted)
     which = ["-j", ",".join(arrays)] if len(arrays) <= _LISTED else ["--me"]
     try:
-        done = yield from _squeue(lacks, answers.SQUEUE_COLUMNS, *_at(where), *which)
+        done = yield from _squeue(lacks, answers.SQUEUE_COLUMNS, *at(where), *which)
     except CommandFailed as error:
         if _UNKNOWN_ID not in error.completed.stderr:
             raise
@@ -489,13 +496,16 @@ def _ask_squeue(lacks: set[str], where: str, wanted: Mapping[str, JobId]) -> Con
     return done.stdout
 
 
-def _ask_sacct(where: str, wanted: Mapping[str, JobId]) -> Conversation[dict[JobId, JobStatus]]:
+def _ask_sacct(
+    where: str, wanted: Mapping[str, JobId], revoked: Collection[JobId]
+) -> Conversation[dict[JobId, JobStatus]]:
     arrays = _arrays(wanted)
     columns = answers.SACCT_COLUMNS.replace(" ", ",")
+    federation = ["--federation"] if revoked else []
     found: dict[JobId, JobStatus] = {}
     for first in range(0, len(arrays), _ACCOUNTED):
         which = ",".join(arrays[first : first + _ACCOUNTED])
-        question = _query("sacct", *_at(where), "-X", "-P", "-n", "-o", columns, "-j", which)
+        question = _query("sacct", *at(where), *federation, "-D", "-X", "-P", "-n", "-o", columns, "-j", which)
         try:
             # Accounting is optional, and may be away or slow: then nothing more is known.
             done = yield evolve(question, timeout=_ACCOUNTING_PATIENCE)
@@ -503,12 +513,12 @@ def _ask_sacct(where: str, wanted: Mapping[str, JobId]) -> Conversation[dict[Job
         except (CommandError, ParseError):
             return found
         # A job that squeue does not list has ended: PENDING here is what was once written down.
-        found |= {job_id: status for job_id, status in rows.items() if status.state.is_final}
+        found |= {job_id: status for job_id, status in rows.items() if status.state.is_final or job_id in revoked}
     return found
 
 
 def _ask_one(job_id: JobId, columns: str) -> Command:
-    argv = ["squeue", *_at(job_id.where), "-a", "-h", "-j", job_id.text, "-O", _columns(columns)]
+    argv = ["squeue", *at(job_id.where), "-a", "-h", "-j", job_id.text, "-O", _columns(columns)]
     return Command(argv, env={"SLURM_TIME_FORMAT": "standard"}, inherit=_NO_FILTERS)
 
 
@@ -522,10 +532,10 @@ def _ask_limits(job_id: JobId, reason: str) -> Conversation[str]:
         done = yield _ask_one(job_id, limits.COLUMNS)
         if (asked := limits.Asked.read(done.last_line())) is None:
             return ""
-        partitions = yield _query("scontrol", *_at(job_id.where), "-a", "-o", "show", "partition")
+        partitions = yield _query("scontrol", *at(job_id.where), "-a", "-o", "show", "partition")
         if limit is None:
             return limits.beyond_partitions(asked, partitions.stdout)
-        done = yield _query("scontrol", *_at(job_id.where), "show", "assoc_mgr", "flags=assoc,qos")
+        done = yield _query("scontrol", *at(job_id.where), "show", "assoc_mgr", "flags=assoc,qos")
         return limits.never_words(limit, asked, done.stdout, partitions.stdout)
     return ""
 

@@ -31,8 +31,19 @@ def statuses(answer: str, wanted: Mapping[str, JobId]) -> dict[JobId, JobStatus]
     for texts, row in _table(answer, 8):
         ids = [job_id for text in texts if (job_id := wanted.get(text)) is not None]
         if ids:
-            found |= dict.fromkeys(ids, _status(*row))
+            status = _status(*row)
+            found |= {job_id: status for job_id in ids if job_id not in found or not _is_void(status, found[job_id])}
     return found
+
+
+def _is_void(status: JobStatus, before: JobStatus) -> bool:
+    """Whether a further row of sacct's says nothing of the job.
+
+    Of a job that was cancelled as it began there is one that says PENDING for ever, and a cluster whose job another of
+    its federation runs has one of its own.
+    """
+    is_relic = status.state is JobState.PENDING and before.state is JobState.CANCELLED
+    return is_relic or status.native in REVOKED
 
 
 def cancelled_arrays(answer: str) -> dict[str, JobStatus]:
@@ -98,8 +109,10 @@ def _status(word: str, exit_text: str, nodes: str, submit: str, start: str, end:
         signal, reason = None, "JobLaunchFailure"
     elif state is JobState.CANCELLED and reason in ("None", "0") and hosts and _is_sudden(start, end):
         reason = _SUDDEN_END
+    if state is JobState.NODE_FAILED or not hosts:
+        code = signal = None  # it did not say this itself: it never ran, or was lost
     if code == 0 and state is not JobState.COMPLETED:
-        code = None  # never ran, or was ended before it could say anything
+        code = None  # was ended before it could say anything
     return JobStatus(
         state=state,
         native=word,
@@ -143,6 +156,10 @@ _STATES = {
     "BOOT_FAIL": JobState.NODE_FAILED, "BF": JobState.NODE_FAILED,
     "CANCELLED": JobState.CANCELLED, "CA": JobState.CANCELLED,
 }  # fmt: skip
+
+
+#: Says the cluster to which a job was submitted, when another of its federation has started it.
+REVOKED = ("REVOKED", "RV")
 
 
 @lru_cache

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+from collections.abc import Iterator, Sequence
 
 from attrs import evolve
 
@@ -47,15 +48,32 @@ def as_array(script: Script, size: int) -> Conversation[list[JobId]]:
     CommandError, ParseError
     """
     done, size = yield from array_as_large_as_taken(
-        functools.partial(_sbatch, script), size, refused="Invalid job array specification", limit=_limit(),
-        setting="MaxArraySize=",
+        functools.partial(_sbatch, script), size, refused="Invalid job array specification",
+        limit=_limit(clusters(script)), setting="MaxArraySize=",
     )  # fmt: skip
     array = _id(done)
     return [JobId(f"{array.text}_{index}", where=array.where) for index in range(size)]
 
 
-def _limit() -> Conversation[int | None]:
-    return answers.array_limit((yield Command(["scontrol", "show", "config"])).stdout)
+def _limit(names: Sequence[str]) -> Conversation[int | None]:
+    """What all of these clusters take, or that which Slurm's own configuration is of."""
+    found = []
+    for name in names or [""]:
+        done = yield Command(["scontrol", *at(name), "show", "config"])
+        found.append(answers.array_limit(done.stdout))
+    return min((limit for limit in found if limit is not None), default=None)
+
+
+def clusters(script: Script) -> list[str]:
+    """Those that its directives name, of which Slurm chooses one; none if they name none, or all."""
+    values = [each.value for each in _options(script) if each.name in ("cluster", "clusters") and each.value]
+    names = values[-1].split(",") if values else []
+    return [name for name in map(str.strip, names) if name not in ("", "all")]
+
+
+def at(where: str) -> list[str]:
+    """The words that name a cluster to a command; none for that which its configuration is of."""
+    return ["-M", where] if where else []
 
 
 def alone(script: Script) -> Conversation[JobId]:
@@ -90,12 +108,7 @@ def _id(done: Completed) -> JobId:
 
 
 def _sbatch(script: Script, size: int | None = None) -> Command:
-    stated = {
-        name
-        for directive in script.directives
-        for option in directives.options(directive.text.removeprefix(directives.PREFIX))
-        for name in directives.replaced_by(option)
-    }
+    stated = {name for option in _options(script) for name in directives.replaced_by(option)}
     wishes = (variable for name, variable in _WISHES.items() if name not in stated)
     array = [] if size is None else [f"--array=0-{size - 1}"]
     return Command(
@@ -103,3 +116,8 @@ def _sbatch(script: Script, size: int | None = None) -> Command:
         stdin=str(script),
         inherit=(*LOGIN, *_CONTROLLER, *wishes),
     )
+
+
+def _options(script: Script) -> Iterator[directives.Option]:
+    for directive in script.directives:
+        yield from directives.options(directive.text.removeprefix(directives.PREFIX))

@@ -4,17 +4,19 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import PurePath
 from typing import Any
 
 import pytest
 
-from corral.errors import CommandError, CommandNotFound, CommandTimedOut, InvalidRequest
+from corral.errors import CommandError, CommandNotFound, CommandTimedOut, InvalidRequest, ParseError
 from corral.plugin import discovery
+from corral.plugin.conversations import IN_A_ROW
 from corral.plugin.values import Command, Completed, Conversation, Script
-from corral.testing.driving import Answer, completed_or_error, converse, one_by_one
+from corral.testing.driving import Answer, Mismatch, completed_or_error, converse, one_by_one
 from corral.testing.laws.declared import Laws
-from corral.testing.recordings import Recording
+from corral.testing.recordings import Recording, Submits
 from corral.testing.silence import SilentHooks
 
 #: The kernel's limit for one argument; ssh makes one of a whole command.
@@ -54,6 +56,22 @@ class CommandLaws(Laws):
         )
         for command in commands:
             check_command(command)
+
+    def test_a_submission_comes_in_portions(self, hooks: SilentHooks, script: Script) -> None:
+        """Of a thousand jobs, no more are submitted in a row than a person can wait for; the core calls again."""
+        for submission in self._recorded(Submits):
+            answers = submission.answers_from(self.transcripts)
+            most = IN_A_ROW + len(answers)
+            replies: list[Answer] = [*answers, *answers[-1:] * most]
+            with suppress(CommandError, ParseError):
+                try:
+                    converse(hooks.submit(script=script, count=1000), one_by_one(replies[: most + 1]))
+                except Mismatch:
+                    pytest.fail(
+                        f"submit(count=1000) runs more than {most} commands in a row. Until it returns, its jobs are "
+                        "unknown, and none of them can be cancelled: return what has been submitted after some; "
+                        "corral.plugin.one_by_one does that"
+                    )
 
     @pytest.mark.parametrize("trouble", TROUBLES)
     def test_trouble_is_never_swallowed(

@@ -19,6 +19,7 @@ from corral.testing import (
     Finds,
     GarbledRow,
     Inside,
+    Live,
     Polls,
     Submits,
     UnknownWord,
@@ -166,6 +167,15 @@ class HTCondorLaws(BackendConformance):
     }
     # A job runs on one machine.
     job = evolve(BackendConformance.job, resources=Resources(cores=4, memory=8 * 2**30, gpus=1))
+    live = Live(
+        options={},
+        job=Job(resources=Resources(memory=100 * MEBI)),
+        wide=Resources(cores=2, memory=200 * MEBI, gpus=2),
+        # It knows no queues, and looks for a machine only when it has taken the job.
+        refused={"extra_directives": ["rank = (("]},
+        held=["hold = True"],
+        tells=["hosts", "exit_code", "signal", "submitted", "started", "ends"],
+    )
     extra_directives = ('+ProjectName = "dask"', "rank = TARGET.Memory", "concurrency_limits = sw_x", "MY.Wants = True")
 
     def jobs(self) -> st.SearchStrategy[Job]:

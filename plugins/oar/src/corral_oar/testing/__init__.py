@@ -7,6 +7,8 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
+from attrs import evolve
+
 from corral.plugin import Completed, FailureKind, Job, JobId, JobState, Resources
 from corral.testing import (
     AskedFor,
@@ -18,6 +20,7 @@ from corral.testing import (
     Finds,
     GarbledRow,
     Inside,
+    Live,
     Polls,
     Recording,
     Submits,
@@ -104,6 +107,12 @@ class OarLaws(BackendConformance):
         "oarsub-too-much.txt": FailureKind.FATAL,
         "oarsub-type.txt": FailureKind.FATAL,
     }
+    live: ClassVar[Live | None] = Live(
+        wide=Resources(nodes=2, cores=2, memory=2**30),
+        patience=90.0,
+        held=["--hold"],
+        tells=["hosts", "exit_code", "signal", "submitted", "started", "ends"],
+    )
     extra_directives: ClassVar[Sequence[str]] = ("-t besteffort", "--checkpoint 60", "-d /scratch/my work")
 
     def job_ids(self, count: int) -> list[JobId]:
@@ -128,6 +137,7 @@ class OarWithoutOptionsLaws(OarLaws):
         account="physics",
         log_directory="/scratch/my logs",
     )
+    live = None
     extra_directives = (*OarLaws.extra_directives, "-p cluster = 'taurus' AND gpu > 0")
 
 
@@ -140,6 +150,7 @@ class OarWithoutArraysLaws(OarLaws):
             ["nodefile.txt", "stat.txt"], environ="environment.txt", job_id="1019", hosts=["node01", "node02"], cores=2
         ),
     )
+    live = evolve(OarLaws.live, many=6)
 
     def job_ids(self, count: int) -> list[JobId]:
         return [JobId(str(12_345_000 + index)) for index in range(count)]

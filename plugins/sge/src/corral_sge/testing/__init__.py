@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 
 from attrs import evolve, frozen
 
-from corral.plugin import Completed, FailureKind, JobId, JobState, Resources
+from corral.plugin import Completed, FailureKind, Job, JobId, JobState, Resources
 from corral.testing import (
     AskedFor,
     BackendConformance,
@@ -20,6 +20,7 @@ from corral.testing import (
     Finds,
     GarbledRow,
     Inside,
+    Live,
     Polls,
     Recording,
     Submits,
@@ -126,6 +127,14 @@ class GridEngineLaws(BackendConformance):
     }
     job = evolve(BackendConformance.job, resources=Resources(nodes=2, cores=4, memory=8 * 2**30, gpus=1))
     inherits = ("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "TZ", "SGE_*", "KRB5CCNAME")
+    live = Live(
+        # A site may ask for all of the submitter's environment.
+        job=Job(resources=Resources(memory=2**28), extra_directives=["-V"]),
+        # Of GPUs it says nothing to a job.
+        wide=Resources(cores=3, memory=2**29),
+        held=["-h"],
+        tells=["hosts", "exit_code", "signal", "submitted", "started", "ends"],
+    )
     extra_directives = ("-l arch=lx-amd64", "-R y", "-soft -l fast=1 -q all.q", "-ac 'two words'", "-p -100")
 
     def job_ids(self, count: int) -> list[JobId]:
@@ -154,6 +163,7 @@ class GridEngineWithoutArraysLaws(GridEngineLaws):
     recordings: ClassVar[Sequence[Recording]] = GridEngineLaws.each_alone(
         Inside(environ="environment-no-array.txt", job_id="10", hosts=["node01"], cores=1),
     )
+    live = evolve(GridEngineLaws.live, many=12)
     # An accounting of single jobs is read for one of them at a time.
     most_commands = 21
 

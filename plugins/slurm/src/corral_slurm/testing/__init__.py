@@ -6,7 +6,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-from corral.plugin import Completed, FailureKind, JobId, JobState
+from attrs import evolve
+
+from corral.plugin import Completed, FailureKind, Job, JobId, JobState, Resources
 from corral.testing import (
     BackendConformance,
     CancelsGone,
@@ -16,6 +18,7 @@ from corral.testing import (
     Finds,
     GarbledRow,
     Inside,
+    Live,
     Polls,
     Recording,
     Submits,
@@ -30,7 +33,7 @@ class SlurmLaws(BackendConformance):
     transcripts = Path(__file__).parent / "transcripts"
     recordings: ClassVar[Sequence[Recording]] = (
         Submits(["sbatch.txt"], ids=["195_0", "195_1", "195_2"]),
-        Submits(["sbatch-where.txt"], ids=["1_0", "1_1", "1_2", "1_3"]),
+        Submits(["sbatch-where.txt"], ids=["1_0", "1_1", "1_2", "1_3"], where="beta"),
         Submits(
             ["sbatch-big-array.txt", "scontrol-config.txt", "sbatch.txt"],
             count=1001,
@@ -131,6 +134,15 @@ class SlurmLaws(BackendConformance):
         "PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "TZ",
         "SLURM_CONF*", "SLURM_CLUSTERS", "SLURM_JWT", "KRB5CCNAME", "SBATCH_*",
     )  # fmt: skip
+    live = Live(
+        job=Job(resources=Resources(memory=10 * 2**20)),
+        wide=Resources(nodes=2, cores=2, memory=30 * 2**20),
+        # It counts in minutes, and looks for jobs that are too long twice in each.
+        walltime=60,
+        lateness=60.0,
+        held=["--hold"],
+        tells=["hosts", "exit_code", "signal", "submitted", "started", "ends"],
+    )
     extra_directives = ("--qos=high", "-C haswell --reservation=dask", '--comment="two words # and more"')
 
     def job_ids(self, count: int) -> list[JobId]:
@@ -141,6 +153,7 @@ class SlurmWithoutArraysLaws(SlurmLaws):
     """The same laws where --array and --mem are refused, as on TACC's Frontera."""
 
     options: ClassVar[Mapping[str, Any]] = {"arrays": False, "memory_option": "mem-per-cpu"}
+    live = evolve(SlurmLaws.live, many=12, cannot={"too_long": "the same as for arrays, and it takes a minute"})
     recordings: ClassVar[Sequence[Recording]] = SlurmLaws.each_alone(
         Inside(
             # Of the recorded ones, what Slurm says of a job that is no element of an array.
