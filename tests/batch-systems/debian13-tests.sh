@@ -34,6 +34,8 @@ runuser -u tester -- env HOME=/home/tester USER=tester LOGNAME=tester \
     ./test -q tests/real plugins/htcondor --backend htcondor -p no:cacheprovider "$@" || code=$?
 eval "$(tests/batch-systems/oar-up.sh)"
 step "tests on a real OAR"
-./test -q tests/real plugins/oar --backend oar "$@" || code=$?
+# Those of tests/real would take six minutes more; this one has a folder that OAR 2.6 cannot name.
+./test -q plugins/oar tests/real/test_real_surroundings.py::test_a_task_finds_what_the_program_finds --backend oar \
+    "$@" || code=$?
 step "done"
 exit "$code"

@@ -162,6 +162,9 @@ class TestOnSlurm:
         # Nobody listens on port 9.
         elsewhere = re.sub(r"^SlurmctldPort=.*", "SlurmctldPort=9", Path(found[1]).read_text(), flags=re.MULTILINE)
         (tmp_path / "slurm.conf").write_text(elsewhere)
+        # What is beside it is Slurm's, too.
+        for plugin in Path(found[1]).parent.glob("*.lua"):
+            shutil.copy(plugin, tmp_path)
         monkeypatch.setenv("SLURM_CONF", str(tmp_path / "slurm.conf"))
         the_only_cause(on_slurm("--submit"), "batch system", "does not answer: .*[Uu]nable to contact")
 

@@ -120,6 +120,9 @@ def test_the_batch_system_is_away(symptom: Symptom, tmp_path: Path, monkeypatch:
     # Nobody listens on port 9.
     elsewhere = re.sub(r"^SlurmctldPort=.*", "SlurmctldPort=9", Path(found[1]).read_text(), flags=re.MULTILINE)
     (tmp_path / "slurm.conf").write_text(elsewhere)
+    # What is beside it is Slurm's, too.
+    for plugin in Path(found[1]).parent.glob("*.lua"):
+        shutil.copy(plugin, tmp_path)
     with monkeypatch.context() as broken:
         broken.setenv("SLURM_CONF", str(tmp_path / "slurm.conf"))
         text = told_while_waiting(timeout=60)

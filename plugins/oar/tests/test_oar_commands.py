@@ -59,6 +59,7 @@ def test_the_script_travels_in_an_argument() -> None:
         *("oarsub", "-n", "dask-1", "-l", "/nodes=1/core=1", "-O", "/dev/null", "-E", "/dev/null", "--array", "50"),
     )
     assert command.stdin == ""
+    assert command.cwd == "/", "OAR 2.6 starts no job in a folder with an apostrophe"
 
 
 @pytest.mark.parametrize("shell", ["sh", "bash", "dash"])

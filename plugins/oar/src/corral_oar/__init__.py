@@ -351,7 +351,8 @@ def _oarsub(script: Script, size: int | None) -> Conversation[list[JobId]]:
     lines = (line.text.removeprefix(directives.PREFIX) for line in script.directives)
     options = [word for line in lines for word in directives.option(line).words]
     array = [] if size is None else ["--array", str(size)]
-    done = yield Command(["oarsub", *options, *array, _command_line(script.shebang, script.body)])
+    # OAR 2.6 starts no job where the folder's name has an apostrophe, and suspects the node: the script changes to it.
+    done = yield Command(["oarsub", *options, *array, _command_line(script.shebang, script.body)], cwd="/")
     ids = re.findall(r"^OAR_JOB_ID=(\d+)$", done.stdout, re.MULTILINE | re.ASCII)
     if not ids:
         raise ParseError("oarsub accepted the job and its answer has no id", done.stdout + done.stderr)
