@@ -29,9 +29,12 @@ from pathlib import Path
 
 import pytest
 import setups
+from attrs import evolve
 from checkup import CheckUp, check_up
 
-from corral.testing.laws import live
+from corral.plugin import Job
+from corral.testing import Live
+from corral.testing.laws import live as live_laws
 
 SCRIPTS = Path(__file__).parent.parent / "batch-systems"
 
@@ -104,7 +107,7 @@ class BatchSystems:
     def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
         for item in items:
             backend = getattr(getattr(item, "cls", None), "backend", None)
-            if backend in PROBES and live.is_law(item):
+            if backend in PROBES and live_laws.is_law(item):
                 item.add_marker(pytest.mark.real(backend))
                 # The first begins what all look at, and the last waits for a walltime.
                 item.add_marker(pytest.mark.timeout(240))
@@ -148,7 +151,7 @@ class BatchSystems:
         return report
 
     def _must_not_be_skipped(self, item: pytest.Item) -> bool:
-        if live.DECLARED in item.stash:
+        if live_laws.DECLARED in item.stash:
             return False
         needed = needs(item)
         if bad := [self.check_ups[name] for name in needed if name in self.check_ups and self.obstacles[name]]:
@@ -159,6 +162,34 @@ class BatchSystems:
             return is_to_fail and bool(new)
         is_possible = any(_script(name, "up") and not _refuses_us(name) for name in needed) and not _lacking(item)
         return bool(os.environ.get("CI")) and is_possible
+
+    @pytest.hookimpl(optionalhook=True)
+    def pytest_corral_live(self, laws: type, live: Live) -> Live | None:
+        """What a file says of a batch system, for the live laws of its backend."""
+        backend: str = getattr(laws, "backend", "")
+        setup = setups.of(backend)
+        if setup.is_own or backend not in self.check_ups:
+            return None
+        lacks = self.check_ups[backend].lacks
+        wide = live.wide or live.job.resources
+        arrays = {name: value for name, value in getattr(laws, "options", {}).items() if name == "arrays"}
+        return evolve(
+            live,
+            job=setup.fit(live.job),
+            wide=setup.fit(
+                Job(
+                    resources=evolve(
+                        wide,
+                        nodes=1 if "nodes" in lacks else wide.nodes,
+                        cores=1 if "cores" in lacks else wide.cores,
+                        gpus=0 if "gpus" in lacks else wide.gpus,
+                    )
+                )
+            ).resources,
+            options={**setup.job.get("backend_options", {}), **arrays},
+            patience=max(setup.patience, live.patience),
+            folder=setups.folder(),
+        )
 
     def pytest_sessionfinish(self) -> None:
         for name in reversed(self.started):

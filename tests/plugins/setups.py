@@ -48,10 +48,14 @@ _JOB_KEYS = {
 }  # fmt: skip
 
 
-def _count(value: object) -> int | None:
+def _count(value: int | None) -> int | None:
     if value is not None and (not isinstance(value, int) or isinstance(value, bool) or value < 1):
         raise ValueError(f"{value!r} is no number of cores, nodes or jobs")
     return value
+
+
+def _amount(value: float | str | None) -> int | None:
+    return None if value is None else bytes_in(value)
 
 
 @frozen(kw_only=True)
@@ -60,7 +64,7 @@ class Size:
 
     cores: int | None = field(default=None, converter=_count)
     #: Of a node's share of the job, in bytes.
-    memory: int | None = field(default=None, converter=lambda value: None if value is None else bytes_in(value))
+    memory: int | None = field(default=None, converter=_amount)
     nodes: int | None = field(default=None, converter=_count)
     #: Of one cluster, at once.
     jobs: int | None = field(default=None, converter=_count)

@@ -106,7 +106,7 @@ class TestLocal(BackendConformance):
         tells=["hosts", "exit_code", "signal", "submitted", "started", "ends"],
     )
 
-    def live_manager(self, folder: Path) -> pluggy.PluginManager:
+    def live_manager(self, live: Live, folder: Path) -> pluggy.PluginManager:
         """On a queue of its own, large enough for all that run at once."""
         return self.manager(directory=folder / "queue", cores=16, memory=2**34)
 

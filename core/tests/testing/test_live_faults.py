@@ -32,7 +32,7 @@ for fault in FAULTS:
     def manager(self, *around, fault=fault):
         return assemble(NamedPlugin(name="acme", plugin=fault()), [])
 
-    def live_manager(self, folder):
+    def live_manager(self, live, folder):
         # A queue of its own: none is asked about the jobs of all others.
         (folder / "acme").mkdir()
         os.environ["ACME_HOME"] = str(folder / "acme")

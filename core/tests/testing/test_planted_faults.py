@@ -23,7 +23,10 @@ OF_DECLARATIONS = {"test_an_id_was_seen_from_both_sides"}
 #: What is about an option that Acme does not have; see the last test.
 OF_OPTIONS = {"test_where_arrays_are_refused_each_job_is_submitted_alone"}
 
-LAWS = {name for name in dir(BackendConformance) if name.startswith("test_")} - OF_DECLARATIONS - OF_OPTIONS
+#: What `test_live_faults.py` is about.
+LIVE = {name for name in dir(BackendConformance) if name.startswith("test_live_")}
+
+LAWS = {name for name in dir(BackendConformance) if name.startswith("test_")} - OF_DECLARATIONS - OF_OPTIONS - LIVE
 
 BROKEN = """
 import sys

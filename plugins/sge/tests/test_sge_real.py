@@ -12,11 +12,9 @@ from typing import Any
 import pytest
 import setups
 from attrs import evolve
-from real_jobs import RealJobs, real_jobs, variables
+from real_jobs import RealJobs, real_jobs
 
-from corral.plugin import Allocation, CommandFailed, FailureKind, JobId, JobState, Resources
-from corral.testing import environment
-from corral_sge.testing import GridEngineLaws
+from corral.plugin import Allocation, JobId, JobState, Resources
 
 pytestmark = [pytest.mark.real("sge"), pytest.mark.timeout(90)]
 
@@ -35,64 +33,6 @@ async def smp(sge: RealJobs) -> RealJobs:
     if "smp" not in (await sge.ask("qconf", "-spl")).split():
         pytest.skip("this Grid Engine has no parallel environment smp")
     return sge
-
-
-async def test_grid_engine_is_detected_and_described(sge: RealJobs) -> None:
-    """There is a version, and a queue with slots."""
-    assert (await sge.talk(SGE.detect())).version[0].isdigit()
-    queues = await sge.talk(SGE.describe_queues())
-    assert queues
-    assert all(queue.nodes > 0 and queue.cores > 0 and queue.memory > 2**20 for queue in queues)
-
-
-async def test_ends_are_told_apart(sge: RealJobs) -> None:
-    """One array, four ways to end; the job knows itself by the id that submit returned."""
-    script = 'echo "$CORRAL_JOB_ID"; case $CORRAL_JOB_ID in *.2) exit 3;; *.3) kill -SEGV $PPID;; *.4) exit 143;; esac'
-    ids = await sge.submit(sge.job("bash", "-c", script), 4)
-    ended = await sge.until(ids, lambda status: status.state.is_final)
-    assert [(status.state, status.exit_code, status.signal) for status in ended] == [
-        (JobState.COMPLETED, 0, None),
-        (JobState.FAILED, 3, None),
-        (JobState.FAILED, None, 11),
-        (JobState.FAILED, 143, None),
-    ]
-    for job_id, status in zip(ids, ended, strict=True):
-        assert (sge.logs / f"{job_id}.log").read_text() == f"{job_id}\n"
-        assert status.hosts
-        assert status.submitted <= status.started <= status.ends  # type: ignore[operator]
-
-
-async def test_walltime_is_kept(sge: RealJobs) -> None:
-    """And is told from a deletion, which ends in the same way."""
-    late = await sge.submit(sge.job("sleep", "300", walltime=1))
-    deleted = await sge.submit(sge.job("sleep", "300"))
-    await sge.until(deleted, lambda status: status.state is JobState.RUNNING)
-    await sge.talk(SGE.cancel(deleted))
-    [timeout, cancelled] = await sge.until([*late, *deleted], lambda status: status.state.is_final)
-    assert (timeout.state, cancelled.state) == (JobState.TIMEOUT, JobState.CANCELLED)
-
-
-async def test_nothing_of_the_submitters_environment_reaches_the_job(
-    sge: RealJobs, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Even where a site asks for all of it. What looks like an option in a text is none."""
-    monkeypatch.setenv("SECRET_TOKEN", "xyzzy")
-    hostile = "a'b\"c $HOME `id` \\ \t|"
-    job = sge.job("env", environment={"HOSTILE": hostile, "TEXT": "\n#$ -l nosuch=1\n"}, extra_directives=["-V"])
-    seen = variables(await sge.run(job))
-    assert seen["HOSTILE"] == hostile
-    assert seen["JOB_NAME"] == job.name
-    assert not {"SECRET_TOKEN", "LC_ALL", "PYTEST_CURRENT_TEST"} & seen.keys()
-
-
-async def test_an_enclosing_job_does_not_confuse_a_submission(sge: RealJobs, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its variables belong to it."""
-    recorded = environment(GridEngineLaws.transcripts / "environment.txt")
-    for name in recorded.keys() - {"SGE_ROOT", "SGE_CELL", "SGE_QMASTER_PORT", "SGE_EXECD_PORT"}:
-        monkeypatch.setenv(name, recorded[name])
-    seen = variables(await sge.run(sge.job("env")))
-    allocation = await sge.talk(SGE.read_allocation(seen))
-    assert (allocation.job_id, allocation.attempt, allocation.cores) == (sge.submitted[0], 0, 1)
 
 
 @pytest.mark.parametrize("folder", ["two words", "$USER $$ $x", "a:b", "~%s", 'it\'s "so"', "\\;*[a]|", "{}é"])
@@ -116,19 +56,6 @@ async def test_a_missing_log_folder_holds_the_job(sge: RealJobs) -> None:
     assert f"{missing}/{ids[1]}.log" in explanation
 
 
-async def test_tasks_that_wait_are_polled_cancelled_and_found(sge: RealJobs) -> None:
-    """Every second one of 200 is cancelled; the others stay, to the last."""
-    job = sge.job("true", extra_directives=["-h"])
-    ids = await sge.submit(job, 200)
-    await sge.until(ids, lambda status: status.state is JobState.HELD)
-    await sge.talk(SGE.cancel(ids[::2]))
-    assert sorted(await sge.talk(SGE.find_jobs(job.name))) == sorted(ids[1::2])
-    assert sorted(await sge.talk(SGE.poll_status(ids))) == sorted(ids[1::2])
-    await sge.talk(SGE.cancel(ids))
-    await sge.talk(SGE.cancel(ids))
-    assert await sge.talk(SGE.find_jobs(job.name)) == []
-
-
 @pytest.mark.parametrize("cause", ["held", "no host is left"])
 async def test_a_wait_is_explained(sge: RealJobs, cause: str) -> None:
     """It takes the scheduler a moment to say why."""
@@ -142,14 +69,8 @@ async def test_a_wait_is_explained(sge: RealJobs, cause: str) -> None:
         await asyncio.sleep(0.2)
 
 
-async def test_jobs_that_nobody_knows_are_not_listed(sge: RealJobs) -> None:
-    """Grid Engine fails for one unknown id; that is no error."""
-    unknown = JobId("9999999.1")
-    assert await sge.talk(SGE.poll_status([unknown])) == {}
-    await sge.talk(SGE.cancel([unknown]))
-    [known] = await sge.submit(sge.job("true", extra_directives=["-h"]))
-    assert list(await sge.talk(SGE.poll_status([unknown, known]))) == [known]
-    assert await sge.talk(SGE.explain_pending(unknown)) == ""
+async def test_nothing_is_explained_of_jobs_that_nobody_knows(sge: RealJobs) -> None:
+    assert await sge.talk(SGE.explain_pending(JobId("9999999.1"))) == ""
 
 
 async def test_an_array_that_is_too_large_is_made_smaller(sge: RealJobs) -> None:
@@ -160,15 +81,6 @@ async def test_an_array_that_is_too_large_is_made_smaller(sge: RealJobs) -> None
         pytest.skip("this Grid Engine sets no limit")
     job = sge.job("true", extra_directives=["-h"])
     assert len(await sge.submit(job, limit + 5, evolve(SGE, max_array_size=limit + 5))) == limit
-
-
-async def test_a_parallel_job_knows_what_it_was_granted(smp: RealJobs) -> None:
-    """From its environment and its host file, which lives as long as the job."""
-    [job_id] = await smp.submit(smp.job("bash", "-c", "env; echo ready; sleep 300", resources=Resources(cores=3)))
-    environ = variables(await smp.until_it_prints(job_id, "ready"))
-    allocation = await smp.talk(SGE.read_allocation(environ))
-    assert (allocation.job_id, allocation.cores) == (job_id, 3)
-    assert allocation.hosts == (environ["HOSTNAME"],)
 
 
 async def test_qrsh_starts_the_very_words(smp: RealJobs) -> None:
@@ -219,13 +131,3 @@ async def test_what_a_job_has_set_up_is_there_under_qrsh(smp: RealJobs, tmp_path
     )
     assert await smp.run(job) == "it's $HOME|/opt/lib|has its own|nothing\n" * 2
     assert not list(private.iterdir())
-
-
-async def test_an_impossible_job_is_refused_at_once(sge: RealJobs) -> None:
-    """In Grid Engine's own words, classified."""
-    with pytest.raises(CommandFailed) as caught:
-        await sge.submit(sge.job("true", queue="no-such-queue"))
-    failure = SGE.classify_failure(caught.value.completed)
-    assert failure is not None
-    assert failure.kind is FailureKind.FATAL
-    assert 'unknown queue "no-such-queue"' in failure.message

@@ -132,7 +132,7 @@ class DeclaredOption:
         names = ["array"] if self._is_list else ["number" if self.said.unit else _JSON[self._kind]]
         names += ["string"] * bool(self.said.unit) + ["integer"] * (self._kind is str and not self.said.choices)
         found["type"] = names + ["null"] * self.takes_none if len(names) + self.takes_none > 1 else names[0]
-        one = {"enum": [*self.said.choices]} if self.said.choices else {}
+        one: dict[str, Any] = {"enum": [*self.said.choices]} if self.said.choices else {}
         if self.said.pattern:
             one["pattern"] = f"^(?:{self.said.pattern})$"
         if self._is_list:
@@ -258,9 +258,9 @@ def _declared(factory: Callable[..., object], parameter: inspect.Parameter) -> D
     said = [each for each in getattr(hint, "__metadata__", ()) if isinstance(each, Option)]
     if not said:
         return DeclaredOption(**basic)
-    plain = typing.get_args(hint)[0]
-    is_union = typing.get_origin(plain) in (typing.Union, types.UnionType)
-    kinds = typing.get_args(plain) if is_union else (plain,)
+    bare = typing.get_args(hint)[0]
+    is_union = typing.get_origin(bare) in (typing.Union, types.UnionType)
+    kinds = typing.get_args(bare) if is_union else (bare,)
     return DeclaredOption(
         **basic,
         said=said[0],
@@ -273,7 +273,8 @@ def _hint(factory: Callable[..., object], name: str) -> Any:
     """The annotation of an argument: of the class's attribute, or in the signature. None if there is none."""
     if isinstance(factory, type):
         # attrs leaves out of the signature what a converter takes.
-        owners: list[Any] = [*factory.__mro__, *(each.__init__ for each in factory.__mro__ if "__init__" in vars(each))]
+        makers = [vars(each)["__init__"] for each in factory.__mro__ if "__init__" in vars(each)]
+        owners: list[Any] = [*factory.__mro__, *makers]
     else:
         owners = [factory]
     for owner in owners:

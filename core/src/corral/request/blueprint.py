@@ -371,12 +371,11 @@ class Blueprint:
         except Exception:
             # What a plugin does wrong is told when it is asked for real; until then its cluster asks for itself.
             return self.uuid + batch.name
-        server = batch.facts.server
         environment = command_environment(os.environ, command)
         told = {
             name: value
             for name, value in environment.items()
-            if any(fnmatch.fnmatchcase(name, pattern) for pattern in server)
+            if any(fnmatch.fnmatchcase(name, pattern) for pattern in batch.facts.server)
         }
         own = [f"{type(each.plugin).__module__}.{type(each.plugin).__qualname__}" for each in self.plugins]
         site = None if batch.name else [self.site, repr(self.site_options)]

@@ -12,7 +12,29 @@ It is no entry point of pytest's: who has corral installed for other reasons get
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import pytest
+
+if TYPE_CHECKING:
+    from corral.testing.live_jobs import Live
+
+
+class Hooks:
+    """What a ``conftest.py`` may answer."""
+
+    @pytest.hookspec(firstresult=True)
+    def pytest_corral_live(self, laws: type, live: Live) -> Live | None:
+        """What a class of laws is to know of the batch system that answers here, if it is not what it declares. ::
+
+        def pytest_corral_live(laws, live):
+            return evolve(live, job=evolve(live.job, queue="debug", account="physics"))
+        """
+
+
+def pytest_addhooks(pluginmanager: pytest.PytestPluginManager) -> None:
+    """For a centre whose queues and accounts no plugin's author knows."""
+    pluginmanager.add_hookspecs(Hooks)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

@@ -53,8 +53,8 @@ class Live:
     #: What the one job asks for that is no element of an array: more than the others, where there is more, so that the
     #: laws look at several hosts, cores, memory and GPUs. None: no more than the others.
     wide: Resources | None = None
-    #: Options of the backend there, beside those of the class.
-    options: Mapping[str, Any] = field(factory=dict)
+    #: Options of the backend there; None: those of the class.
+    options: Mapping[str, Any] | None = None
     #: Seconds that a job may take from one state to the next.
     patience: float = 60.0
     #: The shortest walltime that is kept (s), and how much later it is noticed.
@@ -106,8 +106,8 @@ class Agent:
             "timeout": timeout,
         }
         path = self._ask(asked)
-        answer = until(
-            lambda: json.loads(path.read_text()) if path.exists() else None,
+        answer: dict[str, Any] = until(
+            lambda: json.loads(path.read_text()) if path.exists() else {},
             timeout + 10,
             lambda: f"job {self.job_id} is silent: it was to run {shlex.join(command.argv)}",
         )

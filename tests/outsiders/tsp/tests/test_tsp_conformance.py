@@ -48,7 +48,8 @@ class TestTsp(BackendConformance):
             absent=["99"],
             exit_codes={"1": 3, "2": 0, "4": 124, "7": None},
         ),
-        CancelsGone(["remove-unknown.txt", "kill-unknown.txt"], ids=["99"]),
+        CancelsGone(["list.txt", "remove-unknown.txt", "kill-unknown.txt"], ids=["99"]),
+        CancelsGone(["list.txt"], ids=["1", "4", "5"]),
         Finds(["list.txt"], name="dask-conformance", ids=["0"]),
         Finds(["list.txt"], name="dask-*", ids=["0", "6", "7", "8"]),
         Inside(
@@ -68,7 +69,7 @@ class TestTsp(BackendConformance):
     inherits = ("TS_*", "TMPDIR", "HOME", "USER", "LOGNAME", "SHELL", "LANG")
     extra_directives = ("-m", "-D 3")
     # tsp -r takes one number.
-    most_commands = 10_000
+    most_commands = 10_001
 
     def job_ids(self, count: int) -> list[JobId]:
         return [JobId(str(index)) for index in range(count)]

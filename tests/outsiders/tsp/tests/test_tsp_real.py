@@ -90,7 +90,7 @@ def test_a_cluster_lives_and_leaves_nothing(queue: Path, tmp_path: Path) -> None
         os.killpg(int(tsp("-p", "1")), 9)
         until(lambda: ours.failures)
         assert [(each.job.id.text, each.job.state, each.job.reason) for each in ours.failures] == [
-            ("1", JobState.FAILED, "ended by a signal")
+            ("1", JobState.FAILED, "ended by a signal, or with exit code 255")
         ]
         until(lambda: len(ours.observed) == 3)
         assert "1 worker connected" in ours.logs(ours.failures[0].job)
@@ -123,6 +123,16 @@ def test_what_waits_and_what_runs_is_cancelled_and_no_neighbour(queue: Path) -> 
     assert really(backend.find_jobs("man*")) == [ids[0], ids[2]]
     really(backend.cancel(ids))
     until(lambda: not alive())
+
+
+def test_an_exit_code_is_that_of_the_job(queue: Path) -> None:
+    """Task Spooler prints it as a signed byte; and it is still there after the job is cancelled, too late."""
+    backend = Tsp()
+    job = Job(name="failing", command=["sh", "-c", "exit 143"])
+    [job_id] = really(backend.submit(backend.render_script(backend.prepare_job(job)), 1))
+    until(lambda: not alive())
+    really(backend.cancel([job_id]))
+    assert really(backend.poll_status([job_id]))[job_id].exit_code == 143
 
 
 def test_a_job_that_is_too_large_is_explained(queue: Path) -> None:

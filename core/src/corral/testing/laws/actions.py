@@ -111,9 +111,10 @@ class ActionLaws(Laws):
         if self.alone is not None and self.alone not in self.recordings:
             yield SilentHooks(self.manager(arrays=False)), self.alone
 
-    def test_a_submission_hands_over_the_whole_script(self, script: Script) -> None:
+    def test_a_submission_hands_over_the_whole_script(self) -> None:
         """Nothing of it is lost on the way: without a directive, or with another body, something else is submitted."""
         alone = SilentHooks(self.manager())
+        script: Script = alone.render_script(job=self._full_job(alone))
         for hooks, submission in self._submissions(alone):
             usual = self._submitting(hooks, submission, script)
             for number, directive in enumerate(script.directives):

@@ -7,6 +7,7 @@ import os
 import re
 import time
 from collections.abc import Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -14,6 +15,7 @@ import pluggy
 import pytest
 
 from corral.errors import CommandFailed, InvalidRequest
+from corral.plugin import discovery
 from corral.plugin.validation import DEFAULTS
 from corral.plugin.values import Detected, FailureKind, JobId, JobState, Queue, Resources
 from corral.testing.laws.declared import Laws
@@ -39,9 +41,9 @@ class LiveLaws(Laws):
     #: What is to be known of the batch system that answers here; None: this class has no live laws.
     live: ClassVar[Live | None] = Live()
 
-    def live_manager(self, folder: Path) -> pluggy.PluginManager:
+    def live_manager(self, live: Live, folder: Path) -> pluggy.PluginManager:
         """The backend as it talks to the live system; `folder` is for the files of one class's jobs."""
-        return self.manager(**(self.live.options if self.live else {}))
+        return self.manager() if live.options is None else discovery.load(self.backend, options=live.options)
 
     def unknown_id(self, known: JobId) -> JobId:
         """An id that the batch system does not know, made of one that it does."""
@@ -57,19 +59,19 @@ class LiveLaws(Laws):
         assert node is not None
         if _LIFE not in node.stash:
             if any(is_of_walltime(item) and getattr(item, "cls", None) is type(self) for item in request.session.items):
-                self._late(request.session)
+                self._late(request.session, live)
             node.stash[_LIFE] = Life(
-                LiveJobs(live, self.live_manager), dict(self._told_to_another_job()), self.unknown_id
+                LiveJobs(live, partial(self.live_manager, live)), dict(self._told_to_another_job()), self.unknown_id
             )
             # Not of this test: the next ones look at the same jobs.
             node.addfinalizer(node.stash[_LIFE].jobs.close)
-        return node.stash[_LIFE]
+        life: Life = node.stash[_LIFE]
+        return life
 
     @pytest.fixture
     def late(self, request: pytest.FixtureRequest) -> LiveJobs:
         """Jobs of their own: they begin with the first law of the class, and are looked at when all else is done."""
-        self._asked_for(request.node)
-        late = self._late(request.session)
+        late = self._late(request.session, self._asked_for(request.node))
         if isinstance(late, Exception):
             raise late
         return late
@@ -82,6 +84,7 @@ class LiveLaws(Laws):
         if live is None:
             node.stash[DECLARED] = True
             pytest.skip(f"{type(self).__name__} has no live laws: live = None")
+        live = node.config.hook.pytest_corral_live(laws=type(self), live=live) or live
         known = {name.removeprefix(PREFIX) for name in dir(LiveLaws) if name.startswith(PREFIX)}
         assert set(live.cannot) <= known, f"Live.cannot names no law: {set(live.cannot) - known}; laws: {sorted(known)}"
         if reason := live.cannot.get(getattr(node, "originalname", "").removeprefix(PREFIX)):
@@ -89,14 +92,14 @@ class LiveLaws(Laws):
             pytest.skip(f"{self.backend}: {reason}")
         return live
 
-    def _late(self, session: pytest.Session) -> LiveJobs | Exception:
+    def _late(self, session: pytest.Session, live: Live) -> LiveJobs | Exception:
         """The job that exceeds its walltime, or why it could not be submitted."""
         begun = session.stash.setdefault(_LATE, {})
-        if type(self) not in begun and self.live is not None and "too_long" not in self.live.cannot:
-            jobs = begun[type(self)] = LiveJobs(self.live, self.live_manager)
+        if type(self) not in begun and "too_long" not in live.cannot:
+            jobs = begun[type(self)] = LiveJobs(live, partial(self.live_manager, live))
             session.addfinalizer(jobs.close)
             try:
-                jobs.submit("late", jobs.job("late", "late", walltime=self.live.walltime))
+                jobs.submit("late", jobs.job("late", "late", walltime=live.walltime))
             except Exception as error:
                 begun[type(self)] = error
         return begun.get(type(self), AssertionError("it was not begun"))
@@ -104,7 +107,7 @@ class LiveLaws(Laws):
     def _told_to_another_job(self) -> Iterator[tuple[str, str]]:
         """What a recorded job had in its environment of itself, but nothing that leads to a server."""
         facts = self._facts()
-        for inside in self._recorded(Inside)[:1]:
+        for inside in self._recorded(Inside):
             for name, value in inside.environ_from(self.transcripts).items():
                 enclosed, kept = (
                     any(fnmatch.fnmatchcase(name, each) for each in patterns)
@@ -274,6 +277,8 @@ class LiveLaws(Laws):
                 assert value == expected or (value is None and name not in live.tells), f"{name}: {status}"
             for name in live.tells - {"exit_code", "signal"}:
                 assert getattr(status, name), f"job {job_id} has ended, and its {name} is not told: {status}"
+            nodes = life.batch(ONE).job.resources.nodes if job_id in life.ids(ONE) else 1
+            assert len(status.hosts) in (0, nodes), f"job {job_id} was on {nodes} nodes: {status}"
             moments = [each for each in (status.submitted, status.started, status.ends) if each is not None]
             assert moments == sorted(moments), f"job {job_id} ended before it began: {status}"
 

@@ -168,7 +168,7 @@ class HTCondorLaws(BackendConformance):
     # A job runs on one machine.
     job = evolve(BackendConformance.job, resources=Resources(cores=4, memory=8 * 2**30, gpus=1))
     live = Live(
-        options={"queue_attribute": None, "walltime_attribute": None},
+        options={},
         job=Job(resources=Resources(memory=100 * MEBI)),
         wide=Resources(cores=2, memory=200 * MEBI, gpus=2),
         # It knows no queues, and looks for a machine only when it has taken the job.

@@ -128,7 +128,8 @@ class GridEngineLaws(BackendConformance):
     job = evolve(BackendConformance.job, resources=Resources(nodes=2, cores=4, memory=8 * 2**30, gpus=1))
     inherits = ("PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "TZ", "SGE_*", "KRB5CCNAME")
     live = Live(
-        job=Job(resources=Resources(memory=2**28)),
+        # A site may ask for all of the submitter's environment.
+        job=Job(resources=Resources(memory=2**28), extra_directives=["-V"]),
         # Of GPUs it says nothing to a job.
         wide=Resources(cores=3, memory=2**29),
         held=["-h"],

@@ -81,7 +81,8 @@ if [ -n "$TSP_SECONDS" ]; then
     export TSP_ENDS
     set -- timeout --kill-after=30 "$TSP_SECONDS" "$@"
 fi
-unset TSP_SCRIPT TSP_SHELL TSP_LOGS TSP_SECONDS TSP_RUN tries
+# corral runs commands in C.
+unset TSP_SCRIPT TSP_SHELL TSP_LOGS TSP_SECONDS TSP_RUN LC_ALL tries
 exec "$@"
 """
 
@@ -209,19 +210,22 @@ class Tsp:
 
     @hookimpl
     def cancel(self, job_ids: Sequence[JobId]) -> Conversation[None]:
-        # Those that wait come first: they would start as soon as others end. -k alone would be wrong: of a job that has
-        # ended, it signals a process group that may be another's by now.
+        # Of a job that has ended, -r would remove what is known of it, and -k would signal a process group that may be
+        # another's by now. Those that wait come before those that run, in whose place they would start.
+        rows = yield from _table()
+        ended = {job_id for job_id, status, _ in rows if status.state.is_final}
         trouble: CommandFailed | None = None
-        others = []
+        running = []
         for job_id in job_ids:
             try:
-                yield Command(["tsp", "-r", job_id.text])
+                if job_id not in ended:
+                    yield Command(["tsp", "-r", job_id.text])
             except CommandFailed as error:
                 if _says(error, f"The job {job_id} cannot be removed."):
-                    others.append(job_id)
+                    running.append(job_id)
                 else:
                     trouble = error
-        for job_id in others:
+        for job_id in running:
             try:
                 yield Command(["tsp", "-k", job_id.text])
             except CommandFailed as error:
@@ -328,15 +332,23 @@ def _table() -> Conversation[list[tuple[JobId, JobStatus, str]]]:
     return rows
 
 
-def _status(word: str, code: str | None) -> JobStatus:
+def _status(word: str, told: str | None) -> JobStatus:
     state = STATES.get(word, JobState.UNKNOWN)
-    if state is not JobState.COMPLETED or code in (None, "0"):
-        return JobStatus(state=state, native=word, exit_code=None if code is None else int(code))
-    if code == "-1":
-        return JobStatus(state=JobState.FAILED, native=word, reason="ended by a signal")
-    if int(code) == TIMED_OUT:
-        return JobStatus(state=JobState.TIMEOUT, native=word, reason="its walltime was over", exit_code=TIMED_OUT)
-    return JobStatus(state=JobState.FAILED, native=word, exit_code=int(code))
+    if told is None:
+        return JobStatus(state=state, native=word)
+    # It is printed as a signed byte, and -1 is also said of all that a signal ended.
+    code = int(told) % 256
+    if state is not JobState.COMPLETED or code == 0:
+        return JobStatus(state=state, native=word, exit_code=code)
+    if code == 255:
+        return JobStatus(state=JobState.FAILED, native=word, reason="ended by a signal, or with exit code 255")
+    if code == TIMED_OUT:
+        return JobStatus(state=JobState.TIMEOUT, native=word, reason="its walltime was over", exit_code=code)
+    if code == TERMINATED:
+        return JobStatus(
+            state=JobState.CANCELLED, native=word, reason="ended by SIGTERM, as tsp -k does", exit_code=code
+        )
+    return JobStatus(state=JobState.FAILED, native=word, exit_code=code)
 
 
 def _says(error: CommandFailed, words: str) -> bool:
