@@ -46,6 +46,15 @@ async def test_a_held_job_says_so(oar: RealJobs) -> None:
     assert "held" in await oar.talk(OAR.explain_pending(ids[0]))
 
 
+async def test_a_deleted_job_may_be_deleted_again_while_it_runs_on(oar: RealJobs) -> None:
+    ids = await oar.submit(oar.job("sleep", "300"))
+    await oar.until(ids, lambda status: status.state is JobState.RUNNING)
+    await oar.talk(OAR.cancel(ids))
+    await oar.talk(OAR.cancel(ids))
+    [status] = await oar.until(ids, lambda status: status.state.is_final)
+    assert (status.state, status.exit_code) == (JobState.CANCELLED, None)
+
+
 async def test_a_missing_log_folder_fails_the_job(oar: RealJobs) -> None:
     """OAR does not say so at submission."""
     ids = await oar.submit(oar.job("true", log_directory=str(oar.logs / "missing")))

@@ -165,10 +165,10 @@ class Life:
     def _cancelled(self) -> Cancelled:
         agents = self.reach("running")[THREE]
         first, middle, last = self.ids(THREE)
-        # Once more, and again when it is gone: no error.
-        self.jobs.talk(self.jobs.hook.cancel(job_ids=[middle]))
         self.jobs.talk(self.jobs.hook.cancel(job_ids=[middle]))
         ended = self.jobs.until_ended([middle], "cancelled, and not ended")
+        self.jobs.talk(self.jobs.hook.cancel(job_ids=[middle]))
+        # Once more, of a job that is gone: no error.
         self.jobs.talk(self.jobs.hook.cancel(job_ids=[middle]))
         neighbours = self.jobs.poll([first, last])
         asked = ((first, agents[0]), (last, agents[2]))
