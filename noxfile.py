@@ -137,6 +137,7 @@ def types(session: nox.Session) -> None:
         "tests/plugins",
         "tests/benchmarks",
         "core/tests/testing/harbour",
+        "tests/outsiders/tsp/src",
     ]
     session.run("mypy", *session.posargs, env={"MYPYPATH": ":".join(sources)})
 

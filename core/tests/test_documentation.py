@@ -225,10 +225,10 @@ def test_the_schema_knows_the_options_of_backends() -> None:
     jsonschema.validate({"corral": {"backends": {"of-next-year": {"backend-options": {"any": 1}}}}}, schema)
     found = schema["properties"]["corral"]["properties"]["backends"]["properties"]
     assert {each.name for each in discovery.usable("backend")} <= found.keys()
-    options = {option.name: option for option in discovery.the_backend("slurm").options}
+    declared = {option.name: option for option in discovery.the_backend("slurm").options}
     [_, its] = found["slurm"]["allOf"]
     for name, said in its["properties"]["backend-options"]["properties"].items():
-        assert said["description"] == options[name].help.replace("`", "")
+        assert said["description"] == declared[name].help.replace("`", "")
 
 
 def test_the_page_of_sites_has_all_their_keys() -> None:

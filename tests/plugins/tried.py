@@ -11,7 +11,7 @@ import datetime
 import json
 import os
 import platform
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,10 @@ BEGIN, END = "<!-- from tried.jsonl -->\n", "<!-- end -->\n"
 _Texts = tuple[str, ...]
 
 
+def _texts(texts: Iterable[str]) -> _Texts:
+    return tuple(texts)
+
+
 @frozen(kw_only=True)
 class Run:
     """One batch system, and what was run on it; an empty text or None: nobody noted it."""
@@ -38,12 +42,12 @@ class Run:
     batch_system: str
     version: str
     #: Folders of tests, or in words what was done by hand.
-    tests: _Texts = field(converter=tuple)
+    tests: _Texts = field(converter=_texts)
     passed: int | None = None
     failed: int | None = None
     skipped: int | None = None
     #: Which `setups.ABILITIES` it lacked.
-    lacks: _Texts = field(default=(), converter=tuple)
+    lacks: _Texts = field(default=(), converter=_texts)
     #: Versions and the operating system of where the tests ran.
     python: str = ""
     corral: str = ""

@@ -24,7 +24,7 @@ def test_what_is_recorded_means_what_is_declared(
     """Each conversation is held again on the files, which name neither this host nor its user."""
     # Ten commands a minute, as usual, would take minutes.
     monkeypatch.setenv("DASK_CORRAL__COMMANDS_PER_MINUTE", "600")
-    arguments = {**operator.arguments}
+    arguments = {**operator.setup.job}
     options = arguments.pop("backend_options", {})
     words = [f"--{name}={value}" for name, value in arguments.items()]
     words += [f"--backend-option={name}={json.dumps(value)}" for name, value in options.items()]

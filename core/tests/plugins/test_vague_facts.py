@@ -124,7 +124,7 @@ def test_backends_are_listed_with_what_they_do_not_enforce() -> None:
 def test_what_is_no_amount_is_refused(names: set[str]) -> None:
     """The word is that of the request."""
     with pytest.raises(ValueError, match=r"write a set with some of cores, gpus, memory, nodes, walltime"):
-        BackendFacts(unenforced=names)  # type: ignore[arg-type]
+        BackendFacts(unenforced=names)
 
 
 def test_facts_are_those_of_the_class() -> None:

@@ -24,7 +24,7 @@ def test_each_declaration_is_explained_by_help(laws: type) -> None:
     explained = {line.partition(" : ")[0] for line in section.splitlines() if not line.startswith(" ")}
     assert declared == explained
     assert max(len(line) for line in section.splitlines()) <= 100
-    assert "Attributes\n |  ----------" in pydoc.render_doc(laws, renderer=pydoc.plaintext)
+    assert "Attributes\n |  ----------" in pydoc.render_doc(laws, renderer=pydoc.plaintext)  # type: ignore[attr-defined]
 
 
 def test_an_explanation_is_the_comment_of_the_source() -> None:

@@ -164,7 +164,7 @@ def test_a_site_says_how_to_ask(options: dict[str, object], expected: str) -> No
 def test_an_attribute_is_a_word(attribute: str) -> None:
     """An option cannot become a statement of its own."""
     with pytest.raises(ValueError, match=attribute):
-        HTCondor(**{attribute: "x = 1\nqueue"})
+        HTCondor(**{attribute: "x = 1\nqueue"})  # type: ignore[arg-type]
 
 
 def test_hosts_on_which_jobs_die_are_avoided() -> None:

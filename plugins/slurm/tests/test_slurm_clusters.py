@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from corral.plugin import Command, CommandFailed, Job, JobId, JobState
@@ -37,7 +39,7 @@ def test_the_cluster_to_which_a_script_goes_says_how_large_an_array_may_be(
 def test_of_several_clusters_the_smallest_arrays_are_taken() -> None:
     """Slurm chooses where a job starts first."""
     script = Slurm().render_script(Job(name="dask-1", extra_directives=["--clusters=a,b"]))
-    answers = [HERE / "sbatch-big-array.txt", "MaxArraySize = 500\n", "MaxArraySize = 50\n", "7;b\n"]
+    answers: list[Any] = [HERE / "sbatch-big-array.txt", "MaxArraySize = 500\n", "MaxArraySize = 50\n", "7;b\n"]
     assert len(drive(Slurm().submit(script, 1000), answers)) == 50
 
 

@@ -31,7 +31,7 @@ async def refusal(slurm: RealJobs, job: Job, count: int = 1) -> Failure:
     """What the backend makes of the words with which a job is refused."""
     with pytest.raises(CommandFailed) as caught:
         await slurm.submit(job, count)
-    failure = slurm.backend.classify_failure(caught.value.completed)
+    failure: Failure | None = slurm.backend.classify_failure(caught.value.completed)
     assert failure is not None
     return failure
 

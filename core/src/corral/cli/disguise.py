@@ -8,6 +8,7 @@ from __future__ import annotations
 import ipaddress
 import re
 from collections.abc import Callable
+from functools import partial
 
 from corral.cli.redact import Redaction
 
@@ -78,7 +79,7 @@ class Disguise(Redaction):
         self.hide("project", *accounts_told())
         # The longest first: a host's full name before its short one.
         for pattern in sorted(self._patterns, key=len, reverse=True):
-            text = _in_columns(pattern, lambda _, new=self._patterns[pattern]: new, text)
+            text = _in_columns(pattern, partial(_always, self._patterns[pattern]), text)
         text = _in_columns(_ADDRESS, self._address, text)
         return _in_columns(_MAIL, lambda _: f"someone@{_DOMAIN}", text)
 
@@ -97,6 +98,10 @@ class Disguise(Redaction):
         number = len(self._addresses) + 1
         made_up = f"192.0.2.{number % 256}" if address.version == 4 else f"2001:db8::{number:x}"
         return self._addresses.setdefault(found, made_up)
+
+
+def _always(text: str, _: str) -> str:
+    return text
 
 
 def _in_columns(pattern: str | re.Pattern[str], change: Callable[[str], str], text: str) -> str:

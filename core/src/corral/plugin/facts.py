@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 
 from attrs import field, frozen
 
@@ -28,6 +28,10 @@ class RankVariables:
 
 #: What `BackendFacts.unenforced` may name.
 _AMOUNTS = frozenset({"cores", "memory", "gpus", "nodes", "walltime"})
+
+
+def _names(names: Collection[str]) -> frozenset[str]:
+    return frozenset(names)
 
 
 def _are_amounts(_facts: object, _field: object, names: frozenset[str]) -> None:
@@ -87,7 +91,7 @@ class BackendFacts:
     #: What jobs ask for and neither the batch system nor anybody else holds them to: some of ``cores``, ``memory``,
     #: ``gpus``, ``nodes`` and ``walltime``. Users who ask for it are told; `render_script` need not write it, but
     #: `prepare_job` keeps it, for Dask's workers.
-    unenforced: frozenset[str] = field(factory=frozenset, converter=frozenset, validator=_are_amounts)
+    unenforced: frozenset[str] = field(factory=frozenset, converter=_names, validator=_are_amounts)
 
     #: Its jobs may run inside those of another batch system: if this process is in both, this one's job is the inner
     #: one.

@@ -323,6 +323,7 @@ def _variable(section: str, name: str) -> str:
 
 def _file(section: str, name: str) -> Path | None:
     """The last that says it."""
+    path: Path
     for path, content in reversed(list(_files())):
         here: Any = content
         for part in section.split("."):

@@ -106,8 +106,8 @@ class Agent:
             "timeout": timeout,
         }
         path = self._ask(asked)
-        answer = until(
-            lambda: json.loads(path.read_text()) if path.exists() else None,
+        answer: dict[str, Any] = until(
+            lambda: json.loads(path.read_text()) if path.exists() else {},
             timeout + 10,
             lambda: f"job {self.job_id} is silent: it was to run {shlex.join(command.argv)}",
         )

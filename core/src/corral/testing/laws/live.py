@@ -65,7 +65,8 @@ class LiveLaws(Laws):
             )
             # Not of this test: the next ones look at the same jobs.
             node.addfinalizer(node.stash[_LIFE].jobs.close)
-        return node.stash[_LIFE]
+        life: Life = node.stash[_LIFE]
+        return life
 
     @pytest.fixture
     def late(self, request: pytest.FixtureRequest) -> LiveJobs:

@@ -28,6 +28,14 @@ from corral.testing import (
     transcript,
 )
 
+#: How it is tried where it answers.
+LIVE = Live(
+    wide=Resources(nodes=2, cores=2, memory=2**30),
+    patience=90.0,
+    held=["--hold"],
+    tells=["hosts", "exit_code", "signal", "submitted", "started", "ends"],
+)
+
 
 class OarLaws(BackendConformance):
     """As it answers by default."""
@@ -107,12 +115,7 @@ class OarLaws(BackendConformance):
         "oarsub-too-much.txt": FailureKind.FATAL,
         "oarsub-type.txt": FailureKind.FATAL,
     }
-    live: ClassVar[Live | None] = Live(
-        wide=Resources(nodes=2, cores=2, memory=2**30),
-        patience=90.0,
-        held=["--hold"],
-        tells=["hosts", "exit_code", "signal", "submitted", "started", "ends"],
-    )
+    live: ClassVar[Live | None] = LIVE
     extra_directives: ClassVar[Sequence[str]] = ("-t besteffort", "--checkpoint 60", "-d /scratch/my work")
 
     def job_ids(self, count: int) -> list[JobId]:
@@ -150,7 +153,7 @@ class OarWithoutArraysLaws(OarLaws):
             ["nodefile.txt", "stat.txt"], environ="environment.txt", job_id="1019", hosts=["node01", "node02"], cores=2
         ),
     )
-    live = evolve(OarLaws.live, many=6)
+    live = evolve(LIVE, many=6)
 
     def job_ids(self, count: int) -> list[JobId]:
         return [JobId(str(12_345_000 + index)) for index in range(count)]
