@@ -203,6 +203,6 @@ def test_every_script_has_a_probe_and_its_opposite() -> None:
     downs = {path.name.removesuffix("-down.sh") for path in batch_systems.SCRIPTS.glob("*-down.sh")}
     # These are programs alone: nothing runs, and nothing is to be stopped.
     # And in the newest Debian whole runs of the tests live: debian13.sh starts it.
-    assert ups - {"chromium", "mpi"} == downs - {"debian13"}
+    assert ups - {"chromium", "mpi", "tsp"} == downs - {"debian13"}
     assert ups <= set(batch_systems.PROBES)
     assert Path(batch_systems.__file__).parent.parent / "batch-systems" == batch_systems.SCRIPTS

@@ -344,10 +344,6 @@ def _status(word: str, told: str | None) -> JobStatus:
         return JobStatus(state=JobState.FAILED, native=word, reason="ended by a signal, or with exit code 255")
     if code == TIMED_OUT:
         return JobStatus(state=JobState.TIMEOUT, native=word, reason="its walltime was over", exit_code=code)
-    if code == TERMINATED:
-        return JobStatus(
-            state=JobState.CANCELLED, native=word, reason="ended by SIGTERM, as tsp -k does", exit_code=code
-        )
     return JobStatus(state=JobState.FAILED, native=word, exit_code=code)
 
 
