@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-import jsonschema
 import pytest
 from attrs import fields
 
@@ -27,6 +26,8 @@ from corral.request.arguments import CLUSTER_ARGUMENTS
 from corral.request.settings import Settings
 from corral.request.worker_group import WorkerGroup
 from corral.text.docstrings import docstring, documented
+
+jsonschema: Any = pytest.importorskip("jsonschema")
 
 DOCS = Path(__file__).parents[2] / "docs"
 
@@ -219,12 +220,13 @@ def test_the_schema_knows_the_options_of_backends() -> None:
     schema = configuration_schema()
     valid = {"corral": {"backends": {"slurm": {"backend-options": {"arrays": False, "gpu_type": "a100"}}}}}
     jsonschema.validate(valid, schema)
-    for options in ({"arays": False}, {"arrays": "no"}, {"memory_option": "pmem"}, {"max_array_size": 0}):
+    wrong: list[dict[str, object]] = [{"arays": False}, {"arrays": "no"}, {"memory_option": "a"}, {"max_array_size": 0}]
+    for each in wrong:
         with pytest.raises(jsonschema.ValidationError):
-            jsonschema.validate({"corral": {"backends": {"slurm": {"backend-options": options}}}}, schema)
+            jsonschema.validate({"corral": {"backends": {"slurm": {"backend-options": each}}}}, schema)
     jsonschema.validate({"corral": {"backends": {"of-next-year": {"backend-options": {"any": 1}}}}}, schema)
     found = schema["properties"]["corral"]["properties"]["backends"]["properties"]
-    assert {each.name for each in discovery.usable("backend")} <= found.keys()
+    assert {plugin.name for plugin in discovery.usable("backend")} <= found.keys()
     options = {option.name: option for option in discovery.the_backend("slurm").options}
     [_, its] = found["slurm"]["allOf"]
     for name, said in its["properties"]["backend-options"]["properties"].items():

@@ -83,7 +83,8 @@ def test_several_nodes_are_refused(hooks: Any) -> None:
 
 def test_options_are_what_people_write() -> None:
     """Memory with a unit, a directory as a path."""
-    made = discovery.load("local", options={"memory": "4GB", "directory": Path("/tmp/queue")}).get_plugin("local")
+    options = {"memory": "4GB", "directory": Path("/tmp/queue")}
+    made: Any = discovery.load("local", options=options).get_plugin("local")
     assert (made.memory, made.directory) == (4 * 10**9, "/tmp/queue")
     with pytest.raises(InvalidRequest, match="has no option 'cors'.* Did you mean 'cores'"):
         discovery.load("local", options={"cors": 4})

@@ -284,7 +284,7 @@ def test_objects_that_cannot_follow_say_why(make: Callable[[], object], why: str
         InvalidRequest, match=rf"^plugins: .* cannot follow the scheduler into another process: .*{why}"
     ):
         follow(make())
-    assert discovery.load("slurm", plugins=[make()])
+    discovery.load("slurm", plugins=[make()])
 
 
 def test_what_has_a_path_follows_by_it() -> None:

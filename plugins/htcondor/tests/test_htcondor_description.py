@@ -13,7 +13,7 @@ from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corral.plugin import InvalidRequest, Job, ParseError, Resources, job_body
+from corral.plugin import InvalidRequest, Job, ParseError, Resources, discovery, job_body
 from corral_htcondor import HTCondor, description
 
 MEBI = 2**20
@@ -163,8 +163,8 @@ def test_a_site_says_how_to_ask(options: dict[str, object], expected: str) -> No
 @pytest.mark.parametrize("attribute", ["queue_attribute", "walltime_attribute"])
 def test_an_attribute_is_a_word(attribute: str) -> None:
     """An option cannot become a statement of its own."""
-    with pytest.raises(ValueError, match=attribute):
-        HTCondor(**{attribute: "x = 1\nqueue"})
+    with pytest.raises(InvalidRequest, match=attribute):
+        discovery.load("htcondor", options={attribute: "x = 1\nqueue"})
 
 
 def test_hosts_on_which_jobs_die_are_avoided() -> None:

@@ -80,10 +80,10 @@ _OF_A_BACKEND = {"$ref": "#/$defs/backend"}
 def _backends(any_options: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
     """Those that are installed, by all of their names, each with the options that it has."""
     from corral.errors import PluginError
-    from corral.plugin import discovery
+    from corral.plugin import CONTRACT, discovery
 
     for plugin in discovery.installed():
-        if plugin.kind == "backend" and plugin.contract == discovery.CONTRACT:
+        if plugin.kind == "backend" and plugin.contract == CONTRACT:
             try:
                 own = {option.name: option.schema() for option in plugin.options}
             except PluginError:
