@@ -33,6 +33,7 @@ from corral.errors import (
     SubmitRejected,
 )
 from corral.host.home import MARK, ORDER
+from corral.plugin import CarriesCommands
 from corral.remote.cluster import RemoteCluster
 from corral.remote.spec import Draft, Order
 
@@ -381,7 +382,7 @@ def test_a_scheduler_that_dies_is_cleaned(cluster: Callable[..., Cluster], state
 def test_what_cannot_be_sent_is_refused(arguments: dict[str, Any]) -> None:
     """By name, before anything is submitted."""
     for name, value in {
-        "plugins": [object()],
+        "plugins": [type("Mine", (CarriesCommands,), {"__module__": "__main__"})()],
         "scheduler": "elsewhere",
         "scheduler_options": {"memory": "300MB", "walltime": "00:30"},
         "idle_timeout": "soon",

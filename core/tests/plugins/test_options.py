@@ -6,12 +6,13 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
-import jsonschema
 import pytest
 from attrs import field, frozen
 
 from corral.plugin import Option, discovery
 from corral.plugin.options import DeclaredOption, as_declared, declared
+
+jsonschema: Any = pytest.importorskip("jsonschema")
 
 
 @frozen(kw_only=True)
