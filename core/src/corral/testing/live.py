@@ -27,8 +27,8 @@ class Hooks:
     def pytest_corral_live(self, laws: type, live: Live) -> Live | None:
         """What a class of laws is to know of the batch system that answers here, if it is not what it declares. ::
 
-        def pytest_corral_live(laws, live):
-            return evolve(live, job=evolve(live.job, queue="debug", account="physics"))
+            def pytest_corral_live(laws, live):
+                return evolve(live, job=evolve(live.job, queue="debug", account="physics"))
         """
 
 

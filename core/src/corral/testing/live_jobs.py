@@ -41,11 +41,11 @@ def _names(values: Collection[str]) -> frozenset[str]:
 class Live:
     """What a backend says of the real batch system on which the live laws run: all of it has a default. ::
 
-    live = Live(
-        job=Job(queue="debug", account="physics", resources=Resources(memory=2**28)),
-        held=["--hold"],
-        cannot={"too_long": "it looks for jobs that are too long every ten minutes"},
-    )
+        live = Live(
+            job=Job(queue="debug", account="physics", resources=Resources(memory=2**28)),
+            held=["--hold"],
+            cannot={"too_long": "it looks for jobs that are too long every ten minutes"},
+        )
     """
 
     #: What every job asks for, beside what the laws say: queue, account, memory, directives.
