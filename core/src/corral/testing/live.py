@@ -29,6 +29,8 @@ class Hooks:
 
             def pytest_corral_live(laws, live):
                 return evolve(live, job=evolve(live.job, queue="debug", account="physics"))
+
+        None leaves it as it is.
         """
 
 

@@ -39,13 +39,15 @@ def _names(values: Collection[str]) -> frozenset[str]:
 
 @frozen(kw_only=True)
 class Live:
-    """What a backend says of the real batch system on which the live laws run: all of it has a default. ::
+    """What a backend says of the real batch system on which the live laws run. ::
 
         live = Live(
             job=Job(queue="debug", account="physics", resources=Resources(memory=2**28)),
             held=["--hold"],
             cannot={"too_long": "it looks for jobs that are too long every ten minutes"},
         )
+
+    All of it has a default.
     """
 
     #: What every job asks for, beside what the laws say: queue, account, memory, directives.
