@@ -324,13 +324,14 @@ def _variable(section: str, name: str) -> str:
 def _file(section: str, name: str) -> Path | None:
     """The last that says it."""
     path: Path
-    for path, content in reversed(list(_files())):
+    found: Path | None = None
+    for path, content in _files():
         here: Any = content
         for part in section.split("."):
             here = here.get(part) if isinstance(here, Mapping) else None
         if isinstance(here, Mapping) and name in {str(key).replace("-", "_") for key in here}:
-            return path
-    return None
+            found = path
+    return found
 
 
 def _files() -> Iterator[tuple[Path, Mapping[str, Any]]]:

@@ -69,6 +69,14 @@ class RefusesItsDefault(Acme):
         super().__init__(batch_size)
 
 
+@found_by("test_an_option_that_is_not_there_is_refused")
+class TakesAnyOption(Acme):
+    def __init__(
+        self, batch_size: Annotated[int, Option("The most jobs of one submission")] = 1000, **others: object
+    ) -> None:
+        super().__init__(batch_size)
+
+
 @found_by("test_every_conversation_is_recorded")
 class Unrecorded(Acme):
     @hookimpl
