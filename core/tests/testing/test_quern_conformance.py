@@ -24,6 +24,8 @@ from corral.testing import (
 
 class TestQuern(BackendConformance):
     backend = "quern"
+    #: It has no commands.
+    live = None
     transcripts = Path(__file__).parent / "quern" / "transcripts"
     recordings = (
         Submits(["put.txt"], ids=["q7"]),
