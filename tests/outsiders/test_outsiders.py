@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -49,7 +50,8 @@ def test_a_backend_written_from_the_guide_keeps_the_laws(tsp: Path) -> None:
     """It is found by its entry point, and all laws hold on what the real Task Spooler answered."""
     listed = run(tsp, sys.executable, "-m", "corral", "backends")
     assert [line.split()[1] for line in listed.splitlines() if line.startswith("tsp ")] == ["corral-tsp"]
-    said = run(tsp, *PYTEST, "tests/test_tsp_conformance.py", CORRAL_EXAMPLES="2")
+    # Not again through a site: that tries whether a site's commands reach it, which the packages here do.
+    said = run(tsp, *PYTEST, "tests/test_tsp_conformance.py", "-k", "not through", CORRAL_EXAMPLES="2")
     assert " passed" in said
     assert "failed" not in said
 
@@ -59,4 +61,17 @@ def test_a_backend_written_from_the_guide_runs(tsp: Path) -> None:
     """Its author's own test on the real thing: nothing of it is skipped."""
     said = run(tsp, *PYTEST, "tests/test_tsp_real.py")
     assert "skipped" not in said
+    assert " passed" in said
+
+
+@pytest.mark.real("tsp")
+def test_a_backend_written_from_the_guide_keeps_the_live_laws(tsp: Path) -> None:
+    """In a queue of its own, as its README says."""
+    with tempfile.TemporaryDirectory(prefix="tsp-") as folder:
+        queue = {"TS_SOCKET": f"{folder}/socket", "TMPDIR": folder, "TS_SLOTS": "32"}
+        live = ["-p", "corral.testing.live", "--live", "tests/test_tsp_conformance.py", "-k", "test_live_"]
+        try:
+            said = run(tsp, *PYTEST, *live, **queue)
+        finally:
+            subprocess.run(["tsp", "-K"], env={**os.environ, **queue}, check=True)
     assert " passed" in said

@@ -55,7 +55,7 @@ PROBES = {
 }
 
 #: These are programs that tests use by themselves; all others run jobs.
-PROGRAMS = {"chromium", "mpi", "sshd"}
+PROGRAMS = {"chromium", "mpi", "sshd", "tsp"}
 
 #: These run no jobs of root.
 NOT_FOR_ROOT = {"htcondor"}
