@@ -2,9 +2,10 @@
 # What is tested on Debian 13, where debian13.sh runs this: the README's first command, the same on Slurm, the tests of
 # the core and of the Slurm plugin, and those that need a real Slurm, which has all that sites have (CORRAL_SLURM_WITH in
 # slurm-up.sh), HTCondor or OAR. What faults do (tests/faults) takes a quarter of an hour of waiting, and is not asked
-# again here. With CORRAL_DEBIAN13_ALL=yes, the tests of the core that take longest run, too.
+# again here.
 #
 #   tests/batch-systems/debian13.sh tests/batch-systems/debian13-tests.sh [arguments of pytest]
+#   tests/batch-systems/debian13.sh env CORRAL_DEBIAN13_ALL=yes tests/batch-systems/debian13-tests.sh    # not half of it
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
