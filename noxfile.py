@@ -69,7 +69,7 @@ def real(session: nox.Session) -> None:
 
 @nox.session(venv_backend="none")
 def debian13(session: nox.Session) -> None:
-    """Debian 13 with Python 3.13, OpenSSL 3.5 and Slurm 24.11: all that can be tested there, or `-- COMMAND` (root, Debian)."""
+    """Debian 13 with Python 3.13, OpenSSL 3.5, Slurm 24.11: all tests of the core, or `-- COMMAND` (root, Debian)."""
     command = session.posargs or ["env", "CORRAL_DEBIAN13_ALL=yes", "tests/batch-systems/debian13-tests.sh"]
     session.run("tests/batch-systems/debian13.sh", *command, external=True)
 
