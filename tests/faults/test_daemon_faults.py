@@ -114,8 +114,9 @@ def test_a_job_of_a_node_that_came_back_at_once_is_given_up(
 @pytest.mark.fault("jobs keep dying on one host")
 def test_a_host_on_which_jobs_keep_dying_is_avoided(incident: Incident, caplog: pytest.LogCaptureFixture) -> None:
     """Others work, so it is the host: it is named, and the third attempt goes elsewhere."""
-    # Each job fills a node.
-    prologue = ['[ "$SLURMD_NODENAME" != n1 ] || exit 9']
+    # Each job fills a node. It is seen there before it dies: a job that is gone before the next poll tells no host, and
+    # the next one may go there, too.
+    prologue = ['[ "$SLURMD_NODENAME" != n1 ] || { sleep 8; exit 9; }']
     with slurm_cluster(cores=64, processes=1, prologue=prologue) as c, incident.watched(c.name, 2):
         incident.begins()
         c.scale(jobs=2)
