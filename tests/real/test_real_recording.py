@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from attrs import evolve
 from click.testing import CliRunner
 from operators import Operator
 
@@ -36,7 +37,9 @@ def test_what_is_recorded_means_what_is_declared(
     declared: dict[str, Any] = {}
     exec(done.stdout, {**vars(corral.plugin), **vars(corral.testing)}, declared)
     shipped = laws_of(operator.backend, options) or BackendConformance
-    body = {**declared, "backend": operator.backend, "transcripts": target, "options": options}
+    # What the backend's own laws ask for may need options that are not said of this system.
+    job = evolve(shipped.job, resources=evolve(shipped.job.resources, nodes=1))
+    body = {**declared, "backend": operator.backend, "transcripts": target, "options": options, "job": job}
     laws = type("Pasted", (shipped,), body)()
     hooks = SilentHooks(laws.manager())
     script = hooks.render_script(job=hooks.prepare_job(job=laws.job))
@@ -49,5 +52,6 @@ def test_what_is_recorded_means_what_is_declared(
     assert next(len(each.ids) for each in recordings if isinstance(each, Submits)) == 1
     assert {each.name.endswith("*") for each in recordings if isinstance(each, Finds)} == {True, False}
     laws.test_failures_are_classified_as_recorded(hooks)
-    laws.test_an_unknown_word_is_a_living_job(hooks)
+    if "unknown_word" in declared:
+        laws.test_an_unknown_word_is_a_living_job(hooks)
     assert operator.count("dask-rec-") == 0
