@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # What is tested on Debian 13, where debian13.sh runs this: the README's first command, the same on Slurm, the tests of
-# the core and of the Slurm plugin, and those that need a real Slurm, which has all that sites have (CORRAL_SLURM_WITH in
-# slurm-up.sh), HTCondor or OAR. What faults do (tests/faults) takes a quarter of an hour of waiting, and is not asked
+# the core and of the Slurm plugin, and those that need a real Slurm, one that has all that sites have (CORRAL_SLURM_WITH
+# in slurm-up.sh), HTCondor or OAR. What faults do (tests/faults) takes a quarter of an hour of waiting, and is not asked
 # again here.
 #
 #   tests/batch-systems/debian13.sh tests/batch-systems/debian13-tests.sh [arguments of pytest]
@@ -16,6 +16,9 @@ mapfile -t commands < <(sed -n '/^```sh$/,/^```$/{/^```/!p}' README.md)
 step "${commands[0]}"
 bash -c "${commands[0]}"
 
+# First one as people know it; the other prints, refuses and has siblings, which is not for tests of anything else.
+all=$CORRAL_SLURM_WITH
+export CORRAL_SLURM_WITH=
 eval "$(tests/batch-systems/slurm-up.sh)"
 trap 'for each in slurm sshd htcondor oar; do tests/batch-systems/$each-down.sh; done' EXIT
 step "corral demo --backend slurm, on $(sinfo --version)"
@@ -38,8 +41,14 @@ done
 CORRAL_EXAMPLES=5 ./test -q "${workers[@]}" core/tests plugins/slurm -m "not real and not bench and not soak" \
     "${ignored[@]}" "$@" || code=$?
 tests/batch-systems/sshd-up.sh >/dev/null
-step "tests on a real Slurm with $CORRAL_SLURM_WITH"
+step "tests on a real Slurm"
 ./test -q "${workers[@]}" tests/real plugins --backend slurm "${ignored[@]}" "$@" || code=$?
+tests/batch-systems/slurm-down.sh
+export CORRAL_SLURM_WITH=$all
+eval "$(tests/batch-systems/slurm-up.sh)"
+step "tests on a real Slurm with $CORRAL_SLURM_WITH"
+./test -q "${workers[@]}" plugins/slurm/tests/test_slurm_sites_real.py tests/real/test_real_slurm_sites.py \
+    tests/real/test_real_batch_mode.py::test_nodes_of_unequal_size --backend slurm "$@" || code=$?
 eval "$(tests/batch-systems/htcondor-up.sh)"
 step "tests on a real HTCondor, as an ordinary user: it runs no jobs of root"
 id tester &>/dev/null || useradd --create-home tester
