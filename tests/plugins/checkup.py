@@ -119,7 +119,7 @@ async def _check_up(setup: Setup, folder: Path) -> CheckUp:
         told = json.loads(printed.splitlines()[-1])
         queues = None
         with suppress(CorralError):
-            queues = await real.talk(plugin.describe_queues()) if hasattr(plugin, "describe_queues") else []
+            queues = await real.talk(plugin.describe_queues()) if hasattr(plugin, "describe_queues") else None
     found = dict(_lacks(setup, plugin, queues, told["host"]))
     return CheckUp(
         setup=setup, version=detected.version or "of unknown version", lacks={**found, **setup.lacks}, took=took
