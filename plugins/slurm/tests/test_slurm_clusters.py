@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from corral.plugin import Command, CommandFailed, Job, JobId, JobState
+from corral.plugin import Command, CommandFailed, CommandTimedOut, Job, JobId, JobState
 from corral.testing import converse, drive
 from corral_slurm import Slurm
 from corral_slurm.testing import SlurmLaws
@@ -72,6 +72,15 @@ def test_a_job_that_a_sibling_runs_is_looked_up_in_the_federation() -> None:
     backwards = "67108939|RUNNING|0:0|x1|1|1|Unknown|None\n67108939|REVOKED|0:0|None assigned|1|None|1|None\n"
     runs = drive(Slurm().poll_status([job_id]), [HERE / "squeue-revoked.txt", backwards])
     assert runs[job_id].state is JobState.RUNNING
+
+
+@pytest.mark.parametrize(("accounting", "finds"), [("sacct-federation.txt", 1), ("sacct-federation-ended.txt", 0)])
+def test_a_job_that_a_sibling_has_run_is_not_found(accounting: str, finds: int) -> None:
+    """squeue lists it by its name, too, for ever."""
+    listed = "67108939|REVOKED|dask-1|\n"
+    assert drive(Slurm().find_jobs("dask-1"), [listed, HERE / accounting]) == [JobId("67108939")] * finds
+    # Accounting does not answer: it may be there.
+    assert drive(Slurm().find_jobs("dask-1"), [listed, CommandTimedOut]) == [JobId("67108939")]
 
 
 def test_a_job_of_which_accounting_does_not_know_yet_is_there() -> None:

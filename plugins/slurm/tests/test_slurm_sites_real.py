@@ -218,6 +218,7 @@ async def test_a_job_that_another_cluster_of_the_federation_runs(tmp_path: Path)
         (tmp_path / "end").touch()
         [ended] = await slurm.until([job_id], lambda status: status.state.is_final)
         assert (ended.state, ended.exit_code) == (JobState.FAILED, 3)
+        assert await slurm.talk(slurm.backend.find_jobs(job.name)) == []
         [second] = await slurm.submit(slurm.job("sleep", "300"))
         await slurm.until_in([second], JobState.RUNNING)
         await slurm.talk(slurm.backend.cancel([second]))

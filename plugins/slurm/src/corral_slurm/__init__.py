@@ -326,9 +326,16 @@ class Slurm:
         # What the configuration's own cluster calls a job comes first.
         for where in ("", *sorted(self._elsewhere)):
             done = yield from _squeue(self._lacks, "JobArrayID State Name", *at(where), "--me", *which)
+            doubtful: dict[str, JobId] = {}
             for text, state, called in answers.names(done.stdout):
-                if is_called(called, name) and not state.is_final:
-                    found.setdefault(text, JobId(text, where=where))
+                if is_called(called, name) and not state.is_final and text not in found:
+                    found[text] = JobId(text, where=where)
+                    if state is JobState.UNKNOWN:
+                        doubtful[text] = found[text]
+            # REVOKED: another cluster of the federation runs it, or has run it; this one lists it all the same.
+            told = (yield from _ask_sacct(where, doubtful, doubtful.values())) if doubtful else {}
+            for job_id in (each for each, status in told.items() if status.state.is_final):
+                del found[job_id.text]
         return list(found.values())
 
     @hookimpl
