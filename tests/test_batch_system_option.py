@@ -8,6 +8,8 @@ from pathlib import Path
 import batch_systems
 import pytest
 
+from corral.plugin import discovery
+
 TESTS = """
     import os
     import pytest
@@ -205,4 +207,6 @@ def test_every_script_has_a_probe_and_its_opposite() -> None:
     # And in the newest Debian whole runs of the tests live: debian13.sh starts it.
     assert ups - {"chromium", "mpi", "tsp"} == downs - {"debian13"}
     assert ups <= set(batch_systems.PROBES)
+    backends = {each.name for each in discovery.usable("backend")}
+    assert backends - {batch_systems.EVERYWHERE} <= set(batch_systems.PROBES)
     assert Path(batch_systems.__file__).parent.parent / "batch-systems" == batch_systems.SCRIPTS

@@ -47,3 +47,39 @@ def test_one_lane_for_each_batch_system_and_each_file(
     assert {name: len(workers) for name, workers in workers_of.items()} == {"one": 1, "other": 1, "meadow": 1}
     [meadow] = workers_of["meadow"]
     assert [name for worker, name in lines if worker == meadow][:2] == ["meadow", "meadow"]
+
+
+def test_what_a_worker_has_brought_up_is_taken_down_without_it(
+    pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It has crashed, or was killed after Ctrl-C; another one uses what is up, and notes nothing."""
+    pytester.makeconftest(f"""
+        import batch_systems
+        from pathlib import Path
+        batch_systems.PROBES["meadow"] = ["test", "-e", "up"]
+        batch_systems.PROGRAMS.add("meadow")
+        batch_systems.SCRIPTS = Path("{pytester.path}")
+        pytest_plugins = ["batch_systems"]
+    """)
+    for name, text in {"up": "touch up", "down": "rm up; echo down >>downs"}.items():
+        script = pytester.path / f"meadow-{name}.sh"
+        script.write_text(f"#!/bin/sh\n{text}\n")
+        script.chmod(0o755)
+    pytester.makeini(f"[pytest]\npythonpath = {Path(lanes.__file__).parent}\nmarkers = real(name): real batch system\n")
+    pytester.makepyfile("""
+        import os
+        import pytest
+
+        @pytest.mark.real("meadow")
+        def test_that_crashes():
+            os._exit(1)
+
+        @pytest.mark.real("meadow")
+        def test_that_is_left():
+            assert os.path.exists("up")
+    """)
+    monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)
+    monkeypatch.delenv("CI", raising=False)
+    words = ["-n", "1", "--batch-systems=install", "-p", "no:asyncio", "-p", "no:randomly"]
+    pytester.runpytest_subprocess(*words).assert_outcomes(passed=1, failed=1)
+    assert (pytester.path / "downs").read_text() == "down\n"

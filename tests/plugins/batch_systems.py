@@ -25,6 +25,7 @@ import shlex
 import shutil
 import subprocess
 from collections.abc import Generator, Iterable
+from functools import cached_property
 from pathlib import Path
 
 import pytest
@@ -44,6 +45,7 @@ PROBES = {
     "flux": ["flux", "getattr", "size"],
     "htcondor": ["condor_status", "-schedd"],
     "lsf": ["lsid"],
+    "moab": ["mdiag", "--version"],
     "mpi": ["mpiexec", "--version"],
     "oar": ["oarnodes", "-s"],
     "pbs": ["pbsnodes", "-a"],
@@ -51,8 +53,13 @@ PROBES = {
     "slurm": ["sinfo", "--noheader"],
     # Each test that needs one starts its own.
     "sshd": ["test", "-x", "/usr/sbin/sshd"],
+    # Grid Engine's and PBS's commands have the same names.
+    "torque": ["sh", "-c", "qstat --version 2>&1 | grep -i '^version: [0-9]'"],
     "tsp": ["tsp", "-V"],
 }
+
+#: Runs its jobs wherever there is Python.
+EVERYWHERE = "local"
 
 #: These are programs that tests use by themselves; all others run jobs.
 PROGRAMS = {"chromium", "mpi", "sshd", "tsp"}
@@ -101,13 +108,13 @@ class BatchSystems:
         self.check_ups: dict[str, CheckUp] = {}
         #: Whose bad check-up has made a test fail.
         self.complained: set[str] = set()
-        self.started: list[str] = []
+        self._config = config
 
     @pytest.hookimpl(tryfirst=True)
     def pytest_collection_modifyitems(self, config: pytest.Config, items: list[pytest.Item]) -> None:
         for item in items:
             backend = getattr(getattr(item, "cls", None), "backend", None)
-            if backend in PROBES and live_laws.is_law(item):
+            if backend != EVERYWHERE and live_laws.is_law(item):
                 item.add_marker(pytest.mark.real(backend))
                 # The first begins what all look at, and the last waits for a walltime.
                 item.add_marker(pytest.mark.timeout(240))
@@ -191,10 +198,27 @@ class BatchSystems:
             folder=setups.folder(),
         )
 
+    @cached_property
+    def _started(self) -> Path:
+        """A file for each that this run brought up: whichever of its processes did that may end before the others."""
+        factory: pytest.TempPathFactory = self._config._tmp_path_factory  # type: ignore[attr-defined]
+        base = factory.getbasetemp()
+        folder = (base.parent if self._is_worker else base) / "batch-systems"
+        folder.mkdir(exist_ok=True)
+        return folder
+
+    @property
+    def _is_worker(self) -> bool:
+        return hasattr(self._config, "workerinput")
+
+    @pytest.hookimpl(trylast=True)
     def pytest_sessionfinish(self) -> None:
-        for name in reversed(self.started):
-            if script := _script(name, "down"):
+        if self._is_worker:
+            return
+        for note in sorted(self._started.iterdir(), key=lambda note: note.stat().st_mtime, reverse=True):
+            if script := _script(note.name, "down"):
                 subprocess.run([script], check=True, stdout=subprocess.DEVNULL)
+            note.unlink()
 
     def _check_up(self, name: str) -> str:
         """Why it runs no jobs of these tests; empty, if it does."""
@@ -212,7 +236,7 @@ class BatchSystems:
         script = _script(name, "up")
         if self.mode == "found" or not obstacle or script is None:
             return obstacle
-        self.started.append(name)
+        (self._started / name).touch()
         up = subprocess.run([script], check=False, capture_output=True, text=True)
         if up.returncode != 0:
             return f"{script.name} failed with exit code {up.returncode}:\n{up.stderr.strip()}"
@@ -248,7 +272,8 @@ def _script(name: str, direction: str) -> Path | None:
 
 def _unanswered(name: str) -> str:
     """Why this batch system cannot be used; empty if it answers."""
-    probe = PROBES[name]
+    if (probe := PROBES.get(name)) is None:
+        return f"{name}: nobody said by which command one sees whether it answers"
     if shutil.which(probe[0]) is None:
         return f"{name}: there is no {probe[0]} on PATH"
     try:
