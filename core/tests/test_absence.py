@@ -126,6 +126,39 @@ def test_to_let_go_of_a_connection_none_is_made() -> None:
         residence.let_go()
 
 
+class Lingers:
+    """A job that was removed is listed a while longer, as HTCondor does while its processes end."""
+
+    answers = 3
+
+    @hookimpl(wrapper=True)
+    def poll_status(self, job_ids: Any) -> Any:
+        return self._with_its_end((yield))
+
+    def _with_its_end(self, conversation: Any) -> Any:
+        found = yield from conversation
+        if all(status.state.is_final for status in found.values()) and self.answers:
+            self.answers -= 1
+            return {job_id: evolve(status, is_ending=True) for job_id, status in found.items()}
+        return found
+
+
+async def test_a_scheduler_s_job_is_waited_for_while_it_still_ends(state_directory: Path) -> None:
+    """What was cancelled has not ended yet, and what it uses is not removed."""
+    lingers = Lingers()
+    options = {"directory": str(state_directory.parent / "queue")}
+    batch = BatchSystem(backend="local", manager=discovery.load("local", options=options, plugins=[lingers]))
+    job = Job(name="dask-scheduler", command=["sleep", "1000"], resources=Resources(memory=10**8))
+    [job_id] = (await batch.submit(batch.render(batch.prepare(job)), 1)).ids
+    entry = Entry(
+        name="mine", uuid="77" * 16, backend="local", process=Identity.nobody(), scheduler="job",
+        scheduler_name=job.name, scheduler_job=job_id.text,
+        credentials=str(state_directory / "clusters" / ("77" * 16) / "credentials.json"),
+    )  # fmt: skip
+    await asyncio.wait_for(Residence(entry, batch).await_end(was_asked=False), 60)
+    assert lingers.answers == 0
+
+
 async def test_a_scheduler_s_job_that_cannot_be_seen_is_not_forgotten(
     state_directory: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -90,6 +90,8 @@ def test_addresses_and_mail_are_disguised() -> None:
     assert disguise(said) == (
         "10.1.0.6 at 192.0.2.1:6817, 127.0.0.1, 2001:db8::2, 22.05.8, 00:10:00 1:02:03:04; tell someone@example.org"
     )
+    disguise.hide("host", "10.2.3.4", "fe80::1ff:fe23")
+    assert disguise("fe80::1ff:fe23 is a node") == "2001:db8::2 is a node"
     assert disguise("10.2.3.4 and 10.2.3.5") == "192.0.2.1 and 192.0.2.3"
 
 
@@ -206,10 +208,11 @@ def test_no_job_is_cancelled_that_is_not_listed_under_its_name(tmp_path: Path) -
 @pytest.mark.usefixtures("_nobody_waits")
 def test_no_job_is_cancelled_where_a_search_finds_all(tmp_path: Path) -> None:
     """It found jobs before there was one: it is not about names."""
-    _, told = lived(tmp_path, Tide(tmp_path, answer="77", listed="77 78"))
+    life, told = lived(tmp_path, Tide(tmp_path, answer="77", listed="77 78"))
     assert not list(tmp_path.glob("cancelled-*"))
     assert "find_jobs does not work yet: no job will be cancelled, they end by themselves" in told
     assert any("may be left 77" in words for words in told)
+    assert life.folder_has_use, "the jobs look there for their end"
 
 
 def test_an_answer_that_is_not_understood_is_recorded_all_the_same(tmp_path: Path) -> None:

@@ -33,9 +33,9 @@ from corral.errors import (
     SubmitRejected,
 )
 from corral.host.home import MARK, ORDER
-from corral.plugin import CarriesCommands
 from corral.remote.cluster import RemoteCluster
 from corral.remote.spec import Draft, Order
+from corral.testing.site import LoginNode
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -384,7 +384,7 @@ def test_a_scheduler_that_dies_is_cleaned(cluster: Callable[..., Cluster], state
 def test_what_cannot_be_sent_is_refused(arguments: dict[str, Any]) -> None:
     """By name, before anything is submitted."""
     for name, value in {
-        "plugins": [type("Mine", (CarriesCommands,), {"__module__": "__main__"})()],
+        "plugins": [type("Mine", (LoginNode,), {"__module__": "__main__"})()],
         "scheduler": "elsewhere",
         "scheduler_options": {"memory": "300MB", "walltime": "00:30"},
         "idle_timeout": "soon",

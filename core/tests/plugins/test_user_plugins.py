@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+import types
 from collections.abc import Callable, Generator, Iterator
 from pathlib import Path
 from typing import Any
@@ -274,7 +275,7 @@ def of_the_program() -> object:
         (lambda: named("my_lab:ready").plugin, r"NeedsMore\(\) raised TypeError.*Write a function without arguments"),
         (lambda: Local([1]), r"Local\(\) makes another one\. Write a function without arguments that makes this one"),
         (of_a_function, "its class is defined in a function. Define it in a module"),
-        (of_the_program, "its class is defined in this program, which does not run there. Put it into a module"),
+        (of_the_program, "it is defined in this program, which does not run there. Put it into a module"),
     ],
     ids=["arguments", "state", "function", "program"],
 )
@@ -285,6 +286,17 @@ def test_objects_that_cannot_follow_say_why(make: Callable[[], object], why: str
     ):
         follow(make())
     assert discovery.load("slurm", plugins=[make()]).has_plugin("slurm")
+
+
+def test_what_is_the_program_s_own_cannot_follow(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Over there, another program has its name."""
+    own: Any = types.ModuleType("__main__")
+    own.quirks = named("my_lab:Quirks").plugin
+    own.job_state_changed = named("my_lab").plugin.job_state_changed  # type: ignore[attr-defined]
+    monkeypatch.setitem(sys.modules, "__main__", own)
+    for plugin in (own, "__main__", "__main__:quirks"):
+        with pytest.raises(InvalidRequest, match="it is defined in this program, which does not run there"):
+            follow(plugin)
 
 
 def test_what_has_a_path_follows_by_it() -> None:

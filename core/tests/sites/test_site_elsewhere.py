@@ -15,8 +15,9 @@ from distributed import Client
 
 from corral import Allocation, Cluster
 from corral.cluster.registry import entries
-from corral.errors import NoAllocation
+from corral.errors import NoAllocation, PluginError
 from corral.launch.options import Options
+from corral.plugin import discovery
 from corral.remote.spec import Draft, Order
 from corral.request.drawing import draw
 
@@ -53,6 +54,13 @@ def arguments(tmp_path: Path) -> dict[str, Any]:
     """Of a cluster in a queue of the test's own, of which the site does not know."""
     options = {"directory": str(tmp_path / "queue"), "cores": 8, "memory": "32GB"}
     return {"interface": "lo", "backend_options": options}
+
+
+def test_a_site_that_carries_commands_says_where_to(install_site: Install) -> None:
+    """One that forgot is told when it is made, and not by the first command."""
+    install_site("gate", "from corral.plugin import CarriesCommands\nclass Site(CarriesCommands): ...\n")
+    with pytest.raises(PluginError, match=r"plugin 'gate' .*abstract.* Site .*carry"):
+        discovery.make_site("gate")
 
 
 def test_a_whole_node_is_what_workers_have_and_what_is_charged(arguments: dict[str, Any]) -> None:

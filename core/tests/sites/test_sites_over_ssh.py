@@ -92,6 +92,13 @@ def test_the_queue_of_this_host_is_not_carried(ask: Callable[[dict[str, object]]
 
 
 @pytest.mark.usefixtures("centre")
+def test_the_queue_of_this_host_is_not_looked_for_there() -> None:
+    """By its name no more than in the list."""
+    done = CliRunner().invoke(main, ["backends", "local", "--via", "ssh://centre"])
+    assert (done.exit_code, done.output[:45]) == (2, "corral: via: 'ssh://centre' leads to another h")
+
+
+@pytest.mark.usefixtures("centre")
 def test_what_answers_there_is_shown_with_the_site_of_there(
     install_site: Callable[..., None], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -39,8 +39,3 @@ def told_once(facts: BackendFacts, title: str, resources: Resources, walltime: i
 def in_words(names: Iterable[str]) -> str:
     """What follows the batch system's name."""
     return f"does not hold jobs to their {' or '.join(sorted(names))}"
-
-
-def tell_again() -> None:
-    """Forget what was told before."""
-    _told.clear()

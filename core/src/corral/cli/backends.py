@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import click
-from attrs import NOTHING, asdict
+from attrs import asdict
 
 from corral.cli.options import cluster_options
 from corral.cli.tables import say, show
@@ -18,6 +18,7 @@ from corral.plugin.options import DeclaredOption, plain
 
 if TYPE_CHECKING:
     from corral.batch.detection import Surveyed
+    from corral.batch.runner import Runner
     from corral.plugin.discovery import Installed
     from corral.plugin.facts import BackendFacts
     from corral.plugin.values import Detected
@@ -37,11 +38,12 @@ def backends(name: str | None, as_json: bool, via: str | None) -> None:
     from corral.batch.runner import Runner
     from corral.cli.sites import choice_in_words
     from corral.plugin.sites_here import survey_sites
-    from corral.request.carrying import connection
+    from corral.request.carrying import connection, refuse_here
 
     there = connection(via)
     runner = Runner(timeout=10.0, via=there)
     if name is not None:
+        refuse_here(name, {"via": via})
         _show_one(name, runner, as_json=as_json, where="here" if via is None else "there")
         return
     from corral.batch.detection import survey
@@ -81,10 +83,10 @@ def _show_all(found: list[Surveyed], where: str) -> None:
     for each in sorted(found, key=lambda each: (each.is_usable, each.plugin.name)):
         if each.reason:
             whose = each.plugin.name if each.is_usable else f"{each.plugin.name} ({each.plugin.distribution})"
-            click.echo(f"{whose}: {' / '.join(each.reason.splitlines())}")
+            say(f"{whose}: {' / '.join(each.reason.splitlines())}")
     for each in found:
         if each.is_usable and each.plugin.facts.unenforced:
-            click.echo(f"{each.plugin.name}: {unenforced.in_words(each.plugin.facts.unenforced)}")
+            say(f"{each.plugin.name}: {unenforced.in_words(each.plugin.facts.unenforced)}")
     say("corral backends NAME says more of one.")
 
 
@@ -126,7 +128,7 @@ def _sorted(_owner: object, _field: object, value: Any) -> Any:
     return sorted(value) if isinstance(value, frozenset) else value
 
 
-def _show_one(name: str, runner: Any, *, as_json: bool, where: str) -> None:
+def _show_one(name: str, runner: Runner, *, as_json: bool, where: str) -> None:
     from corral.batch import unenforced
     from corral.batch.detection import survey
     from corral.plugin import discovery
@@ -198,11 +200,10 @@ def _traces(facts: BackendFacts) -> Iterator[str]:
 
 def _option(option: DeclaredOption) -> dict[str, Any]:
     """An option in plain values."""
-    has_default = option.default is not NOTHING and not option.is_required
     return {
         "help": plain(option.help),
         "values": option.values,
-        "default": option.default if has_default else None,
+        "default": option.plain_default,
         "default_in_words": option.usual,
         "required": option.is_required,
         "schema": option.schema(),

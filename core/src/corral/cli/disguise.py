@@ -55,11 +55,11 @@ class Disguise(Redaction):
                 self._add(rf"(?<![\w-]){re.escape(name)}(?![\w-])", kind, _MADE_UP.get(kind, kind))
 
     def _hide_host(self, name: str) -> None:
+        if re.fullmatch(r"[\d.:]+", name) or _ADDRESS.match(name):
+            return  # they are found without being known
         short, _, domain = name.partition(".")
         if domain:
             self._patterns[rf"(?<=\w)\.{re.escape(domain)}(?![\w-])"] = f".{_DOMAIN}"
-        if re.fullmatch(r"[\d.:]+", name):
-            return  # an address
         stem = short.rstrip("0123456789")
         if stem == short:
             self._add(rf"(?<![\w-]){re.escape(short)}(?![\w-])", "host", "login")

@@ -25,8 +25,8 @@ from corral.cli.options import (
     worker_options_for,
 )
 from corral.cli.tables import say
-from corral.errors import InvalidRequest
-from corral.text.durations import seconds_in
+from corral.errors import InvalidRequest, counted
+from corral.text.durations import in_words, seconds_in
 
 if TYPE_CHECKING:
     from corral.recording.life import Life
@@ -73,7 +73,12 @@ def record(output: Path | None, timeout: str, **options: Any) -> None:
     given = {**_LITTLE, **cluster_arguments(options), **worker_arguments(options), "name": "record"}
     blueprint = draw(given)
     target = output or Path(f"recorded-{blueprint.backend}")
-    if target.exists() and any(target.iterdir()):
+    try:
+        # Before there are jobs: what they showed could not be written.
+        target.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InvalidRequest("output", f"{target} cannot be made: {error.strerror}") from None
+    if any(target.iterdir()):
         raise InvalidRequest("output", f"{target} already exists and is not empty; name another")
     sys.exit(_recorded(blueprint, target, patience))
 
@@ -90,8 +95,8 @@ def _recorded(blueprint: Blueprint, target: Path, patience: float) -> int:
     life = _life(blueprint, logs, patience, disguise)
     say(
         f"corral record: submits 1 job and 3 more to {blueprint.batch.facts.title or blueprint.backend}, of "
-        f"{life.job.resources.cores} core each, called {life.prefix}*, for {2 * patience / 60:.0f} minutes at most. No "
-        "other job is touched",
+        f"{counted(life.job.resources.cores, 'core')} each, called {life.prefix}*, for {in_words(2 * patience)} at most. "
+        "No other job is touched",
         err=True,
     )
     # What corral itself gives to its jobs is no word of the batch system's.
@@ -110,10 +115,10 @@ def _recorded(blueprint: Blueprint, target: Path, patience: float) -> int:
         recorded = Declarer(manager=blueprint.batch.manager, redact=disguise).declare(
             life.taken, [life.inside[job_id] for job_id in sorted(life.inside)]
         )
-        target.mkdir(parents=True, exist_ok=True)
         for name, text in recorded.files.items():
             (target / name).write_text(text, encoding="utf-8")
-    shutil.rmtree(logs, ignore_errors=True)
+    if not life.folder_has_use:
+        shutil.rmtree(logs, ignore_errors=True)
     say(
         f"corral record: {len(recorded.files)} files in {target}. Read them before you publish them: names that nobody "
         "told corral are still there. For the class of the laws:",

@@ -39,7 +39,7 @@ def code_after(heard: Collection[int], environ: Mapping[str, str]) -> int:
     Some batch systems take a job that they were told to cancel for one that has done its work if it ends with 0: the
     script then says which signal that was.
     """
-    number: int | None = getattr(signal, environ.get(CANCELLED_BY, ""), None)
+    number = signal.Signals.__members__.get(environ.get(CANCELLED_BY, ""))
     return Exit.DONE if number is None or number not in heard else 128 + number
 
 

@@ -34,6 +34,7 @@ from corral.plugin import (
     JobId,
     JobState,
     JobStatus,
+    Option,
     ParseError,
     Queue,
     Resources,
@@ -44,7 +45,6 @@ from corral.plugin import (
     parsing,
     visible_gpus,
 )
-from corral.plugin.options import Option
 from corral.plugin.parsing import is_called
 
 T = TypeVar("T")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Generator, Sequence
 from typing import Any
 
@@ -13,7 +14,7 @@ from corral.plugin.values import Command, JobId, Script
 Wrapper = Generator[None, Any, Any]
 
 
-class CarriesCommands:
+class CarriesCommands(ABC):
     """Base class of a site that changes every command with which corral asks the batch system. ::
 
         class Harbour(CarriesCommands, DescribedSite):
@@ -24,9 +25,9 @@ class CarriesCommands:
     here.
     """
 
+    @abstractmethod
     def carry(self, command: Command) -> Command:
         """The command as it is to be run on this host. Pure."""
-        raise NotImplementedError(f"define {type(self).__name__}.carry(command)")
 
     @hookimpl(wrapper=True)
     def submit(self, script: Script, count: int) -> Wrapper:

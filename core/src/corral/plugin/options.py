@@ -99,7 +99,16 @@ class DeclaredOption:
             return self.said.default
         if self.said and self.said.unit and self.default is not None:
             return size_in_words(self.default) if self.said.unit == "bytes" else in_words(self.default)
+        if self.default is NOTHING:
+            return "found when it is made"
         return "none" if self.default is None or self.default == "" else repr(self.default)
+
+    @property
+    def plain_default(self) -> Any:
+        """The default as JSON has it; None: there is none, or it is no value of JSON's."""
+        values = list(self.default) if isinstance(self.default, tuple) else self.default
+        each = values if isinstance(values, list) else [values]
+        return values if all(isinstance(one, bool | int | float | str) for one in each) else None
 
     def checked(self, value: Any) -> Any:
         """The value as the factory takes it.
@@ -125,8 +134,8 @@ class DeclaredOption:
     def schema(self) -> dict[str, Any]:
         """What JSON's schema says of it."""
         found: dict[str, Any] = {"description": plain(self.help)} if self.help else {}
-        if self.default is not NOTHING and not self.is_required and self.default is not None:
-            found["default"] = list(self.default) if isinstance(self.default, tuple) else self.default
+        if self.plain_default is not None:
+            found["default"] = self.plain_default
         if self.said is None:
             return found
         names = ["array"] if self._is_list else ["number" if self.said.unit else _JSON[self._kind]]

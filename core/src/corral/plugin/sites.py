@@ -173,7 +173,7 @@ class NodeType:
         if asked.nodes < self.min_nodes or (self.max_nodes is not None and asked.nodes > self.max_nodes):
             words = [f"at least {self.min_nodes}"] if self.min_nodes > 1 else []
             words += [f"at most {self.max_nodes}"] if self.max_nodes is not None else []
-            problem = f"{self.name} takes jobs of {' and '.join(words)} nodes"
+            problem = f"{self.name} takes jobs of {' and '.join(words)} node{'' if self.max_nodes == 1 else 's'}"
             return Refusal(argument="nodes", most=self.max_nodes or 0, problem=problem)
         return None
 

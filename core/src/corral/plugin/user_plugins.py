@@ -43,20 +43,19 @@ def path_of(plugin: NamedPlugin) -> str:
     InvalidRequest
         There is none; says why, and what to do.
     """
-    if plugin.path:
-        return plugin.path
     made = plugin.plugin
-    if isinstance(made, types.ModuleType):
-        return made.__name__
     kind = type(made)
-    path = f"{kind.__module__}:{kind.__qualname__}"
 
     def refuse(why: str) -> NoReturn:
         cure = f"name it by its path, as in plugins=['my_lab:{kind.__name__}']"
         raise InvalidRequest("plugins", f"{made!r} cannot follow the scheduler into another process: {why}. {cure}")
 
-    if kind.__module__ == "__main__":
-        refuse("its class is defined in this program, which does not run there. Put it into a module, and")
+    is_module = isinstance(made, types.ModuleType)
+    path = plugin.path or (made.__name__ if is_module else f"{kind.__module__}:{kind.__qualname__}")
+    if path.partition(":")[0] == "__main__":
+        refuse("it is defined in this program, which does not run there. Put it into a module, and")
+    if plugin.path or is_module:
+        return path
     if "<locals>" in path:
         refuse("its class is defined in a function. Define it in a module, and")
     try:
@@ -79,7 +78,7 @@ def _made(path: str) -> object:
     if form is None:
         refuse("is not the path of a plugin. Write module:name, as in 'my_lab:Quirks'")
     found: Any = _imported(path, form["module"])
-    for name in (form["attribute"] or "").split(".") if form["attribute"] else ():
+    for name in form["attribute"].split(".") if form["attribute"] else ():
         if not hasattr(found, name):
             owner = getattr(found, "__name__", form["module"])
             known = [each for each in dir(found) if not each.startswith("_")]

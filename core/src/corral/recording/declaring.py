@@ -170,7 +170,7 @@ class Declarer:
                 continue
             [names] = file_names([("inside", len(answers))])
             self._files.update(zip(names, map(written, answers)))
-            given = [f"{_list(names)}"] if names else []
+            given = [_list(names)] if names else []
             given += [
                 f'environ="{_ENVIRONMENT}"',
                 f"job_id={_text(granted.job_id.text)}",

@@ -57,6 +57,8 @@ class Life:
     #: How the names of its jobs begin, and no other's.
     prefix: str = field(factory=lambda: f"dask-rec-{secrets.token_hex(3)}-")
     taken: list[Taken] = field(factory=list, init=False)
+    #: Why its folder is still of use: a job may be left that writes there, or its log says why it told nothing.
+    folder_has_use: bool = field(default=False, init=False)
     #: What jobs told from inside, by their id.
     inside: dict[str, dict[str, Any]] = field(factory=dict, init=False)
     _ids: list[JobId] = field(factory=list, init=False)
@@ -161,11 +163,11 @@ class Life:
             self._submitted |= set(submitted.result)
 
     async def _found_all_the_same(self) -> list[JobId]:
-        """The jobs of submissions whose answer was not understood, if they can be found by their name."""
+        """The jobs of submissions whose answer was not understood that can be found by their name, and were not yet."""
         found: list[JobId] = []
         for name in self._unanswered if self._finds_by_name else ():
             looked = await self._ask("find-unanswered", "find_jobs", keep=False, name=name)
-            found += looked.result if looked.is_good else ()
+            found += [each for each in looked.result if each not in self._submitted] if looked.is_good else ()
         self._submitted |= set(found)
         return found
 
@@ -221,6 +223,7 @@ class Life:
                 await asyncio.sleep(PAUSES[-1])
         unsure = left if self._finds_by_name else sorted(self._submitted - self._ended)
         if unsure or self._unanswered:
+            self.folder_has_use = True
             self.tell(
                 f"jobs called {self.prefix}* may be left {' '.join(map(str, unsure))}: they end by themselves "
                 f"{self.patience:.0f} s after they have started, or you cancel them"
@@ -316,6 +319,7 @@ class Life:
             if running <= self.inside.keys():
                 break
         if missing := sorted(running - self.inside.keys()):
+            self.folder_has_use = True
             self.tell(f"nothing was told from inside of {' '.join(missing)}: see the logs in {self.folder}")
         self.meet(said["environ"].get("HOSTNAME", "") for said in self.inside.values())
 
@@ -344,11 +348,6 @@ def unknown_id(job_id: JobId) -> JobId | None:
     """An id of the same form that no job has, as far as can be guessed; None: it has no number."""
     text = re.sub(r"\d+", lambda match: str(int(match[0]) + 500_000), job_id.text, count=1)
     return None if text == job_id.text else evolve(job_id, text=text)
-
-
-def allocation_of(said: dict[str, Any]) -> list[Completed]:
-    """What commands answered inside of a job."""
-    return [Completed(**answer) for answer in said["answers"]]
 
 
 def prepared(folder: Path, names: Iterable[str]) -> None:

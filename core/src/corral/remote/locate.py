@@ -31,7 +31,7 @@ from corral.errors import (
 )
 from corral.host.home import Home
 from corral.host.identity import Identity
-from corral.jobs.record import JobRecord
+from corral.jobs.record import JobRecord, StopReason
 from corral.plugin import discovery
 from corral.plugin.values import JobId, JobState
 from corral.remote.following import SchedulerFollower, looked_at
@@ -323,7 +323,10 @@ class Residence:
         """
         job_id = JobId(self.entry.scheduler_job)
         began = time.monotonic()
-        record = JobRecord(id=job_id, name=self.entry.scheduler_name, submitted_at=began, was_listed=True)
+        record = JobRecord(
+            id=job_id, name=self.entry.scheduler_name, submitted_at=began, was_listed=True,
+            stop_reason=StopReason.CLOSING,
+        )  # fmt: skip
         if is_cancelled:
             # That it is absent afterwards means something only if it was there before.
             with suppress(BatchSystemError, ParseError):

@@ -377,7 +377,7 @@ class Blueprint:
             for name, value in environment.items()
             if any(fnmatch.fnmatchcase(name, pattern) for pattern in batch.facts.server)
         }
-        own = [f"{type(each.plugin).__module__}.{type(each.plugin).__qualname__}" for each in self.plugins]
+        own = [f"{type(each.plugin).__module__}.{each.name}" for each in self.plugins]
         site = None if batch.name else [self.site, repr(self.site_options)]
         where = shutil.which(command.argv[0]) if self.elsewhere is None else self.elsewhere.via
         what = [batch.backend, repr(batch.options), site, own, command.argv, where]
