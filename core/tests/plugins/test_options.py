@@ -84,7 +84,9 @@ def test_what_is_not_declared_takes_anything() -> None:
 def test_a_default_that_json_has_not_is_left_out() -> None:
     """What is not declared may be anything, and the schema is JSON all the same."""
 
-    def make(a: Path = Path("/x"), b: Sequence[object] = (Path("/x"),), c: Sequence[int] = (1, 2), d: bool = False) -> None: ...
+    def make(
+        a: Path = Path("/x"), b: Sequence[object] = (Path("/x"),), c: Sequence[int] = (1, 2), d: bool = False
+    ) -> None: ...
 
     assert [option.schema() for option in declared(make)] == [{}, {}, {"default": [1, 2]}, {"default": False}]
 

@@ -71,7 +71,12 @@ def test_one_name_stands_for_nodes_with_gpus_and_without() -> None:
 
 @pytest.mark.parametrize(
     ("least", "most", "words"),
-    [(1, 1, "at most 1 node"), (1, 3, "at most 3 nodes"), (6, None, "at least 6 nodes"), (6, 8, "at least 6 and at most 8 nodes")],
+    [
+        (1, 1, "at most 1 node"),
+        (1, 3, "at most 3 nodes"),
+        (6, None, "at least 6 nodes"),
+        (6, 8, "at least 6 and at most 8 nodes"),
+    ],
 )
 def test_how_many_nodes_it_takes_is_said(least: int, most: int | None, words: str) -> None:
     """As far as there is a limit."""
