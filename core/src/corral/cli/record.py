@@ -95,8 +95,8 @@ def _recorded(blueprint: Blueprint, target: Path, patience: float) -> int:
     life = _life(blueprint, logs, patience, disguise)
     say(
         f"corral record: submits 1 job and 3 more to {blueprint.batch.facts.title or blueprint.backend}, of "
-        f"{counted(life.job.resources.cores, 'core')} each, called {life.prefix}*, for at most {in_words(2 * patience)}. "
-        "No other job is touched",
+        f"{counted(life.job.resources.cores, 'core')} each, called {life.prefix}*, for at most "
+        f"{in_words(2 * patience)}. No other job is touched",
         err=True,
     )
     # What corral itself gives to its jobs is no word of the batch system's.
