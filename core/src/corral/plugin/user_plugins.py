@@ -50,11 +50,11 @@ def path_of(plugin: NamedPlugin) -> str:
         cure = f"name it by its path, as in plugins=['my_lab:{kind.__name__}']"
         raise InvalidRequest("plugins", f"{made!r} cannot follow the scheduler into another process: {why}. {cure}")
 
-    is_module = isinstance(made, types.ModuleType)
-    path = plugin.path or (made.__name__ if is_module else f"{kind.__module__}:{kind.__qualname__}")
+    named = plugin.path or (made.__name__ if isinstance(made, types.ModuleType) else "")
+    path = named or f"{kind.__module__}:{kind.__qualname__}"
     if path.partition(":")[0] == "__main__":
         refuse("it is defined in this program, which does not run there. Put it into a module, and")
-    if plugin.path or is_module:
+    if named:
         return path
     if "<locals>" in path:
         refuse("its class is defined in a function. Define it in a module, and")
