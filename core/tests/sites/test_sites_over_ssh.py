@@ -95,7 +95,8 @@ def test_the_queue_of_this_host_is_not_carried(ask: Callable[[dict[str, object]]
 def test_the_queue_of_this_host_is_not_looked_for_there() -> None:
     """By its name no more than in the list."""
     done = CliRunner().invoke(main, ["backends", "local", "--via", "ssh://centre"])
-    assert (done.exit_code, done.output[:45]) == (2, "corral: via: 'ssh://centre' leads to another h")
+    assert done.exit_code == 2
+    assert done.output.startswith("corral: via: 'ssh://centre' leads to another host")
 
 
 @pytest.mark.usefixtures("centre")
