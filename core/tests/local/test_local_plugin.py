@@ -72,7 +72,7 @@ def test_a_resource_part_alone_can_be_read(hooks: Any) -> None:
 def test_an_output_of_another_shape_is_kept_as_it_is(hooks: Any) -> None:
     """A Job has no word for it."""
     job = hooks.parse_resources(text="#!/bin/sh\n#CORRAL --output=/tmp/all.log\n")
-    assert Job(extra_directives=["--output=/tmp/all.log"]) == job
+    assert Job(shebang="#!/bin/sh", extra_directives=["--output=/tmp/all.log"]) == job
 
 
 def test_several_nodes_are_refused(hooks: Any) -> None:

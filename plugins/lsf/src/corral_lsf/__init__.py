@@ -109,7 +109,7 @@ class LSF:
         str | None,
         Option(
             "LSF_UNIT_FOR_LIMITS; without one, `-M` is in KB and `rusage[mem=]` in MB",
-            choices=("KB", "MB", "GB", "TB"),
+            choices=site.UNITS,
             default="as lsf.conf says",
         ),
     ] = field(factory=lambda: site.unit_for_limits(os.environ))
