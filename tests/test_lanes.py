@@ -33,7 +33,8 @@ def test_one_lane_for_each_batch_system_and_each_file(
     pytester.makeconftest("""
         import batch_systems
         batch_systems.PROBES["meadow"] = ["true"]
-        batch_systems.PROGRAMS.add("meadow")
+        # It runs no jobs.
+        batch_systems.check_up = lambda name: batch_systems.CheckUp(setup=batch_systems.setups.of(name))
         pytest_plugins = ["batch_systems", "lanes"]
     """)
     plugins = Path(lanes.__file__).parent
@@ -49,21 +50,24 @@ def test_one_lane_for_each_batch_system_and_each_file(
     assert [name for worker, name in lines if worker == meadow][:2] == ["meadow", "meadow"]
 
 
-def test_what_a_worker_has_brought_up_is_taken_down_without_it(
+def test_each_worker_brings_up_its_own_and_all_are_taken_down(
     pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It has crashed, or was killed after Ctrl-C; another one uses what is up, and notes nothing."""
+    """Also that of one that has crashed, or was killed after Ctrl-C."""
     pytester.makeconftest(f"""
         import batch_systems
         from pathlib import Path
-        batch_systems.PROBES["meadow"] = ["test", "-e", "up"]
+        batch_systems.PROBES["meadow"] = ["sh", "-c", "test $MEADOW"]
+        batch_systems.FOR_EACH["meadow"] = 1000
         batch_systems.PROGRAMS.add("meadow")
         batch_systems.SCRIPTS = Path("{pytester.path}")
         pytest_plugins = ["batch_systems"]
     """)
-    for name, text in {"up": "touch up", "down": "rm up; echo down >>downs"}.items():
+    for name in ("up", "down"):
         script = pytester.path / f"meadow-{name}.sh"
-        script.write_text(f"#!/bin/sh\n{text}\n")
+        script.write_text(
+            f"#!/bin/sh\necho {name} $CORRAL_MEADOW_TOP $CORRAL_MEADOW_PORT >>said\necho export MEADOW=yes\n"
+        )
         script.chmod(0o755)
     pytester.makeini(f"[pytest]\npythonpath = {Path(lanes.__file__).parent}\nmarkers = real(name): real batch system\n")
     pytester.makepyfile("""
@@ -76,10 +80,11 @@ def test_what_a_worker_has_brought_up_is_taken_down_without_it(
 
         @pytest.mark.real("meadow")
         def test_that_is_left():
-            assert os.path.exists("up")
+            assert os.environ["MEADOW"] == "yes"
     """)
     monkeypatch.delenv("PYTEST_XDIST_WORKER", raising=False)
     monkeypatch.delenv("CI", raising=False)
     words = ["-n", "1", "--batch-systems=install", "-p", "no:asyncio", "-p", "no:randomly"]
     pytester.runpytest_subprocess(*words).assert_outcomes(passed=1, failed=1)
-    assert (pytester.path / "downs").read_text() == "down\n"
+    second = "/var/lib/corral-meadow-gw1 1000"
+    assert (pytester.path / "said").read_text().splitlines() == ["up", f"up {second}", f"down {second}", "down"]

@@ -474,3 +474,20 @@ def test_a_registry_that_cannot_be_written_is_told_once(
     registration.remove()
     registration.renew()
     assert entries() == []
+
+
+def test_what_a_process_was_writing_when_it_was_killed_goes_with_its_entry() -> None:
+    """At once: nobody writes it any more. What another cluster writes stays."""
+    mine, other = entry(), entry()
+    mine.write()
+    for uuid in (mine.uuid, other.uuid):
+        program = (
+            "import os\n"
+            "from corral.cluster.registry import Entry\n"
+            "os.replace = lambda *_, **__: os._exit(9)\n"
+            f"Entry(name='a', uuid='{uuid}', backend='local').write()\n"
+        )
+        assert subprocess.run([sys.executable, "-c", program], check=False).returncode == 9
+    mine.remove()
+    [draft] = mine.path.parent.iterdir()
+    assert other.uuid in draft.name

@@ -20,6 +20,7 @@ The live laws of the backends are such tests, too: they need no ``--live`` here.
 
 from __future__ import annotations
 
+import json
 import os
 import shlex
 import shutil
@@ -63,6 +64,10 @@ EVERYWHERE = "local"
 
 #: These are programs that tests use by themselves; all others run jobs.
 PROGRAMS = {"chromium", "mpi", "sshd", "tsp"}
+
+#: Brought up in seconds, these are brought up by each of the processes that run tests side by side: in one queue their
+#: tests take half an hour. The first port of the second such process; each has twenty.
+FOR_EACH = {"slurm": 18300}
 
 #: These run no jobs of root.
 NOT_FOR_ROOT = {"htcondor"}
@@ -216,8 +221,9 @@ class BatchSystems:
         if self._is_worker:
             return
         for note in sorted(self._started.iterdir(), key=lambda note: note.stat().st_mtime, reverse=True):
-            if script := _script(note.name, "down"):
-                subprocess.run([script], check=True, stdout=subprocess.DEVNULL)
+            if script := _script(note.stem, "down"):
+                environment = {**os.environ, **json.loads(note.read_text())}
+                subprocess.run([script], check=True, stdout=subprocess.DEVNULL, env=environment)
             note.unlink()
 
     def _check_up(self, name: str) -> str:
@@ -236,7 +242,9 @@ class BatchSystems:
         script = _script(name, "up")
         if self.mode == "found" or not obstacle or script is None:
             return obstacle
-        (self._started / name).touch()
+        place = _place(name, os.environ.get("PYTEST_XDIST_WORKER", "gw0"))
+        os.environ.update(place)
+        (self._started / f"{name}.{os.getpid()}").write_text(json.dumps(place))
         up = subprocess.run([script], check=False, capture_output=True, text=True)
         if up.returncode != 0:
             return f"{script.name} failed with exit code {up.returncode}:\n{up.stderr.strip()}"
@@ -253,11 +261,30 @@ def needs(item: pytest.Item) -> list[str]:
     return [name for marker in item.iter_markers("real") for name in marker.args]
 
 
+def is_of_each(config: pytest.Config, name: str) -> bool:
+    """Whether each process that runs tests has this batch system for itself; before any test has run."""
+    is_brought_up = config.getoption("--batch-systems") == "install"
+    return is_brought_up and name in FOR_EACH and _variable(name, "TOP") not in os.environ and bool(_unanswered(name))
+
+
+def _place(name: str, worker: str) -> dict[str, str]:
+    """The variables that tell the scripts where the batch system of such a process is."""
+    number = int(worker.removeprefix("gw"))
+    if name not in FOR_EACH or number == 0 or _variable(name, "TOP") in os.environ:
+        return {}
+    top, port = f"/var/lib/corral-{name}-{worker}", FOR_EACH[name] + 20 * (number - 1)
+    return {_variable(name, "TOP"): top, _variable(name, "PORT"): str(port)}
+
+
+def _variable(name: str, word: str) -> str:
+    return f"CORRAL_{name.upper()}_{word}"
+
+
 def _lacking(item: pytest.Item) -> str:
     """What a batch system was not brought up with, though this test needs it; empty if it was."""
     for marker in item.iter_markers("real"):
         for name in marker.args:
-            variable = f"CORRAL_{name.upper()}_WITH"
+            variable = _variable(name, "WITH")
             has = os.environ.get(variable, "").split()
             lacking = [word for word in str(marker.kwargs.get("having", "")).split() if word not in has]
             if lacking:

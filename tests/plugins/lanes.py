@@ -1,7 +1,8 @@
 """Tests side by side, with ``-n N --dist=loadgroup``: those on one real batch system one after the other, and first.
 
 They wait most of the time, and would wait for each other's jobs if they ran together. All others are dealt out file by
-file, so that what a module's tests share is made once.
+file, so that what a module's tests share is made once; so are those on a batch system that each process has for itself,
+and those that need a program alone. Long files come before short ones, or one process would have to end alone.
 
 pytest-xdist's own groups are put into the names of tests, where pytest 9.2 keeps them no longer. So each worker writes
 down which test belongs into which lane, for the process that deals them out.
@@ -15,7 +16,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from batch_systems import needs
+from batch_systems import PROGRAMS, is_of_each, needs
+
+#: The files that take longest, as measured.
+LONG = (
+    "test_batch_mode", "test_clairvoyant", "test_cluster", "test_deaths", "test_endings", "test_leftovers",
+    "test_many_clusters", "test_optimized", "test_own_systems", "test_remote",
+)  # fmt: skip
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -31,8 +38,9 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     path = getattr(config, "workerinput", {}).get("lanes")
     if path is None:
         return
-    items.sort(key=lambda item: not needs(item))
-    lanes = {item.nodeid: needs(item)[0] for item in items if needs(item)}
+    items.sort(key=lambda item: (not needs(item), item.path.stem not in LONG))
+    shared = {name for item in items for name in needs(item) if name not in PROGRAMS and not is_of_each(config, name)}
+    lanes = {item.nodeid: name for item in items for name in needs(item)[:1] if name in shared}
     # All workers write the same.
     partial = Path(f"{path}.{config.workerinput['workerid']}")  # type: ignore[attr-defined]
     partial.write_text(json.dumps(lanes))

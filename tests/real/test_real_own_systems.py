@@ -72,13 +72,16 @@ import sys, time
 from corral import Cluster, WorkerGroup
 
 options = {"directory": sys.argv[1], "cores": 2, "memory": "2GB"}
+# Workers would end by themselves when they miss their scheduler.
+PROLOGUE = ["sleep 600"]
 groups = {
-    "queue": WorkerGroup(memory="400MB", walltime="00:10:00"),
-    "here": WorkerGroup(backend="local", memory="400MB", backend_options=options),
+    "queue": WorkerGroup(memory="400MB", walltime="00:10:00", prologue=PROLOGUE),
+    "here": WorkerGroup(backend="local", memory="400MB", backend_options=options, prologue=PROLOGUE),
 }
 c = Cluster(backend="slurm", interface="lo", name="doomed", groups=groups)
 c.scale(queue=2, here=2)
-c.wait_for_workers(4, timeout=90)
+while [job.state.value for job in c.jobs] != ["running"] * 4:
+    time.sleep(0.1)
 print("ready", flush=True)
 time.sleep(600)
 """

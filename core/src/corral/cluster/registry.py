@@ -250,6 +250,8 @@ class Entry:
     def remove(self) -> None:
         with suppress(FileNotFoundError), _folder() as folder:
             folder.remove(self.path.name)
+            # It may have been killed while it wrote.
+            folder.remove_drafts(of=self.path.name)
 
 
 # --- reading ----------------------------------------------------------------------------------------------------

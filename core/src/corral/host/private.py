@@ -96,6 +96,11 @@ def make_private_folder(path: str | os.PathLike[str], files: Mapping[str, str]) 
             raise
 
 
+def _draft_of(name: str) -> str:
+    """How the names of those begin that are to take this file's place."""
+    return f"{_DRAFT}{name}-"
+
+
 def _discard(parent: int, draft: str, files: Iterable[str]) -> None:
     with suppress(OSError):
         with _private_folder(parent, Path(draft), make=False) as folder:
@@ -234,7 +239,7 @@ class PrivateFolder:
         ------
         NotPrivate, OSError
         """
-        draft = f"{_DRAFT}{os.urandom(8).hex()}"
+        draft = f"{_draft_of(name)}{os.urandom(8).hex()}"
         _plain(name)
         self.write_new(draft, text)
         try:
@@ -245,8 +250,13 @@ class PrivateFolder:
             raise
         self._sync()
 
-    def remove_drafts(self) -> None:
+    def remove_drafts(self, of: str | None = None) -> None:
         """Remove what processes that were killed while they wrote have left: no writing takes minutes.
+
+        Parameters
+        ----------
+        of
+            The name of a file that nobody writes any more: what was to take its place goes at once.
 
         Raises
         ------
@@ -256,7 +266,8 @@ class PrivateFolder:
             if name.startswith(_DRAFT):
                 # Whoever writes it may have finished meanwhile.
                 with suppress(FileNotFoundError):
-                    if time.time() - self.status(name).st_mtime >= _DRAFTED:
+                    is_dead = of is not None and name.startswith(_draft_of(of))
+                    if is_dead or time.time() - self.status(name).st_mtime >= _DRAFTED:
                         self.remove(name)
 
     def remove(self, name: str) -> bool:
