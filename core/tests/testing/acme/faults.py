@@ -41,6 +41,7 @@ FAULTS: dict[type[Acme], str] = {}
 
 def found_by(law: str) -> Callable[[type[Acme]], type[Acme]]:
     def register(fault: type[Acme]) -> type[Acme]:
+        assert fault.__name__ not in {each.__name__ for each in FAULTS}, f"one hides the other: {fault.__name__}"
         FAULTS[fault] = law
         return fault
 
@@ -425,8 +426,3 @@ class ExcludesInTheBody(Acme):
     def render_script(self, job: Job) -> Script:
         script = super().render_script(job)
         return evolve(script, body=f"exclude {' '.join(job.excluded_hosts)}\n" * bool(job.excluded_hosts) + script.body)
-
-
-@found_by("test_its_own_scripts_are_known_by_their_directives")
-class TakesItsScriptsForOthers(Acme):
-    facts = evolve(Acme.facts, directives=("#ACME ",))
