@@ -108,7 +108,7 @@ from corral.security.credentials import Credentials
 
 credentials = Credentials.read(sys.argv[1])
 for _ in range(100):
-    asyncio.run(find_scheduler(credentials, patience=0.0))
+    asyncio.run(find_scheduler(credentials, patience=60.0))
 """
 
 

@@ -1,7 +1,8 @@
 """The tests have a state folder of their own: what the user's clusters left there is none of their business.
 
 Nor are variables of the user's that corral would name at the first submission. Tests that run side by side have folders
-for temporary files of their own, too: some look for what is left there.
+for temporary files of their own, too: some look for what is left there. And Ctrl-C reaches programs that tests start, also
+where these tests run in the background of a script, whose shell has them ignore it.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import fnmatch
 import os
 import shutil
+import signal
 import tempfile
 
 import pytest
@@ -17,6 +19,8 @@ _FOLDERS = pytest.StashKey[list[str]]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     folders = config.stash[_FOLDERS] = []
     if "PYTEST_XDIST_WORKER" in os.environ:
         os.environ["TMPDIR"] = tempfile.tempdir = tempfile.mkdtemp(prefix="tests-")
