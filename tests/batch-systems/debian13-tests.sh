@@ -31,6 +31,7 @@ workers=(${CI:+--numprocesses=0})
 # Half of the time goes into these modules, which are about what corral decides and says when clusters live and die. What
 # they do with Python, OpenSSL, processes and Slurm, others do here.
 long=(deaths endings engine_states batch_mode own_systems adaptive many_clusters leftovers explaining absence simulate
+    remote optimized launch/launch_time launch/launch_drain
     testing/clairvoyant testing/simulation testing/planted_faults testing/planted_faults_without_arrays)
 ignored=(--ignore=tests/real/test_real_{symptoms,doctor,ssh,mpi}.py)
 for each in "${long[@]}"; do

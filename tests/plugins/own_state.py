@@ -1,8 +1,8 @@
 """The tests have a state folder of their own: what the user's clusters left there is none of their business.
 
 Nor are variables of the user's that corral would name at the first submission. Tests that run side by side have folders
-for temporary files of their own, too: some look for what is left there. And Ctrl-C reaches programs that tests start, also
-where these tests run in the background of a script, whose shell has them ignore it.
+for temporary files of their own, too: some look for what is left there. And Ctrl-C reaches programs that tests start,
+also where these tests run in the background of a script, whose shell has them ignore it.
 """
 
 from __future__ import annotations

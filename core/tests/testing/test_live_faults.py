@@ -62,6 +62,27 @@ def faults() -> dict[str, str]:
     return {fault.__name__: PREFIX + law for fault, law in module.FAULTS.items()}
 
 
+def test_what_waits_for_a_walltime_comes_last_of_its_file(pytester: pytest.Pytester) -> None:
+    """Not last of all: some batch systems forget soon what has ended."""
+    laws = """
+        from corral.testing.laws.live import LiveLaws
+
+        class TestFirst(LiveLaws):
+            backend = "local"
+
+        class TestSecond(TestFirst):
+            pass
+    """
+    pytester.makepyfile(test_one=laws, test_two=laws)
+    found = pytester.inline_run(*PLAIN, "-p", "corral.testing.live", "--live", "--collect-only")
+    [call] = found.getcalls("pytest_collection_finish")
+    names = [(item.path.stem, item.originalname) for item in call.session.items]
+    late = "test_live_too_long"
+    assert names[len(names) // 2 - 2 : len(names) // 2] == [("test_one", late)] * 2
+    assert names[-2:] == [("test_two", late)] * 2
+    assert sum(name == late for _, name in names) == 4
+
+
 def test_every_live_law_has_a_planted_fault(faults: dict[str, str]) -> None:
     """A law that no fault breaks may be no law."""
     assert set(faults.values()) == {name for name in dir(BackendConformance) if name.startswith(PREFIX)}

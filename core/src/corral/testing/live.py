@@ -58,5 +58,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
     if out := [item for item in items if is_out(item)]:
         config.hook.pytest_deselected(items=out)
-    # What waits for a walltime comes last: its job runs from the beginning.
-    items[:] = sorted((item for item in items if not is_out(item)), key=is_of_walltime)
+    kept = [item for item in items if not is_out(item)]
+    # What waits for a walltime comes last of its file: its job runs from the beginning of the laws, and some batch
+    # systems forget within minutes what has ended.
+    files = {path: number for number, path in enumerate(dict.fromkeys(item.path for item in kept))}
+    items[:] = sorted(kept, key=lambda item: (files[item.path], is_of_walltime(item)))
