@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any
 
 import click
-import jsonschema
 import pytest
 from attrs import fields
 
@@ -216,6 +215,8 @@ def test_the_schema_knows_what_yaml_can_write() -> None:
 
 def test_the_schema_knows_the_options_of_backends() -> None:
     """Of those that are installed, as they declare them: an editor tells what is misspelt."""
+    import jsonschema  # takes three seconds
+
     schema = configuration_schema()
     valid = {"corral": {"backends": {"slurm": {"backend-options": {"arrays": False, "gpu_type": "a100"}}}}}
     jsonschema.validate(valid, schema)

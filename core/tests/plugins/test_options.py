@@ -12,8 +12,6 @@ from attrs import field, frozen
 from corral.plugin import Option, discovery
 from corral.plugin.options import DeclaredOption, as_declared, declared
 
-jsonschema: Any = pytest.importorskip("jsonschema")
-
 
 @frozen(kw_only=True)
 class Made:
@@ -159,6 +157,7 @@ def values_of(option: DeclaredOption) -> list[object]:
 @pytest.mark.parametrize("name", by_name(Made))
 def test_the_schema_takes_what_the_option_takes(name: str) -> None:
     """An editor must not complain about what corral takes."""
+    jsonschema: Any = pytest.importorskip("jsonschema")  # takes three seconds
     option = by_name(Made)[name]
     schema = option.schema()
     assert schema["description"] == option.help.replace("`", "")

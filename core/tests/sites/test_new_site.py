@@ -31,10 +31,6 @@ QUEUES = [
 ]
 
 
-#: Comes with the Jupyter server that other tests start.
-jsonschema: Any = pytest.importorskip("jsonschema")
-
-
 def found(queues: Sequence[Queue] = (), **more: str) -> Found:
     host, hosts = patterns(["login3", "login3.lagoon.example.org"])
     kinds = kinds_of(queues)
@@ -87,6 +83,7 @@ def test_a_machine_that_says_nothing_is_a_skeleton(tmp_path: Path, monkeypatch: 
 @pytest.mark.parametrize("queues", [(), QUEUES])
 def test_editors_agree(queues: Sequence[Queue]) -> None:
     """With the schema of the configuration, which knows each key of a site."""
+    jsonschema: Any = pytest.importorskip("jsonschema")  # takes three seconds
     schema = configuration_schema()
     # YAML has dates, JSON has none.
     content = yaml.load(as_yaml(found(queues)), Loader=yaml.BaseLoader)
