@@ -58,10 +58,12 @@ def test_all_jobs_cancelled_from_outside_is_a_wish(incident: Incident, slurm: Sl
         client.wait_for_workers(3, timeout=90)
         incident.begins()
         slurm.run("scancel", *(job.id.text for job in c.jobs))
-        eventually(lambda: len(c.jobs) == 3 and all(job.has_ended for job in c.jobs), lambda: repr(c))
+        # Asked in the middle of it, one alone is an accident: it is replaced, and its replacement goes with the others.
+        eventually(lambda: len(c.jobs) >= 3 and all(job.has_ended for job in c.jobs), lambda: repr(c))
         incident.is_noticed()
         with pytest.raises(JobsFailed, match="cancelled from outside"):
             c.wait_for_workers(3, timeout=30)
+        assert len(c.plan) == 0
         incident.is_over()
         assert slurm.queue(c.name) == {}
         c.scale(1)
