@@ -514,6 +514,31 @@ def test_an_adaptive_cluster_asks_for_no_more_than_fit_here(arguments: dict[str,
             client.cancel(futures)
 
 
+def test_one_job_begins_before_it_is_known_how_many_fit(
+    arguments: dict[str, Any], here: WorkerGroup, tmp_path: Path
+) -> None:
+    """A busy machine may take seconds to say so."""
+    answers = tmp_path / "answers"
+
+    class Slow:
+        @hookimpl(wrapper=True)
+        def describe_queues(self) -> Any:
+            return self._later((yield))
+
+        def _later(self, conversation: Any) -> Any:
+            yield Command(["sh", "-c", f"until test -e '{answers}'; do sleep 0.05; done"])
+            return (yield from conversation)
+
+    with Cluster(**arguments, plugins=[Slow()]) as c, Client(c) as client:
+        c.adapt(maximum=7, groups={"there": {"maximum": 0}})
+        futures = client.map(lambda _: time.sleep(60), range(400), pure=False)
+        c.wait_for_workers(1, timeout=60)
+        assert len(c.jobs) == 1
+        answers.touch()
+        eventually(lambda: len(c.jobs) == 4, lambda: c.jobs)
+        client.cancel(futures)
+
+
 def test_the_script_of_one_of_several_groups_is_printed(arguments: dict[str, Any], here: WorkerGroup) -> None:
     """As they stand in the configuration."""
     groups = {

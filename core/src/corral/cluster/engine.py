@@ -229,6 +229,8 @@ class Engine:
 
     def _measure(self, group: Group) -> None:
         if group.is_free:
+            # Until that is known, one begins.
+            group.room = 1
             system = self._state.system_of(group.name)
             system.tasks.do_until_closing(self._cares[system.name].follower.measure(group))
 

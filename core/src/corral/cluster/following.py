@@ -97,6 +97,7 @@ class JobFollower:
             queues = await self._system.batch.queues()
         except Exception as error:
             self._note_silence(error)
+            group.room = math.inf
             return
         group.room = sum(room_for(group.resources, queue) for queue in queues) or math.inf
         self._state.wake.set()
