@@ -17,7 +17,7 @@ from corral.cluster import cleanup
 from corral.cluster.registry import entries
 from corral.host import private
 
-pytestmark = [pytest.mark.real("slurm"), pytest.mark.timeout(300)]
+pytestmark = [pytest.mark.real("slurm"), pytest.mark.timeout(600)]
 
 HELD = small_jobs(extra_directives=["--hold"])
 
@@ -53,7 +53,7 @@ def test_killed_clients_leave_nothing_that_clean_does_not_find(
     """Before, while and after their jobs land; what they submit late is waited for."""
     monkeypatch.setattr(private, "_DRAFTED", 0.0)
     with incident.watched("killed-", 60):
-        subprocess.run([sys.executable, "-c", CLIENTS, "30", "0.3", repr(HELD)], check=True, timeout=200)
+        subprocess.run([sys.executable, "-c", CLIENTS, "30", "0.3", repr(HELD)], check=True, timeout=500)
         incident.begins()
         code, said = clean("--yes")
         incident.is_over()
