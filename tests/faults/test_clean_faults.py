@@ -28,16 +28,21 @@ import distributed
 from corral import Cluster
 
 for number in range(int(sys.argv[1])):
-    ready, begins = os.pipe()
+    (ready, begins), (killed, keeps) = os.pipe(), os.pipe()
     if (client := os.fork()) == 0:
+        os.close(keeps)
         c = Cluster(**eval(sys.argv[3]), name=f"killed-{number}")
         c.scale(2)
         os.write(begins, b"!")
-        time.sleep(600)
+        # Until it is killed, or whoever does that has been.
+        os.read(killed, 1)
+        os._exit(1)
     os.read(ready, 1)
     time.sleep(random.uniform(0.0, float(sys.argv[2])))
     os.kill(client, signal.SIGKILL)
     os.waitpid(client, 0)
+    for end in (ready, begins, killed, keeps):
+        os.close(end)
 """
 
 

@@ -16,7 +16,10 @@ import tempfile
 
 import pytest
 
+from corral.plugin import discovery
+
 _FOLDERS = pytest.StashKey[list[str]]()
+_BACKENDS = pytest.StashKey[frozenset[str]]()
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -36,7 +39,8 @@ def pytest_collection_finish() -> None:
     gc.freeze()
 
 
-def pytest_sessionstart() -> None:
+def pytest_sessionstart(session: pytest.Session) -> None:
+    session.config.stash[_BACKENDS] = frozenset(each.name for each in discovery.usable("backend"))
     from corral.environment.surroundings import MATTERING
 
     for name in list(os.environ):
@@ -44,6 +48,14 @@ def pytest_sessionstart() -> None:
             fnmatch.fnmatchcase(name, each) for each in (*MATTERING, "LOADEDMODULES")
         ):
             del os.environ[name]
+
+
+@pytest.hookimpl(trylast=True)
+def pytest_runtest_teardown(item: pytest.Item) -> None:
+    """What a test has installed for itself is known to no other test."""
+    if discovery.all_facts.cache_info().currsize and not item.config.stash[_BACKENDS] >= discovery.all_facts().keys():
+        discovery.all_facts.cache_clear()
+        discovery.enclosing.cache_clear()
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
