@@ -39,7 +39,14 @@ def test_what_is_recorded_means_what_is_declared(
     shipped = laws_of(operator.backend, options) or BackendConformance
     # What the backend's own laws ask for may need options that are not said of this system.
     job = evolve(shipped.job, queue=None, resources=evolve(shipped.job.resources, nodes=1, gpus=0))
-    body = {"failures": {}, **declared, "backend": operator.backend, "transcripts": target, "options": options, "job": job}
+    body = {
+        "failures": {},
+        **declared,
+        "backend": operator.backend,
+        "transcripts": target,
+        "options": options,
+        "job": job,
+    }
     laws = type("Pasted", (shipped,), body)()
     hooks = SilentHooks(laws.manager())
     script = hooks.render_script(job=hooks.prepare_job(job=laws.job))
