@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -210,3 +211,13 @@ def test_every_script_has_a_probe_and_its_opposite() -> None:
     backends = {each.name for each in discovery.usable("backend")}
     assert backends - {batch_systems.EVERYWHERE} <= set(batch_systems.PROBES)
     assert Path(batch_systems.__file__).parent.parent / "batch-systems" == batch_systems.SCRIPTS
+
+
+def test_scripts_that_install_wait_for_each_other() -> None:
+    """``apt-get update`` fails at once where another one is under way, whatever the time-out for dpkg's lock."""
+    lines = [line for path in batch_systems.SCRIPTS.glob("*-up.sh") for line in path.read_text().splitlines()]
+    installing = [
+        line for line in lines if re.search(r"^[^#]*apt-get .*(update|install)\b", line) and "fail " not in line[:9]
+    ]
+    assert len(installing) == 16
+    assert [line for line in installing if "flock -o /var/lib/apt apt-get" not in line] == []

@@ -11,7 +11,7 @@ fi
 export DEBIAN_FRONTEND=noninteractive
 log=$(mktemp)
 {
-    apt-get -q -o DPkg::Lock::Timeout=300 update
-    apt-get -q -y -o DPkg::Lock::Timeout=300 install --no-install-recommends chromium chromium-driver fonts-dejavu-core
+    flock -o /var/lib/apt apt-get -q -o DPkg::Lock::Timeout=300 update
+    flock -o /var/lib/apt apt-get -q -y -o DPkg::Lock::Timeout=300 install --no-install-recommends chromium chromium-driver fonts-dejavu-core
 } >"$log" 2>&1 || { tail -n 5 "$log" >&2; echo "chromium-up: cannot install chromium and chromium-driver" >&2; exit 1; }
 rm -f "$log"

@@ -34,8 +34,8 @@ install_debootstrap() {
     command -v debootstrap >/dev/null && return
     say "installing debootstrap"
     {
-        apt-get -q -o DPkg::Lock::Timeout=300 update
-        DEBIAN_FRONTEND=noninteractive apt-get -q -y -o DPkg::Lock::Timeout=300 install --no-install-recommends debootstrap
+        flock -o /var/lib/apt apt-get -q -o DPkg::Lock::Timeout=300 update
+        DEBIAN_FRONTEND=noninteractive flock -o /var/lib/apt apt-get -q -y -o DPkg::Lock::Timeout=300 install --no-install-recommends debootstrap
     } >"$top/apt.log" 2>&1 || fail "cannot install debootstrap: $(tail -n 3 "$top/apt.log")"
 }
 

@@ -41,7 +41,7 @@ install_package() {
     [[ $(dpkg-query -W -f '${db:Status-Abbrev}' condor 2>/dev/null) != "ii " ]] || return 0
     say "installing condor"
     export DEBIAN_FRONTEND=noninteractive
-    apt-get -q -o DPkg::Lock::Timeout=300 update >"$top/apt.log" 2>&1 || fail "apt-get update failed"
+    flock -o /var/lib/apt apt-get -q -o DPkg::Lock::Timeout=300 update >"$top/apt.log" 2>&1 || fail "apt-get update failed"
     [[ $(apt-cache policy condor) == *Candidate:\ [0-9]* ]] ||
         fail "this system has no package condor; Debian 13 has: see tests/batch-systems/README.md"
     # Debian would start daemons with a configuration of its own; ours are started below.
@@ -51,7 +51,7 @@ install_package() {
         chmod +x "$policy"
         trap "rm -f $policy" EXIT
     fi
-    apt-get -q -y -o DPkg::Lock::Timeout=300 install --no-install-recommends condor >>"$top/apt.log" 2>&1 ||
+    flock -o /var/lib/apt apt-get -q -y -o DPkg::Lock::Timeout=300 install --no-install-recommends condor >>"$top/apt.log" 2>&1 ||
         fail "cannot install condor"
 }
 

@@ -53,8 +53,8 @@ install_packages() {
         trap "rm -f $policy" EXIT
     fi
     {
-        apt-get -q -o DPkg::Lock::Timeout=300 update
-        apt-get -q -y -o DPkg::Lock::Timeout=300 install --no-install-recommends "${wanted[@]}"
+        flock -o /var/lib/apt apt-get -q -o DPkg::Lock::Timeout=300 update
+        flock -o /var/lib/apt apt-get -q -y -o DPkg::Lock::Timeout=300 install --no-install-recommends "${wanted[@]}"
     } >"$top/apt.log" 2>&1 || fail "cannot install ${wanted[*]}"
 }
 

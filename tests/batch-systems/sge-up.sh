@@ -55,9 +55,9 @@ install_packages() {
     fi
     {
         printf 'gridengine-%s shared/gridengineconfig boolean false\n' common client | debconf-set-selections
-        apt-get -q -o DPkg::Lock::Timeout=300 update
+        flock -o /var/lib/apt apt-get -q -o DPkg::Lock::Timeout=300 update
         # Grid Engine wants a mail program, and that a mail server; this one is the smallest. Nothing is ever mailed.
-        apt-get -q -y -o DPkg::Lock::Timeout=300 install --no-install-recommends msmtp-mta "${wanted[@]}"
+        flock -o /var/lib/apt apt-get -q -y -o DPkg::Lock::Timeout=300 install --no-install-recommends msmtp-mta "${wanted[@]}"
     } >"$top/apt.log" 2>&1 || fail "cannot install ${wanted[*]}"
 }
 

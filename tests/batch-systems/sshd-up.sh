@@ -29,8 +29,8 @@ install_package() {
         trap "rm -f $policy" EXIT
     fi
     {
-        apt-get -q -o DPkg::Lock::Timeout=300 update
-        apt-get -q -y -o DPkg::Lock::Timeout=300 install --no-install-recommends openssh-server openssh-client
+        flock -o /var/lib/apt apt-get -q -o DPkg::Lock::Timeout=300 update
+        flock -o /var/lib/apt apt-get -q -y -o DPkg::Lock::Timeout=300 install --no-install-recommends openssh-server openssh-client
     } >"$top/apt.log" 2>&1 || { tail -n 5 "$top/apt.log" >&2; say "cannot install openssh-server"; exit 1; }
 }
 

@@ -11,7 +11,7 @@ fi
 export DEBIAN_FRONTEND=noninteractive
 log=$(mktemp)
 {
-    apt-get -q -o DPkg::Lock::Timeout=300 update
-    apt-get -q -y -o DPkg::Lock::Timeout=300 install --no-install-recommends task-spooler
+    flock -o /var/lib/apt apt-get -q -o DPkg::Lock::Timeout=300 update
+    flock -o /var/lib/apt apt-get -q -y -o DPkg::Lock::Timeout=300 install --no-install-recommends task-spooler
 } >"$log" 2>&1 || { tail -n 5 "$log" >&2; echo "tsp-up: cannot install task-spooler" >&2; exit 1; }
 rm -f "$log"

@@ -59,7 +59,7 @@ def test_all_jobs_cancelled_from_outside_is_a_wish(incident: Incident, slurm: Sl
         incident.begins()
         slurm.run("scancel", *(job.id.text for job in c.jobs))
         # Asked in the middle of it, one alone is an accident: it is replaced, and its replacement goes with the others.
-        eventually(lambda: len(c.jobs) >= 3 and all(job.has_ended for job in c.jobs), lambda: repr(c))
+        eventually(lambda: len(c.jobs) in (3, 4) and all(job.has_ended for job in c.jobs), lambda: repr(c))
         incident.is_noticed()
         with pytest.raises(JobsFailed, match="cancelled from outside"):
             c.wait_for_workers(3, timeout=30)

@@ -40,7 +40,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
         return
     items.sort(key=lambda item: (not needs(item), item.path.stem not in LONG))
     shared = {name for item in items for name in needs(item) if name not in PROGRAMS and not is_of_each(config, name)}
-    lanes = {item.nodeid: name for item in items for name in needs(item)[:1] if name in shared}
+    lanes = {item.nodeid: lane for item in items if (lane := next(filter(shared.__contains__, needs(item)), None))}
     # All workers write the same.
     partial = Path(f"{path}.{config.workerinput['workerid']}")  # type: ignore[attr-defined]
     partial.write_text(json.dumps(lanes))

@@ -57,7 +57,7 @@ class Life:
     #: How the names of its jobs begin, and no other's.
     prefix: str = field(factory=lambda: f"dask-rec-{secrets.token_hex(3)}-")
     taken: list[Taken] = field(factory=list, init=False)
-    #: Why its folder is still of use: a job may be left that writes there, or its log says why it told nothing.
+    #: Whether its folder is still of use: a job may be left that writes there, or its log says why it told nothing.
     folder_has_use: bool = field(default=False, init=False)
     #: What jobs told from inside, by their id.
     inside: dict[str, dict[str, Any]] = field(factory=dict, init=False)
