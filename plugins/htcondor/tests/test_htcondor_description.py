@@ -13,7 +13,7 @@ from attrs import evolve
 from hypothesis import given
 from hypothesis import strategies as st
 
-from corral.plugin import InvalidRequest, Job, ParseError, Resources, job_body
+from corral.plugin import InvalidRequest, Job, ParseError, Resources, discovery, job_body
 from corral_htcondor import HTCondor, description
 
 MEBI = 2**20
@@ -154,17 +154,18 @@ def test_the_shebang_is_the_executable() -> None:
 )
 def test_a_site_says_how_to_ask(options: dict[str, object], expected: str) -> None:
     """Sites differ in scratch space, and in attributes of their own; what was written is read back."""
-    condor = HTCondor(**{"queue_attribute": "JobFlavour", **options})  # type: ignore[arg-type]
-    assert expected in lines(JOB, condor)
-    read = condor.parse_resources(str(condor.render_script(JOB)))
+    hook = discovery.load("htcondor", options={"queue_attribute": "JobFlavour", **options}).hook
+    script = hook.render_script(job=JOB)
+    assert expected in [each.text for each in script.directives]
+    read = hook.parse_resources(text=str(script))
     assert (read.walltime, read.queue, read.extra_directives) == (5400, "longlunch", JOB.extra_directives)
 
 
 @pytest.mark.parametrize("attribute", ["queue_attribute", "walltime_attribute"])
 def test_an_attribute_is_a_word(attribute: str) -> None:
     """An option cannot become a statement of its own."""
-    with pytest.raises(ValueError, match=attribute):
-        HTCondor(**{attribute: "x = 1\nqueue"})  # type: ignore[arg-type]
+    with pytest.raises(InvalidRequest, match=attribute):
+        discovery.load("htcondor", options={attribute: "x = 1\nqueue"})
 
 
 def test_hosts_on_which_jobs_die_are_avoided() -> None:

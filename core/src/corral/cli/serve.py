@@ -39,7 +39,8 @@ def serve(n_workers: int, **options: Any) -> None:
     """
     import corral.remote.__main__ as process
     from corral.errors import ClusterExists
-    from corral.remote.locate import Residence, find_entry
+    from corral.remote.locate import Residence
+    from corral.remote.names import find_entry
     from corral.remote.spec import take
     from corral.request.scale import jobs_asked_for
 

@@ -28,8 +28,9 @@ from corral.jobs.explanation import Explanations
 from corral.launch.ending import Ended
 from corral.remote.adaptive import RemoteAdaptive
 from corral.remote.dashboard import tunnel_to_dashboard
-from corral.remote.locate import Residence, already_called, find_entry, nothing_called
+from corral.remote.locate import Residence
 from corral.remote.messages import AdaptiveState, State, answer_of, arguments_of, to_explanations, to_state
+from corral.remote.names import already_called, find_entry, nothing_called
 from corral.remote.spec import Draft
 from corral.remote.ways import contact_of, dashboard_at, persistently
 from corral.request.awaited import Awaited
@@ -175,7 +176,7 @@ class RemoteCluster(Cluster):
             await self._residence.submit(draft)
             return True
         if self._on_exists != "connect":
-            raise ClusterExists(already_called(self.name, existing))
+            raise ClusterExists(already_called(self.name, str(existing)))
         self._residence = await asyncio.to_thread(self._residence.give_way_to, existing)
         self._patience = CONTACT_PATIENCE
         return False

@@ -9,7 +9,7 @@ import logging
 import time
 import uuid
 from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, suppress
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from attrs import evolve
@@ -18,7 +18,7 @@ from corral.batch.budget import CommandBudget
 from corral.batch.client import BatchSystem
 from corral.batch.runner import Runner
 from corral.cluster.explaining import telling
-from corral.cluster.registry import REGISTRY, Entry, entries
+from corral.cluster.registry import Entry, entries
 from corral.errors import (
     BatchSystemError,
     BatchSystemUnavailable,
@@ -35,6 +35,7 @@ from corral.jobs.record import JobRecord, StopReason
 from corral.plugin import discovery
 from corral.plugin.values import JobId, JobState
 from corral.remote.following import SchedulerFollower, looked_at
+from corral.remote.names import find_entry, names_held
 from corral.remote.spec import Draft
 from corral.request.carrying import connection, known_elsewhere
 from corral.request.sites import site_and_settings
@@ -187,7 +188,7 @@ class Residence:
 
     def claim(self) -> Residence | None:
         """Register under the name, unless another cluster has it: then that one is returned."""
-        with _registry_lock():
+        with names_held():
             if (existing := find_entry(self.entry.name)) is not None and not existing.is_silent:
                 return Residence(existing)
             self.entry = evolve(self.entry, started=time.time(), submitted=time.time())
@@ -357,45 +358,3 @@ class Residence:
             if self.entry.scheduler_job:
                 logger.warning("cluster %s: its files are left where they are: %s", self.entry.name, error)
         self.entry.remove()
-
-
-def find_entry(name: str) -> Entry | None:
-    """The newest cluster of this name that others can connect to; one that is silent only if no other may live."""
-    found = [
-        entry
-        for entry in entries()
-        if entry.name == name and entry.scheduler != "process" and not entry.process_is_gone()
-    ]
-    return max(found, key=lambda entry: (not entry.is_silent, entry.started), default=None)
-
-
-def nothing_called(name: str) -> str:
-    """Say that there is no cluster of this name to connect to, and which there are."""
-    found = entries()
-    for entry in found:
-        if entry.name == name and entry.scheduler == "process":
-            return (
-                f"cluster {name!r} has its scheduler in process {entry.pid} on {entry.host}: only one that was started "
-                "with scheduler='job', or by corral serve, can be connected to"
-            )
-    others = ", ".join(sorted({entry.name for entry in found if entry.scheduler != "process"})) or "none"
-    return f"there is no cluster {name!r}; there are: {others}. See corral ps"
-
-
-def already_called(name: str, existing: Residence) -> str:
-    """Say that there is a cluster of this name, and what to do."""
-    return (
-        f"there is a cluster {name!r} already ({existing}): connect to it with Cluster.connect({name!r}) or "
-        "on_exists='connect', or end it with on_exists='replace'"
-    )
-
-
-@contextmanager
-def _registry_lock() -> Iterator[None]:
-    """Two processes that want the same name at the same moment take turns."""
-    with Home.of().folder(REGISTRY, make=True) as folder, ExitStack() as stack:
-        # Who has it for so long was stopped: better two clusters of one name than none.
-        with suppress(TimeoutError):
-            # The folder itself: a lock file would be one more thing to leave behind.
-            stack.enter_context(folder.lock())
-        yield
