@@ -15,6 +15,7 @@ from corral.plugin import discovery
 from corral.plugin.conversations import IN_A_ROW
 from corral.plugin.values import Command, Completed, Conversation, Script
 from corral.testing.driving import Answer, Mismatch, completed_or_error, converse, one_by_one
+from corral.testing.installed import installed_plugins
 from corral.testing.laws.declared import Laws
 from corral.testing.recordings import Recording, Submits
 from corral.testing.silence import SilentHooks
@@ -91,7 +92,7 @@ class CommandLaws(Laws):
         """A site refuses them in words of its own: then the same is done as with the option ``arrays=False``."""
         if self.alone is None:
             with pytest.raises(InvalidRequest, match="arrays"):
-                discovery.load(self.backend, options={**self.options, "arrays": False})
+                discovery.load(self.backend, options={**self.options, "arrays": False}, among=installed_plugins())
             pytest.skip("it has no such option")
         asked = [self._alone(arrays=True, before=[_NO_ARRAYS])[1:], self._alone(arrays=False)]
         assert asked[0] == asked[1]

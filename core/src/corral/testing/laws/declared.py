@@ -17,6 +17,7 @@ from corral.errors import InvalidRequest
 from corral.plugin import discovery
 from corral.plugin.facts import BackendFacts
 from corral.plugin.values import Conversation, FailureKind, Job, JobId, Resources, Script
+from corral.testing.installed import installed_plugins
 from corral.testing.recordings import AskedFor, GarbledRow, Inside, Recording, Submits, UnknownWord
 from corral.testing.silence import SilentHooks
 from corral.testing.site import LoginNode
@@ -97,6 +98,7 @@ class Laws:
             site=self.site,
             site_options=self.site_options,
             plugins=around,
+            among=installed_plugins(),
         )
 
     @classmethod

@@ -9,8 +9,8 @@ import pytest
 from attrs import NOTHING
 
 from corral.errors import InvalidRequest
-from corral.plugin import discovery
 from corral.plugin.options import DeclaredOption, declared, takes_any
+from corral.testing.installed import installed_plugins
 from corral.testing.laws.declared import Laws
 
 
@@ -49,7 +49,7 @@ class OptionLaws(Laws):
         return declared(self._factory())
 
     def _factory(self) -> Callable[..., object]:
-        [plugin, *_] = [each for each in discovery.installed() if (each.kind, each.name) == ("backend", self.backend)]
+        [plugin, *_] = [each for each in installed_plugins() if (each.kind, each.name) == ("backend", self.backend)]
         factory = plugin.factory()
         # A class that is derived from it, perhaps.
         return type(self.manager().get_plugin(self.backend)) if isinstance(factory, type) else factory

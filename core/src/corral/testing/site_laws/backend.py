@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from corral.plugin import discovery
 from corral.plugin.values import Job
 from corral.testing.conformance import BackendConformance
+from corral.testing.installed import installed_plugins
 from corral.testing.shipped import laws_of
 from corral.testing.site_laws.declared import described_nodes, options_of
 
@@ -41,7 +42,7 @@ def through_site(site: type[SiteLaws]) -> type[BackendConformance] | None:
 
     def manager(self: BackendConformance, *around: object, **options: Any) -> pluggy.PluginManager:
         said = {**self.options, **options_of(house), **options}
-        return discovery.load(house.backend, options=said, plugins=[house, *around])
+        return discovery.load(house.backend, options=said, plugins=[house, *around], among=installed_plugins())
 
     def jobs(self: BackendConformance) -> st.SearchStrategy[Job]:
         others = laws.jobs(self)

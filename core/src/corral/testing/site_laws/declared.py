@@ -18,6 +18,7 @@ from corral.plugin.values import Command, Job, Resources
 from corral.request.sites import defaults_here
 from corral.request.worker_group import WorkerGroup
 from corral.testing.golden import Example
+from corral.testing.installed import installed_plugins
 from corral.testing.silence import SilentHooks
 
 T = TypeVar("T")
@@ -199,15 +200,6 @@ class SiteLaws:
 
 #: What is made once, by classes of tests.
 _MADE: weakref.WeakKeyDictionary[type, dict[str, Any]] = weakref.WeakKeyDictionary()
-
-_INSTALLED: list[discovery.Installed] = []
-
-
-def installed_plugins() -> Sequence[discovery.Installed]:
-    """All that are installed, looked at once: that reads a file of every distribution."""
-    if not _INSTALLED:
-        _INSTALLED.extend(discovery.installed())
-    return _INSTALLED
 
 
 def accepted(hooks: SilentHooks, job: Job) -> Job | None:

@@ -19,11 +19,12 @@ from corral.plugin.validation import HOOKS
 from corral.plugin.values import Command, Job, Script
 from corral.testing.conformance import BackendConformance
 from corral.testing.driving import Answer, converse, one_by_one, transcript
+from corral.testing.installed import installed_plugins
 from corral.testing.laws.commands import TROUBLES, check_command
 from corral.testing.recordings import Inside, Recording
 from corral.testing.shipped import laws_of
 from corral.testing.silence import SilentHooks
-from corral.testing.site_laws.declared import Prepared, SiteLaws, installed_plugins, options_of
+from corral.testing.site_laws.declared import Prepared, SiteLaws, options_of
 
 #: The hooks that talk.
 TALKS = [name for name, spec in HOOKS.items() if spec.is_conversation]
