@@ -1,11 +1,11 @@
 #!/usr/bin/env bash
-# What is tested on Debian 13, where debian13.sh runs this: the README's first command, the same on Slurm, the tests of
-# the core and of the Slurm plugin, and those that need a real Slurm, one that has all that sites have (CORRAL_SLURM_WITH
+# What is tested on Debian 13, where debian13.sh runs this: the README's first command, the same on Slurm, tests of the
+# core and of the Slurm plugin, and those that need a real Slurm, one that has all that sites have (CORRAL_SLURM_WITH
 # in slurm-up.sh), HTCondor or OAR. What faults do (tests/faults) takes a quarter of an hour of waiting, and is not asked
 # again here.
 #
 #   tests/batch-systems/debian13.sh tests/batch-systems/debian13-tests.sh [arguments of pytest]
-#   tests/batch-systems/debian13.sh env CORRAL_DEBIAN13_ALL=yes tests/batch-systems/debian13-tests.sh    # not half of it
+#   tests/batch-systems/debian13.sh env CORRAL_DEBIAN13_ALL=yes tests/batch-systems/debian13-tests.sh    # all of the core's
 set -euo pipefail
 cd "$(dirname "$0")/../.."
 
@@ -28,22 +28,23 @@ step "tests"
 code=0
 # Beside this, CI tests the machine itself.
 workers=(${CI:+--numprocesses=0})
-# Half of the time goes into these modules, which are about what corral decides and says when clusters live and die. What
-# they do with Python, OpenSSL, processes and Slurm, others do here.
-long=(deaths endings engine_states batch_mode own_systems adaptive many_clusters leftovers explaining absence simulate
-    remote optimized launch/launch_time launch/launch_drain
-    testing/clairvoyant testing/simulation testing/planted_faults testing/planted_faults_without_arrays)
-ignored=(--ignore=tests/real/test_real_{symptoms,doctor,ssh,mpi}.py)
-for each in "${long[@]}"; do
-    ignored+=("--ignore=core/tests/$(dirname "$each")/test_$(basename "$each").py")
+# CI asks there what another Python, OpenSSL or libc may answer otherwise: processes, their ends and surroundings, files,
+# sockets, TLS, ssh, and clusters that live. What corral decides and says, and laws, it asks on the machine itself.
+asked=(launch local plugins policy test_{cluster,containers,door,environments,groups,half_open,home,logs,network,nodes,other_users}
+    test_{own_systems,parsing,phases,private,recorded,requests,runner,security,settings,surroundings,tls,words,world}
+    test_ssh{,_files,_wire})
+fast=(plugins/slurm)
+for each in "${asked[@]}"; do
+    [[ $each == test_* ]] && each+=.py
+    fast+=("core/tests/$each")
 done
-[[ ${CORRAL_DEBIAN13_ALL:-} ]] && ignored=()
+ignored=(--ignore=tests/real/test_real_{symptoms,doctor,ssh,mpi}.py)
+[[ ${CORRAL_DEBIAN13_ALL:-} ]] && fast=(core/tests plugins/slurm) ignored=()
 # Of hostile values, a few: which ones are tried does not depend on Debian.
-CORRAL_EXAMPLES=5 ./test -q "${workers[@]}" core/tests plugins/slurm -m "not real and not bench and not soak" \
-    "${ignored[@]}" "$@" || code=$?
+CORRAL_EXAMPLES=5 ./test -q "${workers[@]}" "${fast[@]}" -m "not real and not bench and not soak" "$@" || code=$?
 tests/batch-systems/sshd-up.sh >/dev/null
 step "tests on a real Slurm"
-./test -q "${workers[@]}" tests/real plugins --backend slurm "${ignored[@]}" "$@" || code=$?
+./test -q "${workers[@]}" tests/real plugins/slurm --backend slurm "${ignored[@]}" "$@" || code=$?
 tests/batch-systems/slurm-down.sh
 export CORRAL_SLURM_WITH=$all
 eval "$(tests/batch-systems/slurm-up.sh)"
