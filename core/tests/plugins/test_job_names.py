@@ -1,15 +1,16 @@
-"""A site or a user's plugin cannot change the name of a job: corral finds its jobs by it."""
+"""Neither a site, a user's plugin nor a directive can change the name of a job: corral finds its jobs by it."""
 
 from __future__ import annotations
 
 import importlib
+import re
 from collections.abc import Callable, Generator
 from typing import Any
 
 import pytest
 from attrs import evolve
 
-from corral import hookimpl
+from corral import Cluster, hookimpl
 from corral.errors import InvalidRequest, PluginError
 from corral.plugin import Directive, Resources, discovery
 from corral.plugin.validation import NamedPlugin, assemble
@@ -147,3 +148,29 @@ def test_a_script_that_cannot_be_read_is_someone_else_s_problem() -> None:
 
     with pytest.raises(InvalidRequest, match="extra_directives"):
         submitted(Asks())
+
+
+@pytest.mark.parametrize(("backend", "directive"), [("slurm", "-J barn"), ("local", "--name=barn")])
+def test_nor_does_a_directive_of_the_user_s(backend: str, directive: str) -> None:
+    """What renames is told, before anything is submitted; others of the same request are not blamed."""
+    asked = [directive, "--comment=why"]
+    with pytest.raises(InvalidRequest) as caught:
+        Cluster(
+            backend=backend,
+            name="dask",
+            memory="1GB",
+            extra_directives=asked,
+        )
+    assert re.sub(r"dask-\w{8}-1", "dask-1", str(caught.value)) == (
+        f"extra_directives: with {directive!r} the job is called 'barn', not 'dask-1'. corral finds its jobs by their "
+        "names: when a submission was not answered, and to clean up. Leave that out; what the names of all jobs begin "
+        "with is the cluster's name="
+    )
+
+
+def test_a_name_is_not_left_out() -> None:
+    """The same with ``skip_directives``."""
+    with pytest.raises(
+        InvalidRequest, match=r"^skip_directives: the job's name, 'dask-\w+-1', is needed\. corral finds"
+    ):
+        Cluster(backend="slurm", name="dask", memory="1GB", skip_directives=["job-name"])

@@ -24,6 +24,7 @@ from corral.errors import (
     SubmitRejected,
 )
 from corral.plugin.facts import BackendFacts
+from corral.plugin.job_names import check_name
 from corral.plugin.values import (
     Conversation,
     Detected,
@@ -86,6 +87,7 @@ class BatchSystem:
 
     def render(self, job: Job) -> Script:
         script: Script = self.manager.hook.render_script(job=job)
+        check_name(self.manager, job, script)
         return script
 
     def tell(self, job_id: JobId, before: JobStatus | None, after: JobStatus) -> None:

@@ -1,4 +1,4 @@
-"""The name of a job is the backend's alone: what stands around it, sites and users' plugins, cannot change it.
+"""The name of a job is the backend's alone: neither sites and users' plugins nor extra directives can change it.
 
 corral finds its jobs by their names, after a submission without an answer and to clean up. A job with another name
 would be submitted twice, or be left behind.
@@ -12,17 +12,15 @@ from typing import TYPE_CHECKING
 import pluggy
 from attrs import frozen
 
-from corral.errors import CorralError
+from corral.errors import CorralError, InvalidRequest
 from corral.plugin.hookspecs import hookimpl
 from corral.plugin.values import Job, Script
 
 if TYPE_CHECKING:
     from corral.plugin.validation import NamedPlugin
 
-_WHY = (
-    "corral finds its jobs by their names: when a submission was not answered, and to clean up. Leave the name as it "
-    "is; users choose it with Cluster(name=…)"
-)
+_FINDS = "corral finds its jobs by their names: when a submission was not answered, and to clean up"
+_WHY = f"{_FINDS}. Leave the name as it is; users choose it with Cluster(name=…)"
 
 
 @frozen(kw_only=True, eq=False)
@@ -79,10 +77,37 @@ class NameChecks:
             return False  # it needs what another one does
 
     def _written(self, asked: Job | Script) -> str | None:
-        """What the batch system will read as the job's name; None if nobody can tell."""
         try:
             script = self._alone.hook.render_script(job=asked) if isinstance(asked, Job) else asked
-            read: Job = self._alone.hook.parse_resources(text=str(script))
         except CorralError:
             return None  # it is refused, in words of its own, where it is needed
-        return read.name
+        return _name_in(self._alone, script)
+
+
+def _name_in(manager: pluggy.PluginManager, script: Script) -> str | None:
+    """What the batch system will read as the job's name; None if nobody can tell."""
+    try:
+        read: Job = manager.hook.parse_resources(text=str(script))
+    except CorralError:
+        return None
+    return read.name
+
+
+def check_name(manager: pluggy.PluginManager, job: Job, script: Script) -> None:
+    """See that a script names its job as corral will look for it, whatever the user has it say or leave out.
+
+    Raises
+    ------
+    InvalidRequest
+    """
+    if not (job.extra_directives or job.skip) or (name := _name_in(manager, script)) in (None, script.name):
+        return
+    if not name and job.skip:
+        raise InvalidRequest("skip_directives", f"the job's name, {script.name!r}, is needed. {_FINDS}")
+    guilty = [each for each in job.extra_directives if name and name in each] or job.extra_directives
+    called = repr(name) if name else "otherwise"
+    raise InvalidRequest(
+        "extra_directives",
+        f"with {' and '.join(map(repr, guilty))} the job is called {called}, not {script.name!r}. {_FINDS}. "
+        "Leave that out; what the names of all jobs begin with is the cluster's name=",
+    )

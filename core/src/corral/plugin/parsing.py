@@ -169,6 +169,10 @@ def assignments(text: str, separator: str = ",") -> dict[str, str]:
     return {name.strip(): value.strip() for name, _, value in pairs}
 
 
+#: Why an extra directive is refused with which a submission waits, or submits no job, or another one.
+NO_BATCH_JOB = "corral submits its own script, waits for no job's end, and follows each; leave that out"
+
+
 # --- names ------------------------------------------------------------------------------------------------------
 
 

@@ -92,7 +92,7 @@ class WorkerGroup:
     account
         Account, or project, that pays for the jobs.
     extra_directives
-        Native directives, verbatim, without the prefix: ``--qos=high``.
+        Native directives, verbatim, without the prefix: ``--qos=high``. They do not say what jobs are called.
     skip_directives
         Names of directives to leave out (``mem``), or the words memory, cores, nodes, walltime, gpus.
     env

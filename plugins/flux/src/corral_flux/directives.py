@@ -38,7 +38,13 @@ _LONG = {
 #: Of ``flux batch`` and ``flux alloc``, which give slots to an instance.
 _SLOTS = {"nslots": "ntasks", "cores-per-slot": "cores-per-task", "gpus-per-slot": "gpus-per-task"}
 
-_ALONE = ("exclusive", "label-io", "unbuffered", "verbose", "quiet", "dry-run", *"luvx")
+_ALONE = (
+    "exclusive", "label-io", "unbuffered", "verbose", "quiet", "dry-run", "wait", "watch", "wait-event", "help",
+    "progress", "jps", *"luvx",
+)  # fmt: skip
+
+#: ``flux submit`` waits for the job, or submits none, or not this script.
+_NO_BATCH_JOB = frozenset({"dry-run", "help", "wait", "wait-event", "watch", "wrap"})
 
 #: ``flux submit`` takes resources by task or by node, never both.
 _BY_TASK = frozenset({"ntasks", "cores-per-task", "gpus-per-task"})
@@ -133,6 +139,10 @@ def checked(extra: str) -> frozenset[str]:
         raise InvalidRequest("extra_directives", f"{error}; write options alone, like '--exclusive'") from error
     if not names or len(extra.splitlines()) != 1:
         raise InvalidRequest("extra_directives", f"{extra!r} is not one line of options, like '--exclusive'")
+    if names & {"cc", "bcc"}:
+        raise InvalidRequest("extra_directives", f"{extra!r}: how many jobs there are is said in scale()")
+    if found := sorted(names & _NO_BATCH_JOB):
+        raise InvalidRequest("extra_directives", f"--{found[0]}: {parsing.NO_BATCH_JOB}")
     # These may be given again and again, and add up.
     repeated = {"setopt", "setattr", "env", "env-remove", "dependency", "requires", "rlimit", "add-file"}
     return frozenset(names - repeated) | (_BY_TASK if names & _BY_NODE else frozenset())

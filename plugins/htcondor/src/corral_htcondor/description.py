@@ -31,6 +31,7 @@ _SPELLINGS = {
 } | {
     "out": "output", "stdout": "output", "err": "error", "stderr": "error", "env": "environment", "cmd": "executable",
     "args": "arguments", "initialdir": "initialdir", "iwd": "initialdir", "jobiwd": "initialdir",
+    "jobbatchname": "batch_name",
 }  # fmt: skip
 
 #: What the script's way to the machine needs for itself.
@@ -140,6 +141,8 @@ def checked(extra: str) -> Statement:
             f"{extra!r}: initialdir is corral's own; jobs start in the folder in which the cluster is made, or where "
             "prologue=['cd …'] says",
         )
+    if said.name == "+jobbatchname":
+        raise InvalidRequest("extra_directives", f"{extra!r}: corral finds its jobs by that; Cluster(name=…) says it")
     if said.name in CARRIED:
         raise InvalidRequest("extra_directives", f"{extra!r}: {said.name} is corral's own; variables go into env=")
     if said.name in _LATE:

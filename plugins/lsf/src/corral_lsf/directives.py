@@ -17,10 +17,17 @@ PREFIX = "#BSUB"
 _LINE = re.compile(r"^[ \t]*#[ \t]*BSUB[ \t]+(-.*?)[ \t]*$", re.MULTILINE)
 
 #: Options without a value.
-_ALONE = frozenset({"B", "H", "I", "Ip", "Is", "ISs", "K", "N", "XF", "r", "rn", "x"})
+_ALONE = frozenset({
+    "B", "H", "I", "IS", "ISp", "ISs", "IX", "Ip", "Is", "K", "N", "V", "XF", "Zs", "ar", "h", "hl", "r", "rn", "ul",
+    "x",
+})  # fmt: skip
 
 #: Options that a Job has words for.
 _READ = frozenset({"J", "q", "P", "n", "nnodes", "R", "M", "W", "gpu", "o"})
+
+#: bsub waits for the job's end, or submits none or several; ``-I…`` ties it to a terminal.
+_NO_BATCH_JOB = frozenset({"K", "V", "h", "pack"})
+
 
 # --- writing ----------------------------------------------------------------------------------------------------
 
@@ -57,6 +64,8 @@ def checked(extra: str) -> frozenset[str]:
         raise InvalidRequest("extra_directives", f"{error}; write options alone, like '-app dask'") from error
     if not names or len(extra.splitlines()) != 1:
         raise InvalidRequest("extra_directives", f"{extra!r} is not one line of options, like '-app dask'")
+    if found := sorted(name for name in names if name in _NO_BATCH_JOB or name.startswith("I")):
+        raise InvalidRequest("extra_directives", f"-{found[0]}: {parsing.NO_BATCH_JOB}")
     return names
 
 

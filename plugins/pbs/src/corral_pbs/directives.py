@@ -63,6 +63,8 @@ def checked(extra: str) -> list[Option]:
             raise InvalidRequest("extra_directives", "-r n: PBS takes no array that may not be rerun; leave it out")
         if option.name in "IJCXz":
             raise InvalidRequest("extra_directives", f"-{option.name} is not an option of a job that corral submits")
+        if option.name == "W" and parsing.assignments(option.value or "").get("block", "false") != "false":
+            raise InvalidRequest("extra_directives", f"-W block: {parsing.NO_BATCH_JOB}")
     return found
 
 

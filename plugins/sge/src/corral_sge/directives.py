@@ -10,9 +10,12 @@ import re
 import shlex
 from collections.abc import Iterable, Sequence
 
-from corral.plugin import InvalidRequest, ParseError
+from corral.plugin import InvalidRequest, ParseError, parsing
 
 PREFIX = "#$"
+
+#: qsub waits for the job's end or start, submits none, or no script, or reads it otherwise.
+_NO_BATCH_JOB = frozenset({"-@", "-C", "-b", "-help", "-now", "-sync", "-verify"})
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f]")
 
@@ -66,6 +69,11 @@ def checked(extra: str) -> list[Words]:
         raise InvalidRequest("extra_directives", f"{error}; write options alone, like '-l arch=lx-amd64'") from error
     if not found:
         raise InvalidRequest("extra_directives", f"{extra!r} is empty; leave it out instead")
+    for option in found:
+        if option[0] == "-t":
+            raise InvalidRequest("extra_directives", "-t is corral's own: how many jobs there are is said in scale()")
+        if option[0] in _NO_BATCH_JOB and option[1:] not in {("n",), ("no",)}:
+            raise InvalidRequest("extra_directives", f"{' '.join(option)}: {parsing.NO_BATCH_JOB}")
     return found
 
 

@@ -46,6 +46,9 @@ _ALL = frozenset({
 #: Long options that have another name as well.
 _ALIASES = {"tasks-per-node": "ntasks-per-node"}
 
+#: sbatch waits for the job's end, submits none, or something else than the script.
+_NO_BATCH_JOB = frozenset({"help", "test-only", "usage", "version", "wait", "wrap"})
+
 #: Options that never take the next word for their value (some take one after ``=``).
 _ALONE = frozenset({
     "contiguous", "exclusive", "get-user-env", "hold", "ignore-pbs", "nice", "no-kill", "no-requeue", "overcommit",
@@ -213,6 +216,9 @@ def checked(extra: str) -> list[Option]:
         raise InvalidRequest("extra_directives", f"{extra!r} is not one line of options, like '--qos=high'")
     if any(option.name == "array" for option in found):
         raise InvalidRequest("extra_directives", "--array is corral's own: how many jobs there are is said in scale()")
+    for option in found:
+        if option.name in _NO_BATCH_JOB:
+            raise InvalidRequest("extra_directives", f"--{option.name}: {parsing.NO_BATCH_JOB}")
     return found
 
 
