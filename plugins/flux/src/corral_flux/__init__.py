@@ -77,6 +77,7 @@ class Flux:
             "arrays": "Flux has no arrays, only jobs that are submitted together, max_array_size of them",
             "memory_option": "Flux cannot be asked for memory: ask for as many cores as have it",
         },
+        unenforced={"memory"},
         job=("FLUX_JOB_ID",),
         ranks=RankVariables(rank="FLUX_TASK_RANK", sizes=("FLUX_JOB_SIZE",), launch=("FLUX_JOB_ID",)),
         node=("FLUX_TASK_RANK",),
