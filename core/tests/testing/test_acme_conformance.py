@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import importlib
 from collections.abc import Sequence
 from pathlib import Path
 
+import pluggy
 import pytest
 
 from corral import JobState
-from corral.plugin.values import Completed, FailureKind, Job, JobId, Resources
+from corral.plugin import Conversation, hookimpl
+from corral.plugin.validation import NamedPlugin, assemble
+from corral.plugin.values import Command, Completed, FailureKind, Job, JobId, Resources
 from corral.testing import (
     AskedFor,
     BackendConformance,
@@ -96,3 +100,42 @@ def test_one_recording_of_each_hook_is_the_first() -> None:
     for each in reversed(TestAcme.recordings):
         firsts[each.hook, isinstance(each, Finds) and each.name.endswith("*")] = each
     assert set(map(id, found)) == set(map(id, firsts.values()))
+
+
+def test_cancel_may_look_before_it_cancels() -> None:
+    """Then it is shown jobs that live; and what it does with that must be as right as without looking."""
+    acme = importlib.import_module("corral_acme")
+
+    class LooksFirst(acme.Acme):  # type: ignore[misc,name-defined]
+        """As where cancelling an ended job is an error that looks like any other."""
+
+        @hookimpl
+        def cancel(self, job_ids: Sequence[JobId]) -> Conversation[None]:
+            found = yield from self.poll_status(job_ids)
+            if running := [str(job_id) for job_id, status in found.items() if not status.state.is_final]:
+                yield Command(["acdel", *running])
+
+    class CancelsAll(LooksFirst):
+        @hookimpl
+        def cancel(self, job_ids: Sequence[JobId]) -> Conversation[None]:
+            table = yield Command(["acstat"])
+            yield Command(["acdel", *(row.partition("|")[0] for row in table.stdout.splitlines())])
+
+    class CancelsAHundred(LooksFirst):
+        @hookimpl
+        def cancel(self, job_ids: Sequence[JobId]) -> Conversation[None]:
+            yield from super().cancel(job_ids[:100])
+
+    def laws_of(plugin: object) -> TestAcme:
+        class Laws(TestAcme):
+            def manager(self, *around: object, **options: object) -> pluggy.PluginManager:
+                return assemble(NamedPlugin(name="acme", plugin=plugin))
+
+        return Laws()
+
+    laws_of(LooksFirst()).test_cancelling_names_its_jobs_and_no_neighbour()
+    laws_of(LooksFirst()).test_cancelling_ten_thousand_jobs_leaves_none_out()
+    with pytest.raises(AssertionError, match="is the same as cancelling"):
+        laws_of(CancelsAll()).test_cancelling_names_its_jobs_and_no_neighbour()
+    with pytest.raises(AssertionError, match="is never cancelled"):
+        laws_of(CancelsAHundred()).test_cancelling_ten_thousand_jobs_leaves_none_out()

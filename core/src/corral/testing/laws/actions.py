@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import fnmatch
+import functools
 import re
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
@@ -15,7 +16,7 @@ from corral.errors import CommandError, ParseError
 from corral.plugin.values import Command, Completed, Conversation, JobId, Script
 from corral.testing.driving import Answer, completed_or_error, converse, noted, one_by_one, transcript
 from corral.testing.laws.commands import TROUBLES
-from corral.testing.laws.declared import Laws
+from corral.testing.laws.polls import PollLaws
 from corral.testing.recordings import CancelsGone, Submits
 from corral.testing.silence import SilentHooks, reads_of_environment
 
@@ -35,7 +36,7 @@ _CANARY = "a-canary-of-the-kit"
 _LONG = 64
 
 
-class ActionLaws(Laws):
+class ActionLaws(PollLaws):
     """Of `submit` and `cancel`."""
 
     #: What the cancelling command prints when it fails to cancel a job (transcripts, or text as ``Completed``): none of
@@ -142,13 +143,14 @@ class ActionLaws(Laws):
         hooks = SilentHooks(self.manager())
         one, two, three = array = self.job_ids(3)
         groups = [[one], [two], [three], [one, two], [two, three], [one, three], array]
-        commands = [_cancelling(hooks, group) for group in groups]
+        strangers = self.job_ids(10_000)[::999]
+        alive = [*array, *(each for each in strangers if each not in array)]
+        commands = [self._cancelling(hooks, group, alive) for group in groups]
         for number, (group, asked) in enumerate(zip(groups, commands, strict=True)):
             for other, same in zip(groups[:number], commands[:number], strict=True):
                 assert asked != same, f"cancelling {_texts(group)} is the same as cancelling {_texts(other)}: {asked}"
-        strangers = self.job_ids(10_000)[::999]
         stranger = max(strangers, key=lambda each: (_tokens(one.text) - _tokens(each.text)).total())
-        usual = _tokens(_cancelling(hooks, [stranger]))
+        usual = _tokens(self._cancelling(hooks, [stranger], alive))
         for job_id, asked in zip(array, commands, strict=False):
             its = _tokens(job_id.text) - _tokens(stranger.text)
             named = _tokens(asked) - usual
@@ -157,14 +159,45 @@ class ActionLaws(Laws):
             expected = Counter({token: count * times for token, count in its.items()})
             assert named == expected, f"cancelling {job_id} is to name it and no other job: {asked}"
 
+    def cancel_answer(self, command: Command, alive: Sequence[JobId]) -> str | Completed:
+        """What a command of `cancel` prints where these jobs live.
+
+        A command that is `poll_status`'s, too, prints its table (`poll_answers`), any other nothing. Redefine it where
+        `cancel` looks at jobs in another way before it cancels them.
+        """
+        return (self.poll_answers(alive) or [""])[-1] if _without_ids(command) in self._polling else ""
+
+    @functools.cached_property
+    def _polling(self) -> frozenset[tuple[str, ...]]:
+        """What `poll_status` asks."""
+        ids = self.job_ids(1)
+        asked: list[Command] = []
+        if answers := self.poll_answers(ids):
+            converse(SilentHooks(self.manager()).poll_status(job_ids=ids), noted(asked, lambda _: answers[-1]))
+        return frozenset(map(_without_ids, asked))
+
+    def _cancelling(self, hooks: SilentHooks, job_ids: Sequence[JobId], alive: Sequence[JobId]) -> str:
+        """What is asked to cancel some of these jobs, as text; who looks at jobs first cancels nothing by that."""
+        asked: list[str] = []
+
+        def answer(command: Command) -> str | Completed:
+            if not (seen := self.cancel_answer(command, alive)):
+                asked.append(" ".join([*command.argv, command.stdin]))
+            return seen
+
+        converse(hooks.cancel(job_ids=list(job_ids)), answer)
+        return "\n".join(asked)
+
     def test_cancelling_ten_thousand_jobs_leaves_none_out(self) -> None:
         """However they are divided among commands."""
         hooks = SilentHooks(self.manager())
         ids = self.job_ids(10_000)
-        asked = _cancelling(hooks, ids)
+        asked = self._cancelling(hooks, ids, ids)
         for left_out in (0, len(ids) // 2, len(ids) - 1):
             fewer = [*ids[:left_out], *ids[left_out + 1 :]]
-            assert asked != _cancelling(hooks, fewer), f"{ids[left_out]} of {len(ids)} jobs is never cancelled"
+            assert asked != self._cancelling(hooks, fewer, ids), (
+                f"{ids[left_out]} of {len(ids)} jobs is never cancelled"
+            )
 
     def test_a_job_that_could_not_be_cancelled_is_told(self, hooks: SilentHooks) -> None:
         """What is said of jobs that are gone may be swallowed, and no line beside it.
@@ -205,11 +238,9 @@ def _end(conversation: Conversation[Any], answer: Callable[[Command], Answer]) -
         return error
 
 
-def _cancelling(hooks: SilentHooks, job_ids: Sequence[JobId]) -> str:
-    """What is asked to cancel these jobs, as text."""
-    asked: list[Command] = []
-    converse(hooks.cancel(job_ids=list(job_ids)), noted(asked, lambda _: ""))
-    return "\n".join(" ".join([*command.argv, command.stdin]) for command in asked)
+def _without_ids(command: Command) -> tuple[str, ...]:
+    """``flux jobs``, ``qstat -f``: what is asked, of whichever jobs."""
+    return tuple(word for word in command.argv if not re.search(r"\d", word))
 
 
 def _repeats(command: Command, before: Sequence[Command]) -> bool:
