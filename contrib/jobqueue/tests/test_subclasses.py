@@ -61,6 +61,24 @@ def test_a_line_that_a_class_replaces() -> None:
     assert not any("--ntasks-per-node" in line for line in found)
 
 
+def test_a_name_that_a_class_replaces_or_takes_away() -> None:
+    """Jobs are called after the cluster, which is called so; without any, corral could not find them."""
+
+    class Named(SLURMJob):
+        new = "#SBATCH -J farm"
+
+        def __init__(self, *arguments: Any, **further: Any) -> None:
+            super().__init__(*arguments, **further)
+            self.job_header = self.job_header.replace("#SBATCH -J dask-worker", self.new)
+
+    class Nameless(Named):
+        new = ""
+
+    for job_cls, name in ((Named, "farm"), (Nameless, "dask-worker")):
+        [said] = [line for line in directives(job_cls) if "job-name" in line or "-J" in line]
+        assert said.startswith(f"#SBATCH --job-name={name}-")
+
+
 def test_an_extra_directive_that_a_class_takes_away() -> None:
     class Quiet(SLURMJob):
         def __init__(self, *arguments: Any, **further: Any) -> None:

@@ -123,6 +123,33 @@ def test_a_word_leaves_out_the_lines_that_have_it(word: str, names: list[str]) -
     assert names == translated(job_directives_skip=[word]).arguments.get("skip_directives", [])
 
 
+@pytest.mark.parametrize(
+    ("kind", "directives", "word"),
+    [
+        ("SLURM", ["-J farm", "--qos=high"], "-J"),
+        ("SLURM", ["--job-name=farm", "--qos=high"], "--job-name"),
+        ("PBS", ["-N farm", "-m n"], "-N"),
+        ("Moab", ["-N farm", "-m n"], "-N"),
+        ("SGE", ["-N 'farm'", "-m n"], "-N"),
+        ("LSF", ["-J farm", "-app x"], "-J"),
+        ("OAR", ["--name=farm", "-t besteffort"], "-n"),
+        ("HTCondor", {"JobBatchName": '"farm"', "MY.Flavour": "1"}, "batch_name"),
+        ("HTCondor", ["batch_name = farm", "MY.Flavour = 1"], "batch_name"),
+    ],
+)
+def test_the_name_of_a_job_is_the_cluster_s(kind: str, directives: Any, word: str) -> None:
+    """A directive for it is read; who leaves it out keeps it, and is told: corral finds its jobs by it."""
+    found = translated(f"{kind}Cluster", job_extra_directives=directives)
+    assert "farm" == found.arguments["name"]
+    [kept] = found.arguments["extra_directives"]
+    assert "farm" not in kept
+    named = {"job_name": "farm", "name": "farm"} if kind == "LSF" else {"job_name": "farm"}
+    without = translated(f"{kind}Cluster", job_directives_skip=[word], **named)
+    assert not {"job-name", "N", "J", "n", "batch_name"} & {*without.arguments.get("skip_directives", ())}
+    if word != "--job-name":
+        assert "the names of jobs are not left out: corral finds its jobs by them" in without.changed
+
+
 def test_more_cores_than_threads() -> None:
     found = translated(cores=8, processes=4, job_cpu=16, job_mem="100G").arguments
     assert (16, 4, 2) == (found["cores"], found["processes"], found["threads"])

@@ -250,8 +250,9 @@ class JobQueueCluster(corral.Cluster):
             argument = first[0] if first else "job_cls"
             raise InvalidRequest(argument, "; ".join(translation.lost).removeprefix(f"{argument}: "))
         arguments = dict(translation.arguments)
-        if found.skip:
-            arguments["skip_directives"] = [*dict.fromkeys([*arguments.get("skip_directives", ()), *found.skip])]
+        # What a subclass calls its jobs otherwise has become the cluster's name.
+        if more := [each for each in found.skip if each != native.NAME.get(job.kind.backend)]:
+            arguments["skip_directives"] = [*dict.fromkeys([*arguments.get("skip_directives", ()), *more])]
         changed = [*translation.changed, *found.changed]
         if hasattr(type(self), "_new_worker_name"):
             changed.append(f"{type(self).__name__}._new_worker_name is not called: workers are called after their jobs")

@@ -6,6 +6,7 @@ What is submitted is written by corral, and asks for the same; here is what peop
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -81,6 +82,22 @@ def last_property(extras: Iterable[str]) -> str | None:
     """What the last of OAR's ``-p`` says, which alone counts."""
     found = [extra.removeprefix("-p").strip() for extra in extras if extra.startswith("-p")]
     return found[-1] if found else None
+
+
+#: The directive that names a job, in corral's words, and the user's own one that would name it otherwise.
+NAME: Mapping[str, str] = {
+    "slurm": "job-name", "pbs": "N", "moab": "N", "sge": "N", "lsf": "J", "oar": "n", "htcondor": "batch_name",
+}  # fmt: skip
+_OTHER_NAME: Mapping[str, str] = {
+    "slurm": r"(?:-J *|--job-name[= ])(\S+)", "pbs": r"-N *(\S+)", "moab": r"-N *(\S+)", "sge": r"-N *(\S+)",
+    "lsf": r"-J *(\S+)", "oar": r"(?:-n *|--name[= ])(\S+)", "htcondor": r"(?i:batch_name|JobBatchName) *= *(.+)",
+}  # fmt: skip
+
+
+def other_name(kind: Kind, directive: str) -> str | None:
+    """What this directive of the user's own would have jobs called; None: it is about something else."""
+    named = re.fullmatch(_OTHER_NAME.get(kind.backend, "(?!)"), directive.strip())
+    return named and named[1].strip("'\"")
 
 
 def schedd(words: Iterable[object]) -> tuple[dict[str, str], list[str]]:

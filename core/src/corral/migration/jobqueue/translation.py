@@ -136,12 +136,10 @@ class _Translating:
 
     def _names(self) -> None:
         name, job_name = self.said.get("name"), self.said["job_name"]
-        extras = self.said.get("job_extra_directives")
-        if isinstance(extras, Mapping) and self.kind.backend == "htcondor":
-            # By this corral finds its jobs.
-            named = {key: value for key, value in extras.items() if str(key).lower() in ("jobbatchname", "batch_name")}
-            self.said["job_extra_directives"] = {key: value for key, value in extras.items() if key not in named}
-            job_name = next((str(value).strip('"') for value in named.values()), job_name)
+        directives = _directives(self.kind, self.said.get("job_extra_directives"))
+        # By their names corral finds its jobs, so that they are said once.
+        others = [other for each in directives if (other := native.other_name(self.kind, each))]
+        job_name = next(iter(others), job_name)
         self.arguments["name"] = name if name is not None else job_name
         if name is not None and job_name not in (name, JOB_NAME):
             self.changed.append(f"jobs are called after their cluster: {name}-…, and not {job_name}")
@@ -217,17 +215,20 @@ class _Translating:
         left_out = skipped(self.kind, self.said, words)
         if (spec := self.said.get("resource_spec")) is not None and not left_out.has_spec:
             self._spec(str(spec))
-        if (native := self.said.get("job_mem")) is not None and "memory" not in left_out.names:
-            self.extras.insert(0, f"--mem={native}")
+        if (memory := self.said.get("job_mem")) is not None and "memory" not in left_out.names:
+            self.extras.insert(0, f"--mem={memory}")
         if "walltime" in left_out.names and self.said.get("walltime") == self.kind.walltime:
             # Nobody meant this one: the queue's own counts.
             self.arguments["walltime"] = _ENDLESS
-        self.skip += left_out.names
+        its_name = native.NAME.get(self.kind.backend)
+        self.skip += [each for each in left_out.names if each != its_name]
+        if its_name in left_out.names:
+            self.changed.append("the names of jobs are not left out: corral finds its jobs by them")
         self.changed += left_out.spared
         for each in _directives(self.kind, self.said.get("job_extra_directives")):
             if self.kind.backend == "pbs" and each.split() == ["-r", "n"]:
                 self.changed.append("-r n is left out: PBS takes no array of jobs that may not be rerun")
-            elif each.strip():
+            elif each.strip() and not native.other_name(self.kind, each):
                 self.extras.append(each)
 
     def _spec(self, spec: str) -> None:
