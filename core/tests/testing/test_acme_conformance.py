@@ -12,11 +12,12 @@ import pytest
 from corral import JobState
 from corral.plugin import Conversation, hookimpl
 from corral.plugin.validation import NamedPlugin, assemble
-from corral.plugin.values import Command, Completed, FailureKind, Job, JobId, Resources
+from corral.plugin.values import Command, Completed, FailureKind, Job, JobId, Queue, Resources
 from corral.testing import (
     AskedFor,
     BackendConformance,
     CancelsGone,
+    DescribesQueues,
     Detects,
     Finds,
     GarbledRow,
@@ -91,6 +92,14 @@ def test_jobs_that_are_submitted_alone_have_the_other_recordings_too() -> None:
     assert Alone.each_alone(inside) == (Alone.alone, *told, inside)
     with pytest.raises(AssertionError, match="TestAcme.alone"):
         TestAcme.each_alone(inside)
+
+
+def test_the_limits_of_queues_are_what_was_declared() -> None:
+    """Those that are declared are looked at; of others nothing is said."""
+    told = DescribesQueues([], names=["barn", "field"], limits={"barn": {"max_walltime": 600, "memory": 2**30}})
+    told.is_right([Queue(name="barn", max_walltime=600, memory=2**30, cores=4), Queue(name="field", cores=2)])
+    with pytest.raises(AssertionError, match="of queue barn"):
+        told.is_right([Queue(name="barn", max_walltime=600, memory=1024), Queue(name="field")])
 
 
 def test_one_recording_of_each_hook_is_the_first() -> None:

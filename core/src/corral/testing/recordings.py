@@ -256,12 +256,18 @@ class DescribesQueues(Recording):
 
     hook = "describe_queues"
     names: tuple[str, ...] = field(converter=_words)
+    #: Attributes of `Queue`, by the queue's name, where they are to be looked at: bytes, seconds.
+    limits: Mapping[str, Mapping[str, object]] = field(factory=dict)
 
     def ask(self, hooks: SilentHooks, script: Script, folder: Path) -> Any:
         return hooks.describe_queues()
 
     def is_right(self, result: Any) -> None:
         assert sorted(self.names) == sorted(queue.name for queue in result)
+        assert set(self.limits) <= set(self.names), "limits are declared of queues that are not listed"
+        for queue in result:
+            limits = dict(self.limits.get(queue.name, {}))
+            assert limits == {name: getattr(queue, name) for name in limits}, f"of queue {queue.name}"
 
     def is_possible(self, result: Any) -> None:
         assert all(type(queue) is Queue for queue in result)

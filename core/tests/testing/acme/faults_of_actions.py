@@ -76,6 +76,18 @@ class TimeOutIsAnAnswer(Acme):
             raise ParseError("acsub named no batch", "") from error
 
 
+@found_by("test_a_submission_is_never_repeated")
+class SubmitsAgainWhereItWasBusy(Acme):
+    @hookimpl
+    def submit(self, script: Script, count: int) -> Conversation[list[JobId]]:
+        try:
+            return (yield from super().submit(script, count))
+        except CommandFailed as error:
+            if "timed out" not in error.completed.stderr:
+                raise
+            return (yield from super().submit(script, count))
+
+
 # --- cancelled is what was given --------------------------------------------------------------------------------
 
 
@@ -125,6 +137,16 @@ class CancelsTheFirst(Acme):
     @hookimpl
     def cancel(self, job_ids: Sequence[JobId]) -> Conversation[None]:
         yield from super().cancel(job_ids[:1])
+
+
+@found_by("test_cancelling_names_its_jobs_and_no_neighbour")
+class EndsOneTooEarly(Acme):
+    @hookimpl
+    def cancel(self, job_ids: Sequence[JobId]) -> Conversation[None]:
+        batch, _, first = job_ids[0].text.partition(".")
+        row = [JobId(f"{batch}.{int(first) + number}") for number in range(len(job_ids))]
+        is_row = len(row) > 2 and row == list(job_ids)
+        yield from super().cancel([JobId(f"{row[0]}-{row[-2].text.partition('.')[2]}")] if is_row else job_ids)
 
 
 @found_by("test_cancelling_ten_thousand_jobs_leaves_none_out")
@@ -184,6 +206,28 @@ class NotIsGone(Acme):
                 raise
 
 
+@found_by("test_a_job_that_could_not_be_cancelled_is_told")
+class WhatItSaysOfAnyJobIsThatItIsGone(Acme):
+    @hookimpl
+    def cancel(self, job_ids: Sequence[JobId]) -> Conversation[None]:
+        try:
+            yield Command(["acdel", *map(str, job_ids)])
+        except CommandFailed as error:
+            if not all(line.startswith("acdel: ") for line in error.completed.stderr.splitlines()):
+                raise
+
+
+@found_by("test_a_job_that_could_not_be_cancelled_is_told")
+class HasReadOfOtherWords(Acme):
+    @hookimpl
+    def cancel(self, job_ids: Sequence[JobId]) -> Conversation[None]:
+        try:
+            yield from super().cancel(job_ids)
+        except CommandFailed as error:
+            if "already" not in error.completed.stderr:
+                raise
+
+
 # --- nothing is inherited ---------------------------------------------------------------------------------------
 
 
@@ -237,6 +281,17 @@ class KeepsTheLastPortion(Acme):
     def poll_status(self, job_ids: Sequence[JobId]) -> Conversation[dict[JobId, JobStatus]]:
         for first in range(0, len(job_ids), 5000):
             found = yield from super().poll_status(job_ids[first : first + 5000])
+        return found
+
+
+@found_by("test_a_poll_misses_no_job")
+class AsksInWholePortions(Acme):
+    @hookimpl
+    def poll_status(self, job_ids: Sequence[JobId]) -> Conversation[dict[JobId, JobStatus]]:
+        found = {}
+        portion = min(len(job_ids), 5000)
+        for number in range(len(job_ids) // portion):
+            found |= yield from super().poll_status(job_ids[number * portion : (number + 1) * portion])
         return found
 
 
@@ -307,6 +362,20 @@ class LaunchesHere(Acme):
     @hookimpl
     def launch_command(self, allocation: Allocation, command: Sequence[str]) -> list[list[str]]:
         return [list(command)]
+
+
+@found_by("test_launching_reaches_each_of_two_hosts_once")
+class LaunchesOnShortNames(Acme):
+    @hookimpl
+    def launch_command(self, allocation: Allocation, command: Sequence[str]) -> list[list[str]]:
+        return [["ssh", host.partition(".")[0], shlex.join(command)] for host in allocation.hosts]
+
+
+@found_by("test_launching_reaches_each_of_two_hosts_once")
+class CountsOneHostLess(Acme):
+    @hookimpl
+    def launch_command(self, allocation: Allocation, command: Sequence[str]) -> list[list[str]]:
+        return [["acrun", "-n", str(max(1, len(allocation.hosts) - 1)), *command]]
 
 
 # --- known by its scripts ---------------------------------------------------------------------------------------

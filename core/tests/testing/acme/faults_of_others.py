@@ -81,12 +81,28 @@ class TakesAnyJobsId(Acme):
         return (yield from super().read_allocation({**as_mine, **environ}))
 
 
+@found_by("test_in_another_systems_job_there_is_no_allocation")
+class TakesAnyJobOfCorrals(Acme):
+    @hookimpl
+    def read_allocation(self, environ: Mapping[str, str]) -> Conversation[Allocation | None]:
+        job = {"AC_BATCH": environ.get("CORRAL_JOB_ID"), "AC_INDEX": "0", "AC_HOSTS": "localhost"}
+        return (yield from super().read_allocation({**job, **environ} if job["AC_BATCH"] else environ))
+
+
 @found_by("test_a_failure_that_nobody_knows_is_none")
 class EveryErrorIsFatal(Acme):
     @hookimpl
     def classify_failure(self, completed: Completed) -> Failure | None:
         said = completed.stderr
         return Failure(kind=FailureKind.FATAL, message=said) if re.match(r"err\w*\b", said) else None
+
+
+@found_by("test_a_failure_that_nobody_knows_is_none")
+class WhatBeginsWithACapitalIsALimit(Acme):
+    @hookimpl
+    def classify_failure(self, completed: Completed) -> Failure | None:
+        said = completed.stderr
+        return Failure(kind=FailureKind.LIMIT, message=said) if said.startswith("Error") else None
 
 
 @found_by("test_a_failure_that_nobody_knows_is_none")
@@ -179,6 +195,27 @@ class CountsInThousands(Acme):
         return evolve(job, resources=evolve(job.resources, memory=memory and memory * 1000 // 1024))
 
 
+@found_by("test_units_are_those_of_the_batch_system")
+class AgreesOnMinutes(Acme):
+    @hookimpl
+    def render_script(self, job: Job) -> Script:
+        script = super().render_script(job)
+        lines = [evolve(each, text=re.sub(r"time=(\d+)$", _in_minutes, each.text)) for each in script.directives]
+        return evolve(script, directives=lines)
+
+    @hookimpl
+    def parse_resources(self, text: str) -> Job:
+        return super().parse_resources(re.sub(r"time=([\d.]+)m$", _in_seconds, text, flags=re.MULTILINE))
+
+
+def _in_minutes(match: re.Match[str]) -> str:
+    return f"time={int(match[1]) / 60}m"
+
+
+def _in_seconds(match: re.Match[str]) -> str:
+    return f"time={round(float(match[1]) * 60)}"
+
+
 # --- what was given ---------------------------------------------------------------------------------------------
 
 
@@ -202,3 +239,12 @@ class KeepsOneOfThem(Acme):
     def parse_resources(self, text: str) -> Job:
         job = super().parse_resources(text)
         return evolve(job, extra_directives=job.extra_directives[:1])
+
+
+@found_by("test_parse_keeps_every_extra_directive")
+class KeepsTheLastOfAName(Acme):
+    @hookimpl
+    def parse_resources(self, text: str) -> Job:
+        job = super().parse_resources(text)
+        named = {each.partition("=")[0]: each for each in job.extra_directives}
+        return evolve(job, extra_directives=list(named.values()))

@@ -20,13 +20,35 @@ from corral.testing.laws.polls import PollLaws
 from corral.testing.recordings import CancelsGone, Submits
 from corral.testing.silence import SilentHooks, reads_of_environment
 
+#: What batch systems say where the jobs may be there all the same: plugins know some of it, for a poll.
+DOUBTS: dict[str, Answer] = {
+    words: Completed(returncode=1, stderr=f"error: {words}\n")
+    for words in (
+        "Socket timed out on send/recv operation",
+        "Connection reset by peer",
+        "cannot connect to the server: temporarily unavailable, try again later",
+    )
+}
+
 #: What batch systems say of a job that they could not cancel, with words in it that are said of ended jobs, too.
 STILL_THERE = [
     "{id}: permission denied",
     "job {id} is not yours",
     "error: job {id} could not be deleted: no answer from its node",
     "{id} is still running: server not responding",
+    "error: Kill job error on job id {id}: Access/permission denied",
 ]
+
+#: What batch systems say of a job that is gone, or that `cancel` may take for that: it excuses no other line.
+GONE = [
+    "error: Kill job error on job id {id}: Job/step already completing or completed",
+    "error: Kill job error on job id {id}: Invalid job id specified",
+    "{id}: unknown job id",
+    "job {id} does not exist, or has already finished",
+]
+
+#: What is after the last colon of a line.
+_REASON = re.compile(r":(?!.*:) .+$", re.MULTILINE)
 
 #: What a user may have set, and no job may get unless it is asked for; with this value, to know it again.
 _OF_THE_USER = ("CORRAL_KIT_SECRET", "OMP_NUM_THREADS", "VIRTUAL_ENV", "MODULEPATH")
@@ -48,23 +70,28 @@ class ActionLaws(PollLaws):
 
     # --- submit --------------------------------------------------------------------------------------------------
 
-    @pytest.mark.parametrize("trouble", TROUBLES)
+    @pytest.mark.parametrize("trouble", [*TROUBLES, *DOUBTS])
     def test_a_submission_is_never_repeated(self, hooks: SilentHooks, script: Script, trouble: str) -> None:
         """When any of its commands hangs or fails, `submit` asks none again and the error comes out.
 
         The jobs may have been taken. Only the core, which looks for them by their name, may submit once more.
         """
+        bad = TROUBLES[trouble] if trouble in TROUBLES else DOUBTS[trouble]
         for through, submission in self._submissions(hooks):
             answers: list[Answer] = list(submission.answers_from(self.transcripts))
             for healthy in range(len(answers)):
                 # All is well again afterwards: who asks once more is answered.
-                replies = [*answers[:healthy], TROUBLES[trouble], *answers[healthy:], *answers * 20]
+                replies = [*answers[:healthy], bad, *answers[healthy:], *answers * 20]
                 asked: list[Command] = []
                 case = f"{submission}, {trouble} at its command {healthy + 1}"
                 ended = _end(submission.ask(through, script, self.transcripts), noted(asked, one_by_one(replies)))
                 again = [each for each in asked[healthy + 1 :] if _repeats(each, asked[: healthy + 1])]
                 assert not again, f"{case}: it is repeated, and there may be two jobs; let the error come out"
-                thrown = completed_or_error(asked[healthy], TROUBLES[trouble])
+                if trouble in DOUBTS and type(ended) is list:
+                    # Words that the plugin knows for a refusal: what was taken before is returned.
+                    assert healthy, f"{case}: submit ends with {ended!r}; let the error come out"
+                    continue
+                thrown = completed_or_error(asked[healthy], bad)
                 assert type(ended) is type(thrown), f"{case}: submit ends with {ended!r}; let the error come out"
 
     def test_a_submission_inherits_only_what_is_declared(self, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -138,7 +165,8 @@ class ActionLaws(PollLaws):
     def test_cancelling_names_its_jobs_and_no_neighbour(self) -> None:
         """Two jobs of an array of three are cancelled, and the third is not.
 
-        How a batch system writes that is its own: so commands are compared with those for other jobs.
+        How a batch system writes that is its own: so commands are compared with those for other jobs. But where a
+        range begins and ends stands in it.
         """
         hooks = SilentHooks(self.manager())
         one, two, three = array = self.job_ids(3)
@@ -149,6 +177,12 @@ class ActionLaws(PollLaws):
         for number, (group, asked) in enumerate(zip(groups, commands, strict=True)):
             for other, same in zip(groups[:number], commands[:number], strict=True):
                 assert asked != same, f"cancelling {_texts(group)} is the same as cancelling {_texts(other)}: {asked}"
+        for group, asked in zip(groups, commands, strict=True):
+            words = _words(asked)
+            for end in (group[0], group[-1]):
+                assert not (lost := _words(end.text) - words), (
+                    f"cancelling {_texts(group)} does not name {end}: {sorted(lost)} is not in {asked}"
+                )
         stranger = max(strangers, key=lambda each: (_tokens(one.text) - _tokens(each.text)).total())
         usual = _tokens(self._cancelling(hooks, [stranger], alive))
         for job_id, asked in zip(array, commands, strict=False):
@@ -217,11 +251,18 @@ class ActionLaws(PollLaws):
         words = [each.format(id=gone.ids[0].text) + "\n" for each in STILL_THERE]
         for line in words:
             yield [Completed(returncode=1, stderr=line)]
+            for said in GONE:
+                excuse = said.format(id=gone.ids[-1].text) + "\n"
+                for stderr in (excuse + line, line + excuse):
+                    yield [Completed(returncode=1, stderr=stderr)]
         for index, answer in enumerate(recorded):
             if answer.returncode:
                 for line in words:
                     for stderr in (answer.stderr + line, line + answer.stderr):
                         yield [*recorded[:index], evolve(answer, stderr=stderr)]
+                # The same command's other reasons.
+                if (refused := _REASON.sub(": permission denied", answer.stderr)) != answer.stderr:
+                    yield [*recorded[:index], evolve(answer, stderr=refused)]
         known = {each for recording in self._recorded(CancelsGone) for each in recording.answers}
         for name, kind in self.failures.items():
             if kind is not None and name not in known:
@@ -259,6 +300,10 @@ def _script(command: Command) -> set[str]:
 
 def _is_among(name: str, patterns: Sequence[str]) -> bool:
     return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
+
+
+def _words(text: str) -> set[str]:
+    return set(re.findall(r"[^\W_]+", text))
 
 
 def _tokens(text: str) -> Counter[str]:

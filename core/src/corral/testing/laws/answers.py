@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 import pytest
@@ -26,11 +27,17 @@ NOBODY_KNOWS = [
     "the dog ate it\n",
     "error 77\n",
     "error: an error has occurred\n",
+    "Error: the dog ate it\n",
+    "ERROR: the dog ate it\n",
     "sh: 1: the dog: not found\n",
     "WARNING: maintenance on Monday. 3 of 500 jobs are yours\n",
     "Traceback (most recent call last):\n  File \"x\", line 1, in <module>\nKeyError: 'dog'\n",
     *FOREIGN,
 ]
+
+
+#: Makes another word of one that is known.
+_ENDING = "ISH"
 
 
 class AnswerLaws(Laws):
@@ -51,13 +58,23 @@ class AnswerLaws(Laws):
             submission.is_right(drive(self._ask(hooks, script, submission), answers))
 
     def test_an_unknown_word_is_a_living_job(self, hooks: SilentHooks) -> None:
-        """A state that nobody knows is UNKNOWN, and the word is kept."""
+        """A state that nobody knows is UNKNOWN, and the word is kept; so is one that begins like a known one."""
         job_id = JobId(self.unknown_word.job_id)
         answers = self.unknown_word.answers_from(self.transcripts)
         status = drive(hooks.poll_status(job_ids=[job_id]), answers)[job_id]
         assert status.state is JobState.UNKNOWN
         assert status.native, "the batch system's own word is lost"
         assert status.native in self.unknown_word.unknown
+        # In the same place, as far as that shows.
+        before = self.unknown_word.unknown.partition(status.native)[0]
+        word = re.match(r"[A-Za-z]{3,}", self.unknown_word.known.removeprefix(before))
+        if word is not None and self.unknown_word.known.startswith(before):
+            longer = f"{before}{word[0]}{_ENDING}{self.unknown_word.known[len(before) + word.end() :]}"
+            like = evolve(self.unknown_word, unknown=longer).answers_from(self.transcripts)
+            read = converse(hooks.poll_status(job_ids=[job_id]), one_by_one([*like, *[""] * 100])).get(job_id)
+            assert read is None or read.state is JobState.UNKNOWN, (
+                f"{word[0]}{_ENDING}, which nobody knows, is read as {read.state.name}: compare whole words"
+            )
 
     def test_a_garbled_row_blinds_no_poll(
         self, hooks: SilentHooks, script: Script, caplog: pytest.LogCaptureFixture

@@ -59,7 +59,10 @@ class OtherLaws(Laws):
         """The same program may be in a job of any batch system, and of none that has a JOB_ID, too."""
         for other in self._others(*self.also_inside):
             for environ in other.jobs:
-                self._is_no_job(hooks, {**LOGIN, **environ}, f"in a job of {other.title}")
+                where = f"in a job of {other.title}"
+                self._is_no_job(hooks, {**LOGIN, **environ}, where)
+                # Those that corral submitted there know their id by this, too.
+                self._is_no_job(hooks, {**LOGIN, **environ, "CORRAL_JOB_ID": "77"}, where)
 
     def _is_no_job(self, hooks: SilentHooks, environ: Mapping[str, str], where: str) -> None:
         advice = "Return None unless variables are there that only your batch system sets"

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 import itertools
-from collections.abc import Callable
+import re
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -62,7 +63,7 @@ class RequestLaws(Laws):
         assert read == shebang, f"parse_resources makes {read!r} of a script that begins with {shebang!r}"
 
     def test_parse_keeps_every_extra_directive(self, hooks: SilentHooks) -> None:
-        """What is not the backend's own to know is the user's: each alone, and all of them."""
+        """What is not the backend's own to know is the user's: each alone, all of them, and two that begin alike."""
         assert self.extra_directives, "declare extra_directives: lines of a script that only your batch system knows"
         for given_ in ([], *([each] for each in self.extra_directives), self.extra_directives):
             job = hooks.prepare_job(job=evolve(self.job, extra_directives=given_))
@@ -70,6 +71,19 @@ class RequestLaws(Laws):
             read = list(hooks.parse_resources(text=str(script)).extra_directives)
             # Their order may be lost: where two say the same, the batch system knows which counts.
             assert sorted(read) == sorted(given_), f"parse_resources reads the extra directives {read} in\n{script}"
+        for each in self.extra_directives:
+            # A quote stays closed.
+            twice = [each, re.sub(r"(\w)(\W*)$", r"\g<1>2\2", each)]
+            try:
+                script = hooks.render_script(job=hooks.prepare_job(job=evolve(self.job, extra_directives=twice)))
+                read = list(hooks.parse_resources(text=str(script)).extra_directives)
+            except (InvalidRequest, ParseError):
+                continue
+            # They may have been made one.
+            lost = _words(twice) - _words(read)
+            assert not lost, (
+                f"parse_resources loses {sorted(lost)} of two that begin alike, and reads {read} in\n{script}"
+            )
 
     @by_property
     @given(choice=st.data())
@@ -182,6 +196,10 @@ def _read(hooks: SilentHooks, text: str) -> Job:
     """
     job: Job = hooks.parse_resources(text=text)
     return evolve(job, extra_directives=sorted(job.extra_directives), shebang=Job().shebang, skip=Job().skip)
+
+
+def _words(texts: Sequence[str]) -> set[str]:
+    return set(re.findall(r"[^\W_]+", " ".join(texts)))
 
 
 def _is_extra(text: str, job: Job) -> bool:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import shlex
 import subprocess
 import tempfile
+from collections import Counter
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -85,13 +87,17 @@ class ScriptLaws(Laws):
             assert all(host in words for host, words in list(zip(allocation.hosts, launched, strict=True))[1:])
 
     def test_launching_reaches_each_of_two_hosts_once(self, hooks: SilentHooks) -> None:
-        """By a command for each, or by one that names both of them or knows them by itself."""
+        """By a command for each, or by one that names both of them or knows them by itself.
+
+        If that says how many there are, it is as many.
+        """
         two_nodes = evolve(self.job, resources=evolve(self.job.resources, nodes=2))
         try:
             hooks.prepare_job(job=two_nodes)
         except InvalidRequest:
             pytest.skip("a job runs on one host")
-        hosts = ("kit-north", "kit-south")
+        # In full: another domain may have hosts of the same name.
+        hosts = ("kit-north.kit.example", "kit-south.kit.example")
         command = ["printf", "%s", "two words"]
         allocation = Allocation(job_id=self.job_ids(1)[0], hosts=hosts, cores=1)
         launched = [" ".join(words) for words in hooks.launch_command(allocation=allocation, command=command)]
@@ -100,9 +106,20 @@ class ScriptLaws(Laws):
             assert named[0] in ([], [*hosts]), f"one host is reached, and not the other: {launched[0]}"
             assert named[0] or launched[0] != " ".join(command), "it is started here, and not on the other host"
             assert all(launched[0].count(host) <= 1 for host in hosts), f"a host is reached twice: {launched[0]}"
+            numbers = {count: self._numbers(hooks, count) for count in (7, 11)}
+            for count, other in ((7, 11), (11, 7)):
+                odd = numbers[count] - numbers[other] - Counter({str(count): 99})
+                assert not odd, f"of {count} hosts it says {sorted(odd)}, and of {other} {sorted(numbers[other])}"
         else:
             # The first may be run where it is.
             assert named in ([[hosts[0]], [hosts[1]]], [[], [hosts[1]]]), f"not each is reached once: {launched}"
+
+    def _numbers(self, hooks: SilentHooks, count: int) -> Counter[str]:
+        """The numbers in what is launched on so many hosts."""
+        hosts = [f"kit-{chr(ord('a') + index)}" for index in range(count)]
+        allocation = Allocation(job_id=self.job_ids(1)[0], hosts=hosts, cores=1)
+        launched = hooks.launch_command(allocation=allocation, command=["true"])
+        return Counter(re.findall(r"\d+", " ".join(itertools.chain(*launched))))
 
     def test_the_log_is_where_it_is_said_to_be(self, hooks: SilentHooks) -> None:
         """`Script.log` is a path in the job's folder of logs, with ``{id}`` for the id and no placeholder else.

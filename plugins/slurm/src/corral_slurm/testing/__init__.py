@@ -88,7 +88,15 @@ class SlurmLaws(BackendConformance):
         ),
         Inside(environ="environment-requeued.txt", job_id="31_0", hosts=["a2"], cores=1, memory=10 * 2**20, attempt=1),
         Detects(["sbatch-version.txt"], version="22.05.8"),
-        DescribesQueues(["sinfo.txt", "scontrol-partition.txt"], names=["batch", "short", "preempt", "gpu"]),
+        DescribesQueues(
+            ["sinfo.txt", "scontrol-partition.txt"],
+            names=["batch", "short", "preempt", "gpu"],
+            limits={
+                "batch": {"is_default": True, "max_walltime": None, "gpus": 0},
+                "short": {"max_walltime": 600, "cores": 64, "memory": 100_000 * 2**20, "nodes": 3, "free_nodes": 0},
+                "gpu": {"gpus": 4, "nodes": 1, "free_nodes": 1},
+            },
+        ),
         ExplainsPending(["pending-time-limit.txt"], job_id="101_0", words=["never", "walltime", "PartitionTimeLimit"]),
         ExplainsPending(["pending-resources.txt"], job_id="106_0", words=["free", "2026-11-23 23:46:11"]),
     )
@@ -130,6 +138,7 @@ class SlurmLaws(BackendConformance):
         "sbatch-qos.txt": FailureKind.FATAL,
         "sbatch-time.txt": FailureKind.FATAL,
     }
+    not_cancelled = ("scancel-other-user.txt",)
     inherits = (
         "PATH", "HOME", "USER", "LOGNAME", "SHELL", "LANG", "TZ",
         "SLURM_CONF*", "SLURM_CLUSTERS", "SLURM_JWT", "KRB5CCNAME", "SBATCH_*",
