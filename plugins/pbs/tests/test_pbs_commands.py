@@ -104,6 +104,31 @@ def test_a_job_on_another_server_is_asked_for_there() -> None:
     assert next(PBS_.cancel([job_id])).argv[-1] == "7[0-1:2].other@other"
 
 
+def test_jobs_on_another_server_are_found_there() -> None:
+    """After a submission whose answer was lost: or the same jobs would be submitted once more."""
+    pbs = PBS()
+    script = pbs.render_script(Job(name="dask-held", queue="batch@other"))
+    with pytest.raises(CommandFailed):
+        drive(pbs.submit(script, 1), [HERE / "qsub-server-down.txt"])
+    argvs: list[tuple[str, ...]] = []
+    replies: list[Answer] = ["mary\n", HERE / "qselect.txt", "9059[0].node01\n3[0].other\n"]
+    found = converse(pbs.find_jobs("dask-held"), asked(replies, argvs))  # type: ignore[arg-type]
+    assert argvs[2] == (*argvs[1], "-q", "@other")
+    # Each once, where the default server was named, too.
+    assert [(job_id.text, job_id.where) for job_id in found] == [
+        ("9059[0].node01", ""), ("9059[2].node01", ""), ("3[0].other", "other"),
+    ]  # fmt: skip
+
+
+def test_another_server_has_a_limit_of_its_own() -> None:
+    """The default server's says nothing about it."""
+    argvs: list[tuple[str, ...]] = []
+    replies: list[Answer] = [HERE / "qsub-too-large.txt", "    max_array_size = 3\n", "", "7[].other\n"]
+    script = PBS_.render_script(Job(name="x", queue="batch@other"))
+    assert len(converse(PBS().submit(script, 10), asked(replies, argvs))) == 3  # type: ignore[arg-type]
+    assert argvs[1:3] == [("qstat", "-B", "-f", "other"), ("qstat", "-Q", "-f", "@other")]
+
+
 @pytest.mark.parametrize("answer", ["7.node01\n", "7[0].node01\n", "[].node01\n", "7[]. node01\n"])
 def test_an_id_of_something_else_is_refused(answer: str) -> None:
     """Only an array was asked for."""

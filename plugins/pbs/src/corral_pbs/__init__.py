@@ -119,6 +119,8 @@ class PBS:
 
     #: What this site has refused: it is not tried again.
     _lacks: set[str] = field(factory=set, init=False, repr=False, eq=False)
+    #: Other servers to which this one has submitted jobs, or has tried to.
+    _elsewhere: set[str] = field(factory=set, init=False, repr=False, eq=False)
 
     # --- directives ---------------------------------------------------------------------------------------------
 
@@ -226,6 +228,8 @@ class PBS:
 
     @hookimpl
     def submit(self, script: Script, count: int) -> Conversation[list[JobId]]:
+        if where := _server_of(script):
+            self._elsewhere.add(where)
         array = self._array(script, min(count, self.max_array_size)) if self.arrays else None
         return (
             yield from arrayed_or_alone(
@@ -234,12 +238,12 @@ class PBS:
         )
 
     def _array(self, script: Script, size: int) -> Conversation[list[JobId]]:
+        where = _server_of(script)
         done, size = yield from array_as_large_as_taken(
-            functools.partial(_qsub, script), size, refused=re.escape(answers.TOO_LARGE), limit=_array_limit(),
+            functools.partial(_qsub, script), size, refused=re.escape(answers.TOO_LARGE), limit=_array_limit(where),
             setting="max_array_size = ",
         )  # fmt: skip
         number, server_name = answers.array(done)
-        where = _server_of(script)
         return [JobId(f"{number}[{index}]{server_name}", where=where) for index in range(size)]
 
     @hookimpl
@@ -267,8 +271,13 @@ class PBS:
         # By state: elements that were deleted are listed until their array has ended.
         whose = ["-u", user] if user else []
         which = [] if name.endswith("*") else ["-N", name]
-        done = yield Command(["qselect", "-T", "-s", "EHQRSTUW", *whose, *which])
-        listed = answers.element_ids(done.stdout)
+        found_by_server: list[JobId] = []
+        for where in ("", *sorted(self._elsewhere)):
+            at = ["-q", f"@{where}"] if where else []
+            done = yield Command(["qselect", "-T", "-s", "EHQRSTUW", *whose, *which, *at])
+            found_by_server += answers.element_ids(done.stdout, where)
+        # The default server may have been named as well.
+        listed = list(dict.fromkeys(found_by_server))
         if which:
             return listed
         # qselect knows whole names only, and tells none.
@@ -365,9 +374,9 @@ def _qsub(script: Script, size: int | None) -> Command:
     return Command(["qsub", "-C", directives.PREFIX, *indices], stdin=str(script))
 
 
-def _array_limit() -> Conversation[int | None]:
-    server = yield Command(["qstat", "-B", "-f"])
-    queues = yield Command(["qstat", "-Q", "-f"])
+def _array_limit(where: str) -> Conversation[int | None]:
+    server = yield Command(["qstat", "-B", "-f", *([where] if where else [])])
+    queues = yield Command(["qstat", "-Q", "-f", *([f"@{where}"] if where else [])])
     return answers.array_limit([server.stdout, queues.stdout])
 
 

@@ -238,15 +238,15 @@ def folded(job_ids: Iterable[JobId]) -> list[str]:
     return words
 
 
-def element_ids(answer: str) -> list[JobId]:
-    """The jobs that ``qselect -T`` lists, one a line.
+def element_ids(answer: str, where: str = "") -> list[JobId]:
+    """The jobs that ``qselect -T`` lists, one a line, of the server `where`.
 
     Raises
     ------
     ParseError
     """
     lines = answer.split()
-    found = [JobId(line) for line in lines if re.fullmatch(r"\d+(\[\d+\])?(\.[\w.-]+)?", line, re.ASCII)]
+    found = [JobId(line, where=where) for line in lines if re.fullmatch(r"\d+(\[\d+\])?(\.[\w.-]+)?", line, re.ASCII)]
     if lines and not found:
         raise ParseError("this is not a list of jobs", answer)
     return found
