@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import os
 import re
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, ClassVar
 
@@ -44,7 +45,7 @@ from corral_pbs import answers, directives
 __all__ = ["PBS"]
 
 #: The argument that an error about a directive names.
-_ARGUMENTS = {"N": "name", "q": "queue", "A": "account", "P": "account", "o": "log_directory"}
+_ARGUMENTS = {"N": "name", "q": "queue", "A": "account", "P": "account"}
 
 #: qsub refuses the one without the other: they are left out together.
 _WITH = {"place": "select"}
@@ -53,6 +54,11 @@ _WITH = {"place": "select"}
 _NAME = re.compile(r"[A-Za-z][\w+.-]{0,229}", re.ASCII)
 
 _MEBI = 2**20
+
+#: Where the output of a job goes, in its script and as it is read back. PBS would bring it when the job has ended, and
+#: send a mail, whatever -m says, about each that it cannot bring.
+_REDIRECTION = '[ ! -d {log} ] || exec >>{log}/"$PBS_JOBID.log" 2>&1'
+_REDIRECTED = re.compile(r'^\[ ! -d (.*?) \] \|\| exec >>\1/"\$PBS_JOBID\.log" 2>&1$', re.MULTILINE | re.DOTALL)
 
 #: Ids in one command; the kernel's limit for arguments is not far.
 _LISTED = 2500
@@ -156,17 +162,19 @@ class PBS:
             for name, value in self._options(job)
             if not job.skip & {name, _WITH.get(name, name)} and name not in replaced
         ]
-        has_log = job.log_directory is not None and any(line.name == "o" for line in lines)
+        log = job.log_directory if any(line.name == "o" for line in lines) else None
         lines += [
             Directive(name=directives.checked(extra)[0].name, text=_line(extra)) for extra in job.extra_directives
         ]
+        redirection = [] if log is None else [_REDIRECTION.format(log=shlex.quote(log))]
+        # PBS sets OMP_NUM_THREADS to the cores of the job; a worker has its share of them.
+        body = [*redirection, "unset OMP_NUM_THREADS", job_body(job, job_id="${PBS_JOBID}")]
         return Script(
             name=job.name,
             shebang=job.shebang,
             directives=tuple(lines),
-            # PBS sets it to the cores of the job; a worker has its share of them.
-            body="unset OMP_NUM_THREADS\n" + job_body(job, job_id="${PBS_JOBID}"),
-            log=f"{job.log_directory}/{{id}}.OU" if has_log else None,
+            body="\n".join(body),
+            log=None if log is None else f"{log}/{{id}}.log",
         )
 
     def _options(self, job: Job) -> Iterator[tuple[str, str]]:
@@ -185,7 +193,7 @@ class PBS:
         if job.walltime is not None:
             yield "walltime", hours_and_time(job.walltime)
         yield "j", "oe"
-        yield "o", directives.log_path(job.log_directory)
+        yield "o", "/dev/null"
         yield "m", "n"  # or a mail for each job that is cancelled
 
     def _select(self, job: Job) -> str:
@@ -208,6 +216,8 @@ class PBS:
         try:
             said, extras = directives.split(lines)
             job = directives.job(said, extras, account=self.account_option, gpus=self.gpu_resource)
+            if log := _REDIRECTED.search(text):
+                job = evolve(job, log_directory="".join(shlex.split(log[1])))
             replaced = {
                 name for extra in extras for each in directives.checked(extra) for name in directives.replaced_by(each)
             }
