@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
 import time
+from pathlib import Path
 
 import pytest
 
@@ -385,3 +387,13 @@ def test_a_process_is_started_on_each_host() -> None:
         ["pbs_tmrsh", "n1", "printf", "two  words"],
         ["pbs_tmrsh", "n2", "printf", "two  words"],
     ]
+
+
+def test_what_runs_on_other_nodes_writes_to_the_job_s_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """PBS would bring it to where -o points; where the folder is missing, the command runs all the same."""
+    allocation = Allocation(job_id=JobId("7[0].a"), hosts=["n1", "n2"])
+    for folder in (tmp_path, tmp_path / "missing"):
+        monkeypatch.setenv("PBS_JOB_LOG", f"{folder}/7[0].a.log")
+        for _, _, *words in PBS_.launch_command(allocation, ["sh", "-c", 'echo "$0" >&2; exit 3', "two  words"]):
+            assert subprocess.run(words, check=False, stderr=subprocess.DEVNULL).returncode == 3
+    assert (tmp_path / "7[0].a.log").read_text() == "two  words\n" * 2

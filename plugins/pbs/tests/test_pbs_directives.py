@@ -56,7 +56,8 @@ def test_a_script_is_what_a_person_would_submit() -> None:
         "#PBS -m n\n"
         "#PBS -p 10\n"
         "\n"
-        "[ ! -d '/scratch/a b/$c' ] || exec >>'/scratch/a b/$c'/\"$PBS_JOBID.log\" 2>&1\n"
+        "[ ! -d '/scratch/a b/$c' ] || "
+        '{ export PBS_JOB_LOG=\'/scratch/a b/$c\'/"$PBS_JOBID.log"; exec >>"$PBS_JOB_LOG" 2>&1; }\n'
         "unset OMP_NUM_THREADS\n"
     ) + job_body(JOB, job_id="${PBS_JOBID}")
     assert (script.name, script.log) == ("dask-1", "/scratch/a b/$c/{id}.log")

@@ -57,8 +57,12 @@ _MEBI = 2**20
 
 #: Where the output of a job goes, in its script and as it is read back. PBS would bring it when the job has ended, and
 #: send a mail, whatever -m says, about each that it cannot bring.
-_REDIRECTION = '[ ! -d {log} ] || exec >>{log}/"$PBS_JOBID.log" 2>&1'
-_REDIRECTED = re.compile(r'^\[ ! -d (.*?) \] \|\| exec >>\1/"\$PBS_JOBID\.log" 2>&1$', re.MULTILINE | re.DOTALL)
+_REDIRECTION = '[ ! -d {log} ] || {{ export PBS_JOB_LOG={log}/"$PBS_JOBID.log"; exec >>"$PBS_JOB_LOG" 2>&1; }}'
+_REDIRECTED = re.compile(
+    r'^\[ ! -d (.*?) \] \|\| \{ export PBS_JOB_LOG=\1/"\$PBS_JOBID\.log"; exec ', re.MULTILINE | re.DOTALL
+)
+#: The same, where pbs_tmrsh starts something: of what that prints, PBS makes one file, which is the one that -o names.
+_ALSO_REDIRECTED = ("/bin/sh", "-c", '[ ! -d "${0%/*}" ] || exec >>"$0" 2>&1; exec "$@"')
 
 #: Ids in one command; the kernel's limit for arguments is not far.
 _LISTED = 2500
@@ -125,7 +129,7 @@ class PBS:
 
     #: What this site has refused: it is not tried again.
     _lacks: set[str] = field(factory=set, init=False, repr=False, eq=False)
-    #: Other servers to which this one has submitted jobs, or has tried to.
+    #: Other servers that jobs were submitted to, or should have been.
     _elsewhere: set[str] = field(factory=set, init=False, repr=False, eq=False)
 
     # --- directives ---------------------------------------------------------------------------------------------
@@ -259,6 +263,7 @@ class PBS:
     @hookimpl
     def poll_status(self, job_ids: Sequence[JobId]) -> Conversation[dict[JobId, JobStatus]]:
         wanted = {job_id.text: job_id for job_id in job_ids}
+        self._elsewhere.update(job_id.where for job_id in job_ids if job_id.where)
         found: dict[JobId, JobStatus] = {}
         for ids in _portions(answers.arrays(job_ids)):
             # Never a mixture of short and long ids: a server is reported to have crashed over one.
@@ -352,7 +357,9 @@ class PBS:
 
     @hookimpl
     def launch_command(self, allocation: Allocation, command: Sequence[str]) -> list[list[str]]:
-        return [["pbs_tmrsh", host, *command] for host in allocation.hosts]
+        log = os.environ.get("PBS_JOB_LOG")
+        words = [*_ALSO_REDIRECTED, log, *command] if log else command
+        return [["pbs_tmrsh", host, *words] for host in allocation.hosts]
 
 
 def _user() -> Conversation[str]:
