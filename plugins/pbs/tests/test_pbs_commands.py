@@ -109,17 +109,29 @@ def test_a_job_on_another_server_is_asked_for_there() -> None:
 def test_jobs_on_another_server_are_found_there() -> None:
     """After a submission whose answer was lost: or the same jobs would be submitted once more."""
     pbs = PBS()
-    script = pbs.render_script(Job(name="dask-held", queue="batch@other"))
+    script = pbs.render_script(Job(name="dask-other", queue="workq@other"))
     with pytest.raises(CommandFailed):
         drive(pbs.submit(script, 1), [HERE / "qsub-server-down.txt"])
     argvs: list[tuple[str, ...]] = []
-    replies: list[Answer] = ["mary\n", HERE / "qselect.txt", "9059[0].node01\n3[0].other\n"]
-    found = converse(pbs.find_jobs("dask-held"), asked(replies, argvs))  # type: ignore[arg-type]
+    replies: list[Answer] = ["root\n", "9059[0].node01\n117[1].other\n", HERE / "qselect-elsewhere.txt"]
+    found = converse(pbs.find_jobs("dask-other"), asked(replies, argvs))  # type: ignore[arg-type]
     assert argvs[2] == (*argvs[1], "-q", "@other")
     # Each once, where the default server was named, too.
     assert [(job_id.text, job_id.where) for job_id in found] == [
-        ("9059[0].node01", ""), ("9059[2].node01", ""), ("3[0].other", "other"),
+        ("9059[0].node01", ""), ("117[1].other", ""), ("117[0].other", "other"),
     ]  # fmt: skip
+
+
+def test_jobs_on_another_server_are_asked_for_beside_those_here() -> None:
+    """One qstat asks both servers; what one of them does not know is no obstacle."""
+    submitted = drive(
+        PBS_.submit(PBS_.render_script(Job(name="x", queue="workq@other")), 2), [HERE / "qsub-elsewhere.txt"]
+    )
+    argvs: list[tuple[str, ...]] = []
+    polled = PBS_.poll_status([*submitted, JobId("7.node01")])
+    found = converse(polled, asked([HERE / "qstat-elsewhere.txt"], argvs))  # type: ignore[arg-type]
+    assert argvs == [("qstat", "-x", "-t", "-f", "117[].other@other", "7.node01")]
+    assert {job_id: status.state for job_id, status in found.items()} == dict.fromkeys(submitted, JobState.HELD)
 
 
 def test_another_server_has_a_limit_of_its_own() -> None:

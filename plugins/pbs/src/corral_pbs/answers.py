@@ -323,7 +323,8 @@ _KINDS = (
         r"[Cc]annot connect to server|Connection (refused|reset|timed out)|[Cc]ould not connect|Server shutting down|"
         r"temporarily unavailable|table full|No free connections|[Cc]ommunication failure|End of File|"
         r"[Bb]atch protocol error|Premature end of message|Request timed out|busy|system error|pbs_iff|"
-        r"Could not contact|Unable to connect|internal error",
+        # The last is said of ids whose server has no address at the moment.
+        r"Could not contact|Unable to connect|internal error|Unknown Host|illegally formed job identifier",
     ),
     (
         FailureKind.FATAL,

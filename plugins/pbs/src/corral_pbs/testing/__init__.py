@@ -137,6 +137,8 @@ class PBSLaws(BackendConformance):
     failures: ClassVar[Mapping[str, FailureKind | None]] = {
         "qsub-server-down.txt": FailureKind.TRANSIENT,
         "qstat-server-down.txt": FailureKind.TRANSIENT,
+        "qselect-no-host.txt": FailureKind.TRANSIENT,
+        "qstat-no-host.txt": FailureKind.TRANSIENT,
         "qsub-limit.txt": FailureKind.LIMIT,
         "qsub-acl.txt": FailureKind.FATAL,
         "qsub-closed.txt": FailureKind.FATAL,
