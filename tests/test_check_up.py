@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from pathlib import Path
 
 import checkup
 import pytest
 import setups
+from real_jobs import real_jobs
 
 Says = Callable[[str, str], None]
 
@@ -80,3 +82,16 @@ def test_a_grid_engine_without_the_parallel_environment(says: Says) -> None:
 def test_an_oar_without_gpus(says: Says) -> None:
     assert found("oar") == {}
     assert set(found("oar", gpu_resource=None)) == {"gpus"}
+
+
+def test_a_log_is_looked_for_where_its_script_says(says: Says, tmp_path: Path) -> None:
+    """Where a plugin called it otherwise, no test was run: a job that had ended well seemed to have lost its log."""
+    says("qsub", "7[].node01\n")
+    says("qdel", "")
+
+    async def submitted() -> Path:
+        async with real_jobs(setups.of("pbs").plugin(), tmp_path) as real:
+            [job_id] = await real.submit(real.job("true"))
+            return real.log(job_id)
+
+    assert asyncio.run(submitted()) == tmp_path / "7[0].node01.log"

@@ -106,8 +106,7 @@ async def _check_up(setup: Setup, folder: Path) -> CheckUp:
             within = f"a job with these settings did not end within {in_words(setup.patience)}"
             return _refused(setup, f"{within}: {why}. With 'patience:' it gets longer.")
         took = time.monotonic() - began
-        log = folder / f"{job}.log"
-        printed = await _printed(log)
+        printed = await _printed(real.log(job))
         if status.state is not JobState.COMPLETED:
             ended = f"{status.state.value} {status.reason}".strip()
             return _refused(setup, f"a job with these settings ended badly ({ended}): {printed or 'it said nothing'}")

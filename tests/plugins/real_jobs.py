@@ -12,7 +12,7 @@ from typing import Any
 import setups
 from attrs import evolve, field, frozen
 
-from corral.plugin import Command, Conversation, Job, JobId, JobState, JobStatus
+from corral.plugin import Command, Conversation, Job, JobId, JobState, JobStatus, Script
 from corral.testing import Runner
 
 
@@ -27,6 +27,8 @@ class RealJobs:
     #: What a job is if its test says nothing else.
     usual: Job
     submitted: list[JobId] = field(factory=list)
+    #: Where each of them writes, as its script says.
+    _written: dict[JobId, Path] = field(factory=dict)
 
     async def talk(self, conversation: Conversation[Any]) -> Any:
         return await Runner().converse(conversation)
@@ -40,9 +42,15 @@ class RealJobs:
     async def submit(self, job: Job, count: int = 1, backend: Any = None) -> list[JobId]:
         backend = backend or self.backend
         prepared = backend.prepare_job(setups.of_plugin(backend).fit(job))
-        ids: list[JobId] = await self.talk(backend.submit(backend.render_script(prepared), count))
+        script: Script = backend.render_script(prepared)
+        ids: list[JobId] = await self.talk(backend.submit(script, count))
         self.submitted.extend(ids)
+        if script.log is not None:
+            self._written.update({job_id: Path(script.log.replace("{id}", job_id.text)) for job_id in ids})
         return ids
+
+    def log(self, job_id: JobId) -> Path:
+        return self._written[job_id]
 
     async def until(self, ids: list[JobId], is_enough: Callable[[JobStatus], bool]) -> list[JobStatus]:
         """Wait until the batch system says this of all of them."""
@@ -59,7 +67,7 @@ class RealJobs:
         await self.until(ids, lambda status: status.state is state)
 
     async def until_it_prints(self, job_id: JobId, word: str) -> str:
-        log = self.logs / f"{job_id}.log"
+        log = self.log(job_id)
         while True:
             if log.exists() and word in (printed := log.read_text()):
                 return printed
@@ -69,7 +77,7 @@ class RealJobs:
         """Submit one job, wait for its end, and return what it printed."""
         ids = await self.submit(job, 1, backend)
         await self.until(ids, lambda status: status.state.is_final)
-        return (Path(str(job.log_directory)) / f"{ids[0]}.log").read_text()
+        return self.log(ids[0]).read_text()
 
 
 @asynccontextmanager

@@ -34,7 +34,6 @@ def test_a_script_in_a_job(operator: Operator, tmp_path: Path, end: str, code: i
         check=False, capture_output=True, text=True, timeout=240, cwd=tmp_path,
     )  # fmt: skip
     assert done.returncode == code, done.stderr
-    # PBS calls them so, and brings them when a job has ended.
-    [log] = [*tmp_path.glob("*.log"), *tmp_path.glob("*.OU")]
+    [log] = tmp_path.glob("*.log")
     assert log.stem == done.stdout.strip()
     assert "tls:// 55 words" in log.read_text()

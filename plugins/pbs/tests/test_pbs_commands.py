@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import subprocess
 import time
+from pathlib import Path
 
 import pytest
 
@@ -102,6 +104,43 @@ def test_a_job_on_another_server_is_asked_for_there() -> None:
     assert (job_id.text, job_id.where) == ("7[0].other", "other")
     assert next(PBS_.poll_status([job_id])).argv[-1] == "7[].other@other"
     assert next(PBS_.cancel([job_id])).argv[-1] == "7[0-1:2].other@other"
+
+
+def test_jobs_on_another_server_are_found_there() -> None:
+    """After a submission whose answer was lost: or the same jobs would be submitted once more."""
+    pbs = PBS()
+    script = pbs.render_script(Job(name="dask-other", queue="workq@other"))
+    with pytest.raises(CommandFailed):
+        drive(pbs.submit(script, 1), [HERE / "qsub-server-down.txt"])
+    argvs: list[tuple[str, ...]] = []
+    replies: list[Answer] = ["root\n", "9059[0].node01\n117[1].other\n", HERE / "qselect-elsewhere.txt"]
+    found = converse(pbs.find_jobs("dask-other"), asked(replies, argvs))  # type: ignore[arg-type]
+    assert argvs[2] == (*argvs[1], "-q", "@other")
+    # Each once, where the default server was named, too.
+    assert [(job_id.text, job_id.where) for job_id in found] == [
+        ("9059[0].node01", ""), ("117[1].other", ""), ("117[0].other", "other"),
+    ]  # fmt: skip
+
+
+def test_jobs_on_another_server_are_asked_for_beside_those_here() -> None:
+    """One qstat asks both servers; what one of them does not know is no obstacle."""
+    submitted = drive(
+        PBS_.submit(PBS_.render_script(Job(name="x", queue="workq@other")), 2), [HERE / "qsub-elsewhere.txt"]
+    )
+    argvs: list[tuple[str, ...]] = []
+    polled = PBS_.poll_status([*submitted, JobId("7.node01")])
+    found = converse(polled, asked([HERE / "qstat-elsewhere.txt"], argvs))  # type: ignore[arg-type]
+    assert argvs == [("qstat", "-x", "-t", "-f", "117[].other@other", "7.node01")]
+    assert {job_id: status.state for job_id, status in found.items()} == dict.fromkeys(submitted, JobState.HELD)
+
+
+def test_another_server_has_a_limit_of_its_own() -> None:
+    """The default server's says nothing about it."""
+    argvs: list[tuple[str, ...]] = []
+    replies: list[Answer] = [HERE / "qsub-too-large.txt", "    max_array_size = 3\n", "", "7[].other\n"]
+    script = PBS_.render_script(Job(name="x", queue="batch@other"))
+    assert len(converse(PBS().submit(script, 10), asked(replies, argvs))) == 3  # type: ignore[arg-type]
+    assert argvs[1:3] == [("qstat", "-B", "-f", "other"), ("qstat", "-Q", "-f", "@other")]
 
 
 @pytest.mark.parametrize("answer", ["7.node01\n", "7[0].node01\n", "[].node01\n", "7[]. node01\n"])
@@ -360,3 +399,13 @@ def test_a_process_is_started_on_each_host() -> None:
         ["pbs_tmrsh", "n1", "printf", "two  words"],
         ["pbs_tmrsh", "n2", "printf", "two  words"],
     ]
+
+
+def test_what_runs_on_other_nodes_writes_to_the_job_s_log(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """PBS would bring it to where -o points; where the folder is missing, the command runs all the same."""
+    allocation = Allocation(job_id=JobId("7[0].a"), hosts=["n1", "n2"])
+    for folder in (tmp_path, tmp_path / "missing"):
+        monkeypatch.setenv("PBS_JOB_LOG", f"{folder}/7[0].a.log")
+        for _, _, *words in PBS_.launch_command(allocation, ["sh", "-c", 'echo "$0" >&2; exit 3', "two  words"]):
+            assert subprocess.run(words, check=False, stderr=subprocess.DEVNULL).returncode == 3
+    assert (tmp_path / "7[0].a.log").read_text() == "two  words\n" * 2

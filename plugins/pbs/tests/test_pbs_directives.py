@@ -52,13 +52,15 @@ def test_a_script_is_what_a_person_would_submit() -> None:
         "#PBS -l place=scatter\n"
         "#PBS -l walltime=25:01:01\n"
         "#PBS -j oe\n"
-        "#PBS -o '/scratch/a b/$c/'\n"
+        "#PBS -o /dev/null\n"
         "#PBS -m n\n"
         "#PBS -p 10\n"
         "\n"
+        "[ ! -d '/scratch/a b/$c' ] || "
+        '{ export PBS_JOB_LOG=\'/scratch/a b/$c\'/"$PBS_JOBID.log"; exec >>"$PBS_JOB_LOG" 2>&1; }\n'
         "unset OMP_NUM_THREADS\n"
     ) + job_body(JOB, job_id="${PBS_JOBID}")
-    assert (script.name, script.log) == ("dask-1", "/scratch/a b/$c/{id}.OU")
+    assert (script.name, script.log) == ("dask-1", "/scratch/a b/$c/{id}.log")
 
 
 def test_what_is_not_asked_for_is_not_said() -> None:
@@ -148,9 +150,6 @@ def test_a_users_directive_replaces_ours(extra: str, replaced: set[str]) -> None
         (Job(name="x", queue=""), "queue"),
         (Job(name="x", queue="a\n#PBS -l mem=1gb"), "queue"),
         (Job(name="x", account="a\tb"), "account"),
-        (Job(name="x", log_directory="/a:b"), "log_directory"),
-        (Job(name="x", log_directory="/a/^array_index^"), "log_directory"),
-        (Job(name="x", log_directory="/é"), "log_directory"),
         (Job(name="x", extra_directives=["-r n"]), "extra_directives"),
         (Job(name="x", extra_directives=["-J 0-9"]), "extra_directives"),
         (Job(name="x", extra_directives=["-I"]), "extra_directives"),
@@ -161,7 +160,7 @@ def test_a_users_directive_replaces_ours(extra: str, replaced: set[str]) -> None
     ],
 )
 def test_what_pbs_would_misread_is_refused(job: Job, argument: str) -> None:
-    """A colon ends a host's name, a line break a directive; the error names the argument."""
+    """A line break ends a directive; the error names the argument."""
     pbs = PBS()
     with pytest.raises(InvalidRequest) as caught:
         pbs.render_script(pbs.prepare_job(job))
@@ -178,7 +177,7 @@ def test_memory_is_rounded_up() -> None:
 TEXTS = st.text(st.characters(min_codepoint=32, max_codepoint=126), min_size=1)
 
 
-@given(queue=TEXTS, account=TEXTS, folder=TEXTS.map(lambda text: "/" + text.replace(":", "")))
+@given(queue=TEXTS, account=TEXTS, folder=TEXTS.map(lambda text: "/" + text))
 def test_hostile_values_are_read_back_unchanged(queue: str, account: str, folder: str) -> None:
     """Quotes, `#`, `$`, backslashes and blanks are data."""
     job = Job(name="x", queue=queue, account=account, log_directory=folder)

@@ -219,7 +219,21 @@ async def _is_listed(entry: Entry) -> bool:
 
 
 async def _find(batch: BatchSystem, entry: Entry) -> list[JobId]:
+    if places := _elsewhere(batch, entry):
+        # A backend looks through the servers that it has heard of, and this one has submitted nothing.
+        await batch.poll(places, urgent=True)
     return [job_id for prefix in entry.prefixes for job_id in await batch.find(f"{prefix}*")]
+
+
+def _elsewhere(batch: BatchSystem, entry: Entry) -> list[JobId]:
+    """One of the cluster's jobs on each other server or cluster that this batch system has sent any to."""
+    begins = f"{batch.name}:" if batch.name else ""
+    others = tuple(f"{line.name}:" for line in entry.systems if line.name != batch.name)
+    mine = [line for line in entry.jobs if line.id.startswith(begins) and not line.id.startswith(others)]
+    return [
+        JobId(line.id.removeprefix(begins), where=where, system=batch.name)
+        for where, line in {line.where: line for line in mine if line.where}.items()
+    ]
 
 
 async def _states(batch: BatchSystem, job_ids: Sequence[JobId]) -> dict[JobId, JobStatus | None]:

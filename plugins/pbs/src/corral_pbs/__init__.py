@@ -9,6 +9,7 @@ from __future__ import annotations
 import functools
 import os
 import re
+import shlex
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Annotated, ClassVar
 
@@ -44,7 +45,7 @@ from corral_pbs import answers, directives
 __all__ = ["PBS"]
 
 #: The argument that an error about a directive names.
-_ARGUMENTS = {"N": "name", "q": "queue", "A": "account", "P": "account", "o": "log_directory"}
+_ARGUMENTS = {"N": "name", "q": "queue", "A": "account", "P": "account"}
 
 #: qsub refuses the one without the other: they are left out together.
 _WITH = {"place": "select"}
@@ -53,6 +54,15 @@ _WITH = {"place": "select"}
 _NAME = re.compile(r"[A-Za-z][\w+.-]{0,229}", re.ASCII)
 
 _MEBI = 2**20
+
+#: Where the output of a job goes, in its script and as it is read back. PBS would bring it when the job has ended, and
+#: send a mail, whatever -m says, about each that it cannot bring.
+_REDIRECTION = '[ ! -d {log} ] || {{ export PBS_JOB_LOG={log}/"$PBS_JOBID.log"; exec >>"$PBS_JOB_LOG" 2>&1; }}'
+_REDIRECTED = re.compile(
+    r'^\[ ! -d (.*?) \] \|\| \{ export PBS_JOB_LOG=\1/"\$PBS_JOBID\.log"; exec ', re.MULTILINE | re.DOTALL
+)
+#: The same, where pbs_tmrsh starts something: of what that prints, PBS makes one file, which is the one that -o names.
+_ALSO_REDIRECTED = ("/bin/sh", "-c", '[ ! -d "${0%/*}" ] || exec >>"$0" 2>&1; exec "$@"')
 
 #: Ids in one command; the kernel's limit for arguments is not far.
 _LISTED = 2500
@@ -119,6 +129,8 @@ class PBS:
 
     #: What this site has refused: it is not tried again.
     _lacks: set[str] = field(factory=set, init=False, repr=False, eq=False)
+    #: Other servers that jobs were submitted to, or should have been.
+    _elsewhere: set[str] = field(factory=set, init=False, repr=False, eq=False)
 
     # --- directives ---------------------------------------------------------------------------------------------
 
@@ -154,17 +166,19 @@ class PBS:
             for name, value in self._options(job)
             if not job.skip & {name, _WITH.get(name, name)} and name not in replaced
         ]
-        has_log = job.log_directory is not None and any(line.name == "o" for line in lines)
+        log = job.log_directory if any(line.name == "o" for line in lines) else None
         lines += [
             Directive(name=directives.checked(extra)[0].name, text=_line(extra)) for extra in job.extra_directives
         ]
+        redirection = [] if log is None else [_REDIRECTION.format(log=shlex.quote(log))]
+        # PBS sets OMP_NUM_THREADS to the cores of the job; a worker has its share of them.
+        body = [*redirection, "unset OMP_NUM_THREADS", job_body(job, job_id="${PBS_JOBID}")]
         return Script(
             name=job.name,
             shebang=job.shebang,
             directives=tuple(lines),
-            # PBS sets it to the cores of the job; a worker has its share of them.
-            body="unset OMP_NUM_THREADS\n" + job_body(job, job_id="${PBS_JOBID}"),
-            log=f"{job.log_directory}/{{id}}.OU" if has_log else None,
+            body="\n".join(body),
+            log=None if log is None else f"{log}/{{id}}.log",
         )
 
     def _options(self, job: Job) -> Iterator[tuple[str, str]]:
@@ -183,7 +197,7 @@ class PBS:
         if job.walltime is not None:
             yield "walltime", hours_and_time(job.walltime)
         yield "j", "oe"
-        yield "o", directives.log_path(job.log_directory)
+        yield "o", "/dev/null"
         yield "m", "n"  # or a mail for each job that is cancelled
 
     def _select(self, job: Job) -> str:
@@ -206,6 +220,8 @@ class PBS:
         try:
             said, extras = directives.split(lines)
             job = directives.job(said, extras, account=self.account_option, gpus=self.gpu_resource)
+            if log := _REDIRECTED.search(text):
+                job = evolve(job, log_directory="".join(shlex.split(log[1])))
             replaced = {
                 name for extra in extras for each in directives.checked(extra) for name in directives.replaced_by(each)
             }
@@ -226,6 +242,8 @@ class PBS:
 
     @hookimpl
     def submit(self, script: Script, count: int) -> Conversation[list[JobId]]:
+        if where := _server_of(script):
+            self._elsewhere.add(where)
         array = self._array(script, min(count, self.max_array_size)) if self.arrays else None
         return (
             yield from arrayed_or_alone(
@@ -234,17 +252,18 @@ class PBS:
         )
 
     def _array(self, script: Script, size: int) -> Conversation[list[JobId]]:
+        where = _server_of(script)
         done, size = yield from array_as_large_as_taken(
-            functools.partial(_qsub, script), size, refused=re.escape(answers.TOO_LARGE), limit=_array_limit(),
+            functools.partial(_qsub, script), size, refused=re.escape(answers.TOO_LARGE), limit=_array_limit(where),
             setting="max_array_size = ",
         )  # fmt: skip
         number, server_name = answers.array(done)
-        where = _server_of(script)
         return [JobId(f"{number}[{index}]{server_name}", where=where) for index in range(size)]
 
     @hookimpl
     def poll_status(self, job_ids: Sequence[JobId]) -> Conversation[dict[JobId, JobStatus]]:
         wanted = {job_id.text: job_id for job_id in job_ids}
+        self._elsewhere.update(job_id.where for job_id in job_ids if job_id.where)
         found: dict[JobId, JobStatus] = {}
         for ids in _portions(answers.arrays(job_ids)):
             # Never a mixture of short and long ids: a server is reported to have crashed over one.
@@ -267,8 +286,13 @@ class PBS:
         # By state: elements that were deleted are listed until their array has ended.
         whose = ["-u", user] if user else []
         which = [] if name.endswith("*") else ["-N", name]
-        done = yield Command(["qselect", "-T", "-s", "EHQRSTUW", *whose, *which])
-        listed = answers.element_ids(done.stdout)
+        found_by_server: list[JobId] = []
+        for where in ("", *sorted(self._elsewhere)):
+            at = ["-q", f"@{where}"] if where else []
+            done = yield Command(["qselect", "-T", "-s", "EHQRSTUW", *whose, *which, *at])
+            found_by_server += answers.element_ids(done.stdout, where)
+        # The default server may have been named as well.
+        listed = list(dict.fromkeys(found_by_server))
         if which:
             return listed
         # qselect knows whole names only, and tells none.
@@ -333,7 +357,9 @@ class PBS:
 
     @hookimpl
     def launch_command(self, allocation: Allocation, command: Sequence[str]) -> list[list[str]]:
-        return [["pbs_tmrsh", host, *command] for host in allocation.hosts]
+        log = os.environ.get("PBS_JOB_LOG")
+        words = [*_ALSO_REDIRECTED, log, *command] if log else command
+        return [["pbs_tmrsh", host, *words] for host in allocation.hosts]
 
 
 def _user() -> Conversation[str]:
@@ -365,9 +391,9 @@ def _qsub(script: Script, size: int | None) -> Command:
     return Command(["qsub", "-C", directives.PREFIX, *indices], stdin=str(script))
 
 
-def _array_limit() -> Conversation[int | None]:
-    server = yield Command(["qstat", "-B", "-f"])
-    queues = yield Command(["qstat", "-Q", "-f"])
+def _array_limit(where: str) -> Conversation[int | None]:
+    server = yield Command(["qstat", "-B", "-f", *([where] if where else [])])
+    queues = yield Command(["qstat", "-Q", "-f", *([f"@{where}"] if where else [])])
     return answers.array_limit([server.stdout, queues.stdout])
 
 

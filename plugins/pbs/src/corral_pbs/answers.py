@@ -238,15 +238,15 @@ def folded(job_ids: Iterable[JobId]) -> list[str]:
     return words
 
 
-def element_ids(answer: str) -> list[JobId]:
-    """The jobs that ``qselect -T`` lists, one a line.
+def element_ids(answer: str, where: str = "") -> list[JobId]:
+    """The jobs that ``qselect -T`` lists, one a line, of the server `where`.
 
     Raises
     ------
     ParseError
     """
     lines = answer.split()
-    found = [JobId(line) for line in lines if re.fullmatch(r"\d+(\[\d+\])?(\.[\w.-]+)?", line, re.ASCII)]
+    found = [JobId(line, where=where) for line in lines if re.fullmatch(r"\d+(\[\d+\])?(\.[\w.-]+)?", line, re.ASCII)]
     if lines and not found:
         raise ParseError("this is not a list of jobs", answer)
     return found
@@ -323,7 +323,8 @@ _KINDS = (
         r"[Cc]annot connect to server|Connection (refused|reset|timed out)|[Cc]ould not connect|Server shutting down|"
         r"temporarily unavailable|table full|No free connections|[Cc]ommunication failure|End of File|"
         r"[Bb]atch protocol error|Premature end of message|Request timed out|busy|system error|pbs_iff|"
-        r"Could not contact|Unable to connect|internal error",
+        # The last is said of ids whose server has no address at the moment.
+        r"Could not contact|Unable to connect|internal error|Unknown Host|illegally formed job identifier",
     ),
     (
         FailureKind.FATAL,

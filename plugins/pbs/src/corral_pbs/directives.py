@@ -24,9 +24,6 @@ _WHOLE_JOB = frozenset({"nodes", "ncpus", "mem", "vmem", "ngpus", "mpiprocs", "h
 #: The options that a Job has words for; `J` is `submit`'s own.
 _READ = frozenset({"N", "q", "A", "P", "j", "o", "m", "J"})
 
-#: PBS replaces it by the number of an array's element.
-_INDEX_MARK = "^array_index^"
-
 
 # --- written ----------------------------------------------------------------------------------------------------
 
@@ -75,20 +72,6 @@ def replaced_by(option: Option) -> set[str]:
     parts = parsing.assignments(option.value or "").keys()
     layout = {"select", "place"} if parts & (_WHOLE_JOB | {"select"}) else set()
     return layout | (parts & _PARTS)
-
-
-def log_path(directory: str | None) -> str:
-    """Where all logs of an array go, for ``-o``: with a slash at its end, PBS names each ``ID.OU``.
-
-    Raises
-    ------
-    InvalidRequest
-    """
-    if directory is None:
-        return "/dev/null"
-    if ":" in directory or _INDEX_MARK in directory:
-        raise InvalidRequest("log_directory", f"PBS takes what is before a ':' in {directory!r} for a host's name")
-    return directory + "/"
 
 
 # --- read -------------------------------------------------------------------------------------------------------
@@ -186,7 +169,8 @@ def is_said(name: str, value: str, job: Job, *, gpus: str, chunk: str) -> bool:
         return others <= parsing.assignments(chunk, ":").items()
     if name == "walltime":
         return job.walltime is not None
-    return name == "J"
+    # PBS would bring what the script writes there itself.
+    return name == "J" or (name == "o" and job.log_directory is not None)
 
 
 def _asked(extras: Iterable[str]) -> dict[str, str]:

@@ -155,7 +155,7 @@ class Slurm:
 
     #: What this site's commands have refused: they are not asked so again.
     _lacks: set[str] = field(factory=set, init=False, repr=False, eq=False)
-    #: Other clusters to which this one has submitted jobs, or has tried to.
+    #: Other clusters that jobs were submitted to, or should have been.
     _elsewhere: set[str] = field(factory=set, init=False, repr=False, eq=False)
 
     # --- directives ---------------------------------------------------------------------------------------------
@@ -292,6 +292,7 @@ class Slurm:
 
     @hookimpl
     def poll_status(self, job_ids: Sequence[JobId]) -> Conversation[dict[JobId, JobStatus]]:
+        self._elsewhere.update(job_id.where for job_id in job_ids if job_id.where)
         found: dict[JobId, JobStatus] = {}
         for where, ids in _by_cluster(job_ids):
             wanted = {job_id.text: job_id for job_id in ids}

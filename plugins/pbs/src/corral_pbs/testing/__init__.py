@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
-from corral.plugin import Completed, FailureKind, JobId, JobState
+from corral.plugin import Completed, FailureKind, Job, JobId, JobState, Resources
 from corral.testing import (
     AskedFor,
     BackendConformance,
@@ -18,6 +18,7 @@ from corral.testing import (
     Finds,
     GarbledRow,
     Inside,
+    Live,
     Polls,
     Recording,
     Submits,
@@ -136,6 +137,8 @@ class PBSLaws(BackendConformance):
     failures: ClassVar[Mapping[str, FailureKind | None]] = {
         "qsub-server-down.txt": FailureKind.TRANSIENT,
         "qstat-server-down.txt": FailureKind.TRANSIENT,
+        "qselect-no-host.txt": FailureKind.TRANSIENT,
+        "qstat-no-host.txt": FailureKind.TRANSIENT,
         "qsub-limit.txt": FailureKind.LIMIT,
         "qsub-acl.txt": FailureKind.FATAL,
         "qsub-closed.txt": FailureKind.FATAL,
@@ -146,6 +149,14 @@ class PBSLaws(BackendConformance):
         "qsub-too-large.txt": FailureKind.FATAL,
         "qsub-walltime.txt": FailureKind.FATAL,
     }
+    live = Live(
+        job=Job(resources=Resources(memory=2**28)),
+        # On two hosts, if there are two. Of GPUs it says nothing to a job.
+        wide=Resources(nodes=2, cores=3, memory=2**29),
+        # How long a job may run is looked at every few seconds, and it has some of grace.
+        held=["-h"],
+        tells=["hosts", "exit_code", "signal", "submitted", "started", "ends"],
+    )
     extra_directives = ("-p 10", "-l software=matlab -W group_list=physics", '-v "A=two words"')
 
     def job_ids(self, count: int) -> list[JobId]:
