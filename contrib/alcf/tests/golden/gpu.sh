@@ -8,7 +8,7 @@
 #PBS -l place=scatter
 #PBS -l walltime=00:30:00
 #PBS -j oe
-#PBS -o /scratch/logs/
+#PBS -o /dev/null
 #PBS -m n
 #PBS -l filesystems=home:eagle
 

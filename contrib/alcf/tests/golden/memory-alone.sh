@@ -7,7 +7,7 @@
 #PBS -l select=1:ncpus=64:ngpus=4:system=polaris
 #PBS -l walltime=01:00:00
 #PBS -j oe
-#PBS -o /scratch/logs/
+#PBS -o /dev/null
 #PBS -m n
 #PBS -l filesystems=home:eagle
 

@@ -8,7 +8,7 @@
 #PBS -l place=scatter
 #PBS -l walltime=24:00:00
 #PBS -j oe
-#PBS -o /scratch/logs/
+#PBS -o /dev/null
 #PBS -m n
 #PBS -l filesystems=home:eagle
 

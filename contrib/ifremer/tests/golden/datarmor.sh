@@ -6,7 +6,7 @@
 #PBS -l select=1:ncpus=28:mem=114441mb
 #PBS -l walltime=12:00:00
 #PBS -j oe
-#PBS -o /scratch/logs/
+#PBS -o /dev/null
 #PBS -m n
 
 export DASK_DISTRIBUTED__WORKER__MEMORY__TARGET=False

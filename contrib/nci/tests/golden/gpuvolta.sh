@@ -6,7 +6,7 @@
 #PBS -P ab12
 #PBS -l walltime=05:00:00
 #PBS -j oe
-#PBS -o /scratch/logs/
+#PBS -o /dev/null
 #PBS -m n
 #PBS -l storage=gdata/ab12+scratch/ab12
 #PBS -l ncpus=12

@@ -8,7 +8,7 @@
 #PBS -l place=scatter
 #PBS -l walltime=01:00:00
 #PBS -j oe
-#PBS -o /scratch/logs/
+#PBS -o /dev/null
 #PBS -m n
 
 dask worker

@@ -7,7 +7,7 @@
 #PBS -l select=1:ncpus=1:mem=10240mb
 #PBS -l walltime=00:30:00
 #PBS -j oe
-#PBS -o /scratch/logs/
+#PBS -o /dev/null
 #PBS -m n
 
 dask worker

@@ -7,7 +7,7 @@
 #PBS -l select=1:ncpus=1:mem=95368mb
 #PBS -l walltime=01:00:00
 #PBS -j oe
-#PBS -o /scratch/logs/
+#PBS -o /dev/null
 #PBS -m n
 
 dask worker
