@@ -10,6 +10,7 @@ from attrs import evolve
 
 from corral.plugin import Completed, FailureKind, Job, JobId, JobState, Resources
 from corral.testing import (
+    AskedFor,
     BackendConformance,
     CancelsGone,
     DescribesQueues,
@@ -109,6 +110,16 @@ class SlurmLaws(BackendConformance):
         "BF", "CA", "CD", "CF", "CG", "DL", "EX", "F", "NF", "OOM", "PD", "PR", "R", "RD", "RF", "RH", "RQ",
         "RS", "S", "SE", "SI", "SO", "ST", "TO",
     )  # fmt: skip
+    # 1024M are 1G to it.
+    units = (
+        AskedFor(
+            "#SBATCH --mem=1024M\n#SBATCH --time=0-01:30:00",
+            "scontrol-asked.txt",
+            says=["MinMemoryNode=1G", " TimeLimit=01:30:00"],
+            memory=2**30,
+            walltime=5400,
+        ),
+    )
     unknown_word = UnknownWord(["squeue.txt"], job_id="98_0", known="98_0|RUNNING|", unknown="98_0|MOLTING|")
     garbled_row = GarbledRow(["squeue.txt"], job_id="99_9", known="99_[0-3,5-9%4]", garbled="99_[0-?,5-9%4]")
     failures: ClassVar[Mapping[str, FailureKind | None]] = {
@@ -162,6 +173,15 @@ class SlurmWithoutArraysLaws(SlurmLaws):
     """The same laws where --array and --mem are refused, as on TACC's Frontera."""
 
     options: ClassVar[Mapping[str, Any]] = {"arrays": False, "memory_option": "mem-per-cpu"}
+    units = (
+        AskedFor(
+            "#SBATCH --mem-per-cpu=1024M\n#SBATCH --time=0-01:30:00",
+            "scontrol-asked-by-core.txt",
+            says=["MinMemoryCPU=1G", " TimeLimit=01:30:00"],
+            memory=2**30,
+            walltime=5400,
+        ),
+    )
     live = evolve(SlurmLaws.live, many=12, cannot={"too_long": "the same as for arrays, and it takes a minute"})
     recordings: ClassVar[Sequence[Recording]] = SlurmLaws.each_alone(
         Inside(
