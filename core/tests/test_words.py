@@ -261,10 +261,10 @@ def test_ranks_answer_in_their_own_words() -> None:
 def test_a_directive_is_skipped_as_it_is_written() -> None:
     """With its dashes, as dask-jobqueue's users say it."""
     asked = {"backend": "slurm", "memory": "1GB"}
-    script = str(draw({**asked, "skip_directives": ["--mem", "-n", "-J", "--cpus-per-task"]}).script())
-    for option in ("--mem", "--ntasks-per-node", "--job-name", "--cpus-per-task"):
+    script = str(draw({**asked, "skip_directives": ["--mem", "-n", "-N", "--cpus-per-task"]}).script())
+    for option in ("--mem", "--ntasks-per-node", "--nodes", "--cpus-per-task"):
         assert f"#SBATCH {option}" not in script
-    assert "#SBATCH --nodes=1" in script
+    assert "#SBATCH --job-name=" in script
     assert "#PBS -A" not in str(draw({**asked, "backend": "pbs", "account": "bio", "skip_directives": ["-A"]}).script())
 
 
