@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import cProfile
 import logging
 import os
 import socket
@@ -18,6 +19,7 @@ from corral.errors import CommandFailed, CommandNotFound, CommandTimedOut
 from corral.plugin.values import Command, Completed, Conversation, JobId
 from corral.testing import Detects, Finds, Mismatch, Recording, Submits, drive, environment, transcript
 from corral.testing.silence import HookDidIO, silence
+from corral.testing.stillness import Stillness
 
 
 def ask(*lines: str) -> Conversation[list[str]]:
@@ -204,3 +206,16 @@ def test_a_recording_says_on_which_server_jobs_are(kind: Callable[..., Recording
     with pytest.raises(AssertionError, match=r"JobId\.where of \['7\.0'\] is not 'beta'"):
         recorded.is_right([JobId("7.0")])
     kind(["submit.txt"], ids=["7.0"]).is_right([JobId("7.0", where="beta")])
+
+
+def test_a_profiler_around_the_tests_leaves_no_silence_behind() -> None:
+    """It ends its measurement, and nothing of ours: tests that follow may open files."""
+    profiler = cProfile.Profile()
+    profiler.enable()
+    try:
+        with Stillness():
+            pass
+        assert silence.broken is None
+    finally:
+        silence.broken = None
+        profiler.disable()

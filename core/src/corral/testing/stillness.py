@@ -66,9 +66,14 @@ class Stillness:
 
     def __exit__(self, *error: object) -> None:
         trace, profile = self._before
-        sys.settrace(trace)
-        sys.setprofile(profile)
-        silence.__exit__(*error)
+        sys.settrace(None)
+        sys.setprofile(None)
+        try:
+            silence.__exit__(*error)
+        finally:
+            # cProfile's own is no function: set, it would have the next call of any function fail.
+            sys.setprofile(profile if callable(profile) else None)
+            sys.settrace(trace)
         # Said here once more: the hook may have swallowed it.
         if self._broken:
             raise HookDidIO("; ".join(dict.fromkeys(self._broken)))

@@ -27,6 +27,12 @@ from corral.testing import (
 )
 
 
+def _asked(option: str, answer: str, *, says: str) -> AskedFor:
+    """A request for 2^30 bytes and an hour and a half: 1024M are 1G to Slurm."""
+    request = f"#SBATCH --{option}=1024M\n#SBATCH --time=0-01:30:00"
+    return AskedFor(request, answer, says=[says, " TimeLimit=01:30:00"], memory=2**30, walltime=5400)
+
+
 class SlurmLaws(BackendConformance):
     """As it answers by default."""
 
@@ -110,16 +116,7 @@ class SlurmLaws(BackendConformance):
         "BF", "CA", "CD", "CF", "CG", "DL", "EX", "F", "NF", "OOM", "PD", "PR", "R", "RD", "RF", "RH", "RQ",
         "RS", "S", "SE", "SI", "SO", "ST", "TO",
     )  # fmt: skip
-    # 1024M are 1G to it.
-    units = (
-        AskedFor(
-            "#SBATCH --mem=1024M\n#SBATCH --time=0-01:30:00",
-            "scontrol-asked.txt",
-            says=["MinMemoryNode=1G", " TimeLimit=01:30:00"],
-            memory=2**30,
-            walltime=5400,
-        ),
-    )
+    units = (_asked("mem", "scontrol-asked.txt", says="MinMemoryNode=1G"),)
     unknown_word = UnknownWord(["squeue.txt"], job_id="98_0", known="98_0|RUNNING|", unknown="98_0|MOLTING|")
     garbled_row = GarbledRow(["squeue.txt"], job_id="99_9", known="99_[0-3,5-9%4]", garbled="99_[0-?,5-9%4]")
     failures: ClassVar[Mapping[str, FailureKind | None]] = {
@@ -173,15 +170,7 @@ class SlurmWithoutArraysLaws(SlurmLaws):
     """The same laws where --array and --mem are refused, as on TACC's Frontera."""
 
     options: ClassVar[Mapping[str, Any]] = {"arrays": False, "memory_option": "mem-per-cpu"}
-    units = (
-        AskedFor(
-            "#SBATCH --mem-per-cpu=1024M\n#SBATCH --time=0-01:30:00",
-            "scontrol-asked-by-core.txt",
-            says=["MinMemoryCPU=1G", " TimeLimit=01:30:00"],
-            memory=2**30,
-            walltime=5400,
-        ),
-    )
+    units = (_asked("mem-per-cpu", "scontrol-asked-by-core.txt", says="MinMemoryCPU=1G"),)
     live = evolve(SlurmLaws.live, many=12, cannot={"too_long": "the same as for arrays, and it takes a minute"})
     recordings: ClassVar[Sequence[Recording]] = SlurmLaws.each_alone(
         Inside(
