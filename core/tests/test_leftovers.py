@@ -32,6 +32,7 @@ from corral.security.credentials import Credentials
 CLIENT = """
 import os, signal, sys, time
 from corral import Cluster, hookimpl
+from corral.cluster.registry import entries
 
 class Killer:
     @hookimpl(wrapper=True)
@@ -45,8 +46,8 @@ class Killer:
 
 c = Cluster(backend="local", memory="200MB", interface="lo", name="doomed", extra_directives=["--hold"], n_workers=2,
             plugins=[Killer()], backend_options={"directory": sys.argv[1], "cores": 2, "memory": "2GB"})
-# From now on there is nothing to write for a minute.
-while [line.state for line in c._registration.entry.jobs] != ["held", "held"] or c._registration.entry.submitted:
+# Who kills it reads what is written. From now on there is nothing to write for a minute.
+while not (wrote := entries()) or [line.state for line in wrote[0].jobs] != ["held", "held"] or wrote[0].submitted:
     time.sleep(0.05)
 print("ready", flush=True)
 time.sleep(600)

@@ -16,6 +16,7 @@ from corral.errors import CommandError, ParseError
 from corral.plugin.values import Command, Completed, Conversation, JobId, Script
 from corral.testing.driving import Answer, completed_or_error, converse, noted, one_by_one, transcript
 from corral.testing.laws.commands import TROUBLES
+from corral.testing.laws.declared import words_of
 from corral.testing.laws.polls import PollLaws
 from corral.testing.recordings import CancelsGone, Submits
 from corral.testing.silence import SilentHooks, reads_of_environment
@@ -178,9 +179,9 @@ class ActionLaws(PollLaws):
             for other, same in zip(groups[:number], commands[:number], strict=True):
                 assert asked != same, f"cancelling {_texts(group)} is the same as cancelling {_texts(other)}: {asked}"
         for group, asked in zip(groups, commands, strict=True):
-            words = _words(asked)
+            said = words_of(asked)
             for end in (group[0], group[-1]):
-                assert not (lost := _words(end.text) - words), (
+                assert not (lost := words_of(end.text) - said), (
                     f"cancelling {_texts(group)} does not name {end}: {sorted(lost)} is not in {asked}"
                 )
         stranger = max(strangers, key=lambda each: (_tokens(one.text) - _tokens(each.text)).total())
@@ -300,10 +301,6 @@ def _script(command: Command) -> set[str]:
 
 def _is_among(name: str, patterns: Sequence[str]) -> bool:
     return any(fnmatch.fnmatchcase(name, pattern) for pattern in patterns)
-
-
-def _words(text: str) -> set[str]:
-    return set(re.findall(r"[^\W_]+", text))
 
 
 def _tokens(text: str) -> Counter[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
@@ -192,3 +193,8 @@ class Laws:
     def _full_job(self, hooks: SilentHooks) -> Job:
         job: Job = hooks.prepare_job(job=evolve(self.job, extra_directives=self.extra_directives))
         return job
+
+
+def words_of(*texts: str) -> set[str]:
+    """Letters and digits that stand together."""
+    return set(re.findall(r"[^\W_]+", " ".join(texts)))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from corral.errors import InvalidRequest, ParseError
 from corral.plugin.values import Job, Script
 from corral.testing.garbage import HOSTILE, garbled
-from corral.testing.laws.declared import Laws, by_property
+from corral.testing.laws.declared import Laws, by_property, words_of
 from corral.testing.silence import SilentHooks
 
 #: The words in `Job.skip` that are fields of a job, and what it is without each.
@@ -80,7 +80,7 @@ class RequestLaws(Laws):
             except (InvalidRequest, ParseError):
                 continue
             # They may have been made one.
-            lost = _words(twice) - _words(read)
+            lost = words_of(*twice) - words_of(*read)
             assert not lost, (
                 f"parse_resources loses {sorted(lost)} of two that begin alike, and reads {read} in\n{script}"
             )
@@ -196,10 +196,6 @@ def _read(hooks: SilentHooks, text: str) -> Job:
     """
     job: Job = hooks.parse_resources(text=text)
     return evolve(job, extra_directives=sorted(job.extra_directives), shebang=Job().shebang, skip=Job().skip)
-
-
-def _words(texts: Sequence[str]) -> set[str]:
-    return set(re.findall(r"[^\W_]+", " ".join(texts)))
 
 
 def _is_extra(text: str, job: Job) -> bool:
