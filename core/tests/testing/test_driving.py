@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import cProfile
+import gc
 import logging
 import os
 import socket
@@ -10,6 +11,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from pathlib import Path
 
@@ -196,6 +198,31 @@ def test_thinking_is_allowed(monkeypatch: pytest.MonkeyPatch) -> None:
         assert os.environ.get("PATH")
         assert time.time() > 0
     assert Path("/dev/null").read_text() == ""
+
+
+class Careless:
+    """Garbage that only the collector finds, and that removes a file when it goes."""
+
+    gone = 0
+
+    def __init__(self) -> None:
+        self.itself = self
+
+    def __del__(self) -> None:
+        with suppress(OSError):
+            os.remove("/nowhere/x")
+        Careless.gone += 1
+
+
+def test_what_others_left_to_the_garbage_collector_is_not_a_hook_s() -> None:
+    """It may come at any allocation, also at one of a hook; it waits until that is done."""
+    gone = Careless.gone
+    Careless()
+    with silence:
+        assert [[] for _ in range(100_000)]
+    gc.collect()
+    assert Careless.gone == gone + 1
+    assert gc.isenabled()
 
 
 @pytest.mark.parametrize("kind", [Submits, partial(Finds, name="dask-1")])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import gc
 import importlib.machinery
 import os
 import sys
@@ -61,9 +62,13 @@ class _Silence(threading.local):
     def __init__(self) -> None:
         self.broken: list[str] | None = None
         self.writes_bytecode = False
+        self.collects = False
 
     def __enter__(self) -> None:
         _install()
+        # What the garbage collector finalizes is not the hook's.
+        self.collects = gc.isenabled()
+        gc.disable()
         self.writes_bytecode = not sys.dont_write_bytecode
         sys.dont_write_bytecode = True
         self.broken = []
@@ -71,6 +76,8 @@ class _Silence(threading.local):
     def __exit__(self, *_: object) -> None:
         broken, self.broken = self.broken, None
         sys.dont_write_bytecode = not self.writes_bytecode
+        if self.collects:
+            gc.enable()
         # Said here once more: the hook may have swallowed what the audit hook raised.
         if broken:
             raise HookDidIO("; ".join(broken))
