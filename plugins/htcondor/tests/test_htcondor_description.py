@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 from attrs import evolve
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from corral.plugin import InvalidRequest, Job, ParseError, Resources, discovery, job_body
@@ -123,6 +123,7 @@ def test_a_description_carries_the_script_in_its_arguments() -> None:
     assert base64.b64decode(code[1]).decode() == script.body
 
 
+@settings(deadline=None)
 @given(st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=30))
 def test_what_travels_in_arguments_arrives(word: str) -> None:
     """Whatever the script says: the shell that is started runs just that."""
