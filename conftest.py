@@ -4,9 +4,8 @@ from hypothesis import settings
 
 # How long an example takes says more of the machine than of what is tested. In CI, Hypothesis itself sees to that, and
 # takes the same examples each time.
-settings.register_profile("patient", settings.get_profile("default"), deadline=None)
-if settings.get_current_profile_name() == "default":
-    settings.load_profile("patient")
+settings.register_profile("patient", settings.default, deadline=None)
+settings.load_profile("patient")
 
 # Each before those that import it.
 pytest_plugins = [
