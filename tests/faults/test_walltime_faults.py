@@ -121,9 +121,7 @@ def test_tasks_of_all_lengths(incident: Incident, tmp_path: Path, are_annotated:
     marks = tmp_path / "marks"
     seconds = [1 + 24 * number / 29 for number in range(30)]
     random.Random(20261128).shuffle(seconds)
-    # Of the four, one may still finish a task of 25 s when the one that replaced it is replaced: of its minute, a slow
-    # start has taken as long.
-    with slurm_cluster(walltime="00:01:00") as cluster, Client(cluster) as client, incident.watched(cluster.name, 12):
+    with slurm_cluster(walltime="00:01:00") as cluster, Client(cluster) as client, incident.watched(cluster.name, 8):
         cluster.scale(4)
         client.wait_for_workers(4, timeout=60)
         incident.begins()
