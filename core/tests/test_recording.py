@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from corral.batch.client import BatchSystem
@@ -43,7 +43,6 @@ from corral.testing import load, transcript
 TEXT = st.text("ab1 |:\n", max_size=20).map(lambda text: text if not text or text.endswith("\n") else text + "\n")
 
 
-@settings(deadline=None)
 @given(code=st.integers(0, 255), out=TEXT, errors=TEXT)
 def test_the_kit_reads_what_is_written(
     tmp_path_factory: pytest.TempPathFactory, code: int, out: str, errors: str

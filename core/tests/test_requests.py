@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from corral.errors import InvalidRequest
@@ -170,7 +170,6 @@ PRINTER = 'for word in "$@"; do printf \'%s\\0\' "$word"; done; printf \'%s\\0\'
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=30)
 
 
-@settings(deadline=None)
 @given(words=st.lists(TEXT, max_size=4), value=TEXT)
 def test_arguments_and_environment_reach_the_job_byte_for_byte(words: list[str], value: str) -> None:
     """Quotes, dollars, newlines and backticks are data, whatever they look like."""
