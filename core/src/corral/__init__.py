@@ -8,6 +8,7 @@ General layout, from the ground up; each room imports only those above it here:
 - `launch`: what runs inside a job;
 - `request`, `jobs`, `scaling`: what people ask for, what is known of jobs and to be done next, how large groups are;
 - `simulation`: the same decisions in simulated queues;
+- `view`: what people see of a cluster;
 - `cluster`: the engine and its public face; `allocation`: a cluster within one job; `remote`: its scheduler in a job;
 - `testing`, `cli`: the conformance kit, and the command line.
 

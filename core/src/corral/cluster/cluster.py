@@ -11,6 +11,7 @@ import inspect
 import logging
 import math
 import os
+import time
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Never
@@ -26,6 +27,7 @@ from corral.cluster.dask_logs import Quiet
 from corral.cluster.explaining import telling
 from corral.cluster.hosting_cluster import HostingCluster
 from corral.cluster.open_clusters import MARGIN, find_open
+from corral.cluster.overviewing import overview_of
 from corral.cluster.registration import Registration
 from corral.cluster.registry import AskedLine, JobLine, lines_of
 from corral.cluster.scheduler_host import host
@@ -49,6 +51,7 @@ from corral.request.tracebacks import tells_plainly
 from corral.request.worker_group import WorkerGroup
 from corral.scaling.account import Account
 from corral.text.printable import html
+from corral.view.overview import Overview
 
 if TYPE_CHECKING:
     from corral.cluster.engine import Engine
@@ -683,7 +686,7 @@ class Cluster(HostingCluster):
 
     @property
     def _shown(self) -> Shown:
-        return OnPaper(self._blueprint) if self._engine is None else AtWork(self._engine)
+        return OnPaper(self._blueprint) if self._engine is None else AtWork(self._engine, self._adaptive)
 
     @property
     def jobs(self) -> Jobs:
@@ -701,6 +704,27 @@ class Cluster(HostingCluster):
         have ``job``, ``cause``, ``outcome``, ``log_tail`` and ``hint``.
         """
         return self._shown.failures
+
+    def overview(self) -> Overview:
+        """What there is now, as plain values: groups, jobs, failures, hours and load, with moments of the wall clock.
+
+        What the notebook, `corral top`, the dashboard's page of jobs and the report show is made of it. See
+        `corral.view.overview`; ``attrs.asdict(cluster.overview())`` is JSON.
+        """
+        return overview_of(
+            self._shown,
+            name=self.name,
+            status=self.status.name,
+            moment=time.time(),
+            began=self._began,
+            scheduler=self.scheduler_address,
+            dashboard=self.dashboard_link,
+        )
+
+    @property
+    def _began(self) -> float:
+        """When it began (s since the epoch); 0: not known."""
+        return self._registration.entry.started
 
     def job_script(self, group: str | None = None) -> str:
         """The script that each job of a group runs; the group may be left out if there is one alone."""

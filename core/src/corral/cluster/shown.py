@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import math
+import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Protocol
 
-from attrs import frozen
+from attrs import evolve, frozen
 
 from corral.jobs.record import JobFailure, Jobs
 from corral.jobs.worker_failures import WorkerFailure
@@ -13,9 +15,32 @@ from corral.plugin.values import Resources
 from corral.request.blueprint import Blueprint
 from corral.request.worker_group import WorkerGroup
 from corral.scaling.account import Account
+from corral.view.overview import Load
 
 if TYPE_CHECKING:
+    from distributed import Scheduler
+
     from corral.cluster.engine import Engine
+    from corral.jobs.group import Group
+    from corral.scaling.adaptive import Adaptive
+
+
+@frozen(kw_only=True)
+class Standing:
+    """How a group stands, beside its jobs."""
+
+    #: What keeps it from growing, in words; empty: nothing.
+    trouble: str = ""
+    #: Nothing is submitted until somebody scales again.
+    is_stopped: bool = False
+    #: Why its jobs wait, as the batch system said when it was asked; empty: it did not.
+    waiting: str = ""
+    #: Why the last plan did what it did.
+    because: str = ""
+    #: Whether its size follows its work; between these numbers of jobs. None: no limit.
+    adapts: bool = False
+    minimum: int = 0
+    maximum: int | None = None
 
 
 class ShownGroup(Protocol):
@@ -32,6 +57,10 @@ class ShownGroup(Protocol):
     @property
     def wanted(self) -> int:
         """Jobs."""
+
+    @property
+    def standing(self) -> Standing:
+        """What troubles it, and whether it adapts."""
 
     @property
     def script(self) -> str:
@@ -73,6 +102,14 @@ class Shown(Protocol):
     def whereabouts(self) -> str:
         """Where the jobs are, in words."""
 
+    @property
+    def load(self) -> Load:
+        """What the Dask scheduler has."""
+
+    @property
+    def epoch(self) -> float:
+        """When the clock of its records stood at 0 (s since the epoch)."""
+
 
 @frozen(kw_only=True)
 class DrawnGroup:
@@ -82,6 +119,7 @@ class DrawnGroup:
     blueprint: Blueprint
     resources: Resources
     wanted: int = 0
+    standing: Standing = Standing()
 
     @property
     def spec(self) -> WorkerGroup:
@@ -101,6 +139,8 @@ class OnPaper:
     failures: tuple[JobFailure | WorkerFailure, ...] = ()
     account: Account = Account(groups={})
     whereabouts: str = ""
+    load: Load = Load()
+    epoch: float = 0.0
 
     @property
     def backend(self) -> str:
@@ -127,6 +167,8 @@ class AtWork:
     """A cluster whose engine is in this process."""
 
     engine: Engine
+    #: What it adapts by; None: it does not.
+    adaptive: Adaptive | None = None
 
     @property
     def backend(self) -> str:
@@ -136,7 +178,13 @@ class AtWork:
     def groups(self) -> dict[str, DrawnGroup]:
         blueprint = self.engine.blueprint
         return {
-            name: DrawnGroup(name=name, blueprint=blueprint, resources=group.resources, wanted=group.state.wanted)
+            name: DrawnGroup(
+                name=name,
+                blueprint=blueprint,
+                resources=group.resources,
+                wanted=group.state.wanted,
+                standing=self._standing(group),
+            )
             for name, group in list(self.engine.groups.items())
             if not group.is_removed
         }
@@ -170,6 +218,27 @@ class AtWork:
     def whereabouts(self) -> str:
         return self.engine.whereabouts()
 
+    @property
+    def load(self) -> Load:
+        return load_of(self.engine.scheduler)
+
+    @property
+    def epoch(self) -> float:
+        return time.time() - self.engine.now()
+
+    def _standing(self, group: Group) -> Standing:
+        bounds = None if self.adaptive is None else self.adaptive.bounds_of(group.name)
+        how = Standing(
+            trouble=group.trouble_in_words(),
+            is_stopped=group.state.is_stopped,
+            waiting=group.waiting_words(self.engine.jobs, self.engine.now()),
+            because=group.because,
+        )
+        if bounds is None:
+            return how
+        maximum = None if bounds.maximum == math.inf else int(bounds.maximum)
+        return evolve(how, adapts=True, minimum=bounds.minimum, maximum=maximum)
+
 
 def resources_of(groups: Mapping[str, ShownGroup]) -> dict[str, Resources]:
     """What a job of each group has."""
@@ -179,3 +248,18 @@ def resources_of(groups: Mapping[str, ShownGroup]) -> dict[str, Resources]:
 def workers_of(groups: Mapping[str, ShownGroup], jobs: Mapping[str, int] | None = None) -> int:
     """How many workers so many jobs of some groups give, and those that the others want."""
     return sum((jobs or {}).get(name, group.wanted) * group.resources.workers for name, group in groups.items())
+
+
+def load_of(scheduler: Scheduler) -> Load:
+    """What a Dask scheduler has; the cost grows with its workers, not with its tasks."""
+    workers = list(scheduler.workers.values())
+    return Load(
+        workers=len(workers),
+        threads=sum(worker.nthreads for worker in workers),
+        tasks=len(scheduler.tasks),
+        processing=sum(len(worker.processing) for worker in workers),
+        queued=len(scheduler.queued),
+        no_worker=len(scheduler.unrunnable),
+        memory=sum(int(worker.metrics.get("memory", 0)) for worker in workers),
+        memory_limit=sum(worker.memory_limit or 0 for worker in workers),
+    )

@@ -257,6 +257,7 @@ class WorkerFollower:
             worker=worker,
             cause=cause.words,
             host=host,
+            died_at=self._state.now(),
             tasks=tasks,
             log_tail=await asyncio.to_thread(logs.of_last_death, record.log, self._state.blueprint.home.files),
             hint=cause.cure,

@@ -78,6 +78,8 @@ class WorkerFailure:
     #: ``over the memory limit of 2.00 GiB``, ``signal 11 (SIGSEGV)``, ``exit code 3``, ``the job's Python has no …``
     cause: str
     host: str = ""
+    #: When, on the engine's clock.
+    died_at: float = 0.0
     #: The keys of the tasks that it ran.
     tasks: tuple[str, ...] = ()
     #: The last lines of its job's log; empty if there is none.

@@ -41,6 +41,7 @@ from corral.scaling.adaptive import Adapting
 from corral.security import addresses
 from corral.security.tunnel import Tunnel
 from corral.text.printable import printable
+from corral.view.overview import Overview
 
 logger = logging.getLogger("corral")
 
@@ -369,6 +370,15 @@ class RemoteCluster(Cluster):
     @property
     def _shown(self) -> State:
         return self._state
+
+    def overview(self) -> Overview:
+        # All of its moments are by the clock over there.
+        found = super().overview()
+        return evolve(found, moment=self._state.moment) if self._state.moment else found
+
+    @property
+    def _began(self) -> float:
+        return self._state.began
 
     @property
     def observed(self) -> set[str]:

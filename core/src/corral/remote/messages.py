@@ -10,7 +10,7 @@ from attrs import field, frozen
 from cattrs.preconf.json import make_converter
 
 from corral import errors
-from corral.cluster.shown import OnPaper, ShownGroup
+from corral.cluster.shown import OnPaper, ShownGroup, Standing
 from corral.errors import CorralError
 from corral.jobs.explanation import Explanation, Explanations
 from corral.jobs.record import JobFailure, JobRecord, Jobs
@@ -20,6 +20,7 @@ from corral.request.blueprint import Blueprint
 from corral.request.worker_group import WorkerGroup
 from corral.scaling.account import Account
 from corral.scaling.adaptive import Adapting
+from corral.view.overview import Load
 
 #: What Dask's `Scheduler.identity` returns: plain already, but with keys that JSON has not.
 Identity = NewType("Identity", dict[str, Any])
@@ -48,12 +49,19 @@ class GroupSnapshot:
     resources: Resources
     #: Jobs.
     wanted: int
+    standing: Standing = Standing()
     script: str
 
     @classmethod
     def of(cls, group: ShownGroup, script: str) -> GroupSnapshot:
         """As it is elsewhere; `script` is its script, which takes a moment to render."""
-        return cls(arguments=arguments_of(group.spec), resources=group.resources, wanted=group.wanted, script=script)
+        return cls(
+            arguments=arguments_of(group.spec),
+            resources=group.resources,
+            wanted=group.wanted,
+            standing=group.standing,
+            script=script,
+        )
 
     @property
     def spec(self) -> WorkerGroup:
@@ -99,6 +107,11 @@ class State:
     maximum_core_hours: float | None = None
     maximum_gpu_hours: float | None = None
     whereabouts: str = ""
+    load: Load = Load()
+    #: When the cluster began, by the clock of the scheduler's host.
+    began: float = 0.0
+    #: When the clock of its records stood at 0, by the clock of the scheduler's host.
+    epoch: float = 0.0
     adaptive: AdaptiveState | None = None
     #: What the Dask scheduler says of itself and its workers.
     identity: Identity = field(factory=lambda: Identity({}))

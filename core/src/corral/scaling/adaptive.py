@@ -15,6 +15,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Protocol
 
 import dask.config
+from attrs import evolve
 
 from corral.jobs.plan import lasts
 from corral.scaling.bounds import BOUNDS, Bounds, bounds_of, rules_of
@@ -113,6 +114,15 @@ class Adaptive:
     @property
     def maximum(self) -> float:
         return min(self._rules.maximum, sum(most for _, most in self._workers()))
+
+    def bounds_of(self, group: str) -> Bounds | None:
+        """How many jobs of a group there must be, and may be; None: it does not adapt."""
+        if self.state == "stopped" or group in self._left_alone:
+            return None
+        bounds = self._bounds.get(group, Bounds())
+        # What the whole cluster may have is the most for each group.
+        most = self._rules.maximum / self._engine.groups[group].workers_per_job
+        return evolve(bounds, maximum=min(bounds.maximum, most))
 
     def _workers(self) -> list[tuple[float, float]]:
         """The bounds of each group in workers; infinity times none would be no number."""
