@@ -71,7 +71,9 @@ def test_each_phase_end_and_use_has_one() -> None:
     assert tuple(USE) == USES
 
 
-@pytest.mark.parametrize("table", [PHASE, END, USE, {"text": colours.INK, "faint": colours.FAINT}], ids=["phases", "ends", "uses", "text"])
+@pytest.mark.parametrize(
+    "table", [PHASE, END, USE, {"text": colours.INK, "faint": colours.FAINT}], ids=["phases", "ends", "uses", "text"]
+)
 def test_each_can_be_seen_on_its_background(table: Mapping[str, Colour]) -> None:
     """WCAG 2.2, 1.4.11: graphical objects have a contrast of 3 to 1."""
     for name, colour in table.items():

@@ -12,6 +12,7 @@ import logging
 import math
 import os
 import time
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any, Never
@@ -26,6 +27,7 @@ from corral.cluster.changes import Changes
 from corral.cluster.dask_logs import Quiet
 from corral.cluster.explaining import telling
 from corral.cluster.hosting_cluster import HostingCluster
+from corral.cluster.journalling import Journalling
 from corral.cluster.open_clusters import MARGIN, find_open
 from corral.cluster.overviewing import overview_of
 from corral.cluster.registration import Registration
@@ -160,6 +162,8 @@ class Cluster(HostingCluster):
     status = Status.closed
     #: None: it has not started, or is elsewhere.
     _engine: Engine | None = None
+    #: None: it has not started, is elsewhere, or is to have no journal.
+    _journalling: Journalling | None = None
     #: True in a subclass that reads dask-jobqueue's section of the configuration.
     _heeds_jobqueue = False
 
@@ -348,11 +352,25 @@ class Cluster(HostingCluster):
         )
         await engine.start()
         self._registration.keep(lambda: news_of(engine), self._changes)
+        self._keep_journal(engine)
         self.status = Status.running
         connecting.remember(self)
         if any(self._jobs_at_once.values()):
             self._want(self._jobs_at_once)
             await engine.submitted()
+
+    def _keep_journal(self, engine: Engine) -> None:
+        if not self._blueprint.settings.journal:
+            return
+        # Neither may keep this object alive.
+        this = weakref.ref(self)
+
+        def look() -> Shown:
+            adaptive = None if (cluster := this()) is None else cluster._adaptive  # noqa: SLF001 - this object's
+            return AtWork(engine, adaptive)
+
+        self._journalling = Journalling(self._blueprint, self._began, look)
+        self._journalling.keep(self._changes)
 
     def _make_folders(self) -> None:
         blueprint = self._blueprint
@@ -380,6 +398,8 @@ class Cluster(HostingCluster):
                     async with asyncio.timeout(CLOSE_TIMEOUT + MARGIN):
                         await self._engine.close(CLOSE_TIMEOUT)
             await self._registration.let_go()
+            if self._journalling is not None:
+                await self._journalling.let_go()
             if self.scheduler is not None:
                 with self._tried("its scheduler could not be closed"):
                     async with asyncio.timeout(MARGIN):
@@ -403,6 +423,8 @@ class Cluster(HostingCluster):
 
     def _remove_traces(self) -> None:
         blueprint = self._blueprint
+        if self._journalling is not None:
+            self._journalling.close()
         if self._engine is not None:
             try:
                 kept_logs.keep(self.name, blueprint, self._engine.jobs)
