@@ -15,6 +15,7 @@ import time
 import weakref
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Never
 
 from distributed import Security
@@ -742,6 +743,42 @@ class Cluster(HostingCluster):
             scheduler=self.scheduler_address,
             dashboard=self.dashboard_link,
         )
+
+    @tells_plainly
+    def report(self, path: str | os.PathLike[str]) -> Path:
+        """Write a page of HTML about the cluster from its beginning until now, for people to read, keep and send.
+
+        What became of each job, workers over time, how long jobs waited, what was used, and what failed. It needs no
+        script and no network. After the cluster has closed it can still be written: by this object, or by ``corral
+        report NAME`` in any shell. See :doc:`reports`.
+
+        Parameters
+        ----------
+        path
+            The file to write. One that is there is replaced, in one step.
+
+        Returns
+        -------
+        Path
+            Where it is.
+
+        Raises
+        ------
+        InvalidRequest
+            There is no such folder, or it cannot be written to.
+        OSError
+            The disk is full, say.
+        """
+        from corral.cluster.reporting import history_of, standing_of, write_report
+
+        if self._journalling is not None:
+            self._journalling.write()
+        is_closed = self._engine is not None and self.status is Status.closed
+        return write_report(path, history_of(self._uuid, self.overview()), standing_of(self._uuid, is_closed=is_closed))
+
+    @property
+    def _uuid(self) -> str:
+        return self._blueprint.uuid
 
     @property
     def _began(self) -> float:

@@ -19,7 +19,8 @@ from attrs import frozen
 from corral.host.home import Home
 from corral.host.private import PrivateFolder
 from corral.text.printable import printable
-from corral.view.journal import LARGEST, Head, History, Sample, UnreadableJournal, last_sample, read_head, read_journal
+from corral.view.history import History, UnreadableJournal, last_sample, read_head, read_journal
+from corral.view.journal import LARGEST, Head, Sample
 
 JOURNALS = "journals"
 #: So many are kept, for so long (s), of so many bytes in all.
