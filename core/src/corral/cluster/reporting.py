@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from corral.cluster.registry import Entry
 from corral.cluster.registry import read as registered
-from corral.errors import InvalidRequest
+from corral.errors import InvalidRequest, UnreadableJournal
 from corral.host.identity import Sight
 
 if TYPE_CHECKING:
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 def history_of(uuid: str, overview: Overview) -> History:
     """A cluster that can be asked, with its past from its journal, if there is one that can be read."""
     from corral.view import journals
-    from corral.view.history import History, UnreadableJournal
+    from corral.view.history import History
 
     try:
         return journals.read(uuid).with_present(overview)

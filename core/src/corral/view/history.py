@@ -7,13 +7,10 @@ from collections.abc import Iterator, Sequence
 
 from attrs import define, evolve, field, frozen
 
-from corral.view.journal import FORMAT, FULL, Head, Line, Sample, key_of
+from corral.errors import UnreadableJournal
+from corral.view.journal import CLOSED, FORMAT, FULL, Head, Line, Sample, key_of
 from corral.view.overview import PHASES, FailureView, GroupView, JobView, Load, Overview
 from corral.view.plain import structured
-
-
-class UnreadableJournal(ValueError):
-    """A file that is no journal, or one of a later corral; says which."""
 
 
 @frozen(kw_only=True)
@@ -106,7 +103,7 @@ def last_sample(raw: bytes) -> tuple[Sample | None, bool]:
         found = _object(line) or {}
         if "corral_journal" in found:
             break
-        is_closed = is_closed or found.get("status") == "closed"
+        is_closed = is_closed or found.get("status") == CLOSED
         if "sample" in found:
             try:
                 sample = structured(Sample, {**found["sample"], "moment": found.get("t")})
@@ -189,7 +186,7 @@ class Reading:
                 load=Load(workers=last.workers, processing=last.processing, queued=last.queued),
             ),
             samples=tuple(self._samples),
-            is_closed=self._status == "closed",
+            is_closed=self._status == CLOSED,
             notes=tuple(self._notes()),
         )
 
@@ -223,8 +220,8 @@ class Reading:
             odd -= 1
             yield "The last line of the journal is torn: what was being written then is missing."
         if odd:
-            lines = "1 line" if odd == 1 else f"{odd:,} lines"
-            yield f"{lines} of the journal could not be read and are passed over: the file is damaged."
+            lines = "1 line of the journal is" if odd == 1 else f"{odd:,} lines of the journal are"
+            yield f"{lines} passed over: the file is damaged there."
 
 
 def _object(line: bytes) -> Line | None:

@@ -31,11 +31,13 @@ from corral.view.plain import plain_fields
 
 #: Of the first line. A journal of a later one is not read.
 FORMAT = 1
+#: The last word of one, if its cluster closed.
+CLOSED = "closed"
 #: Bytes of a journal, at most; from where on it holds ends and failures alone.
 LARGEST, FULL = 16 * 2**20, 12 * 2**20
 #: How often it says how many workers there are, if their number changes, and what was used so far (s): as long as it
 #: is shorter than a megabyte. From then on as many times more rarely as it has megabytes.
-STEP, INTERVAL = 1.0, 60.0
+STEP, INTERVAL = 0.5, 60.0
 #: How often it says that the cluster lives, if nothing changes at all (s).
 SILENCE = 600.0
 
@@ -152,7 +154,7 @@ class Pen:
         if is_full and not self._has_said_full:
             lines.append({"full": size})
         if is_last:
-            lines.append({"status": overview.status})
+            lines.append({"status": CLOSED})
         moment = round(overview.moment, 2)
         return News(
             [{"t": moment, **line} for line in lines],

@@ -16,10 +16,11 @@ from pathlib import Path
 
 from attrs import frozen
 
+from corral.errors import UnreadableJournal
 from corral.host.home import Home
 from corral.host.private import PrivateFolder
 from corral.text.printable import printable
-from corral.view.history import History, UnreadableJournal, last_sample, read_head, read_journal
+from corral.view.history import History, last_sample, read_head, read_journal
 from corral.view.journal import LARGEST, Head, Sample
 
 JOURNALS = "journals"

@@ -66,7 +66,7 @@ def structured(kind: type[T], found: object) -> T:
         raise ValueError(f"{str(found)[:60]!r} has no fields")  # noqa: TRY004 - as for each of its fields
     try:
         return _converter().structure(found, kind)
-    except (BaseValidationError, TypeError, KeyError, RecursionError, OverflowError) as error:
+    except (BaseValidationError, TypeError, ValueError, LookupError, AttributeError, RecursionError) as error:
         raise ValueError(f"it is no {kind.__name__}: {error}") from None
 
 

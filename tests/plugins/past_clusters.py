@@ -23,9 +23,9 @@ def history(jobs: int, *, text: str = "", seed: int = 0) -> History:
         Is in all that comes from elsewhere.
     """
     pick = random.Random(seed)
-    made = [_job(number, pick, text) for number in range(jobs)]
+    made = sorted((_job(number, pick, text) for number in range(jobs)), key=lambda job: job.submitted)
     now = max([BEGAN + 600.0, *(job.ended or 0.0 for job in made)])
-    failures = tuple(_failure(job, text) for job in made if job.has_failed)
+    failures = sorted((_failure(job, text) for job in made if job.has_failed), key=lambda each: each.moment)
     names = ("cpu" + text, "gpu" + text) if jobs > 3 else ("cpu" + text,)
     groups = tuple(_group(name, made) for name in names)
     samples, peak = [], 0
@@ -42,7 +42,7 @@ def history(jobs: int, *, text: str = "", seed: int = 0) -> History:
         began=BEGAN,
         groups=groups,
         jobs=tuple(made),
-        failures=failures,
+        failures=tuple(failures),
         load=Load(),
     )
     head = Head(name=overview.name, uuid=UUID, backend=overview.backend, began=BEGAN, host="login1" + text)
