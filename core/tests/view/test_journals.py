@@ -264,3 +264,15 @@ def test_where_nothing_can_be_written_is_told(
     assert done.exit_code == 2
     assert words in done.output
     assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_page_for_strangers_names_nobody(tmp_path: Path) -> None:
+    """Hosts and users become words, in the file, too."""
+    write(1, jobs=40)
+    done = CliRunner().invoke(main, ["--redact", "report", "cluster-1", "--output", str(tmp_path / "page.html")])
+    assert done.exit_code == 0, done.output
+    text = (tmp_path / "page.html").read_text()
+    assert "node1" not in text
+    assert "&lt;host 2&gt;" in text
+    assert "<host" not in text
+    assert "node1" in corral("cluster-1", "--output=-").output

@@ -11,10 +11,12 @@ from typing import TYPE_CHECKING
 import click
 from attrs import asdict
 
+from corral.cli.redact import Redaction
 from corral.cli.tables import say, show
 from corral.errors import counted, did_you_mean
 
 if TYPE_CHECKING:
+    from corral.view.history import History
     from corral.view.journals import Listed
 
 
@@ -26,7 +28,10 @@ if TYPE_CHECKING:
     "--json", "as_json", is_flag=True, help="For programs: all that is known, or one JSON object per cluster."
 )
 @click.option("--forget", is_flag=True, help="Remove the journal instead; without NAME, those of all that have ended.")
-def report(name: str | None, output: str | None, uuid: str | None, as_json: bool, forget: bool) -> None:
+@click.pass_context
+def report(
+    ctx: click.Context, name: str | None, output: str | None, uuid: str | None, as_json: bool, forget: bool
+) -> None:
     """Write a report of a cluster that runs or has ended.
 
     It is one page of HTML: what became of each job, workers over time, how long jobs waited, what was used, and what
@@ -48,6 +53,8 @@ def report(name: str | None, output: str | None, uuid: str | None, as_json: bool
         return
     chosen = _choose(found, name, uuid)
     history = journals.read(chosen.head.uuid)
+    if ctx.parent is not None and ctx.parent.params.get("redact"):
+        history = _redacted(history, ctx.obj)
     standing = _standings([chosen])[0]
     if as_json:
         text = json.dumps({**asdict(history), "standing": standing})
@@ -58,6 +65,17 @@ def report(name: str | None, output: str | None, uuid: str | None, as_json: bool
         click.echo(page(history, standing=standing, made=time.time()), nl=False)
     else:
         say(f"Written to {write_report(output or _file_name(name), history, standing)}.")
+
+
+def _redacted(history: History, redaction: Redaction) -> History:
+    """The same without names: what goes into a file is not filtered on its way."""
+    from corral.view.plain import retold
+
+    overview = history.overview
+    for each in (*overview.jobs, *overview.failures):
+        redaction.hide("host", *each.hosts)
+    redaction.hide("host", history.head.host, history.head.via.rpartition("/")[2])
+    return retold(history, redaction)
 
 
 def _choose(found: Sequence[Listed], name: str, uuid: str | None) -> Listed:

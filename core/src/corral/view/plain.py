@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import math
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from attrs import NOTHING, AttrsInstance, Factory, asdict, fields
@@ -50,6 +50,19 @@ def _plain(value: Any) -> Any:
     if isinstance(value, Mapping):
         return {_plain(name): _plain(each) for name, each in value.items()}
     return asdict(value) if hasattr(value, "__attrs_attrs__") else value
+
+
+def retold(value: T, say: Callable[[str], str]) -> T:
+    """The same value, in which each text is said otherwise."""
+
+    def told(each: Any) -> Any:
+        if isinstance(each, str):
+            return say(each)
+        if isinstance(each, Mapping):
+            return {name: told(part) for name, part in each.items()}
+        return [told(part) for part in each] if isinstance(each, list | tuple) else each
+
+    return structured(type(value), told(asdict(value)))
 
 
 def structured(kind: type[T], found: object) -> T:
