@@ -60,9 +60,11 @@ def states_of(tmp_path: Path) -> list[str]:
 
 
 def files_left(tmp_path: Path) -> list[Path]:
-    """What clusters left below the state directory; the mark of corral's own folder stays."""
+    """What clusters left below the state directory; the mark of corral's own folder stays, and their journals."""
     found = (tmp_path / "state").rglob("*")
-    return [path for path in found if path.is_file() and path.name != "CORRALDIR.TAG"]
+    return [
+        path for path in found if path.is_file() and path.name != "CORRALDIR.TAG" and path.parent.name != "journals"
+    ]
 
 
 def eventually(condition: Callable[[], object], timeout: float = 30.0) -> None:

@@ -103,3 +103,15 @@ def test_traces_are_commands_variables_and_files(tmp_path: Path) -> None:
     command.write_text("#!/bin/sh\n")
     command.chmod(0o755)
     assert {"bsub", "SGE_ROOT"} <= set(traces({"PATH": str(tmp_path), "SGE_ROOT": "/sge"}))
+
+
+def test_a_journal_is_kept_or_not() -> None:
+    """As with waits, only true and false will do."""
+    assert settings().journal
+    with dask.config.set({"corral.journal": False}):
+        assert not settings().journal
+    with (
+        dask.config.set({"corral": {"journal": "no"}}),
+        pytest.raises(InvalidRequest, match=r"is neither true nor false \(corral\.journal\)"),
+    ):
+        settings()

@@ -42,7 +42,7 @@ def leaves_nothing(state_directory: Path) -> Iterator[None]:
     wait_until(lambda: not left_behind(), lambda: f"left behind: {sorted(left_behind())}")
     # Logs of failed jobs are evidence; the ledger of commands, and what is known of waits, belong to all clusters.
     left = [path for path in state_directory.rglob("*") if path.is_file() and path.parent.parent.name != "logs"]
-    left = [path for path in left if path.parent.name != "waits"]
+    left = [path for path in left if path.parent.name not in ("waits", "journals")]
     assert [path.name for path in left if path.parent.parent.name != "hosts" and path.name != "CORRALDIR.TAG"] == []
 
 

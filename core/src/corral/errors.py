@@ -242,6 +242,10 @@ class NotPrivate(CorralError, PermissionError):
         self.cure = cure
 
 
+class UnreadableJournal(CorralError, ValueError):
+    """A file that is no journal of a cluster, or is one of a later corral; says which."""
+
+
 #: So many kinds of failures are shown by an example.
 _KINDS_SHOWN = 3
 

@@ -19,6 +19,7 @@ from corral.cli.options import explained
 from corral.cli.queues import queues
 from corral.cli.record import record
 from corral.cli.redact import Redaction, redacted
+from corral.cli.report import report
 from corral.cli.run import run
 from corral.cli.schema import schema
 from corral.cli.serve import serve
@@ -71,7 +72,7 @@ def main(ctx: click.Context, redact: bool) -> None:
 
 _COMMANDS = (
     backends, commands.clean, commands.logs, commands.ps, commands.script, demo, doctor, explain, migrate,
-    new_backend, new_site, queues, record, run, schema, serve, simulate, sites, submit, waits,
+    new_backend, new_site, queues, record, report, run, schema, serve, simulate, sites, submit, waits,
 )  # fmt: skip
 for command in _COMMANDS:
     main.add_command(explained(command))

@@ -12,8 +12,10 @@ import logging
 import math
 import os
 import time
+import weakref
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Never
 
 from distributed import Security
@@ -26,6 +28,7 @@ from corral.cluster.changes import Changes
 from corral.cluster.dask_logs import Quiet
 from corral.cluster.explaining import telling
 from corral.cluster.hosting_cluster import HostingCluster
+from corral.cluster.journalling import Journalling
 from corral.cluster.open_clusters import MARGIN, find_open
 from corral.cluster.overviewing import overview_of
 from corral.cluster.registration import Registration
@@ -160,6 +163,8 @@ class Cluster(HostingCluster):
     status = Status.closed
     #: None: it has not started, or is elsewhere.
     _engine: Engine | None = None
+    #: None: it has not started, is elsewhere, or is to have no journal.
+    _journalling: Journalling | None = None
     #: True in a subclass that reads dask-jobqueue's section of the configuration.
     _heeds_jobqueue = False
 
@@ -348,11 +353,25 @@ class Cluster(HostingCluster):
         )
         await engine.start()
         self._registration.keep(lambda: news_of(engine), self._changes)
+        self._keep_journal(engine)
         self.status = Status.running
         connecting.remember(self)
         if any(self._jobs_at_once.values()):
             self._want(self._jobs_at_once)
             await engine.submitted()
+
+    def _keep_journal(self, engine: Engine) -> None:
+        if not self._blueprint.settings.journal:
+            return
+        # Neither may keep this object alive.
+        this = weakref.ref(self)
+
+        def look() -> Shown:
+            adaptive = None if (cluster := this()) is None else cluster._adaptive  # noqa: SLF001 - this object's
+            return AtWork(engine, adaptive)
+
+        self._journalling = Journalling(self._blueprint, self._began, look)
+        self._journalling.keep(self._changes)
 
     def _make_folders(self) -> None:
         blueprint = self._blueprint
@@ -380,6 +399,8 @@ class Cluster(HostingCluster):
                     async with asyncio.timeout(CLOSE_TIMEOUT + MARGIN):
                         await self._engine.close(CLOSE_TIMEOUT)
             await self._registration.let_go()
+            if self._journalling is not None:
+                await self._journalling.let_go()
             if self.scheduler is not None:
                 with self._tried("its scheduler could not be closed"):
                     async with asyncio.timeout(MARGIN):
@@ -403,6 +424,8 @@ class Cluster(HostingCluster):
 
     def _remove_traces(self) -> None:
         blueprint = self._blueprint
+        if self._journalling is not None:
+            self._journalling.close()
         if self._engine is not None:
             try:
                 kept_logs.keep(self.name, blueprint, self._engine.jobs)
@@ -720,6 +743,42 @@ class Cluster(HostingCluster):
             scheduler=self.scheduler_address,
             dashboard=self.dashboard_link,
         )
+
+    @tells_plainly
+    def report(self, path: str | os.PathLike[str]) -> Path:
+        """Write a page of HTML about the cluster from its beginning until now, for people to read, keep and send.
+
+        What became of each job, workers over time, how long jobs waited, what was used, and what failed. It needs no
+        script and no network. After the cluster has closed it can still be written: by this object, or by ``corral
+        report NAME`` in any shell. See :doc:`reports`.
+
+        Parameters
+        ----------
+        path
+            The file to write. One that is there is replaced, in one step.
+
+        Returns
+        -------
+        Path
+            Where it is.
+
+        Raises
+        ------
+        InvalidRequest
+            There is no such folder, or it cannot be written to.
+        OSError
+            The disk is full, say.
+        """
+        from corral.cluster.reporting import history_of, standing_of, write_report
+
+        if self._journalling is not None:
+            self._journalling.write()
+        is_closed = self._engine is not None and self.status is Status.closed
+        return write_report(path, history_of(self._uuid, self.overview()), standing_of(self._uuid, is_closed=is_closed))
+
+    @property
+    def _uuid(self) -> str:
+        return self._blueprint.uuid
 
     @property
     def _began(self) -> float:

@@ -18,7 +18,15 @@ if TYPE_CHECKING:
 
 
 def overview_of(
-    shown: Shown, *, name: str, status: str, moment: float, began: float = 0.0, scheduler: str = "", dashboard: str = ""
+    shown: Shown,
+    *,
+    name: str,
+    status: str,
+    moment: float,
+    began: float = 0.0,
+    scheduler: str = "",
+    dashboard: str = "",
+    epoch: float | None = None,
 ) -> Overview:
     """What there is; from any thread.
 
@@ -26,8 +34,11 @@ def overview_of(
     ----------
     moment, began
         Now, and when the cluster began (s since the epoch).
+    epoch
+        When the clock of the records stood at 0; None: as it is now. With the same one, what has not changed is equal.
     """
-    account, epoch = shown.account.groups, shown.epoch
+    account = shown.account.groups
+    epoch = shown.epoch if epoch is None else epoch
     by_group: dict[str, list[JobRecord]] = defaultdict(list)
     for record in shown.jobs:
         by_group[record.group].append(record)

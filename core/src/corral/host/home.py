@@ -7,6 +7,7 @@
         logs/UUID/            what the cluster's jobs print; kept.json: what of that was kept when it ended
             NAME/             the same of a batch system that is not the cluster's own
         registry/             one file for each cluster, for other processes to see
+        journals/             UUID.jsonl: what became of a cluster and its jobs, for reports
         waits/                how long jobs have waited, for clusters to come
         local/HOST/           the embedded queue
         hosts/HOST/           what clusters on one host share: the ledger of commands, questions and answers

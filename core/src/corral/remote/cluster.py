@@ -377,6 +377,10 @@ class RemoteCluster(Cluster):
         return evolve(found, moment=self._state.moment) if self._state.moment else found
 
     @property
+    def _uuid(self) -> str:
+        return self._residence.entry.uuid
+
+    @property
     def _began(self) -> float:
         return self._state.began
 

@@ -50,8 +50,16 @@ def _polling_interval(value: float | str | datetime.timedelta) -> float:
 
 
 def _remember_waits(value: bool) -> bool:
+    return _truth("remember_waits", value)
+
+
+def _journal(value: bool) -> bool:
+    return _truth("journal", value)
+
+
+def _truth(name: str, value: bool) -> bool:
     if not isinstance(value, bool):
-        raise InvalidRequest("remember_waits", f"{value!r} is neither true nor false")
+        raise InvalidRequest(name, f"{value!r} is neither true nor false")
     return value
 
 
@@ -88,6 +96,9 @@ class Settings:
     remember_waits
         Whether clusters remember for one another how long jobs have waited, in your state directory: `corral waits`
         shows it. If not, nothing of it is read either. Default: true.
+    journal
+        Whether a cluster writes down what becomes of its jobs, in your state directory, for `corral report`. Default:
+        true.
     ssh
         How OpenSSH's client is called for ``via=``, with options of its own, as in ``"ssh -F ~/.ssh/centre"``. Default:
         ``"ssh"``.
@@ -98,6 +109,7 @@ class Settings:
     polling_interval: float = field(default=60.0, converter=_polling_interval)
     replacements_per_hour: int | None = field(default=None, converter=_replacements_per_hour)
     remember_waits: bool = field(default=True, converter=_remember_waits)
+    journal: bool = field(default=True, converter=_journal)
     ssh: tuple[str, ...] = field(default=("ssh",), converter=_ssh)
 
 
