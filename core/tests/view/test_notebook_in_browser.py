@@ -21,6 +21,17 @@ pytestmark = [pytest.mark.real("chromium"), pytest.mark.timeout(300)]
 #: What is in the page, as a person reads it.
 TEXT = "return [...document.querySelectorAll('.jp-OutputArea-output')].map(each => each.innerText).join('\\n')"
 
+IS_READY = """
+    return window.jupyterapp?.commands.hasCommand("notebook:run-all-cells")
+        && document.body.innerText.includes("(ipykernel) | Idle")
+        && document.querySelectorAll(".jp-Notebook-cell").length
+"""
+
+#: Nobody is there to answer questions.
+SETTINGS = {
+    "apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
+}
+
 CELLS = [
     """
 import os
@@ -61,6 +72,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
         options.add_argument(f"--{switch}")
     driver = Chrome(options=options, service=Service("/usr/bin/chromedriver"))
     driver.set_script_timeout(60)
+    global BROWSER; BROWSER=driver
     yield driver
     driver.quit()
 
@@ -78,15 +90,21 @@ def jupyter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     notebook = {"cells": cells, "metadata": {"kernelspec": kernel}, "nbformat": 4, "nbformat_minor": 5}
     (folder / "root").mkdir()
     (folder / "root" / "clusters.ipynb").write_text(json.dumps(notebook))
+    for plugin, settings in SETTINGS.items():
+        path = folder / "settings" / "@jupyterlab" / f"{plugin}.jupyterlab-settings"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_text(json.dumps(settings))
     with socket.create_server(("127.0.0.1", 0)) as free:
         port = free.getsockname()[1]
     options = {"port": port, "ip": "127.0.0.1", "root_dir": folder / "root", "port_retries": 0}
     argv = ["--no-browser", "--allow-root", "--IdentityProvider.token=", "--expose-app-in-browser"]
+    argv += ["--ServerApp.disable_check_xsrf=True"]
     argv += [f"--ServerApp.{name}={value}" for name, value in options.items()]
     environment = {
         **os.environ,
         **{f"JUPYTER_{name}_DIR": str(folder / name) for name in ("CONFIG", "RUNTIME", "DATA")},
         "JUPYTERLAB_WORKSPACES_DIR": str(folder / "workspaces"),
+        "JUPYTERLAB_SETTINGS_DIR": str(folder / "settings"),
         "IPYTHONDIR": str(folder / "ipython"),
         "XDG_STATE_HOME": str(folder / "state"),
         "QUEUE": str(folder / "queue"),
@@ -101,6 +119,9 @@ def jupyter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
             except URLError:
                 assert server.poll() is None, (folder / "log").read_text()
                 time.sleep(0.1)
+        # Otherwise the page would ask which kernel somebody wants.
+        session = {"path": "clusters.ipynb", "name": "", "type": "notebook", "kernel": {"name": "python3"}}
+        urlopen(f"http://127.0.0.1:{port}/api/sessions", data=json.dumps(session).encode(), timeout=60).close()
         yield f"http://127.0.0.1:{port}/doc/tree/clusters.ipynb"
     finally:
         # Ctrl-C in a terminal asks first; a kernel ends with its server.
@@ -110,8 +131,9 @@ def jupyter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 def eventually(holds: Callable[[], Any], words: Callable[[], object]) -> Any:
     """What holds, as soon as it does; the page tells nobody when it has changed."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 30
     while not (found := holds()):
+        if time.monotonic() > deadline: BROWSER.save_screenshot("/tmp/nb/fail.png")
         assert time.monotonic() < deadline, words()
         time.sleep(0.1)
     return found
@@ -128,16 +150,8 @@ def test_a_cluster_is_looked_at_and_scaled(browser: Any, jupyter: str, pictures:
         return all(word in text() for word in words)
 
     browser.get(jupyter)
-    eventually(
-        lambda: browser.execute_script(
-            "return window.jupyterapp?.commands.hasCommand('notebook:run-all-cells') && "
-            "document.querySelectorAll('.jp-Notebook-cell').length"
-        ),
-        lambda: browser.page_source[:2000],
-    )
-    browser.execute_async_script(
-        "const [done] = arguments; window.jupyterapp.commands.execute('notebook:run-all-cells').then(() => done())"
-    )
+    eventually(lambda: browser.execute_script(IS_READY), lambda: browser.page_source[:2000])
+    browser.execute_script("window.jupyterapp.commands.execute('notebook:run-all-cells')")
     eventually(lambda: text().count("looked-at") == 2, text)
     browser.save_screenshot(str(pictures / "jupyterlab-0-jobs.png"))
 
