@@ -14,12 +14,31 @@ from typing import Any
 from urllib.error import URLError
 from urllib.request import urlopen
 
+import made_up
 import pytest
+
+from corral.view.notebook import cluster_html
 
 pytestmark = [pytest.mark.real("chromium"), pytest.mark.timeout(300)]
 
-#: What is in the page, as a person reads it.
-TEXT = "return [...document.querySelectorAll('.jp-OutputArea-output')].map(each => each.innerText).join('\\n')"
+#: What is below each cell, as a person reads it.
+TEXTS = """
+    return [...document.querySelectorAll(".jp-CodeCell")].map(
+        cell => [...cell.querySelectorAll(".jp-OutputArea-output")].map(each => each.innerText).join(" "))
+"""
+#: The contrast of the text of each of ours with what is behind it (WCAG 2.2, 1.4.3), the least of them.
+CONTRAST = """
+    const numbers = text => text.match(/[\\d.]+/g).map(Number);
+    const linear = c => (c /= 255) <= 0.04045 ? c / 12.92 : ((c + 0.055) / 1.055) ** 2.4;
+    const light = ([r, g, b]) => 0.2126 * linear(r) + 0.7152 * linear(g) + 0.0722 * linear(b);
+    const behind = e => { for (; e; e = e.parentElement) {
+        const found = numbers(getComputedStyle(e).backgroundColor);
+        if (found.length == 3 || found[3] > 0) return found; } };
+    return Math.min(...[...document.querySelectorAll(".corral *")].filter(
+        e => e.tagName != "STYLE" && [...e.childNodes].some(n => n.nodeType == 3 && n.data.trim())).map(e => {
+            const pair = [light(numbers(getComputedStyle(e).color)), light(behind(e))].sort((a, b) => b - a);
+            return (pair[0] + 0.05) / (pair[1] + 0.05); }))
+"""
 
 IS_READY = """
     return window.jupyterapp?.commands.hasCommand("notebook:run-all-cells")
@@ -44,6 +63,7 @@ cluster = Cluster(
 """,
     "cluster",
     "cluster",
+    "from IPython.display import HTML\nHTML(open(os.environ['THOUSAND']).read())",
 ]
 
 
@@ -72,7 +92,6 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
         options.add_argument(f"--{switch}")
     driver = Chrome(options=options, service=Service("/usr/bin/chromedriver"))
     driver.set_script_timeout(60)
-    global BROWSER; BROWSER=driver
     yield driver
     driver.quit()
 
@@ -88,6 +107,7 @@ def jupyter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     ]  # fmt: skip
     kernel = {"name": "python3", "display_name": "Python 3", "language": "python"}
     notebook = {"cells": cells, "metadata": {"kernelspec": kernel}, "nbformat": 4, "nbformat_minor": 5}
+    (folder / "thousand.html").write_text(cluster_html(made_up.overview(1000)))
     (folder / "root").mkdir()
     (folder / "root" / "clusters.ipynb").write_text(json.dumps(notebook))
     for plugin, settings in SETTINGS.items():
@@ -108,6 +128,7 @@ def jupyter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
         "IPYTHONDIR": str(folder / "ipython"),
         "XDG_STATE_HOME": str(folder / "state"),
         "QUEUE": str(folder / "queue"),
+        "THOUSAND": str(folder / "thousand.html"),
     }
     with (folder / "log").open("w") as log:
         server = subprocess.Popen([sys.executable, "-m", "jupyterlab", *argv], env=environment, stdout=log, stderr=log)
@@ -131,31 +152,91 @@ def jupyter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
 
 def eventually(holds: Callable[[], Any], words: Callable[[], object]) -> Any:
     """What holds, as soon as it does; the page tells nobody when it has changed."""
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 60
     while not (found := holds()):
-        if time.monotonic() > deadline: BROWSER.save_screenshot("/tmp/nb/fail.png")
         assert time.monotonic() < deadline, words()
         time.sleep(0.1)
     return found
 
 
-def test_a_cluster_is_looked_at_and_scaled(browser: Any, jupyter: str, pictures: Path) -> None:
-    """Live in two cells, scaled by clicks, with its failures where people look; light and dark; closed at last."""
+def below_cells(browser: Any) -> list[str]:
+    found: list[str] = browser.execute_script(TEXTS)
+    return found
+
+
+def fill(browser: Any, place: int, number: int) -> None:
+    """Write into a field of numbers, as people do."""
+    from selenium.webdriver.common.by import By
+    from selenium.webdriver.common.keys import Keys
+
+    field = browser.find_elements(By.CSS_SELECTOR, ".jp-OutputArea-output input[type=number]")[place]
+    field.send_keys(Keys.CONTROL, "a")
+    field.send_keys(str(number), Keys.TAB)
+
+
+def click(browser: Any, says: str, place: int = 0) -> None:
     from selenium.webdriver.common.by import By
 
-    def text() -> str:
-        return str(browser.execute_script(TEXT))
+    buttons = browser.find_elements(By.CSS_SELECTOR, ".jp-OutputArea-output button")
+    [button for button in buttons if button.text == says][place].click()
 
-    def says(*words: str) -> bool:
-        return all(word in text() for word in words)
+
+def test_a_cluster_is_looked_at_scaled_and_closed(browser: Any, jupyter: str, pictures: Path) -> None:
+    """Live in two cells, scaled by clicks, with its failures where people look; light and dark; closed at last."""
+    both = slice(1, 3)
+
+    def say(*words: str) -> None:
+        """Both cells say so."""
+        eventually(
+            lambda: all(word in text for text in below_cells(browser)[both] for word in words),
+            lambda: (words, below_cells(browser)),
+        )
 
     browser.get(jupyter)
     eventually(lambda: browser.execute_script(IS_READY), lambda: browser.page_source[:2000])
     browser.execute_script("window.jupyterapp.commands.execute('notebook:run-all-cells')")
-    eventually(lambda: text().count("looked-at") == 2, text)
+    eventually(lambda: "298 ended" in below_cells(browser)[3], lambda: below_cells(browser))
+    say("looked-at", "fixed at 0 jobs")
     browser.save_screenshot(str(pictures / "jupyterlab-0-jobs.png"))
 
-    fields = browser.find_elements(By.CSS_SELECTOR, ".jp-OutputArea-output input[type=number]")
-    buttons = browser.find_elements(By.CSS_SELECTOR, ".jp-OutputArea-output button")
-    print([b.text for b in buttons], len(fields))
-    print(text())
+    # Each display has three fields for each of two groups.
+    fill(browser, 6, 2)
+    click(browser, "Scale", 2)
+    say("2 working", "Workers: 2 of 2 wanted workers", "scale cpu to 2 jobs")
+    fill(browser, 3, 1)
+    click(browser, "Scale", 1)
+    say("failed", "nothing is submitted until you scale", "/no/such/python")
+    assert below_cells(browser)[0] == "", "nothing is said where nobody looks"
+
+    browser.execute_script("document.querySelectorAll('.jp-CodeCell .corral details').forEach(e => e.open = true)")
+    fill(browser, 1, 5)
+    fill(browser, 2, 3)
+    click(browser, "Adapt")
+    say("adapt cpu between 5 and 3 jobs: ")
+    fill(browser, 1, 1)
+    click(browser, "Adapt")
+    say("adapts, 1 to 3 jobs", "fixed at 0 jobs")
+    assert browser.execute_script("return document.querySelectorAll('.corral details[open]').length") >= 2
+
+    contrasts = {}
+    for theme in ("Light", "Dark"):
+        browser.execute_async_script(
+            "const [theme, done] = arguments;"
+            "window.jupyterapp.commands.execute('apputils:change-theme', {theme}).then(() => done())",
+            f"JupyterLab {theme}",
+        )
+        eventually(
+            lambda theme=theme: (
+                browser.execute_script("return document.body.dataset.jpThemeLight") == str(theme == "Light").lower()
+            ),
+            lambda: browser.page_source[:500],
+        )
+        contrasts[theme] = eventually(lambda: browser.execute_script(CONTRAST), lambda: "no text")
+        browser.save_screenshot(str(pictures / f"jupyterlab-{theme.lower()}.png"))
+    assert min(contrasts.values()) >= 4.5, contrasts
+
+    click(browser, "Close cluster")
+    click(browser, "Yes")
+    say("closed: this is what there was")
+    eventually(lambda: not any("Scale" in text for text in below_cells(browser)), lambda: below_cells(browser))
+    browser.save_screenshot(str(pictures / "jupyterlab-closed.png"))

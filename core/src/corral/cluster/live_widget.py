@@ -188,12 +188,10 @@ class LiveWidget:
             threading.Thread(target=act, name=f"corral widget {what}", daemon=True).start()
 
     def _do(self, what: str, action: Callable[[Any], Any], cluster: Displayed) -> None:
-        self.tell(what)
         try:
             action(cluster)
+            self.tell(what)
         except CorralError as error:
             self.tell(f"{what}: {error}", is_error=True)
         except Exception as error:
             self.tell(f"{what}: {error!r}", is_error=True)
-        finally:
-            self._wake.set()

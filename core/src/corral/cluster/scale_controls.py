@@ -80,16 +80,17 @@ class _Line:
 def adapt_one(cluster: Any, sized: dict[str, GroupView], name: str, bounds: tuple[int, int]) -> None:
     """Let one group follow its work, between so many jobs, and leave the others as they are.
 
-    `Cluster.adapt` is about all groups: those of a fixed size are held to it, and then fixed again.
+    `Cluster.adapt` is about all groups, and restarts those that have stopped. So groups of a fixed size are held to it,
+    and then fixed again; those that have stopped want nothing any more.
     """
-    asked = {name: bounds}
-    for other, group in sized.items():
-        if other != name:
-            asked[other] = (group.minimum, group.maximum) if group.adapts else (group.wanted, group.wanted)  # type: ignore[assignment]
-    cluster.adapt(groups={each: _bounds(*between) for each, between in asked.items()})
-    for other, group in sized.items():
-        if other != name and not group.adapts:
-            cluster.scale(jobs=group.wanted, group=other)
+    others = {other: group for other, group in sized.items() if other != name}
+    fixed = {other: 0 if group.is_stopped else group.wanted for other, group in others.items() if not group.adapts}
+    asked = {name: _bounds(*bounds)}
+    asked |= {other: _bounds(group.minimum, group.maximum) for other, group in others.items() if group.adapts}
+    asked |= {other: _bounds(jobs, jobs) for other, jobs in fixed.items()}
+    cluster.adapt(groups=asked)
+    for other, jobs in fixed.items():
+        cluster.scale(jobs=jobs, group=other)
 
 
 def _bounds(least: int, most: int | None) -> dict[str, int]:

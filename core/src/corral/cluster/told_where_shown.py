@@ -35,7 +35,8 @@ class _Telling(logging.Handler):
         is_for_people = record.levelno >= logging.WARNING
         takers = [each for each in list(self.listeners) if is_for_people and _is_about(words, each.name)]
         for each in takers:
-            each.tell(words, is_error=record.levelno >= logging.ERROR)
+            # Whose cluster it is, its name at the head says.
+            each.tell(words.removeprefix(f"cluster {each.name}: "), is_error=record.levelno >= logging.ERROR)
         if not takers and not _others() and (last := logging.lastResort) is not None:
             # What Python does where nobody handles a record; now somebody seems to.
             if record.levelno >= last.level:

@@ -135,7 +135,7 @@ def _each(group: GroupView) -> str:
     nodes = f"{group.nodes} nodes of " if group.nodes > 1 else ""
     parts = [several(group.cores, "core")]
     if group.memory is not None:
-        parts.append(_gigabytes(group.memory))
+        parts.append(_bytes(group.memory))
     if group.gpus:
         parts.append(several(group.gpus, "GPU"))
     more = [f"each {nodes}{', '.join(parts)}", several(group.workers_per_job, "worker")]
@@ -203,9 +203,9 @@ def _wait(group: GroupView, now: float) -> str:
 def _load(load: Load) -> str:
     if not load.workers and not load.tasks:
         return ""
-    parts = [f"{several(load.threads, 'thread')}, {_gigabytes(load.memory)} in use"]
+    parts = [f"{several(load.threads, 'thread')}, {_bytes(load.memory)} in use"]
     if load.memory_limit:
-        parts[0] += f" of {_gigabytes(load.memory_limit)}"
+        parts[0] += f" of {_bytes(load.memory_limit)}"
     if load.tasks:
         tasks = f"{several(load.tasks, 'task')}, {load.processing:,} with workers"
         parts.append(tasks + f", {load.queued:,} queued" * bool(load.queued))
@@ -239,5 +239,8 @@ def _failures(overview: Overview) -> str:
     return f"<div>Failures ({len(overview.failures):,}), latest first:</div>{said}" if said else ""
 
 
-def _gigabytes(size: int) -> str:
-    return f"{size / 1e9:,.3g} GB" if size < 1e12 else f"{size / 1e9:,.0f} GB"
+def _bytes(size: int) -> str:
+    """``63 MB``, ``32 GB``, ``1,500 GB``."""
+    if size < 1e9:
+        return f"{size / 1e6:.0f} MB"
+    return f"{size / 1e9:.3g} GB" if size < 1e11 else f"{size / 1e9:,.0f} GB"
