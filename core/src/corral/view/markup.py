@@ -110,7 +110,8 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: Itera
     right = set(numbers)
 
     def cell(kind: str, column: int, content: str) -> str:
-        return f"<{kind}{' class=corral-number' if column in right else ''}>{content}</{kind}>"
+        kinds = ' class="corral-number"' if column in right else ""
+        return f"<{kind}{kinds}>{content}</{kind}>"
 
     head = "".join(cell("th", column, html(each)) for column, each in enumerate(heads))
     body = "".join(

@@ -49,10 +49,8 @@ def cluster_html(overview: Overview) -> str:
 
 def face_of(overview: Overview) -> Face:
     """The same in two parts, without style sheet: what is unfolded in one stays while the other changes."""
-    return Face(
-        "".join((_head(overview), _groups(overview), _load(overview.load), _leaving(overview))),
-        _failures(overview),
-    )
+    now = "" if is_closed(overview) else _load(overview.load) + _leaving(overview)
+    return Face(_head(overview) + _groups(overview) + now, _failures(overview))
 
 
 def is_closed(overview: Overview) -> bool:
@@ -180,7 +178,7 @@ def _standing(group: GroupView, now: float) -> str:
         said.append(html(_wait(group, now)))
     if group.waiting:
         said.append(html(group.waiting))
-    return "<br>".join(said)
+    return "<br/>".join(said)
 
 
 def _wait(group: GroupView, now: float) -> str:
