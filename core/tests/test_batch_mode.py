@@ -228,9 +228,11 @@ def test_an_allocation_is_a_cluster(state_directory: Path) -> None:
             cluster.scale(3)
         [folder] = (state_directory / "clusters").iterdir()
         assert {path.stat().st_mode & 0o777 for path in folder.iterdir()} == {0o600}
-        assert cluster.name in cluster._repr_html_()
-    for page in (cluster._repr_html_(), cluster.scheduler_info._repr_html_()):
-        assert "Workers" in page, "a closed one can be shown"
+        page = cluster._repr_html_()
+        assert cluster.name in page
+        assert "2 of 2 wanted workers" in page
+    assert "closed" in cluster._repr_html_()
+    assert "Workers" in cluster.scheduler_info._repr_html_(), "a closed one can be shown"
     assert not list((state_directory / "clusters").glob("*"))
     assert not list(entries())
     assert {child.pid for child in psutil.Process().children(recursive=True)} <= before

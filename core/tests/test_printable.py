@@ -160,36 +160,6 @@ def test_a_cluster_of_a_hostile_batch_system_is_printable(tmp_path: Path) -> Non
             assert is_harmless(said), said
 
 
-def test_hostile_workers_are_no_markup(tmp_path: Path) -> None:
-    """Whatever they call themselves."""
-    from distributed.objects import SchedulerInfo
-
-    class Pretending(Cluster):
-        @property
-        def scheduler_info(self) -> Any:
-            known = {"name": HOSTILE, "host": HOSTILE, "local_directory": HOSTILE, "type": "Worker", "nanny": HOSTILE}
-            metrics = {"memory": 0, "spilled_bytes": {"disk": 0}, "host_net_io": {"read_bps": 0, "write_bps": 0}}
-            # What Dask counts while tasks run.
-            metrics |= {"digests_total_since_heartbeat": {("execute", HOSTILE, "thread-cpu", "seconds"): 0.1}}
-            numbers = {"nthreads": 1, "memory_limit": 10**9, "last_seen": 0.0, "metrics": metrics}
-            worker = {**known, **numbers, "services": {}, "resources": {}, "id": HOSTILE}
-            workers = {"tls://127.0.0.1:1": {**worker, "host": "127.0.0.1"}}
-            said = {"type": "Scheduler", "id": HOSTILE, "workers": workers, "services": {}, "started": 0.0}
-            numbers = {"n_workers": 1, "total_threads": 1, "total_memory": 1}
-            return SchedulerInfo({**said, **numbers, "address": "tls://127.0.0.1:2"})
-
-        @scheduler_info.setter
-        def scheduler_info(self, value: Any) -> None:
-            """Dask's base class assigns its own copy."""
-
-    options = {"directory": str(tmp_path / "queue"), "cores": 4, "memory": "4GB"}
-    with Pretending(backend="local", memory="200MB", interface="lo", backend_options=options) as cluster:
-        page = cluster._repr_html_()
-    assert "owned" in page
-    assert is_harmless(page)
-    assert "<script" not in page
-
-
 def registered(tmp_path: Path, log: Path | None = None) -> None:
     """A registry file that says such things."""
     path = HOSTILE if log is None else str(log)

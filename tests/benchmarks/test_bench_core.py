@@ -42,3 +42,12 @@ def test_memory(figures: Figures) -> None:
     figures.alone(f"memory for {JOBS:,} jobs", [each["megabytes"] for each in found], "MB", at_most(60))
     stood_still = [1000 * each["standstill"] for each in found]
     figures.alone(f"the event loop's longest pause when {JOBS:,} jobs start at once", stood_still, "ms")
+
+
+def test_display(figures: Figures) -> None:
+    """A widget of a thousand jobs, all of whose displays have news all the time, beside none."""
+    found = json.loads(subprocess.check_output([sys.executable, HERE / "thousand_displayed.py"]))
+    what = "what a displayed widget of 1,000 jobs takes from a busy event loop"
+    figures.alone(what, [100 * found["slowed"]], "%", at_most(2))
+    drawing = [1000 * each for each in found["drawing"]]
+    figures.alone("to draw it once, in a thread of its own", drawing, "ms", at_most(50))

@@ -7,6 +7,7 @@ import logging
 import os
 import shlex
 import signal
+import time
 import uuid
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
@@ -20,6 +21,7 @@ from distributed.core import Status, rpc
 from corral.allocation.arguments import WORKER_ARGUMENTS, configured
 from corral.allocation.detect import Grant, Shares, grant_here
 from corral.allocation.launchers import Launchers
+from corral.allocation.overviewing import overview_of
 from corral.cluster import connecting
 from corral.cluster.dask_logs import Quiet
 from corral.cluster.hosting_cluster import HostingCluster
@@ -39,6 +41,7 @@ from corral.request.worker_group import JOB_ENVIRONMENT, WorkerGroup
 from corral.security import addresses
 from corral.security.credentials import secured
 from corral.security.membership import LOADER
+from corral.view.overview import Overview
 
 logger = logging.getLogger("corral")
 
@@ -340,6 +343,13 @@ class Allocation(HostingCluster):
         if self._shares is None:
             return 0
         return self._shares.processes * (len(self.hosts) - self._spare_first_node)
+
+    def overview(self) -> Overview:
+        """What there is now, as plain values: the allocation is one job, with the workers of all of its nodes."""
+        return overview_of(self, self._grant, self._shares, moment=time.time())
+
+    def _news(self) -> object:
+        return self.status, len(self.observed)
 
     def environment(self) -> dict[str, str]:
         """Variables by which `Client()` in another process finds this cluster; writes the file that they name."""

@@ -40,8 +40,8 @@ from corral.host import limits
 from corral.host.files import Files
 from corral.host.home import Home
 from corral.jobs.explanation import Explanations
-from corral.jobs.record import JobFailure, JobRecord, Jobs
-from corral.jobs.worker_failures import WorkerFailure
+from corral.jobs.failures import Failures
+from corral.jobs.record import JobRecord, Jobs
 from corral.plugin.values import JobId
 from corral.request.arguments import GROUP_ARGUMENTS
 from corral.request.awaited import Awaited
@@ -720,13 +720,13 @@ class Cluster(HostingCluster):
         return self._shown.jobs
 
     @property
-    def failures(self) -> tuple[JobFailure | WorkerFailure, ...]:
-        """What ended unexpectedly, with the evidence, oldest first.
+    def failures(self) -> Failures:
+        """What ended unexpectedly, with the evidence, oldest first: a tuple, which is shown as sentences.
 
         A `JobFailure` is a job, a `WorkerFailure` a worker that died while its job went on and started it again. Both
         have ``job``, ``cause``, ``outcome``, ``log_tail`` and ``hint``.
         """
-        return self._shown.failures
+        return Failures(self._shown.failures)
 
     def overview(self) -> Overview:
         """What there is now, as plain values: groups, jobs, failures, hours and load, with moments of the wall clock.
@@ -779,6 +779,9 @@ class Cluster(HostingCluster):
     @property
     def _uuid(self) -> str:
         return self._blueprint.uuid
+
+    def _news(self) -> object:
+        return self.status, self._changes.count
 
     @property
     def _began(self) -> float:

@@ -14,11 +14,10 @@ from contextlib import contextmanager
 from typing import Any
 
 from dask.utils import parse_timedelta
-from dask.widgets.widgets import get_template
 from distributed.core import Status
-from distributed.deploy.cluster import Cluster as DaskCluster
 from distributed.objects import SchedulerInfo
 
+from corral.cluster.displayed import Displayed
 from corral.cluster.open_clusters import (
     abandoned,
     forget,
@@ -32,7 +31,6 @@ from corral.cluster.scheduler import Scheduler
 from corral.cluster.scheduler_host import Dashboard, finalizers_of, have_forgotten, no_scheduler_info
 from corral.errors import CorralError
 from corral.security import addresses
-from corral.text.printable import html
 
 logger = logging.getLogger("corral")
 
@@ -40,7 +38,7 @@ logger = logging.getLogger("corral")
 LOOK_AT_LOOP = 1.0
 
 
-class HostingCluster(DaskCluster):
+class HostingCluster(Displayed):
     """The part of a cluster that its scheduler in this process answers for.
 
     It belongs to the process and to the event loop that it was made on. A fork inherits the object and not the
@@ -318,19 +316,6 @@ class HostingCluster(DaskCluster):
 
     # --- what there is ------------------------------------------------------------------------------------------
 
-    def _repr_html_(self, cluster_status: Any = None) -> str:
-        # Dask's own puts names and addresses into its page as if they were markup.
-        info = SchedulerInfo(_escaped(dict(self.scheduler_info)))
-        page: str = get_template("cluster.html.j2").render(
-            type=type(self).__name__,
-            name=html(self.name),
-            workers=info["workers"],
-            dashboard_link=html(self.dashboard_link),
-            scheduler_info_repr=info._repr_html_(),
-            cluster_status=cluster_status,
-        )
-        return page
-
     @property
     def observed(self) -> set[str]:
         """Names of the workers that are connected."""
@@ -354,22 +339,6 @@ class HostingCluster(DaskCluster):
         if found is None or self.scheduler is None or self.scheduler.status is not Status.running:
             return ""
         return addresses.dashboard_link(found.port, found.prefix, found.host)
-
-
-def _escaped(value: Any) -> Any:
-    """The same dictionaries and lists, with texts that are no markup."""
-    match value:
-        case str():
-            return html(value)
-        case dict():
-            return {_escaped(key): _escaped(each) for key, each in value.items()}
-        case list():
-            return [_escaped(each) for each in value]
-        case tuple():
-            # Dask's counters have them for keys.
-            return tuple(_escaped(each) for each in value)
-        case _:
-            return value
 
 
 class _Later(Coroutine[Any, Any, None]):

@@ -82,6 +82,12 @@ class Explanations(tuple[Explanation, ...]):
     def __repr__(self) -> str:
         return str(self)
 
+    def _repr_html_(self) -> str:
+        # Not before somebody looks.
+        from corral.jobs.notebook import explanations_html
+
+        return explanations_html(self)
+
 
 def why_it_waits(status: JobStatus, told: str) -> str:
     """A sentence, from what was polled and from what `explain_pending` told, which may be nothing."""

@@ -134,6 +134,12 @@ class JobRecord:
         lost = "".join(f", {host} lost" for host in self.lost_hosts)
         return printable(f"<job {self.id}: {self.phase.value}, {self.state.value}{why}{where}, {workers}{lost}>")
 
+    def _repr_html_(self) -> str:
+        # Not before somebody looks.
+        from corral.jobs.notebook import job_html
+
+        return job_html(self)
+
     @property
     def phase(self) -> Phase:
         """WAITING, WORKING and so on: where it stands with corral; `state` is the batch system's word.
@@ -270,6 +276,12 @@ class Jobs(tuple[JobRecord, ...]):
         if self.unsubmitted:
             lines.append(f"<{self.unsubmitted} not submitted{f': {self.why}' if self.why else ''}>")
         return "\n".join(lines) or "no jobs"
+
+    def _repr_html_(self) -> str:
+        # Not before somebody looks.
+        from corral.jobs.notebook import jobs_html
+
+        return jobs_html(self)
 
 
 #: How many jobs a listing shows before it leaves out those in the middle.

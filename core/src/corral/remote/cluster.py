@@ -376,6 +376,12 @@ class RemoteCluster(Cluster):
         found = super().overview()
         return evolve(found, moment=self._state.moment) if self._state.moment else found
 
+    def _news(self) -> object:
+        return self.status, self._state.version
+
+    def _closing_says(self) -> str:
+        return super()._closing_says() if self._shutdown_on_close else "Disconnect"
+
     @property
     def _uuid(self) -> str:
         return self._residence.entry.uuid

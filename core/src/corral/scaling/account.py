@@ -47,7 +47,7 @@ class Usage(Hours):
     used: Used = Used()
 
 
-@frozen(kw_only=True)
+@frozen(kw_only=True, repr=False)
 class Account:
     """What each group has used so far."""
 
@@ -79,6 +79,15 @@ class Account:
         if used := {name: usage.used for name, usage in self.groups.items() if usage.used.peak_memory}:
             tables.append(_used_table(used, width))
         return "\n\n".join(tables)
+
+    def __repr__(self) -> str:
+        return str(self)
+
+    def _repr_html_(self) -> str:
+        # Not before somebody looks.
+        from corral.scaling.notebook import account_html
+
+        return account_html(self)
 
 
 def _table(unit: str, groups: Mapping[str, Hours], width: int) -> str:

@@ -1,0 +1,69 @@
+"""A thousand jobs in a notebook on a pretended Slurm: prints as JSON what a displayed widget costs the event loop.
+
+Windows of time with and without a display take turns, so that whatever else this machine does is the same for both. In
+each, the event loop does as many small steps as it can: the widget's thread takes what the loop does not get.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import tempfile
+import time
+from statistics import median
+from typing import Any
+
+from pretend_slurm import PretendSlurm
+
+from corral import Cluster
+from corral.plugin.values import JobState
+
+JOBS = 1000
+WINDOW = 3.0
+PAIRS = 8
+#: Something changes all the time: the widget always has news.
+NEWS = 0.2
+
+
+async def steps(cluster: Any) -> float:
+    """Steps a second in one window."""
+    began = last = time.perf_counter()
+    count = 0
+    while (now := time.perf_counter()) - began < WINDOW:
+        sum(range(2000))
+        count += 1
+        if now - last > NEWS:
+            last = now
+            cluster._changes.tell()
+        await asyncio.sleep(0)
+    return count / (time.perf_counter() - began)
+
+
+async def main() -> None:
+    with tempfile.TemporaryDirectory(prefix="corral-bench-") as folder:
+        os.environ["XDG_STATE_HOME"] = folder
+        async with Cluster(
+            backend="slurm", backend_options={"max_array_size": JOBS}, memory="1GB", interface="lo",
+            plugins=[PretendSlurm()], asynchronous=True,
+        ) as cluster:  # fmt: skip
+            cluster.scale(jobs=JOBS)
+            while sum(job.state is JobState.RUNNING for job in cluster.jobs) < JOBS:
+                await asyncio.sleep(0.1)
+            box = cluster.widget()
+            live: Any = cluster._live
+            slowed, drawing = [], []
+            for _ in range(PAIRS):
+                box._view_count = 0
+                without = await steps(cluster)
+                before, drawn = live.seconds, live.drawn
+                box._view_count = 1
+                slowed.append(1 - await steps(cluster) / without)
+                drawing.append((live.seconds - before) / (live.drawn - drawn))
+            box._view_count = 0
+            cluster.scale(0)
+    print(json.dumps({"slowed": median(slowed), "drawing": drawing}))
+
+
+if __name__ == "__main__":
+    asyncio.run(main())
