@@ -83,7 +83,7 @@ def waiting(overview: Overview, goal: int, began: float) -> list[Line]:
     began
         When that began (s since the epoch).
     """
-    since = in_words(max(0.0, overview.moment - began))
+    since = roughly(overview.moment - began)
     found = [
         Line.of(
             (overview.name, "strong"), "  ", *bar(overview.workers, goal), f" {overview.workers:,} of {goal:,} workers",
@@ -114,7 +114,7 @@ def in_one(overview: Overview, goal: int) -> Line:
 def arrived(name: str, workers: int, seconds: float) -> Line:
     """How a wait ended well."""
     are = "worker is" if workers == 1 else "workers are"
-    return Line.of((name, "strong"), f": {workers:,} {are} here after {in_words(seconds)}")
+    return Line.of((name, "strong"), f": {workers:,} {are} here after {roughly(seconds)}")
 
 
 def failed(failure: FailureView) -> Line:
@@ -143,11 +143,11 @@ def _standing(group: GroupView, now: float) -> list[Line]:
     """How many jobs are in which phase, since when they wait, and what is said of that."""
     parts: list[str | tuple[str, Role]] = []
     for phase, count in phases(group):
-        parts += [", " if parts else "", (f"{count:,} {phase}", ROLES[phase])]
+        parts += [", " if parts else "jobs: ", (f"{count:,} {phase}", ROLES[phase])]
         if phase == "waiting":
             parts.append((since(group, now), "faint"))
     if group.unsubmitted:
-        parts += [", " if parts else "", (f"{group.unsubmitted:,} not submitted yet", "busy")]
+        parts += [", " if parts else "jobs: ", (f"{group.unsubmitted:,} not submitted yet", "busy")]
     found = [Line.of(*parts) if parts else Line.of("no job is in the queue")]
     if start := expected(group.expected_start, now):
         found.append(Line.of(f"the first is expected to start {start}"))
@@ -165,7 +165,7 @@ def phases(group: GroupView) -> Sequence[tuple[str, int]]:
 
 def since(group: GroupView, now: float) -> str:
     """`` for 12 min (Resources)``: how long its jobs wait, and why in the batch system's word."""
-    words = "" if group.waiting_since is None else f" for {in_words(max(0.0, now - group.waiting_since))}"
+    words = "" if group.waiting_since is None else f" for {roughly(now - group.waiting_since)}"
     reasons = ", ".join(reason for reason, _ in group.reasons[:3])
     return f"{words} ({reasons})" if reasons else words
 
@@ -176,7 +176,12 @@ def expected(start: float | None, now: float) -> str:
         return ""
     if start <= now:
         return f"now (it was to be at {clock(start, now)})"
-    return f"at {clock(start, now)}, in {in_words(start - now)}"
+    return f"at {clock(start, now)}, in {roughly(start - now)}"
+
+
+def roughly(seconds: float) -> str:
+    """``40 s``, ``59 min``, ``1.5 h``: in whole minutes, as it is looked at again and again."""
+    return in_words(seconds // 60 * 60 if 60 <= seconds < 3600 else max(0.0, seconds))
 
 
 def clock(moment: float, now: float) -> str:
