@@ -56,6 +56,20 @@ class Line:
     def __str__(self) -> str:
         return "".join(text for text, _ in self.parts)
 
+    def cut(self, width: int) -> Line:
+        """The line in at most so many cells of a terminal."""
+        from rich.cells import cell_len, set_cell_size
+
+        if cell_len(str(self)) <= width:
+            return self
+        found: list[tuple[str, Role]] = []
+        left = width - 1
+        for text, role in self.parts:
+            text = text if cell_len(text) <= left else set_cell_size(text, left)  # noqa: PLW2901 - the same text, cut
+            found.append((text, role))
+            left -= cell_len(text)
+        return Line((*found, ("…", "faint")))
+
     def rich(self) -> Text:
         """For a terminal, whatever is in it never taken for markup."""
         from rich.text import Text  # not before somebody looks
