@@ -22,7 +22,7 @@ FAILURE, USAGE = 1, 2
 #: wait for it.
 _COMMANDS = {
     "backends": "corral.cli.backends:backends",
-    "clean": "corral.cli.commands:clean",
+    "clean": "corral.cli.clean:clean",
     "completion": "corral.cli.completion:completion",
     "demo": "corral.cli.demo:demo",
     "doctor": "corral.cli.doctor:doctor",

@@ -1,16 +1,14 @@
-"""``corral ps`` and ``corral clean``: the clusters that there are, and what killed ones have left."""
+"""``corral ps``: the clusters that there are."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 import click
 from attrs import asdict
 
 from corral.cli.tables import say, say_json, show
-from corral.errors import CorralError, counted
 from corral.text.printable import printable
 
 if TYPE_CHECKING:
@@ -39,11 +37,11 @@ def ps(as_json: bool, why: bool) -> None:
         click.echo("No cluster is registered.")
         return
     for entry in found:
-        say(f"{entry.name}  {_backends(entry)}  {_where(entry)}, {_fate(entry)}")
+        say(f"{entry.name}  {backends_of(entry)}  {_where(entry)}, {_fate(entry)}")
         living = [job for job in entry.jobs if not job.has_ended]
         if living:
             if _is_old(entry):
-                say(f"  last known {_age(entry.age)} ago:")
+                say(f"  last known {age(entry.age)} ago:")
             show(
                 ("job", "group", "phase", "state", "workers", "hosts", "reason"),
                 [
@@ -67,85 +65,9 @@ def ps(as_json: bool, why: bool) -> None:
 
 
 def _say_why(entry: Entry) -> None:
-    then = f" ({_age(entry.age)} ago)" if _is_old(entry) else ""
+    then = f" ({age(entry.age)} ago)" if _is_old(entry) else ""
     for group, because in entry.why.items():
         say(f"  {printable(group)}: {printable(because)}{then}")
-
-
-@click.command()
-@click.option("--yes", is_flag=True, help="Do it; without this, only say what would be done.")
-@click.option(
-    "--force", is_flag=True,
-    help="Treat clusters as dead if they are silent and cannot be checked from here. One that is still alive loses its "
-    "jobs.",
-)  # fmt: skip
-@click.pass_context
-def clean(ctx: click.Context, yes: bool, force: bool) -> None:
-    """Remove what killed clusters left.
-
-    That is their jobs, credentials and registry files. Live clusters are not touched, nor are those whose state cannot
-    be determined from here. The exit code is 1 if something could not be removed.
-    """
-    import asyncio
-
-    from corral.cluster.registry import remove_drafts
-
-    fates = [asyncio.run(_cleaned(entry, yes=yes, force=force)) for entry in registered()]
-    if "dead" not in fates and "left" not in fates:
-        click.echo("Nothing to clean: no registered cluster is known to have lost its process.")
-    elif not yes:
-        click.echo("Nothing was done. Say --yes to do it.")
-    if yes:
-        remove_drafts()
-    if "left" in fates:
-        ctx.exit(1)
-
-
-async def _cleaned(entry: Entry, *, yes: bool, force: bool) -> str:
-    """Clean up after one cluster, if it is dead; returns "spared", "dead", or "left" if it should be and is not."""
-    from corral.cluster import cleanup
-    from corral.cluster.cleanup import Fate
-
-    what = f"{entry.name} ({_backends(entry)}, pid {entry.pid} on {entry.host or 'no host yet'})"
-    try:
-        examined = await cleanup.examine(entry)
-        if examined.fate is Fate.LIVES:
-            return "spared"
-        if examined.fate is Fate.DOUBTFUL and not force:
-            say(
-                f"{what} is left alone: {examined.why}. It was last heard from {_age(entry.age)} ago. Run corral clean "
-                f"on {entry.host}, or say --force if you are sure that it is dead"
-            )
-            return "spared"
-        if not yes:
-            job_ids = await cleanup.find(entry)
-            files = entry.credentials or "no credentials"
-            say(f"would remove {what}, since {examined.why}: cancel {_listed(job_ids)}, remove {files}")
-            return "dead"
-        outcome = await cleanup.cancel(entry)
-        if outcome.is_done:
-            await cleanup.remove_files(entry)
-    except (CorralError, OSError) as error:
-        say(f"{what} is left alone: {error}", err=True)
-        return "left"
-    done = f"cancelled {_listed(outcome.cancelled)}"
-    if not outcome.is_done:
-        states = [
-            f"{job_id} ({status.state.value if status else 'state not known'})"
-            for job_id, status in outcome.left.items()
-        ]
-        left = f"still in the queue: {_listed(states)}" if states else "others may be left"
-        say(f"{what} stays registered: {done}; {left}", err=True)
-        if outcome.problem:
-            say(f"  The batch system said: {outcome.problem}", err=True)
-        return "left"
-    say(f"removed {what}: {done}")
-    return "dead"
-
-
-def _listed(job_ids: Sequence[object]) -> str:
-    more = " …" if len(job_ids) > 10 else ""
-    return f"{counted(len(job_ids), 'job')} {' '.join(map(str, job_ids[:10]))}{more}".rstrip()
 
 
 def registered() -> list[Entry]:
@@ -179,8 +101,8 @@ def _fate(entry: Entry) -> str:
     if entry.process_is_gone():
         return "its process is gone; see corral clean"
     if _is_old(entry):
-        return f"last heard from {_age(entry.age)} ago"
-    return f"since {_age(time.time() - entry.started)}"
+        return f"last heard from {age(entry.age)} ago"
+    return f"since {age(time.time() - entry.started)}"
 
 
 def _phase(entry: Entry, job: JobLine) -> str:
@@ -192,7 +114,8 @@ def state_in(entry: Entry, job: JobLine) -> str:
     return f"was {job.state}" if _is_old(entry) and not job.has_ended else job.state
 
 
-def _backends(entry: Entry) -> str:
+def backends_of(entry: Entry) -> str:
+    """The batch systems in which it has jobs, in words."""
     return " and ".join((entry.backend, *(line.name for line in entry.systems)))
 
 
@@ -207,7 +130,8 @@ def _where(entry: Entry) -> str:
     return f"on {entry.host}, pid {entry.pid}{job}{way}"
 
 
-def _age(seconds: float) -> str:
+def age(seconds: float) -> str:
+    """How old something is, in the largest unit that it fills."""
     for size, unit in ((86400, "d"), (3600, "h"), (60, "min")):
         if seconds >= size:
             return f"{seconds / size:.0f} {unit}"

@@ -6,7 +6,7 @@ import codecs
 import sys
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Self
 
 from corral.cli.tables import say
 from corral.text.printable import printable_lines
@@ -30,30 +30,37 @@ class Writer:
     A piece may end within a character, or between the two characters that end a line: the rest comes with the next.
     """
 
-    def __init__(self) -> None:
-        self._is_terminal = sys.stdout.isatty() or not hasattr(sys.stdout, "buffer")
+    def __init__(self, *, is_terminal: bool, say: Callable[[str], object]) -> None:
+        self._is_terminal = is_terminal
+        self._say = say
         self._decoder = codecs.getincrementaldecoder("utf-8")(errors="replace")
         self._held = ""
+
+    @classmethod
+    def of_stdout(cls) -> Self:
+        """What writes to standard output."""
+        return cls(is_terminal=sys.stdout.isatty() or not hasattr(sys.stdout, "buffer"), say=_print)
 
     def write(self, piece: bytes) -> None:
         if not self._is_terminal:
             sys.stdout.buffer.write(piece)
             sys.stdout.buffer.flush()
             return
-        self._print(self._held + self._decoder.decode(piece))
+        text = self._held + self._decoder.decode(piece)
+        self._held = "\r" if text.endswith("\r") else ""
+        self._say(printable_lines(text.removesuffix(self._held)))
 
     def finish(self) -> None:
         """Write what was held back; the next piece begins anew."""
         if self._is_terminal:
             text, self._held = self._held + self._decoder.decode(b"", final=True), ""
-            sys.stdout.write(printable_lines(text))
-            sys.stdout.flush()
+            self._say(printable_lines(text))
         self._decoder.reset()
 
-    def _print(self, text: str) -> None:
-        self._held = "\r" if text.endswith("\r") else ""
-        sys.stdout.write(printable_lines(text.removesuffix(self._held)))
-        sys.stdout.flush()
+
+def _print(text: str) -> None:
+    sys.stdout.write(text)
+    sys.stdout.flush()
 
 
 class Follower:
@@ -64,7 +71,7 @@ class Follower:
         self._again = again
         self._files = job.files
         self._path = job.line.log or ""
-        self._writer = Writer()
+        self._writer = Writer.of_stdout()
         self._seen = ""
         self._is_told = False
 
