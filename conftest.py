@@ -20,4 +20,5 @@ pytest_plugins = [
     "incidents",
     "symptoms",
     "sshd",
+    "terminals",
 ]

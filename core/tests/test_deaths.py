@@ -20,7 +20,7 @@ from click.testing import CliRunner
 from distributed import Client, KilledWorker, WorkerPlugin
 
 from corral import Cluster, JobState, WorkerGroup, __version__, hookimpl, mapped
-from corral.cli.commands import logs as logs_command
+from corral.cli.logs import logs as logs_command
 from corral.cluster import kept_logs
 from corral.errors import BudgetSpent, JobsFailed, NeverStarts
 from corral.host.home import Home

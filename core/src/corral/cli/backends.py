@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import textwrap
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
@@ -11,8 +10,9 @@ from typing import TYPE_CHECKING, Any
 import click
 from attrs import asdict
 
+from corral.cli import completing
 from corral.cli.options import cluster_options
-from corral.cli.tables import say, show
+from corral.cli.tables import say, say_json, show
 from corral.errors import CorralError
 from corral.plugin.options import DeclaredOption, plain
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=completing.backends)
 @cluster_options(only=("via",))
 @click.option("--json", "as_json", is_flag=True, help="For programs: one JSON object per installed backend.")
 def backends(name: str | None, as_json: bool, via: str | None) -> None:
@@ -53,7 +53,7 @@ def backends(name: str | None, as_json: bool, via: str | None) -> None:
     found = [each for each in found if via is None or not each.is_usable or not each.plugin.facts.is_everywhere]
     if as_json:
         for each in found:
-            click.echo(json.dumps(_backend(each)))
+            say_json(_backend(each))
         return
     _show_all(found, "here" if via is None else "there")
     names = None if there is None else there.names
@@ -142,7 +142,7 @@ def _show_one(name: str, runner: Runner, *, as_json: bool, where: str) -> None:
             "facts": asdict(facts, value_serializer=_sorted),
             "options": {each.name: _option(each) for each in options},
         }
-        click.echo(json.dumps(said))
+        say_json(said)
         return
     names = sorted(
         each.name for each in discovery.installed() if each.value == plugin.value and each.name != plugin.name

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -12,9 +11,10 @@ from typing import TYPE_CHECKING, Any, NoReturn
 import click
 from attrs import asdict
 
+from corral.cli import completing
 from corral.cli.options import cluster_arguments, cluster_options, worker_arguments, worker_options
 from corral.cli.redact import Redaction
-from corral.cli.tables import say
+from corral.cli.tables import say, say_json
 from corral.errors import InvalidRequest
 from corral.text.durations import seconds_in
 
@@ -29,7 +29,9 @@ _MARKS = {"good": ("ok", "green"), "doubtful": ("??", "yellow"), "wrong": ("!!",
 @click.command()
 @cluster_options()
 @worker_options
-@click.option("--group", help="Look at this group alone, where the configuration has several.")
+@click.option(
+    "--group", shell_complete=completing.groups, help="Look at this group alone, where the configuration has several."
+)
 @click.option("--submit", "submits", is_flag=True, help="Also submit a small job of each group, and look at its node.")
 @click.option("--timeout", default="10 min", show_default=True, help="How long to wait for each job.")
 @click.option(
@@ -120,7 +122,7 @@ def _untold(words: str) -> None:
 
 
 def _as_json(finding: Finding) -> None:
-    click.echo(json.dumps({**asdict(finding), "verdict": finding.verdict.value}))
+    say_json({**asdict(finding), "verdict": finding.verdict.value})
 
 
 def _shower() -> Callable[[Finding], None]:

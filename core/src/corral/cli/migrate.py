@@ -7,8 +7,9 @@ import sys
 from pathlib import Path
 
 import click
+from attrs import asdict
 
-from corral.cli.tables import say, show_file
+from corral.cli.tables import say, say_json, show_file
 from corral.errors import InvalidRequest, ParseError, counted
 
 #: The exit code if something could not be carried over.
@@ -28,10 +29,16 @@ _MOST = 50_000_000
 @click.option(
     "--output", type=click.Path(dir_okay=False, path_type=Path), help="Write it there instead of printing it."
 )
+@click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="For programs: one JSON object with the new text and what is to be known of it.",
+)
 @click.argument("file", type=click.Path(allow_dash=True))
 @click.pass_context
 def migrate(
-    ctx: click.Context, file: str, backend: str | None, form: str | None, diff: bool, output: Path | None
+    ctx: click.Context, file: str, backend: str | None, form: str | None, diff: bool, output: Path | None, as_json: bool
 ) -> None:
     """Say in corral's words what a file for another tool says.
 
@@ -56,8 +63,12 @@ def migrate(
         shown = "".join(lines)
     else:
         shown = found.text
+    if as_json:
+        remarks = [asdict(remark) for remark in found.remarks]
+        say_json({"file": name, "text": shown, "remarks": remarks, "lost": found.lost})
     if output is None:
-        show_file(shown.encode())
+        if not as_json:
+            show_file(shown.encode())
     elif file != "-" and output.exists() and output.samefile(file):
         raise InvalidRequest("output", f"{output} is the file itself, which is never changed; name another")
     else:
@@ -66,6 +77,8 @@ def migrate(
         except OSError as error:
             raise InvalidRequest("output", f"{output} cannot be written: {error.strerror}") from None
     sys.stdout.flush()
+    if as_json:
+        ctx.exit(LOST if found.lost else 0)
     for remark in found.remarks:
         say(str(remark), err=True)
     if found.lost:

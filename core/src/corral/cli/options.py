@@ -10,17 +10,20 @@ from typing import Any, TypeVar
 
 import click
 
+from corral.cli import completing
+from corral.cli.helped import explained  # noqa: F401 - for those who extend the command line
 from corral.errors import InvalidRequest
 from corral.request.worker_group import WorkerGroup
 from corral.text.docstrings import docstring, documented
 
 F = TypeVar("F", bound=Callable[..., Any])
-C = TypeVar("C", bound=click.Command)
 
 #: Arguments of `Cluster` that are options of commands.
 _CLUSTER = (
     "backend", "backend_options", "site", "site_options", "via", "plugins", "name", "shared_directory", "log_directory",
 )  # fmt: skip
+#: What a shell completes after some of them.
+_WORDS = {"backend": completing.backends, "site": completing.sites, "name": completing.clusters}
 #: Those of commands that do all of their work on this host.
 HERE = tuple(name for name in _CLUSTER if name != "via")
 #: Arguments of `WorkerGroup` that are; its backend and the options of that are those of the cluster here.
@@ -31,13 +34,6 @@ _REPEATED = {
     "preimport",
 }  # fmt: skip
 _NUMBERS = {"cores": int, "processes": int, "threads": int, "nodes": int, "gpus": int}
-
-
-def explained(command: C) -> C:
-    """The command, with its function's docstring as its help also where Python has dropped that (-OO)."""
-    if command.help is None and command.callback is not None:
-        command.help = docstring(command.callback.__module__, command.callback.__name__)
-    return command
 
 
 def described(module: str, name: str, options: Collection[str] = ()) -> dict[str, str]:
@@ -85,7 +81,7 @@ def cluster_options(*, by_default: str = "", only: Collection[str] = _CLUSTER) -
                     help="A plugin of your own, by its path in Python: my_lab:Quirks. May be repeated.",
                 )(command)  # fmt: skip
             else:
-                click.option(option, help=words[name])(command)
+                click.option(option, help=words[name], shell_complete=_WORDS.get(name))(command)
         return command
 
     return decorate

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +11,7 @@ from attrs import asdict
 from corral.cli.options import cluster_arguments, cluster_options, worker_arguments, worker_options_for
 from corral.cli.patience import ask
 from corral.cli.redact import Redaction
-from corral.cli.tables import say, show
+from corral.cli.tables import say, say_json, show
 from corral.errors import InvalidRequest
 from corral.text.durations import in_words
 
@@ -57,7 +56,7 @@ def queues(redaction: Redaction, /, as_json: bool, **options: Any) -> None:
             why = None if reasons is None else reasons[queue.name]
             more = {} if why is None else {"takes_it": not why, "why_not": why}
             is_chosen = {} if job is None else {"is_chosen": choice is not None and choice.queue == queue.name}
-            click.echo(json.dumps({**asdict(queue), **more, **is_chosen}))
+            say_json({**asdict(queue), **more, **is_chosen})
         return
     _show(found, reasons)
     if choice is not None and not choice.queue:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -11,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 from attrs import asdict, evolve
 
-from corral.cli.tables import say, show
+from corral.cli.tables import say, say_json, show
 from corral.errors import InvalidRequest, counted
 
 if TYPE_CHECKING:
@@ -88,7 +87,7 @@ def simulate(
     rows = _compare(found, place, policies or POLICIES, seeds, rules, picture)
     if as_json:
         for row in rows.values():
-            click.echo(json.dumps({**asdict(row), "is_done": row.is_done}))
+            say_json({**asdict(row), "is_done": row.is_done})
         return
     say(f"{found.title}: {_size(found)}")
     say(f"queue: {place.title}; {f'the median of {seeds} runs' if seeds > 1 else 'one run'}")
@@ -115,7 +114,7 @@ def _list(as_json: bool) -> None:
     for what, titles in known.items():
         if as_json:
             for name, title in titles.items():
-                click.echo(json.dumps({"what": what, "name": name, "title": title}))
+                say_json({"what": what, "name": name, "title": title})
             continue
         show((what, "title"), list(titles.items()))
         click.echo()

@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any
 import click
 from attrs import evolve
 
-from corral.cli.tables import say, show
+from corral.cli import completing
+from corral.cli.tables import say, say_json, show
 from corral.errors import CorralError, InvalidRequest
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 
 @click.command()
-@click.argument("name", required=False)
+@click.argument("name", required=False, shell_complete=completing.sites)
 @click.option("--json", "as_json", is_flag=True, help="For programs: one JSON object per installed site.")
 def sites(name: str | None, as_json: bool) -> None:
     """List sites, and say which one this host belongs to.
@@ -34,7 +35,7 @@ def sites(name: str | None, as_json: bool) -> None:
         found = [_named(name, found)]
     if as_json:
         for each in found:
-            click.echo(json.dumps({**_plain(each), "is_used": each.plugin.name == used, "why": why}))
+            say_json({**_plain(each), "is_used": each.plugin.name == used, "why": why})
     elif name is not None:
         _tell(found[0], why if found[0].plugin.name == used else "")
     else:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
+import math
 import sys
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
 import click
 
@@ -13,6 +15,22 @@ from corral.text.printable import printable, printable_lines
 def say(text: str, *, err: bool = False) -> None:
     """Print lines."""
     click.echo(printable_lines(text), err=err)
+
+
+def say_json(value: object) -> None:
+    """Print one JSON document on a line, for programs: any text is escaped, and what is no number there is null."""
+    click.echo(json.dumps(_finite(value), allow_nan=False, default=str))
+
+
+def _finite(value: object) -> object:
+    """The same, without the numbers that JSON does not have, and with texts for keys."""
+    if isinstance(value, float):
+        return value if math.isfinite(value) else None
+    if isinstance(value, Mapping):
+        return {str(key): _finite(each) for key, each in value.items()}
+    if isinstance(value, list | tuple | set | frozenset):
+        return [_finite(each) for each in value]
+    return value
 
 
 def show_file(raw: bytes) -> None:

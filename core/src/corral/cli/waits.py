@@ -9,14 +9,15 @@ from typing import Any
 
 import click
 
-from corral.cli.tables import say, show
+from corral.cli import completing
+from corral.cli.tables import say, say_json, show
 from corral.errors import InvalidRequest, counted
 from corral.scaling.history import Summary
 from corral.text.durations import in_words
 
 
 @click.command()
-@click.option("--backend", help="Only of this batch system.")
+@click.option("--backend", shell_complete=completing.backends, help="Only of this batch system.")
 @click.option("--queue", help="Only of this queue; an empty name is the batch system's default.")
 @click.option("--toml", "as_toml", is_flag=True, help="Write the waits of one queue as a file for the simulator.")
 @click.option("--json", "as_json", is_flag=True, help="For programs: one JSON object per queue.")
@@ -42,7 +43,7 @@ def waits(backend: str | None, queue: str | None, as_toml: bool, as_json: bool, 
         click.echo(queue_file(_the_only(found)), nl=False)
     elif as_json:
         for each in found:
-            click.echo(json.dumps(_plain(each)))
+            say_json(_plain(each))
     elif found:
         _show(found)
     else:

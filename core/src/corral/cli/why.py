@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, Any
 import click
 from attrs import asdict, evolve, frozen
 
+from corral.cli import completing
 from corral.cli.options import cluster_arguments, cluster_options
 from corral.cli.patience import ask
-from corral.cli.tables import say
+from corral.cli.tables import say, say_json
 from corral.errors import BatchSystemError, ParseError
 
 if TYPE_CHECKING:
@@ -38,8 +39,8 @@ class _Question:
 
 
 @click.command()
-@click.argument("job", required=False)
-@click.option("--cluster", help="Only jobs of this cluster.")
+@click.argument("job", required=False, shell_complete=completing.jobs)
+@click.option("--cluster", help="Only jobs of this cluster.", shell_complete=completing.clusters)
 @cluster_options(
     only=("backend", "backend_options", "site", "site_options", "via"),
     by_default="the one of the cluster that has the job",
@@ -75,7 +76,7 @@ async def _tell(questions: Iterable[_Question], *, as_json: bool) -> set[str]:
     async for each in _answers(questions):
         told.add(each.cluster)
         if as_json:
-            click.echo(json.dumps({**asdict(each), "state": each.state.value if each.state else None}))
+            say_json({**asdict(each), "state": each.state.value if each.state else None})
         else:
             say(each.in_lines())
     return told

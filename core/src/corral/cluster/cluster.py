@@ -14,6 +14,7 @@ import os
 import time
 import weakref
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager
 from datetime import timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Never
@@ -31,6 +32,7 @@ from corral.cluster.hosting_cluster import HostingCluster
 from corral.cluster.journalling import Journalling
 from corral.cluster.open_clusters import MARGIN, find_open
 from corral.cluster.overviewing import overview_of
+from corral.cluster.progress import showing
 from corral.cluster.registration import Registration
 from corral.cluster.registry import AskedLine, JobLine, lines_of
 from corral.cluster.scheduler_host import host
@@ -521,6 +523,26 @@ class Cluster(HostingCluster):
         self._refuse_unless_running("cannot be scaled")
         self._want(wanted)
 
+    @tells_plainly
+    def cancel_job(self, job: JobRecord | JobId | str) -> None:
+        """End one job, and want one job less of its group, so that it is not replaced.
+
+        A job that waits is cancelled. One that works finishes its tasks, hands over its results and ends. Returns at
+        once. A group that adapts may ask for another job, if there is work for it.
+
+        Raises
+        ------
+        LookupError
+            No such job.
+        InvalidRequest
+            It has ended, or is leaving already.
+        """
+        self._refuse_unless_running("cannot end a job")
+        wanted = str(job.id if isinstance(job, JobRecord) else job)
+        if all(str(record.id) != wanted for record in self.jobs):
+            raise LookupError(f"cluster {self.name} has no job {wanted}")
+        self._give_up(wanted)
+
     # Dask's takes the class of the policy first, and lets anything follow.
     @tells_plainly
     def adapt(  # type: ignore[override]
@@ -620,6 +642,7 @@ class Cluster(HostingCluster):
         timeout: float | str | timedelta | None = None,
         *,
         fraction: float = 1.0,
+        progress: bool | None = None,
     ) -> Any:
         """Wait until this many workers are connected.
 
@@ -629,6 +652,9 @@ class Cluster(HostingCluster):
             Default: as many as are wanted now.
         fraction
             Wait for only this part of them, rounded up: ``wait_for_workers(fraction=0.8)``.
+        progress
+            Show meanwhile what waits, why and since when. Default: in a terminal and in a notebook. True: also
+            elsewhere, as a few plain lines on stderr.
 
         Raises
         ------
@@ -641,7 +667,12 @@ class Cluster(HostingCluster):
         awaited = Awaited.of(n_workers, timeout, fraction)
         if self.status in (Status.closing, Status.closed):
             raise CorralError(f"cluster {self.name!r} is {self.status.name}: no workers will come")
-        return self.sync(self._await_and_tell, awaited)
+        shown = showing(self.overview, lambda found: awaited.goal(found.workers_wanted), progress)
+        if self.asynchronous:
+            return self.sync(self._await_and_show, awaited, shown)
+        # Around the waiting thread: what Ctrl-C interrupts is that one.
+        with shown as is_shown:
+            return self.sync(self._await_and_tell, awaited, is_shown)
 
     @tells_plainly
     def explain(self, job: JobRecord | JobId | str | None = None) -> Any:
@@ -878,6 +909,9 @@ class Cluster(HostingCluster):
         limits.raise_descriptor_limit(workers_of(self._shown.groups, jobs))
         self._on_loop(self._running_engine.scale_all, jobs)
 
+    def _give_up(self, job: str) -> None:
+        self._on_loop(self._running_engine.give_up, job)
+
     def _adapt(self, asked: dict[str, Any]) -> Adapting:
         # Not with this module: clusters of one size import nothing that decides about sizes.
         from corral.scaling.adaptive import Adaptive
@@ -900,8 +934,14 @@ class Cluster(HostingCluster):
     async def _explain(self, job: str | None) -> Explanations:
         return await self._running_engine.explain(job)
 
-    async def _await_and_tell(self, awaited: Awaited) -> None:
-        async with telling(self.name, lambda: self._explain(None), lambda: self._shown.whereabouts):
+    async def _await_and_show(self, awaited: Awaited, shown: AbstractContextManager[bool]) -> None:
+        with shown as is_shown:
+            await self._await_and_tell(awaited, is_shown)
+
+    async def _await_and_tell(self, awaited: Awaited, is_shown: bool) -> None:
+        # The batch system is asked in any case; what it says is shown, or logged.
+        level = logging.INFO if is_shown else logging.WARNING
+        async with telling(self.name, lambda: self._explain(None), lambda: self._shown.whereabouts, level=level):
             await self._await_workers(awaited)
 
     async def _await_workers(self, awaited: Awaited) -> None:

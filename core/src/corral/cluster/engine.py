@@ -15,6 +15,7 @@ from corral.cluster.ending import JobEnder
 from corral.cluster.engine_state import EngineState
 from corral.cluster.explaining import Explaining
 from corral.cluster.following import JobFollower
+from corral.cluster.giving_up import give_up
 from corral.cluster.keeping_waits import WaitKeeper
 from corral.cluster.launchers import Launchers
 from corral.cluster.submitting import JobSubmitter
@@ -204,6 +205,10 @@ class Engine:
         if after != group.state:
             group.state = after
             self._state.wake.set()
+
+    def give_up(self, job: str) -> None:
+        """Have one job end, and want one less of its group: see `corral.cluster.giving_up`."""
+        give_up(job, state=self._state, launchers=self._launchers)
 
     def allow(self, argument: str, hours: float | None) -> None:
         """Change what the jobs may use: the argument is ``"maximum_core_hours"`` or ``"maximum_gpu_hours"``."""

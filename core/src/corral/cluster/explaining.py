@@ -147,6 +147,7 @@ async def telling(
     whereabouts: Callable[[], str],
     *,
     awaited: str = "workers",
+    level: int = logging.WARNING,
 ) -> AsyncIterator[None]:
     """Around waiting for workers, or for what is `awaited`: say after a while why nothing comes, and then again.
 
@@ -156,6 +157,8 @@ async def telling(
         The cluster's.
     explain, whereabouts
         Why jobs wait; and where they are, which serves where nobody says why.
+    level
+        Of the message: less, where the same is shown.
     """
 
     async def tell() -> None:
@@ -167,7 +170,7 @@ async def telling(
                 # Of a plugin, too: who waits for workers goes on waiting.
                 logger.info("cluster %s: why jobs wait is not known: %s", name, error)
                 words = ""
-            logger.warning("cluster %s: still waiting for %s: %s", name, awaited, words or whereabouts())
+            logger.log(level, "cluster %s: still waiting for %s: %s", name, awaited, words or whereabouts())
             await asyncio.sleep(TOLD_AGAIN)
 
     task = asyncio.create_task(tell(), name="corral telling")

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterable
 from contextlib import suppress
+from typing import TYPE_CHECKING
 
 from attrs import asdict, frozen
 
@@ -16,7 +17,9 @@ from corral.cluster.registry import JobLine
 from corral.host.home import KEPT_INDEX, LOGS, Home
 from corral.jobs.logs import is_evidence
 from corral.jobs.record import JobRecord
-from corral.request.blueprint import Blueprint
+
+if TYPE_CHECKING:
+    from corral.request.blueprint import Blueprint
 
 
 @frozen(kw_only=True)

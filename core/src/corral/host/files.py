@@ -35,6 +35,31 @@ class Files:
             file.seek(max(0, file.tell() - size))
             return file.read()
 
+    def after(self, path: str, seen: str, size: int) -> tuple[str, bytes]:
+        """What has come to a file since it was read last, and what says so the next time.
+
+        Of a file that is another one by now, or shorter, it is what it holds from its beginning.
+
+        Parameters
+        ----------
+        seen
+            What was returned the last time; empty: nothing was read yet.
+        size
+            So many bytes at most.
+
+        Raises
+        ------
+        OSError
+        """
+        with open(path, "rb") as file:
+            status = os.fstat(file.fileno())
+            which = f"{status.st_dev}:{status.st_ino}"
+            before, _, at = seen.rpartition(" ")
+            begin = int(at) if before == which and int(at) <= status.st_size else 0
+            file.seek(begin)
+            piece = file.read(size)
+            return f"{which} {begin + len(piece)}", piece
+
     def size(self, path: str) -> int | None:
         """In bytes; None: there is no such file, or it cannot be seen."""
         try:

@@ -343,6 +343,9 @@ class RemoteCluster(Cluster):
     def _want(self, jobs: Mapping[str, int]) -> None:
         self._tell("scale_jobs", jobs=dict(jobs))
 
+    def _give_up(self, job: str) -> None:
+        self._tell("give_up_job", job=job)
+
     def _allow(self, argument: str, hours: float | None) -> None:
         self._tell("have_hours", argument=argument, hours=hours)
 

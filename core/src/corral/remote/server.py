@@ -187,7 +187,7 @@ class Served(Cluster):
     def _handlers(self) -> dict[str, Callable[..., Any]]:
         answers: tuple[Callable[..., Awaitable[Any]], ...] = (
             self.state, self.scale_jobs, self.begin_to_adapt, self.stop_adapting, self.have_group, self.lose_group,
-            self.have_hours, self.see_submitted, self.see_workers, self.see_why, self.be_shut_down,
+            self.have_hours, self.give_up_job, self.see_submitted, self.see_workers, self.see_why, self.be_shut_down,
         )  # fmt: skip
         return {f"corral_{answer.__name__}": self._answering(answer) for answer in answers}
 
@@ -244,6 +244,10 @@ class Served(Cluster):
 
     async def have_hours(self, argument: str, hours: float | None) -> State:
         self._allow(argument, hours)
+        return await self._state()
+
+    async def give_up_job(self, job: str) -> State:
+        self._give_up(job)
         return await self._state()
 
     async def see_submitted(self) -> State:

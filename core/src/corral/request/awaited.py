@@ -51,7 +51,11 @@ class Awaited:
         InvalidRequest
             None is wanted, and none was asked for.
         """
-        of = wanted if self.n_workers is None else self.n_workers
-        if not of:
+        goal = self.goal(wanted)
+        if not goal:
             raise InvalidRequest("n_workers", "no workers have been asked for; say how many, or call scale() first")
-        return math.ceil(round(of * self.fraction, 6))
+        return goal
+
+    def goal(self, wanted: int) -> int:
+        """The same, where 0 is an answer."""
+        return math.ceil(round((wanted if self.n_workers is None else self.n_workers) * self.fraction, 6))

@@ -169,6 +169,10 @@ class DistantFiles(Files):
     def end(self, path: str, size: int) -> bytes:
         return base64.b64decode(self._ask("end", path=path, size=size))
 
+    def after(self, path: str, seen: str, size: int) -> tuple[str, bytes]:
+        known, piece = self._ask("after", path=path, seen=seen, size=size)
+        return known, base64.b64decode(piece)
+
     def size(self, path: str) -> int | None:
         with suppress(OSError):
             found: int | None = self._ask("size", path=path)

@@ -44,10 +44,17 @@ def end(path: str, size: int) -> str:
     return base64.b64encode(HERE.end(path, size)).decode()
 
 
+def after(path: str, seen: str, size: int) -> tuple[str, str]:
+    """The same of what has come to it."""
+    known, piece = HERE.after(path, seen, size)
+    return known, base64.b64encode(piece).decode()
+
+
 _ERRANDS: Mapping[str, Callable[..., Any]] = {
     "facts": facts,
     "text": text,
     "end": end,
+    "after": after,
     "size": HERE.size,
     "make_folder": HERE.make_folder,
     "complete_lines": HERE.complete_lines,
