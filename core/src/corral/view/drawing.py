@@ -12,6 +12,7 @@ from typing import Any
 
 from attrs import define, field, frozen
 
+from corral.errors import counted
 from corral.text.durations import in_words
 from corral.text.printable import html, printable
 from corral.view.colours import END, INK, PHASE, colour_of
@@ -51,6 +52,8 @@ class Drawing:
     overview: Overview
     #: Now.
     now: float
+    #: When the oldest of its jobs was submitted; the cluster's beginning, if there are none.
+    oldest: float
     #: By job, oldest first.
     bars: Mapping[str, Row]
     groups: Columns
@@ -84,6 +87,7 @@ class Drawer:
         self._latest = Drawing(
             overview=overview,
             now=local(overview.moment),
+            oldest=local(min((job.submitted for job in overview.jobs), default=overview.began or overview.moment)),
             bars={job_id: row for job_id, (_, row) in bars.items()},
             groups=groups_of(overview),
             waits=waits_of(overview),
@@ -133,8 +137,8 @@ def _waited(job: JobView) -> str:
 
 
 def _has(job: JobView) -> str:
-    gpus = f", {job.gpus:,} GPUs" if job.gpus else ""
-    return f"{job.workers:,} of {job.expected_workers:,} workers, {job.cores:,} cores{gpus}"
+    gpus = f", {counted(job.gpus, 'GPU')}" if job.gpus else ""
+    return f"{job.workers:,} of {counted(job.expected_workers, 'worker')}, {counted(job.cores, 'core')}{gpus}"
 
 
 def clock(moment: float) -> str:
@@ -228,5 +232,5 @@ def key() -> str:
     """What the colours mean, as HTML."""
     meanings = [(phase, colour.light, "■") for phase, colour in PHASE.items()]
     meanings += [(f"ended: {outcome}", colour.light, "●") for outcome, colour in END.items() if outcome]
-    meanings.append(("now", INK.light, "│"))
+    meanings.append((f"now; all times are {time.strftime('%Z')}", INK.light, "│"))
     return " &ensp; ".join(f'<span style="color:{colour}">{sign}</span>&nbsp;{html(name)}' for name, colour, sign in meanings)

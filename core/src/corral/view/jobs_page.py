@@ -13,6 +13,7 @@ from typing import Any
 from bokeh.document import Document
 from bokeh.layouts import column, row
 from bokeh.models import (
+    BasicTicker,
     BoxAnnotation,
     ColumnDataSource,
     DataTable,
@@ -22,6 +23,7 @@ from bokeh.models import (
     FixedTicker,
     HoverTool,
     NumberFormatter,
+    NumeralTickFormatter,
     Range1d,
     TableColumn,
 )
@@ -29,7 +31,7 @@ from bokeh.plotting import figure
 from distributed.dashboard.components.scheduler import BOKEH_THEME, env
 
 from corral.text.durations import in_words
-from corral.view.colours import END, FAINT, GRID, INK, PHASE, WANTED, WORKERS
+from corral.view.colours import FAINT, GRID, INK, PHASE, WANTED, WORKERS
 from corral.view.drawing import BAR, FAILURE, GROUP, WAIT, Columns, Drawing, key, local
 from corral.view.series import Point, Series
 
@@ -44,12 +46,19 @@ POINTS = 4_000
 #: Two ends of a range that are closer are the same (ms): a browser rounds.
 CLOSE = 2.0
 
+#: Heights in a table (px).
+_HEAD, _LINE = 32, 25
+_WAITED = "How long jobs waited in the queue"
+#: What lies in the future is this colour, and hides the bars that have no end yet.
+_TO_COME = "#f0f1f4"
 _WAIT_TICKS = (1, 10, 60, 600, 3600, 21_600, 86_400, 604_800)
 _TIME = DatetimeTickFormatter(
     milliseconds="%H:%M:%S", seconds="%H:%M:%S", minsec="%H:%M:%S", minutes="%H:%M", hourmin="%H:%M", hours="%H:%M",
     days="%d %b", months="%b %Y", years="%Y",
 )  # fmt: skip
 _TOOLS = "xpan,xwheel_zoom,box_zoom,reset"
+#: Where a thousand jobs are a pixel each, one is enough; older versions of bokeh show all.
+_FEW = {"limit": 1} if "limit" in HoverTool.properties() else {}
 _HOVER = [
     ("job", "@id"), ("group", "@group"), ("stands", "@stands"), ("batch system", "@state"), ("reason", "@reason"),
     ("hosts", "@hosts"), ("has", "@has"), ("waited", "@waited"), ("why it ends", "@why"),
@@ -103,13 +112,13 @@ class JobsPage:
         self.waits = ColumnDataSource({name: [] for name in WAIT}, name="waits")
         self.groups = ColumnDataSource({name: [] for name in GROUP}, name="groups")
         self.failures = ColumnDataSource({name: [] for name in FAILURE}, name="failures")
-        self._edges = [BoxAnnotation(left=0, fill_color=GRID.light, fill_alpha=0.45, line_color=INK.light) for _ in "12"]
+        self._edges = [BoxAnnotation(left=0, fill_color=_TO_COME, fill_alpha=1.0, line_color=INK.light) for _ in "12"]
         self._row_of: dict[str, int] = {}
         self._drawn: list[tuple[Any, ...]] = []
         self._points_until = float("-inf")
         self._followed = {self.times: (0.0, SHORTEST), self.rows: (-0.5, 1.5)}
         self._gantt, self._workers, self._waited = self._draw_gantt(), self._draw_workers(), self._draw_waits()
-        self._groups_table = _table(self.groups, _GROUP_COLUMNS, height=150)
+        self._groups_table = _table(self.groups, _GROUP_COLUMNS, height=_HEAD + _LINE)
         self._failures_table = _table(self.failures, _FAILURE_COLUMNS, height=220)
         self.root = column(
             self.words,
@@ -143,7 +152,7 @@ class JobsPage:
         ]
         drawn.add_layout(self._edges[0])
         ends = drawn.scatter(x="end", y="row", size="end_size", color="end_colour", source=self.bars)
-        drawn.add_tools(HoverTool(renderers=[*bars, ends], tooltips=_HOVER, point_policy="follow_mouse"))
+        drawn.add_tools(HoverTool(renderers=[*bars, ends], tooltips=_HOVER, point_policy="follow_mouse", **_FEW))
         _plain(drawn)
         drawn.ygrid.visible = False
         drawn.yaxis.visible = False
@@ -167,16 +176,19 @@ class JobsPage:
             )
         )  # fmt: skip
         drawn.y_range.start = 0
-        drawn.y_range.min_interval = 2
+        drawn.y_range.default_span = 4
+        drawn.yaxis.ticker = BasicTicker(min_interval=1)
+        drawn.yaxis.formatter = NumeralTickFormatter(format="0,0")
         drawn.legend.location = "top_left"
         drawn.legend.orientation = "horizontal"
         drawn.legend.background_fill_alpha = 0.6
+        drawn.legend.spacing = 14
         _plain(drawn)
         return drawn
 
     def _draw_waits(self) -> Any:
         drawn = figure(
-            title="How long jobs waited in the queue", x_axis_type="log", x_range=Range1d(start=0.8, end=3600),
+            title=_WAITED, x_axis_type="log", x_range=Range1d(start=0.8, end=3600),
             y_range=FactorRange(), height=240, sizing_mode="stretch_width", tools="reset", toolbar_location=None,
         )  # fmt: skip
         drawn.hbar(y="group", left="low", right="high", height=0.4, color=PHASE["waiting"].light, alpha=0.6, source=self.waits)
@@ -198,22 +210,19 @@ class JobsPage:
         self._show_bars(drawing)
         self._show_size(series, drawing)
         self._show_table(self.groups, drawing.groups)
+        height = _HEAD + _LINE * min(max(len(drawing.groups["group"]), 1), 10)
+        if self._groups_table.height != height:
+            self._groups_table.height = height
         self._show_table(self.failures, drawing.failures)
         self._show_waits(drawing.waits)
         if self.words.text != drawing.words:
             self.words.text = drawing.words
         for edge in self._edges:
             edge.left = drawing.now
-        if self._drawn:
-            first = BAR.index("submitted")
-            oldest = min(each[first] for each in self._drawn[:1])
-        else:
-            oldest = drawing.now
-        began = local(drawing.overview.began) if drawing.overview.began else oldest
         # A cluster of weeks has forgotten what was before its oldest job.
-        start = max(min(began, oldest), oldest - SHORTEST) if self._drawn else began
-        margin = max(SHORTEST, drawing.now - start) / 50
-        self._follow(self.times, start - margin, max(drawing.now, start + SHORTEST) + margin)
+        start = min(drawing.oldest, drawing.now - SHORTEST)
+        margin = (drawing.now - start) / 50
+        self._follow(self.times, start - margin, drawing.now + margin)
 
     def _follow(self, range_: Range1d, start: float, end: float) -> None:
         """Move a range along with what it shows, unless somebody has chosen another part."""
@@ -291,6 +300,9 @@ class JobsPage:
 
     def _show_waits(self, waits: Columns) -> None:
         groups = waits["group"][::-1]
+        title = _WAITED if groups else f"{_WAITED}: none has yet"
+        if self._waited.title.text != title:
+            self._waited.title.text = title
         if self._waited.y_range.factors != groups:
             self._waited.y_range.factors = groups
         longest = max((each for name in ("high", "now") for each in waits[name] if each == each), default=0.0)  # noqa: PLR0124
@@ -355,9 +367,6 @@ def _table(source: ColumnDataSource, columns: tuple[tuple[str, str, int], ...], 
     return DataTable(
         source=source, columns=[_column(name, title, width, **formatter(name)) for name, title, width in columns],
         index_position=None, sizing_mode="stretch_width", height=height, sortable=True, selectable=False,
+        reorderable=False,
         stylesheets=[".bk-data-table { z-index: 0; }"],
     )  # fmt: skip
-
-
-#: Ends that the key names; a test holds that all have a colour.
-ENDS = tuple(END)
