@@ -56,7 +56,11 @@ def look(jobs: int, changes: int, seconds: float) -> dict[str, float]:
         os.environ["XDG_STATE_HOME"] = f"{folder}/state"
         queue = PretendQueue()
         with Cluster(
-            backend="local", memory="200MB", interface="lo", plugins=[queue], backend_options={"directory": f"{folder}/q"}
+            backend="local",
+            memory="200MB",
+            interface="lo",
+            plugins=[queue],
+            backend_options={"directory": f"{folder}/q"},
         ) as cluster:
             cluster.scale(jobs)
             while len(cluster.jobs) < jobs:
@@ -79,7 +83,11 @@ def look(jobs: int, changes: int, seconds: float) -> dict[str, float]:
                 watcher.kill()
                 watcher.wait()
     found = {f"{name} alone": each for name, each in alone.items()}
-    return found | {name: watched[name] - alone[name] for name in ("loop", "process")} | {"standstill": watched["standstill"]}
+    return (
+        found
+        | {name: watched[name] - alone[name] for name in ("loop", "process")}
+        | {"standstill": watched["standstill"]}
+    )
 
 
 if __name__ == "__main__":

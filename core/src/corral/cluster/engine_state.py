@@ -80,6 +80,7 @@ class EngineState:
     def new_group(self, name: str) -> Group:
         """One of the blueprint's groups, which wants nothing yet."""
         self.census.ledger.open(name)
+        self.tally.know(name)
         job, batch = self.blueprint.request(name, 1), self.blueprint.batch_of(name)
         return Group(
             name=name, cluster=self.name, spec=self.blueprint.groups[name], resources=job.resources,

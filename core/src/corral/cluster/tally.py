@@ -42,6 +42,10 @@ class Tally:
     def _of(self, group: str) -> _GroupTally:
         return self._groups.setdefault(group, _GroupTally())
 
+    def know(self, group: str) -> None:
+        """A group is there, and nothing has happened yet."""
+        self._of(group)
+
     def attempted(self, group: str) -> None:
         """A submission was begun."""
         self._of(group).attempted += 1
@@ -102,7 +106,9 @@ def _spread(histogram: Histogram) -> Spread:
 def commands_of(systems: Sequence[BatchSystem]) -> tuple[CommandCount, ...]:
     """What these batch systems were asked."""
     return tuple(
-        CommandCount(backend=batch.backend, program=program, times=_spread(times), failed=batch.runner.times.failed[program])
+        CommandCount(
+            backend=batch.backend, program=program, times=_spread(times), failed=batch.runner.times.failed[program]
+        )
         for batch in systems
         for program, times in list(batch.runner.times.times.items())
     )

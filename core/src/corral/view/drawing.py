@@ -114,7 +114,7 @@ def bar(job: JobView) -> Row:
         shown(job.id), shown(job.group), _stands(job), job.state, shown(job.reason) or "-",
         shown(" ".join(job.hosts)) or "-", _waited(job), shown(job.why) or "-", _has(job),
         min(local(job.submitted), started), started, connected, leaving, end, colour.light,
-        end if has_ended else float("nan"), colour_of(job).light, 9 if job.has_failed else 4,
+        end if has_ended else float("nan"), colour_of(job).light if has_ended else INK.light, 9 if job.has_failed else 4,
     )  # fmt: skip
 
 
@@ -233,4 +233,6 @@ def key() -> str:
     meanings = [(phase, colour.light, "■") for phase, colour in PHASE.items()]
     meanings += [(f"ended: {outcome}", colour.light, "●") for outcome, colour in END.items() if outcome]
     meanings.append((f"now; all times are {time.strftime('%Z')}", INK.light, "│"))
-    return " &ensp; ".join(f'<span style="color:{colour}">{sign}</span>&nbsp;{html(name)}' for name, colour, sign in meanings)
+    return " &ensp; ".join(
+        f'<span style="color:{colour}">{sign}</span>&nbsp;{html(name)}' for name, colour, sign in meanings
+    )

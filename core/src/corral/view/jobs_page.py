@@ -191,7 +191,9 @@ class JobsPage:
             title=_WAITED, x_axis_type="log", x_range=Range1d(start=0.8, end=3600),
             y_range=FactorRange(), height=240, sizing_mode="stretch_width", tools="reset", toolbar_location=None,
         )  # fmt: skip
-        drawn.hbar(y="group", left="low", right="high", height=0.4, color=PHASE["waiting"].light, alpha=0.6, source=self.waits)
+        drawn.hbar(
+            y="group", left="low", right="high", height=0.4, color=PHASE["waiting"].light, alpha=0.6, source=self.waits
+        )
         middle = drawn.scatter(x="middle", y="group", size=11, marker="square", color=INK.light, source=self.waits)
         longest = drawn.scatter(x="now", y="group", size=13, marker="diamond", color=WANTED.light, source=self.waits)
         tooltips = [("group", "@group"), ("", "@words")]

@@ -136,7 +136,9 @@ def _submissions(overview: Overview) -> Iterator[Metric]:
 
 def _ends(overview: Overview) -> Iterator[Metric]:
     labels = ["group", "backend"]
-    ended = CounterMetricFamily("corral_ended_jobs", "Jobs that have ended, by what that means.", labels=[*labels, "outcome"])
+    ended = CounterMetricFamily(
+        "corral_ended_jobs", "Jobs that have ended, by what that means.", labels=[*labels, "outcome"]
+    )
     failures = CounterMetricFamily(
         "corral_failures",
         "Jobs that ended without being asked to, and workers that died while their job went on.",

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 
 from attrs import astuple, define, field, fields, frozen
 
 #: What is older is forgotten (s).
 SPAN = 86_400.0
-#: Two points are at least this part of their age apart: a minute ago a fifth of a second, a day ago five minutes.
-COARSENESS = 1 / 300
+#: Of each cell of time one point is kept. A cell is at most this part of its age: a day ago five minutes; and at least
+#: so long (s).
+COARSENESS, SHORTEST = 1 / 300, 0.25
 #: After so many points, those that are too close are dropped.
 _THINNED_EVERY = 200
 
@@ -42,7 +44,7 @@ COLUMNS = tuple(attribute.name for attribute in fields(Point))
 
 @define
 class Series:
-    """Points, oldest first: each holds until the next. Some 2,000 at most, however often it is added to.
+    """Points, oldest first: each holds until the next. Some 3,000 at most, however often it is added to.
 
     While nothing changes, the last point moves on; so a day of rest is two points.
     """
@@ -63,21 +65,32 @@ class Series:
 
     def add(self, point: Point) -> None:
         """What is so now; earlier than the last one, because a clock was set: the later ones are dropped."""
-        points = [each for each in self._points if each.moment < point.moment]
+        points = self._points
+        while points and points[-1].moment >= point.moment:
+            points.pop()
         if len(points) > 1 and points[-1].counts == points[-2].counts == point.counts:
             points.pop()
         points.append(point)
         self._added += 1
         if self._added % _THINNED_EVERY == 0:
-            points = thinned(points, point.moment)
-        self._points = points
+            self._points = thinned(points, point.moment)
 
 
 def thinned(points: list[Point], now: float) -> list[Point]:
-    """Without those that are too old, and those that are closer to the one kept before than their age allows."""
+    """The first of each cell of time; cells are the longer the longer ago they were.
+
+    Each cell is a half of one that is twice as long, so that what is kept once stays until a longer cell has another
+    first: however often points are thinned, their gaps do not add up.
+    """
     kept: list[Point] = []
+    cell = (0.0, -1.0)
     for point in points:
         age = now - point.moment
-        if age <= SPAN and (not kept or point.moment - kept[-1].moment >= age * COARSENESS):
+        if age > SPAN:
+            continue
+        length = 2.0 ** math.floor(math.log2(max(age * COARSENESS, SHORTEST)))
+        here = (length, point.moment // length)
+        if here != cell:
             kept.append(point)
+        cell = here
     return kept
