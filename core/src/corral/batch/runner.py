@@ -9,12 +9,14 @@ import os
 import re
 import shlex
 import signal
+import time
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import suppress
 from typing import TypeVar
 
-from attrs import frozen
+from attrs import field, frozen
 
+from corral.batch.timings import CommandTimes
 from corral.errors import CommandFailed, CommandNotFound, CommandTimedOut
 from corral.host import clock
 from corral.plugin import discovery
@@ -57,6 +59,8 @@ class Runner:
     enclosing: re.Pattern[str] | None = None
     #: The way to where commands run; None: here.
     via: Connection | None = None
+    #: How long commands took.
+    times: CommandTimes = field(factory=CommandTimes, eq=False, repr=False)
 
     async def converse(self, conversation: Conversation[T], admit: Callable[[], Awaitable[None]] | None = None) -> T:
         """Drive a conversation to its end, and return its answer.
@@ -97,9 +101,14 @@ class Runner:
             There is no way to the host where it should run.
         """
         timeout = self.timeout if command.timeout is None else command.timeout
-        completed = await (
-            self._run_here(command, timeout) if self.via is None else _run_there(self.via, command, timeout)
-        )
+        began, has_failed = time.monotonic(), True
+        try:
+            completed = await (
+                self._run_here(command, timeout) if self.via is None else _run_there(self.via, command, timeout)
+            )
+            has_failed = completed.returncode != 0
+        finally:
+            self.times.ran(command.argv[0], time.monotonic() - began, has_failed=has_failed)
         logger.debug("%s -> %d", shlex.join(command.argv), completed.returncode)
         if completed.returncode != 0:
             raise CommandFailed(command, completed)

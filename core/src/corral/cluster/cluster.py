@@ -31,7 +31,7 @@ from corral.cluster.explaining import telling
 from corral.cluster.hosting_cluster import HostingCluster
 from corral.cluster.journalling import Journalling
 from corral.cluster.open_clusters import MARGIN, find_open
-from corral.cluster.overviewing import overview_of
+from corral.cluster.overviewing import Known, overview_of
 from corral.cluster.progress import showing
 from corral.cluster.registration import Registration
 from corral.cluster.registry import AskedLine, JobLine, lines_of
@@ -60,6 +60,7 @@ from corral.view.overview import Overview
 
 if TYPE_CHECKING:
     from corral.cluster.engine import Engine
+    from corral.cluster.pages import Pages
     from corral.scaling.adaptive import Adapting
 
 logger = logging.getLogger("corral")
@@ -167,6 +168,7 @@ class Cluster(HostingCluster):
     _engine: Engine | None = None
     #: None: it has not started, is elsewhere, or is to have no journal.
     _journalling: Journalling | None = None
+    _pages: Pages | None = None
     #: True in a subclass that reads dask-jobqueue's section of the configuration.
     _heeds_jobqueue = False
 
@@ -342,6 +344,7 @@ class Cluster(HostingCluster):
         self.scheduler_comm = rpc(self.scheduler.address, connection_args=self.security.get_connection_args("client"))
         # Not with this module: who imports Cluster does not wait for what runs one.
         from corral.cluster.engine import Engine
+        from corral.cluster.pages import Pages
 
         registration = self._registration
         self._engine = engine = Engine(
@@ -354,6 +357,8 @@ class Cluster(HostingCluster):
             settle=self._registration.settle,
         )
         await engine.start()
+        self._pages = Pages.of(engine, self._changes, self._overview)
+        self._pages.open()
         self._registration.keep(lambda: news_of(engine), self._changes)
         self._keep_journal(engine)
         self.status = Status.running
@@ -403,6 +408,8 @@ class Cluster(HostingCluster):
             await self._registration.let_go()
             if self._journalling is not None:
                 await self._journalling.let_go()
+            if self._pages is not None:
+                self._pages.close()
             if self.scheduler is not None:
                 with self._tried("its scheduler could not be closed"):
                     async with asyncio.timeout(MARGIN):
@@ -765,6 +772,9 @@ class Cluster(HostingCluster):
         What the notebook, `corral top`, the dashboard's page of jobs and the report show is made of it. See
         `corral.view.overview`; ``attrs.asdict(cluster.overview())`` is JSON.
         """
+        return self._overview()
+
+    def _overview(self, known: Known | None = None) -> Overview:
         return overview_of(
             self._shown,
             name=self.name,
@@ -773,6 +783,7 @@ class Cluster(HostingCluster):
             began=self._began,
             scheduler=self.scheduler_address,
             dashboard=self.dashboard_link,
+            known=known,
         )
 
     @tells_plainly

@@ -20,6 +20,7 @@ from corral.cluster.keeping_waits import WaitKeeper
 from corral.cluster.launchers import Launchers
 from corral.cluster.submitting import JobSubmitter
 from corral.cluster.system import System
+from corral.cluster.tally import Tally
 from corral.cluster.waiting import Waiting
 from corral.cluster.workers import WorkerFollower
 from corral.errors import InvalidRequest
@@ -151,6 +152,11 @@ class Engine:
     def census(self) -> Census:
         """What the jobs do, and what they have cost."""
         return self._state.census
+
+    @property
+    def tally(self) -> Tally:
+        """What has happened since the cluster began."""
+        return self._state.tally
 
     @property
     def jobs(self) -> tuple[JobRecord, ...]:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from attrs import define, field
 
 from corral.cluster.system import System
+from corral.cluster.tally import Tally
 from corral.cluster.tasks import Tasks
 from corral.errors import CorralError
 from corral.host import clock
@@ -46,6 +47,8 @@ class EngineState:
     systems: dict[str, System] = field(init=False)
     #: What the jobs do, and what they have cost.
     census: Census = field(init=False)
+    #: What has happened since the cluster began.
+    tally: Tally = field(factory=Tally, init=False)
     failures: deque[JobFailure | WorkerFailure] = field(factory=lambda: deque(maxlen=REMEMBERED), init=False)
     #: Rejections that nobody has heard of yet.
     undelivered: list[CorralError] = field(factory=list, init=False)
@@ -77,6 +80,7 @@ class EngineState:
     def new_group(self, name: str) -> Group:
         """One of the blueprint's groups, which wants nothing yet."""
         self.census.ledger.open(name)
+        self.tally.know(name)
         job, batch = self.blueprint.request(name, 1), self.blueprint.batch_of(name)
         return Group(
             name=name, cluster=self.name, spec=self.blueprint.groups[name], resources=job.resources,

@@ -329,6 +329,7 @@ class JobFollower:
     async def _handle_ended(self, group: Group, ended: Sequence[JobRecord]) -> None:
         """Remember why jobs ended, let the group draw its conclusions, and tell the user."""
         before = group.state
+        self._state.tally.have_ended(ended)
         group.handle_ended(ended, self._state.roster.jobs, self._state.now())
         group.is_examining = True
         try:
@@ -341,6 +342,7 @@ class JobFollower:
         finally:
             group.is_examining = False
         self._state.failures.extend(failures)
+        self._state.tally.failed(failures)
         group.tell(before, failures, self._state.roster.jobs)
         if (host := group.blame(self._state.roster.jobs, self._state.now())) is not None:
             self._submitter.avoid(group, host)

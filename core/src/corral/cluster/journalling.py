@@ -13,7 +13,7 @@ from contextlib import suppress
 
 import corral
 from corral.cluster.changes import Changes
-from corral.cluster.overviewing import overview_of
+from corral.cluster.overviewing import Known, overview_of
 from corral.cluster.registry import read as registered
 from corral.cluster.shown import Shown
 from corral.request.blueprint import Blueprint
@@ -27,8 +27,6 @@ logger = logging.getLogger("corral")
 PAUSE = 1.0
 #: At most this part of the time is spent on it: after a look that took long, the next is longer in coming.
 PART = 0.02
-#: When the clock of the host has moved by so much (s) against the engine's, moments follow it; what is less is noise.
-MOVED = 1.0
 
 
 class Journalling:
@@ -52,8 +50,8 @@ class Journalling:
         self._keeping: asyncio.Task[None] | None = None
         self._lock = threading.Lock()
         self._owner = os.getpid()
-        #: When the engine's clock stood at 0 (s since the epoch).
-        self._epoch = 0.0
+        #: What was shown before: with moments by the same clock, what has not changed is equal.
+        self._known = Known()
         self._is_begun = False
         self._is_closed = False
         self._is_told = False
@@ -122,11 +120,7 @@ class Journalling:
             self._pen.written(news)
 
     def _overview(self, status: str) -> Overview:
-        shown = self._look()
-        if abs(shown.epoch - self._epoch) > MOVED:
-            self._epoch = shown.epoch
-        moment = time.time()
-        return overview_of(shown, name=self._head.name, status=status, moment=moment, epoch=self._epoch)
+        return overview_of(self._look(), name=self._head.name, status=status, moment=time.time(), known=self._known)
 
     def _remove_old(self) -> None:
         try:

@@ -3,18 +3,52 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING
 
-from attrs import evolve
+from attrs import define, evolve, field
 
+from corral.cluster.shown import resources_of
 from corral.jobs.record import JobFailure, JobRecord, Outcome, describe_end, outcome
 from corral.jobs.worker_failures import WorkerFailure
+from corral.plugin.values import JobId, Resources
 from corral.scaling.account import STATES, Hours, Usage
-from corral.view.overview import PHASES, FailureView, GroupView, JobView, Overview
+from corral.view.overview import PHASES, FailureView, GroupView, JobView, Overview, Totals
 
 if TYPE_CHECKING:
     from corral.cluster.shown import Shown, ShownGroup
+
+
+#: An epoch that has moved by less is the same (s): it is found anew each time, from two clocks.
+_SAME = 0.5
+
+
+@define
+class Known:
+    """Jobs as they were shown before: of a thousand jobs, few have changed within a second. In one thread at a time."""
+
+    _epoch: float = 0.0
+    _jobs: dict[JobId, tuple[JobRecord, Resources | None, JobView]] = field(factory=dict)
+
+    def since(self, epoch: float) -> float:
+        """The epoch that all moments are told by; another one if a clock was set, or stood still."""
+        if abs(epoch - self._epoch) > _SAME:
+            self._epoch = epoch
+            self._jobs.clear()
+        return self._epoch
+
+    def views(self, records: Sequence[JobRecord], groups: Mapping[str, ShownGroup]) -> tuple[JobView, ...]:
+        """Each job as it is now; the same object as before, if it has not changed."""
+        resources = resources_of(groups)
+        found = {}
+        for record in records:
+            before, has = self._jobs.get(record.id), resources.get(record.group)
+            if before is not None and before[0] is record and (before[1] is has or before[1] == has):
+                found[record.id] = before
+            else:
+                found[record.id] = (record, has, job_view(record, groups.get(record.group), self._epoch))
+        self._jobs = found
+        return tuple(view for _, _, view in found.values())
 
 
 def overview_of(
@@ -26,7 +60,7 @@ def overview_of(
     began: float = 0.0,
     scheduler: str = "",
     dashboard: str = "",
-    epoch: float | None = None,
+    known: Known | None = None,
 ) -> Overview:
     """What there is; from any thread.
 
@@ -34,13 +68,14 @@ def overview_of(
     ----------
     moment, began
         Now, and when the cluster began (s since the epoch).
-    epoch
-        When the clock of the records stood at 0; None: as it is now. With the same one, what has not changed is equal.
+    known
+        What was shown before: what has not changed is not made again.
     """
-    account = shown.account.groups
-    epoch = shown.epoch if epoch is None else epoch
+    known = Known() if known is None else known
+    account, epoch = shown.account.groups, known.since(shown.epoch)
+    totals, records = shown.totals, shown.jobs
     by_group: dict[str, list[JobRecord]] = defaultdict(list)
-    for record in shown.jobs:
+    for record in records:
         by_group[record.group].append(record)
     groups = shown.groups
     return Overview(
@@ -52,11 +87,16 @@ def overview_of(
         scheduler=scheduler,
         dashboard=dashboard,
         groups=tuple(
-            _group(each, group, by_group[each], account.get(each, Usage()), epoch) for each, group in groups.items()
+            evolve(
+                _group(each, group, by_group[each], account.get(each, Usage()), epoch),
+                totals=totals.get(each, Totals()),
+            )
+            for each, group in groups.items()
         ),
-        jobs=tuple(job_view(record, groups.get(record.group), epoch) for record in shown.jobs),
+        jobs=known.views(records, groups),
         failures=tuple(failure_view(failure, epoch) for failure in shown.failures),
         load=shown.load,
+        commands=shown.commands,
         maximum_core_hours=shown.maximum_core_hours,
         maximum_gpu_hours=shown.maximum_gpu_hours,
         whereabouts=shown.whereabouts,
@@ -120,8 +160,7 @@ def failure_view(failure: JobFailure | WorkerFailure, epoch: float) -> FailureVi
     return evolve(found, worker=failure.worker, tasks=failure.tasks, hosts=hosts, moment=epoch + failure.died_at)
 
 
-def _group(name: str, group: ShownGroup, records: Iterable[JobRecord], usage: Usage, epoch: float) -> GroupView:
-    records = list(records)
+def _group(name: str, group: ShownGroup, records: Sequence[JobRecord], usage: Usage, epoch: float) -> GroupView:
     living = [record for record in records if not record.has_ended]
     ended = [record for record in records if record.has_ended]
     waiting = [record for record in living if record.is_capacity and record.state.is_waiting]

@@ -7,15 +7,16 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Protocol
 
-from attrs import evolve, frozen
+from attrs import evolve, field, frozen
 
+from corral.cluster.tally import commands_of
 from corral.jobs.record import JobFailure, Jobs
 from corral.jobs.worker_failures import WorkerFailure
 from corral.plugin.values import Resources
 from corral.request.blueprint import Blueprint
 from corral.request.worker_group import WorkerGroup
 from corral.scaling.account import Account
-from corral.view.overview import Load
+from corral.view.overview import CommandCount, Load, Totals
 
 if TYPE_CHECKING:
     from distributed import Scheduler
@@ -107,6 +108,14 @@ class Shown(Protocol):
         """What the Dask scheduler has."""
 
     @property
+    def totals(self) -> Mapping[str, Totals]:
+        """What has happened in each group since the cluster began."""
+
+    @property
+    def commands(self) -> tuple[CommandCount, ...]:
+        """What the batch systems were asked since then."""
+
+    @property
     def epoch(self) -> float:
         """When the clock of its records stood at 0 (s since the epoch)."""
 
@@ -140,6 +149,8 @@ class OnPaper:
     account: Account = Account(groups={})
     whereabouts: str = ""
     load: Load = Load()
+    totals: Mapping[str, Totals] = field(factory=dict)
+    commands: tuple[CommandCount, ...] = ()
     epoch: float = 0.0
 
     @property
@@ -221,6 +232,14 @@ class AtWork:
     @property
     def load(self) -> Load:
         return load_of(self.engine.scheduler)
+
+    @property
+    def totals(self) -> dict[str, Totals]:
+        return self.engine.tally.totals()
+
+    @property
+    def commands(self) -> tuple[CommandCount, ...]:
+        return commands_of(self.engine.blueprint.systems)
 
     @property
     def epoch(self) -> float:

@@ -110,6 +110,7 @@ class JobSubmitter:
             if script is None:
                 script = self._new_script(group)
             batch = self._state.blueprint.batch_of(group.name)
+            self._state.tally.attempted(group.name)
             await asyncio.to_thread(self._announce, script.name)
             submission = await batch.submit(
                 script, count, may_have_landed=may_have_landed, is_replacement=todo.replacements >= count
@@ -120,16 +121,19 @@ class JobSubmitter:
                 self._uncertain.append((group, script))
             raise
         except (BatchSystemUnavailable, LimitReached) as error:
+            self._state.tally.ended(group.name, "postponed")
             group.postpone(error, script, count, self._state.now())
             if group.doubtful is not None:
                 self._look_again(group, group.doubtful)
         except Exception as error:
             # Also what a broken plugin raises: whoever waits for workers must hear of it.
+            self._state.tally.ended(group.name, "refused")
             self._state.undelivered.append(group.reject(error))
             if script is not None:
                 # Its jobs may be there all the same, behind an answer that nobody could read.
                 self._look_again(group, script)
         else:
+            self._state.tally.ended(group.name, "accepted", jobs=len(submission.ids))
             group.doubtful = group.trouble = None
             group.has_room()
             group.state = submitted(group.state, min(todo.replacements, len(submission.ids)), self._state.now())

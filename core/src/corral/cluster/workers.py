@@ -117,6 +117,7 @@ class WorkerFollower:
             if record is not None and group is not None:
                 if record.connected_at == now:
                     group.has_come(record)
+                    self._state.tally.has_come(record)
                 if group.spec.task_seconds is not None:
                     self._state.scheduler.assumed[address] = group.spec.task_seconds
                 group.has_time(self._state.scheduler.seconds_left(worker))
@@ -263,6 +264,7 @@ class WorkerFollower:
             hint=cause.cure,
         )
         self._state.failures.append(failure)
+        self._state.tally.failed([failure])
         if failure.kind not in self._told_deaths:
             self._told_deaths.add(failure.kind)
             logger.warning(

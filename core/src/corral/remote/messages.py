@@ -20,7 +20,7 @@ from corral.request.blueprint import Blueprint
 from corral.request.worker_group import WorkerGroup
 from corral.scaling.account import Account
 from corral.scaling.adaptive import Adapting
-from corral.view.overview import Load
+from corral.view.overview import CommandCount, Load, Totals
 
 #: What Dask's `Scheduler.identity` returns: plain already, but with keys that JSON has not.
 Identity = NewType("Identity", dict[str, Any])
@@ -108,6 +108,8 @@ class State:
     maximum_gpu_hours: float | None = None
     whereabouts: str = ""
     load: Load = Load()
+    totals: Mapping[str, Totals] = field(factory=dict)
+    commands: tuple[CommandCount, ...] = ()
     #: When the cluster began, by the clock of the scheduler's host.
     began: float = 0.0
     #: When the clock of its records stood at 0, by the clock of the scheduler's host.

@@ -283,6 +283,8 @@ class Served(Cluster):
             maximum_gpu_hours=shown.maximum_gpu_hours,
             whereabouts=shown.whereabouts,
             load=shown.load,
+            totals=shown.totals,
+            commands=shown.commands,
             began=self._began,
             epoch=shown.epoch,
             adaptive=None if adaptive is None else AdaptiveState.of(adaptive),

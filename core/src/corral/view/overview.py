@@ -17,6 +17,67 @@ PHASES = ("waiting", "starting", "working", "draining", "cancelling")
 USES = ("busy", "idle", "starting", "draining", "interrupted")
 
 
+#: What becomes of a submission: the batch system took its jobs, refuses them for good, or is asked again later.
+SUBMISSIONS = ("accepted", "refused", "postponed")
+
+
+@frozen(kw_only=True)
+class Spread:
+    """How many durations were how long: a histogram. Its numbers only grow."""
+
+    #: Upper bounds (s), rising.
+    bounds: tuple[float, ...] = ()
+    #: How many were at most so long, and longer than the bound before; the last has no bound.
+    counts: tuple[int, ...] = (0,)
+    #: Of all of them (s).
+    seconds: float = 0.0
+
+    @property
+    def count(self) -> int:
+        return sum(self.counts)
+
+
+@frozen(kw_only=True)
+class FailureCount:
+    """How many failures of one kind there were."""
+
+    #: ``job``, or ``worker``, which its job has started again.
+    what: str
+    #: A value of `corral.jobs.record.Outcome`.
+    outcome: str
+    #: The batch system's word for a job's end (``failed``, ``timeout`` …); of a worker one of a few words.
+    cause: str
+    count: int
+
+
+@frozen(kw_only=True)
+class Totals:
+    """What has happened in a group since the cluster began. The numbers only grow, whatever is forgotten of jobs."""
+
+    #: Submissions that were begun, and what became of them: one entry for each of `SUBMISSIONS`.
+    attempted: int = 0
+    submissions: Mapping[str, int] = field(factory=lambda: dict.fromkeys(SUBMISSIONS, 0))
+    #: Jobs that the batch system took.
+    submitted: int = 0
+    #: How long jobs took from their submission to their first worker.
+    waits: Spread = Spread()
+    #: Jobs that ended, by what that means: a value of `corral.jobs.record.Outcome`, or ``in good time``.
+    ended: Mapping[str, int] = field(factory=dict)
+    failures: tuple[FailureCount, ...] = ()
+
+
+@frozen(kw_only=True)
+class CommandCount:
+    """How often one program of a batch system was run."""
+
+    #: The name of the backend plugin that ran it, and the program's own, without its folder.
+    backend: str
+    program: str
+    times: Spread
+    #: Those that did not end with 0.
+    failed: int
+
+
 @frozen(kw_only=True)
 class JobView:
     """One job."""
@@ -110,6 +171,7 @@ class GroupView:
     busy_cores: float = 0.0
     #: What would have been enough, where that is much less; a sentence each.
     advice: tuple[str, ...] = ()
+    totals: Totals = Totals()
 
     @property
     def workers_wanted(self) -> int:
@@ -180,6 +242,8 @@ class Overview:
     #: Oldest first.
     failures: tuple[FailureView, ...] = ()
     load: Load = Load()
+    #: What the batch systems were asked since the cluster began.
+    commands: tuple[CommandCount, ...] = ()
     maximum_core_hours: float | None = None
     maximum_gpu_hours: float | None = None
     #: Where the jobs are, in a sentence.
