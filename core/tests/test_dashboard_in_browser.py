@@ -297,8 +297,7 @@ def look_at_jobs(browser: Any, address: str, cluster: Cluster) -> None:
 
 def eventually(holds: Callable[[], Any]) -> None:
     """Within a minute; what a browser has drawn tells nobody."""
-    for _ in range(600):
-        if holds():
-            return
+    deadline = time.monotonic() + 60
+    while not holds():
+        assert time.monotonic() < deadline, "it never was so"
         time.sleep(0.1)
-    raise AssertionError("it never was so")
