@@ -20,6 +20,7 @@ import pytest
 from distributed import LocalCluster
 
 from corral import Cluster
+from corral.view.colours import END, PHASE, WANTED
 
 pytestmark = [
     pytest.mark.real("chromium"),
@@ -37,6 +38,38 @@ CANVASES = """
 """
 
 IS_DRAWN = "return window.Bokeh !== undefined && Bokeh.documents.length > 0 && Bokeh.documents.every(d => d.is_idle)"
+
+#: The jobs that the page of jobs has heard of.
+JOBS = """
+    const bars = Bokeh.documents[0].get_model_by_name("bars");
+    return Object.fromEntries(Array.from(bars.data.id).map((id, at) => [id, bars.data.stands[at]]))
+"""
+
+#: How many pixels of all pictures have each of these colours.
+PIXELS = """
+    const [colours] = arguments;
+    const below = node => [...node.querySelectorAll("*")].flatMap(
+        e => [e, ...(e.shadowRoot ? below(e.shadowRoot) : [])]);
+    const found = Object.fromEntries(colours.map(colour => [colour, 0]));
+    for (const canvas of below(document).filter(e => e.tagName == "CANVAS" && e.width && e.height)) {
+        const {data} = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
+        for (let at = 0; at < data.length; at += 4)
+            if (data[at + 3] == 255) {
+                const colour = "#" + [0, 1, 2].map(i => data[at + i].toString(16).padStart(2, "0")).join("");
+                if (colour in found) found[colour] += 1;
+            }
+    }
+    return found
+"""
+
+#: Text of tables and of what the pointer is told, and what a hostile name would have made of the page.
+WORDS = """
+    const below = node => [...node.querySelectorAll("*")].flatMap(
+        e => [e, ...(e.shadowRoot ? below(e.shadowRoot) : [])]);
+    const all = below(document);
+    return [all.map(e => e.children.length ? "" : e.textContent).join("\\n"),
+            all.filter(e => e.tagName == "IMG" && e.getAttribute("src") == "x").length]
+"""
 
 #: What this page needs and leads to on this server, and what is answered there; of each single plot there is a page
 #: as well, and to make them all takes minutes.
@@ -65,7 +98,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
         f"user-data-dir={tmp_path_factory.mktemp('chromium')}",
     ):  # fmt: skip
         options.add_argument(f"--{switch}")
-    options.set_capability("goog:loggingPrefs", {"performance": "ALL"})
+    options.set_capability("goog:loggingPrefs", {"performance": "ALL", "browser": "ALL"})
     driver = Chrome(options=options, service=Service("/usr/bin/chromedriver"))
     driver.set_script_timeout(180)
     yield driver
@@ -171,6 +204,8 @@ def look_around(browser: Any, address: str, canvases: int) -> None:
     browser.get(f"{front}/info")
     assert browser.current_url == f"{front}/info/main/workers.html"
     assert "_0-0" in browser.page_source
+    assert watch(browser, f"{front}/jobs") >= 3
+    assert set(browser.execute_script(JOBS).values()) == {"working"}
 
 
 def watch(browser: Any, address: str) -> int:
@@ -196,3 +231,73 @@ def watch_once(browser: Any, address: str) -> int:
         browser.save_screenshot(f"{shots}/{time.time():.0f}.png")
     number: int = browser.execute_script(CANVASES)
     return number
+
+
+@pytest.mark.parametrize("count", [3, 1000])
+def test_the_page_of_jobs_shows_each_job(
+    browser: Any, count: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Directly and behind a proxy: bars in the colours of their phases, and the news of a second ago; no complaint."""
+    from pretend_jobs import PretendQueue, change, live
+
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setenv("JUPYTERHUB_SERVICE_PREFIX", "/user/me/")
+    queue = PretendQueue()
+    options = {"directory": str(tmp_path / "q")}
+    with Cluster(
+        backend="local", memory="200MB", interface="lo", plugins=[queue], backend_options=options, scheduler="process"
+    ) as cluster:
+        cluster.scale(count)
+        eventually(lambda: len(cluster.jobs) == count)
+
+        async def begin() -> None:
+            live(cluster, queue, step=30 if count < 10 else 4)
+
+        async def alter() -> None:
+            change(cluster, [1])
+
+        cluster.sync(begin)
+        path = cluster.dashboard_link.replace("/status", "/jobs")
+        port, inside = path.removeprefix("/user/me/proxy/").split("/", 1)
+        with jupyter("/user/me/", tmp_path) as here:
+            for name, address in (("directly", f"http://127.0.0.1:{port}/{inside}"), ("proxied", urljoin(here, path))):
+                look_at_jobs(browser, address, cluster)
+                shots = Path(os.environ.get("CORRAL_SCREENSHOTS", tmp_path))
+                browser.save_screenshot(str(shots / f"jobs-{count}-{name}.png"))
+                altered = str(cluster.jobs[1].id)
+                before = browser.execute_script(JOBS)[altered]
+                cluster.sync(alter)
+                eventually(lambda told=altered, was=before: browser.execute_script(JOBS)[told] != was)
+                browser.get("about:blank")
+
+
+def look_at_jobs(browser: Any, address: str, cluster: Cluster) -> None:
+    browser.get_log("browser")
+    assert watch(browser, address) >= 3
+    eventually(lambda: len(browser.execute_script(JOBS)) == len(cluster.jobs))
+    told = browser.execute_script(JOBS)
+    for job in cluster.jobs:
+        assert told[str(job.id)].startswith(job.phase.value)
+    phases = {job.phase.value for job in cluster.jobs if not job.has_ended}
+    colours = {PHASE[phase].light for phase in phases} | {WANTED.light}
+    failed = bool(cluster.failures)
+    if failed:
+        colours.add(END["lost"].light)
+
+    def drawn() -> bool:
+        return all(browser.execute_script(PIXELS, sorted(colours)).values())
+
+    eventually(drawn)
+    words, harmed = browser.execute_script(WORDS)
+    assert cluster.name in words
+    assert harmed == 0
+    assert ("onerror=alert(1)" in words) is failed
+    assert [entry for entry in browser.get_log("browser") if entry["level"] != "INFO"] == []
+
+
+def eventually(holds: Callable[[], Any]) -> None:
+    """Within a minute; what a browser has drawn tells nobody."""
+    deadline = time.monotonic() + 60
+    while not holds():
+        assert time.monotonic() < deadline, "it never was so"
+        time.sleep(0.1)

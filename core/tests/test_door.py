@@ -28,6 +28,12 @@ from corral.security.tunnel import Tunnel
 
 pytestmark = pytest.mark.timeout(120)
 
+#: What corral adds to Dask's pages.
+OURS = (
+    "/jobs", "/jobs/ws", "/jobs/autoload.js", "/jobs/metadata", "/corral", "/corral/", "/corral/overview.json",
+    "/corral/jobs.json", "/corral/series.json", "/metrics",
+)  # fmt: skip
+
 
 def cluster(folder: Path, **arguments: Any) -> Cluster:
     return Cluster(
@@ -66,7 +72,7 @@ def strangers_requests(address: str) -> Iterator[bytes]:
     """Every way to ask for what is there, and some for what is not, by somebody who has not been told the secret."""
     secret = urlsplit(address).path.removesuffix("/status")
     port = urlsplit(address).port
-    for path in sorted(known_paths()):
+    for path in sorted({*known_paths(), *OURS}):
         yield f"GET {path} HTTP/1.1\r\nHost: 127.0.0.1\r\n\r\n".encode()
     upgrade = "Connection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAA\r\n"
     yield f"GET /status/ws HTTP/1.1\r\nHost: x\r\nOrigin: http://x\r\n{upgrade}\r\n".encode()
@@ -146,6 +152,8 @@ def test_all_of_it_is_there_for_those_who_know(link: str) -> None:
         for path, found in (
             ("/health", b"ok"), ("/metrics", b"dask_scheduler"), ("/json/identity.json", b"Scheduler"),
             ("/status", b"Bokeh"), ("/status?theme=x", b"Bokeh"), ("/info/main/workers.html", b"Workers"),
+            ("/jobs", b"Bokeh"), ("/metrics", b"corral_workers"), ("/corral/overview.json", b'"format": 1'),
+            ("/corral/jobs.json", b'"jobs": []'), ("/corral/series.json", b'"points": ['),
             ("/statics/css/base.css", b"{"), ("/static/js/bokeh.min.js", b"Bokeh"),
         ):  # fmt: skip
             assert found in get(connection, secret + path).content, path

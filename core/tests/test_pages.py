@@ -198,8 +198,8 @@ def test_a_cluster_closes_under_the_eyes_of_whoever_looks(
     cluster = make(n_workers=1)
     cluster.wait_for_workers(timeout=60)
     session = viewer(cluster.dashboard_link.replace("/status", "/jobs"))
-    bars = session.document.select_one({"name": "bars"})
-    until(lambda: session.force_roundtrip() or list(bars.data["id"]) == [str(job.id) for job in cluster.jobs])
+    bars, known = session.document.select_one({"name": "bars"}), [str(job.id) for job in cluster.jobs]
+    until(lambda: session.force_roundtrip() or list(bars.data["id"]) == known)
     families(cluster)
     pages = cluster._pages
     assert pages is not None
@@ -263,5 +263,5 @@ async def test_a_cluster_that_is_gone_is_not_kept_for_its_pages() -> None:
 def test_json_has_no_word_for_infinity() -> None:
     """What a batch system means by it is told as not known."""
     said = overview_json(Overview(name="\ud800</script>", backend="b", moment=float("nan"), began=float("inf")))
-    found = json.loads(said, parse_constant=lambda word: pytest.fail(word))
+    found = json.loads(said, parse_constant=pytest.fail)
     assert (found["moment"], found["began"]) == (None, None)

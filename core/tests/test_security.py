@@ -110,8 +110,10 @@ def check_that_strangers_stay_outside(tmp_path: Path, draws: bool) -> None:
         assert len(prefix) > 20
         with urlopen(f"http://{link.netloc}{prefix}/health") as answer:
             assert answer.read() == b"ok"
-        assert len(c.scheduler.http_application.applications) == draws
-        for path in ("/health", "/status", "/json/identity.json", "/", "/nothing"):
+        # Dask's pages, and corral's page of jobs.
+        assert len(c.scheduler.http_application.applications) == 2 * draws
+        ours = ("/jobs", "/metrics", "/corral/overview.json", "/corral/jobs.json", "/corral/series.json")
+        for path in ("/health", "/status", "/json/identity.json", "/", "/nothing", *ours):
             with pytest.raises(HTTPError, match="404") as refused:
                 urlopen(f"http://{link.netloc}{path}")
             # Not by a redirection either.

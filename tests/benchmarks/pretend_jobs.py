@@ -93,7 +93,7 @@ def live(cluster: Cluster, queue: PretendQueue, *, step: float = 1.0, failing: i
             continue
         record = works(record, running, began)  # noqa: PLW2901
         if kind == 2:
-            record = evolve(record, leaving="walltime", retire_asked_at=now - step)  # noqa: PLW2901
+            record = evolve(record, leaving="walltime", leaving_at=now - 60)  # noqa: PLW2901
         if kind == 3:
             failed = JobStatus(state=JobState.FAILED, exit_code=127, hosts=(host,))
             queue.jobs[record.id] = failed
@@ -128,6 +128,7 @@ def change(cluster: Cluster, numbers: Iterable[int]) -> None:
         record = jobs[number % len(jobs)]
         if record.has_ended:
             continue
-        leaving = "" if record.leaving else "signal"
-        engine._state.roster.put(evolve(record, leaving=leaving))
+        leaves = not record.leaving
+        since = engine.now() if leaves else None
+        engine._state.roster.put(evolve(record, leaving="signal" if leaves else "", leaving_at=since))
     engine._state.tell()

@@ -1,4 +1,4 @@
-"""Metrics of an overview: valid for Prometheus, with units in their names, and numbers that only grow where they say so."""
+"""Metrics of an overview: valid for Prometheus, with units in their names, and counters that only grow."""
 
 from __future__ import annotations
 

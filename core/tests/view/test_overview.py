@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from attrs import asdict, fields
+from attrs import asdict, evolve, fields
 from distributed import Client, wait
 
 from corral import Cluster
-from corral.jobs.record import Phase
+from corral.cluster.overviewing import Known, job_view
+from corral.jobs.record import JobRecord, Phase
+from corral.plugin.values import JobId
 from corral.scaling.account import STATES
 from corral.view.overview import PHASES, USES, Load, Overview
 
@@ -118,3 +120,25 @@ def test_every_value_is_plain() -> None:
     overview = Overview(name="n", backend="b", moment=1.0)
     assert set(asdict(overview)) == {field.name for field in fields(Overview)}
     assert json.loads(json.dumps(asdict(overview)))["groups"] == []
+
+
+def test_a_job_that_leaves_by_itself_says_since_when() -> None:
+    """Its launcher said so; whatever else asks it to leave came later, or was first."""
+    record = JobRecord(id=JobId("7_0"), workers=frozenset({"7_0-0"}), leaving="walltime", leaving_at=50.0)
+    view = job_view(record, None, 1000.0)
+    assert (view.phase, view.leaving) == ("draining", 1050.0)
+    assert job_view(evolve(record, retire_asked_at=20.0), None, 1000.0).leaving == 1020.0
+
+
+def test_what_has_not_changed_is_the_same_object() -> None:
+    """Of a thousand jobs that are looked at each second, those that changed are made anew; all, if a clock was set."""
+    records = [JobRecord(id=JobId(f"7_{number}")) for number in range(3)]
+    known = Known()
+    known.since(1000.0)
+    first = known.views(records, {})
+    records[1] = evolve(records[1], was_listed=True, started_at=5.0)
+    assert known.since(1000.2) == 1000.0
+    second = known.views(records, {})
+    assert [one is other for one, other in zip(first, second, strict=True)] == [True, False, True]
+    assert known.since(2000.0) == 2000.0
+    assert known.views(records, {})[0].submitted == 2000.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import random
 
 from corral.view.overview import PHASES
@@ -18,7 +19,7 @@ def test_a_day_of_changes_each_second_is_few_points() -> None:
     assert moments == sorted(moments)
     assert moments[-60:] == [now - age for age in range(59, -1, -1)]
     assert now - SPAN - 300 <= moments[0] <= now - SPAN + 600
-    gaps = [(now - after, after - before) for before, after in zip(moments, moments[1:])]
+    gaps = [(now - after, after - before) for before, after in itertools.pairwise(moments)]
     assert all(gap <= max(1.0, 2 * (age + 200) * COARSENESS) for age, gap in gaps)
 
 

@@ -106,7 +106,8 @@ def overview_of(
 def job_view(record: JobRecord, group: ShownGroup | None, epoch: float) -> JobView:
     """One job; `epoch` is when the clock of its record stood at 0 (s since the epoch)."""
     resources = None if group is None else group.resources
-    asked_to_leave = record.retire_asked_at or record.cancel_asked_at
+    asked = (record.retire_asked_at, record.cancel_asked_at, record.leaving_at)
+    leaving = min((moment for moment in asked if moment is not None), default=None)
     why = ""
     if record.has_ended:
         why = describe_end(record)
@@ -131,7 +132,7 @@ def job_view(record: JobRecord, group: ShownGroup | None, epoch: float) -> JobVi
         started=_moment(record.started_at, epoch),
         connected=_moment(record.connected_at, epoch),
         ended=_moment(record.ended_at, epoch),
-        leaving=_moment(asked_to_leave, epoch),
+        leaving=_moment(leaving, epoch),
         expected_start=record.status.expected_start if record.started_at is None else None,
         why=why,
         outcome=outcome(record).value if has_meaning else "",

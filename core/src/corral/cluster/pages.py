@@ -209,7 +209,8 @@ def _dask_s_and_this_process_s(scheduler: Scheduler) -> list[Any]:
     if DASKS_METRICS in dask.config.get("distributed.scheduler.http.routes"):
         from distributed.http.scheduler.prometheus.core import COLLECTORS
 
-        for collector in COLLECTORS:
+        collectors: Any = COLLECTORS
+        for collector in collectors:
             found += collector(scheduler).collect()
     known = {family.name for family in found}
     return found + [family for family in REGISTRY.collect() if family.name not in known]

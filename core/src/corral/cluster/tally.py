@@ -9,7 +9,7 @@ from attrs import define, field
 
 from corral.batch.client import BatchSystem
 from corral.batch.timings import Histogram
-from corral.jobs.record import JobFailure, JobRecord, outcome
+from corral.jobs.record import JobFailure, JobRecord, Outcome, outcome
 from corral.jobs.worker_failures import WorkerFailure
 from corral.view.overview import SUBMISSIONS, CommandCount, FailureCount, Spread, Totals
 
@@ -64,7 +64,9 @@ class Tally:
     def have_ended(self, records: Iterable[JobRecord]) -> None:
         """Jobs have ended."""
         for record in records:
-            how = "in good time" if record.left_in_good_time else outcome(record).value
+            meaning = outcome(record)
+            by_itself = meaning is not Outcome.WANTED and record.left_in_good_time
+            how = "in good time" if by_itself else meaning.value
             self._of(record.group).ended[how] += 1
 
     def failed(self, failures: Iterable[JobFailure | WorkerFailure]) -> None:

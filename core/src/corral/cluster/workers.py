@@ -168,7 +168,11 @@ class WorkerFollower:
                     self._state.roster.put(evolve(record, leaves_at=leaves_at))
                     self._state.wake.set()
             case "leaving":
-                self._state.roster.put(evolve(record, leaving=_reason(message) or "leaving"))
+                self._state.roster.put(
+                    evolve(
+                        record, leaving=_reason(message) or "leaving", leaving_at=record.leaving_at or self._state.now()
+                    )
+                )
                 system.rhythm.urgent(self._state.now() + LEAVING_GRACE)
                 self._state.changed(system)
             case "worker died":

@@ -117,6 +117,8 @@ class JobRecord:
     spent_at: float | None = None
     #: Why its launcher said that it is leaving ("walltime", "signal", "retire"); empty while it stays.
     leaving: str = ""
+    #: When it first said so.
+    leaving_at: float | None = None
     #: Tasks that it could not finish, and results that no other worker could take, when it left: they run again.
     unfinished_tasks: int = 0
     lost_results: int = 0

@@ -64,7 +64,9 @@ def observe(record: JobRecord, status: JobStatus | None, now: float) -> JobRecor
 
 def _anew(record: JobRecord) -> JobRecord:
     """The same of a job that was requeued: it keeps its id, and begins once more."""
-    return evolve(record, started_at=None, connected_at=None, lost_workers_at=None, leaves_at=None, leaving="")
+    return evolve(
+        record, started_at=None, connected_at=None, lost_workers_at=None, leaves_at=None, leaving="", leaving_at=None
+    )
 
 
 def _has_just_worked(record: JobRecord, now: float) -> bool:

@@ -27,7 +27,7 @@ LONGEST = 300
 
 Row = tuple[Any, ...]
 
-#: What is known of a job's bar. Its parts lie between ``submitted``, ``started``, ``connected``, ``leaving``, ``ended``.
+#: A job's bar. Its parts lie between ``submitted``, ``started``, ``connected``, ``leaving`` and ``ended``.
 BAR = (
     "id", "group", "stands", "state", "reason", "hosts", "waited", "why", "has",
     "submitted", "started", "connected", "leaving", "ended", "leaving_colour", "end", "end_colour", "end_size",
@@ -39,7 +39,7 @@ GROUP = (
     "group", "backend", "wanted", "waiting", "starting", "working", "leaving", "ended", "failed", "workers",
     "core_hours", "gpu_hours", "says",
 )  # fmt: skip
-#: Of a group's waits (s): the tenth that was shortest, the middle, the tenth that was longest, the longest that goes on.
+#: Of a group's waits (s): what a tenth was shorter than, the middle, what a tenth was longer than, the longest now.
 WAIT = ("group", "low", "middle", "high", "now", "words")
 
 Columns = Mapping[str, list[Any]]
@@ -98,7 +98,7 @@ class Drawer:
 
 
 def local(moment: float) -> float:
-    """A moment (s since the epoch) as an axis shows it: on this host's wall clock, which is what people compare with."""
+    """A moment (s since the epoch) as an axis shows it: on this host's wall clock."""
     return (moment + time.localtime(moment).tm_gmtoff) * 1000
 
 
@@ -114,7 +114,7 @@ def bar(job: JobView) -> Row:
         shown(job.id), shown(job.group), _stands(job), job.state, shown(job.reason) or "-",
         shown(" ".join(job.hosts)) or "-", _waited(job), shown(job.why) or "-", _has(job),
         min(local(job.submitted), started), started, connected, leaving, end, colour.light,
-        end if has_ended else float("nan"), colour_of(job).light if has_ended else INK.light, 9 if job.has_failed else 4,
+        end if has_ended else float("nan"), (colour_of(job) if has_ended else INK).light, 9 if job.has_failed else 4,
     )  # fmt: skip
 
 
@@ -171,7 +171,7 @@ def _says(group: GroupView) -> str:
 
 
 def waits_of(overview: Overview) -> Columns:
-    """How long jobs of each group waited until they started, by `WAIT`; groups of which none ever waited are left out."""
+    """How long jobs of each group waited until they started, by `WAIT`; no row for groups of which none did."""
     waited: dict[str, list[float]] = {group.name: [] for group in overview.groups}
     for job in overview.jobs:
         if job.started is not None and job.group in waited:

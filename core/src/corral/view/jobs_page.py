@@ -14,19 +14,17 @@ from bokeh.document import Document
 from bokeh.layouts import column, row
 from bokeh.models import (
     BasicTicker,
-    BoxAnnotation,
     ColumnDataSource,
-    DataTable,
     DatetimeTickFormatter,
-    Div,
     FactorRange,
     FixedTicker,
     HoverTool,
-    NumberFormatter,
     NumeralTickFormatter,
     Range1d,
-    TableColumn,
 )
+from bokeh.models.annotations import BoxAnnotation
+from bokeh.models.widgets.markups import Div
+from bokeh.models.widgets.tables import DataTable, NumberFormatter, TableColumn
 from bokeh.plotting import figure
 from distributed.dashboard.components.scheduler import BOKEH_THEME, env
 
@@ -58,7 +56,7 @@ _TIME = DatetimeTickFormatter(
 )  # fmt: skip
 _TOOLS = "xpan,xwheel_zoom,box_zoom,reset"
 #: Where a thousand jobs are a pixel each, one is enough; older versions of bokeh show all.
-_FEW = {"limit": 1} if "limit" in HoverTool.properties() else {}
+_FEW: dict[str, Any] = {"limit": 1} if "limit" in HoverTool.properties() else {}
 _HOVER = [
     ("job", "@id"), ("group", "@group"), ("stands", "@stands"), ("batch system", "@state"), ("reason", "@reason"),
     ("hosts", "@hosts"), ("has", "@has"), ("waited", "@waited"), ("why it ends", "@why"),
@@ -85,11 +83,13 @@ def begin(
     """
     page = JobsPage()
 
-    async def tick() -> None:
+    async def show() -> None:
         latest = await drawing()
         if latest is not None:
             page.update(latest, series())
 
+    # bokeh awaits what it calls, if there is something to await; its types do not say so.
+    tick: Any = show
     document.title = "Dask: Jobs"
     document.theme = BOKEH_THEME
     document.template = env.get_template("simple.html")
@@ -104,8 +104,8 @@ class JobsPage:
 
     def __init__(self) -> None:
         #: Of moments, shared by both pictures; both ends follow, unless somebody has moved them.
-        self.times = Range1d(start=0, end=SHORTEST)
-        self.rows = Range1d(start=-0.5, end=1.5)
+        self.times: Any = Range1d(start=0, end=SHORTEST)
+        self.rows: Any = Range1d(start=-0.5, end=1.5)
         self.words = Div(text="", sizing_mode="stretch_width", styles={"font-size": "14px", "line-height": "1.5"})
         self.bars = ColumnDataSource({name: [] for name in ("row", *BAR)}, name="bars")
         self.size = ColumnDataSource({"moment": [], "workers": [], "wanted": []}, name="size")
@@ -175,8 +175,9 @@ class JobsPage:
                 formatters={"@moment": "datetime"}, mode="vline",
             )
         )  # fmt: skip
-        drawn.y_range.start = 0
-        drawn.y_range.default_span = 4
+        sizes: Any = drawn.y_range
+        sizes.start = 0
+        sizes.default_span = 4
         drawn.yaxis.ticker = BasicTicker(min_interval=1)
         drawn.yaxis.formatter = NumeralTickFormatter(format="0,0")
         drawn.legend.location = "top_left"
@@ -226,7 +227,7 @@ class JobsPage:
         margin = (drawing.now - start) / 50
         self._follow(self.times, start - margin, drawing.now + margin)
 
-    def _follow(self, range_: Range1d, start: float, end: float) -> None:
+    def _follow(self, range_: Any, start: float, end: float) -> None:
         """Move a range along with what it shows, unless somebody has chosen another part."""
         was_start, was_end = self._followed[range_]
         # Before, or a reset would lead back to what was.
@@ -282,7 +283,11 @@ class JobsPage:
             return
         known = len(self.size.data["moment"])
         new = [point for point in points if point.moment > self._points_until]
-        last = {"moment": [drawing.now], "workers": [points[-1].workers], "wanted": [points[-1].wanted]}
+        last: dict[str, list[Any]] = {
+            "moment": [drawing.now],
+            "workers": [points[-1].workers],
+            "wanted": [points[-1].wanted],
+        }
         if not known or known + len(new) > POINTS:
             shown = _columns(points)
             self.size.data = {name: shown[name] + last[name] for name in last}

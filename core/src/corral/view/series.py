@@ -1,4 +1,4 @@
-"""How a cluster's size went over the last day, in few points: exact a moment ago, coarser the longer ago it was. Pure."""
+"""How a cluster's size went over the last day, in few points: coarser the longer ago it was. Pure."""
 
 from __future__ import annotations
 
