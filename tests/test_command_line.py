@@ -19,7 +19,7 @@ def test_the_page_is_made_from_the_commands() -> None:
 def test_every_command_that_prints_json_is_named() -> None:
     """In the sentence that says how many objects it prints."""
     head = command_line.PAGE.read_text().partition(command_line.BEGIN)[0]
-    said = set(re.findall(r"`([a-z-]+)`", head[head.index("Everything that lists") : head.index("`schema`")]))
+    said = set(re.findall(r"`([a-z]+)`", head[head.index("Everything that lists") : head.index("`schema`")]))
     have = {
         name
         for name, command in main.commands.items()

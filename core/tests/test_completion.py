@@ -27,7 +27,7 @@ def completed(words: str, **environ: str) -> list[str]:
     }
     done = subprocess.run([CORRAL], env={**os.environ, **asked, **environ}, capture_output=True, text=True, check=True)
     assert done.stderr == ""
-    return [line.partition(",")[2] for line in done.stdout.splitlines()]
+    return [line.partition(",")[2] for line in done.stdout.splitlines() if line]
 
 
 @pytest.fixture
@@ -101,8 +101,6 @@ def test_in_a_real_bash_the_tab_key_completes(clusters: None, terminal: Opens) -
     screen.press("corral logs --cl\tor\t1\t\t")
     screen.until("corral logs --cluster orbit 1")
     screen.until(lambda text: "10_0" in text and "12_0" in text)
-    screen.press("\x03exit\n")
-    screen.end()
 
 
 @pytest.mark.parametrize("shell", ["bash", "zsh", "fish"])

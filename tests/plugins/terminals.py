@@ -106,7 +106,8 @@ class Terminal:
     def close(self) -> None:
         if self.process.poll() is None:
             self.process.send_signal(signal.SIGCONT)
-            self.process.terminate()
+            # As when a window is closed; an interactive shell ignores SIGTERM.
+            self.process.send_signal(signal.SIGHUP)
             try:
                 self.process.wait(20)
             except subprocess.TimeoutExpired:

@@ -251,7 +251,7 @@ class Play:
 def _has_worker(cluster: Cluster) -> bool:
     """Raises what stands against it, as soon as that is known."""
     try:
-        cluster.wait_for_workers(1, timeout=0.1)
+        cluster.wait_for_workers(1, timeout=0.1, progress=False)
     except WorkersNotReady:
         return False
     return True

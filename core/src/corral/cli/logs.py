@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import sys
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -78,7 +80,10 @@ def logs(job: str | None, cluster: str | None, lines: int | None, follow: bool, 
     if follow:
         from corral.cli.following import Follower
 
-        Follower(chosen, lambda: _again(chosen)).follow(lines)
+        try:
+            Follower(chosen, lambda: _again(chosen)).follow(lines)
+        except KeyboardInterrupt:
+            sys.exit(128 + signal.SIGINT)
         return
     text = chosen.files.text(path)
     if lines is not None:

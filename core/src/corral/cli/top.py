@@ -35,7 +35,12 @@ _LOG_KEYS = "↑↓ scroll  end: newest  q back"
 @click.command()
 @click.argument("name", required=False, shell_complete=completing.clusters)
 @click.option("--once", is_flag=True, help="Print it once, as plain lines.")
-@click.option("--json", "as_json", is_flag=True, help="For programs: one JSON object, what cluster.overview() says.")
+@click.option(
+    "--json",
+    "as_json",
+    is_flag=True,
+    help="For programs: one JSON object, what cluster.overview() says, and why if that is not all.",
+)
 @click.option("--timeout", default="60s", show_default=True, help="How long to wait for a scheduler that is starting.")
 def top(name: str | None, once: bool, as_json: bool, timeout: str) -> None:
     """Watch a cluster, and change it: its groups, jobs, workers, tasks, memory and hours, and what fails.
@@ -54,7 +59,7 @@ def top(name: str | None, once: bool, as_json: bool, timeout: str) -> None:
     cluster = watched(name, timeout)
     try:
         if as_json:
-            say_json(asdict(cluster.overview()))
+            say_json({**asdict(cluster.overview()), "partial": cluster.partial})
         elif not is_drawn:
             for line in page(cluster.overview(), width=None, partial=cluster.partial):
                 click.echo(str(line))

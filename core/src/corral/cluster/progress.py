@@ -105,7 +105,10 @@ class Region:
         if self._live is None:
             # What others print meanwhile goes above it; what goes into a file stays there.
             self._live = Live(
-                console=self._console, auto_refresh=False, transient=True, redirect_stdout=sys.stdout.isatty()
+                console=self._console,
+                auto_refresh=False,
+                transient=True,
+                redirect_stdout=bool(sys.stdout) and sys.stdout.isatty(),
             )
             self._live.start()
             # Whoever is killed, or stopped by Ctrl-Z, leaves a terminal with a cursor.

@@ -140,7 +140,7 @@ def _is_over(found: Visit) -> bool:
 
 def _look(cluster: Cluster, found: Visit, began: float) -> None:
     try:
-        cluster.wait_for_workers(timeout=_GLANCE)
+        cluster.wait_for_workers(timeout=_GLANCE, progress=False)
         found.connected = time.monotonic() - began
     except WorkersNotReady:
         pass

@@ -12,8 +12,6 @@ import os
 from collections.abc import Mapping
 from typing import Any
 
-import dask.utils
-
 from corral.errors import InvalidRequest
 from corral.text.durations import is_truth, seconds_in
 
@@ -65,9 +63,12 @@ def parse_memory(argument: str, value: object) -> int:
 
 def _exact_bytes(value: object) -> float:
     if isinstance(value, str):
+        # Not before there is an amount to read: a shell that completes an option need not wait for Dask.
+        from dask.utils import parse_bytes
+
         if not value.strip()[:1].isdigit() and not value.strip().startswith("."):
             raise ValueError(value)  # parse_bytes reads "GB" as one gigabyte
-        return dask.utils.parse_bytes(value)
+        return parse_bytes(value)
     # Also numpy's numbers.
     if is_truth(value) or not hasattr(value, "__float__") or not math.isfinite(float(value)):
         raise ValueError(value)

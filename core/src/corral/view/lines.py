@@ -74,7 +74,7 @@ class Line:
         """For a terminal, whatever is in it never taken for markup."""
         from rich.text import Text  # not before somebody looks
 
-        return Text.assemble(*((text, _STYLES[role]) for text, role in self.parts), no_wrap=True, overflow="ellipsis")
+        return Text.assemble(*((text, _STYLES[role]) for text, role in self.parts))
 
 
 def page_of(lines: Iterable[Line]) -> str:

@@ -99,6 +99,7 @@ class JobView:
     #: Of all of its nodes.
     cores: int = 0
     gpus: int = 0
+    #: 0: not known.
     submitted: float
     started: float | None = None
     #: When its first worker came.
