@@ -136,6 +136,7 @@ def types(session: nox.Session) -> None:
     sources = [f"{member}/src" for member in MEMBERS] + [
         "tests/plugins",
         "tests/benchmarks",
+        "docs/_ext",
         "core/tests/testing/harbour",
         "tests/outsiders/tsp/src",
     ]
@@ -145,7 +146,7 @@ def types(session: nox.Session) -> None:
 @nox.session
 def docs(session: nox.Session) -> None:
     """The documentation, in docs/_build; a warning is an error."""
-    install(session, "docs", "test", members=["core"])
+    install(session, "docs", "test")
     session.run("sphinx-build", "-W", "--keep-going", "-b", "html", "docs", "docs/_build", *session.posargs)
 
 

@@ -1,4 +1,4 @@
-"""The catalogue of backends and sites, and the pages of backends, are made from what is declared."""
+"""The catalogue of backends and sites, and a page for each of them, are made from what is declared."""
 
 from __future__ import annotations
 
@@ -8,7 +8,10 @@ from typing import Any
 
 import catalogue
 import option_tables
+import plugin_pages
 import pytest
+
+from corral.plugin import discovery
 
 WRITTEN = catalogue.entries(catalogue.SOURCE.read_text())
 
@@ -103,12 +106,42 @@ def test_pages_say_of_options_what_backends_declare(path: Path) -> None:
     assert path.read_text() == dict(option_tables.pages())[path]
 
 
-def test_every_backend_has_a_page() -> None:
-    """In a folder that the index shows as a whole."""
-    names = {each.name for each in option_tables.backends()}
-    assert (
-        names
-        == {path.stem for path in option_tables.DOCS.glob("*.md")}
-        == {each["name"] for each in WRITTEN["backends"]}
-    )
-    assert "backends/*" in (option_tables.DOCS.parent / "index.md").read_text()
+@pytest.fixture(scope="module")
+def pages() -> dict[Path, str]:
+    return dict(plugin_pages.pages())
+
+
+def test_every_backend_and_every_site_has_a_page(pages: dict[Path, str]) -> None:
+    """Made when the documentation is built, in folders that the index shows as a whole."""
+    made: dict[str, set[str]] = {"backends": set(), "sites": set()}
+    for path in pages:
+        made[path.parent.name].add(path.stem)
+    assert made == {kind: {each["name"] for each in WRITTEN[kind]} for kind in made}
+    assert made["backends"] == {each.name for each in option_tables.backends()}
+    index = (plugin_pages.DOCS / "index.md").read_text().split()
+    assert {"backends/*", "sites/*"} <= set(index)
+
+
+@pytest.mark.parametrize(("kind", "name"), [(kind, each["name"]) for kind in WRITTEN for each in WRITTEN[kind]])
+def test_a_page_says_what_its_plugin_declares(pages: dict[Path, str], kind: str, name: str) -> None:
+    """Options with their words, nodes, groups, sources, a script; and nothing of the machine on which it was made."""
+    text = pages[plugin_pages.DOCS / kind / f"{name}.md"]
+    if kind == "backends":
+        plugin = discovery.the_backend(name)
+        said = [plugin.facts.title, plugin.facts.tried, *(f"| `{each.name}` |" for each in plugin.options)]
+        said += [each.help for each in plugin.options]
+        said += [f"corral script --backend {name} ", *plugin.facts.no_options]
+    else:
+        site = discovery.the_site(name).factory().description  # type: ignore[attr-defined]
+        said = [site.facts.title, site.facts.checked, *site.facts.sources, *site.required, *site.options]
+        said += [f"| {node.name} |" for node in site.nodes] + [f"`{name}.{group}`" for group in site.groups]
+        said += [f"corral script --site {name} "]
+    assert [words for words in said if words.lower() not in text.replace("\\|", "|").lower()] == []
+    assert "-m corral.launch " in text
+    assert str(Path.cwd()) not in text
+    assert str(Path.home()) not in text
+
+
+def test_pages_are_the_same_each_time(pages: dict[Path, str]) -> None:
+    """So that only what has changed is built anew."""
+    assert dict(plugin_pages.pages()) == pages

@@ -49,7 +49,7 @@ async def main() -> None:
         ) as cluster:  # fmt: skip
             cluster.scale(jobs=JOBS)
             while sum(job.state is JobState.RUNNING for job in cluster.jobs) < JOBS:
-                await asyncio.sleep(0.1)
+                await asyncio.sleep(0.1)  # noqa: ASYNC110 - a person waits for it likewise
             box = cluster.widget()
             live: Any = cluster._live
             slowed, drawing = [], []

@@ -1,6 +1,7 @@
-"""What pages say of backends, made from what these declare: tables of their options, and docs/backends.
+"""What READMEs say of backends' options, made from what these declare.
 
-``python tests/plugins/option_tables.py`` writes them; a test compares.
+``python tests/plugins/option_tables.py`` writes the tables; a test compares. docs/_ext makes pages of these
+READMEs.
 """
 
 from __future__ import annotations
@@ -14,7 +15,6 @@ from corral.plugin.discovery import Installed
 from corral.plugin.options import DeclaredOption
 
 ROOT = Path(__file__).parents[2]
-DOCS = ROOT / "docs/backends"
 
 BEGIN, END = "<!-- made by the code: options -->\n", "<!-- end of options -->"
 
@@ -31,8 +31,6 @@ def pages() -> Iterator[tuple[Path, str]]:
         head, found, rest = path.read_text().partition(BEGIN)
         assert found, f"{path} has no {BEGIN}"
         yield path, head + found + "\n".join(rows(backend.options)) + "\n" + END + rest.partition(END)[2]
-        if path.parent != DOCS:
-            yield DOCS / f"{backend.name}.md", page(backend)
 
 
 def rows(options: list[DeclaredOption]) -> Iterator[str]:
@@ -44,20 +42,9 @@ def rows(options: list[DeclaredOption]) -> Iterator[str]:
         yield f"| {' | '.join(cell.replace('|', chr(92) + '|') for cell in cells)} |"
 
 
-def page(backend: Installed) -> str:
-    """The page of a backend, most of which its README says."""
-    facts = backend.facts
-    return (
-        f"# {facts.title}\n\n"
-        f"[{facts.title}]({facts.url}), by the plugin `{backend.distribution}`. Run for real against: {facts.tried}.\n"
-        f"Where it is installed, `corral backends {backend.name}` says the same, and what the plugin looks for.\n\n"
-        f"```{{include}} ../../plugins/{backend.name}/README.md\n:start-after: batch systems.\n```\n"
-    )
-
-
 def _table(backend: Installed) -> Path:
     readme = ROOT / "plugins" / backend.name / "README.md"
-    return readme if readme.is_file() else DOCS / f"{backend.name}.md"
+    return readme if readme.is_file() else ROOT / f"core/src/corral/{backend.name}/README.md"
 
 
 def _code(words: str) -> str:
@@ -66,6 +53,5 @@ def _code(words: str) -> str:
 
 
 if __name__ == "__main__":
-    DOCS.mkdir(exist_ok=True)
     for path, text in list(pages()):
         path.write_text(text)

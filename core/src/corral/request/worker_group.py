@@ -149,7 +149,7 @@ class WorkerGroup:
         those that every worker of the group has: see `worker_resources`.
     backend
         A batch system of its own: the name of another backend than the cluster's, such as ``"local"`` for the cores
-        that you have already, beside groups that wait in a queue. Default: the cluster's. See :doc:`scaling`.
+        that you have already, beside groups that wait in a queue. Default: the cluster's. See :doc:`several-queues`.
     backend_options
         Options of the backend plugin for this group's jobs, on top of the cluster's; of a `backend` of its own, on top
         of those in the configuration.
