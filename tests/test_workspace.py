@@ -37,11 +37,36 @@ def tracked_files() -> list[Path]:
 
 
 @each_member
-def test_the_version_is_set_in_one_place(member: Path) -> None:
-    """Every distribution takes its version from the core's source."""
+def test_all_distributions_have_one_version(member: Path) -> None:
+    """Each says it in its own folder, from which alone it is built; `nox -s version` sets them."""
     project = project_of(member)
-    assert "version" in project["project"]["dynamic"]
-    assert VERSION_FILE == (member / project["tool"]["hatch"]["version"]["path"]).resolve()
+    if member.name == "core":
+        assert VERSION_FILE == member / project["tool"]["hatch"]["version"]["path"]
+    else:
+        assert VERSION_FILE.read_text() == f'__version__ = "{project["project"]["version"]}"\n'
+
+
+@each_member
+def test_requirements_of_each_other_say_how_close_they_are(member: Path) -> None:
+    """The contract of plugins is kept by every later core; inner names only by those of the same minor version."""
+    major, minor, _ = re.findall(r"\d+", VERSION_FILE.read_text())
+    project = project_of(member)["project"]
+    optional = project.get("optional-dependencies", {})
+    lines = [line for name, group in optional.items() if name != "test" for line in group] + project["dependencies"]
+    ours = dict(re.fullmatch(r"(corral(?:-\w+)?)(.*)", line).groups() for line in lines if line.startswith("corral"))  # type: ignore[union-attr]
+    inner = {name for name in ours if imports_inner_names(member / "src", name.replace("-", "_"))}
+    assert {name for name, bound in ours.items() if bound == f"~={major}.{minor}.0"} == inner
+    assert all(re.fullmatch(r">=\d+\.\d+", bound) for name, bound in ours.items() if name not in inner)
+
+
+def imports_inner_names(source: Path, module: str) -> bool:
+    """Whether it imports more of this module than the contract: `corral.plugin`, and the kit for what is for tests."""
+    for path in source.rglob("*.py"):
+        named = re.findall(rf"^ *(?:from|import) ({module}(?:\.\w+)*)(?![\w.])", path.read_text(), re.MULTILINE)
+        public = ("corral.plugin", "corral.testing") if path.parent.name == "testing" else ("corral.plugin",)
+        if any(not f"{each}.".startswith(tuple(f"{name}." for name in public)) for each in named):
+            return True
+    return False
 
 
 @each_member
