@@ -159,7 +159,7 @@ def dists(session: nox.Session) -> None:
 @nox.session
 def recipes(session: nox.Session) -> None:
     """Recipes for conda-forge of what is in dist/, in dist/recipes/; `-- --maintainer NAME` says who has them."""
-    session.install("attrs", "packaging", "pyyaml")
+    session.install("attrs", "packaging", "py-rattler-build", "pyyaml")
     session.run("python", "tests/plugins/recipes.py", *session.posargs)
 
 
@@ -170,6 +170,8 @@ def version(session: nox.Session) -> None:
     if not (parts := re.fullmatch(r"(\d+\.\d+)\.\d+", new)):
         session.error(f"{new!r} is not a version such as 0.2.0")
     (ROOT / "core/src/corral/_version.py").write_text(f'__version__ = "{new}"\n')
+    citation = ROOT / "CITATION.cff"
+    citation.write_text(re.sub(r"^version: .*$", f"version: {new}", citation.read_text(), flags=re.MULTILINE))
     for member in MEMBERS[1:]:
         project = ROOT / member / "pyproject.toml"
         text = re.sub(r'^version = ".*"$', f'version = "{new}"', project.read_text(), count=1, flags=re.MULTILINE)

@@ -54,19 +54,34 @@ def test_a_wheel_installs_all_of_the_source_and_nothing_else(name: str, built: M
     assert licence
 
 
+def shipped_tests(sdist: Path) -> dict[str, str]:
+    """The text of each test file."""
+    with tarfile.open(sdist) as archive:
+        files = {each.partition("/")[2]: archive.extractfile(each) for each in archive.getnames()}
+        tests = {name: file for name, file in files.items() if re.fullmatch(r"tests/.*test_\w+\.py", name)}
+        return {name: file.read().decode() for name, file in tests.items() if file}
+
+
 @each_name
 def test_an_sdist_has_the_tests_that_can_be_run_from_it(name: str, built: Mapping[str, Built]) -> None:
-    """All but those on batch systems that the workspace starts, whose support is in no distribution."""
+    """What they import of ours is installed with it: no support that only the workspace has."""
+    tests = shipped_tests(built[name].sdist)
+    here = {str(path.relative_to(FOLDERS[name])) for path in FOLDERS[name].rglob("tests/**/test_*.py")}
+    expected = {path for path in here if not path.endswith("_real.py")}
+    assert tests.keys() == expected if name != "corral" else tests.keys() < expected
+    support = {path.stem for path in Path(__file__).parent.glob("plugins/*.py")}
+    text = "".join(tests.values())
+    assert support.isdisjoint(re.findall(r"^ *(?:from|import) (\w+)", text, re.MULTILINE))
+    # The documentation is in no distribution, either.
+    assert not re.search(r"\bparents\[[2-9]\]", text)
+
+
+@each_name
+def test_an_sdist_has_all_that_a_build_needs(name: str, built: Mapping[str, Built]) -> None:
+    """And what people look for first."""
     with tarfile.open(built[name].sdist) as archive:
-        files = {file.partition("/")[2]: member for file, member in zip(archive.getnames(), archive.getmembers())}
-        tests = {file for file in files if re.fullmatch(r"tests/test_\w+\.py", file)}
-        text = "".join(archive.extractfile(files[file]).read().decode() for file in tests)  # type: ignore[union-attr]
-    assert files.keys() >= {"LICENSE", "README.md", "pyproject.toml", "PKG-INFO"}
-    here = {f"tests/{path.name}" for path in FOLDERS[name].glob("tests/test_*.py")}
-    assert tests == {file for file in here if not file.endswith("_real.py")}
-    if name != "corral":
-        support = {path.stem for path in Path(__file__).parent.glob("plugins/*.py")}
-        assert support.isdisjoint(re.findall(r"^ *(?:from|import) (\w+)", text, re.MULTILINE))
+        files = {file.partition("/")[2] for file in archive.getnames()}
+    assert files >= {"LICENSE", "README.md", "pyproject.toml", "PKG-INFO"}
 
 
 @each_name
@@ -80,10 +95,9 @@ def test_the_metadata_is_complete(name: str, built: Mapping[str, Built]) -> None
     assert metadata["Requires-Python"] == project["requires-python"]
     assert {"dask", "hpc"} < set(metadata["Keywords"].split(","))
     assert metadata.get_all("Classifier") == project_of("corral")["classifiers"]
-    lines = [*project["dependencies"], *project.get("optional-dependencies", {}).get("test", ())]
-    assert {Requirement(line) for line in lines} <= {
-        Requirement(str(each).partition(";")[0]) for extra in ("", "test") for each in built[name].requirements(extra)
-    }
+    assert set(map(Requirement, project["dependencies"])) == set(built[name].requirements())
+    assert metadata.get_all("Provides-Extra") == sorted(project["optional-dependencies"])
+    assert "test" in project["optional-dependencies"]
 
 
 @each_name

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml  # type: ignore[import-untyped]
 
 ROOT = Path(__file__).parent.parent
 VERSION_FILE = ROOT / "core/src/corral/_version.py"
@@ -149,7 +150,38 @@ def test_nothing_else_stands_at_the_top() -> None:
     assert top <= {
         ".ci", ".gitignore", "LICENSE", "README.md", "changes", "conftest.py", "contrib", "core", "docs", "noxfile.py",
         "plugins", "pyproject.toml", "test", "tests",
+        # What people, and the places where they meet a project, look for by just these names.
+        "CHANGES.md", "CITATION.cff", "CODE_OF_CONDUCT.md", "CONTRIBUTING.md", "RELEASING.md", "SECURITY.md",
     }  # fmt: skip
+
+
+def test_what_stands_at_the_top_for_people_is_found_from_the_readme() -> None:
+    """And every link of these pages leads to something that is there."""
+    pages = {path.name: path.read_text() for path in ROOT.glob("*.md")}
+    links = {name: re.findall(r"\]\((?!https?:)([^)#]+)", text) for name, text in pages.items()}
+    assert {*pages, "CITATION.cff", "LICENSE"} - {"README.md"} <= set(links["README.md"])
+    assert [f"{name}: {link}" for name in links for link in links[name] if not (ROOT / link).exists()] == []
+
+
+def test_the_citation_is_what_tools_read() -> None:
+    """Citation File Format 1.2.0: what it requires, and this version."""
+    said = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert said.keys() >= {"cff-version", "message", "title", "authors"}
+    assert said["cff-version"] == "1.2.0"
+    assert said["authors"] == project_of(ROOT / "core")["project"]["authors"]
+    assert f'__version__ = "{said["version"]}"\n' == VERSION_FILE.read_text()
+    assert said["license"] == "BSD-3-Clause"
+
+
+def test_every_change_is_told_in_a_way_that_towncrier_knows() -> None:
+    """A fragment of another kind, or an empty one, would be missing from the notes, or in them as an empty line."""
+    settings = project_of(ROOT)["tool"]["towncrier"]
+    assert settings["start_string"] in (ROOT / settings["filename"]).read_text()
+    kinds = "|".join(each["directory"] for each in settings["type"])
+    fragments = [path for path in (ROOT / settings["directory"]).iterdir() if path.name not in settings["ignore"]]
+    wrong = [path.name for path in fragments if not re.fullmatch(rf"(\d+|\+[\w-]+)\.({kinds})\.md", path.name)]
+    assert wrong == []
+    assert [path.name for path in fragments if not path.read_text().strip()] == []
 
 
 def test_test_files_have_names_of_their_own() -> None:

@@ -32,12 +32,14 @@ for each in distribution(sys.argv[1]).entry_points:
     each.load()
 """
 
-#: Tests of the core that need nothing of the workspace, and no minutes: the kit on made-up batch systems, plugins that
-#: break the contract, and what is decided and parsed.
+#: Of the tests in the core's sdist, those that start nothing and take no minutes.
 QUICK = (
-    "testing/test_acme_conformance.py", "testing/test_quern_conformance.py", "testing/test_harbour_conformance.py",
-    "testing/test_driving.py", "plugins", "test_parsing.py", "test_plan.py", "test_printable.py",
+    "plugins", "testing/test_acme_conformance.py", "testing/test_driving.py", "testing/test_quern_conformance.py",
+    "test_demand.py", "test_nodes.py", "test_parsing.py", "test_private.py", "test_queues.py", "test_scenario.py",
 )  # fmt: skip
+
+#: How the core's tests are run, as the workspace's settings have it.
+OF_THE_CORE = ("-o", "asyncio_mode=auto", "--import-mode=importlib", "--timeout=120")
 
 
 @define
@@ -95,9 +97,9 @@ def _install(python: Path, what: Sequence[str | Path]) -> None:
 
 def _install_for_tests(python: Path, name: str, built: Mapping[str, Built]) -> None:
     """What the sdist's tests need: the extra ``test``; and all of ours from this run."""
-    ours = {each.name: each.wheel for each in closure(name, built, "test")}
+    wheels = {each.name: each.wheel for each in closure(name, built, "test")}
     extras = {"corral": "[testing]", name: "[test]"}
-    _install(python, [f"{each}{extras.get(each, '')} @ {wheel.as_uri()}" for each, wheel in ours.items()])
+    _install(python, [f"{each}{extras.get(each, '')} @ {wheel.as_uri()}" for each, wheel in wheels.items()])
 
 
 def _unpack(sdist: Path, into: Path) -> None:
@@ -109,11 +111,13 @@ def _unpack(sdist: Path, into: Path) -> None:
 
 def _test(python: Path, where: Path, name: str, *, everything: bool) -> str:
     """pytest's last line."""
-    chosen = [f"tests/{each}" for each in QUICK] if name == "corral" and not everything else ["tests"]
+    words = ["tests"]
+    if name == "corral":
+        words = [*OF_THE_CORE, *(["tests"] if everything else [f"tests/{each}" for each in QUICK])]
     kept = {key: value for key, value in os.environ.items() if not key.startswith(("CORRAL_", "PYTEST_", "PYTHON"))}
     # What is tried here is the package; the laws have their usual number of examples in the workspace.
     kept["CORRAL_EXAMPLES"] = os.environ.get("CORRAL_EXAMPLES", "5")
-    said = run(python, "-m", "pytest", "-q", "-p", "no:cacheprovider", *chosen, cwd=where, env=kept)
+    said = run(python, "-m", "pytest", "-q", "-p", "no:cacheprovider", *words, cwd=where, env=kept)
     return said.strip().splitlines()[-1]
 
 
@@ -121,7 +125,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Print a line for each, and at the end what failed."""
     parser = argparse.ArgumentParser(prog="nox -s dists --", description=__doc__.splitlines()[0])
     parser.add_argument("names", nargs="*", metavar="NAME", help="distributions to try; by default, all")
-    parser.add_argument("--all", action="store_true", help="all tests of the core that need no workspace")
+    parser.add_argument("--all", action="store_true", help="all tests in the core's sdist, not only the quick ones")
     said = parser.parse_args(arguments)
     if unknown := set(said.names) - FOLDERS.keys():
         parser.error(f"no distribution is named {', '.join(sorted(unknown))}; there are {', '.join(FOLDERS)}")

@@ -128,6 +128,13 @@ def in_folder(folder: Path) -> list[Built]:
     return found
 
 
+def _render(written: str) -> None:
+    """Have conda-forge's own tool make one package of it on paper, or raise what it says."""
+    from rattler_build import Stage0Recipe, VariantConfig
+
+    [_only] = Stage0Recipe.from_yaml(written).render(VariantConfig())
+
+
 def main(arguments: Sequence[str] | None = None) -> None:
     """Write them to dist/recipes/NAME/recipe.yaml."""
     parser = argparse.ArgumentParser(prog="nox -s recipes --", description=__doc__.splitlines()[0])
@@ -135,9 +142,11 @@ def main(arguments: Sequence[str] | None = None) -> None:
     said = parser.parse_args(arguments)
     try:
         for built in in_folder(ROOT / "dist"):
+            written = text(recipe(built, said.maintainer))
+            _render(written)
             path = ROOT / "dist/recipes" / built.name / "recipe.yaml"
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(text(recipe(built, said.maintainer)))
+            path.write_text(written)
             print(path.relative_to(ROOT))
     except LookupError as error:
         sys.exit(str(error))
