@@ -72,6 +72,8 @@ def test_an_sdist_has_the_tests_that_can_be_run_from_it(name: str, built: Mappin
     support = {path.stem for path in Path(__file__).parent.glob("plugins/*.py")}
     text = "".join(tests.values())
     assert support.isdisjoint(re.findall(r"^ *(?:from|import) (\w+)", text, re.MULTILINE))
+    # Nor the workspace's settings: how long an example takes says more of the machine than of what is tested.
+    assert text.count("\n@given(") == text.count("\n@settings(deadline=None)\n@given(")
     # The documentation is in no distribution, either.
     assert not re.search(r"\bparents\[[2-9]\]", text)
 

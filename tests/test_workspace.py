@@ -54,7 +54,7 @@ def test_requirements_of_each_other_say_how_close_they_are(member: Path) -> None
     project = project_of(member)["project"]
     optional = project.get("optional-dependencies", {})
     lines = [line for name, group in optional.items() if name != "test" for line in group] + project["dependencies"]
-    ours = dict(re.fullmatch(r"(corral(?:-\w+)?)(.*)", line).groups() for line in lines if line.startswith("corral"))  # type: ignore[union-attr]
+    ours = dict(re.findall(r"^(corral(?:-\w+)?)(.*)$", "\n".join(lines), re.MULTILINE))
     inner = {name for name in ours if imports_inner_names(member / "src", name.replace("-", "_"))}
     assert {name for name, bound in ours.items() if bound == f"~={major}.{minor}.0"} == inner
     assert all(re.fullmatch(r">=\d+\.\d+", bound) for name, bound in ours.items() if name not in inner)

@@ -53,7 +53,7 @@ class Built:
     def _installed(self) -> PathDistribution:
         """As importlib.metadata would see it after an installation."""
         stem = "-".join(self.wheel.name.split("-")[:2])
-        return PathDistribution(zipfile.Path(self.wheel, f"{stem}.dist-info/"))  # type: ignore[arg-type]
+        return PathDistribution(zipfile.Path(self.wheel, f"{stem}.dist-info/"))
 
     @property
     def metadata(self) -> Message:

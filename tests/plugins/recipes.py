@@ -130,7 +130,7 @@ def in_folder(folder: Path) -> list[Built]:
 
 def _render(written: str) -> None:
     """Have conda-forge's own tool make one package of it on paper, or raise what it says."""
-    from rattler_build import Stage0Recipe, VariantConfig
+    from rattler_build import Stage0Recipe, VariantConfig  # type: ignore[import-not-found] # is in nox -s recipes alone
 
     [_only] = Stage0Recipe.from_yaml(written).render(VariantConfig())
 
