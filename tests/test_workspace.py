@@ -60,6 +60,16 @@ def test_requirements_of_each_other_say_how_close_they_are(member: Path) -> None
     assert all(re.fullmatch(r">=\d+\.\d+", bound) for name, bound in ours.items() if name not in inner)
 
 
+def test_uv_takes_what_we_require_of_each_other_from_the_workspace() -> None:
+    """It refuses a member that requires another one without an entry in `tool.uv.sources`."""
+    projects = [project_of(member)["project"] for member in MEMBERS]
+    names = {project["name"] for project in projects}
+    groups = [group for each in projects for group in (each.get("optional-dependencies") or {}).values()]
+    lines = [line for group in (*groups, *(each["dependencies"] for each in projects)) for line in group]
+    required = names & {re.split(r"[<>=~;\[ ]", line)[0] for line in lines}
+    assert dict.fromkeys(required, {"workspace": True}) == project_of(ROOT)["tool"]["uv"]["sources"]
+
+
 def imports_inner_names(source: Path, module: str) -> bool:
     """Whether it imports more of this module than the contract: `corral.plugin`, and the kit for what is for tests."""
     for path in source.rglob("*.py"):
