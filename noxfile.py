@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-import shutil
+import re
 from pathlib import Path
 
 import nox
@@ -151,24 +151,33 @@ def docs(session: nox.Session) -> None:
 
 
 @nox.session
-def build(session: nox.Session) -> None:
-    """Source distributions and wheels of everything, in dist/; and a check that the wheels alone suffice."""
-    session.install("build", "twine")
-    shutil.rmtree(ROOT / "dist", ignore_errors=True)
-    for member in MEMBERS:
-        session.run("python", "-m", "build", "--outdir", "dist", f"./{member}", silent=True)
-    wheels = sorted(str(path) for path in ROOT.glob("dist/*.whl"))
-    session.run("twine", "check", "--strict", *(str(path) for path in ROOT.glob("dist/*")))
-    session.install("--force-reinstall", "--no-deps", *wheels)
-    session.install(*wheels)
-    session.chdir(session.create_tmp())
-    session.run("corral", "--version")
-    session.run(
-        "python",
-        "-c",
-        "import corral.plugin.discovery, importlib.metadata as m; "
-        "[e.load() for g in ('corral.backends.v1', 'corral.sites.v1') for e in m.entry_points(group=g)]",
-    )
+def dists(session: nox.Session) -> None:
+    """Build all from their folders alone, in dist/, and try each by itself; `-- corral-slurm` tries only that one."""
+    session.install("attrs", "hatchling>=1.26", "packaging", "twine>=6.1", "uv>=0.5")
+    session.run("python", "tests/plugins/clean_installs.py", *session.posargs)
+
+
+@nox.session
+def recipes(session: nox.Session) -> None:
+    """Recipes for conda-forge of what is in dist/, in dist/recipes/; `-- --maintainer NAME` says who has them."""
+    session.install("attrs", "packaging", "py-rattler-build", "pyyaml")
+    session.run("python", "tests/plugins/recipes.py", *session.posargs)
+
+
+@nox.session(venv_backend="none")
+def version(session: nox.Session) -> None:
+    """Set the version of all distributions: `-- 0.2.0`."""
+    [new] = session.posargs or session.error("Which one? nox -s version -- 0.2.0")
+    if not (parts := re.fullmatch(r"(\d+\.\d+)\.\d+", new)):
+        session.error(f"{new!r} is not a version such as 0.2.0")
+    (ROOT / "core/src/corral/_version.py").write_text(f'__version__ = "{new}"\n')
+    citation = ROOT / "CITATION.cff"
+    citation.write_text(re.sub(r"^version: .*$", f"version: {new}", citation.read_text(), flags=re.MULTILINE))
+    for member in MEMBERS[1:]:
+        project = ROOT / member / "pyproject.toml"
+        text = re.sub(r'^version = ".*"$', f'version = "{new}"', project.read_text(), count=1, flags=re.MULTILINE)
+        # What imports inner names needs the same minor version.
+        project.write_text(re.sub(r'("corral(?:-\w+)?~=)[\w.]+"', rf'\g<1>{parts[1]}.0"', text))
 
 
 @nox.session

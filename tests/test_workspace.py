@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml  # type: ignore[import-untyped]
 
 ROOT = Path(__file__).parent.parent
 VERSION_FILE = ROOT / "core/src/corral/_version.py"
@@ -37,11 +38,46 @@ def tracked_files() -> list[Path]:
 
 
 @each_member
-def test_the_version_is_set_in_one_place(member: Path) -> None:
-    """Every distribution takes its version from the core's source."""
+def test_all_distributions_have_one_version(member: Path) -> None:
+    """Each says it in its own folder, from which alone it is built; `nox -s version` sets them."""
     project = project_of(member)
-    assert "version" in project["project"]["dynamic"]
-    assert VERSION_FILE == (member / project["tool"]["hatch"]["version"]["path"]).resolve()
+    if member.name == "core":
+        assert VERSION_FILE == member / project["tool"]["hatch"]["version"]["path"]
+    else:
+        assert VERSION_FILE.read_text() == f'__version__ = "{project["project"]["version"]}"\n'
+
+
+@each_member
+def test_requirements_of_each_other_say_how_close_they_are(member: Path) -> None:
+    """The contract of plugins is kept by every later core; inner names only by those of the same minor version."""
+    major, minor, _ = re.findall(r"\d+", VERSION_FILE.read_text())
+    project = project_of(member)["project"]
+    optional = project.get("optional-dependencies", {})
+    lines = [line for name, group in optional.items() if name != "test" for line in group] + project["dependencies"]
+    ours = dict(re.findall(r"^(corral(?:-\w+)?)(.*)$", "\n".join(lines), re.MULTILINE))
+    inner = {name for name in ours if imports_inner_names(member / "src", name.replace("-", "_"))}
+    assert {name for name, bound in ours.items() if bound == f"~={major}.{minor}.0"} == inner
+    assert all(re.fullmatch(r">=\d+\.\d+", bound) for name, bound in ours.items() if name not in inner)
+
+
+def test_uv_takes_what_we_require_of_each_other_from_the_workspace() -> None:
+    """It refuses a member that requires another one without an entry in `tool.uv.sources`."""
+    projects = [project_of(member)["project"] for member in MEMBERS]
+    names = {project["name"] for project in projects}
+    groups = [group for each in projects for group in (each.get("optional-dependencies") or {}).values()]
+    lines = [line for group in (*groups, *(each["dependencies"] for each in projects)) for line in group]
+    required = names & {re.split(r"[<>=~;\[ ]", line)[0] for line in lines}
+    assert dict.fromkeys(required, {"workspace": True}) == project_of(ROOT)["tool"]["uv"]["sources"]
+
+
+def imports_inner_names(source: Path, module: str) -> bool:
+    """Whether it imports more of this module than the contract: `corral.plugin`, and the kit for what is for tests."""
+    for path in source.rglob("*.py"):
+        named = re.findall(rf"^ *(?:from|import) ({module}(?:\.\w+)*)(?![\w.])", path.read_text(), re.MULTILINE)
+        public = ("corral.plugin", "corral.testing") if path.parent.name == "testing" else ("corral.plugin",)
+        if any(not f"{each}.".startswith(tuple(f"{name}." for name in public)) for each in named):
+            return True
+    return False
 
 
 @each_member
@@ -124,7 +160,38 @@ def test_nothing_else_stands_at_the_top() -> None:
     assert top <= {
         ".ci", ".gitignore", "LICENSE", "README.md", "changes", "conftest.py", "contrib", "core", "docs", "noxfile.py",
         "plugins", "pyproject.toml", "test", "tests",
+        # What people, and the places where they meet a project, look for by just these names.
+        "CHANGES.md", "CITATION.cff", "CODE_OF_CONDUCT.md", "CONTRIBUTING.md", "RELEASING.md", "SECURITY.md",
     }  # fmt: skip
+
+
+def test_what_stands_at_the_top_for_people_is_found_from_the_readme() -> None:
+    """And every link of these pages leads to something that is there."""
+    pages = {path.name: path.read_text() for path in ROOT.glob("*.md")}
+    links = {name: re.findall(r"\]\((?!https?:)([^)#]+)", text) for name, text in pages.items()}
+    assert {*pages, "CITATION.cff", "LICENSE"} - {"README.md"} <= set(links["README.md"])
+    assert [f"{name}: {link}" for name in links for link in links[name] if not (ROOT / link).exists()] == []
+
+
+def test_the_citation_is_what_tools_read() -> None:
+    """Citation File Format 1.2.0: what it requires, and this version."""
+    said = yaml.safe_load((ROOT / "CITATION.cff").read_text())
+    assert said.keys() >= {"cff-version", "message", "title", "authors"}
+    assert said["cff-version"] == "1.2.0"
+    assert said["authors"] == project_of(ROOT / "core")["project"]["authors"]
+    assert f'__version__ = "{said["version"]}"\n' == VERSION_FILE.read_text()
+    assert said["license"] == "BSD-3-Clause"
+
+
+def test_every_change_is_told_in_a_way_that_towncrier_knows() -> None:
+    """A fragment of another kind, or an empty one, would be missing from the notes, or in them as an empty line."""
+    settings = project_of(ROOT)["tool"]["towncrier"]
+    assert settings["start_string"] in (ROOT / settings["filename"]).read_text()
+    kinds = "|".join(each["directory"] for each in settings["type"])
+    fragments = [path for path in (ROOT / settings["directory"]).iterdir() if path.name not in settings["ignore"]]
+    wrong = [path.name for path in fragments if not re.fullmatch(rf"(\d+|\+[\w-]+)\.({kinds})\.md", path.name)]
+    assert wrong == []
+    assert [path.name for path in fragments if not path.read_text().strip()] == []
 
 
 def test_test_files_have_names_of_their_own() -> None:

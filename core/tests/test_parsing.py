@@ -6,7 +6,7 @@ import shlex
 import time
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from corral.plugin import parsing
@@ -75,6 +75,7 @@ def test_what_is_no_short_option_is_refused(line: str) -> None:
         parsing.short_options(line, "hN:")
 
 
+@settings(deadline=None)
 @given(value=st.text(min_size=1))
 def test_a_quoted_value_of_a_short_option_is_read_back(value: str) -> None:
     assert [Option("N", value, f"-N {shlex.quote(value)}")] == parsing.short_options(f"-N {shlex.quote(value)}", "N:")
@@ -84,6 +85,7 @@ def test_assignments() -> None:
     assert {"mem": "4gb", "walltime": "1:00", "host": ""} == parsing.assignments("mem=4gb, walltime=1:00,host")
 
 
+@settings(deadline=None)
 @given(st.integers(0, 10**7))
 def test_times_are_read_as_they_are_written(duration: int) -> None:
     assert duration == parsing.clock_seconds(parsing.hours_and_time(duration))
@@ -112,6 +114,7 @@ def test_sizes_are_rounded_up() -> None:
     assert 2 == parsing.in_units(2**20 + 1, "M")
 
 
+@settings(deadline=None)
 @given(st.sets(st.integers(0, 200)))
 def test_ranges_stand_for_their_numbers(chosen: set[int]) -> None:
     text = parsing.ranges(chosen)

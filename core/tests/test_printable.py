@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from corral import Cluster, hookimpl
@@ -56,6 +56,7 @@ def is_harmless(text: str, *, lines: bool = True) -> bool:
     return not [c for c in obeyed if c not in kept]
 
 
+@settings(deadline=None)
 @given(st.text(st.characters(codec=None)))
 def test_any_text_becomes_printable_once_and_for_all(text: str) -> None:
     """Also one with lone surrogates, which no terminal takes; a second time changes nothing."""
@@ -65,6 +66,7 @@ def test_any_text_becomes_printable_once_and_for_all(text: str) -> None:
     printable_lines(text).encode()
 
 
+@settings(deadline=None)
 @given(st.text(st.characters(categories=["L", "N", "P", "S", "Zs", "M"])))
 def test_what_people_write_is_left_alone(text: str) -> None:
     """In whatever script."""

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 from click.testing import CliRunner, Result
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from corral import hookimpl
@@ -99,6 +99,7 @@ def test_words_that_only_contain_a_name_are_left_alone() -> None:
     assert redaction("planning on n12, n1.cluster.org by ann/annual") == "planning on n12, <host> by <user>/annual"
 
 
+@settings(deadline=None)
 @given(st.text("ab-n1. /", max_size=40), st.lists(st.text("abn1", min_size=2, max_size=4), unique=True, max_size=3))
 def test_no_name_is_left(text: str, names: list[str]) -> None:
     """Whatever stands around it, other than letters, digits and dashes."""

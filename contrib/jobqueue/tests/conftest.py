@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -10,13 +11,25 @@ from typing import Any
 import dask.config
 import pytest
 
-from corral_jobqueue import JobQueueCluster, LocalCluster, cluster
+from corral_jobqueue import ChangedWarning, JobQueueCluster, LocalCluster, cluster
 
 
 @pytest.fixture(autouse=True)
-def own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def own_state(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A state directory of the test's own, and room for its many questions."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     monkeypatch.delenv("PBS_ACCOUNT", raising=False)
+    with dask.config.set({"corral.commands-per-minute": 1000}):
+        yield
+
+
+@pytest.fixture
+def quiet() -> Iterator[None]:
+    """What corral does otherwise than dask-jobqueue is known here."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ChangedWarning)
+        warnings.simplefilter("ignore", FutureWarning)
+        yield
 
 
 @pytest.fixture(autouse=True)

@@ -113,7 +113,7 @@ NAMES = {"SGECluster": "-N ", "PBSCluster": "-N ", "MoabCluster": "-N ", "LSFClu
 
 
 @pytest.fixture(autouse=True)
-def no_batch_system(state_directory: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+def no_batch_system(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
     """A host on which nothing answers, whichever commands this one has; and only the section that is named here."""
     monkeypatch.setenv("PATH", str(tmp_path))
     with dask.config.set({"jobqueue": {"own": SECTION}}), warnings.catch_warnings():
@@ -146,6 +146,7 @@ def cases() -> Iterator[Any]:
 
 
 @pytest.mark.parametrize(("class_name", "argument", "value", "pattern"), list(cases()))
+@pytest.mark.asyncio
 async def test_an_argument_shows_what_it_does(class_name: str, argument: str, value: Any, pattern: str) -> None:
     """In the script; some change nothing in it, and are accepted."""
     if class_name not in PLAIN:
@@ -163,6 +164,7 @@ def test_no_argument_is_forgotten_here(class_name: str) -> None:
 # --- what scripts do not show -----------------------------------------------------------------------------------
 
 
+@pytest.mark.asyncio
 async def test_words_leave_directives_out() -> None:
     """The old word, too."""
     for word in ("job_directives_skip", "header_skip"):
@@ -171,10 +173,12 @@ async def test_words_leave_directives_out() -> None:
         assert "#SBATCH --cpus-per-task=4" in text
 
 
+@pytest.mark.asyncio
 async def test_workers_have_nannies_whatever_is_said() -> None:
     assert "corral.launch" in await script("SLURMCluster", nanny=False)
 
 
+@pytest.mark.asyncio
 async def test_a_command_of_ones_own_for_workers_is_refused() -> None:
     """corral starts them itself; what to write instead is said."""
     assert "corral.launch" in await script("SLURMCluster", worker_command="distributed.cli.dask_worker")

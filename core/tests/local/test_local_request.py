@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from corral.local.request import (
@@ -58,6 +58,7 @@ def test_directives_end_where_the_script_begins() -> None:
     assert header_directives(script) == ["--cores=2", "--name=x"]
 
 
+@settings(deadline=None)
 @given(st.integers(0, 2**60))
 @example(32 * 10**9)
 def test_memory_is_written_exactly(amount: int) -> None:
@@ -73,6 +74,7 @@ def test_memory_is_written_as_people_would(amount: int, text: str) -> None:
     assert write_memory(amount) == text
 
 
+@settings(deadline=None)
 @given(st.integers(0, 10**7))
 def test_walltime_is_written_exactly(seconds: int) -> None:
     """Hours, minutes and seconds, however many hours."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from attrs import evolve
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from corral.plugin import InvalidRequest, Job, ParseError, Resources, job_body
@@ -152,6 +152,7 @@ TEXTS = st.text(st.characters(exclude_categories=["Cs", "Cc", "Zl", "Zp"], exclu
 TEXTS |= st.text("ab \t#\"'\\$%`!;|&=", min_size=1)
 
 
+@settings(deadline=None)
 @given(name=TEXTS, queue=TEXTS, account=TEXTS, log_directory=TEXTS)
 def test_hostile_values_are_read_back_unchanged(name: str, queue: str, account: str, log_directory: str) -> None:
     """Quotes, `#`, backslashes and tabs are data."""
@@ -159,6 +160,7 @@ def test_hostile_values_are_read_back_unchanged(name: str, queue: str, account: 
     assert FLUX.parse_resources(str(FLUX.render_script(job))) == job
 
 
+@settings(deadline=None)
 @given(
     nodes=st.integers(1, 2000),
     cores=st.integers(1, 512),

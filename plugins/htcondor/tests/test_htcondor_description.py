@@ -371,6 +371,7 @@ def test_a_description_that_is_no_job_is_a_parse_error(text: str) -> None:
         CONDOR.parse_resources(text)
 
 
+@settings(deadline=None)
 @given(st.text(st.sampled_from("$()\\\"' \n#=+ab{}%*|"), min_size=1, max_size=12))
 def test_hostile_log_directories_are_refused_or_kept(text: str) -> None:
     """A path never becomes a macro, a quote or another statement."""

@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 from attrs import evolve
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from corral.plugin import InvalidRequest, Job, ParseError, Resources, discovery, job_body
@@ -259,6 +259,7 @@ TEXTS = TEXTS.filter(lambda text: not text.startswith("#"))
 PATHS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0")).map(lambda text: f"/{text}")
 
 
+@settings(deadline=None)
 @given(queue=TEXTS, account=TEXTS, log_directory=PATHS)
 @example(queue="'#", account='"#', log_directory="/")
 def test_hostile_values_are_read_back_unchanged(queue: str, account: str, log_directory: str) -> None:
@@ -269,6 +270,7 @@ def test_hostile_values_are_read_back_unchanged(queue: str, account: str, log_di
     assert read.log_directory == log_directory
 
 
+@settings(deadline=None)
 @given(
     nodes=st.integers(1, 2000),
     cores=st.integers(1, 512),

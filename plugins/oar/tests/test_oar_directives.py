@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from attrs import evolve
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from corral.plugin import InvalidRequest, Job, ParseError, Resources, discovery, job_body
@@ -246,6 +246,7 @@ PATHS = st.text("ab Z9/._-", max_size=30).map("/".__add__)
 VALUES = st.text(st.characters(exclude_categories=["Cs", "Cc", "Z"]), min_size=1)
 
 
+@settings(deadline=None)
 @given(name=NAMES, queue=NAMES, account=NAMES, log_directory=PATHS, comment=VALUES)
 def test_hostile_values_are_read_back_unchanged(
     name: str, queue: str, account: str, log_directory: str, comment: str
@@ -257,6 +258,7 @@ def test_hostile_values_are_read_back_unchanged(
     assert OAR.parse_resources(str(OAR.render_script(OAR.prepare_job(job)))) == job
 
 
+@settings(deadline=None)
 @given(
     text=st.text(st.characters(exclude_categories=["Cs"]))
     | st.text("'\"\\%{}()$` \n#;-=\t", min_size=1)
@@ -274,6 +276,7 @@ def test_a_hostile_value_is_refused_or_harmless(text: str) -> None:
         assert any(value in word for word in next(OAR.submit(script, 1)).argv)
 
 
+@settings(deadline=None)
 @given(
     nodes=st.integers(1, 2000),
     shares=st.integers(1, 64),

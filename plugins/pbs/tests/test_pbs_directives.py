@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from attrs import evolve
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from corral.plugin import InvalidRequest, Job, ParseError, Resources, discovery, job_body
@@ -177,6 +177,7 @@ def test_memory_is_rounded_up() -> None:
 TEXTS = st.text(st.characters(min_codepoint=32, max_codepoint=126), min_size=1)
 
 
+@settings(deadline=None)
 @given(queue=TEXTS, account=TEXTS, folder=TEXTS.map(lambda text: "/" + text))
 def test_hostile_values_are_read_back_unchanged(queue: str, account: str, folder: str) -> None:
     """Quotes, `#`, `$`, backslashes and blanks are data."""
@@ -184,6 +185,7 @@ def test_hostile_values_are_read_back_unchanged(queue: str, account: str, folder
     assert PBS().parse_resources(str(PBS().render_script(job))) == job
 
 
+@settings(deadline=None)
 @given(
     nodes=st.integers(1, 2000),
     cores=st.integers(1, 512),

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 from attrs import evolve
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from corral.plugin import InvalidRequest, Job, ParseError, Resources, discovery, job_body
@@ -211,6 +211,7 @@ TEXTS = st.text(st.characters(exclude_categories=["Cs", "Cc"], exclude_character
 NAMES = st.from_regex(r"[A-Za-z_][A-Za-z0-9_.+-]*", fullmatch=True)
 
 
+@settings(deadline=None)
 @given(
     name=NAMES,
     queue=TEXTS.filter(lambda text: not text.startswith("-")),
@@ -230,6 +231,7 @@ def test_hostile_values_are_read_back_unchanged(
     assert {name, queue, account, f"x={context}"} <= set(argv)
 
 
+@settings(deadline=None)
 @given(
     nodes=st.integers(1, 2000),
     cores=st.integers(1, 512),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from attrs import evolve
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from corral.plugin import InvalidRequest, Job, ParseError, Resources, discovery, job_body
@@ -196,6 +196,7 @@ TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0\
 PATHS = TEXTS.map(lambda text: "/" + text.replace("\\", ""))
 
 
+@settings(deadline=None)
 @given(name=TEXTS, queue=TEXTS, account=TEXTS, log_directory=PATHS, comment=TEXTS)
 def test_hostile_values_are_read_back_unchanged(
     name: str, queue: str, account: str, log_directory: str, comment: str
@@ -211,6 +212,7 @@ def test_hostile_values_are_read_back_unchanged(
     assert Slurm().parse_resources(str(Slurm().render_script(job))) == job
 
 
+@settings(deadline=None)
 @given(
     nodes=st.integers(1, 2000),
     cores=st.integers(1, 512),

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from attrs import evolve
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from corral.plugin import InvalidRequest, Job, ParseError, Resources, discovery, job_body
@@ -145,6 +145,7 @@ def test_what_torque_would_misread_is_refused(job: Job, argument: str) -> None:
 TEXTS = st.text(st.characters(min_codepoint=32, max_codepoint=126), min_size=1)
 
 
+@settings(deadline=None)
 @given(queue=TEXTS, account=TEXTS)
 def test_hostile_values_are_read_back_unchanged(queue: str, account: str) -> None:
     """Quotes, `#`, `$`, backslashes and blanks are data."""
@@ -152,6 +153,7 @@ def test_hostile_values_are_read_back_unchanged(queue: str, account: str) -> Non
     assert Torque().parse_resources(str(Torque().render_script(job))) == job
 
 
+@settings(deadline=None)
 @given(
     nodes=st.integers(1, 2000),
     cores=st.integers(1, 512),
