@@ -67,7 +67,7 @@ def test_uv_takes_what_we_require_of_each_other_from_the_workspace() -> None:
     groups = [group for each in projects for group in (each.get("optional-dependencies") or {}).values()]
     lines = [line for group in (*groups, *(each["dependencies"] for each in projects)) for line in group]
     required = names & {re.split(r"[<>=~;\[ ]", line)[0] for line in lines}
-    assert dict.fromkeys(required, {"workspace": True}) == project_of(ROOT)["tool"]["uv"]["sources"]
+    assert {name: {"workspace": True} for name in required} == project_of(ROOT)["tool"]["uv"]["sources"]
 
 
 def imports_inner_names(source: Path, module: str) -> bool:

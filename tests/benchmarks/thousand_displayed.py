@@ -48,8 +48,8 @@ async def main() -> None:
             plugins=[PretendSlurm()], asynchronous=True,
         ) as cluster:  # fmt: skip
             cluster.scale(jobs=JOBS)
-            while sum(job.state is JobState.RUNNING for job in cluster.jobs) < JOBS:
-                await asyncio.sleep(0.1)  # noqa: ASYNC110 - a person waits for it likewise
+            while sum(job.state is JobState.RUNNING for job in cluster.jobs) < JOBS:  # noqa: ASYNC110 - as a person waits
+                await asyncio.sleep(0.1)
             box = cluster.widget()
             live: Any = cluster._live
             slowed, drawing = [], []

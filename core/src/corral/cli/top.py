@@ -43,7 +43,9 @@ _LOG_KEYS = "↑↓ scroll  end: newest  q back"
 )
 @click.option("--timeout", default="60s", show_default=True, help="How long to wait for a scheduler that is starting.")
 def top(name: str | None, once: bool, as_json: bool, timeout: str) -> None:
-    """Watch a cluster, and change it: its groups, jobs, workers, tasks, memory and hours, and what fails.
+    """Watch a cluster, and change it.
+
+    Its groups, jobs, workers, tasks, memory and hours, and what fails.
 
     Of a cluster whose scheduler is in a job, or was started by corral serve, everything is shown, and it can be scaled.
     Of any other, what its process writes for corral ps. NAME may be left out if there is one cluster alone.

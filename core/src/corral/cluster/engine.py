@@ -120,11 +120,7 @@ class Engine:
     def _care_for(self, system: System) -> Care:
         follower = JobFollower(state=self._state, system=system, submitter=self._submitter)
         ender = JobEnder(
-            state=self._state,
-            system=system,
-            submitter=self._submitter,
-            follower=follower,
-            launchers=self._launchers,
+            state=self._state, system=system, submitter=self._submitter, follower=follower, launchers=self._launchers
         )
         return Care(system=system, follower=follower, ender=ender)
 

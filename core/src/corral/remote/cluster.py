@@ -2,6 +2,8 @@
 
 Everything shown is a copy of what the engine told last; it tells at once when something changes. Everything asked is
 done over there, and the answer brings the newest copy.
+
+Long because it answers everything that `Cluster` is asked, and has a connection that comes and goes.
 """
 
 from __future__ import annotations
