@@ -48,8 +48,9 @@ async def main() -> None:
             plugins=[PretendSlurm()], asynchronous=True,
         ) as cluster:  # fmt: skip
             cluster.scale(jobs=JOBS)
+            seen = 0
             while sum(job.state is JobState.RUNNING for job in cluster.jobs) < JOBS:
-                await asyncio.sleep(0.1)
+                seen = await cluster._changes.after(seen)
             box = cluster.widget()
             live: Any = cluster._live
             slowed, drawing = [], []
