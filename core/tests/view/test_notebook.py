@@ -54,7 +54,7 @@ def read(page: str) -> str:
                 "longest wait 13 min: Priority (1); first start expected in 25 min, at",
                 "queue 'batch' has 0 of 120 nodes free",
                 "3 jobs in a row of group 'gpu' failed",
-                "nothing is submitted until you scale it again",
+                "nothing is submitted until you scale again",
                 "adapts, 0 to 4 jobs",
                 "1 job of big finishing what it does: no longer wanted, since",
                 "worker 12_3-0 of job 12_3 of cpu",
