@@ -48,8 +48,9 @@ async def main() -> None:
             plugins=[PretendSlurm()], asynchronous=True,
         ) as cluster:  # fmt: skip
             cluster.scale(jobs=JOBS)
-            while sum(job.state is JobState.RUNNING for job in cluster.jobs) < JOBS:  # noqa: ASYNC110 - as a person waits
-                await asyncio.sleep(0.1)
+            seen = 0
+            while sum(job.state is JobState.RUNNING for job in cluster.jobs) < JOBS:
+                seen = await cluster._changes.after(seen)
             box = cluster.widget()
             live: Any = cluster._live
             slowed, drawing = [], []

@@ -13,8 +13,8 @@ def overview(jobs: int) -> Overview:
     groups, of_jobs = {0: _none, 3: _three, 1000: _thousand}[jobs]()
     workers = sum(group.workers for group in groups)
     load = Load(
-        workers=workers, threads=8 * workers, tasks=120_345, processing=2800, queued=90_000, memory=41 * 10**9,
-        memory_limit=2 * 10**9 * workers,
+        workers=workers, threads=8 * workers, tasks=120_345, processing=2800, queued=90_000, memory=9 * 10**9 * workers,
+        memory_limit=16 * 10**9 * workers,
     )  # fmt: skip
     return Overview(
         name="corral-3f9c01ab",

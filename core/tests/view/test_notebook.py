@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import re
+import time
 import xml.etree.ElementTree as ET
+from pathlib import Path
 
 import made_up
 import pytest
@@ -21,6 +24,7 @@ from corral.view.markup import sheet
 from corral.view.notebook import Message, cluster_html, messages_html, size_in_words
 from corral.view.overview import FailureView, GroupView, JobView, Overview
 
+PICTURE = Path(__file__).parents[3] / "docs/pictures/notebook.html"
 HOSTILE = "</pre><script>alert(1)</script><img src=x onerror=alert(2)>&\"'\x1b[2J\u202e"
 
 
@@ -50,7 +54,7 @@ def read(page: str) -> str:
                 "longest wait 13 min: Priority (1); first start expected in 25 min, at",
                 "queue 'batch' has 0 of 120 nodes free",
                 "3 jobs in a row of group 'gpu' failed",
-                "nothing is submitted until you scale it again",
+                "nothing is submitted until you scale again",
                 "adapts, 0 to 4 jobs",
                 "1 job of big finishing what it does: no longer wanted, since",
                 "worker 12_3-0 of job 12_3 of cpu",
@@ -83,6 +87,20 @@ def test_a_cluster_is_told_in_a_few_rows(jobs: int, words: list[str]) -> None:
     assert [each for each in words if each not in said] == []
     assert len(page) - len(sheet()) < 8000
     assert page.count("<tr>") <= 12
+
+
+def test_the_picture_in_the_documentation_is_one_of_these(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file: with CORRAL_WRITE_PICTURES it is written anew."""
+    monkeypatch.setenv("TZ", "UTC")
+    time.tzset()
+    try:
+        page = cluster_html(evolve(made_up.overview(3), dashboard="")) + "\n"
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+    if os.environ.get("CORRAL_WRITE_PICTURES"):
+        PICTURE.write_text(page)
+    assert PICTURE.read_text() == page
 
 
 def test_many_groups_and_reasons_are_cut_short() -> None:

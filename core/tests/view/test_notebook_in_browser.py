@@ -16,6 +16,7 @@ from urllib.request import urlopen
 
 import made_up
 import pytest
+from attrs import evolve
 
 from corral.view.notebook import cluster_html
 
@@ -215,7 +216,7 @@ def test_a_cluster_is_looked_at_scaled_and_closed(browser: Any, jupyter: str, pi
     say("adapt cpu between 5 and 3 jobs: ")
     fill(browser, 1, 1)
     click(browser, "Adapt")
-    say("adapts, 1 to 3 jobs", "fixed at 0 jobs")
+    say("adapts, 1 to 3 jobs", "fixed at 0 jobs", "Failures (3)")
     assert browser.execute_script("return document.querySelectorAll('.corral details[open]').length") >= 2
 
     contrasts = {}
@@ -240,3 +241,26 @@ def test_a_cluster_is_looked_at_scaled_and_closed(browser: Any, jupyter: str, pi
     say("closed: this is what there was")
     eventually(lambda: not any("Scale" in text for text in below_cells(browser)), lambda: below_cells(browser))
     browser.save_screenshot(str(pictures / "jupyterlab-closed.png"))
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_it_is_legible_on_pages_that_name_no_colours(browser: Any, tmp_path: Path, pictures: Path, scheme: str) -> None:
+    """As a page that was made of a notebook, in whichever scheme its reader has; nothing is cut off."""
+    page = tmp_path / "page.html"
+    everything = [cluster_html(made_up.overview(jobs)) for jobs in (0, 3, 1000)]
+    closed = evolve(made_up.overview(1000), status="closed")
+    everything.append(cluster_html(closed))
+    page.write_text("<!doctype html><meta charset='utf-8'>" + "<hr>".join(everything))
+    features = [{"name": "prefers-color-scheme", "value": scheme}]
+    browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": features})
+    try:
+        browser.get(page.as_uri())
+        browser.execute_script("document.querySelectorAll('details').forEach(each => each.open = true)")
+        browser.save_screenshot(str(pictures / f"page-{scheme}.png"))
+        assert browser.execute_script(CONTRAST) >= 4.5
+        paper = browser.execute_script("return getComputedStyle(document.querySelector('.corral')).backgroundColor")
+        assert paper == {"light": "rgb(255, 255, 255)", "dark": "rgb(20, 24, 29)"}[scheme]
+        wide = "return [...document.querySelectorAll('.corral')].filter(e => e.scrollWidth > e.clientWidth).length"
+        assert browser.execute_script(wide) == 0
+    finally:
+        browser.execute_cdp_cmd("Emulation.setEmulatedMedia", {"features": []})

@@ -88,6 +88,10 @@ def adapt_one(cluster: Any, sized: dict[str, GroupView], name: str, bounds: tupl
     asked = {name: _bounds(*bounds)}
     asked |= {other: _bounds(group.minimum, group.maximum) for other, group in others.items() if group.adapts}
     asked |= {other: _bounds(jobs, jobs) for other, jobs in fixed.items()}
+    for other, group in others.items():
+        if group.is_stopped and other in fixed:
+            # First: to adapt lets it go on with what it still wants.
+            cluster.scale(jobs=0, group=other)
     cluster.adapt(groups=asked)
     for other, jobs in fixed.items():
         cluster.scale(jobs=jobs, group=other)

@@ -1,9 +1,7 @@
 """A cluster whose scheduler and engine live elsewhere: the same face, and a connection instead of an engine.
 
 Everything shown is a copy of what the engine told last; it tells at once when something changes. Everything asked is
-done over there, and the answer brings the newest copy.
-
-Long because it answers everything that `Cluster` is asked, and has a connection that comes and goes.
+done over there, and the answer brings the newest copy. Long because a handle has all of a cluster's face.
 """
 
 from __future__ import annotations

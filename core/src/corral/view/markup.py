@@ -53,7 +53,7 @@ _RULES = """
 .corral table.corral-rows th, .corral table.corral-rows td { text-align: left; vertical-align: top;
   padding: 4px 14px 4px 0; border: 0; border-top: 1px solid var(--jp-border-color2, var(--corral-grid));
   white-space: normal; max-width: 34em; }
-.corral table.corral-rows thead th { border-top: 0; font-weight: 500; padding-bottom: 1px;
+.corral table.corral-rows thead th { border-top: 0; font-weight: 500; padding-bottom: 1px; white-space: nowrap;
   color: var(--jp-content-font-color2, var(--corral-faint)); }
 .corral table.corral-rows .corral-number { text-align: right; font-variant-numeric: tabular-nums; white-space: nowrap; }
 .corral table.corral-rows tbody th { font-weight: 600; }
@@ -154,6 +154,11 @@ def listed(items: Iterable[str]) -> str:
     """Items of HTML, each with a bullet; nothing, if there are none."""
     each = "".join(f"<li>{item}</li>" for item in items)
     return f"<ul>{each}</ul>" if each else ""
+
+
+def whole(text: str) -> str:
+    """Text that stays in one line."""
+    return f'<span class="corral-count">{html(text)}</span>'
 
 
 def faint(text: str) -> str:

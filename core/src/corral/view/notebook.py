@@ -26,6 +26,7 @@ from corral.view.markup import (
     table,
     unfolded,
     until,
+    whole,
 )
 from corral.view.overview import GroupView, JobView, Load, Overview
 
@@ -124,7 +125,7 @@ def _row(group: GroupView, now: float, closed: bool) -> list[str]:
     name = f"{html(group.name)}<div style='font-weight: 400'>{faint(_each(group))}</div>"
     if closed:
         return [name, _ended(group) or faint("none")]
-    workers = f"{group.workers:,} of {group.workers_wanted:,}"
+    workers = whole(f"{group.workers:,} of {group.workers_wanted:,}")
     return [name, _jobs(group), workers, html(size_in_words(group)), _standing(group, now)]
 
 
@@ -170,7 +171,7 @@ def _standing(group: GroupView, now: float) -> str:
     said = []
     if group.trouble:
         said.append(bad(group.trouble))
-    if group.is_stopped:
+    elif group.is_stopped:
         said.append(html("It has stopped: nothing is submitted until you scale it again."))
     if group.unsubmitted and not group.is_stopped:
         said.append(html(f"{several(group.unsubmitted, 'wanted job')} not submitted" + "." * (not group.trouble)))
