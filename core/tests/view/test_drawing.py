@@ -39,7 +39,7 @@ def parts(view: JobView) -> dict[str, Any]:
 @given(started=MOMENTS, connected=MOMENTS, leaving=MOMENTS, ended=MOMENTS)
 def test_parts_of_a_bar_follow_each_other(**moments: float | None) -> None:
     """Whatever is known, and however clocks disagree: no part begins before the one that it follows."""
-    found = parts(job(**moments))
+    found = parts(evolve(job(), **moments))
     edges = [found[name] for name in ("submitted", "started", "connected", "leaving", "ended")]
     assert edges == sorted(edges)
     assert (found["ended"] == FAR) is (moments["ended"] is None)
