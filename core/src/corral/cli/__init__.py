@@ -87,6 +87,15 @@ class _Group(click.Group):
         names = [CompletionItem(name) for name in self.list_commands(ctx) if name.startswith(incomplete)]
         return [*names, *click.Command.shell_complete(self, ctx, incomplete)]
 
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        try:
+            return super().get_command(ctx, cmd_name)
+        except Exception:
+            # A configuration that cannot be read, say: somebody who presses a key is told nothing of it.
+            if not ctx.resilient_parsing:
+                raise
+            return None
+
     def invoke(self, ctx: click.Context) -> object:
         from corral.errors import CorralError, InvalidRequest, UnknownBackend
 

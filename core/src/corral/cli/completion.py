@@ -8,7 +8,7 @@ import click
 @click.command()
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 def completion(shell: str) -> None:
-    """Print what lets a shell complete corral's words.
+    """Print what a shell needs to complete corral's words.
 
     For bash, into ~/.bashrc: eval "$(corral completion bash)". For zsh, into ~/.zshrc, after compinit: eval "$(corral
     completion zsh)". For fish: corral completion fish > ~/.config/fish/completions/corral.fish

@@ -15,8 +15,6 @@ import sys
 from collections.abc import Iterator
 from typing import TextIO
 
-import dask.config
-
 #: Variables in which people keep the project that their jobs are charged to.
 _PROJECTS = ("SBATCH_ACCOUNT", "SLURM_ACCOUNT", "SALLOC_ACCOUNT", "PBS_ACCOUNT", "PROJECT", "LSB_DEFAULTPROJECT")
 
@@ -104,6 +102,8 @@ def redacted(redaction: Redaction) -> Iterator[None]:
 
 
 def _configured_accounts() -> Iterator[str]:
+    import dask.config
+
     section = dask.config.get("corral", default=None) or {}
     backends = section.get("backends") or {}
     for part in (section, *backends.values()):

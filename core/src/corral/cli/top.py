@@ -43,12 +43,11 @@ _LOG_KEYS = "↑↓ scroll  end: newest  q back"
 )
 @click.option("--timeout", default="60s", show_default=True, help="How long to wait for a scheduler that is starting.")
 def top(name: str | None, once: bool, as_json: bool, timeout: str) -> None:
-    """Watch a cluster, and change it.
+    """Watch a cluster that runs, and scale it.
 
-    Its groups, jobs, workers, tasks, memory and hours, and what fails.
-
-    Of a cluster whose scheduler is in a job, or was started by corral serve, everything is shown, and it can be scaled.
-    Of any other, what its process writes for corral ps. NAME may be left out if there is one cluster alone.
+    It shows groups, jobs, workers, tasks, memory and hours, why jobs wait, and what fails. Of a cluster whose scheduler
+    is in a job, or was started by corral serve, everything is shown, and it can be scaled. Of any other, what its
+    process writes for corral ps. NAME may be left out if there is one cluster alone.
 
     Keys: up and down choose a group or a job; + and - ask for one job more or less of the group, s for a number; c ends
     the job, which is not replaced; l shows its log; q quits. Where nobody sits at a terminal, it is printed once.
