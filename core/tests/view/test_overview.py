@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from attrs import asdict, fields
+from attrs import asdict, evolve, fields
 from distributed import Client, wait
 
 from corral import Cluster
-from corral.jobs.record import Phase
+from corral.cluster.overviewing import JobViews
+from corral.jobs.record import JobRecord, Phase
+from corral.plugin.values import JobId
 from corral.scaling.account import STATES
 from corral.view.overview import PHASES, USES, Load, Overview
 
@@ -118,3 +120,16 @@ def test_every_value_is_plain() -> None:
     overview = Overview(name="n", backend="b", moment=1.0)
     assert set(asdict(overview)) == {field.name for field in fields(Overview)}
     assert json.loads(json.dumps(asdict(overview)))["groups"] == []
+
+
+def test_what_has_not_changed_is_not_made_anew() -> None:
+    """Of a thousand jobs, those that look often look at the few that have changed."""
+    views = JobViews()
+    one, other = JobRecord(id=JobId("1")), JobRecord(id=JobId("2"))
+    first = views.of([one, other], {}, 5.0)
+    changed = evolve(other, connected_at=3.0)
+    again = views.of([one, changed], {}, 5.0)
+    assert again[0] is first[0]
+    assert (first[1].connected, again[1].connected) == (None, 8.0)
+    assert views.of([changed], {}, 5.0) == again[1:], "what is no longer shown is forgotten"
+    assert views.of([changed], {}, 7.0)[0].connected == 10.0, "the clock was set"

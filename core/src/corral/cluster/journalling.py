@@ -13,7 +13,7 @@ from contextlib import suppress
 
 import corral
 from corral.cluster.changes import Changes
-from corral.cluster.overviewing import overview_of
+from corral.cluster.overviewing import JobViews, overview_of
 from corral.cluster.registry import read as registered
 from corral.cluster.shown import Shown
 from corral.request.blueprint import Blueprint
@@ -48,7 +48,7 @@ class Journalling:
             via="" if blueprint.elsewhere is None else blueprint.elsewhere.via,
         )
         self._look = look
-        self._pen = Pen()
+        self._pen, self._views = Pen(), JobViews()
         self._keeping: asyncio.Task[None] | None = None
         self._lock = threading.Lock()
         self._owner = os.getpid()
@@ -126,7 +126,9 @@ class Journalling:
         if abs(shown.epoch - self._epoch) > MOVED:
             self._epoch = shown.epoch
         moment = time.time()
-        return overview_of(shown, name=self._head.name, status=status, moment=moment, epoch=self._epoch)
+        return overview_of(
+            shown, name=self._head.name, status=status, moment=moment, epoch=self._epoch, views=self._views
+        )
 
     def _remove_old(self) -> None:
         try:

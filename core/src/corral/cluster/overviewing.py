@@ -6,10 +6,11 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING
 
-from attrs import evolve
+from attrs import define, evolve, field
 
 from corral.jobs.record import JobFailure, JobRecord, Outcome, describe_end, outcome
 from corral.jobs.worker_failures import WorkerFailure
+from corral.plugin.values import JobId
 from corral.scaling.account import STATES, Hours, Usage
 from corral.view.overview import PHASES, FailureView, GroupView, JobView, Overview
 
@@ -27,6 +28,7 @@ def overview_of(
     scheduler: str = "",
     dashboard: str = "",
     epoch: float | None = None,
+    views: JobViews | None = None,
 ) -> Overview:
     """What there is; from any thread.
 
@@ -36,6 +38,8 @@ def overview_of(
         Now, and when the cluster began (s since the epoch).
     epoch
         When the clock of the records stood at 0; None: as it is now. With the same one, what has not changed is equal.
+    views
+        Those of the overview before, for whoever makes many.
     """
     account = shown.account.groups
     epoch = shown.epoch if epoch is None else epoch
@@ -54,13 +58,33 @@ def overview_of(
         groups=tuple(
             _group(each, group, by_group[each], account.get(each, Usage()), epoch) for each, group in groups.items()
         ),
-        jobs=tuple(job_view(record, groups.get(record.group), epoch) for record in shown.jobs),
+        jobs=(JobViews() if views is None else views).of(shown.jobs, groups, epoch),
         failures=tuple(failure_view(failure, epoch) for failure in shown.failures),
         load=shown.load,
         maximum_core_hours=shown.maximum_core_hours,
         maximum_gpu_hours=shown.maximum_gpu_hours,
         whereabouts=shown.whereabouts,
     )
+
+
+@define
+class JobViews:
+    """Views of jobs, of which each is made anew when its record has changed; in one thread at a time."""
+
+    _known: dict[tuple[str, JobId], tuple[JobRecord, JobView]] = field(factory=dict)
+    _epoch: float = 0.0
+
+    def of(self, records: Iterable[JobRecord], groups: Mapping[str, ShownGroup], epoch: float) -> tuple[JobView, ...]:
+        """One for each record; `epoch` is when the clock of records stood at 0 (s since the epoch)."""
+        before = self._known if epoch == self._epoch else {}
+        self._epoch, self._known = epoch, {}
+        for record in records:
+            key = record.group, record.id
+            known = before.get(key)
+            if known is None or known[0] is not record:
+                known = record, job_view(record, groups.get(record.group), epoch)
+            self._known[key] = known
+        return tuple(view for _, view in self._known.values())
 
 
 def job_view(record: JobRecord, group: ShownGroup | None, epoch: float) -> JobView:

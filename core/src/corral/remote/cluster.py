@@ -1,7 +1,8 @@
 """A cluster whose scheduler and engine live elsewhere: the same face, and a connection instead of an engine.
 
 Everything shown is a copy of what the engine told last; it tells at once when something changes. Everything asked is
-done over there, and the answer brings the newest copy.
+done over there, and the answer brings the newest copy. Long because all that a cluster can be asked is asked here once
+more.
 """
 
 from __future__ import annotations
