@@ -447,8 +447,9 @@ def unprivileged() -> list[str]:
 
 TROUBLES = {
     "unwritable": "state.chmod(0o500); [folder.chmod(0o500) for folder in state.rglob('*') if folder.is_dir()]",
-    "removed": "shutil.rmtree(state)",
-    "a file in its place": "shutil.rmtree(state); state.write_text('')",
+    # In one step: what is removed piece by piece is written to meanwhile.
+    "removed": "state.rename(state.parents[1] / 'gone')",
+    "a file in its place": "state.rename(state.parents[1] / 'gone'); state.write_text('')",
     "logs removed": "shutil.rmtree(state / 'logs')",
 }
 

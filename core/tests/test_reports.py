@@ -120,8 +120,8 @@ def test_a_cluster_that_was_killed_can_be_told(arguments: dict[str, Any], tmp_pa
 
 def test_a_handle_writes_one_and_the_journal_is_found_without_it(arguments: dict[str, Any], tmp_path: Path) -> None:
     """The engine in the job writes the journal; whoever shares the state directory reads it."""
-    job = {"scheduler": "job", "scheduler_options": {"memory": "300MB", "cores": 1}}
-    with Cluster(**arguments, **job) as cluster:
+    arguments |= {"scheduler": "job", "scheduler_options": {"memory": "300MB", "cores": 1}}
+    with Cluster(**arguments) as cluster:
         cluster.scale(1)
         cluster.wait_for_workers(1, timeout=60)
         text = cluster.report(tmp_path / "page.html").read_text()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import math
 from collections.abc import Mapping
 
 import pytest
@@ -61,7 +62,7 @@ def difference(one: str, other: str, sight: str) -> float:
             min(1.0, max(0.0, sum(a * b for a, b in zip(row, light, strict=True)))) for row in SEEN[sight]
         )
         seen.append(lab((red, green, blue)))
-    return sum((a - b) ** 2 for a, b in zip(*seen, strict=True)) ** 0.5
+    return math.dist(*seen)
 
 
 def test_each_phase_end_and_use_has_one() -> None:

@@ -72,8 +72,8 @@ def _redacted(history: History, redaction: Redaction) -> History:
     from corral.view.plain import retold
 
     overview = history.overview
-    for each in (*overview.jobs, *overview.failures):
-        redaction.hide("host", *each.hosts)
+    redaction.hide("host", *(host for job in overview.jobs for host in job.hosts))
+    redaction.hide("host", *(host for failure in overview.failures for host in failure.hosts))
     redaction.hide("host", history.head.host, history.head.via.rpartition("/")[2])
     return retold(history, redaction)
 

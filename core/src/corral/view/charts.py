@@ -151,7 +151,7 @@ def _row(job: JobView, axis: _Time, y: float, height: float) -> Markup:
     ]
     if job.phase == "ended" and job.ended is not None:
         wide = 5.0 if job.has_failed else 3.0
-        x = max(NAMES, axis.x(job.ended) - wide)
+        x = max(axis.x(job.submitted), axis.x(job.ended) - wide)
         bars.append(element("rect", x=x, y=y, width=wide, height=thick, class_=class_of("end", job.outcome)))
     name = element("text", cut(job.id, 18), x=8, y=y + thick - 2, class_="mark") if height >= _NAMED else None
     return element("g", element("title", said_of(job, axis.end)), name, *bars)

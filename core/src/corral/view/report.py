@@ -83,7 +83,7 @@ def _head(history: History, standing: str) -> Markup:
     failed = sum(1 for job in overview.jobs if job.has_failed)
     peak = max([history.peak, *(each.workers for each in steps_of(history))])
     tiles = [
-        (duration(lasted), "lasted" if standing == ENDED else "so far"),
+        (duration(lasted), "lasted" if standing == ENDED else "so far" if standing == RUNNING else "until then"),
         (f"{len(overview.jobs):,}", "job" if len(overview.jobs) == 1 else "jobs"),
         (f"{failed:,}", "of them failed"),
         (f"{peak:,}", "workers at the peak" if peak != 1 else "worker at the peak"),
