@@ -55,8 +55,11 @@ def tests(session: nox.Session) -> None:
 @nox.session
 @nox.parametrize("name", PLUGINS, ids=PLUGINS)
 def plugin(session: nox.Session, name: str) -> None:
-    """One plugin's own tests, with nothing but it and the core installed."""
-    install(session, "test", members=["core", f"plugins/{name}"])
+    """One plugin's own tests, with nothing installed but it, the core and what its tests require of ours."""
+    project = nox.project.load_toml(ROOT / "plugins" / name / "pyproject.toml")["project"]
+    required = " ".join([*project["dependencies"], *project["optional-dependencies"]["test"]])
+    others = [f"plugins/{other}" for other in PLUGINS if re.search(rf"\bcorral-{other}\b", required)]
+    install(session, "test", members=["core", *others, f"plugins/{name}"])
     session.run("pytest", f"plugins/{name}", *session.posargs)
 
 
