@@ -41,6 +41,8 @@ napoleon_google_docstring = False
 napoleon_use_rtype = True
 
 html_theme = "furo"
+html_static_path = ["_static"]
+html_css_files = ["corral.css"]
 html_title = f"corral {release}"
 
 
