@@ -46,7 +46,7 @@ class Journalling:
             via="" if blueprint.elsewhere is None else blueprint.elsewhere.via,
         )
         self._look = look
-        self._pen, self._views = Pen(), JobViews()
+        self._pen = Pen()
         self._keeping: asyncio.Task[None] | None = None
         self._lock = threading.Lock()
         self._owner = os.getpid()

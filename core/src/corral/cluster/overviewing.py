@@ -103,26 +103,6 @@ def overview_of(
     )
 
 
-@define
-class JobViews:
-    """Views of jobs, of which each is made anew when its record has changed; in one thread at a time."""
-
-    _known: dict[tuple[str, JobId], tuple[JobRecord, JobView]] = field(factory=dict)
-    _epoch: float = 0.0
-
-    def of(self, records: Iterable[JobRecord], groups: Mapping[str, ShownGroup], epoch: float) -> tuple[JobView, ...]:
-        """One for each record; `epoch` is when the clock of records stood at 0 (s since the epoch)."""
-        before = self._known if epoch == self._epoch else {}
-        self._epoch, self._known = epoch, {}
-        for record in records:
-            key = record.group, record.id
-            known = before.get(key)
-            if known is None or known[0] is not record:
-                known = record, job_view(record, groups.get(record.group), epoch)
-            self._known[key] = known
-        return tuple(view for _, view in self._known.values())
-
-
 def job_view(record: JobRecord, group: ShownGroup | None, epoch: float) -> JobView:
     """One job; `epoch` is when the clock of its record stood at 0 (s since the epoch)."""
     resources = None if group is None else group.resources
