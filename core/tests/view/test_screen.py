@@ -123,7 +123,7 @@ def test_the_selected_row_is_told_in_full() -> None:
 def test_columns_that_matter_least_go_first() -> None:
     """Those that nobody fills are not shown at all; what is wide is counted in cells."""
     columns = [Column(head="a"), Column(head="b", rank=1), Column(head="c", rank=2), Column(head="d", rank=3)]
-    rows = [["x" * 10, "y" * 10, "z" * 10, ""], [Cell("日本", "bad"), "", "", ""]]
+    rows: list[list[str | Cell]] = [["x" * 10, "y" * 10, "z" * 10, ""], [Cell("日本", "bad"), "", "", ""]]
     head, _ = table(columns, rows, None)
     assert str(head).split() == ["a", "b", "c"]
     head, lines = table(columns, rows, 24)

@@ -285,6 +285,8 @@ def _wrapped(text: str, width: int | None) -> list[str]:
 
 
 def _gigabytes(size: int) -> str:
+    if size < 10**9:
+        return f"{size / 1e6:.0f} MB"
     return f"{size / 1e9:,.{0 if size >= 1e11 else 1}f} GB"
 
 
