@@ -18,6 +18,7 @@ from urllib.request import urlopen
 import dask
 import pytest
 from attrs import asdict
+from bokeh.models import Div
 
 from corral import Cluster
 from corral.cluster.overviewing import Known
@@ -195,26 +196,31 @@ def test_a_cluster_closes_under_the_eyes_of_whoever_looks(
     make: Callable[..., Cluster], viewer: Callable[[str], Any]
 ) -> None:
     """At once, and nothing keeps it, its scheduler or the page in memory, or goes on."""
-    cluster = make(n_workers=1)
-    cluster.wait_for_workers(timeout=60)
-    session = viewer(cluster.dashboard_link.replace("/status", "/jobs"))
-    bars, known = session.document.select_one({"name": "bars"}), [str(job.id) for job in cluster.jobs]
-    until(lambda: session.force_roundtrip() or list(bars.data["id"]) == known)
-    families(cluster)
-    pages = cluster._pages
-    assert pages is not None
-    loop = cluster.loop.asyncio_loop  # type: ignore[union-attr]
-    began = time.monotonic()
-    cluster.close()
-    assert time.monotonic() - began < 30
-    taken, snapshots = pages._snapshots.taken, pages._snapshots
-    gone = [weakref.ref(each) for each in (cluster, cluster.scheduler, pages)]
-    del cluster, pages
-    session.close()
-    until(lambda: gc.collect() is not None and [each() for each in gone] == [None, None, None])
-    assert snapshots.taken <= taken + 1
-    names = {task.get_name() for task in asyncio.all_tasks(loop)} if not loop.is_closed() else set()
-    assert not {name for name in names if name in ("corral series", "corral overview")}
+    with make(name="other") as other:
+        # The event loop goes on, because another cluster is on it.
+        cluster = make(name="watched")
+        session = viewer(cluster.dashboard_link.replace("/status", "/jobs"))
+        words, name = session.document.select({"type": Div}), cluster.name
+        until(lambda: session.force_roundtrip() or any(name in each.text for each in words))
+        families(cluster)
+        pages = cluster._pages
+        assert pages is not None
+        [drawn] = [each.document for each in pages._application.get_sessions("/jobs")]
+        assert drawn.session_callbacks
+        began = time.monotonic()
+        cluster.close()
+        assert time.monotonic() - began < 30
+        assert drawn.session_callbacks == []
+        gone = [weakref.ref(each) for each in (cluster, cluster.scheduler, pages, drawn)]
+        del cluster, pages, drawn
+        session.close()
+        until(lambda: gc.collect() is not None and [each() for each in gone] == [None] * 4)
+
+        async def names() -> list[str]:
+            return [task.get_name() for task in asyncio.all_tasks()]
+
+        # The other one's.
+        assert other.sync(names).count("corral series") == 1
 
 
 # --- one overview for all who look ----------------------------------------------------------------------------------
