@@ -200,7 +200,7 @@ def test_the_longer_a_journal_the_more_rarely_it_says_how_the_cluster_stands(siz
     assert len(written.read().samples) == samples
     for second in range(120):
         written.see(seen(7200 + second / 2, workers=1 + second % 2))
-    assert len(written.read().samples) == samples + samples
+    assert 0.9 * samples <= len(written.read().samples) - samples <= samples
 
 
 def test_long_texts_are_cut() -> None:
