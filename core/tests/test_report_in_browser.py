@@ -51,9 +51,6 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
         options.add_argument(f"--{switch}")
     options.set_capability("goog:loggingPrefs", {"performance": "ALL", "browser": "ALL"})
     driver = Chrome(options=options, service=Service("/usr/bin/chromedriver"))
-    driver.get("about:blank")
-    # What its own first page asked for.
-    driver.get_log("performance")
     yield driver
     driver.quit()
 
@@ -65,6 +62,9 @@ def asked_for(browser: Any) -> list[str]:
 
 def test_a_report_is_read(browser: Any, tmp_path: Path) -> None:
     """Nothing is cut off or unseen, on light and on dark, wide and narrow; nothing is asked for, and nothing runs."""
+    browser.get("about:blank")
+    # What other pages asked for, its own first page among them.
+    asked_for(browser)
     for jobs, text in ((0, ""), (3, ""), (12, HOSTILE), (1000, "")):
         path = tmp_path / f"{jobs}.html"
         path.write_text(report(history(jobs, text=text), standing=ENDED, made=BEGAN), encoding="utf-8")

@@ -49,6 +49,8 @@ def test_a_cluster_that_has_closed_can_be_told(arguments: dict[str, Any], tmp_pa
     with Cluster(**arguments) as cluster:
         cluster.scale(2)
         cluster.wait_for_workers(2, timeout=60)
+        # One of them is gone soon, perhaps before it is seen by itself.
+        cluster.report(tmp_path / "early.html")
         with Client(cluster) as client:
             wait(client.submit(int, 1), timeout=60)
             killing = client.submit(os.kill, client.run(os.getpid).popitem()[1], signal.SIGSEGV, key="kills")

@@ -191,17 +191,16 @@ def test_no_journal_is_larger_than_the_largest() -> None:
     assert encoded([{"status": "closed"}], -5) == b'{"status":"closed"}\n'
 
 
-def test_a_year_of_changes_stays_within_bounds() -> None:
-    """The longer a journal is, the more rarely it says how the cluster stands."""
-    written = Written()
-    for number in range(20_000):
-        hours = (GroupView(name="g", wanted=2, core_hours={"busy": number / 10}),)
-        size = written.size
-        news = written.pen.news(seen(30.0 * number, workers=number % 7, groups=hours), size)
-        written.pen.written(news)
-        # Each line stands for a hundred of a larger cluster.
-        written.size += 100 * len(encoded(news.lines, LARGEST))
-    assert written.size < FULL + 2**20
+@pytest.mark.parametrize(("size", "samples"), [(0, 120), (10 * 2**20 - 10**5, 12)])
+def test_the_longer_a_journal_the_more_rarely_it_says_how_the_cluster_stands(size: int, samples: int) -> None:
+    """So that a month is in it: of two hours in which only hours change, and of a minute of much coming and going."""
+    written = Written(size)
+    for minute in range(120):
+        written.see(seen(60.0 * minute, groups=(GroupView(name="g", core_hours={"busy": minute / 10}),)))
+    assert len(written.read().samples) == samples
+    for second in range(120):
+        written.see(seen(7200 + second / 2, workers=1 + second % 2))
+    assert 0.9 * samples <= len(written.read().samples) - samples <= samples
 
 
 def test_long_texts_are_cut() -> None:

@@ -135,7 +135,7 @@ def test_what_follows_a_torn_line_is_a_line_of_its_own(folder: Path) -> None:
     uuid = write(1, is_last=False)
     path = folder / f"{uuid}.jsonl"
     path.write_bytes(path.read_bytes() + b'{"t": 1, "jo')
-    write(1)
+    assert journals.append(uuid, b"", b'{"t": 1772000000, "status": "closed"}\n', begins=False)
     assert journals.read(uuid).is_closed
     assert journals.read(uuid).notes == ("1 line of the journal is passed over: the file is damaged there.",)
 
