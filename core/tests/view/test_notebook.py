@@ -7,6 +7,7 @@ import re
 import time
 import xml.etree.ElementTree as ET
 from pathlib import Path
+from typing import Any
 
 import made_up
 import pytest
@@ -276,7 +277,7 @@ def test_an_account_is_a_table() -> None:
         asked_memory=32 * 10**9, peak_memory=4 * 10**9, enough_memory=6 * 10**9, asked_cores=8, busy_cores=2.1,
         threads=8, seconds=1000.0,
     )  # fmt: skip
-    hours = dict(zip(STATES, (120.3, 14.0, 5.0, 1.0, 2.5)))
+    hours: Any = dict(zip(STATES, (120.3, 14.0, 5.0, 1.0, 2.5)))
     account = Account(groups={"cpu": Usage(**hours, used=used), "gpu": Usage(busy=3.0, gpus=Hours(busy=3.0, idle=9.0))})
     page = account._repr_html_()
     said = read(page)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import socket
@@ -101,7 +102,7 @@ def browser(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Any]:
 def jupyter(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
     """A JupyterLab with one notebook, and where that is."""
     folder = tmp_path_factory.mktemp("lab")
-    cells = [
+    cells: list[dict[str, Any]] = [
         {"cell_type": "code", "id": f"c{number}", "source": source.strip(), "metadata": {}, "outputs": [],
          "execution_count": None}
         for number, source in enumerate(CELLS)
@@ -226,9 +227,10 @@ def test_a_cluster_is_looked_at_scaled_and_closed(browser: Any, jupyter: str, pi
             "window.jupyterapp.commands.execute('apputils:change-theme', {theme}).then(() => done())",
             f"JupyterLab {theme}",
         )
+        is_light = str(theme == "Light").lower()
         eventually(
-            lambda theme=theme: (
-                browser.execute_script("return document.body.dataset.jpThemeLight") == str(theme == "Light").lower()
+            functools.partial(
+                browser.execute_script, "return document.body.dataset.jpThemeLight == arguments[0]", is_light
             ),
             lambda: browser.page_source[:500],
         )
