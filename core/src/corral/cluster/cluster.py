@@ -293,9 +293,31 @@ class Cluster(HostingCluster):
         JobsFailed
             The scheduler's job has ended.
         """
+        return cls.from_name(name, timeout=timeout, asynchronous=asynchronous, loop=loop)
+
+    @classmethod
+    @tells_plainly
+    def from_name(
+        cls,
+        name: str,
+        *,
+        timeout: str | float = "60s",
+        shutdown_on_close: bool = False,
+        asynchronous: bool = False,
+        loop: Any = None,
+    ) -> Cluster:
+        """`connect`, by the name that Dask's other clusters have for it.
+
+        Parameters
+        ----------
+        shutdown_on_close
+            Whether closing what is returned ends the cluster.
+        """
         if isinstance(here := find_open(name), Cluster):
             return here
-        return corral.RemoteCluster.to(name, timeout=timeout, asynchronous=asynchronous, loop=loop)
+        return corral.RemoteCluster.to(
+            name, timeout=timeout, shutdown_on_close=shutdown_on_close, asynchronous=asynchronous, loop=loop
+        )
 
     @classmethod
     @tells_plainly

@@ -2,6 +2,8 @@
 
 Everything shown is a copy of what the engine told last; it tells at once when something changes. Everything asked is
 done over there, and the answer brings the newest copy.
+
+Long because whatever the public face asks, shows and ends is here a second time, by way of a connection.
 """
 
 from __future__ import annotations
@@ -101,7 +103,15 @@ class RemoteCluster(Cluster):
         self._set_out(Residence.of(draft), shutdown_on_close=shutdown_on_close, asynchronous=asynchronous, loop=loop)
 
     @classmethod
-    def to(cls, name: str, *, timeout: str | float, asynchronous: bool = False, loop: Any = None) -> RemoteCluster:
+    def to(
+        cls,
+        name: str,
+        *,
+        timeout: str | float,
+        shutdown_on_close: bool = False,
+        asynchronous: bool = False,
+        loop: Any = None,
+    ) -> RemoteCluster:
         """Connect to a cluster that is there."""
         cluster = cls.__new__(cls)
         entry = find_entry(name)
@@ -112,7 +122,7 @@ class RemoteCluster(Cluster):
         cluster._set_out(  # noqa: SLF001
             Residence(entry),
             patience=parse_duration("timeout", timeout),
-            shutdown_on_close=False,
+            shutdown_on_close=shutdown_on_close,
             asynchronous=asynchronous,
             loop=loop,
         )
