@@ -50,6 +50,7 @@ from corral.request.synonyms import missing_attribute, refuse_unknown_bounds
 from corral.request.tracebacks import tells_plainly
 from corral.request.worker_group import WorkerGroup
 from corral.scaling.account import Account
+from corral.text.logs import logger_of
 from corral.text.printable import html
 from corral.view.overview import Overview
 
@@ -57,7 +58,7 @@ if TYPE_CHECKING:
     from corral.cluster.engine import Engine
     from corral.scaling.adaptive import Adapting
 
-logger = logging.getLogger("corral")
+logger = logger_of()
 
 #: How long closing may take (s).
 CLOSE_TIMEOUT = 60.0
@@ -429,15 +430,15 @@ class Cluster(HostingCluster):
             try:
                 kept_logs.keep(self.name, blueprint, self._engine.jobs)
             except OSError as error:
-                logger.debug("cluster %s: could not record which logs to keep: %s", self.name, error)
+                logger.debug("could not record which logs to keep: %s", error, cluster=self.name)
         try:
             self._remove_files()
         except OSError as error:
             # Where nothing was written, what was wrong is being raised.
             if self._engine is not None or os.path.lexists(blueprint.credentials_path):
                 logger.warning(
-                    "cluster %s: its files are left where they are, %s too: %s",
-                    self.name, blueprint.credentials_path, error,
+                    "its files are left where they are, %s too: %s",
+                    blueprint.credentials_path, error, cluster=self.name,
                 )  # fmt: skip
             if isinstance(error, HostUnreachable | LoginRefused):
                 # It stays registered, for `corral clean` to remove them when there is a way.
