@@ -173,7 +173,7 @@ class HostingCluster(DaskCluster):
             It took longer than `timeout`; it goes on closing.
         """
         if self._is_inherited:
-            logger.warning("%s: it is not closed", self._whose(), cluster=self.name)
+            logger.warning("%s: it is not closed", self._whose(), extra={"corral_cluster": self.name})
         elif self.status is not Status.closed:
             if self._is_on_loop():
                 # Begun at once: who forgets to await it, in the handler of a signal say, has closed it all the same.

@@ -26,8 +26,8 @@ class Log(logging.LoggerAdapter[logging.Logger]):
             return
         about = {fact: _text(more.pop(fact, None)) for fact in FACTS}
         cluster, words = about["cluster"], str(msg)
-        # Some say what it does instead: "cluster %s has not closed".
-        if cluster is not None and not words.startswith("cluster %s"):
+        # Some have it in their sentence: "cluster %s has not closed".
+        if cluster is not None and "cluster %s" not in words:
             words, args = f"cluster %s: {words}", (cluster, *args)
         extra = {f"{PREFIX}{fact}": value for fact, value in about.items()} | dict(more.pop("extra", None) or {})
         # The line that is told is that of the caller.
