@@ -11,7 +11,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
 
 from attrs import evolve
 from distributed import Security
@@ -134,6 +134,10 @@ class Allocation(HostingCluster):
     """
 
     _supports_scaling = False
+
+    if TYPE_CHECKING:  # Dask's own says nothing of types
+
+        def __enter__(self) -> Self: ...
 
     @tells_plainly
     def __init__(

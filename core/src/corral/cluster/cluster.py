@@ -12,9 +12,9 @@ import logging
 import math
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from datetime import timedelta
-from typing import TYPE_CHECKING, Any, Never
+from typing import TYPE_CHECKING, Any, Never, Self, cast
 
 from distributed import Security
 from distributed.core import Status, rpc
@@ -55,6 +55,9 @@ from corral.text.printable import html
 from corral.view.overview import Overview
 
 if TYPE_CHECKING:
+    from distributed import Client
+
+    from corral.cluster.asynchronous import AsyncCluster
     from corral.cluster.engine import Engine
     from corral.scaling.adaptive import Adapting
 
@@ -620,8 +623,8 @@ class Cluster(HostingCluster):
         timeout: float | str | timedelta | None = None,
         *,
         fraction: float = 1.0,
-    ) -> Any:
-        """Wait until this many workers are connected.
+    ) -> None:
+        """Wait until this many workers are connected; on an event loop, what it returns is to be awaited.
 
         Parameters
         ----------
@@ -641,10 +644,11 @@ class Cluster(HostingCluster):
         awaited = Awaited.of(n_workers, timeout, fraction)
         if self.status in (Status.closing, Status.closed):
             raise CorralError(f"cluster {self.name!r} is {self.status.name}: no workers will come")
+        # None, or on an event loop what is to be awaited: see `corral.cluster.asynchronous`.
         return self.sync(self._await_and_tell, awaited)
 
     @tells_plainly
-    def explain(self, job: JobRecord | JobId | str | None = None) -> Any:
+    def explain(self, job: JobRecord | JobId | str | None = None) -> Explanations:
         """Ask the batch system why a job waits, and when it may start.
 
         Printed, the answer is a few lines for each job. It also says how the job's queue is filled, and which others
@@ -671,7 +675,7 @@ class Cluster(HostingCluster):
         wanted = None if job is None else str(job.id if isinstance(job, JobRecord) else job)
         if wanted is not None and all(str(record.id) != wanted for record in self.jobs):
             raise LookupError(f"cluster {self.name} has no job {wanted}")
-        return self.sync(self._explain, wanted)
+        return cast("Explanations", self.sync(self._explain, wanted))
 
     # --- cost ---------------------------------------------------------------------------------------------------
 
@@ -812,7 +816,23 @@ class Cluster(HostingCluster):
         text = html(f"Workers: {len(self.observed)}; {self._shown.whereabouts}")
         return f"<table><tr><td style='text-align: left;'>{text}</td></tr></table>"
 
-    if not TYPE_CHECKING:  # or every misspelt attribute would be one
+    if TYPE_CHECKING:  # Dask's own say nothing of types
+
+        def __enter__(self) -> Self: ...
+
+        async def __aenter__(self) -> AsyncCluster: ...
+
+        def __await__(self) -> Generator[Any, Any, AsyncCluster]: ...
+
+        def get_client(self) -> Client: ...
+
+        def get_logs(
+            self, cluster: bool = True, scheduler: bool = True, workers: bool = True
+        ) -> Mapping[str, Mapping[str, str] | str]: ...
+
+        name: str
+
+    else:  # or every misspelt attribute would be one
 
         def __getattr__(self, name: str) -> Any:
             raise missing_attribute(type(self).__name__, name)
