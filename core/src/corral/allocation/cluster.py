@@ -12,7 +12,7 @@ import uuid
 from collections.abc import Mapping, Sequence
 from datetime import timedelta
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, Self
 
 from attrs import evolve
 from distributed import Security
@@ -41,9 +41,10 @@ from corral.request.worker_group import JOB_ENVIRONMENT, WorkerGroup
 from corral.security import addresses
 from corral.security.credentials import secured
 from corral.security.membership import LOADER
+from corral.text.logs import logger_of
 from corral.view.overview import Overview
 
-logger = logging.getLogger("corral")
+logger = logger_of()
 
 #: Says to a script that it is run by `corral run`, and by which cluster.
 RUN_BY = "CORRAL_RUN"
@@ -136,6 +137,10 @@ class Allocation(HostingCluster):
     """
 
     _supports_scaling = False
+
+    if TYPE_CHECKING:  # Dask's own says nothing of types
+
+        def __enter__(self) -> Self: ...
 
     @tells_plainly
     def __init__(
@@ -261,7 +266,9 @@ class Allocation(HostingCluster):
         """A launcher has ended."""
         if self.status is Status.running:
             if code:
-                logger.warning("workers have ended with exit code %d: %s …", code, shlex.join(argv[:3]))
+                logger.warning(
+                    "workers have ended with exit code %d: %s …", code, shlex.join(argv[:3]), cluster=self.name
+                )
             is_open = self.scheduler is not None and self.scheduler.status is Status.running
             # A script may retire its workers, or shut the scheduler down, and go on without them.
             if is_open and self._launchers.have_failed:

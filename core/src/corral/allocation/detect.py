@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import socket
 from collections.abc import Mapping
@@ -17,13 +16,14 @@ from corral.host.machine import measure
 from corral.plugin import discovery
 from corral.plugin.values import Allocation, JobId, Resources
 from corral.request.quantities import parse_count, parse_memory, usual_processes
+from corral.text.logs import logger_of
 
 if TYPE_CHECKING:
     import pluggy
 
     from corral.request.sites import Site
 
-logger = logging.getLogger("corral")
+logger = logger_of()
 
 #: Of each node's memory, workers leave so much to the scheduler and the script: a tenth, at most so many bytes.
 _SPARE = 2 * 2**30

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Iterable
 from enum import StrEnum
 from typing import Any
@@ -11,8 +10,9 @@ from typing import Any
 from attrs import frozen
 
 from corral.host.shared import BUSY, Board, Shared
+from corral.text.logs import logger_of
 
-logger = logging.getLogger("corral.batch.polling")
+logger = logger_of("corral.batch.polling")
 
 MINUTE = 60.0
 #: Questions always have one in so many commands, whatever acts take.

@@ -39,6 +39,7 @@ from corral.plugin.values import (
     Script,
     Verdict,
 )
+from corral.text.logs import logger_of
 
 if TYPE_CHECKING:
     import pluggy
@@ -46,7 +47,7 @@ if TYPE_CHECKING:
 
 T = TypeVar("T")
 
-logger = logging.getLogger("corral.batch.client")
+logger = logger_of("corral.batch.client")
 
 
 @frozen(kw_only=True)
@@ -100,12 +101,14 @@ class BatchSystem:
                 hook(job=job_id, before=before, after=after)
             except BaseException:
                 # SystemExit too: on an event loop it would end the loop, and with it the care for all jobs.
-                logger.exception("plugin %r failed in job_state_changed", each.plugin_name)
+                logger.exception(
+                    "plugin %r failed in job_state_changed", each.plugin_name, job=job_id, backend=self.backend
+                )
 
     def tell_unenforced(self, resources: Resources, walltime: int | None) -> None:
         """Say once what is asked for here, and nobody holds jobs to."""
         if words := unenforced.told_once(self.facts, self.facts.title or self.backend, resources, walltime):
-            logging.getLogger("corral").warning("%s", words)
+            logger_of().warning("%s", words, backend=self.backend)
 
     # --- ids ----------------------------------------------------------------------------------------------------
 
@@ -138,7 +141,9 @@ class BatchSystem:
         async for attempt in self._attempts():
             with attempt:
                 if may_have_landed and (found := await self.find(script.name)):
-                    logger.info("submission %s went through although its command failed", script.name)
+                    logger.info(
+                        "submission %s went through although its command failed", script.name, backend=self.backend
+                    )
                     return Submission(ids=found, is_certain=False)
                 landed_before, may_have_landed = may_have_landed, True
                 try:
@@ -239,7 +244,7 @@ class BatchSystem:
         try:
             return await self.runner.converse(self.manager.hook.detect())
         except CommandError as error:
-            logger.debug("%s was not detected: %s", self.backend, error)
+            logger.debug("%s was not detected: %s", self.backend, error, backend=self.backend)
             return None
 
     async def check_health(self, job: Job) -> list[Finding]:

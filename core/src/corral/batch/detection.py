@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
-import logging
 import os
 import shutil
 from collections.abc import Mapping
@@ -20,8 +19,9 @@ from corral.plugin import discovery
 from corral.plugin.hookspecs import CONTRACT
 from corral.plugin.values import Conversation, Detected
 from corral.ssh.connection import Connection
+from corral.text.logs import logger_of
 
-logger = logging.getLogger("corral")
+logger = logger_of()
 
 #: Commands of batch systems that are not installed as plugins, perhaps: a login node must be known without any.
 _COMMANDS = ("sbatch", "qsub", "bsub", "condor_submit", "oarsub", "flux", "msub")
@@ -50,7 +50,7 @@ def choose(
             lambda: asyncio.run(detect_all(Runner(timeout=20.0, via=via), site=site, site_options=site_options))
         ).result()
     name, why = decide(here, traces(os.environ)) if via is None else decide_there(here, str(via))
-    logger.info("backend %r: %s", name, why)
+    logger.info("backend %r: %s", name, why, backend=name)
     return name
 
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import logging
 import threading
 import time
 import uuid
@@ -24,8 +23,9 @@ from corral.batch.budget import CommandBudget, Kind
 from corral.errors import BatchSystemUnavailable
 from corral.host.shared import BUSY, Board, Shared
 from corral.plugin.values import JobId, JobStatus
+from corral.text.logs import logger_of
 
-logger = logging.getLogger("corral.batch.polling")
+logger = logger_of("corral.batch.polling")
 
 #: Whoever asks says so all the while, this often; who has not for so long is not waited for (s).
 _BEAT = 2.0

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import fnmatch
-import logging
 import os
 import re
 import shlex
@@ -23,10 +22,11 @@ from corral.plugin import discovery
 from corral.plugin.values import Command, Completed, Conversation
 from corral.ssh.connection import Connection
 from corral.ssh.wire import Answer, Setting
+from corral.text.logs import logger_of
 
 T = TypeVar("T")
 
-logger = logging.getLogger("corral.batch.runner")
+logger = logger_of("corral.batch.runner")
 
 
 def command_environment(

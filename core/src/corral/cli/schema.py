@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import typing
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 import click
@@ -24,8 +25,13 @@ _NAMES: Mapping[object, str] = {
 }
 
 
+#: The one that is shipped, for programs that look for it beside the code: it knows the embedded backend's options.
+SHIPPED = Path(__file__).parents[1] / "corral-schema.json"
+
+
 @click.command()
-def schema() -> None:
+@click.option("--path", is_flag=True, help="Print where the one is that came with corral, which knows no plugins.")
+def schema(path: bool) -> None:
     """Print the JSON schema of the configuration.
 
     It describes what can be set under "corral:" in Dask's configuration. Editors check and complete a file that begins
@@ -33,11 +39,22 @@ def schema() -> None:
 
     # yaml-language-server: $schema=corral-schema.json
     """
-    click.echo(json.dumps(configuration_schema(), indent=2))
+    click.echo(SHIPPED if path else written(configuration_schema()), nl=path)
 
 
-def configuration_schema() -> dict[str, Any]:
-    """The JSON schema, made from the names, types and descriptions of arguments."""
+def written(schema: Mapping[str, Any]) -> str:
+    """A schema as a file has it."""
+    return json.dumps(schema, indent=2) + "\n"
+
+
+def configuration_schema(backends: Collection[str] | None = None) -> dict[str, Any]:
+    """The JSON schema, made from the names, types and descriptions of arguments.
+
+    Parameters
+    ----------
+    backends
+        Those of which options are described. Default: all that are installed.
+    """
     from attrs import fields
 
     from corral.cluster.cluster import Cluster
@@ -52,10 +69,10 @@ def configuration_schema() -> dict[str, Any]:
     # A text is a group that the site has ready.
     cluster["groups"]["additionalProperties"] = {"anyOf": [_section(group), {"type": "string"}]}
     arguments = {**{name: group[name] for name in GROUP_ARGUMENTS}, **cluster}
-    backends = {
+    sections = {
         "description": "Arguments for one backend, by its name. They win over the general ones.",
         "type": "object",
-        "properties": dict(_backends(arguments["backend_options"])),
+        "properties": dict(_backends(arguments["backend_options"], backends)),
         "additionalProperties": _OF_A_BACKEND,
     }
     own = _properties(Settings, [attribute.name for attribute in fields(Settings)])
@@ -68,7 +85,7 @@ def configuration_schema() -> dict[str, Any]:
         "$schema": "https://json-schema.org/draft/2020-12/schema",
         "title": "corral in Dask's configuration",
         "type": "object",
-        "properties": {"corral": _section({**arguments, **own, "backends": backends, "sites": sites})},
+        "properties": {"corral": _section({**arguments, **own, "backends": sections, "sites": sites})},
         "$defs": {"site": _site({**arguments, **own}, group), "backend": _section(arguments)},
     }
 
@@ -77,14 +94,15 @@ def configuration_schema() -> dict[str, Any]:
 _OF_A_BACKEND = {"$ref": "#/$defs/backend"}
 
 
-def _backends(any_options: Mapping[str, Any]) -> Iterator[tuple[str, dict[str, Any]]]:
+def _backends(any_options: Mapping[str, Any], wanted: Collection[str] | None) -> Iterator[tuple[str, dict[str, Any]]]:
     """Those that are installed, by all of their names, each with the options that it has."""
     from corral.errors import PluginError
     from corral.plugin import discovery
     from corral.plugin.hookspecs import CONTRACT
 
     for plugin in discovery.installed():
-        if plugin.kind == "backend" and plugin.contract == CONTRACT:
+        is_wanted = wanted is None or plugin.name in wanted
+        if plugin.kind == "backend" and plugin.contract == CONTRACT and is_wanted:
             try:
                 own = {option.name: option.schema() for option in plugin.options}
             except PluginError:
@@ -135,3 +153,8 @@ def _type(hint: Any) -> dict[str, Any]:
     if "array" in named:
         found["items"] = {"type": "string"}
     return found
+
+
+if __name__ == "__main__":
+    # `python core/src/corral/cli/schema.py`, after arguments have changed: a test compares.
+    SHIPPED.write_text(written(configuration_schema(["local"])))

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import enum
 import itertools
-import logging
 import time
 from collections.abc import Mapping, Sequence
 from contextlib import suppress
@@ -25,8 +24,9 @@ from corral.request.carrying import connection, known_elsewhere
 from corral.request.sites import site_and_settings
 from corral.security.credentials import Credentials
 from corral.ssh.elsewhere import DistantHome
+from corral.text.logs import logger_of
 
-logger = logging.getLogger("corral")
+logger = logger_of()
 
 #: How long jobs may take to end after they were cancelled (s), and how often is asked.
 ENDING = 30.0
@@ -281,5 +281,5 @@ def _remove_files(entry: Entry) -> None:
     except (HostUnreachable, LoginRefused):
         raise
     except (ValueError, OSError) as error:
-        logger.warning("cluster %s: files are left where they are: %s", entry.name, error)
+        logger.warning("files are left where they are: %s", error, cluster=entry.name)
     entry.remove()

@@ -13,11 +13,11 @@ import math
 import os
 import time
 import weakref
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Generator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import timedelta
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Never
+from typing import TYPE_CHECKING, Any, Never, Self, cast
 
 from distributed import Security
 from distributed.core import Status, rpc
@@ -55,15 +55,19 @@ from corral.request.synonyms import missing_attribute, refuse_unknown_bounds
 from corral.request.tracebacks import tells_plainly
 from corral.request.worker_group import WorkerGroup
 from corral.scaling.account import Account
+from corral.text.logs import logger_of
 from corral.text.printable import html
 from corral.view.overview import Overview
 
 if TYPE_CHECKING:
+    from distributed import Client
+
+    from corral.cluster.asynchronous import AsyncCluster
     from corral.cluster.engine import Engine
     from corral.cluster.pages import Pages
     from corral.scaling.adaptive import Adapting
 
-logger = logging.getLogger("corral")
+logger = logger_of()
 
 #: How long closing may take (s).
 CLOSE_TIMEOUT = 60.0
@@ -302,9 +306,31 @@ class Cluster(HostingCluster):
         JobsFailed
             The scheduler's job has ended.
         """
+        return cls.from_name(name, timeout=timeout, asynchronous=asynchronous, loop=loop)
+
+    @classmethod
+    @tells_plainly
+    def from_name(
+        cls,
+        name: str,
+        *,
+        timeout: str | float = "60s",
+        shutdown_on_close: bool = False,
+        asynchronous: bool = False,
+        loop: Any = None,
+    ) -> Cluster:
+        """`connect`, by the name that Dask's other clusters have for it.
+
+        Parameters
+        ----------
+        shutdown_on_close
+            Whether closing what is returned ends the cluster.
+        """
         if isinstance(here := find_open(name), Cluster):
             return here
-        return corral.RemoteCluster.to(name, timeout=timeout, asynchronous=asynchronous, loop=loop)
+        return corral.RemoteCluster.to(
+            name, timeout=timeout, shutdown_on_close=shutdown_on_close, asynchronous=asynchronous, loop=loop
+        )
 
     @classmethod
     @tells_plainly
@@ -439,15 +465,15 @@ class Cluster(HostingCluster):
             try:
                 kept_logs.keep(self.name, blueprint, self._engine.jobs)
             except OSError as error:
-                logger.debug("cluster %s: could not record which logs to keep: %s", self.name, error)
+                logger.debug("could not record which logs to keep: %s", error, cluster=self.name)
         try:
             self._remove_files()
         except OSError as error:
             # Where nothing was written, what was wrong is being raised.
             if self._engine is not None or os.path.lexists(blueprint.credentials_path):
                 logger.warning(
-                    "cluster %s: its files are left where they are, %s too: %s",
-                    self.name, blueprint.credentials_path, error,
+                    "its files are left where they are, %s too: %s",
+                    blueprint.credentials_path, error, cluster=self.name,
                 )  # fmt: skip
             if isinstance(error, HostUnreachable | LoginRefused):
                 # It stays registered, for `corral clean` to remove them when there is a way.
@@ -650,8 +676,8 @@ class Cluster(HostingCluster):
         *,
         fraction: float = 1.0,
         progress: bool | None = None,
-    ) -> Any:
-        """Wait until this many workers are connected.
+    ) -> None:
+        """Wait until this many workers are connected; on an event loop, what it returns is to be awaited.
 
         Parameters
         ----------
@@ -674,6 +700,7 @@ class Cluster(HostingCluster):
         awaited = Awaited.of(n_workers, timeout, fraction)
         if self.status in (Status.closing, Status.closed):
             raise CorralError(f"cluster {self.name!r} is {self.status.name}: no workers will come")
+        # None, or on an event loop what is to be awaited: see `corral.cluster.asynchronous`.
         shown = showing(self.overview, lambda found: awaited.goal(found.workers_wanted), progress)
         if self.asynchronous:
             return self.sync(self._await_and_show, awaited, shown)
@@ -682,7 +709,7 @@ class Cluster(HostingCluster):
             return self.sync(self._await_and_tell, awaited, is_shown)
 
     @tells_plainly
-    def explain(self, job: JobRecord | JobId | str | None = None) -> Any:
+    def explain(self, job: JobRecord | JobId | str | None = None) -> Explanations:
         """Ask the batch system why a job waits, and when it may start.
 
         Printed, the answer is a few lines for each job. It also says how the job's queue is filled, and which others
@@ -709,7 +736,7 @@ class Cluster(HostingCluster):
         wanted = None if job is None else str(job.id if isinstance(job, JobRecord) else job)
         if wanted is not None and all(str(record.id) != wanted for record in self.jobs):
             raise LookupError(f"cluster {self.name} has no job {wanted}")
-        return self.sync(self._explain, wanted)
+        return cast("Explanations", self.sync(self._explain, wanted))
 
     # --- cost ---------------------------------------------------------------------------------------------------
 
@@ -893,7 +920,23 @@ class Cluster(HostingCluster):
         text = html(f"Workers: {len(self.observed)}; {self._shown.whereabouts}")
         return f"<table><tr><td style='text-align: left;'>{text}</td></tr></table>"
 
-    if not TYPE_CHECKING:  # or every misspelt attribute would be one
+    if TYPE_CHECKING:  # Dask's own say nothing of types
+
+        def __enter__(self) -> Self: ...
+
+        async def __aenter__(self) -> AsyncCluster: ...
+
+        def __await__(self) -> Generator[Any, Any, AsyncCluster]: ...
+
+        def get_client(self) -> Client: ...
+
+        def get_logs(
+            self, cluster: bool = True, scheduler: bool = True, workers: bool = True
+        ) -> Mapping[str, Mapping[str, str] | str]: ...
+
+        name: str
+
+    else:  # or every misspelt attribute would be one
 
         def __getattr__(self, name: str) -> Any:
             raise missing_attribute(type(self).__name__, name)

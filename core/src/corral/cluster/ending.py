@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import logging
 import time
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
@@ -22,8 +21,9 @@ from corral.jobs.plan import pause_before_cancelling
 from corral.jobs.record import JobRecord, StopReason
 from corral.jobs.transitions import as_found, observe
 from corral.plugin.values import JobId, JobState, JobStatus
+from corral.text.logs import logger_of
 
-logger = logging.getLogger("corral")
+logger = logger_of()
 
 #: Before a cluster that closes cancels jobs, it looks for so long whether they are there (s)...
 GLANCE = 5.0
@@ -91,7 +91,7 @@ class JobEnder:
                     is_cancelled = True
                 answer = await self._ask_apart(living)
             except CorralError as error:
-                logger.warning("cluster %s: %s may be left: %s", self._state.name, counted(len(living), "job"), error)
+                logger.warning("%s may be left: %s", counted(len(living), "job"), error, cluster=self._state.name)
             else:
                 for job_id, status in answer.items():
                     # Nobody can hear of its workers any more.
@@ -100,7 +100,8 @@ class JobEnder:
                         del living[job_id]
             if living and time.monotonic() > deadline:
                 names = ", ".join(map(str, list(living)[:10]))
-                logger.error("cluster %s: %d job(s) have not ended: %s", self._state.name, len(living), names)
+                left = [*living]
+                logger.error("%d job(s) have not ended: %s", len(living), names, cluster=self._state.name, job=left)
                 return
             if living:
                 await asyncio.sleep(next(pauses))
@@ -117,8 +118,8 @@ class JobEnder:
             accepted = {"is_cancel_accepted": True, "cancel_accepted_at": self._state.now(), "spared_at": None}
         except Exception as error:
             logger.warning(
-                "cluster %s: cancelling %s failed; it will be tried again: %s",
-                self._state.name, counted(len(records), "job"), error,
+                "cancelling %s failed; it will be tried again: %s", counted(len(records), "job"), error,
+                cluster=self._state.name, job=[record.id for record in records],
             )  # fmt: skip
         finally:
             if not again:
@@ -158,12 +159,11 @@ class JobEnder:
         names = ", ".join(str(record.id) for record in living[:10])
         blindness = self._follower.blindness
         logger.error(
-            "cluster %s: %d job(s) %s: %s. `corral clean` will look for them again.",
-            self._state.name, len(living),
+            "%d job(s) %s: %s. `corral clean` will look for them again.", len(living),
             f"cannot be asked about ({blindness})" if blindness
             else f"are not listed by {self._system}, which never said that they ended" if is_in_doubt
             else "have not ended",
-            names,
+            names, cluster=self._state.name, job=[record.id for record in living],
         )  # fmt: skip
 
     async def _still_there(self, began: float) -> list[JobRecord]:
@@ -180,9 +180,7 @@ class JobEnder:
             try:
                 present = set(await self._state.blueprint.batch_of(group).find(name))
             except CorralError as error:
-                logger.warning(
-                    "cluster %s: whether jobs of %s are left is not known: %s", self._state.name, name, error
-                )
+                logger.warning("whether jobs of %s are left is not known: %s", name, error, cluster=self._state.name)
                 present = {record.id for record in records}
             for record in records:
                 if record.id in present:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from collections.abc import Callable, Iterable, Mapping
 from contextlib import suppress
@@ -37,11 +36,12 @@ from corral.request.blueprint import Blueprint
 from corral.request.worker_group import WorkerGroup
 from corral.scaling.demand import DemandCounter
 from corral.scaling.usage import Census
+from corral.text.logs import logger_of
 
 if TYPE_CHECKING:
     from corral.cluster.scheduler import Scheduler
 
-logger = logging.getLogger("corral")
+logger = logger_of()
 
 
 @frozen(kw_only=True)
@@ -344,7 +344,7 @@ class Engine:
                 again_at = self._step()
             except Exception:
                 # One bad moment must not end the care for jobs that cost an allocation.
-                logger.exception("cluster %s: planning failed; it will be tried again", self._state.name)
+                logger.exception("planning failed; it will be tried again", cluster=self._state.name)
                 again_at = self._state.now() + 10.0
             with suppress(TimeoutError):
                 async with asyncio.timeout(max(0.01, again_at - self._state.now())):

@@ -28,8 +28,9 @@ from corral.jobs.group import Group
 from corral.jobs.record import JobRecord
 from corral.plugin.values import Job, JobId, JobState, JobStatus
 from corral.request import queues
+from corral.text.logs import logger_of
 
-logger = logging.getLogger("corral")
+logger = logger_of()
 
 #: Somebody who waits for workers is told why they do not come after so long, and again (s).
 TOLD_AFTER, TOLD_AGAIN = 30.0, 600.0
@@ -168,9 +169,9 @@ async def telling(
                 words = "; ".join(map(str, await explain()))
             except Exception as error:
                 # Of a plugin, too: who waits for workers goes on waiting.
-                logger.info("cluster %s: why jobs wait is not known: %s", name, error)
+                logger.info("why jobs wait is not known: %s", error, cluster=name)
                 words = ""
-            logger.log(level, "cluster %s: still waiting for %s: %s", name, awaited, words or whereabouts())
+            logger.log(level, "still waiting for %s: %s", awaited, words or whereabouts(), cluster=name)
             await asyncio.sleep(TOLD_AGAIN)
 
     task = asyncio.create_task(tell(), name="corral telling")

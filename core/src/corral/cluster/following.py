@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import logging
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from attrs import define, field
 
@@ -24,8 +24,9 @@ from corral.jobs.record import JobRecord, Outcome, outcome
 from corral.jobs.table import Lesson
 from corral.jobs.transitions import spared
 from corral.plugin.values import JobId, JobState, JobStatus
+from corral.text.logs import logger_of
 
-logger = logging.getLogger("corral")
+logger = logger_of()
 
 #: A job that was signalled, or whose worker left on purpose, shows its new state by then (s).
 LEAVING_GRACE = 1.0
@@ -185,12 +186,12 @@ class JobFollower:
                 if job_ids and (answer := await self._system.news(job_ids)) is not None:
                     await self._take(answer)
             except Exception:
-                logger.exception("cluster %s: an answer could not be processed", self._state.name)
+                logger.exception("an answer could not be processed", **self._about)
 
     async def _take(self, answer: Answer) -> None:
         """Learn from an answer, unless more is known already."""
         if self._told_blindness:
-            logger.info("cluster %s: %s reports on the jobs again", self._state.name, self._system)
+            logger.info("%s reports on the jobs again", self._system, **self._about)
         self.failed_polls, self.blindness, self._told_blindness = 0, "", ""
         if answer.asked_at <= max(self._learnt_at, self._system.acted_at):
             return
@@ -228,7 +229,7 @@ class JobFollower:
                     self._state.wake.set()
                 await self._believe_exits(now)
             except Exception:
-                logger.exception("cluster %s: exit codes could not be read", self._state.name)
+                logger.exception("exit codes could not be read", **self._about)
 
     async def _believe_exits(self, now: float) -> None:
         """Jobs whose scripts have failed have ended, also while the batch system cannot be asked."""
@@ -249,15 +250,20 @@ class JobFollower:
         if self.blindness != self._told_blindness and (not is_passing or self.failed_polls == _PATIENT_POLLS):
             self._told_blindness = self.blindness
             logger.warning(
-                "cluster %s: %s does not report on the jobs: %s. It will be asked again; until it "
+                "%s does not report on the jobs: %s. It will be asked again; until it "
                 "answers, only their workers show when jobs end.",
-                self._state.name, self._system, error,
+                self._system, error, **self._about,
             )  # fmt: skip
         else:
             self._note_silence(error)
 
+    @property
+    def _about(self) -> dict[str, Any]:
+        """What its messages are about."""
+        return {"cluster": self._state.name, "backend": self._system.batch.backend}
+
     def _note_silence(self, error: Exception) -> None:
-        logger.info("cluster %s: %s did not answer: %s", self._state.name, self._system, error)
+        logger.info("%s did not answer: %s", self._system, error, **self._about)
 
     async def _learn(self, answer: Mapping[JobId, JobStatus], asked: Sequence[JobId]) -> None:
         # What is being cancelled may be gone before the command has said so.
@@ -282,7 +288,8 @@ class JobFollower:
         try:
             words = await self._state.blueprint.batch_of(group.name).explain(record.id)
         except Exception as error:
-            logger.info("cluster %s: why job %s is waiting is not known: %s", self._state.name, record.id, error)
+            of: dict[str, Any] = {**self._about, "group": group.name, "job": record.id}
+            logger.info("why job %s is waiting is not known: %s", record.id, error, **of)
             return
         group.learn_why(record, words, self._state.now())
         if group.tell_hopeless(self._state.roster.jobs):
@@ -319,12 +326,12 @@ class JobFollower:
         self._missing = len(unexplained) if lesson.lists_none else 0
         if self._missing and not before:
             logger.warning(
-                "cluster %s: %s answers, but lists none of the %d jobs that it should have; "
+                "%s answers, but lists none of the %d jobs that it should have; "
                 "they are assumed to be there until it has said otherwise for several minutes",
-                self._state.name, self._system, self._missing,
+                self._system, self._missing, **self._about,
             )  # fmt: skip
         elif before and not self._missing:
-            logger.info("cluster %s: %s lists the cluster's jobs again", self._state.name, self._system)
+            logger.info("%s lists the cluster's jobs again", self._system, **self._about)
 
     async def _handle_ended(self, group: Group, ended: Sequence[JobRecord]) -> None:
         """Remember why jobs ended, let the group draw its conclusions, and tell the user."""

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import threading
 import time
@@ -31,8 +30,9 @@ from corral.cluster.scheduler import Scheduler
 from corral.cluster.scheduler_host import Dashboard, finalizers_of, have_forgotten, no_scheduler_info
 from corral.errors import CorralError
 from corral.security import addresses
+from corral.text.logs import logger_of
 
-logger = logging.getLogger("corral")
+logger = logger_of()
 
 #: How often whoever waits for an event loop looks whether there still is one (s).
 LOOK_AT_LOOP = 1.0
@@ -171,7 +171,7 @@ class HostingCluster(Displayed):
             It took longer than `timeout`; it goes on closing.
         """
         if self._is_inherited:
-            logger.warning("%s: it is not closed", self._whose())
+            logger.warning("%s: it is not closed", self._whose(), extra={"corral_cluster": self.name})
         elif self.status is not Status.closed:
             if self._is_on_loop():
                 # Begun at once: who forgets to await it, in the handler of a signal say, has closed it all the same.
@@ -223,7 +223,7 @@ class HostingCluster(Displayed):
             else:
                 logger.error(
                     "cluster %s has not closed within %.0f s: its event loop is busy, or the batch system does not "
-                    "answer; corral clean removes what is left", self.name, limit,
+                    "answer; corral clean removes what is left", self.name, limit, cluster=self.name,
                 )  # fmt: skip
                 with self._tried("its files could not be removed"):
                     self._remove_traces()
@@ -251,7 +251,7 @@ class HostingCluster(Displayed):
                 self._remove_traces()
             raise
         except Exception:
-            logger.exception("cluster %s was not closed cleanly", self.name)
+            logger.exception("cluster %s was not closed cleanly", self.name, cluster=self.name)
         self._is_ended()
 
     def _is_ended(self) -> None:
@@ -265,8 +265,8 @@ class HostingCluster(Displayed):
             if self.status is Status.closed:
                 return
             logger.warning(
-                "cluster %s: its event loop ended before it was closed: it is being closed now, its tasks are cut off",
-                self.name,
+                "its event loop ended before it was closed: it is being closed now, its tasks are cut off",
+                cluster=self.name,
             )
             with self._tried("its jobs could not be ended; corral clean ends what is left"):
                 run_apart(self._end_jobs_apart, timeout)
@@ -292,7 +292,7 @@ class HostingCluster(Displayed):
             self._loop_runner.stop()
         except (Exception, SystemExit) as error:
             # Also what ended the loop's thread before.
-            logger.warning("cluster %s: its event loop did not end cleanly: %r", self.name, error)
+            logger.warning("its event loop did not end cleanly: %r", error, cluster=self.name)
 
     @contextmanager
     def _tried(self, problem: str) -> Iterator[None]:
@@ -300,7 +300,7 @@ class HostingCluster(Displayed):
         try:
             yield
         except Exception as error:
-            logger.error("cluster %s: %s: %s", self.name, problem, said(error))  # noqa: TRY400 - its words say it all
+            logger.error("%s: %s", problem, said(error), cluster=self.name)  # noqa: TRY400 - its words say it all
 
     def __exit__(self, exc_type: Any, exc_value: Any, traceback: Any) -> None:
         # A fork that leaves the with-block has asked for nothing.

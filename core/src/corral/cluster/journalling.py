@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import socket
 import threading
@@ -17,11 +16,12 @@ from corral.cluster.overviewing import Known, overview_of
 from corral.cluster.registry import read as registered
 from corral.cluster.shown import Shown
 from corral.request.blueprint import Blueprint
+from corral.text.logs import logger_of
 from corral.view import journals
 from corral.view.journal import INTERVAL, LARGEST, Head, Pen, encoded
 from corral.view.overview import Overview
 
-logger = logging.getLogger("corral")
+logger = logger_of()
 
 #: How soon after a change it is written down (s).
 PAUSE = 1.0
@@ -90,12 +90,12 @@ class Journalling:
                     logger.warning(
                         "cluster %s cannot write its journal: %s. The cluster goes on, and a report of it will lack "
                         "what happens meanwhile; journal: false in the configuration turns journals off.",
-                        self._head.name, error,
+                        self._head.name, error, cluster=self._head.name,
                     )  # fmt: skip
                 self._is_told = True
             except Exception:
                 if not self._is_told:
-                    logger.exception("cluster %s: its journal could not be written", self._head.name)
+                    logger.exception("its journal could not be written", cluster=self._head.name)
                 self._is_told = True
             else:
                 self._is_told = False
@@ -127,4 +127,4 @@ class Journalling:
             entries, _ = registered()
             journals.remove_old({self._head.uuid, *(entry.uuid for entry in entries)})
         except OSError as error:
-            logger.debug("cluster %s: old journals could not be removed: %s", self._head.name, error)
+            logger.debug("old journals could not be removed: %s", error, cluster=self._head.name)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import logging
 import os
 import threading
 import time
@@ -22,9 +21,10 @@ from corral.jobs.record import JobRecord
 from corral.plugin.values import JobId, JobState
 from corral.request.blueprint import Blueprint
 from corral.scaling.history import Asked, Wait, advice, likely
+from corral.text.logs import logger_of
 from corral.text.printable import printable
 
-logger = logging.getLogger("corral")
+logger = logger_of()
 
 #: How often waits are written down, if there are any (s).
 INTERVAL = 30.0
@@ -71,7 +71,7 @@ class WaitKeeper:
         try:
             self._history = await asyncio.to_thread(kept_waits.read)
         except OSError as error:
-            logger.debug("cluster %s: no waits of other clusters are known: %s", self._state.name, error)
+            logger.debug("no waits of other clusters are known: %s", error, cluster=self._state.name)
         for group in groups:
             self.prime(group)
             self._advise(group)
@@ -95,7 +95,7 @@ class WaitKeeper:
         for each in advice(self._history, self._asked[group.name], time.time()):
             if (line := printable(str(each))) not in self._told:
                 self._told.add(line)
-                logger.warning("cluster %s: %s", self._state.name, line)
+                logger.warning("%s", line, cluster=self._state.name)
 
     async def _keep(self) -> None:
         while True:
@@ -118,9 +118,9 @@ class WaitKeeper:
                     self._history = kept_waits.bounded([*self._history, *waits])
                     kept_waits.add(waits, time.time())
             except OSError as error:
-                logger.debug("cluster %s: waits are not remembered: %s", self._state.name, error)
+                logger.debug("waits are not remembered: %s", error, cluster=self._state.name)
             except Exception:
-                logger.exception("cluster %s: waits could not be written down", self._state.name)
+                logger.exception("waits could not be written down", cluster=self._state.name)
 
     def _news(self, *, at_once: bool) -> list[Wait]:
         now, records = self._state.now(), self._state.roster.jobs

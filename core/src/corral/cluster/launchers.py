@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from typing import Any
 
 from attrs import define, evolve
@@ -12,8 +11,9 @@ from corral.cluster.engine_state import EngineState
 from corral.host import clock
 from corral.jobs.record import JobRecord, StopReason
 from corral.plugin.values import JobId
+from corral.text.logs import logger_of
 
-logger = logging.getLogger("corral")
+logger = logger_of()
 
 #: How long results that no other worker can take are kept when the user scaled down (s).
 RETIRE_PATIENCE = 10.0
@@ -60,7 +60,7 @@ class Launchers:
                 async with clock.timeout(ANSWER_TIMEOUT), connection as launcher:
                     await getattr(launcher, operation)(**arguments)
             except (OSError, TimeoutError) as error:
-                logger.info("cluster %s: job %s does not answer: %s", self._state.name, job_id, error)
+                logger.info("job %s does not answer: %s", job_id, error, cluster=self._state.name, job=job_id)
             else:
                 return True
         return False

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import atexit
 import functools
-import logging
 import os
 import select
 import selectors
@@ -21,11 +20,12 @@ from distributed.core import Status
 
 from corral.cluster.scheduler_host import finalizers_of
 from corral.errors import CorralError
+from corral.text.logs import logger_of
 
 if TYPE_CHECKING:
     from corral.cluster.hosting_cluster import HostingCluster
 
-logger = logging.getLogger("corral")
+logger = logger_of()
 
 #: How long closing may take at the exit of Python (s).
 EXIT_TIMEOUT = 20.0
@@ -63,7 +63,7 @@ def abandoned(cluster: HostingCluster) -> None:
     logger.warning(
         "no variable refers to cluster %s any more, but it is still running: %r. Cluster.connect(%r).close() ends it; "
         "otherwise it ends with this process",
-        cluster.name, cluster, cluster.name,
+        cluster.name, cluster, cluster.name, cluster=cluster.name,
     )  # fmt: skip
 
 
@@ -117,7 +117,7 @@ def _close_at_exit(cluster: HostingCluster, timeout: float) -> None:
     try:
         cluster._close_and_wait(timeout)  # noqa: SLF001 - the same room
     except Exception as error:
-        logger.warning("cluster %s was not closed cleanly: %s", cluster.name, said(error))
+        logger.warning("cluster %s was not closed cleanly: %s", cluster.name, said(error), cluster=cluster.name)
     if cluster.status is not Status.closed:
         with cluster._tried("its files could not be removed"):  # noqa: SLF001
             cluster._remove_traces()  # noqa: SLF001
@@ -131,7 +131,7 @@ def _interrupts_told(name: str) -> Iterator[None]:
         return
 
     def tell(_number: int, _frame: object) -> None:
-        logger.warning("cluster %s is ending its jobs, for %.0f s at most", name, EXIT_TIMEOUT)
+        logger.warning("cluster %s is ending its jobs, for %.0f s at most", name, EXIT_TIMEOUT, cluster=name)
 
     signal.signal(signal.SIGINT, tell)
     try:

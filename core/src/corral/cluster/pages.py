@@ -7,7 +7,6 @@ made of an overview (`corral.cluster.snapshots`), while somebody looks.
 from __future__ import annotations
 
 import asyncio
-import logging
 import sys
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Self
@@ -21,13 +20,14 @@ from corral.cluster.overviewing import Known
 from corral.cluster.recorder import Recorder
 from corral.cluster.scheduler import Scheduler
 from corral.cluster.snapshots import OncePer, Snapshots, weakly
+from corral.text.logs import logger_of
 from corral.view import written
 from corral.view.overview import Overview
 
 if TYPE_CHECKING:
     from corral.cluster.engine import Engine
 
-logger = logging.getLogger("corral")
+logger = logger_of()
 
 #: How often a page that somebody looks at changes (ms).
 INTERVAL = 1000
@@ -49,13 +49,15 @@ class Pages:
     _scheduler: Scheduler
     _snapshots: Snapshots
     _recorder: Recorder
+    #: The cluster's name.
+    _cluster: str
     #: Bokeh's, with the page of jobs; None: Dask's dashboard is not there.
     _application: Any = field(default=None, init=False)
 
     @classmethod
     def of(cls, engine: Engine, changes: Changes, overview: Callable[[Known], Overview]) -> Self:
         """Those of an engine's scheduler; `overview` is a method, whose object they do not keep alive."""
-        return cls(engine.scheduler, Snapshots(weakly(overview)), Recorder(engine, changes))
+        return cls(engine.scheduler, Snapshots(weakly(overview)), Recorder(engine, changes), engine.blueprint.name)
 
     def open(self) -> None:
         """Be there for whoever asks, and keep how the cluster's size goes."""
@@ -67,7 +69,7 @@ class Pages:
             try:
                 self._application = self._join_dashboard()
             except Exception:
-                logger.exception("the dashboard has no page of jobs")
+                logger.exception("the dashboard has no page of jobs", cluster=self._cluster)
 
     def _routes(self) -> list[tuple[str, type[RequestHandler], dict[str, Any]]]:
         made: dict[str, Callable[[Overview], str]] = {
@@ -127,7 +129,7 @@ class Pages:
             # From bokeh 3.10 on it may not wait on its own event loop.
             application.stop(wait=False)
         except Exception:
-            logger.debug("the page of jobs was not closed cleanly", exc_info=True)
+            logger.debug("the page of jobs was not closed cleanly", exc_info=True, cluster=self._cluster)
 
 
 def has_dashboard(scheduler: Scheduler) -> bool:

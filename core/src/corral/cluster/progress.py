@@ -6,7 +6,6 @@ event loop. Leaving puts the terminal in order before anything else is printed, 
 
 from __future__ import annotations
 
-import logging
 import math
 import os
 import sys
@@ -17,13 +16,14 @@ from contextlib import contextmanager, suppress
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self, TextIO
 
+from corral.text.logs import logger_of
 from corral.view.lines import Line, arrived, failed, in_one, page_of, waiting
 from corral.view.overview import Overview
 
 if TYPE_CHECKING:
     from rich.live import Live
 
-logger = logging.getLogger("corral")
+logger = logger_of()
 
 #: Between two looks (s); looking takes a twentieth of the time at most.
 INTERVAL, SHARE = 0.5, 20.0

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
@@ -14,8 +13,9 @@ from attrs import evolve
 
 from corral.cluster.changes import Changes
 from corral.cluster.registry import Entry, SystemLine
+from corral.text.logs import logger_of
 
-logger = logging.getLogger("corral")
+logger = logger_of()
 
 #: How often a cluster says that it lives (s).
 HEARTBEAT = 60.0
@@ -77,7 +77,7 @@ class Registration:
                     logger.warning(
                         "cluster %s cannot record that it is alive: %s. corral ps shows what was written last, and if "
                         "this process is killed now, corral clean may not find all of its jobs.",
-                        self.entry.name, error,
+                        self.entry.name, error, cluster=self.entry.name,
                     )  # fmt: skip
                 self._is_told = True
             else:

@@ -8,7 +8,6 @@ looked at like any text from outside: what is not what corral writes is passed o
 from __future__ import annotations
 
 import json
-import logging
 import os
 import time
 from collections.abc import Sequence
@@ -24,13 +23,14 @@ from corral.host.identity import Identity, Sight
 from corral.host.private import PrivateFolder
 from corral.jobs.record import JobRecord
 from corral.plugin.values import Job, Resources
+from corral.text.logs import logger_of
 
 if TYPE_CHECKING:
     from cattrs import Converter
 
     from corral.request.blueprint import Blueprint
 
-logger = logging.getLogger("corral")
+logger = logger_of()
 
 #: Who was not heard of for so long is silent (s): its disk is full, it was stopped, the network is down, or it is dead.
 SILENT_AFTER = 600.0

@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import logging
 import time
 from collections import OrderedDict
 from collections.abc import Callable, Iterable
@@ -25,11 +24,12 @@ from distributed.diagnostics.plugin import SchedulerPlugin
 
 from corral.cluster.parking import Parking
 from corral.launch.tasktimes import EXPECTED, SECONDS_LEFT, TaskTimes, TooLong, idle_from, time_needed
+from corral.text.logs import logger_of
 
 if TYPE_CHECKING:
     from distributed.scheduler import TaskState, WorkerState
 
-logger = logging.getLogger("corral")
+logger = logger_of()
 
 #: So many waiting tasks are looked through for one that a worker near its end can still finish.
 _LOOKED_AT = 500

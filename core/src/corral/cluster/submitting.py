@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import itertools
-import logging
 from collections import deque
 from collections.abc import Callable, Iterable
 from contextlib import suppress
@@ -21,8 +20,9 @@ from corral.jobs.plan import Plan
 from corral.jobs.reasons import Case
 from corral.jobs.record import JobRecord
 from corral.plugin.values import JobId, Script
+from corral.text.logs import logger_of
 
-logger = logging.getLogger("corral")
+logger = logger_of()
 
 #: When a submission that may have landed twice is looked for again (s).
 RECHECKS = (10.0, 60.0)
@@ -87,9 +87,9 @@ class JobSubmitter:
         batch = self._state.blueprint.batch_of(group.name)
         can_avoid = batch.render(job) != batch.render(evolve(job, excluded_hosts=()))
         logger.warning(
-            "cluster %s: jobs of group %r keep dying on host %s and work elsewhere; %s. Tell your centre.",
-            self._state.name, group.name, host,
+            "jobs of group %r keep dying on host %s and work elsewhere; %s. Tell your centre.", group.name, host,
             "further jobs ask for other hosts" if can_avoid else "this batch system cannot be asked for other hosts",
+            cluster=self._state.name, group=group.name, host=host,
         )  # fmt: skip
 
     def spent(self, group: Group) -> BudgetSpent | None:
@@ -139,7 +139,15 @@ class JobSubmitter:
             group.state = submitted(group.state, min(todo.replacements, len(submission.ids)), self._state.now())
             system.has_acted()
             self._admit(group, script, submission.ids)
-            logger.info("submitted %s of group %s as %s", counted(len(submission.ids), "job"), group.name, script.name)
+            logger.info(
+                "submitted %s of group %s as %s",
+                counted(len(submission.ids), "job"),
+                group.name,
+                script.name,
+                cluster=self._state.name,
+                group=group.name,
+                job=submission.ids,
+            )
             if not submission.is_certain:
                 self._look_again(group, script)
         finally:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
@@ -23,6 +22,7 @@ from corral.jobs.worker_failures import Cause, WorkerFailure
 from corral.launch.tasktimes import SECONDS_RUN
 from corral.plugin.values import JobId
 from corral.scaling.demand import DemandCounter
+from corral.text.logs import logger_of
 from corral.text.printable import printable
 
 if TYPE_CHECKING:
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from corral.launch.tasktimes import TooLong
 
-logger = logging.getLogger("corral")
+logger = logger_of()
 
 #: The topic under which launchers report (see corral.launch).
 TOPIC = "corral"
@@ -200,10 +200,10 @@ class WorkerFollower:
         )
         names = printable(", ".join(map(str, message.get("names") or ())))
         logger.warning(
-            "cluster %s: job %s had to leave (%s) with %s unfinished%s and %s that no other "
+            "job %s had to leave (%s) with %s unfinished%s and %s that no other "
             "worker could take: these run again and do not count as failures.",
-            self._state.name, record.id, _reason(message), counted(unfinished, "task"),
-            f" (for example {names})" * bool(names), counted(lost, "result"),
+            record.id, _reason(message), counted(unfinished, "task"), f" (for example {names})" * bool(names),
+            counted(lost, "result"), cluster=self._state.name, job=record.id, group=record.group,
         )  # fmt: skip
 
     def _account_for_interrupted(self, record: JobRecord, task_seconds: float) -> None:
@@ -221,9 +221,9 @@ class WorkerFollower:
         if theirs != __version__ and theirs not in self._versions:
             self._versions.add(theirs)
             logger.warning(
-                "cluster %s: job %s runs corral %s, and this is corral %s: they may not work together. "
-                "Install the same version in both Pythons.",
-                self._state.name, record.id, theirs or "of another version", __version__,
+                "job %s runs corral %s, and this is corral %s: they may not work together. "
+                "Install the same version in both Pythons.", record.id, theirs or "of another version", __version__,
+                cluster=self._state.name, job=record.id, group=record.group,
             )  # fmt: skip
 
     def _tell_left_out(self, record: JobRecord, left_out: Mapping[str, str]) -> None:
@@ -235,9 +235,10 @@ class WorkerFollower:
                 untold.setdefault(why, []).append(module)
         for why, modules in untold.items():
             logger.warning(
-                "cluster %s: job %s has not imported %s for all workers of a node: %s. Its workers have started "
+                "job %s has not imported %s for all workers of a node: %s. Its workers have started "
                 "without, and each imports what its tasks need: mend that, or take it out of preimport=.",
-                self._state.name, record.id, printable(", ".join(modules)), printable(why),
+                record.id, printable(", ".join(modules)), printable(why),
+                cluster=self._state.name, job=record.id, group=record.group,
             )  # fmt: skip
 
     def _hear_of_node(self, record: JobRecord, message: Mapping[str, Any]) -> JobRecord:
@@ -272,18 +273,19 @@ class WorkerFollower:
         if failure.kind not in self._told_deaths:
             self._told_deaths.add(failure.kind)
             logger.warning(
-                "cluster %s: %s. %sIts job goes on and starts it again; further deaths of this kind are listed in "
-                "cluster.failures%s.",
-                self._state.name, failure.headline, f"{failure.hint} " * bool(failure.hint),
+                "%s. %sIts job goes on and starts it again; further deaths of this kind are listed in "
+                "cluster.failures%s.", failure.headline, f"{failure.hint} " * bool(failure.hint),
                 f", and what they printed is in `corral logs {record.id}`" * (record.log is not None),
+                cluster=self._state.name, job=record.id, group=record.group, worker=failure.worker,
             )  # fmt: skip
         self._state.tell()
 
     def _lose_node(self, record: JobRecord, node: nodes.Node, why: str) -> JobRecord:
         record = self._state.roster.put(lose_node(record, node))
         logger.warning(
-            "cluster %s: node %s of job %s is lost: %s. The job goes on with %d workers.",
-            self._state.name, node, record.id, why, record.expected_workers,
+            "node %s of job %s is lost: %s. The job goes on with %d workers.",
+            node, record.id, why, record.expected_workers,
+            cluster=self._state.name, job=record.id, group=record.group, host=node,
         )  # fmt: skip
         return record
 
@@ -297,7 +299,7 @@ class WorkerFollower:
                 self._state.census.tell_unmet(self._counter.demand(), self._state.groups.values())
                 self._look_at_ends()
             except Exception:
-                logger.exception("cluster %s: the jobs could not be checked", self._state.name)
+                logger.exception("the jobs could not be checked", cluster=self._state.name)
             await asyncio.sleep(CENSUS_INTERVAL)
 
     def _look_at_ends(self) -> None:
@@ -339,9 +341,9 @@ class WorkerFollower:
         if actors and leaves_in <= ACTORS_TOLD_BEFORE and record.id not in self._told_of_actors:
             self._told_of_actors.add(record.id)
             logger.warning(
-                "cluster %s: job %s holds %d actor(s), which no other worker can take over, and leaves in %.0f s, "
+                "job %s holds %d actor(s), which no other worker can take over, and leaves in %.0f s, "
                 "before its walltime ends: save their state now.",
-                self._state.name, record.id, actors, max(0.0, leaves_in),
+                record.id, actors, max(0.0, leaves_in), cluster=self._state.name, job=record.id, group=record.group,
             )  # fmt: skip
 
     def _tell_too_long(self, task: TooLong) -> None:
@@ -355,10 +357,10 @@ class WorkerFollower:
             else f"is expected to take {task.expected:.0f} s"
         )
         logger.warning(
-            "cluster %s: task %r %s, and no job of this cluster has that much time for it (%.0f s at most). It is not "
+            "task %r %s, and no job of this cluster has that much time for it (%.0f s at most). It is not "
             "started (again) and waits. Ask for a longer walltime=, or add a group that has it with "
             "cluster.add_group(); if it takes less than that, say so: dask.annotate(expected_duration=\"10 min\").",
-            self._state.name, str(task.key), evidence, self._state.scheduler.longest_room,
+            str(task.key), evidence, self._state.scheduler.longest_room, cluster=self._state.name,
         )  # fmt: skip
 
 

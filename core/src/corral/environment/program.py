@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import datetime
 import importlib
-import logging
 import os
 import site
 import sys
@@ -18,7 +17,9 @@ from typing import Any
 
 from attrs import field, frozen
 
-logger = logging.getLogger("corral")
+from corral.text.logs import logger_of
+
+logger = logger_of()
 
 #: What Dask's configuration says of this host, or of this process: it stays here. Each with its reason.
 STAYS: Mapping[str, str] = {

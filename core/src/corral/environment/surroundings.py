@@ -7,7 +7,6 @@ decide what a hundred jobs compute. What always travels is what decides which co
 from __future__ import annotations
 
 import fnmatch
-import logging
 import os
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -19,8 +18,9 @@ from attrs import field, frozen
 from corral.host.gpus import GPU_VARIABLES
 from corral.plugin import discovery
 from corral.plugin.values import Job
+from corral.text.logs import logger_of
 
-logger = logging.getLogger("corral")
+logger = logger_of()
 
 #: Variables that change results or speed, and that people export without thinking of them again. Proxies are not among
 #: them: sites set them for everybody.

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 import resource
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 
 from corral.errors import CorralError
+from corral.text.logs import logger_of
 
-logger = logging.getLogger("corral")
+logger = logger_of()
 
 #: fs.nr_open, by default.
 _CEILING = 1_048_576

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import functools
 import json
-import logging
 import os
 import socket
 import threading
@@ -22,8 +21,9 @@ from typing import Any
 from corral.errors import NotPrivate
 from corral.host.home import Home
 from corral.host.private import PrivateFolder, open_private_folder
+from corral.text.logs import logger_of
 
-logger = logging.getLogger("corral.host.shared")
+logger = logger_of("corral.host.shared")
 
 #: Another version that writes otherwise has another number here, and is not read.
 FORMAT = 1

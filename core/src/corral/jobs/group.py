@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import logging
 import math
 from collections import deque
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 from attrs import define, evolve, field
 from dask.utils import format_bytes
@@ -28,9 +28,10 @@ from corral.jobs.reasons import Case
 from corral.jobs.record import JobFailure, JobRecord, Outcome, outcome
 from corral.plugin.values import Job, JobId, JobState, Queue, Resources, Script
 from corral.request.worker_group import WorkerGroup
+from corral.text.logs import logger_of
 from corral.text.printable import printable
 
-logger = logging.getLogger("corral")
+logger = logger_of()
 
 #: With a limit, room comes when a job ends, and that is noticed; the rest is patience (s).
 LIMIT_PATIENCE = 60.0
@@ -168,11 +169,11 @@ class Group:
         self.doubtful = script if isinstance(error, BatchSystemUnavailable) else None
         self.trouble = error
         if setbacks == 1:
-            logger.warning("cluster %s: submission postponed: %s", self.cluster, error)
+            logger.warning("submission postponed: %s", error, **self._about)
         if isinstance(error, LimitReached) and setbacks >= BARE_REFUSALS:
             self.trouble = LimitReached(f"{error}. {self._what_may_be_over_the_limit(setbacks)}", cause=error.cause)
             if setbacks == BARE_REFUSALS:
-                logger.warning("cluster %s: submission postponed again: %s", self.cluster, self.trouble)
+                logger.warning("submission postponed again: %s", self.trouble, **self._about)
 
     def _what_may_be_over_the_limit(self, times: int) -> str:
         """Where the batch system does not say which limit it is, one job alone may be over it, for ever."""
@@ -203,12 +204,12 @@ class Group:
     def reject(self, error: Exception) -> CorralError:
         """The batch system never will take the jobs, or a plugin failed; the error to raise."""
         if not isinstance(error, CorralError):
-            logger.error("cluster %s: submission failed", self.cluster, exc_info=error)
+            logger.error("submission failed", exc_info=error, **self._about)
             error = SubmitRejected(f"submission failed: {error!r}")
         self.state = evolve(self.state, rejected=True)
         self.doubtful = None
         self.trouble = error
-        logger.error("cluster %s: jobs of group %r were refused: %s. Scale again to try again.", *self._names(), error)
+        logger.error("jobs of group %r were refused: %s. Scale again to try again.", self.name, error, **self._about)
         return error
 
     def is_hopeless(self, job: JobRecord) -> bool:
@@ -262,7 +263,7 @@ class Group:
         if is_news:
             self.trouble = trouble
         if before is None or before.reason != trouble.reason:
-            logger.error("cluster %s: %s", self.cluster, trouble)
+            logger.error("%s", trouble, **self._about)
         return is_news
 
     def tell_withheld(self, todo: Plan) -> None:
@@ -287,7 +288,7 @@ class Group:
         because = printable(because)
         is_news, self.because = because != self.because, because
         if is_news:
-            logger.debug("cluster %s: group %r: %s", self.cluster, self.name, because)
+            logger.debug("group %r: %s", self.name, because, **self._about)
         return is_news
 
     # --- ends of jobs -------------------------------------------------------------------------------------------
@@ -302,6 +303,7 @@ class Group:
         """Tell the user what happened and what follows, each thing once; `jobs` are all of the cluster's."""
         self.failures += failures
         died = [failure for failure in failures if failure.outcome is Outcome.DIED]
+        ids = [failure.job.id for failure in died]
         earlier = self.failures[: len(self.failures) - len(failures)]
         told = {failure.kind for failure in earlier if failure.outcome is Outcome.DIED}
         if self.state.broken and not before.broken:
@@ -313,27 +315,25 @@ class Group:
             self.trouble = JobsFailed(problem, all_died)
             # What was told with the first of them is not told again.
             unseen = [failure for failure in died if failure.kind not in told]
-            logger.error("cluster %s: %s", self.cluster, JobsFailed(problem, unseen) if unseen else problem)
+            told_now = JobsFailed(problem, unseen) if unseen else problem
+            logger.error("%s", told_now, job=ids, **self._about)
         elif unseen := [failure for failure in died if failure.kind not in told]:
-            logger.warning(
-                "cluster %s: %s of group %r failed%s", *self._names(counted(len(died), "job")), JobsFailed("", unseen)
-            )
+            which = counted(len(died), "job")
+            logger.warning("%s of group %r failed%s", which, self.name, JobsFailed("", unseen), job=ids, **self._about)
         elif died:
+            which = counted(len(died), "more job")
             names = ", ".join(str(failure.job.id) for failure in died[:5]) + " …" * (len(died) > 5)
-            logger.warning(
-                "cluster %s: %s of group %r failed in the same way: %s",
-                *self._names(counted(len(died), "more job")),
-                names,
-            )
+            words = "%s of group %r failed in the same way: %s"
+            logger.warning(words, which, self.name, names, job=ids, **self._about)
         for failure in [failure for failure in failures if failure.outcome is not Outcome.DIED][:5]:
-            logger.info("cluster %s: %s", self.cluster, failure)
+            logger.info("%s", failure, **self._about, job=failure.job.id)
         if self.state.wanted < before.wanted:
             self.trouble = JobsFailed(
                 f"jobs of group {self.name!r} were cancelled from outside, which is taken to be intended: "
                 f"{self.state.wanted} jobs are wanted now instead of {before.wanted}. Scale again to get more.",
                 [failure for failure in self.failures if failure.outcome is Outcome.OPERATOR],
             )
-            self._warn(self.trouble)
+            self.warn(self.trouble)
 
     def excluded_hosts(self, now: float) -> tuple[str, ...]:
         """The hosts to ask for no more."""
@@ -378,13 +378,12 @@ class Group:
     def warn(self, trouble: CorralError) -> None:
         """Say what keeps the group from growing."""
         self.trouble = trouble
-        self._warn(trouble)
+        logger.warning("%s", str(trouble).splitlines()[0], **self._about)
 
-    def _names(self, count: str | None = None) -> tuple[object, ...]:
-        return (self.cluster, self.name) if count is None else (self.cluster, count, self.name)
-
-    def _warn(self, trouble: CorralError) -> None:
-        logger.warning("cluster %s: %s", self.cluster, str(trouble).splitlines()[0])
+    @property
+    def _about(self) -> dict[str, Any]:
+        """What its messages are about."""
+        return {"cluster": self.cluster, "group": self.name}
 
 
 def room_for(resources: Resources, queue: Queue) -> float:

@@ -11,7 +11,6 @@ What is known of a task's time, the best first:
 
 from __future__ import annotations
 
-import logging
 import math
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -20,11 +19,12 @@ from typing import TYPE_CHECKING, Any
 from attrs import define, field, frozen
 
 from corral.text.durations import seconds_in
+from corral.text.logs import logger_of
 
 if TYPE_CHECKING:
     from distributed.scheduler import TaskState
 
-logger = logging.getLogger("corral")
+logger = logger_of()
 
 #: The annotation by which a user says how long a task takes.
 ANNOTATION = "expected_duration"

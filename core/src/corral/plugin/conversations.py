@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import re
 import shlex
 from collections.abc import Callable
@@ -14,10 +13,11 @@ from corral.errors import CommandFailed
 from corral.plugin.parsing import refusal_of_arrays
 from corral.plugin.scripting import unsetting
 from corral.plugin.values import Command, Completed, Conversation, Failure, FailureKind, JobId
+from corral.text.logs import logger_of
 
 T = TypeVar("T")
 
-logger = logging.getLogger("corral")
+logger = logger_of()
 
 #: What a site lacks that takes no arrays.
 ARRAYS = "arrays"

@@ -21,7 +21,6 @@ from __future__ import annotations
 
 import fnmatch
 import functools
-import logging
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, Literal, NoReturn
@@ -38,11 +37,12 @@ from corral.plugin.options import DeclaredOption, as_declared, declared, takes_a
 from corral.plugin.user_plugins import named
 from corral.plugin.validation import NamedPlugin, assemble
 from corral.plugin.well_known import no_such
+from corral.text.logs import logger_of
 
 if TYPE_CHECKING:
     from corral.plugin.site_yaml import WrittenSite
 
-logger = logging.getLogger("corral.plugin.discovery")
+logger = logger_of("corral.plugin.discovery")
 
 
 # --- what is installed ------------------------------------------------------------------------------------------

@@ -7,7 +7,6 @@ makes a :class:`~corral.errors.ParseError` of it.
 from __future__ import annotations
 
 import getopt
-import logging
 import re
 import shlex
 import time
@@ -18,8 +17,9 @@ from attrs import frozen
 
 from corral.errors import excerpt
 from corral.plugin.values import Queue
+from corral.text.logs import logger_of
 
-logger = logging.getLogger("corral")
+logger = logger_of()
 
 # --- rows that cannot be read -----------------------------------------------------------------------------------
 

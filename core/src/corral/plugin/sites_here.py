@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Iterable, Mapping, Sequence
 
@@ -13,8 +12,9 @@ from corral.host.names import host_names
 from corral.plugin.discovery import Installed, installed, other_contract, usable
 from corral.plugin.hookspecs import CONTRACT
 from corral.plugin.sites import SiteFacts
+from corral.text.logs import logger_of
 
-logger = logging.getLogger("corral")
+logger = logger_of()
 
 
 @frozen(kw_only=True)

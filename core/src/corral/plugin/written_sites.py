@@ -5,7 +5,6 @@ Reads Dask's configuration, which a launcher has to do without.
 
 from __future__ import annotations
 
-import logging
 import os
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -16,8 +15,9 @@ from corral.errors import UnknownBackend
 from corral.plugin import site_files, site_yaml
 from corral.plugin.discovery import Installed, are_one
 from corral.plugin.hookspecs import CONTRACT
+from corral.text.logs import logger_of
 
-logger = logging.getLogger("corral.plugin.discovery")
+logger = logger_of("corral.plugin.discovery")
 
 #: Hooks that are called before there is a job, and by its cluster alone.
 _BEFORE_SUBMISSION = {"prepare_job", "render_script", "parse_resources"}

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import logging
 import math
 from collections.abc import Mapping
 from typing import Any, cast
@@ -40,10 +39,11 @@ from corral.request.worker_group import WorkerGroup
 from corral.scaling.adaptive import Adapting
 from corral.security import addresses
 from corral.security.tunnel import Tunnel
+from corral.text.logs import logger_of
 from corral.text.printable import printable
 from corral.view.overview import Overview
 
-logger = logging.getLogger("corral")
+logger = logger_of()
 
 #: A scheduler that has written its address answers within so many seconds, or cannot be reached from here.
 CONTACT_PATIENCE = 60.0
@@ -101,7 +101,15 @@ class RemoteCluster(Cluster):
         self._set_out(Residence.of(draft), shutdown_on_close=shutdown_on_close, asynchronous=asynchronous, loop=loop)
 
     @classmethod
-    def to(cls, name: str, *, timeout: str | float, asynchronous: bool = False, loop: Any = None) -> RemoteCluster:
+    def to(
+        cls,
+        name: str,
+        *,
+        timeout: str | float,
+        shutdown_on_close: bool = False,
+        asynchronous: bool = False,
+        loop: Any = None,
+    ) -> RemoteCluster:
         """Connect to a cluster that is there."""
         cluster = cls.__new__(cls)
         entry = find_entry(name)
@@ -112,7 +120,7 @@ class RemoteCluster(Cluster):
         cluster._set_out(  # noqa: SLF001
             Residence(entry),
             patience=parse_duration("timeout", timeout),
-            shutdown_on_close=False,
+            shutdown_on_close=shutdown_on_close,
             asynchronous=asynchronous,
             loop=loop,
         )
@@ -219,7 +227,7 @@ class RemoteCluster(Cluster):
                 if not await self._find_again():
                     return
             except Exception:
-                logger.exception("cluster %s: its updates could not be read; trying again", self.name)
+                logger.exception("its updates could not be read; trying again", cluster=self.name)
             await asyncio.sleep(NEWS_PAUSE)
 
     async def _find_again(self) -> bool:
@@ -229,7 +237,8 @@ class RemoteCluster(Cluster):
         try:
             await persistently(lambda: self._attach(CONTACT_PATIENCE), self.name)
         except (CorralError, OSError) as error:
-            logger.warning("cluster %s is gone: %s (last said: %s)", self.name, error, self._state.ending or "nothing")
+            said = self._state.ending or "nothing"
+            logger.warning("cluster %s is gone: %s (last said: %s)", self.name, error, said, cluster=self.name)
             await self._let_go()
             return False
         return True
@@ -261,7 +270,7 @@ class RemoteCluster(Cluster):
             except CorralError as error:
                 self._undelivered = error
             except OSError:
-                logger.info("cluster %s: its scheduler does not answer any more", self.name)
+                logger.info("its scheduler does not answer any more", cluster=self.name)
         await self._residence.await_end(was_asked=self.scheduler_comm is not None)
 
     async def _let_go(self) -> None:
@@ -321,7 +330,7 @@ class RemoteCluster(Cluster):
         try:
             await self._ask_in_turn(question, **arguments)
         except CorralError as error:
-            logger.error("cluster %s: %s", self.name, error)  # noqa: TRY400 - its words say it all
+            logger.error("%s", error, cluster=self.name)  # noqa: TRY400 - its words say it all
 
     async def _ask_in_turn(self, question: str, **arguments: Any) -> None:
         async with self._turn:
@@ -352,8 +361,10 @@ class RemoteCluster(Cluster):
     def _adapt(self, asked: dict[str, Any]) -> Adapting:
         # Not in the words of the other side: infinity is no number to everybody.
         self._tell("begin_to_adapt", arguments={name: value for name, value in asked.items() if value != math.inf})
+        before, begun = self._state.adaptive, AdaptiveState.asked(asked)
         return RemoteAdaptive(
-            told=lambda: self._state.adaptive or AdaptiveState(),
+            # Until the first answer, what was asked for is what there will be.
+            told=lambda: begun if (told := self._state.adaptive) is None or told is before else told,
             stop=lambda reason: self._tell("stop_adapting", reason=reason),
         )
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 import time
 from typing import TYPE_CHECKING
 
@@ -16,11 +15,12 @@ from corral.jobs.explanation import Explanations
 from corral.jobs.record import JobRecord
 from corral.jobs.transitions import must_be_sought, observe, sought
 from corral.plugin.values import JobId
+from corral.text.logs import logger_of
 
 if TYPE_CHECKING:
     from corral.remote.locate import Residence
 
-logger = logging.getLogger("corral")
+logger = logger_of()
 
 
 async def looked_at(batch: BatchSystem, record: JobRecord, *, urgent: bool = True) -> JobRecord:
@@ -75,7 +75,7 @@ class SchedulerFollower:
             reason = f" ({self._record.reason})" if self._record.reason not in ("", "None") else ""
             words = f"its job is {self._record.state.value}{reason}"
             if words != self.words:
-                logger.info("cluster %s: %s", self._residence.entry.name, words)
+                logger.info("%s", words, cluster=self._residence.entry.name)
             self.words = words
         self._rhythm.polled(time.monotonic())
 

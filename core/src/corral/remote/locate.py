@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import functools
 import itertools
-import logging
 import time
 import uuid
 from collections.abc import Iterator
@@ -41,8 +40,9 @@ from corral.request.carrying import connection, known_elsewhere
 from corral.request.sites import site_and_settings
 from corral.security.credentials import Credentials
 from corral.ssh.elsewhere import DistantHome, Elsewhere
+from corral.text.logs import logger_of
 
-logger = logging.getLogger("corral")
+logger = logger_of()
 
 #: How often files are looked at that another host writes or removes (s).
 _GLANCE = 0.25
@@ -216,7 +216,7 @@ class Residence:
         # A job that started at once has registered itself.
         if current is not None and current.is_waiting:
             self.entry.write()
-        logger.info("cluster %s: its scheduler's job is %s", self.entry.name, job_id)
+        logger.info("its scheduler's job is %s", job_id, cluster=self.entry.name, job=job_id)
 
     def _write(self, draft: Draft) -> None:
         draft.blueprint.make_log_directory()
@@ -265,7 +265,7 @@ class Residence:
                     raise
                 # Its job waits, and needs no connection of ours.
                 problem = str(error)
-                logger.info("cluster %s: %s", self.entry.name, error)
+                logger.info("%s", error, cluster=self.entry.name)
             await follower.look()
             if patience is not None and time.monotonic() - began >= patience:
                 raise SchedulerNotReady(
@@ -288,7 +288,8 @@ class Residence:
         deadline = time.monotonic() + _ENDING
         while was_asked and await asyncio.to_thread(self.is_there):
             if time.monotonic() > deadline:
-                logger.error("cluster %s has not ended within %.0f s; see corral clean", self.entry.name, _ENDING)
+                name = self.entry.name
+                logger.error("cluster %s has not ended within %.0f s; see corral clean", name, _ENDING, cluster=name)
                 was_asked = False
                 break
             await asyncio.sleep(_GLANCE if not self.entry.via else _PAUSE)
@@ -297,8 +298,8 @@ class Residence:
                 ended = await self._await_end_of_job(is_cancelled=not was_asked)
             except (BatchSystemError, ParseError) as error:
                 logger.warning(
-                    "cluster %s: whether %s has ended is not known: %s. `corral clean` looks for it again.",
-                    self.entry.name, self, error,
+                    "whether %s has ended is not known: %s. `corral clean` looks for it again.", self, error,
+                    cluster=self.entry.name,
                 )  # fmt: skip
                 return
             if was_asked and ended.status.state is JobState.COMPLETED:
@@ -356,5 +357,5 @@ class Residence:
         except (ValueError, OSError) as error:
             # Without a job nothing was written, and what was wrong is being raised.
             if self.entry.scheduler_job:
-                logger.warning("cluster %s: its files are left where they are: %s", self.entry.name, error)
+                logger.warning("its files are left where they are: %s", error, cluster=self.entry.name)
         self.entry.remove()

@@ -80,6 +80,12 @@ class AdaptiveState:
     log: tuple[tuple[float, dict[str, Any]], ...] = ()
 
     @classmethod
+    def asked(cls, asked: Mapping[str, Any]) -> AdaptiveState:
+        """One that is about to, as far as that can be said of what `Cluster.adapt` was given."""
+        bounds = {name: asked[name] for name in ("minimum", "maximum") if name in asked}
+        return cls(**bounds)
+
+    @classmethod
     def of(cls, adapting: Adapting) -> AdaptiveState:
         return cls(
             minimum=adapting.minimum,

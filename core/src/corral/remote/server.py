@@ -7,7 +7,6 @@ may also scale the cluster. What travels is plain data (`corral.remote.messages`
 from __future__ import annotations
 
 import asyncio
-import logging
 import os
 import socket
 import time
@@ -29,8 +28,9 @@ from corral.request.drawing import draw
 from corral.request.scale import known_group
 from corral.request.worker_group import WorkerGroup
 from corral.security.tunnel import Tunnel
+from corral.text.logs import logger_of
 
-logger = logging.getLogger("corral")
+logger = logger_of()
 
 #: A handle that asks for news has an answer by then: what the cluster costs is news, too (s).
 NEWS_INTERVAL = 5.0
@@ -112,7 +112,7 @@ class Served(Cluster):
         """Return, with the reason, when the cluster should end; its workers have finished by then."""
         why, seconds = await self._wish
         self._ending = why
-        logger.warning("cluster %s ends: %s", self.name, why)
+        logger.warning("cluster %s ends: %s", self.name, why, cluster=self.name)
         if seconds > 0:
             await self._drain(why, seconds)
         return why

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import logging
 from collections.abc import Awaitable, Callable
 from urllib.parse import urlsplit
 
@@ -13,8 +12,9 @@ from corral.errors import HostUnreachable, LoginRefused
 from corral.launch.contact import Contact, find_scheduler
 from corral.security.credentials import Credentials
 from corral.ssh.elsewhere import Elsewhere
+from corral.text.logs import logger_of
 
-logger = logging.getLogger("corral")
+logger = logger_of()
 
 #: A host to which there is no way is tried again after so long (s).
 _AGAIN = 5.0
@@ -67,7 +67,7 @@ async def persistently(attach: Callable[[], Awaitable[None]], name: str) -> None
             await attach()
         except (HostUnreachable, LoginRefused) as error:
             if str(error) != told:
-                logger.warning("cluster %s cannot be reached, and is looked for again: %s", name, error)
+                logger.warning("cluster %s cannot be reached, and is looked for again: %s", name, error, cluster=name)
             told = str(error)
             await asyncio.sleep(_AGAIN)
         else:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import fnmatch
 import json
-import logging
 import os
 import re
 import shutil
@@ -41,6 +40,7 @@ from corral.request.site_queues import choice_for
 from corral.request.sites import Site
 from corral.request.worker_group import WorkerGroup
 from corral.ssh.elsewhere import Elsewhere
+from corral.text.logs import logger_of
 
 if TYPE_CHECKING:
     from distributed import Security
@@ -48,7 +48,7 @@ if TYPE_CHECKING:
     from corral.plugin.validation import NamedPlugin
     from corral.plugin.values import Job, Resources, Script
 
-logger = logging.getLogger("corral")
+logger = logger_of()
 
 #: The group of a cluster that has but one.
 DEFAULT_GROUP = "default"
@@ -178,7 +178,7 @@ class Blueprint:
         choices = dict(self.choices)
         if spec.queue == AUTO:
             choices[name] = choice = self.choose_queue(spec, batch)
-            logger.info("cluster %s: group %r: %s", self.name, name, choice)
+            logger.info("group %r: %s", name, choice, cluster=self.name, group=name)
             # The only queue of some batch systems has no name.
             spec = evolve(spec, queue=choice.queue or None)
         batches = {**self.batches, name: batch}
@@ -191,7 +191,7 @@ class Blueprint:
             whose = "" if name == DEFAULT_GROUP else f" (group {name!r})"
             raise InvalidRequest(error.argument, error.problem + whose) from error
         if whole := larger.rounding(name):
-            logger.warning("cluster %s: group %r: %s", self.name, name, whole)
+            logger.warning("group %r: %s", name, whole, cluster=self.name, group=name)
         batch.tell_unenforced(spec.resources, spec.walltime_seconds)
         if vain := larger.skipped_in_vain(name):
             names = ", ".join(dict.fromkeys(each.name for each in larger.script(name).directives))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import re
 import uuid
@@ -30,6 +29,7 @@ from corral.request.synonyms import refuse_unknown
 from corral.request.texts import check_line
 from corral.request.worker_group import WorkerGroup
 from corral.ssh.elsewhere import Elsewhere
+from corral.text.logs import logger_of
 from corral.text.variables import expanded, expanded_path, has_variable
 
 if TYPE_CHECKING:
@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
     from corral.plugin.values import Job
 
-logger = logging.getLogger("corral")
+logger = logger_of()
 
 #: What `scheduler_options` may say of the scheduler's job; the rest belongs to `distributed.Scheduler`.
 JOB_OPTIONS = (

@@ -6,7 +6,6 @@ That one is for its own batch system: whoever names another one here does not me
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -22,12 +21,13 @@ from corral.request import settings, written_sites
 from corral.request.arguments import GROUP_ARGUMENTS, SITE_DEFAULTS
 from corral.request.quantities import plain_options
 from corral.request.worker_group import WorkerGroup
+from corral.text.logs import logger_of
 from corral.text.sizes import size_in_words
 
 if TYPE_CHECKING:
     from corral.ssh.connection import Connection
 
-logger = logging.getLogger("corral")
+logger = logger_of()
 
 T = TypeVar("T")
 

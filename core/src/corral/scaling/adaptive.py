@@ -7,7 +7,6 @@ Looks at the demand again and again, lets the policy decide, and tells the engin
 from __future__ import annotations
 
 import asyncio
-import logging
 import math
 import time
 from collections import deque
@@ -22,6 +21,7 @@ from corral.scaling.bounds import BOUNDS, Bounds, bounds_of, rules_of
 from corral.scaling.policy import decide
 from corral.scaling.views import IdleJob, Past, Rules, View
 from corral.scaling.workload import kind_of
+from corral.text.logs import logger_of
 
 if TYPE_CHECKING:
     from corral.cluster.engine import Engine
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from corral.plugin.values import JobId
     from corral.scaling.workload import Kind
 
-logger = logging.getLogger("corral")
+logger = logger_of()
 
 
 class Adapting(Protocol):
@@ -160,7 +160,7 @@ class Adaptive:
         """Leave the cluster as large as it is. From any thread."""
         if self.state != "stopped":
             self.state = "stopped"
-            logger.info("cluster %s: no longer adaptive: %s", self._engine.blueprint.name, reason)
+            logger.info("no longer adaptive: %s", reason, cluster=self._engine.blueprint.name)
 
     def leave_alone(self, group: str) -> None:
         """Somebody has scaled this group by hand; when that is all of them, there is nothing to adapt."""
@@ -174,7 +174,7 @@ class Adaptive:
                 self.adapt()
             except Exception:
                 # One bad moment must not end it: dask/distributed#4591.
-                logger.exception("cluster %s: adapting failed; it will be tried again", self._engine.blueprint.name)
+                logger.exception("adapting failed; it will be tried again", cluster=self._engine.blueprint.name)
             await asyncio.sleep(self.interval)
 
     def adapt(self) -> None:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
@@ -12,6 +11,7 @@ from corral.plugin.values import JobId
 from corral.scaling.account import Ledger
 from corral.scaling.used import Meter, Reading
 from corral.scaling.workload import Demand, Need, kind_of
+from corral.text.logs import logger_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from corral.jobs.group import Group
     from corral.jobs.table import Roster
 
-logger = logging.getLogger("corral")
+logger = logger_of()
 
 #: How often workers are asked what they have used (s). They remember their peak, and ten thousand take 50 ms.
 _MEASURED_EVERY = 5.0
@@ -142,9 +142,9 @@ class Census:
         for need in waiting.keys() - self._told:
             have = "; ".join(f"{kind.name} has {_words(kind.resources)}" for kind in kinds) or "there is no group"
             logger.warning(
-                "cluster %s: %d task(s) need %s, which no worker of any group has (%s). "
+                "%d task(s) need %s, which no worker of any group has (%s). "
                 "They wait until there is one: ask for less, or add a group that has it with cluster.add_group().",
-                self.cluster, waiting[need], _words(dict(need)), have,
+                waiting[need], _words(dict(need)), have, cluster=self.cluster,
             )  # fmt: skip
         self._told = set(waiting)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import functools
-import logging
 import os
 import socket
 from urllib.parse import urlsplit
@@ -13,8 +12,9 @@ import psutil
 from distributed.utils import format_dashboard_link, get_ip_interface
 
 from corral.errors import InvalidRequest, did_you_mean
+from corral.text.logs import logger_of
 
-logger = logging.getLogger("corral")
+logger = logger_of()
 
 #: Dask's own template of a dashboard's address: nobody has asked for another one.
 PLAIN_LINK = "{scheme}://{host}:{port}/status"

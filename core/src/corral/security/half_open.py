@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import asyncio
 import errno
-import logging
 import os
 import resource
 import socket
@@ -23,8 +22,9 @@ from contextlib import contextmanager
 from typing import Any
 
 from corral.host.clock import TICK
+from corral.text.logs import logger_of
 
-logger = logging.getLogger("corral")
+logger = logger_of()
 
 #: Seconds of the event loop in which a connection must have proved itself. Dask's own give up connecting after 30.
 PATIENCE = 30.0

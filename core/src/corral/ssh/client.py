@@ -6,7 +6,6 @@ one session, the watch, lasts as long as this process: so nothing is left of wha
 
 from __future__ import annotations
 
-import logging
 import os
 import shlex
 import shutil
@@ -21,8 +20,9 @@ from corral.errors import HostUnreachable, LoginRefused
 from corral.ssh.address import Address
 from corral.ssh.refusals import refusal
 from corral.ssh.sockets import answers, socket_folder
+from corral.text.logs import logger_of
 
-logger = logging.getLogger("corral.ssh")
+logger = logger_of("corral.ssh")
 
 #: A network that is gone is noticed within 45 s, and then the connection ends.
 _ALIVE = ("-o", "ServerAliveInterval=15", "-o", "ServerAliveCountMax=3", "-o", "ConnectTimeout=20")

@@ -9,7 +9,6 @@ from __future__ import annotations
 import asyncio
 import atexit
 import concurrent.futures
-import logging
 import os
 import re
 import secrets
@@ -26,10 +25,11 @@ from corral.host.limits import threads_allowed
 from corral.ssh import wire
 from corral.ssh.address import Address
 from corral.ssh.client import Client, free_port
+from corral.text.logs import logger_of
 
 T = TypeVar("T")
 
-logger = logging.getLogger("corral.ssh")
+logger = logger_of("corral.ssh")
 
 #: What failed is not tried again for so long (s): sites lock those out who knock too often.
 _PAUSES = (5.0, 10.0, 20.0, 40.0, 60.0)
