@@ -703,10 +703,10 @@ class Cluster(HostingCluster):
         # None, or on an event loop what is to be awaited: see `corral.cluster.asynchronous`.
         shown = showing(self.overview, lambda found: awaited.goal(found.workers_wanted), progress)
         if self.asynchronous:
-            return self.sync(self._await_and_show, awaited, shown)
+            return cast("None", self.sync(self._await_and_show, awaited, shown))
         # Around the waiting thread: what Ctrl-C interrupts is that one.
         with shown as is_shown:
-            return self.sync(self._await_and_tell, awaited, is_shown)
+            return cast("None", self.sync(self._await_and_tell, awaited, is_shown))
 
     @tells_plainly
     def explain(self, job: JobRecord | JobId | str | None = None) -> Explanations:
