@@ -45,7 +45,7 @@ def test_much_less_memory_than_was_asked_is_told() -> None:
         "asked 8 GB, peak 1.2 GB: memory='2GB' would do",
     )
     assert metered([says("a", 0.2, 0)], [says("a", 0.25, 900)], memory=2).advice == (
-        "asked 2 GB, peak 0.25 GB: memory='400MB' would do",
+        "asked 2 GB, peak 250 MB: memory='400MB' would do",
     )
 
 

@@ -278,8 +278,8 @@ def excerpt(text: str, limit: int = 600) -> str:
 
 
 def counted(number: int, thing: str) -> str:
-    """``1 worker``, ``2 workers``."""
-    return f"{number} {thing}{'' if number == 1 else 's'}"
+    """``1 worker``, ``2 workers``, ``1,000 workers``."""
+    return f"{number:,} {thing}{'' if number == 1 else 's'}"
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str:

@@ -83,7 +83,7 @@ def test_it_fits_and_shows_what_is_selected(
 def test_everything_is_on_a_page_without_an_end() -> None:
     """What is listed, and how it stands, in whole numbers and words."""
     text = "\n".join(map(str, page(overview(), width=None)))
-    assert "96 of 12,000  memory 355 GB of 1,000 GB" in text
+    assert "96 of 12,000  memory 355 GB of 1 TB" in text
     assert "tasks 12,345, 400 running, 10,000 queued, 3 without a worker" in text
     assert "core-hours 32.0 of 1,000 (62% busy, 31% idle, 6% starting)" in text
     assert "1,500" in text

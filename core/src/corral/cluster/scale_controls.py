@@ -8,7 +8,7 @@ from typing import Any
 import ipywidgets
 from attrs import define, field
 
-from corral.view.markup import several
+from corral.errors import counted
 from corral.view.overview import GroupView, Overview
 
 #: Does what was clicked: what that is, in words, and how it is asked of the cluster.
@@ -68,12 +68,12 @@ class _Line:
 
     def _scale(self, _button: Any) -> None:
         name, jobs = self.name, self.jobs.value
-        self.act(f"scale {name} to {several(jobs, 'job')}", lambda cluster: cluster.scale(jobs=jobs, group=name))
+        self.act(f"scale {name} to {counted(jobs, 'job')}", lambda cluster: cluster.scale(jobs=jobs, group=name))
 
     def _adapt(self, _button: Any) -> None:
         name, bounds = self.name, (self.least.value, self.most.value)
         sized = dict(self.sized)
-        words = f"adapt {name} between {bounds[0]:,} and {several(bounds[1], 'job')}"
+        words = f"adapt {name} between {bounds[0]:,} and {counted(bounds[1], 'job')}"
         self.act(words, lambda cluster: adapt_one(cluster, sized, name, bounds))
 
 

@@ -7,12 +7,13 @@ from collections.abc import Iterable, Sequence
 from itertools import zip_longest
 from typing import TYPE_CHECKING
 
+from corral.errors import counted
 from corral.jobs.explanation import moment
 from corral.jobs.record import JobRecord, Jobs, Phase, describe_end
 from corral.jobs.worker_failures import WorkerFailure
 from corral.text.printable import html
 from corral.view.failures import failure_html
-from corral.view.markup import bad, bar, counts, faint, page, several, table
+from corral.view.markup import bad, bar, counts, faint, page, table
 from corral.view.overview import PHASES
 
 if TYPE_CHECKING:
@@ -37,11 +38,11 @@ def jobs_html(jobs: Jobs) -> str:
         table(("Group", "Jobs"), [_summary(name, [each for each in jobs if each.group == name]) for name in groups])
     ]
     if jobs.unsubmitted:
-        parts.append(f"<div>{bad(several(jobs.unsubmitted, 'wanted job') + ' not submitted')} {html(jobs.why)}</div>")
+        parts.append(f"<div>{bad(counted(jobs.unsubmitted, 'wanted job') + ' not submitted')} {html(jobs.why)}</div>")
     if shown := _to_be_shown(jobs):
         parts.append(table(("Job", "Group", "Phase", "State", "Hosts", "Workers", ""), map(_row, shown)))
     if (more := len(jobs) - len(shown)) > 0:
-        parts.append(f"<div>{faint('and ' + several(more, 'more job'))}</div>")
+        parts.append(f"<div>{faint('and ' + counted(more, 'more job'))}</div>")
     return page(*parts)
 
 
@@ -120,7 +121,7 @@ def failures_html(failures: Failures) -> str:
     if not failures:
         return page("no failures")
     kinds = list(reversed(failures.by_kind()))
-    parts = [f"<div>{several(len(failures), 'failure')}, latest first:</div>"]
+    parts = [f"<div>{counted(len(failures), 'failure')}, latest first:</div>"]
     for alike in kinds[:_KINDS]:
         last = alike[-1]
         worker = last if isinstance(last, WorkerFailure) else None
@@ -138,7 +139,7 @@ def failures_html(failures: Failures) -> str:
             )
         )
     if (more := len(kinds) - _KINDS) > 0:
-        parts.append(f"<div>{faint('and ' + several(more, 'earlier kind'))}</div>")
+        parts.append(f"<div>{faint('and ' + counted(more, 'earlier kind'))}</div>")
     return page(*parts)
 
 

@@ -6,7 +6,8 @@ from collections.abc import Mapping
 
 from attrs import define, field, fields, frozen
 
-from corral.scaling.used import Used, gigabytes
+from corral.scaling.used import Used
+from corral.view.amounts import size
 
 
 @frozen(kw_only=True)
@@ -103,8 +104,8 @@ def _used_table(groups: Mapping[str, Used], width: int) -> str:
         f"{'per node':{width}}" + "".join(f"{head:>12}" for head in ("peak memory", "asked", "busy cores", "asked"))
     ]
     for name, used in groups.items():
-        asked = gigabytes(used.asked_memory) if used.asked_memory else "-"
-        cells = (gigabytes(used.peak_memory), asked, f"{used.busy_cores:.1f}", used.asked_cores)
+        asked = size(used.asked_memory) if used.asked_memory else "-"
+        cells = (size(used.peak_memory), asked, f"{used.busy_cores:.1f}", used.asked_cores)
         rows.append(f"{name:{width}}" + "".join(f"{cell:>12}" for cell in cells))
     rows += [f"{name}: {words}" for name, used in groups.items() for words in used.advice]
     return "\n".join(rows)

@@ -5,8 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from corral.scaling.account import STATES, Account, Hours
-from corral.scaling.used import Used, gigabytes
+from corral.scaling.used import Used
 from corral.text.printable import html
+from corral.view.amounts import size
 from corral.view.hours import hours_html
 from corral.view.markup import listed, page, table
 
@@ -26,8 +27,8 @@ def account_html(account: Account) -> str:
 
 
 def _row(name: str, used: Used) -> list[str]:
-    asked = gigabytes(used.asked_memory) if used.asked_memory else "–"
-    return [html(name), gigabytes(used.peak_memory), asked, f"{used.busy_cores:.1f}", str(used.asked_cores)]
+    asked = size(used.asked_memory) if used.asked_memory else "–"
+    return [html(name), size(used.peak_memory), asked, f"{used.busy_cores:.1f}", str(used.asked_cores)]
 
 
 def _plain(used: Hours) -> Mapping[str, float]:

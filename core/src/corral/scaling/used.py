@@ -9,6 +9,7 @@ from typing import Any
 from attrs import define, field, frozen
 
 from corral.launch.used import USED
+from corral.view.amounts import size
 
 #: Below this part of its memory limit, a Dask worker neither spills for its size nor pauses
 #: (``distributed.worker.memory.spill``).
@@ -46,7 +47,7 @@ class Used:
             return ()
         said = []
         if not self.has_programs and 0 < self.enough_memory <= _MUCH_LESS * self.asked_memory:
-            asked, peak = gigabytes(self.asked_memory), gigabytes(self.peak_memory)
+            asked, peak = size(self.asked_memory), size(self.peak_memory)
             said.append(f"asked {asked}, peak {peak}: memory='{_enough(self.enough_memory)}' would do")
         if self.asked_cores > 1 and self.busy_cores <= _MUCH_LESS * min(self.asked_cores, self.threads):
             said.append(
@@ -125,11 +126,6 @@ class Meter:
             seconds=sums.seconds,
             has_programs=sums.has_programs,
         )
-
-
-def gigabytes(memory: int) -> str:
-    """``4.1 GB``."""
-    return f"{memory / 1e9:.3g} GB"
 
 
 def _enough(memory: int) -> str:

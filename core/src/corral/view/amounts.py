@@ -10,13 +10,10 @@ from corral.text.durations import in_words
 _UNITS = ("bytes", "kB", "MB", "GB", "TB", "PB")
 
 
-def several(number: int, what: str) -> str:
-    """``1 job``, ``1,000 jobs``."""
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
-
-
 def hours(number: float) -> str:
-    """``0.42``, ``12.5``, ``1,250``: as exact as anybody needs to know."""
+    """``0.003``, ``0.42``, ``12.5``, ``1,250``: as exact as anybody needs to know."""
+    if 0 < number < 0.1:
+        return f"{number:.3f}" if number >= 0.001 else "<0.001"
     return f"{number:,.{2 if number < 10 else 1 if number < 100 else 0}f}"
 
 

@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from attrs import frozen
 
-from corral.view.amounts import cut, duration, elapsed, hours, several
+from corral.errors import counted
+from corral.view.amounts import cut, duration, elapsed, hours
 from corral.view.colours import END, PHASE, USE
 from corral.view.elements import Markup, element, joined
 from corral.view.journal import Sample
@@ -102,14 +103,14 @@ def jobs_chart(jobs: Sequence[JobView], began: float, now: float) -> tuple[Marku
     axis = _Time(min([began, *(job.submitted for job in drawn)]), now)
     rows, y = [], 4.0
     for group, mine in by_group(drawn).items():
-        title = f"{cut(group, 60)}: {several(len(mine), 'job')}"
+        title = f"{cut(group, 60)}: {counted(len(mine), 'job')}"
         rows.append(element("text", title, x=0, y=y + 12, class_="name"))
         y += 18
         for job in mine:
             rows.append(_row(job, axis, y, height))
             y += height
         y += 6
-    title = f"{several(len(drawn), 'job')} over time, from submission to end"
+    title = f"{counted(len(drawn), 'job')} over time, from submission to end"
     return _picture(y + 20, title, axis.drawn(y), *rows), left_out
 
 

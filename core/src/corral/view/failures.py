@@ -6,8 +6,9 @@ from collections.abc import Iterable, Sequence
 
 from attrs import frozen
 
+from corral.errors import counted
 from corral.text.printable import html
-from corral.view.markup import bad, clock, faint, quoted, several, unfolded
+from corral.view.markup import bad, clock, faint, quoted, unfolded
 from corral.view.overview import FailureView
 
 
@@ -38,7 +39,7 @@ def failures_html(failures: Sequence[FailureView], now: float, *, at_most: int =
     kinds = alike(failures)
     parts = [_one(each, now) for each in kinds[:at_most]]
     if len(kinds) > at_most:
-        parts.append(f"<div>{faint('and ' + several(len(kinds) - at_most, 'earlier kind'))}</div>")
+        parts.append(f"<div>{faint('and ' + counted(len(kinds) - at_most, 'earlier kind'))}</div>")
     return "".join(parts)
 
 

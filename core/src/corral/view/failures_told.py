@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from corral.view.amounts import cut, moment, several
+from corral.errors import counted
+from corral.view.amounts import cut, moment
 from corral.view.elements import Markup, element
 from corral.view.overview import FailureView
 
@@ -27,7 +28,7 @@ def section(failures: Sequence[FailureView]) -> Markup:
         element("h2", f"Failures ({len(failures):,})"),
         element("p", "What ended without being asked to. What is alike is told once; each line can be opened."),
         *(_cause(each) for each in causes[:CAUSES]),
-        element("p", f"{several(left, 'failure')} of rarer causes are left out.", class_="note") if left else None,
+        element("p", f"{counted(left, 'failure')} of rarer causes are left out.", class_="note") if left else None,
     )
 
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 
 from corral.text.printable import html
-from corral.view.markup import bar, hours, table
+from corral.view.amounts import hours
+from corral.view.markup import bar, table
 from corral.view.overview import USES
 
 

@@ -177,16 +177,6 @@ def quoted(lines: Iterable[str]) -> str:
     return f'<pre class="corral-log">{text}</pre>' if text else ""
 
 
-def several(number: int, what: str) -> str:
-    """``1 job``, ``1,000 jobs``."""
-    return f"{number:,} {what}{'' if number == 1 else 's'}"
-
-
-def hours(number: float) -> str:
-    """``0.42``, ``12.5``, ``1,250``: as exact as anybody needs to know."""
-    return f"{number:,.{2 if number < 10 else 1 if number < 100 else 0}f}"
-
-
 def clock(moment: float, now: float) -> str:
     """``14:30``, or with the day if that is another one, of a moment in seconds since the epoch."""
     then = time.localtime(moment)

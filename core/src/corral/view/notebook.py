@@ -9,8 +9,10 @@ from itertools import islice
 
 from attrs import frozen
 
+from corral.errors import counted
 from corral.text.durations import in_words
 from corral.text.printable import html
+from corral.view.amounts import hours
 from corral.view.failures import failures_html
 from corral.view.markup import (
     bad,
@@ -18,11 +20,9 @@ from corral.view.markup import (
     clock,
     counts,
     faint,
-    hours,
     listed,
     page,
     quoted,
-    several,
     table,
     unfolded,
     until,
@@ -90,7 +90,7 @@ def _head(overview: Overview) -> str:
         parts.append(f"<span>{html(overview.status)}</span>")
         wanted = overview.workers_wanted
         if overview.groups:
-            parts.append(f"<span>Workers: {overview.workers:,} of {several(wanted, 'wanted worker')}</span>")
+            parts.append(f"<span>Workers: {overview.workers:,} of {counted(wanted, 'wanted worker')}</span>")
         else:
             parts.append(f"<span>Workers: {overview.workers:,}</span>")
     parts.append(_cost("core-hours", overview.core_hours, overview.maximum_core_hours))
@@ -118,7 +118,7 @@ def _groups(overview: Overview) -> str:
     heads = ("Group", "Jobs", *(() if closed else ("Workers", "Size", "How it stands")))
     rows = [_row(group, overview.moment, closed) for group in islice(overview.groups, _GROUPS)]
     more = len(overview.groups) - _GROUPS
-    return table(heads, rows) + (f"<div>{faint('and ' + several(more, 'more group'))}</div>" if more > 0 else "")
+    return table(heads, rows) + (f"<div>{faint('and ' + counted(more, 'more group'))}</div>" if more > 0 else "")
 
 
 def _row(group: GroupView, now: float, closed: bool) -> list[str]:
@@ -132,12 +132,12 @@ def _row(group: GroupView, now: float, closed: bool) -> list[str]:
 def _each(group: GroupView) -> str:
     """What a job of a group is: ``each 2 nodes of 8 cores, 32 GB, 1 GPU; 4 workers; queue batch``."""
     nodes = f"{group.nodes} nodes of " if group.nodes > 1 else ""
-    parts = [several(group.cores, "core")]
+    parts = [counted(group.cores, "core")]
     if group.memory is not None:
         parts.append(_bytes(group.memory))
     if group.gpus:
-        parts.append(several(group.gpus, "GPU"))
-    more = [f"each {nodes}{', '.join(parts)}", several(group.workers_per_job, "worker")]
+        parts.append(counted(group.gpus, "GPU"))
+    more = [f"each {nodes}{', '.join(parts)}", counted(group.workers_per_job, "worker")]
     more += [f"queue {group.queue}"] * bool(group.queue) + [f"on {group.backend}"] * bool(group.backend)
     return "; ".join(more)
 
@@ -160,21 +160,22 @@ def _ended(group: GroupView) -> str:
 def size_in_words(group: GroupView) -> str:
     """``fixed at 4 jobs``, ``adapts, 1 to 100 jobs``."""
     if not group.adapts:
-        return f"fixed at {several(group.wanted, 'job')}"
+        return f"fixed at {counted(group.wanted, 'job')}"
     if group.maximum is None:
-        return f"adapts, at least {several(group.minimum, 'job')}" if group.minimum else "adapts, any number of jobs"
-    return f"adapts, {group.minimum:,} to {several(group.maximum, 'job')}"
+        return f"adapts, at least {counted(group.minimum, 'job')}" if group.minimum else "adapts, any number of jobs"
+    return f"adapts, {group.minimum:,} to {counted(group.maximum, 'job')}"
 
 
 def _standing(group: GroupView, now: float) -> str:
     """What keeps it from being what is wanted; worst first."""
     said = []
     if group.trouble:
-        said.append(bad(group.trouble))
+        # The evidence is below, with the failures.
+        said.append(bad(group.trouble.splitlines()[0]))
     elif group.is_stopped:
         said.append(html("It has stopped: nothing is submitted until you scale it again."))
     if group.unsubmitted and not group.is_stopped:
-        said.append(html(f"{several(group.unsubmitted, 'wanted job')} not submitted" + "." * (not group.trouble)))
+        said.append(html(f"{counted(group.unsubmitted, 'wanted job')} not submitted" + "." * (not group.trouble)))
     if group.waiting_since is not None:
         said.append(html(_wait(group, now)))
     if group.waiting:
@@ -188,7 +189,7 @@ def _wait(group: GroupView, now: float) -> str:
     # The most frequent reasons: a queue may have one for each job.
     reasons = [f"{reason} ({number:,})" for reason, number in islice(group.reasons, 3)]
     if len(group.reasons) > 3:
-        reasons.append(f"{several(len(group.reasons) - 3, 'other reason')}")
+        reasons.append(f"{counted(len(group.reasons) - 3, 'other reason')}")
     if reasons:
         parts[0] += f": {', '.join(reasons)}"
     if group.expected_start is not None:
@@ -202,15 +203,15 @@ def _wait(group: GroupView, now: float) -> str:
 def _load(load: Load) -> str:
     if not load.workers and not load.tasks:
         return ""
-    parts = [f"{several(load.threads, 'thread')}, {_bytes(load.memory)} in use"]
+    parts = [f"{counted(load.threads, 'thread')}, {_bytes(load.memory)} in use"]
     if load.memory_limit:
         parts[0] += f" of {_bytes(load.memory_limit)}"
     if load.tasks:
-        tasks = f"{several(load.tasks, 'task')}, {load.processing:,} with workers"
+        tasks = f"{counted(load.tasks, 'task')}, {load.processing:,} with workers"
         parts.append(tasks + f", {load.queued:,} queued" * bool(load.queued))
     text = html("; ".join(parts))
     if load.no_worker:
-        text += "; " + bad(f"{several(load.no_worker, 'task')} that no worker can run")
+        text += "; " + bad(f"{counted(load.no_worker, 'task')} that no worker can run")
     return f"<div>{text}</div>"
 
 
@@ -229,7 +230,7 @@ def _leave(kind: tuple[str, str, str], number: int, jobs: Iterable[JobView], now
     phase, group, why = kind
     since = min((job.leaving for job in jobs if job.leaving and (job.phase, job.group, job.why) == kind), default=None)
     does = "being cancelled" if phase == "cancelling" else "finishing what it does" if number == 1 else "finishing"
-    text = f"{several(number, 'job')} of {group} {does}" + f": {why}" * bool(why)
+    text = f"{counted(number, 'job')} of {group} {does}" + f": {why}" * bool(why)
     return html(text + (f", since {clock(since, now)}" if since is not None else ""))
 
 

@@ -8,8 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 
 from corral._version import __version__
+from corral.errors import counted
 from corral.view import failures_told
-from corral.view.amounts import cut, duration, hours, moment, several, size
+from corral.view.amounts import cut, duration, hours, moment, size
 from corral.view.charts import hours_chart, jobs_chart, legend, waits_chart, workers_chart
 from corral.view.colours import END, PHASE
 from corral.view.elements import Markup, element, joined, table
@@ -249,9 +250,9 @@ def _bounds(group: GroupView) -> str:
 
 
 def _each_job(group: GroupView) -> str:
-    parts = [several(group.workers_per_job, "worker"), several(group.cores, "core")]
+    parts = [counted(group.workers_per_job, "worker"), counted(group.cores, "core")]
     parts += [size(group.memory)] if group.memory else []
-    parts += [several(group.gpus, "GPU")] if group.gpus else []
+    parts += [counted(group.gpus, "GPU")] if group.gpus else []
     return ", ".join(parts) + (f"; {group.nodes:,} nodes" if group.nodes > 1 else "")
 
 

@@ -8,6 +8,7 @@ from typing import Generic, Literal, TypeVar
 
 from attrs import frozen
 
+from corral.view.amounts import size
 from corral.view.lines import ROLES, Line, Role, bar, expected, failed, roughly, since
 from corral.view.overview import PHASES, USES, GroupView, JobView, Overview
 from corral.view.table import Cell, Column, fitted, table
@@ -177,7 +178,7 @@ def _top(overview: Overview, width: int | None, partial: str, *, is_short: bool)
     if partial:
         return [title, *(Line.of((text, "busy")) for text in _wrapped(partial, width))]
     load = overview.load
-    memory = f"memory {_gigabytes(load.memory)} of {_gigabytes(load.memory_limit)}"
+    memory = f"memory {size(load.memory)} of {size(load.memory_limit)}"
     wanted = overview.workers_wanted
     workers = Line.of("workers ", *bar(overview.workers, wanted, 12), f" {overview.workers:,} of {wanted:,}  {memory}")
     tasks = [f"tasks {load.tasks:,}"]
@@ -282,12 +283,6 @@ def _wrapped(text: str, width: int | None) -> list[str]:
     import textwrap
 
     return [text] if width is None else textwrap.wrap(text, max(10, width))[:3]
-
-
-def _gigabytes(size: int) -> str:
-    if size < 10**9:
-        return f"{size / 1e6:.0f} MB"
-    return f"{size / 1e9:,.{0 if size >= 1e11 else 1}f} GB"
 
 
 def text_of(raw: bytes, width: int) -> list[str]:
