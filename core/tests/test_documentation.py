@@ -12,9 +12,10 @@ import click
 import pytest
 from attrs import fields
 
+import corral
 import corral.plugin
 import corral.testing
-from corral import Cluster
+from corral import Cluster, errors
 from corral.allocation.cluster import Allocation
 from corral.cli import main
 from corral.cli.options import spoken
@@ -39,6 +40,10 @@ OPTIONS = {
 
 #: Public names that other pages explain, or that are modules and marks.
 SAID_ELSEWHERE = {"parsing", "CONTRACT", "Conversation", "hookimpl"}
+
+
+#: What Dask asks of each of its clusters.
+OF_DASK = {"plan", "requested", "observed", "workers", "status", "close", "sync", "scale_down", "scale_up", "new_spec"}
 
 
 def words_of(owner: type) -> dict[str, str]:
@@ -263,3 +268,17 @@ def test_every_line_of_the_glossary_is_held() -> None:
     heads = 2 * lines.count("| --- | --- | --- |")
     assert len(GLOSSARY) == len(lines) - heads
     assert len({word for word, _, _ in GLOSSARY}) == len(GLOSSARY)
+
+
+def test_every_public_name_is_in_the_reference() -> None:
+    """What can be imported from `corral`, all that is raised, and what is plain in an overview."""
+    pages = "".join((DOCS / name).read_text() for name in ("api.md", "hooks.md"))
+    directives = set(re.findall(r"^\.\. auto(?:class|exception|function)+:: corral\.([\w.]+)", pages, re.MULTILINE))
+    raised = {name for name, each in vars(errors).items() if inspect.isclass(each) and issubclass(each, Exception)}
+    raised -= {name for name in raised if getattr(errors, name).__module__ != errors.__name__}
+    assert {f"errors.{name}" for name in raised} <= directives
+    assert all(f"`corral.{name}`" in pages for name in corral.__all__ if name != "__version__")
+    public = {name for name in vars(Cluster) if name[0] != "_" and inspect.getdoc(getattr(Cluster, name))}
+    said = set(re.findall(r"^\.\. auto(?:method|property):: Cluster\.(\w+)", pages, re.MULTILINE))
+    assert public - said <= OF_DASK
+    assert said <= public

@@ -1,7 +1,8 @@
 """Blocks of code in docs/*.md: found, and run one after the other as a reader would type them.
 
-``python tests/plugins/page_blocks.py PAGE`` runs the blocks of one page and prints what came of each as JSON. Python runs
-in one namespace, `console` and `sh` in a shell in the same folder. A comment before a block says what its text does not::
+``python tests/plugins/page_blocks.py PAGE`` runs the blocks of one page and prints what came of each as JSON. Python
+runs in one namespace, `console` and `sh` in a shell in the same folder. A comment before a block says what its text
+does not::
 
     <!-- not run: there is no GPU here -->
     <!-- run with: cluster = Cluster(memory="1GB") -->     first, and where the page takes it for granted
