@@ -145,7 +145,7 @@ def types(session: nox.Session) -> None:
 
 @nox.session
 def docs(session: nox.Session) -> None:
-    """The documentation, in docs/_build; a warning is an error. Its pages are looked at in a Chromium, if there is one."""
+    """The documentation, in docs/_build; a warning is an error. A Chromium looks at its pages, if there is one."""
     install(session, "docs", "test")
     session.run("sphinx-build", "-W", "--keep-going", "-b", "html", "docs", "docs/_build", *session.posargs)
     # Where a test may not be skipped, what it needs is installed.
