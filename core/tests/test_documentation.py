@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,6 +11,7 @@ from typing import Any
 
 import click
 import pytest
+import yaml  # type: ignore[import-untyped]
 from attrs import fields
 
 import corral
@@ -235,6 +237,23 @@ def test_the_schema_knows_the_options_of_backends() -> None:
     [_, its] = found["slurm"]["allOf"]
     for name, said in its["properties"]["backend-options"]["properties"].items():
         assert said["description"] == declared[name].help.replace("`", "")
+
+
+def written_configuration() -> Iterator[tuple[str, str]]:
+    """Blocks of YAML that begin with corral's section, by page."""
+    for path in sorted(DOCS.glob("*.md")):
+        for text in re.findall(r"^```yaml\n(corral:\n.*?)^```$", path.read_text(), re.MULTILINE | re.DOTALL):
+            yield path.stem, text
+
+
+@pytest.mark.parametrize(("page", "text"), [*written_configuration()], ids=[page for page, _ in written_configuration()])
+def test_what_a_page_configures_is_what_the_schema_takes(page: str, text: str) -> None:
+    """As an editor would tell."""
+    import jsonschema  # takes three seconds
+
+    # A date is a text to the schema.
+    plain = json.loads(json.dumps(yaml.safe_load(text), default=str))
+    jsonschema.validate(plain, configuration_schema())
 
 
 def test_the_page_of_sites_has_all_their_keys() -> None:
