@@ -148,9 +148,13 @@ def types(session: nox.Session) -> None:
 
 @nox.session
 def docs(session: nox.Session) -> None:
-    """The documentation, in docs/_build; a warning is an error."""
+    """The documentation, in docs/_build; a warning is an error. A Chromium looks at its pages, if there is one."""
     install(session, "docs", "test")
     session.run("sphinx-build", "-W", "--keep-going", "-b", "html", "docs", "docs/_build", *session.posargs)
+    # Where a test may not be skipped, what it needs is installed.
+    browsers = f"--batch-systems={'install' if os.environ.get('CI') else 'found'}"
+    env = {"CORRAL_BUILT_DOCS": str(ROOT / "docs/_build")}
+    session.run("pytest", "tests/test_built_documentation.py", browsers, *QUIET, env=env)
 
 
 @nox.session

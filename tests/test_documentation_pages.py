@@ -91,6 +91,8 @@ def test_a_page_runs_as_it_is_written(page: str, tmp_path: Path) -> None:
     assert differences(page, run(page, tmp_path)) == {}
 
 
+# A minute of a Slurm on which nothing else is tried meanwhile; the same runs everywhere on the embedded queue.
+@pytest.mark.soak
 @pytest.mark.real("slurm")
 @pytest.mark.needs("testbed")
 @pytest.mark.timeout(300)

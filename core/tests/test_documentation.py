@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import inspect
+import json
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -10,11 +11,13 @@ from typing import Any
 
 import click
 import pytest
+import yaml  # type: ignore[import-untyped]
 from attrs import fields
 
+import corral
 import corral.plugin
 import corral.testing
-from corral import Cluster
+from corral import Cluster, errors
 from corral.allocation.cluster import Allocation
 from corral.cli import main
 from corral.cli.options import spoken
@@ -39,6 +42,10 @@ OPTIONS = {
 
 #: Public names that other pages explain, or that are modules and marks.
 SAID_ELSEWHERE = {"parsing", "CONTRACT", "Conversation", "hookimpl"}
+
+
+#: What Dask asks of each of its clusters.
+OF_DASK = {"plan", "requested", "observed", "workers", "status", "close", "sync", "scale_down", "scale_up", "new_spec"}
 
 
 def words_of(owner: type) -> dict[str, str]:
@@ -232,6 +239,23 @@ def test_the_schema_knows_the_options_of_backends() -> None:
         assert said["description"] == declared[name].help.replace("`", "")
 
 
+def written_configuration() -> Iterator[tuple[str, str]]:
+    """Blocks of YAML that begin with corral's section, by page."""
+    for path in sorted(DOCS.glob("*.md")):
+        for text in re.findall(r"^```yaml\n(corral:\n.*?)^```$", path.read_text(), re.MULTILINE | re.DOTALL):
+            yield path.stem, text
+
+
+@pytest.mark.parametrize(("page", "text"), [*written_configuration()], ids=[page for page, _ in written_configuration()])
+def test_what_a_page_configures_is_what_the_schema_takes(page: str, text: str) -> None:
+    """As an editor would tell."""
+    import jsonschema  # takes three seconds
+
+    # A date is a text to the schema.
+    plain = json.loads(json.dumps(yaml.safe_load(text), default=str))
+    jsonschema.validate(plain, configuration_schema())
+
+
 def test_the_page_of_sites_has_all_their_keys() -> None:
     """In tables as the schema has them, with the same words and in the same order."""
     page = (DOCS / "site-files.md").read_text()
@@ -263,3 +287,17 @@ def test_every_line_of_the_glossary_is_held() -> None:
     heads = 2 * lines.count("| --- | --- | --- |")
     assert len(GLOSSARY) == len(lines) - heads
     assert len({word for word, _, _ in GLOSSARY}) == len(GLOSSARY)
+
+
+def test_every_public_name_is_in_the_reference() -> None:
+    """What can be imported from `corral`, all that is raised, and what is plain in an overview."""
+    pages = "".join((DOCS / name).read_text() for name in ("api.md", "hooks.md"))
+    directives = set(re.findall(r"^\.\. auto(?:class|exception|function)+:: corral\.([\w.]+)", pages, re.MULTILINE))
+    raised = {name for name, each in vars(errors).items() if inspect.isclass(each) and issubclass(each, Exception)}
+    raised -= {name for name in raised if getattr(errors, name).__module__ != errors.__name__}
+    assert {f"errors.{name}" for name in raised} <= directives
+    assert all(f"`corral.{name}`" in pages for name in corral.__all__ if name != "__version__")
+    public = {name for name in vars(Cluster) if name[0] != "_" and inspect.getdoc(getattr(Cluster, name))}
+    said = set(re.findall(r"^\.\. auto(?:method|property):: Cluster\.(\w+)", pages, re.MULTILINE))
+    assert public - said <= OF_DASK
+    assert said <= public

@@ -1,7 +1,8 @@
 """Blocks of code in docs/*.md: found, and run one after the other as a reader would type them.
 
-``python tests/plugins/page_blocks.py PAGE`` runs the blocks of one page and prints what came of each as JSON. Python runs
-in one namespace, `console` and `sh` in a shell in the same folder. A comment before a block says what its text does not::
+``python tests/plugins/page_blocks.py PAGE`` runs the blocks of one page and prints what came of each as JSON. Python
+runs in one namespace, `console` and `sh` in a shell in the same folder. A comment before a block says what its text
+does not::
 
     <!-- not run: there is no GPU here -->
     <!-- run with: cluster = Cluster(memory="1GB") -->     first, and where the page takes it for granted
@@ -214,6 +215,7 @@ def loosely(text: str) -> list[str]:
         (r"(FAILED) \(\w+\)", r"\1"),
         (r"\b(?:job )?(?:local:)?\d+_\d+(?:-\d+)?\b", "JOB"),
         (r"\b(on) [\w.-]+", r"\1 HOST"),
+        (r"(\d/\d +)[\w.-]+", r"\1HOST"),
         (r"\d[\d,.:_]*", "0"),
         (r"[ \t]+", " "),
     ):
@@ -224,7 +226,7 @@ def loosely(text: str) -> list[str]:
 def unlike(shown: str, printed: str, *, varies: bool = False) -> list[str]:
     """Lines that a page shows, and that were not printed, in this order."""
     left = iter(loosely(printed))
-    words = 3 if varies else None
+    words = 2 if varies else None
     return [line for line in loosely(shown) if not any(_begins(line, words) == _begins(other, words) for other in left)]
 
 
