@@ -26,7 +26,7 @@ EXAMPLES = Path(__file__).parents[3] / "docs" / "examples"
 def surroundings(tmp_path: Path) -> dict[str, str]:
     """Of a program whose configuration says what a cluster needs, as the examples suppose."""
     options = {"directory": str(tmp_path / "queue"), "cores": 3, "memory": "8GB"}
-    section = {"backend": "local", "memory": "300MB", "interface": "lo"}
+    section = {"backend": "local", "memory": "1GB", "interface": "lo"}
     (tmp_path / "dask").mkdir()
     (tmp_path / "dask" / "corral.yaml").write_text(
         json.dumps({"corral": {**section, "backends": {"local": {"backend-options": options}}}})
