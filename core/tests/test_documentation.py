@@ -246,7 +246,9 @@ def written_configuration() -> Iterator[tuple[str, str]]:
             yield path.stem, text
 
 
-@pytest.mark.parametrize(("page", "text"), [*written_configuration()], ids=[page for page, _ in written_configuration()])
+@pytest.mark.parametrize(
+    ("page", "text"), [*written_configuration()], ids=[page for page, _ in written_configuration()]
+)
 def test_what_a_page_configures_is_what_the_schema_takes(page: str, text: str) -> None:
     """As an editor would tell."""
     import jsonschema  # takes three seconds
