@@ -18,7 +18,7 @@ from urllib.request import urlopen
 import dask
 import pytest
 from attrs import asdict
-from bokeh.models import Div
+from bokeh.models.widgets.markups import Div
 
 from corral import Cluster
 from corral.cluster.overviewing import Known
@@ -239,9 +239,14 @@ class Taking:
 
 async def test_a_hundred_who_look_at_once_cost_one_overview() -> None:
     """And what is made of it is made once."""
-    source, made = Taking(), []
-    snapshots = Snapshots(weakly(source.take))
-    texts = OncePer(snapshots, lambda overview: made.append(overview) or overview_json(overview))
+    source = Taking()
+    made: list[Overview] = []
+
+    def make(overview: Overview) -> str:
+        made.append(overview)
+        return overview_json(overview)
+
+    texts = OncePer(Snapshots(weakly(source.take)), make)
     said = await asyncio.gather(*(texts.latest() for _ in range(100)))
     assert len(set(said)) == 1
     assert (source.times, len(made)) == (1, 1)

@@ -37,7 +37,7 @@ def parts(view: JobView) -> dict[str, Any]:
 
 
 @given(started=MOMENTS, connected=MOMENTS, leaving=MOMENTS, ended=MOMENTS)
-def test_parts_of_a_bar_follow_each_other(**moments: float | None) -> None:
+def test_parts_of_a_bar_follow_each_other(**moments: Any) -> None:
     """Whatever is known, and however clocks disagree: no part begins before the one that it follows."""
     found = parts(evolve(job(), **moments))
     edges = [found[name] for name in ("submitted", "started", "connected", "leaving", "ended")]
