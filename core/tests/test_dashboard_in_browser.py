@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.error import URLError
@@ -267,8 +268,12 @@ def test_the_page_of_jobs_shows_each_job(
                 altered = str(cluster.jobs[1].id)
                 before = browser.execute_script(JOBS)[altered]
                 cluster.sync(alter)
-                eventually(lambda told=altered, was=before: browser.execute_script(JOBS)[told] != was)
+                eventually(partial(is_told_anew, browser, altered, before))
                 browser.get("about:blank")
+
+
+def is_told_anew(browser: Any, job: str, before: str) -> bool:
+    return bool(browser.execute_script(JOBS)[job] != before)
 
 
 def look_at_jobs(browser: Any, address: str, cluster: Cluster) -> None:

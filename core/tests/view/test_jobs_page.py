@@ -50,11 +50,15 @@ def test_whatever_changes_the_page_says_the_same_as_a_new_one() -> None:
             number += 1
         for each in seed.sample(sorted(jobs), len(jobs) // 4):
             at = 3000.0 + step
-            jobs[each] = evolve(jobs[each], **seed.choice([
-                {"started": at, "phase": "starting"}, {"connected": at, "phase": "working"}, {"reason": f"r{step}"},
-                {"ended": at, "phase": "ended", "outcome": "died"}, {"leaving": at, "phase": "draining"},
+            news: list[dict[str, Any]] = [
+                {"started": at, "phase": "starting"},
+                {"connected": at, "phase": "working"},
+                {"reason": f"r{step}"},
+                {"ended": at, "phase": "ended", "outcome": "died"},
+                {"leaving": at, "phase": "draining"},
                 {"started": None, "connected": None, "phase": "waiting"},
-            ]))  # fmt: skip
+            ]
+            jobs[each] = evolve(jobs[each], **seed.choice(news))
         for each in seed.sample(sorted(jobs), len(jobs) // 6):
             del jobs[each]
         series.add(Point(3000.0 + step, workers=step // 3))
@@ -145,7 +149,8 @@ async def test_the_document_follows_until_the_cluster_is_gone() -> None:
     assert document.title == "Dask: Jobs"
     kinds = sorted(type(callback).__name__ for callback in document.session_callbacks)
     assert kinds == ["NextTickCallback", "PeriodicCallback"]
-    sources = {each.name: each for each in document.select({"type": ColumnDataSource}) if each.name}
+    sources: dict[str, Any] = {each.name: each for each in document.select({"type": ColumnDataSource}) if each.name}
     for callback in document.session_callbacks:
-        await callback.callback()
+        tick: Any = callback.callback
+        await tick()
     assert sources["bars"].data["id"] == ["7_1"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from typing import Any
 
 import pytest
 from attrs import evolve
@@ -25,7 +26,7 @@ ENDS = ("_total", "_seconds", "_info", "_bucket", "_sum", "_count")
 HOSTILE = 'x"} 1\n# HELP evil \\ \u202e<b>'
 
 
-def overview(**more: object) -> Overview:
+def overview(**more: Any) -> Overview:
     group = GroupView(
         name=HOSTILE,
         wanted=4,
