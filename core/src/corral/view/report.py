@@ -245,8 +245,9 @@ def _groups(overview: Overview) -> Markup | None:
 def _bounds(group: GroupView) -> str:
     if not group.adapts:
         return ""
-    most = "any number" if group.maximum is None else f"{group.maximum:,}"
-    return f"adapts, from {group.minimum:,} to {most} of jobs"
+    if group.maximum is None:
+        return f"adapts, {several(group.minimum, 'job')} or more"
+    return f"adapts, between {group.minimum:,} and {several(group.maximum, 'job')}"
 
 
 def _each_job(group: GroupView) -> str:
@@ -280,5 +281,5 @@ def _cells(job: JobView, now: float) -> Iterator[str]:
 
 def _foot(history: History, made: float) -> Markup:
     head = history.head
-    source = f"from the journal of cluster {head.uuid}" if history.samples else "without a journal, from what it showed"
+    source = f"from the journal of cluster {head.uuid}" if head.uuid else "without a journal, from what it showed"
     return element("footer", joined((f"Written by corral {__version__} at {moment(made)}, {source}.",)))
