@@ -49,5 +49,7 @@ def test_display(figures: Figures) -> None:
     found = json.loads(subprocess.check_output([sys.executable, HERE / "thousand_displayed.py"]))
     what = "what a displayed widget of 1,000 jobs takes from a busy event loop"
     figures.alone(what, [100 * found["slowed"]], "%", at_most(2))
+    shares = [100 * each for each in found["shares"]]
+    figures.alone("what its thread takes of a processor", shares, "%", at_most(2))
     drawing = [1000 * each for each in found["drawing"]]
     figures.alone("to draw it once, in a thread of its own", drawing, "ms", at_most(50))

@@ -181,12 +181,12 @@ def test_a_picture_that_cannot_be_made_is_told(
 
 
 def test_what_is_costly_is_drawn_less_often(cluster: Callable[..., Cluster], monkeypatch: pytest.MonkeyPatch) -> None:
-    """It never takes more than its share of a processor."""
-    c = cluster()
+    """Whatever there is to tell: it never takes more than its share of a processor."""
+    c = cluster(name="costly")
     real = c.overview
 
     def slow() -> Any:
-        until = time.thread_time() + 0.02
+        until = time.thread_time() + 0.05
         while time.thread_time() < until:
             pass
         return real()
@@ -194,11 +194,17 @@ def test_what_is_costly_is_drawn_less_often(cluster: Callable[..., Cluster], mon
     box = c.widget()
     monkeypatch.setattr(c, "overview", slow)
     monkeypatch.setattr(live_widget, "REDRAW", 0.0)
+    monkeypatch.setattr(live_widget, "SHARE", 0.02)
     live: Any = c._live
     box._view_count = 1
-    began, before = time.monotonic(), live.seconds
-    eventually(lambda: live.drawn >= 3)
-    assert (live.seconds - before) / (time.monotonic() - began) < 3 * live_widget.SHARE
+    first = live.drawn + 1
+    eventually(lambda: live.drawn >= first)
+    began = time.monotonic()
+    while live.drawn < first + 2:
+        live.tell("another message")
+        time.sleep(0.02)
+    assert time.monotonic() - began > 0.9 * 2 * 0.05 / 0.02
+    assert "another message" in texts(box)
 
 
 def test_without_ipywidgets_it_is_plain_html(cluster: Callable[..., Cluster], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -34,8 +34,10 @@ if TYPE_CHECKING:
 GLANCE = 1.0
 #: After so many seconds it is drawn again although nothing has happened: waits grow, and hours.
 REDRAW = 5.0
-#: Drawing takes at most this part of a processor: what takes long is done less often.
-SHARE = 0.01
+#: Drawing takes at most this part of a processor, clicks aside: what takes long is done less often.
+SHARE = 0.005
+#: Between two turns of its thread, at least (s).
+BREATH = 0.1
 #: So many messages are kept.
 _MESSAGES = 4
 
@@ -77,7 +79,7 @@ class LiveWidget:
         self._wake = threading.Event()
         self._guard = threading.Lock()
         self._thread: threading.Thread | None = None
-        self._ended = False
+        self._ended = self._asked = False
         #: How often it was drawn, and the seconds of a processor that this took.
         self.drawn = 0
         self.seconds = 0.0
@@ -111,10 +113,9 @@ class LiveWidget:
 
     def _keep_new(self) -> None:
         seen: object = None
-        drawn_at, pause = -REDRAW, 0.0
+        drawn_at, due = -REDRAW, 0.0
         while True:
-            self._wake.wait(pause)
-            is_asked = self._wake.is_set()
+            self._wake.wait(max(0.0, due - time.monotonic()))
             self._wake.clear()
             with self._guard:
                 if not self.is_seen or self._ended:
@@ -125,13 +126,19 @@ class LiveWidget:
             if cluster is None:
                 self._end("Nothing refers to this cluster any more: it has been closed.")
                 continue
-            news, cost = cluster._news(), 0.0  # noqa: SLF001 - one room
-            if is_asked or news != seen or time.monotonic() - drawn_at >= REDRAW:
-                seen, drawn_at = news, time.monotonic()
-                cost = self._draw(cluster)
+            self._show_messages()
+            # What was clicked is seen at once; whatever else comes, when it is due.
+            is_asked, self._asked = self._asked, False
+            if is_asked or time.monotonic() >= due:
+                news, cost = cluster._news(), 0.0  # noqa: SLF001 - one room
+                if is_asked or news != seen or time.monotonic() - drawn_at >= REDRAW:
+                    seen, drawn_at = news, time.monotonic()
+                    cost = self._draw(cluster)
+                due = time.monotonic() + max(GLANCE, cost / SHARE)
             # Neither the widget nor its thread keeps it.
             del cluster
-            pause = max(GLANCE, cost / SHARE)
+            # Messages may come in hundreds.
+            time.sleep(BREATH)
 
     def _draw(self, cluster: Displayed) -> float:
         """Show what there is; the seconds of a processor that it took."""
@@ -147,12 +154,15 @@ class LiveWidget:
         except Exception as error:
             # What is wrong with a picture is shown in its place, and the next may be well.
             self.tell(f"what there is could not be shown: {error!r}", is_error=True)
-        self._show(self._messages, notebook.messages_html(list(self._told)), closed=False)
+        self._show_messages()
         if cluster.status is Status.closed:
             self._end()
         cost = time.thread_time() - began
         self.drawn, self.seconds = self.drawn + 1, self.seconds + cost
         return cost
+
+    def _show_messages(self) -> None:
+        self._show(self._messages, notebook.messages_html(list(self._told)), closed=False)
 
     def _show(self, part: ipywidgets.HTML, content: str, closed: bool) -> None:
         # Only what is different is sent.
@@ -164,7 +174,7 @@ class LiveWidget:
         self._controls.end()
         if words:
             self.tell(words)
-            self._show(self._messages, notebook.messages_html(list(self._told)), closed=True)
+            self._show_messages()
 
     # --- what is told, and asked --------------------------------------------------------------------------------
 
@@ -190,6 +200,7 @@ class LiveWidget:
     def _do(self, what: str, action: Callable[[Any], Any], cluster: Displayed) -> None:
         try:
             action(cluster)
+            self._asked = True
             self.tell(what)
         except CorralError as error:
             self.tell(f"{what}: {error}", is_error=True)
