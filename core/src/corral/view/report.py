@@ -246,8 +246,8 @@ def _bounds(group: GroupView) -> str:
     if not group.adapts:
         return ""
     if group.maximum is None:
-        return f"adapts, {several(group.minimum, 'job')} or more"
-    return f"adapts, between {group.minimum:,} and {several(group.maximum, 'job')}"
+        return f"adapts, {counted(group.minimum, 'job')} or more"
+    return f"adapts, between {group.minimum:,} and {counted(group.maximum, 'job')}"
 
 
 def _each_job(group: GroupView) -> str:
