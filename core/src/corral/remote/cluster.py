@@ -359,9 +359,9 @@ class RemoteCluster(Cluster):
         self._tell("have_hours", argument=argument, hours=hours)
 
     def _adapt(self, asked: dict[str, Any]) -> Adapting:
+        before, begun = self._state.adaptive, AdaptiveState.asked(asked)
         # Not in the words of the other side: infinity is no number to everybody.
         self._tell("begin_to_adapt", arguments={name: value for name, value in asked.items() if value != math.inf})
-        before, begun = self._state.adaptive, AdaptiveState.asked(asked)
         return RemoteAdaptive(
             # Until the first answer, what was asked for is what there will be.
             told=lambda: begun if (told := self._state.adaptive) is None or told is before else told,
