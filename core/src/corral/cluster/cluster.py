@@ -645,7 +645,7 @@ class Cluster(HostingCluster):
         if self.status in (Status.closing, Status.closed):
             raise CorralError(f"cluster {self.name!r} is {self.status.name}: no workers will come")
         # None, or on an event loop what is to be awaited: see `corral.cluster.asynchronous`.
-        return self.sync(self._await_and_tell, awaited)
+        return self.sync(self._await_and_tell, awaited)  # type: ignore[no-any-return]
 
     @tells_plainly
     def explain(self, job: JobRecord | JobId | str | None = None) -> Explanations:
