@@ -129,9 +129,9 @@ def test_results_are_not_given_up_with_the_last_worker(cluster: Callable[..., Cl
         result = client.submit(lambda: bytes(1000))
         assert len(result.result()) == 1000
         [address] = client.who_has(result)[result.key]
-        eventually(lambda: c._engine.census.idle_since, lambda: repr(c))
-        [since] = c._engine.census.idle_since.values()
-        eventually(lambda: c._engine.now() > since + 2, lambda: repr(c))
+        eventually(lambda: c._running_engine.census.idle_since, lambda: repr(c))
+        [since] = c._running_engine.census.idle_since.values()
+        eventually(lambda: c._running_engine.now() > since + 2, lambda: repr(c))
         assert client.who_has(result)[result.key] == (address,)
         del result
         eventually(lambda: not c.observed, lambda: repr(c))

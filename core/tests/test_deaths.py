@@ -195,6 +195,7 @@ def test_a_worker_that_says_nothing_for_too_long_is_told(cluster: Callable[..., 
         assert c.scheduler is not None
 
         async def time_out() -> None:
+            assert c.scheduler is not None
             [worker] = c.scheduler.workers.values()
             worker.last_seen = time.time() - 1000
             await c.scheduler.check_worker_ttl()

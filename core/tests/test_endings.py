@@ -576,6 +576,7 @@ async def test_a_cluster_is_closed_from_another_running_event_loop(cluster: Make
 
     await asyncio.to_thread(asyncio.run, elsewhere())
     assert c.status.name == "closed"
+    assert c.scheduler is not None
     assert c.scheduler.status.name == "closed"
     assert [job.state.value for job in c.jobs] == ["completed"]
 

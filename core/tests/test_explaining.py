@@ -179,7 +179,7 @@ def test_whoever_waits_for_a_schedulers_job_hears_why(
     with crowded(walltime="1h") as first:
         until_one_runs(first)
         told: list[str] = []
-        first.loop.add_callback(_let_go_when_told, first, caplog, told)
+        first.loop.add_callback(_let_go_when_told, first, caplog, told)  # type: ignore[union-attr] # it runs
         with crowded(scheduler="job", scheduler_options=own, name="far"):
             [words] = told
     assert re.search(r"cluster far: still waiting for its scheduler: job \S+ is pending: it is the next; it st", words)

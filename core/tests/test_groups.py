@@ -110,7 +110,7 @@ def test_groups_come_and_go_while_it_runs(cluster: Callable[..., Cluster], tmp_p
             c.scale(two=1)
         eventually(lambda: [job.has_ended for job in c.jobs] == [False, True], lambda: repr(c))
         assert not c.failures
-        eventually(lambda: "two" not in c._engine.groups, lambda: repr(c))
+        eventually(lambda: "two" not in c._running_engine.groups, lambda: repr(c))
         c.add_group("two", GROUPS["large"])
         assert c.groups["two"].memory == "900MB"
 

@@ -137,7 +137,7 @@ def test_a_batch_system_whose_groups_want_nothing_is_left_alone(arguments: dict[
     with Cluster(**arguments, plugins=[commands]) as c:
         # Its plugin was asked what the question would be.
         commands.run.clear()
-        rhythm = c._engine._state.systems[""].rhythm
+        rhythm = c._running_engine._state.systems[""].rhythm
         before = rhythm.due()
         c.scale(here=1)
         c.wait_for_workers(1, timeout=60)
@@ -364,7 +364,7 @@ def test_a_group_that_comes_later_brings_its_batch_system(
         assert log is not None
         assert Path(log).parent.name == "local"
         c.remove_group("here")
-        eventually(lambda: "here" not in c._engine.groups, lambda: repr(c))
+        eventually(lambda: "here" not in c._running_engine.groups, lambda: repr(c))
         c.add_group("here", here)
         c.scale(here=1)
         eventually(lambda: ids(c) == ["1_0", "local:1_0", "local:2_0"], lambda: repr(c))
@@ -503,11 +503,11 @@ def test_as_many_jobs_have_room_as_fit_on_the_nodes(queue: Queue, jobs: float) -
 def test_an_adaptive_cluster_asks_for_no_more_than_fit_here(arguments: dict[str, Any], here: WorkerGroup) -> None:
     """Before its first submission, by which the queue learns of its size, and for groups that come later."""
     with Cluster(**arguments) as c:
-        rooms = {name: group.room for name, group in c._engine.groups.items()}
-        eventually(lambda: c._engine.groups["here"].room == 4, lambda: rooms)
+        rooms = {name: group.room for name, group in c._running_engine.groups.items()}
+        eventually(lambda: c._running_engine.groups["here"].room == 4, lambda: rooms)
         c.add_group("wide", evolve(here, cores=2))
-        eventually(lambda: c._engine.groups["wide"].room == 2)
-        assert c._engine.groups["there"].room == math.inf
+        eventually(lambda: c._running_engine.groups["wide"].room == 2)
+        assert c._running_engine.groups["there"].room == math.inf
         with Client(c) as client:
             c.adapt(maximum=7, groups={"wide": {"maximum": 0}})
             futures = client.map(lambda _: time.sleep(60), range(400), pure=False)

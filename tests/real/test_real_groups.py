@@ -171,7 +171,7 @@ def test_the_example_of_the_documentation() -> None:
         assert "--partition=bigmem" in c.job_script("bigmem")
         assert client.submit(place, resources={"GPU": 1}).result(timeout=30)[0] == "gpu"
         adaptive = c.adapt(minimum=1, maximum=100, wait_count=60, groups={"gpu": {"minimum": 0, "maximum": 4}})
-        assert (adaptive.minimum, adaptive.maximum, adaptive.wait_count, adaptive.idle_timeout) == (1, 100, 60, 60.0)
+        assert (adaptive.minimum, adaptive.maximum, adaptive.wait_count, adaptive.idle_timeout) == (1, 100, 60, 60.0)  # type: ignore[attr-defined] # of the engine here
         adaptive.stop()
         c.scale(bigmem=1)
         with pytest.raises(SubmitRejected, match="bigmem"):

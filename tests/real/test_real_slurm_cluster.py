@@ -292,8 +292,8 @@ def test_a_task_that_kills_its_worker_is_told_and_its_log_is_kept(eventually: Ev
         with pytest.raises(KilledWorker):
             client.submit(os._exit, 7, key="leaves").result(timeout=90)
         eventually(lambda: len(c.failures) >= 4, lambda: repr(c.failures))
-        assert {(failure.cause, failure.tasks) for failure in c.failures} == {("exit code 7", ("leaves",))}
-        assert c.failures[0].host
+        assert {(failure.cause, failure.tasks) for failure in c.failures} == {("exit code 7", ("leaves",))}  # type: ignore[union-attr]
+        assert c.failures[0].host  # type: ignore[union-attr]
         [job] = c.jobs
     [ended] = [each for each in kept_logs.ended() if each.name == c.name]
     assert [line.id for line in ended.jobs] == [job.id.text]

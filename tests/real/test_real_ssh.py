@@ -101,7 +101,8 @@ def test_a_scheduler_in_a_job_is_reached_through_ssh(laptop: Path, centre: Path,
         cluster.scale(1)
         cluster.wait_for_workers(1, timeout=90)
         assert client.submit(sum, [20, 22]).result() == 42
-        there = cluster._residence.elsewhere.connection.behind(int(cluster.scheduler_address.rpartition(":")[2]))
+        port = int(cluster.scheduler_address.rpartition(":")[2])
+        there = cluster._residence.elsewhere.connection.behind(port)  # type: ignore[attr-defined] # it is a handle
         assert cluster.scheduler_address.startswith("tls://127.0.0.1:")
         assert there is not None, "it is a way to another port"
         assert f"127.0.0.1:{there[1]}" not in cluster.scheduler_address

@@ -9,7 +9,7 @@ import sys
 import dask.config
 import jsonschema
 import pytest
-import yaml
+import yaml  # type: ignore[import-untyped]
 from click.testing import CliRunner
 
 from corral.cli import main

@@ -1,4 +1,7 @@
-"""Batch mode: a job's allocation becomes a Dask cluster for as long as the job's script needs it."""
+"""Batch mode: a job's allocation becomes a Dask cluster for as long as the job's script needs it.
+
+Long because it is a public face of its own, whose docstrings are the reference.
+"""
 
 from __future__ import annotations
 

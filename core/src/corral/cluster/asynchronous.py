@@ -6,7 +6,7 @@ Cluster(..., asynchronous=True)`` hand over a `Cluster`, which type checkers tak
 
 from __future__ import annotations
 
-from collections.abc import Awaitable
+from collections.abc import Coroutine
 from datetime import timedelta
 from typing import TYPE_CHECKING, Any
 
@@ -25,13 +25,11 @@ if TYPE_CHECKING:
             timeout: float | str | timedelta | None = None,
             *,
             fraction: float = 1.0,
-        ) -> Awaitable[None]: ...
+        ) -> Coroutine[Any, Any, None]: ...
 
-        def explain(self, job: JobRecord | JobId | str | None = None) -> Awaitable[Explanations]: ...  # type: ignore[override]
-
-        def close(self, timeout: float | None = None) -> Awaitable[None]: ...
-
-        def shutdown(self, timeout: float | None = None) -> Awaitable[None]: ...
+        def explain(  # type: ignore[override]
+            self, job: JobRecord | JobId | str | None = None
+        ) -> Coroutine[Any, Any, Explanations]: ...
 
         # What a subclass adds; its own type is lost where it is awaited.
         def __getattr__(self, name: str) -> Any: ...

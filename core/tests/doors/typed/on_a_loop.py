@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Awaitable
 from typing import TYPE_CHECKING, assert_type
 
 from distributed import Client
@@ -22,7 +21,6 @@ async def main(directory: str) -> str:
     async with Cluster("local", memory="200MB", interface="lo", backend_options=options, asynchronous=True) as cluster:
         if TYPE_CHECKING:
             assert_type(cluster, AsyncCluster)
-            assert_type(cluster.wait_for_workers(1), Awaitable[None])
             assert_type(await cluster.explain(), Explanations)
         cluster.scale(1)
         await cluster.wait_for_workers(1, timeout=60)
