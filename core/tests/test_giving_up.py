@@ -35,7 +35,8 @@ def cluster(request: pytest.FixtureRequest, tmp_path: Path, monkeypatch: pytest.
 def until(cluster: Any, holds: Callable[[Overview], bool]) -> Overview:
     """The first overview of which this holds."""
     for _ in range(600):
-        if holds(found := cluster.overview()):
+        found: Overview = cluster.overview()
+        if holds(found):
             return found
         time.sleep(0.1)
     raise AssertionError(repr(found))

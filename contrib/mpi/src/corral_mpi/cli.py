@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from corral.cli.options import explained
+from corral.cli.helped import explained
 from corral_mpi.executing import execute
 
 

@@ -11,7 +11,6 @@ from typing import Any, TypeVar
 import click
 
 from corral.cli import completing
-from corral.cli.helped import explained  # noqa: F401 - for those who extend the command line
 from corral.errors import InvalidRequest
 from corral.request.worker_group import WorkerGroup
 from corral.text.docstrings import docstring, documented

@@ -47,6 +47,7 @@ _RULES = """
 .corral .corral-faint { color: var(--jp-content-font-color2, var(--corral-faint)); }
 .corral .corral-bad { color: var(--corral-bad); font-weight: 600; }
 .corral a { color: var(--jp-content-link-color, var(--vscode-textLink-foreground, var(--corral-link))); }
+.corral .corral-wide { overflow-x: auto; }
 .corral table.corral-rows { border-collapse: collapse; margin: 2px 0 6px; width: auto; table-layout: auto;
   font-size: 13px; border: 0; }
 .corral table.corral-rows tr, .corral table.corral-rows tr:nth-child(n):hover { background: transparent; border: 0; }
@@ -118,9 +119,9 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str]], *, numbers: Itera
         "<tr>" + "".join(cell("td" if column else "th", column, each) for column, each in enumerate(row)) + "</tr>"
         for row in rows
     )
-    return (
-        f'<table class="corral-rows">{f"<thead><tr>{head}</tr></thead>" if heads else ""}<tbody>{body}</tbody></table>'
-    )
+    head = f"<thead><tr>{head}</tr></thead>" if heads else ""
+    # In a narrow window it is the table that is moved, not the page.
+    return f'<div class="corral-wide"><table class="corral-rows">{head}<tbody>{body}</tbody></table></div>'
 
 
 def bar(parts: Mapping[str, float]) -> str:

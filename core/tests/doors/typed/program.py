@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from distributed.core import Status
 
     from corral.jobs.explanation import Explanations
+    from corral.jobs.failures import Failures
     from corral.jobs.record import JobFailure, JobRecord, Jobs
     from corral.jobs.worker_failures import WorkerFailure
     from corral.scaling.account import Account
@@ -97,7 +98,8 @@ def shown(cluster: Cluster) -> None:
         assert_type(cluster.jobs, Jobs)
         assert_type(cluster.jobs[0], JobRecord)
         assert_type(cluster.workers, dict[str, JobRecord])
-        assert_type(cluster.failures, tuple[JobFailure | WorkerFailure, ...])
+        assert_type(cluster.failures, Failures)
+        assert_type(cluster.failures[0], JobFailure | WorkerFailure)
         assert_type(cluster.account(), Account)
         assert_type(cluster.explain(), Explanations)
         assert_type(cluster.explain()[0].why, str)
