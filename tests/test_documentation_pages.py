@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import copy
 import itertools
 import json
 import os
@@ -117,8 +118,9 @@ def understood(words: list[str]) -> None:
     # Options of all commands are flags.
     rest = list(itertools.dropwhile(lambda word: word.startswith("-"), words))
     if rest:
-        command = main.commands[rest[0]]
+        command = copy.copy(main.commands[rest[0]])
         # Files and folders that a page names are not here.
+        command.params = [copy.copy(each) for each in command.params]
         for each in command.params:
             each.type = click.STRING if isinstance(each.type, click.Path | click.File) else each.type
         command.make_context(rest[0], rest[1:])

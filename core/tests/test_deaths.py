@@ -649,6 +649,7 @@ def test_every_page_of_a_cluster_can_be_shown(cluster: Callable[..., Cluster], m
         assert "undefined" not in page
     assert c.name in c._repr_html_()
     monkeypatch.setitem(sys.modules, "ipywidgets", None)
+    monkeypatch.delitem(sys.modules, "corral.cluster.live_widget", raising=False)
     assert c._widget() is None
 
 

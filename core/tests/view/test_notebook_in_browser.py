@@ -207,7 +207,7 @@ def test_a_cluster_is_looked_at_scaled_and_closed(browser: Any, jupyter: str, pi
     say("2 working", "Workers: 2 of 2 wanted workers", "scale cpu to 2 jobs")
     fill(browser, 3, 1)
     click(browser, "Scale", 1)
-    say("failed", "nothing is submitted until you scale", "/no/such/python")
+    say("failed", "nothing is submitted until you scale", "The node has no such Python")
     assert below_cells(browser)[0] == "", "nothing is said where nobody looks"
 
     browser.execute_script("document.querySelectorAll('.jp-CodeCell .corral details').forEach(e => e.open = true)")
