@@ -16,7 +16,7 @@ from attrs import evolve
 from click.testing import CliRunner
 
 from corral import Cluster, WorkerGroup, hookimpl
-from corral.cli import main
+from corral.cli import main, patience
 from corral.cluster import explaining
 from corral.cluster.registry import Entry, JobLine
 from corral.errors import WorkersNotReady
@@ -32,8 +32,9 @@ IDLE = "#!/bin/sh\nexec sleep 1000\n"
 
 @pytest.fixture(autouse=True)
 def state_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A state directory of the test's own."""
+    """A state directory of the test's own; and however busy the machine is, nobody is asked for patience."""
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    monkeypatch.setattr(patience, "SILENT_FOR", 60.0)
     return tmp_path / "state" / "corral"
 
 
