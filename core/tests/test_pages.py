@@ -20,9 +20,11 @@ import dask
 import pytest
 from attrs import asdict
 from bokeh.models.widgets.markups import Div
+from distributed.core import Status
 
 from corral import Cluster
 from corral.cluster.overviewing import Known
+from corral.cluster.recorder import Recorder
 from corral.cluster.snapshots import OncePer, Snapshots, weakly
 from corral.view.overview import Overview
 from corral.view.series import COLUMNS
@@ -284,3 +286,22 @@ def test_json_has_no_word_for_infinity() -> None:
     said = overview_json(Overview(name="\ud800</script>", backend="b", moment=float("nan"), began=float("inf")))
     found = json.loads(said, parse_constant=pytest.fail)
     assert (found["moment"], found["began"]) == (None, None)
+
+
+def test_pages_that_cannot_be_closed_keep_no_scheduler_open(
+    make: Callable[..., Cluster], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is told, and the rest is done."""
+    stop = Recorder.stop
+
+    def broken(recorder: Recorder) -> None:
+        stop(recorder)
+        raise RuntimeError("a page that does not go")
+
+    monkeypatch.setattr(Recorder, "stop", broken)
+    cluster = make()
+    scheduler = cluster.scheduler
+    cluster.close()
+    assert scheduler is not None
+    assert (cluster.status, scheduler.status) == (Status.closed, Status.closed)
+    assert "its pages could not be closed: RuntimeError: a page that does not go" in caplog.text

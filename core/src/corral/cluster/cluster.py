@@ -432,10 +432,13 @@ class Cluster(HostingCluster):
                     async with asyncio.timeout(CLOSE_TIMEOUT + MARGIN):
                         await self._engine.close(CLOSE_TIMEOUT)
             await self._registration.let_go()
-            if self._journalling is not None:
-                await self._journalling.let_go()
-            if self._pages is not None:
-                self._pages.close()
+            # What is only looked at must not keep the scheduler from closing.
+            with self._tried("its journal could not be ended"):
+                if self._journalling is not None:
+                    await self._journalling.let_go()
+            with self._tried("its pages could not be closed"):
+                if self._pages is not None:
+                    self._pages.close()
             if self.scheduler is not None:
                 with self._tried("its scheduler could not be closed"):
                     async with asyncio.timeout(MARGIN):
