@@ -76,9 +76,10 @@ class JobEnder:
                 await self._cancel(stubborn)
 
     async def cancel_all(self, timeout: float) -> None:
-        """End all of its jobs when the scheduler's event loop has ended: the batch system is asked, and nobody else.
+        """End all of its jobs where nobody else can: the batch system is asked, and neither scheduler nor launchers.
 
-        On another event loop. Returns after `timeout` seconds at the latest, or when the batch system is done.
+        On any event loop: the scheduler's may have ended. Returns after `timeout` seconds at the latest, or when the
+        batch system is done.
         """
         deadline = time.monotonic() + timeout
         living = await self._all_that_may_live()

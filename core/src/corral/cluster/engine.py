@@ -325,8 +325,13 @@ class Engine:
 
     async def _end_all(self, care: Care, patience: float, deadline: float) -> None:
         await care.system.tasks.finish(max(0.0, patience - time.monotonic()))
-        await self._submitter.find_uncertain(care.system)
-        await care.ender.end_all(deadline)
+        try:
+            await self._submitter.find_uncertain(care.system)
+            await care.ender.end_all(deadline)
+        except Exception:
+            # Whatever it is, and whosever fault: jobs that nobody ends use up an allocation.
+            logger.exception("its jobs could not be ended one by one: all are cancelled", cluster=self._state.name)
+            await care.ender.cancel_all(max(1.0, deadline - time.monotonic()))
 
     async def cancel_all(self, timeout: float) -> None:
         """End all jobs when the scheduler's event loop has ended: the batch system is asked, and nobody else.

@@ -59,8 +59,9 @@ class Launchers:
                 connection = rpc(worker.nanny, connection_args=self._state.scheduler.connection_args)
                 async with clock.timeout(ANSWER_TIMEOUT), connection as launcher:
                     await getattr(launcher, operation)(**arguments)
-            except (OSError, TimeoutError) as error:
-                logger.info("job %s does not answer: %s", job_id, error, cluster=self._state.name, job=job_id)
+            except Exception as error:
+                # Also what it raised itself, which comes as it was raised there: what it was asked is not done.
+                logger.info("job %s does not answer: %r", job_id, error, cluster=self._state.name, job=job_id)
             else:
                 return True
         return False
