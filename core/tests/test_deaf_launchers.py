@@ -1,8 +1,10 @@
-"""A cluster closes although its launchers fail at what they are asked, or its engine does."""
+"""A cluster closes although launchers fail at what they are asked, commands cannot be started, or its engine fails."""
 
 from __future__ import annotations
 
+import errno
 import logging
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,9 +13,10 @@ import pytest
 from distributed import Client
 from distributed.diagnostics.plugin import NannyPlugin
 
-from corral import Cluster
+from corral import Cluster, hookimpl, mapped
 from corral.cluster.registry import entries
 from corral.jobs.record import StopReason
+from corral.plugin.values import Command
 
 pytestmark = pytest.mark.timeout(120)
 
@@ -30,13 +33,40 @@ class Fails(NannyPlugin):
         nanny.handlers.update(corral_stop=fail, corral_retire=fail)
 
 
+class NoProcess:
+    """A host on which, for a while, no process can be started."""
+
+    def __init__(self) -> None:
+        self.left = 0
+
+    def start(self, command: Command) -> Command:
+        if self.left:
+            self.left -= 1
+            raise BlockingIOError(errno.EAGAIN, os.strerror(errno.EAGAIN))
+        return command
+
+    @hookimpl(wrapper=True)
+    def poll_status(self, job_ids: Any) -> Any:
+        return mapped((yield), self.start)
+
+    @hookimpl(wrapper=True)
+    def cancel(self, job_ids: Any) -> Any:
+        return mapped((yield), self.start)
+
+
 @pytest.fixture
-def cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cluster:
+def host() -> NoProcess:
+    return NoProcess()
+
+
+@pytest.fixture
+def cluster(host: NoProcess, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Cluster:
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
     return Cluster(
         backend="local",
         memory="200MB",
         interface="lo",
+        plugins=[host],
         backend_options={"directory": str(tmp_path / "queue"), "cores": 3, "memory": "8GB"},
     )
 
@@ -60,6 +90,18 @@ def test_launchers_that_raise_are_cancelled(
         cluster.scale(jobs=2)
         eventually(lambda: sum(job.has_ended for job in cluster.jobs) == 1, lambda: repr(cluster.jobs))
     has_ended(cluster, caplog)
+
+
+def test_commands_that_cannot_be_started_are_started_later(
+    cluster: Cluster, host: NoProcess, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A process too many on a login node is no reason to leave jobs."""
+    with cluster, Client(cluster) as client:
+        cluster.scale(jobs=2)
+        client.wait_for_workers(2, timeout=60)
+        host.left = 3
+    has_ended(cluster, caplog)
+    assert host.left == 0
 
 
 def test_an_engine_that_fails_while_it_ends_jobs_cancels_them(

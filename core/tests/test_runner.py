@@ -5,13 +5,18 @@ from __future__ import annotations
 import asyncio
 import os
 import re
+import resource
 import sys
+from collections.abc import Awaitable, Callable
+from contextlib import ExitStack, suppress
 from pathlib import Path
 
 import pytest
 
+from corral.batch.client import BatchSystem
 from corral.batch.runner import Runner, command_environment
-from corral.errors import CommandFailed, CommandNotFound, CommandTimedOut
+from corral.errors import BatchSystemUnavailable, CommandFailed, CommandNotFound, CommandNotStarted, CommandTimedOut
+from corral.plugin import discovery
 from corral.plugin.discovery import told_in_jobs
 from corral.plugin.facts import BackendFacts
 from corral.plugin.values import Command, Completed, Conversation
@@ -49,6 +54,30 @@ def test_a_program_that_is_not_here_is_named() -> None:
     """The usual cause is a host that is no submit host."""
     with pytest.raises(CommandNotFound, match="no-such-sbatch"):
         run(Command(["no-such-sbatch"]))
+
+
+async def with_all_files_open(work: Callable[[], Awaitable[object]]) -> None:
+    """Do it where this process may open no file more, and so start no other."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    with ExitStack() as held:
+        held.callback(resource.setrlimit, resource.RLIMIT_NOFILE, (soft, hard))
+        resource.setrlimit(resource.RLIMIT_NOFILE, (max(map(int, os.listdir("/proc/self/fd"))) + 1, hard))
+        with suppress(OSError):
+            while True:
+                held.callback(os.close, os.open(os.devnull, os.O_RDONLY))
+        await work()
+
+
+def test_a_host_that_lets_no_process_be_started_may_do_so_later() -> None:
+    """On many login nodes a user has few processes and open files; a command of any length never fits."""
+    words = r"Too many open files\. `ulimit -a` says"
+    with pytest.raises(CommandNotStarted, match=words):
+        asyncio.run(with_all_files_open(lambda: Runner().run(Command(["true"]))))
+    batch = BatchSystem(backend="local", manager=discovery.load("local"))
+    with pytest.raises(BatchSystemUnavailable, match=words):
+        asyncio.run(with_all_files_open(lambda: batch.find("corral-1")))
+    with pytest.raises(CommandNotStarted, match="Argument list too long$"):
+        run(Command(["true", "x" * 1_000_000]))
 
 
 def test_a_hanging_command_is_ended_with_what_it_started(tmp_path: Path) -> None:

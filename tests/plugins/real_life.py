@@ -31,7 +31,7 @@ def state_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator
 
 
 @pytest.fixture
-def leaves_nothing(state_directory: Path) -> Iterator[None]:
+def leaves_nothing(state_directory: Path, caplog: pytest.LogCaptureFixture) -> Iterator[None]:
     """After the test there is no process, temporary file, credential or log of a job that did well."""
     before = _temporary_files()
     yield
@@ -44,8 +44,10 @@ def leaves_nothing(state_directory: Path) -> Iterator[None]:
     left = [path for path in state_directory.rglob("*") if path.is_file() and path.parent.parent.name != "logs"]
     left = [path for path in left if path.parent.name not in ("waits", "journals")]
     left = [path for path in left if path.parent.parent.name != "hosts" and path.name != "CORRALDIR.TAG"]
-    # An entry in the registry says which jobs were not seen to end.
-    assert not left, "\n".join(f"{path}: {path.read_text(errors='replace')[:10_000]}" for path in left)
+    # An entry in the registry says which jobs were not seen to end, and corral's log why.
+    found = [f"{path}: {path.read_text(errors='replace')[:10_000]}" for path in left]
+    found += [record.getMessage() for record in caplog.get_records("call") if record.name.startswith("corral")]
+    assert not left, "\n".join(found)
 
 
 def _processes(state_directory: Path) -> set[str]:

@@ -80,6 +80,9 @@ class ParseError(CorralError, ValueError):
 class CommandError(CorralError):
     """A command of the batch system failed. Raised in the hook that yielded it."""
 
+    #: The same command would fail again, whatever the batch system does.
+    is_lasting = False
+
     def __init__(self, command: Command, problem: str) -> None:
         super().__init__(f"{excerpt(shlex.join(command.argv), 160)}: {problem}")
         self.command = command
@@ -106,6 +109,8 @@ class CommandTimedOut(CommandError):
 class CommandNotFound(CommandError):
     """There is no such program here, or on the host to which commands are carried."""
 
+    is_lasting = True
+
     def __init__(self, command: Command, *, host: str = "", path: str = "") -> None:
         program = repr(command.argv[0])
         super().__init__(
@@ -117,6 +122,15 @@ class CommandNotFound(CommandError):
         )
         #: Empty: this one.
         self.host = host
+
+
+class CommandNotStarted(CommandError):
+    """No process could be started for it: the user has as many here as allowed, or memory or open files ran out."""
+
+    def __init__(self, command: Command, said: str, *, is_lasting: bool) -> None:
+        cure = ". `ulimit -a` says what this host lets you have: end some of your processes here" * (not is_lasting)
+        super().__init__(command, f"it could not be started: {said}{cure}")
+        self.is_lasting = is_lasting
 
 
 # --- the batch system's verdict ---------------------------------------------------------------------------------

@@ -17,7 +17,6 @@ from corral.errors import (
     BatchSystemUnavailable,
     CommandError,
     CommandFailed,
-    CommandNotFound,
     CorralError,
     LimitReached,
     ParseError,
@@ -318,20 +317,20 @@ class BatchSystem:
         if not isinstance(error, BatchSystemUnavailable):
             return False
         if not isinstance(error.cause, CommandFailed):
-            return not isinstance(error.cause, CommandNotFound)
+            return error.cause is None or not error.cause.is_lasting
         return self.manager.hook.classify_failure(completed=error.cause.completed) is not None
 
     def _is_refusal(self, error: Exception) -> bool:
         """True if the batch system said, in words that the plugin knows, that it did not take the jobs."""
         cause = error.cause if isinstance(error, SubmitRejected) else None
         if not isinstance(cause, CommandFailed):
-            return isinstance(cause, CommandNotFound)
+            return cause is not None and cause.is_lasting
         return self.manager.hook.classify_failure(completed=cause.completed) is not None
 
     def _sorted(self, error: CommandError, unknown: type[BatchSystemError]) -> BatchSystemError:
         """The error that tells the caller what to do; `unknown` is for words that the plugin does not know."""
         if not isinstance(error, CommandFailed):
-            kind = unknown if isinstance(error, CommandNotFound) else BatchSystemUnavailable
+            kind = unknown if error.is_lasting else BatchSystemUnavailable
             return kind(str(error), cause=error)
         failure: Failure | None = self.manager.hook.classify_failure(completed=error.completed)
         if failure is None:

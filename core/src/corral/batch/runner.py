@@ -16,8 +16,8 @@ from typing import TypeVar
 from attrs import field, frozen
 
 from corral.batch.timings import CommandTimes
-from corral.errors import CommandFailed, CommandNotFound, CommandTimedOut
-from corral.host import clock
+from corral.errors import CommandFailed, CommandNotFound, CommandNotStarted, CommandTimedOut, CorralError
+from corral.host import clock, limits
 from corral.plugin import discovery
 from corral.plugin.values import Command, Completed, Conversation
 from corral.ssh.connection import Connection
@@ -96,7 +96,7 @@ class Runner:
 
         Raises
         ------
-        CommandFailed, CommandTimedOut, CommandNotFound
+        CommandFailed, CommandTimedOut, CommandNotFound, CommandNotStarted
         HostUnreachable, LoginRefused
             There is no way to the host where it should run.
         """
@@ -107,6 +107,14 @@ class Runner:
                 self._run_here(command, timeout) if self.via is None else _run_there(self.via, command, timeout)
             )
             has_failed = completed.returncode != 0
+        except CorralError:
+            raise
+        except (OSError, RuntimeError) as error:
+            is_exhausted = limits.is_exhausted(error)
+            if not is_exhausted and not isinstance(error, OSError):
+                raise
+            words = (error.strerror if isinstance(error, OSError) else None) or str(error)
+            raise CommandNotStarted(command, words, is_lasting=not is_exhausted) from error
         finally:
             self.times.ran(command.argv[0], time.monotonic() - began, has_failed=has_failed)
         logger.debug("%s -> %d", shlex.join(command.argv), completed.returncode)

@@ -16,7 +16,7 @@ from corral.cluster.following import JobFollower
 from corral.cluster.launchers import Launchers
 from corral.cluster.submitting import JobSubmitter
 from corral.cluster.system import System
-from corral.errors import BatchSystemError, CorralError, counted
+from corral.errors import counted
 from corral.jobs.plan import pause_before_cancelling
 from corral.jobs.record import JobRecord, StopReason
 from corral.jobs.transitions import as_found, observe
@@ -91,7 +91,7 @@ class JobEnder:
                     await self._system.batch.cancel(list(living))
                     is_cancelled = True
                 answer = await self._ask_apart(living)
-            except CorralError as error:
+            except Exception as error:
                 logger.warning("%s may be left: %s", counted(len(living), "job"), error, cluster=self._state.name)
             else:
                 for job_id, status in answer.items():
@@ -180,7 +180,7 @@ class JobEnder:
         for (group, name), records in missed.items():
             try:
                 present = set(await self._state.blueprint.batch_of(group).find(name))
-            except CorralError as error:
+            except Exception as error:
                 logger.warning("whether jobs of %s are left is not known: %s", name, error, cluster=self._state.name)
                 present = {record.id for record in records}
             for record in records:
@@ -200,7 +200,7 @@ class JobEnder:
         """The jobs that are known to live, and those of uncertain submissions that the batch system finds."""
         living = {record.id: record for record in self._follower.living()}
         for group, script in self._submitter.uncertain_in(self._system):
-            with suppress(BatchSystemError):
+            with suppress(Exception):
                 found = await self._state.blueprint.batch_of(group.name).find(script.name)
                 living |= {job_id: JobRecord(id=job_id, name=script.name) for job_id in found if job_id not in living}
         return living

@@ -16,7 +16,7 @@ from corral.batch.polling import Need
 from corral.cluster.engine_state import EngineState
 from corral.cluster.submitting import JobSubmitter
 from corral.cluster.system import System
-from corral.errors import BatchSystemError, CorralError
+from corral.errors import BatchSystemError
 from corral.jobs import exit_codes, logs
 from corral.jobs.group import Group, room_for
 from corral.jobs.plan import LOST_WORKERS_AFTER
@@ -109,7 +109,7 @@ class JobFollower:
         try:
             async with asyncio.timeout(timeout):
                 answer = await self._system.batch.poll(job_ids, urgent=True)
-        except (CorralError, TimeoutError) as error:
+        except Exception as error:
             self._note_silence(error)
         else:
             await self._learn(answer, job_ids)
@@ -127,11 +127,14 @@ class JobFollower:
             return Need(max(self._system.acted_at, self._system.watch.now() - newer_than), Kind.MORE)
 
         try:
-            if (answer := await self._system.ask(job_ids, need)) is not None:
-                await self._take(answer)
-        except CorralError as error:
-            self.blindness = str(error)
+            answer = await self._system.ask(job_ids, need)
+        except Exception as error:
+            # Also a process that could not be started: the next question may be answered.
+            self.blindness = str(error) or repr(error)
             self._note_silence(error)
+            return
+        if answer is not None:
+            await self._take(answer)
 
     def troubles(self) -> list[str]:
         """What keeps it from knowing how the jobs are."""
@@ -313,7 +316,7 @@ class JobFollower:
         for (group, name), job_ids in list(by_name.items())[:most]:
             try:
                 found = await self._state.blueprint.batch_of(group).find(name, waits=not self._state.is_closing)
-            except BatchSystemError as error:
+            except Exception as error:
                 self._note_silence(error)
                 return
             now = self._state.now()

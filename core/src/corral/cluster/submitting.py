@@ -6,13 +6,13 @@ import asyncio
 import itertools
 from collections import deque
 from collections.abc import Callable, Iterable
-from contextlib import suppress
+from typing import Any
 
 from attrs import define, evolve, field
 
 from corral.cluster.engine_state import EngineState
 from corral.cluster.system import System
-from corral.errors import BatchSystemError, BatchSystemUnavailable, BudgetSpent, LimitReached, counted
+from corral.errors import BatchSystemUnavailable, BudgetSpent, LimitReached, counted
 from corral.jobs import nodes
 from corral.jobs.group import Group
 from corral.jobs.group_state import submitted
@@ -203,8 +203,13 @@ class JobSubmitter:
 
     async def _find(self, group: Group, script: Script) -> bool:
         """Know the jobs of this submission; False if the batch system did not answer."""
-        with suppress(BatchSystemError):
-            self._admit(group, script, await self._state.blueprint.batch_of(group.name).find(script.name))
-            self._state.tell()
-            return True
-        return False
+        batch = self._state.blueprint.batch_of(group.name)
+        try:
+            found = await batch.find(script.name)
+        except Exception as error:
+            about: dict[str, Any] = {"cluster": self._state.name, "group": group.name, "backend": batch.backend}
+            logger.info("whether jobs of %s are there is not known: %s", script.name, error, **about)
+            return False
+        self._admit(group, script, found)
+        self._state.tell()
+        return True

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import resource
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -17,6 +18,13 @@ _CEILING = 1_048_576
 DESCRIPTORS_PER_WORKER = 3
 
 
+def is_exhausted(error: BaseException) -> bool:
+    """True if this host lets the user have no further process, thread, open file or memory at present."""
+    if isinstance(error, OSError):
+        return error.errno in (errno.EAGAIN, errno.ENOMEM, errno.EMFILE, errno.ENFILE)
+    return isinstance(error, RuntimeError) and "start new thread" in str(error)
+
+
 @contextmanager
 def threads_allowed() -> Iterator[None]:
     """Say what is wrong where a limit on processes and threads lets none be started.
@@ -28,7 +36,7 @@ def threads_allowed() -> Iterator[None]:
     try:
         yield
     except (RuntimeError, BlockingIOError) as error:
-        if not isinstance(error, BlockingIOError) and "start new thread" not in str(error):
+        if not is_exhausted(error):
             raise
         soft, _ = resource.getrlimit(resource.RLIMIT_NPROC)
         limit = "its limit" if soft == resource.RLIM_INFINITY else f"{soft} (ulimit -u)"

@@ -386,5 +386,6 @@ class Completed:
 
 
 #: A hook that talks: yields commands, is sent what they printed, returns its answer. If a command exits non-zero, does
-#: not exist or takes too long, CommandFailed, CommandNotFound or CommandTimedOut is raised at the yield.
+#: not exist, takes too long or cannot be started, CommandFailed, CommandNotFound, CommandTimedOut or CommandNotStarted
+#: is raised at the yield.
 Conversation = Generator[Command, Completed, T]
