@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 from distributed import Client
+from distributed.core import rpc
 from distributed.diagnostics.plugin import NannyPlugin
 
 from corral import Cluster, hookimpl, mapped
@@ -90,6 +91,24 @@ def test_launchers_that_raise_are_cancelled(
         cluster.scale(jobs=2)
         eventually(lambda: sum(job.has_ended for job in cluster.jobs) == 1, lambda: repr(cluster.jobs))
     has_ended(cluster, caplog)
+
+
+def test_a_connection_that_ends_badly_has_answered(
+    cluster: Cluster, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where both sides close it at once, distributed shuts down a socket that is None."""
+    close = rpc.close_rpc
+
+    async def fail(self: rpc) -> None:
+        await close(self)
+        raise AttributeError("'NoneType' object has no attribute 'shutdown'")
+
+    with cluster, Client(cluster) as client:
+        cluster.scale(jobs=2)
+        client.wait_for_workers(2, timeout=60)
+        monkeypatch.setattr(rpc, "close_rpc", fail)
+    has_ended(cluster, caplog)
+    assert not any(job.cancellations for job in cluster.jobs)
 
 
 def test_commands_that_cannot_be_started_are_started_later(

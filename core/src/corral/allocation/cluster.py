@@ -42,6 +42,7 @@ from corral.request.sites import AUTO, said, site_of
 from corral.request.tracebacks import tells_plainly
 from corral.request.worker_group import JOB_ENVIRONMENT, WorkerGroup
 from corral.security import addresses
+from corral.security.connections import disconnect
 from corral.security.credentials import secured
 from corral.security.membership import LOADER
 from corral.text.logs import logger_of
@@ -305,12 +306,13 @@ class Allocation(HostingCluster):
             with self._tried(f"{self.credentials_path} could not be removed"):
                 # Launchers that are still starting see that there is nothing to join any more.
                 await asyncio.to_thread(self._home.remove_credentials, self._uuid)
-            with self._tried("its workers and its scheduler could not be stopped cleanly"):
-                if self.scheduler is not None:
+            if self.scheduler is not None:
+                with self._tried("its workers could not be stopped cleanly"):
                     await self._launchers.stop(self.scheduler)
+                with self._tried("its scheduler could not be closed"):
                     await self.scheduler.close()
-                if self.scheduler_comm is not None:
-                    await self.scheduler_comm.close_rpc()
+            if self.scheduler_comm is not None:
+                await disconnect(self.scheduler_comm)
             with self._tried("its launchers could not be ended"):
                 await self._launchers.end()
             with self._tried("its files could not be removed"):

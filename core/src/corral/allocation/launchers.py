@@ -94,7 +94,7 @@ async def _watch(
 async def _ask_one(scheduler: Scheduler) -> bool:
     """Ask one launcher to stop; it tells the others. False if none answers."""
     for worker in list(scheduler.workers.values()):
-        with suppress(OSError, TimeoutError):
+        with suppress(Exception):
             async with asyncio.timeout(_ANSWER):
                 await scheduler.rpc(worker.nanny).corral_stop()
             return True

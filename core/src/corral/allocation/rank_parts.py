@@ -19,7 +19,7 @@ import dask
 from attrs import field, frozen
 from distributed import Security
 from distributed.comm.core import Comm
-from distributed.core import Status, rpc
+from distributed.core import Status
 
 from corral.allocation.rank_environment import World
 from corral.allocation.rank_exchange import FAILURE, FAREWELL, PATIENCE, Exchange, leave
@@ -30,6 +30,7 @@ from corral.launch.ending import say
 from corral.launch.quiet import be_brief
 from corral.launch.worker_process import described
 from corral.security import addresses
+from corral.security.connections import connected
 from corral.security.credentials import Credentials, secured
 from corral.security.listening import guarded_worker
 from corral.security.membership import ClusterSecurity
@@ -262,7 +263,7 @@ async def work(
     _be_quiet()
     security = credentials.security()
     arguments = security.get_connection_args("worker")
-    async with rpc(contact.address, timeout=_PROMPT, connection_args=arguments) as scheduler:
+    async with connected(contact.address, arguments, _PROMPT) as scheduler:
         # Asked before there is a worker: the script may be over by then.
         ending = asyncio.create_task(_guest_end() if is_guest else scheduler.corral_outcome(rank=world.rank))
         starting = asyncio.create_task(_started(contact, security, world, wishes))

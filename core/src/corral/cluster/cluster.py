@@ -55,6 +55,7 @@ from corral.request.synonyms import missing_attribute, refuse_unknown_bounds
 from corral.request.tracebacks import tells_plainly
 from corral.request.worker_group import WorkerGroup
 from corral.scaling.account import Account
+from corral.security.connections import disconnect
 from corral.text.logs import logger_of
 from corral.text.printable import html
 from corral.view.overview import Overview
@@ -444,8 +445,7 @@ class Cluster(HostingCluster):
                     async with asyncio.timeout(MARGIN):
                         await self.scheduler.close()
             if self.scheduler_comm is not None:
-                with self._tried("its connection to the scheduler could not be closed"):
-                    await self.scheduler_comm.close_rpc()
+                await disconnect(self.scheduler_comm)
             with self._tried(f"its files could not be removed ({self._blueprint.credentials_path} is one of them)"):
                 await asyncio.to_thread(self._remove_traces)
             if (there := self._blueprint.elsewhere) is not None:

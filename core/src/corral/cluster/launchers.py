@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 from attrs import define, evolve
-from distributed.core import rpc
 
 from corral.cluster.engine_state import EngineState
 from corral.host import clock
 from corral.jobs.record import JobRecord, StopReason
 from corral.plugin.values import JobId
+from corral.security.connections import connected
 from corral.text.logs import logger_of
 
 logger = logger_of()
@@ -56,8 +56,10 @@ class Launchers:
                 continue
             try:
                 # Not by the scheduler's pool, which would keep a connection to each launcher that there ever was.
-                connection = rpc(worker.nanny, connection_args=self._state.scheduler.connection_args)
-                async with clock.timeout(ANSWER_TIMEOUT), connection as launcher:
+                async with (
+                    clock.timeout(ANSWER_TIMEOUT),
+                    connected(worker.nanny, self._state.scheduler.connection_args) as launcher,
+                ):
                     await getattr(launcher, operation)(**arguments)
             except Exception as error:
                 # Also what it raised itself, which comes as it was raised there: what it was asked is not done.

@@ -197,7 +197,8 @@ class AtWork:
                 standing=self._standing(group),
             )
             for name, group in list(self.engine.groups.items())
-            if not group.is_removed
+            # One that has been added since the blueprint was read is seen the next time.
+            if not group.is_removed and name in blueprint.groups
         }
 
     @property

@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from attrs import field, frozen
-from distributed.core import rpc
 
 from corral.host.cpus import Cpus
 from corral.host.gpus import variables_for
@@ -22,6 +21,7 @@ from corral.launch.ending import Ended, Exit, say
 from corral.launch.nanny import CLUSTER_ENDED, LOST, Death, Nanny, Remains, is_name_taken
 from corral.launch.place import process_started
 from corral.launch.worker_process import described
+from corral.security.connections import connected
 from corral.security.listening import guarded
 from corral.security.membership import ClusterSecurity
 
@@ -117,7 +117,7 @@ class Crew:
 
     def connection(self, address: str) -> Any:
         """A new connection to another member of the cluster."""
-        return rpc(address, connection_args=self._security.get_connection_args("worker"))
+        return connected(address, self._security.get_connection_args("worker"))
 
     # --- having workers -----------------------------------------------------------------------------------------
 

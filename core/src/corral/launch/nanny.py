@@ -11,10 +11,11 @@ from typing import Any, TypeVar
 import distributed
 from attrs import frozen
 from dask.utils import format_bytes
-from distributed.core import RPCClosed, Status, rpc
+from distributed.core import RPCClosed, Status
 
 from corral.launch.worker_process import ForkedWorkerProcess, described, root_cause
 from corral.launch.zygote import Zygote
+from corral.security.connections import connected
 
 T = TypeVar("T")
 
@@ -234,7 +235,7 @@ class Nanny(distributed.Nanny):
         """
         self._is_draining = True
         if (address := self.worker_address) is not None:
-            async with rpc(self.scheduler_addr, connection_args=self.connection_args) as scheduler:
+            async with connected(self.scheduler_addr, self.connection_args) as scheduler:
                 if not await self._hand_over(scheduler, address, give_up):
                     return await self.abandon()
         await self.close(reason=DRAINED)
@@ -251,7 +252,7 @@ class Nanny(distributed.Nanny):
         self._is_draining = True
         remains = None
         if (address := self.worker_address) is not None:
-            async with rpc(self.scheduler_addr, connection_args=self.connection_args) as scheduler:
+            async with connected(self.scheduler_addr, self.connection_args) as scheduler:
                 remains = await within(_QUESTION, scheduler.corral_abandon(address=address))
         await self.close(timeout=1, reason=DRAINED)
         return Remains(**(remains or {}))
@@ -294,7 +295,7 @@ class Nanny(distributed.Nanny):
             held = await scheduler.corral_held(address=address)
         if held["results"]:
             with suppress(OSError):
-                async with rpc(address, connection_args=self.connection_args) as worker:
+                async with connected(address, self.connection_args) as worker:
                     await worker.corral_park()
             held = await scheduler.corral_held(address=address)
         left: int = held["results"]
@@ -303,7 +304,7 @@ class Nanny(distributed.Nanny):
     async def _finish(self, address: str) -> bool:
         """Return when the worker has finished; False if it has died."""
         with suppress(OSError):
-            async with rpc(address, connection_args=self.connection_args) as worker:
+            async with connected(address, self.connection_args) as worker:
                 await worker.corral_finish()
                 return True
         return False

@@ -38,6 +38,7 @@ from corral.request.scale import jobs_at_once
 from corral.request.worker_group import WorkerGroup
 from corral.scaling.adaptive import Adapting
 from corral.security import addresses
+from corral.security.connections import disconnect
 from corral.security.tunnel import Tunnel
 from corral.text.logs import logger_of
 from corral.text.printable import printable
@@ -233,7 +234,7 @@ class RemoteCluster(Cluster):
     async def _find_again(self) -> bool:
         """After a lost connection: the network may be back, or the scheduler's job was started again."""
         assert self.scheduler_comm is not None
-        await self.scheduler_comm.close_rpc()
+        await disconnect(self.scheduler_comm)
         try:
             await persistently(lambda: self._attach(CONTACT_PATIENCE), self.name)
         except (CorralError, OSError) as error:
@@ -278,7 +279,7 @@ class RemoteCluster(Cluster):
             await self._tunnel.close()
             self._tunnel = None
         if self.scheduler_comm is not None:
-            await self.scheduler_comm.close_rpc()
+            await disconnect(self.scheduler_comm)
         await asyncio.to_thread(self._residence.let_go)
         self.status = Status.closed
 
