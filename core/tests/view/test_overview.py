@@ -7,6 +7,7 @@ import os
 import signal
 import time
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from distributed import Client, wait
 
 from corral import Cluster
 from corral.cluster.overviewing import Known, job_view
+from corral.cluster.shown import AtWork
 from corral.jobs.record import JobRecord, Phase
 from corral.plugin.values import JobId
 from corral.scaling.account import STATES
@@ -142,3 +144,20 @@ def test_what_has_not_changed_is_the_same_object() -> None:
     assert [one is other for one, other in zip(first, second, strict=True)] == [True, False, True]
     assert known.since(2000.0) == 2000.0
     assert known.views(records, {})[0].submitted == 2000.0
+
+
+def test_a_group_that_comes_while_somebody_looks_is_seen_the_next_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Threads look: what they read first does not know what they read next."""
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path / "state"))
+    options = {"directory": str(tmp_path / "queue")}
+    with Cluster(backend="local", memory="200MB", interface="lo", backend_options=options) as cluster:
+        assert cluster._engine is not None
+        before = cluster._engine.blueprint
+        cluster.add_group("more", memory="100MB")
+        looked = AtWork(SimpleNamespace(blueprint=before, groups=cluster._engine.groups))  # type: ignore[arg-type]
+        assert [(name, group.spec.memory) for name, group in looked.groups.items()] == [
+            ("default", before.groups["default"].memory)
+        ]
+        assert [group.name for group in cluster.overview().groups] == ["default", "more"]
