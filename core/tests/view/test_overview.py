@@ -14,7 +14,7 @@ import pytest
 from attrs import asdict, evolve, fields
 from distributed import Client, wait
 
-from corral import Cluster
+from corral import Cluster, WorkerGroup
 from corral.cluster.overviewing import Known, job_view
 from corral.cluster.shown import AtWork
 from corral.jobs.record import JobRecord, Phase
@@ -154,10 +154,9 @@ def test_a_group_that_comes_while_somebody_looks_is_seen_the_next_time(
     options = {"directory": str(tmp_path / "queue")}
     with Cluster(backend="local", memory="200MB", interface="lo", backend_options=options) as cluster:
         assert cluster._engine is not None
-        before = cluster._engine.blueprint
-        cluster.add_group("more", memory="100MB")
-        looked = AtWork(SimpleNamespace(blueprint=before, groups=cluster._engine.groups))  # type: ignore[arg-type]
-        assert [(name, group.spec.memory) for name, group in looked.groups.items()] == [
-            ("default", before.groups["default"].memory)
-        ]
+        before, engine = cluster._engine.blueprint, cluster._engine
+        cluster.add_group("more", WorkerGroup(memory="100MB"))
+        seen = SimpleNamespace(blueprint=before, groups=engine.groups, jobs=engine.jobs, now=engine.now)
+        looked = AtWork(seen).groups  # type: ignore[arg-type]
+        assert {name: group.spec for name, group in looked.items()} == {"default": before.groups["default"]}
         assert [group.name for group in cluster.overview().groups] == ["default", "more"]
