@@ -164,10 +164,12 @@ def test_a_journal_that_cannot_be_written_hurts_nobody(
     with Cluster(**arguments) as cluster:
         assert cluster._journalling is not None
         cluster._journalling.write()
-        for path in folder.iterdir():
-            path.unlink()
-        folder.rmdir()
-        folder.write_text("in its place")
+        with cluster._journalling._lock:
+            # Or it would make the folder anew meanwhile.
+            for path in folder.iterdir():
+                path.unlink()
+            folder.rmdir()
+            folder.write_text("in its place")
         with caplog.at_level(logging.WARNING, "corral"):
             cluster.scale(1)
             cluster.wait_for_workers(1, timeout=60)

@@ -334,10 +334,7 @@ class Engine:
             await care.ender.cancel_all(max(1.0, deadline - time.monotonic()))
 
     async def cancel_all(self, timeout: float) -> None:
-        """End all jobs when the scheduler's event loop has ended: the batch system is asked, and nobody else.
-
-        On another event loop. Returns after `timeout` seconds at the latest, or when the batch system is done.
-        """
+        """End all jobs when the scheduler's event loop has ended: see `JobEnder.cancel_all`."""
         await asyncio.gather(*(care.ender.cancel_all(timeout) for care in self._cares.values()))
 
     # --- the loop -----------------------------------------------------------------------------------------------
