@@ -70,12 +70,16 @@ async def with_all_files_open(work: Callable[[], Awaitable[object]]) -> None:
 
 def test_a_host_that_lets_no_process_be_started_may_do_so_later() -> None:
     """On many login nodes a user has few processes and open files; a command of any length never fits."""
+    # What is found out now must not be remembered: at other times there is more to find.
+    discovery.all_facts.cache_clear()
+    discovery.enclosing.cache_clear()
     words = r"Too many open files\. `ulimit -a` says"
     with pytest.raises(CommandNotStarted, match=words):
         asyncio.run(with_all_files_open(lambda: Runner().run(Command(["true"]))))
     batch = BatchSystem(backend="local", manager=discovery.load("local"))
     with pytest.raises(BatchSystemUnavailable, match=words):
         asyncio.run(with_all_files_open(lambda: batch.find("corral-1")))
+    assert "SLURM_JOB_ID" not in command_environment({"SLURM_JOB_ID": "7"}, Command(["x"]))
     with pytest.raises(CommandNotStarted, match="Argument list too long$"):
         run(Command(["true", "x" * 1_000_000]))
 

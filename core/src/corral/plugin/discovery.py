@@ -31,6 +31,7 @@ from attrs import evolve, field, frozen
 
 from corral._version import __version__
 from corral.errors import CorralError, InvalidRequest, PluginError, UnknownBackend
+from corral.host.limits import is_exhausted
 from corral.plugin.facts import BackendFacts
 from corral.plugin.hookspecs import CONTRACT
 from corral.plugin.options import DeclaredOption, as_declared, declared, takes_any
@@ -175,6 +176,9 @@ def installed() -> list[Installed]:
             # The first on the path wins, as for imports: an editable install may be listed once more.
             found.setdefault(_normalised(metadata["Name"]), plugins)
         except Exception as error:
+            if is_exhausted(error):
+                # Too few would be known, and remembered, long after there are descriptors again.
+                raise
             logger.debug("the metadata of a distribution cannot be read, it is left out: %s", said(error))
     every = [plugin for plugins in found.values() for plugin in plugins]
     return sorted(every, key=lambda plugin: (plugin.kind, plugin.name, plugin.contract, plugin.distribution))
