@@ -19,7 +19,7 @@ from corral.cluster.registry import entries
 from corral.jobs.record import StopReason
 from corral.plugin.values import Command
 
-pytestmark = pytest.mark.timeout(120)
+pytestmark = pytest.mark.timeout(240)
 
 
 class Fails(NannyPlugin):
@@ -89,7 +89,7 @@ def test_launchers_that_raise_are_cancelled(
         client.wait_for_workers(3, timeout=60)
         client.register_plugin(Fails())
         cluster.scale(jobs=2)
-        eventually(lambda: sum(job.has_ended for job in cluster.jobs) == 1, lambda: repr(cluster.jobs))
+        eventually(lambda: sum(job.has_ended for job in cluster.jobs) == 1, lambda: repr(cluster.jobs), 90)
     has_ended(cluster, caplog)
 
 
